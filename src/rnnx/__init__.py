@@ -1,0 +1,1 @@
+"""Recurrent networks on a CPU, with dropout that means one thing."""

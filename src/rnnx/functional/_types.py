@@ -1,0 +1,111 @@
+"""What goes into and comes out of the functional core: weights, runs and gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+State = Union[Array, tuple[Array, Array]]
+ActivationLike = Union[str, Callable[..., Any], None]
+
+
+@dataclass(frozen=True, eq=False)
+class LSTMParams:
+    """Weights of an LSTM; gate order along the last axis is ``i f c o``.
+
+    Parameters
+    ----------
+    kernel : array of shape (features, 4*units)
+    recurrent_kernel : array of shape (units, 4*units)
+    bias : array of shape (4*units,), optional
+    activation, recurrent_activation : str, callable or None
+        Activation of the candidate and of the cell output; activation of the three gates.
+    """
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None = None
+    activation: ActivationLike = "tanh"
+    recurrent_activation: ActivationLike = "sigmoid"
+
+
+@dataclass(frozen=True, eq=False)
+class GRUParams:
+    """Weights of a GRU; gate order along the last axis is ``z r h``.
+
+    Parameters
+    ----------
+    kernel : array of shape (features, 3*units)
+    recurrent_kernel : array of shape (units, 3*units)
+    bias : array, optional
+        Shape (2, 3*units) with ``reset_after`` (row 0 input, row 1 recurrent), else (3*units,).
+    activation, recurrent_activation : str, callable or None
+    reset_after : bool
+        Whether the reset gate multiplies the recurrent product (True) or the state before it (False).
+    """
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None = None
+    activation: ActivationLike = "tanh"
+    recurrent_activation: ActivationLike = "sigmoid"
+    reset_after: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class RNNParams:
+    """Weights of a simple (Elman) recurrent network.
+
+    Parameters
+    ----------
+    kernel : array of shape (features, units)
+    recurrent_kernel : array of shape (units, units)
+    bias : array of shape (units,), optional
+    activation : str, callable or None
+    """
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None = None
+    activation: ActivationLike = "tanh"
+
+
+Params = Union[LSTMParams, GRUParams, RNNParams]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Result of a forward call.
+
+    Attributes
+    ----------
+    outputs : array of shape (batch, timesteps, units), or (batch, units) for the last output only
+    state : array of shape (batch, units), or for an LSTM the pair ``(h, c)`` of such arrays
+    cache : object or None
+        What ``backward`` needs; None unless the call had ``training=True``.
+    """
+
+    outputs: Array
+    state: State
+    cache: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Grads:
+    """Result of a backward call.
+
+    Attributes
+    ----------
+    dx : array of shape (batch, timesteps, features) or None
+    dinitial_state : same structure as the state
+    dparams : same class as the parameters (its arrays are gradients), or None
+    """
+
+    dx: Array | None
+    dinitial_state: State
+    dparams: Params | None
