@@ -1,5 +1,11 @@
-"""Pure recurrent networks: arrays in, arrays out."""
+"""Pure recurrent networks: arrays in, arrays out.
 
+Each of ``lstm``, ``gru`` and ``simple_rnn`` offers ``forward``, ``backward`` and ``pack``; ``rnnx.reference`` has the
+same functions in plain float64 NumPy.
+"""
+
+from rnnx.dropout import DropoutMasks
+from rnnx.functional import gru, lstm, simple_rnn
 from rnnx.functional._types import Grads, GRUParams, LSTMParams, RNNParams, Run
 
-__all__ = ["GRUParams", "Grads", "LSTMParams", "RNNParams", "Run"]
+__all__ = ["DropoutMasks", "GRUParams", "Grads", "LSTMParams", "RNNParams", "Run", "gru", "lstm", "simple_rnn"]

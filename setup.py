@@ -1,0 +1,59 @@
+"""Build of the one extension module; everything else is in pyproject.toml."""
+
+import os
+import platform
+import sys
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+CSRC = "src/rnnx/csrc"
+X86 = platform.machine().lower() in ("x86_64", "amd64", "x64") and "arm64" not in os.environ.get("ARCHFLAGS", "")
+MSVC = sys.platform == "win32"
+
+# An instruction-set file is compiled with its own flags and with no others' (see CONTRIBUTING.md).
+ISA_FLAGS = {f"{CSRC}/leaf_avx2.c": ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"]}
+
+flags = ["/O2"] if MSVC else ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wall", "-Wextra"]
+link: list[str] = []
+if sanitize := os.environ.get("RNNX_SANITIZE"):
+    flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g", "-O1"]
+    link += [f"-fsanitize={sanitize}"]
+
+
+class build_with_isa_flags(build_ext):
+    def build_extension(self, ext: Extension) -> None:
+        compile_one = self.compiler._compile if hasattr(self.compiler, "_compile") else None
+        if compile_one is None or MSVC:
+            ext.extra_compile_args += [flag for source, extra in ISA_FLAGS.items() if source in ext.sources for flag in extra]
+            return super().build_extension(ext)
+
+        def compile_with_flags(obj, src, suffix, cc_args, extra, pp_opts):  # type: ignore[no-untyped-def]
+            return compile_one(obj, src, suffix, cc_args, extra + ISA_FLAGS.get(src.replace(os.sep, "/"), []), pp_opts)
+
+        self.compiler._compile = compile_with_flags
+        return super().build_extension(ext)
+
+
+sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/leaf_generic.c"]
+macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
+if X86:
+    sources += list(ISA_FLAGS)
+    macros += [("RNNX_HAVE_AVX2", "1")]
+
+kernels = Extension(
+    "rnnx._kernels",
+    sources=sources,
+    depends=[f"{CSRC}/{name}" for name in sorted(os.listdir(CSRC)) if name.endswith(".h")],
+    include_dirs=[CSRC, np.get_include()],
+    define_macros=macros,
+    extra_compile_args=flags,
+    extra_link_args=link,
+)
+
+setup(
+    ext_modules=cythonize([kernels], language_level=3),
+    cmdclass={"build_ext": build_with_isa_flags},
+)

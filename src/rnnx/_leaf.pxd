@@ -1,0 +1,42 @@
+# The C leaves as Cython sees them; the meaning of every field is in csrc/leaf.h.
+
+cdef extern from "leaf.h" nogil:
+    enum: RX_MAX_SLOTS, RX_ALIGNMENT
+    enum rx_activation:
+        RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2
+        RX_ELU, RX_SOFTSIGN, RX_LEAKY_RELU, RX_RELU6
+    enum rx_cell:
+        RX_LSTM, RX_GRU_AFTER, RX_GRU_BEFORE, RX_SIMPLE_RNN
+    ctypedef struct rx_step:
+        ptrdiff_t n, H, U, ld, ldg
+        const void *operand[4]
+        const void *packed
+        const void *bias_q
+        void *gates
+        const void *h_prev
+        const void *c_prev
+        void *h
+        void *c
+        const void *update_mask
+        const void *cell_mask
+        const void *blend_mask
+        const void *zone_h
+        const void *zone_c
+        const void *state_mask[4]
+        int shared_mask
+        void *dh
+        void *dc
+        void *scratch
+        int activation, recurrent_activation
+    ctypedef struct rx_leaf:
+        const char *isa
+        int panel
+        int itemsize
+        void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void **A, ptrdiff_t lda, const void *B,
+                        ptrdiff_t panel_stride, const void **init, ptrdiff_t ldi, void **C,
+                        ptrdiff_t ldc) noexcept nogil
+        void (*forward[4])(const rx_step *step) noexcept nogil
+        void (*backward[4])(const rx_step *step) noexcept nogil
+        void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out) noexcept nogil
+        void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil
+    const rx_leaf *rx_leaf_get(const char *isa, int itemsize)

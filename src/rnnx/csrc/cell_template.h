@@ -1,0 +1,331 @@
+/* The cells: recurrent product and gates of one step, one block of units at a time, and the way back.
+ *
+ * Each body is written once with the activations and "are there masks" as arguments; BOTH makes the two
+ * compiled forms: the common one (sigmoid gates, tanh, no element-wise masks), where the compiler drops every
+ * branch, and the general one. */
+
+#define BOTH(body, step)                                                                                   \
+    do {                                                                                                   \
+        const int masks = (step)->update_mask || (step)->cell_mask || (step)->blend_mask ||                \
+                          (step)->zone_h || (step)->zone_c;                                                \
+        if (!masks && (step)->activation == RX_TANH && (step)->recurrent_activation == RX_SIGMOID)         \
+            body(step, RX_TANH, RX_SIGMOID, 0);                                                            \
+        else                                                                                               \
+            body(step, (step)->activation, (step)->recurrent_activation, 1);                               \
+    } while (0)
+
+/* The element at (row r, unit j) of a state-shaped array, as a pointer; and a mask's vector, or ones. */
+#define AT(array, r, j) ((array) + (r) * s->ld + (j))
+#define MASK(name, r, j) (masks && s->name ? vload((const REAL *)s->name + (r) * s->ld + (j)) : vset(1))
+#define SHARE(name, r, j) (masks && s->name ? vload((const REAL *)s->name + (r) * s->ld + (j)) : vset(0))
+
+#if defined(_MSC_VER)
+#define INLINE static __forceinline
+#else
+#define INLINE static inline __attribute__((always_inline))
+#endif
+
+/* share * old + (1 - share) * new */
+INLINE vec NAME(blend)(vec share, vec old, vec new_) { return vfma(share, vsub(old, new_), new_); }
+
+/* gates[slot0 + g] = init + operand[g] R_g for the block of units that starts at j, for `count` gates. */
+INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count, int gates_in_all, ptrdiff_t slot0,
+                            const REAL *bias_row) {
+    REAL *gates = s->gates;
+    const REAL *A[RX_MAX_SLOTS], *init[RX_MAX_SLOTS];
+    REAL *C[RX_MAX_SLOTS];
+    const ptrdiff_t stride = s->H * PANEL;
+    const REAL *B = (const REAL *)s->packed + (j / PANEL * gates_in_all + gate0) * stride;
+    for (int g = 0; g < count; ++g) {
+        A[g] = s->operand[gate0 + g];
+        C[g] = gates + (slot0 + g) * s->U + j;
+        init[g] = bias_row ? bias_row + j : C[g];
+    }
+    NAME(tiles)(s->n, s->H, count, A, s->ld, B, stride, init, bias_row ? 0 : s->ldg, C, s->ldg);
+}
+
+/* ---- LSTM: c' = f c + i cand, h = o act(c') ------------------------------------------------------------- */
+
+INLINE void NAME(lstm_forward_body)(const rx_step *s, int act, int rec, int masks) {
+    const ptrdiff_t U = s->U;
+    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+        NAME(recurrent)(s, block, 0, 4, 4, 0, NULL);
+        for (ptrdiff_t r = 0; r < s->n; ++r) {
+            REAL *gates = (REAL *)s->gates + r * s->ldg;
+            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
+                const vec i = NAME(act)(rec, vload(gates + j)), f = NAME(act)(rec, vload(gates + U + j));
+                const vec cand = NAME(act)(act, vload(gates + 2 * U + j));
+                const vec o = NAME(act)(rec, vload(gates + 3 * U + j));
+                const vec c_old = vload(AT((const REAL *)s->c_prev, r, j));
+                vec c = vfma(f, c_old, vmul(vmul(i, cand), MASK(update_mask, r, j)));
+                vec h;
+                if (masks) c = vmul(c, MASK(cell_mask, r, j));
+                h = vmul(o, NAME(act)(act, c));
+                if (masks) {
+                    c = NAME(blend)(SHARE(zone_c, r, j), c_old, c);
+                    h = NAME(blend)(SHARE(zone_h, r, j), vload(AT((const REAL *)s->h_prev, r, j)), h);
+                }
+                vstore(gates + j, i);
+                vstore(gates + U + j, f);
+                vstore(gates + 2 * U + j, cand);
+                vstore(gates + 3 * U + j, o);
+                vstore(AT((REAL *)s->c, r, j), c);
+                vstore(AT((REAL *)s->h, r, j), h);
+            }
+        }
+    }
+}
+
+INLINE void NAME(lstm_backward_body)(const rx_step *s, int act, int rec, int masks) {
+    const ptrdiff_t U = s->U;
+    const vec one = vset(1);
+    for (ptrdiff_t r = 0; r < s->n; ++r) {
+        REAL *gates = (REAL *)s->gates + r * s->ldg;
+        for (ptrdiff_t j = 0; j < U; j += WIDTH) {
+            const vec i = vload(gates + j), f = vload(gates + U + j), cand = vload(gates + 2 * U + j);
+            const vec o = vload(gates + 3 * U + j);
+            const vec c_old = vload(AT((const REAL *)s->c_prev, r, j));
+            const vec update = MASK(update_mask, r, j), cell = MASK(cell_mask, r, j);
+            const vec keep_h = SHARE(zone_h, r, j), keep_c = SHARE(zone_c, r, j);
+            vec dh = vload(AT((REAL *)s->dh, r, j)), dc = vload(AT((REAL *)s->dc, r, j));
+            const vec dh_old = vmul(dh, keep_h), dc_old = vmul(dc, keep_c);
+            /* zoneout blends c after h was made from it, so the stored c is not the one that act() saw */
+            const vec c = masks ? vmul(vfma(f, c_old, vmul(vmul(i, cand), update)), cell)
+                                : vload(AT((const REAL *)s->c, r, j));
+            const vec y = NAME(act)(act, c);
+            if (masks) {
+                dh = vmul(dh, vsub(one, keep_h));
+                dc = vmul(dc, vsub(one, keep_c));
+            }
+            dc = vfma(vmul(dh, o), NAME(act_slope)(act, y), dc);
+            if (masks) dc = vmul(dc, cell);
+            vstore(gates + j, vmul(vmul(vmul(dc, update), cand), NAME(act_slope)(rec, i)));
+            vstore(gates + U + j, vmul(vmul(dc, c_old), NAME(act_slope)(rec, f)));
+            vstore(gates + 2 * U + j, vmul(vmul(vmul(dc, update), i), NAME(act_slope)(act, cand)));
+            vstore(gates + 3 * U + j, vmul(vmul(dh, y), NAME(act_slope)(rec, o)));
+            vstore(AT((REAL *)s->dc, r, j), masks ? vfma(dc, f, dc_old) : vmul(dc, f));
+            vstore(AT((REAL *)s->dh, r, j), dh_old);
+        }
+    }
+}
+
+/* ---- GRU, reset after the product: h = z h + (1 - z) act(x W + r q), q = h R_h + b ---------------------- */
+
+/* The blend of old state and candidate, shared by both GRUs. */
+INLINE void NAME(gru_output)(const rx_step *s, int masks, ptrdiff_t r, ptrdiff_t j, vec z, vec cand) {
+    const vec h_old = vload(AT((const REAL *)s->h_prev, r, j));
+    vec h;
+    if (masks) {
+        cand = vmul(cand, MASK(update_mask, r, j));
+        h = NAME(blend)(z, vmul(h_old, MASK(blend_mask, r, j)), cand);
+        h = NAME(blend)(SHARE(zone_h, r, j), h_old, vmul(h, MASK(cell_mask, r, j)));
+    } else {
+        h = NAME(blend)(z, h_old, cand);
+    }
+    vstore(AT((REAL *)s->h, r, j), h);
+}
+
+/* From dh: gradients of z and of the candidate (before their activations) and, into dh, the direct path. */
+INLINE void NAME(gru_output_back)(const rx_step *s, int masks, int act, int rec, ptrdiff_t r, ptrdiff_t j, vec z,
+                                  vec cand, vec *dz, vec *dcand) {
+    const vec one = vset(1);
+    const vec h_old = vload(AT((const REAL *)s->h_prev, r, j));
+    const vec update = MASK(update_mask, r, j), blend = MASK(blend_mask, r, j), keep = SHARE(zone_h, r, j);
+    vec dh = vload(AT((REAL *)s->dh, r, j));
+    const vec dh_old = vmul(dh, keep);
+    if (masks) dh = vmul(vmul(dh, vsub(one, keep)), MASK(cell_mask, r, j));
+    *dz = vmul(vmul(dh, vsub(vmul(h_old, blend), vmul(cand, update))), NAME(act_slope)(rec, z));
+    *dcand = vmul(vmul(vmul(dh, vsub(one, z)), update), NAME(act_slope)(act, cand));
+    vstore(AT((REAL *)s->dh, r, j), masks ? vfma(vmul(dh, blend), z, dh_old) : vmul(dh, z));
+}
+
+INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int masks) {
+    const ptrdiff_t U = s->U;
+    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+        NAME(recurrent)(s, block, 0, 2, 3, 1, NULL);
+        NAME(recurrent)(s, block, 2, 1, 3, 3, s->bias_q);
+        for (ptrdiff_t r = 0; r < s->n; ++r) {
+            REAL *gates = (REAL *)s->gates + r * s->ldg;
+            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
+                const vec z = NAME(act)(rec, vload(gates + U + j)), reset = NAME(act)(rec, vload(gates + 2 * U + j));
+                const vec cand = NAME(act)(act, vfma(reset, vload(gates + 3 * U + j), vload(gates + j)));
+                vstore(gates + j, cand);
+                vstore(gates + U + j, z);
+                vstore(gates + 2 * U + j, reset);
+                NAME(gru_output)(s, masks, r, j, z, cand);
+            }
+        }
+    }
+}
+
+INLINE void NAME(gru_after_backward_body)(const rx_step *s, int act, int rec, int masks) {
+    const ptrdiff_t U = s->U;
+    for (ptrdiff_t r = 0; r < s->n; ++r) {
+        REAL *gates = (REAL *)s->gates + r * s->ldg;
+        for (ptrdiff_t j = 0; j < U; j += WIDTH) {
+            const vec cand = vload(gates + j), z = vload(gates + U + j), reset = vload(gates + 2 * U + j);
+            const vec q = vload(gates + 3 * U + j);
+            vec dz, dcand;
+            NAME(gru_output_back)(s, masks, act, rec, r, j, z, cand, &dz, &dcand);
+            vstore(gates + j, dcand);
+            vstore(gates + U + j, dz);
+            vstore(gates + 2 * U + j, vmul(vmul(dcand, q), NAME(act_slope)(rec, reset)));
+            vstore(gates + 3 * U + j, vmul(dcand, reset));
+        }
+    }
+}
+
+/* ---- GRU, reset before the product: h = z h + (1 - z) act(x W + (r h) R_h) ------------------------------ */
+
+INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, int masks) {
+    const ptrdiff_t U = s->U;
+    const ptrdiff_t stride = s->H * PANEL;
+    REAL *all = s->gates;
+    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+        NAME(recurrent)(s, block, 0, 2, 3, 1, NULL);
+        for (ptrdiff_t r = 0; r < s->n; ++r) {
+            REAL *gates = all + r * s->ldg;
+            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
+                const vec reset = NAME(act)(rec, vload(gates + 2 * U + j));
+                vstore(gates + U + j, NAME(act)(rec, vload(gates + U + j)));
+                vstore(gates + 2 * U + j, reset);
+                vstore(gates + 3 * U + j, vmul(reset, vload(AT((const REAL *)s->operand[2], r, j))));
+            }
+        }
+    }
+    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+        const REAL *A = all + 3 * U, *init = all + block;
+        REAL *C = all + block;
+        NAME(tiles)(s->n, s->H, 1, &A, s->ldg, (const REAL *)s->packed + (block / PANEL * 3 + 2) * stride, stride, &init,
+                    s->ldg, &C, s->ldg);
+        for (ptrdiff_t r = 0; r < s->n; ++r) {
+            REAL *gates = all + r * s->ldg;
+            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
+                const vec cand = NAME(act)(act, vload(gates + j));
+                vstore(gates + j, cand);
+                NAME(gru_output)(s, masks, r, j, vload(gates + U + j), cand);
+            }
+        }
+    }
+}
+
+/* Gradients of z and the candidate; then through R_h to r and h. Slot 3 keeps r h, the operand of dR_h. */
+INLINE void NAME(gru_before_backward_body)(const rx_step *s, int act, int rec, int masks) {
+    const ptrdiff_t U = s->U, stride = s->H * PANEL;
+    REAL *all = s->gates, *dq = s->scratch;
+    for (ptrdiff_t r = 0; r < s->n; ++r) {
+        REAL *gates = all + r * s->ldg;
+        for (ptrdiff_t j = 0; j < U; j += WIDTH) {
+            const vec cand = vload(gates + j), z = vload(gates + U + j);
+            vec dz, dcand;
+            NAME(gru_output_back)(s, masks, act, rec, r, j, z, cand, &dz, &dcand);
+            vstore(gates + j, dcand);
+            vstore(gates + U + j, dz);
+        }
+    }
+    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+        const REAL *A = all;
+        const REAL zeros[PANEL] = {0}, *init = zeros;
+        REAL *C = dq + block;
+        NAME(tiles)(s->n, s->H, 1, &A, s->ldg, (const REAL *)s->packed + (block / PANEL * 3 + 2) * stride, stride, &init, 0,
+                    &C, s->ld);
+        for (ptrdiff_t r = 0; r < s->n; ++r) {
+            REAL *gates = all + r * s->ldg;
+            const REAL *state_mask = s->state_mask[2];
+            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
+                const vec reset = vload(gates + 2 * U + j), d = vload(AT(dq, r, j));
+                const vec m = state_mask ? vload(AT(state_mask, r, j)) : vset(1);
+                const vec h_masked = vmul(vload(AT((const REAL *)s->h_prev, r, j)), m);
+                vstore(gates + 2 * U + j, vmul(vmul(d, h_masked), NAME(act_slope)(rec, reset)));
+                vstore(AT((REAL *)s->dh, r, j), vfma(vmul(d, reset), m, vload(AT((REAL *)s->dh, r, j))));
+            }
+        }
+    }
+}
+
+/* ---- SimpleRNN: h = act(x W + h R) ---------------------------------------------------------------------- */
+
+INLINE void NAME(rnn_forward_body)(const rx_step *s, int act, int rec, int masks) {
+    (void)rec;
+    for (ptrdiff_t block = 0; block < s->U; block += PANEL) {
+        NAME(recurrent)(s, block, 0, 1, 1, 0, NULL);
+        for (ptrdiff_t r = 0; r < s->n; ++r) {
+            REAL *gates = (REAL *)s->gates + r * s->ldg;
+            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
+                const vec cand = NAME(act)(act, vload(gates + j));
+                vec h = cand;
+                if (masks) {
+                    h = vmul(vmul(h, MASK(update_mask, r, j)), MASK(cell_mask, r, j));
+                    h = NAME(blend)(SHARE(zone_h, r, j), vload(AT((const REAL *)s->h_prev, r, j)), h);
+                }
+                vstore(gates + j, cand);
+                vstore(AT((REAL *)s->h, r, j), h);
+            }
+        }
+    }
+}
+
+INLINE void NAME(rnn_backward_body)(const rx_step *s, int act, int rec, int masks) {
+    (void)rec;
+    for (ptrdiff_t r = 0; r < s->n; ++r) {
+        REAL *gates = (REAL *)s->gates + r * s->ldg;
+        for (ptrdiff_t j = 0; j < s->U; j += WIDTH) {
+            const vec keep = SHARE(zone_h, r, j);
+            vec dh = vload(AT((REAL *)s->dh, r, j));
+            vstore(AT((REAL *)s->dh, r, j), vmul(dh, keep));
+            if (masks)
+                dh = vmul(vmul(dh, vsub(vset(1), keep)), vmul(MASK(update_mask, r, j), MASK(cell_mask, r, j)));
+            vstore(gates + j, vmul(dh, NAME(act_slope)(act, vload(gates + j))));
+        }
+    }
+}
+
+/* ---- dh += sum over gates of mask_g * (dG_g R_g^T) ------------------------------------------------------- */
+
+static void NAME(through_recurrent)(const rx_step *s, int count, int gates_in_all, ptrdiff_t slot0) {
+    const ptrdiff_t stride = s->H * PANEL;
+    const REAL zeros[PANEL] = {0}, *no_sum = zeros;
+    for (ptrdiff_t block = 0; block < s->U; block += PANEL) {
+        REAL *dh = (REAL *)s->dh + block, *sum = (REAL *)s->scratch + block;
+        const REAL *B = (const REAL *)s->packed + block / PANEL * gates_in_all * stride;
+        for (int g = 0; g < count; ++g, B += stride) {
+            const REAL *A = (const REAL *)s->gates + (slot0 + g) * s->U, *mask = s->state_mask[g];
+            const int fresh = g == 0 || !s->shared_mask;
+            const REAL *init = !mask ? dh : fresh ? no_sum : sum;
+            REAL *C = mask ? sum : dh;
+            NAME(tiles)(s->n, s->H, 1, &A, s->ldg, B, stride, &init, mask && fresh ? 0 : s->ld, &C, s->ld);
+            if (!mask || (s->shared_mask && g + 1 < count)) continue;
+            for (ptrdiff_t r = 0; r < s->n; ++r)
+                for (ptrdiff_t j = 0; j < PANEL; j += WIDTH)
+                    vstore(AT(dh, r, j), vfma(vload(AT(sum, r, j)), vload(AT(mask + block, r, j)), vload(AT(dh, r, j))));
+        }
+    }
+}
+
+static void NAME(lstm_forward)(const rx_step *s) { BOTH(NAME(lstm_forward_body), s); }
+static void NAME(gru_after_forward)(const rx_step *s) { BOTH(NAME(gru_after_forward_body), s); }
+static void NAME(gru_before_forward)(const rx_step *s) { BOTH(NAME(gru_before_forward_body), s); }
+static void NAME(rnn_forward)(const rx_step *s) { BOTH(NAME(rnn_forward_body), s); }
+
+static void NAME(lstm_backward)(const rx_step *s) {
+    BOTH(NAME(lstm_backward_body), s);
+    NAME(through_recurrent)(s, 4, 4, 0);
+}
+static void NAME(gru_after_backward)(const rx_step *s) {
+    BOTH(NAME(gru_after_backward_body), s);
+    NAME(through_recurrent)(s, 3, 3, 1);
+}
+static void NAME(gru_before_backward)(const rx_step *s) {
+    BOTH(NAME(gru_before_backward_body), s);
+    NAME(through_recurrent)(s, 2, 3, 1);
+}
+static void NAME(rnn_backward)(const rx_step *s) {
+    BOTH(NAME(rnn_backward_body), s);
+    NAME(through_recurrent)(s, 1, 1, 0);
+}
+
+#undef BOTH
+#undef AT
+#undef MASK
+#undef SHARE
+#undef INLINE

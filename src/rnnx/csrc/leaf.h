@@ -1,0 +1,70 @@
+/* The boundary between the typed Cython drivers and the C leaves.
+ *
+ * A leaf set is one table of functions for one instruction set and one element type. Every pointer is the
+ * caller's; nothing here allocates, locks or fails. Dimension letters: n rows, K depth, H units, U padded units.
+ *
+ * Panels. A weight matrix is cut into panels of `panel` columns: a panel holds K rows of `panel` contiguous
+ * elements, so that one broadcast of A meets whole vectors of weights. The gates of one block of units follow
+ * each other, which lets one pass compute all gates of these units and finish them while they are in L1. */
+#ifndef RNNX_LEAF_H
+#define RNNX_LEAF_H
+
+#include <stddef.h>
+
+#define RX_MAX_SLOTS 4
+#define RX_ALIGNMENT 64
+
+enum rx_activation {
+    RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2,
+    RX_ELU, RX_SOFTSIGN, RX_LEAKY_RELU, RX_RELU6
+};
+
+enum rx_cell { RX_LSTM, RX_GRU_AFTER, RX_GRU_BEFORE, RX_SIMPLE_RNN };
+
+/* One time step of one cell, forward or backward, for `n` rows. Rows of every state and mask are `ld` apart,
+ * rows of the gate buffer `ldg`; slot s of a row starts at s * U.
+ *
+ *                slots of the gate buffer              recurrent gates (packed order)
+ *   LSTM         i  f  c  o                            i f c o -> slots 0..3
+ *   GRU          h  z  r  q                            z r h   -> slots 1..3
+ *   SimpleRNN    h                                     h       -> slot 0
+ *
+ * q is h R_h + b of the reset-after GRU, and r * h (the operand of R_h) of the reset-before GRU.
+ * A NULL mask means "no mask". */
+typedef struct rx_step {
+    ptrdiff_t n, H, U, ld, ldg;
+    const void *operand[RX_MAX_SLOTS]; /* forward: h of the previous step for each recurrent gate, masked; ld apart */
+    const void *packed;                /* forward: panels of R; backward: panels of its transpose */
+    const void *bias_q;                /* reset-after GRU: recurrent bias of the candidate, U elements */
+    void *gates;                       /* forward: x W + b in, activations out; backward: activations in, dG out */
+    const void *h_prev, *c_prev;       /* state before the step, unmasked */
+    void *h, *c;                       /* state after the step */
+    const void *update_mask;           /* dropout of the new content */
+    const void *cell_mask;             /* dropout of the whole cell */
+    const void *blend_mask;            /* GRU: mask on the state inside the blend (old Keras) */
+    const void *zone_h, *zone_c;       /* zoneout: share of the old state that is kept */
+    const void *state_mask[RX_MAX_SLOTS]; /* backward: mask of each recurrent gate's operand; NULL = none */
+    int shared_mask;                   /* backward: all entries of state_mask are the same array */
+    void *dh, *dc;                     /* backward: gradient of the state, in place: after the step -> before it */
+    void *scratch;                     /* backward: n * ld elements */
+    int activation, recurrent_activation;
+} rx_step;
+
+typedef struct rx_leaf {
+    const char *isa;
+    int panel;    /* columns of a panel */
+    int itemsize; /* bytes of an element */
+    /* C[p] = init[p] + A[p] B[p] for `count` panels; init rows are ldi apart (0: one row for all). */
+    void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const void *B,
+                    ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C, ptrdiff_t ldc);
+    void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */
+    void (*backward[4])(const rx_step *step);
+    void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out);
+    void (*activate)(ptrdiff_t count, int activation, const void *x, void *y);
+} rx_leaf;
+
+/* The leaf set for an element size (4 or 8) at an instruction set level ("generic", "avx2"); NULL when this
+ * build or this CPU lacks it. */
+const rx_leaf *rx_leaf_get(const char *isa, int itemsize);
+
+#endif

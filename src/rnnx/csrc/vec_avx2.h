@@ -1,0 +1,49 @@
+/* Vectors of AVX2 for the element type chosen by DOUBLE. vmin(c, x) and vmax(c, x) return x when x is NaN. */
+#include <immintrin.h>
+
+#if DOUBLE
+#define WIDTH 4
+#define vec __m256d
+#define vload(p) _mm256_loadu_pd(p)
+#define vstore(p, a) _mm256_storeu_pd(p, a)
+#define vset(s) _mm256_set1_pd(s)
+#define vadd(a, b) _mm256_add_pd(a, b)
+#define vsub(a, b) _mm256_sub_pd(a, b)
+#define vmul(a, b) _mm256_mul_pd(a, b)
+#define vdiv(a, b) _mm256_div_pd(a, b)
+#define vfma(a, b, c) _mm256_fmadd_pd(a, b, c)   /* a * b + c */
+#define vfnma(a, b, c) _mm256_fnmadd_pd(a, b, c) /* c - a * b */
+#define vmin(a, b) _mm256_min_pd(a, b)
+#define vmax(a, b) _mm256_max_pd(a, b)
+#define vabs(a) _mm256_andnot_pd(_mm256_set1_pd(-0.0), a)
+#define vround(a) _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define vless(a, b) _mm256_cmp_pd(a, b, _CMP_LT_OQ) /* a mask for vselect */
+#define vselect(mask, a, b) _mm256_blendv_pd(b, a, mask)
+/* 2^n for integral n in the normal range: n lands in the low bits of the sum, then in the exponent. */
+#define vpow2(n)                                                                                   \
+    _mm256_castsi256_pd(_mm256_slli_epi64(                                                         \
+        _mm256_add_epi64(_mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(6755399441055744.0))), \
+                         _mm256_set1_epi64x(1023)), 52))
+#else
+#define WIDTH 8
+#define vec __m256
+#define vload(p) _mm256_loadu_ps(p)
+#define vstore(p, a) _mm256_storeu_ps(p, a)
+#define vset(s) _mm256_set1_ps(s)
+#define vadd(a, b) _mm256_add_ps(a, b)
+#define vsub(a, b) _mm256_sub_ps(a, b)
+#define vmul(a, b) _mm256_mul_ps(a, b)
+#define vdiv(a, b) _mm256_div_ps(a, b)
+#define vfma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define vfnma(a, b, c) _mm256_fnmadd_ps(a, b, c)
+#define vmin(a, b) _mm256_min_ps(a, b)
+#define vmax(a, b) _mm256_max_ps(a, b)
+#define vabs(a) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+#define vround(a) _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define vless(a, b) _mm256_cmp_ps(a, b, _CMP_LT_OQ)
+#define vselect(mask, a, b) _mm256_blendv_ps(b, a, mask)
+#define vpow2(n)                                                                                \
+    _mm256_castsi256_ps(_mm256_slli_epi32(                                                      \
+        _mm256_add_epi32(_mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(12582912.0f))),    \
+                         _mm256_set1_epi32(127)), 23))
+#endif

@@ -1,0 +1,235 @@
+"""The one path from validated arrays to the compiled engine and back, shared by the three cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rnnx import _kernels
+from rnnx.activations import Activation
+from rnnx.activations import get as get_activation
+from rnnx.dropout import DropoutMasks
+from rnnx.functional import _validate as validate
+from rnnx.functional._types import Array, Grads, GRUParams, LSTMParams, Params, RNNParams, Run, State
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """What a forward call keeps for ``backward``; opaque to callers."""
+
+    params: Params
+    kept: Any  # of the engine, or of the reference for activations that the engine does not know
+    weight_mask: Array | None
+    shape: tuple[int, int, int]
+    return_sequences: bool
+    last_is_output: Array | None  # rows whose last output is their state; None: all
+
+
+def engine_activation(activation: Any) -> str | None:
+    """The engine's name of an activation, or None when only the reference can run it."""
+    if not isinstance(activation, str):
+        activation = get_activation(activation)
+        if not isinstance(activation, Activation):
+            return None
+        activation = activation.name
+    return activation if activation in _kernels.ACTIVATIONS else None
+
+
+def pack(params: Params) -> _kernels.Packed | None:
+    """Lay the weights out for the engine.
+
+    Parameters
+    ----------
+    params : LSTMParams, GRUParams or RNNParams
+
+    Returns
+    -------
+    Packed or None
+        To be given to ``forward`` as ``packed=`` as long as the weights stay the same. None when an activation is
+        not among those of the engine: such a network runs on ``rnnx.reference``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the weights do not fit together.
+    """
+    validate.check_params(params)
+    activation = engine_activation(params.activation)
+    recurrent = "sigmoid" if isinstance(params, RNNParams) else engine_activation(params.recurrent_activation)
+    if activation is None or recurrent is None:
+        return None
+    if isinstance(params, LSTMParams):
+        cell = "lstm"
+    elif isinstance(params, GRUParams):
+        cell = "gru_after" if params.reset_after else "gru_before"
+    else:
+        cell = "simple_rnn"
+    weights = [np.ascontiguousarray(w) for w in (params.kernel, params.recurrent_kernel)]
+    return _kernels.Packed(cell, *weights, params.bias, activation, recurrent)
+
+
+def forward(
+    params: Params,
+    x: Array,
+    *,
+    initial_state: State | None,
+    mask: Any,
+    lengths: Any,
+    masks: DropoutMasks | None,
+    go_backwards: bool,
+    training: bool,
+    threads: int | None,
+    out: Array | None,
+    return_sequences: bool,
+    zero_output_for_mask: bool,
+    packed: _kernels.Packed | None,
+) -> Run:
+    """Validate, run, and give the results the shape the caller asked for."""
+    who, features, units = validate.check_params(params) if packed is None else _sizes(params)
+    dtype = params.recurrent_kernel.dtype
+    x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
+    batch, timesteps = x.shape[:2]
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"{who}: `threads` must be a positive integer or None, got {threads!r}")
+    h0, c0 = _initial(who, params, initial_state, batch, units, dtype)
+    valid = validate.check_validity(who, batch, timesteps, mask, lengths)
+    validate.check_dropout_masks(who, masks, validate.GATES[type(params)], batch, timesteps, features, units, dtype)
+    shape = (batch, timesteps, units) if return_sequences else (batch, units)
+    if out is not None:
+        validate.check_array(who, "out", out, shape, "(batch, timesteps, units)" if return_sequences else "(batch, units)", dtype)
+        if not out.flags.writeable:
+            raise ValueError(f"{who}: `out` is read-only")
+    weight_mask = None
+    if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:
+        weight_mask = masks.recurrent
+        params = replace(params, recurrent_kernel=params.recurrent_kernel * weight_mask)
+        masks, packed = replace(masks, recurrent=None, recurrent_mode="state"), None
+    if packed is None:
+        packed = pack(params)
+    if packed is None:
+        return _forward_reference(
+            params, x, out, dtype, weight_mask, initial_state=initial_state, mask=valid, masks=masks,
+            go_backwards=go_backwards, training=training, return_sequences=return_sequences,
+            zero_output_for_mask=zero_output_for_mask,
+        )
+    plan = _kernels.Plan(batch, timesteps, valid, go_backwards)
+    outputs = None
+    if return_sequences:
+        direct = out is not None and out.strides[2] == out.itemsize
+        outputs = out if direct else np.empty(shape, dtype)
+    h, c, kept = _kernels.forward(packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask)
+    last = None
+    if outputs is None:
+        last = _rows_with_last_output(plan, zero_output_for_mask)
+        outputs = h.copy() if last is None else np.where(last[:, None], h, np.zeros((), dtype))
+    if out is not None and outputs is not out:
+        out[...] = outputs
+        outputs = out
+    cache = Cache(params, kept, weight_mask, (batch, timesteps, units), return_sequences, last) if training else None
+    return Run(outputs, h if c is None else (h, c), cache)
+
+
+def backward(cache: Cache, doutputs: Array | None, dstate: Any, need_dx: bool, need_dparams: bool) -> Grads:
+    """Gradients of one forward call."""
+    if not isinstance(cache, Cache):
+        raise TypeError(
+            f"backward: `cache` must be the `cache` of a forward call with training=True, got {type(cache).__name__}"
+        )
+    params = cache.params
+    who = validate.CELL_NAMES[type(params)]
+    batch, timesteps, units = cache.shape
+    dtype = params.recurrent_kernel.dtype
+    if doutputs is not None:
+        shape = cache.shape if cache.return_sequences else (batch, units)
+        validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs", dtype)
+    is_lstm = isinstance(params, LSTMParams)
+    parts = (dstate if isinstance(dstate, (tuple, list)) else (dstate,)) if dstate is not None else (None, None)
+    if len(parts) != (2 if is_lstm else 1) and dstate is not None:
+        raise ValueError(f"{who}: `dstate` must be {'a pair (dh, dc)' if is_lstm else 'one array'}, got {len(parts)} parts")
+    for name, part in zip(("dh", "dc"), parts, strict=False):
+        if part is not None:
+            validate.check_array(who, f"dstate {name}", part, (batch, units), "(batch, units)", dtype)
+    if not isinstance(cache.kept, _kernels.Cache):
+        grads = _reference(params).backward(cache.kept, doutputs, dstate, need_dx=need_dx, need_dparams=need_dparams)
+        return _cast_grads(grads, dtype, cache.weight_mask)
+    dh, dc = parts if is_lstm else (parts[0], None)
+    if not cache.return_sequences and doutputs is not None:
+        through = doutputs if cache.last_is_output is None else np.where(cache.last_is_output[:, None], doutputs, np.zeros((), dtype))
+        dh = through if dh is None else dh + through
+        doutputs = None
+    if doutputs is not None and doutputs.strides[2] != doutputs.itemsize:
+        doutputs = np.ascontiguousarray(doutputs)
+    dx, dh0, dc0, dkernel, drecurrent, dbias = _kernels.backward(cache.kept, doutputs, dh, dc, need_dx, need_dparams)
+    dparams = None
+    if need_dparams:
+        if cache.weight_mask is not None:
+            drecurrent = drecurrent * cache.weight_mask
+        dparams = replace(
+            params, kernel=dkernel, recurrent_kernel=drecurrent, bias=None if params.bias is None else dbias
+        )
+    return Grads(dx, (dh0, dc0) if is_lstm else dh0, dparams)
+
+
+def _reference(params: Params) -> Any:
+    """The float64 twin of a cell, which also knows the activations that the engine lacks."""
+    from rnnx import reference
+
+    return {LSTMParams: reference.lstm, GRUParams: reference.gru, RNNParams: reference.simple_rnn}[type(params)]
+
+
+def _sizes(params: Params) -> tuple[str, int, int]:
+    return validate.CELL_NAMES[type(params)], params.kernel.shape[0], params.recurrent_kernel.shape[0]
+
+
+def _initial(who: str, params: Params, state: Any, batch: int, units: int, dtype: Any) -> tuple[Array | None, Array | None]:
+    if state is None:
+        return None, None
+    if not isinstance(params, LSTMParams):
+        if isinstance(state, (tuple, list)) and len(state) == 1:
+            state = state[0]
+        return validate.check_array(who, "initial_state", state, (batch, units), "(batch, units)", dtype), None
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise ValueError(f"{who}: `initial_state` must be a pair (h, c), got {type(state).__name__}")
+    h, c = (
+        validate.check_array(who, f"initial_state {name}", part, (batch, units), "(batch, units)", dtype)
+        for name, part in zip("hc", state, strict=True)
+    )
+    return h, c
+
+
+def _rows_with_last_output(plan: _kernels.Plan, zero_output_for_mask: bool) -> Array | None:
+    """Rows whose last output is their final state (the others give 0); None if all are."""
+    if plan.valid is None:
+        return np.zeros(plan.batch, bool) if plan.timesteps == 0 else None
+    return plan.valid[:, -1].astype(bool) if zero_output_for_mask else plan.row_counts > 0
+
+
+def _forward_reference(
+    params: Params, x: Array, out: Array | None, dtype: Any, weight_mask: Array | None, **call: Any
+) -> Run:
+    run = _reference(params).forward(params, x, **call)
+    outputs = run.outputs.astype(dtype)
+    if out is not None:
+        out[...] = outputs
+        outputs = out
+    state = tuple(s.astype(dtype) for s in run.state) if isinstance(run.state, tuple) else run.state.astype(dtype)
+    shape = (x.shape[0], x.shape[1], params.recurrent_kernel.shape[0])
+    cache = Cache(params, run.cache, weight_mask, shape, call["return_sequences"], None) if call["training"] else None
+    return Run(outputs, state, cache)
+
+
+def _cast_grads(grads: Grads, dtype: Any, weight_mask: Array | None) -> Grads:
+    def cast(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(cast(part) for part in value)
+        return None if value is None else value.astype(dtype)
+
+    dparams = grads.dparams
+    if dparams is not None:
+        drecurrent = dparams.recurrent_kernel if weight_mask is None else dparams.recurrent_kernel * weight_mask
+        dparams = replace(
+            dparams, kernel=cast(dparams.kernel), recurrent_kernel=cast(drecurrent), bias=cast(dparams.bias)
+        )
+    return Grads(cast(grads.dx), cast(grads.dinitial_state), dparams)

@@ -1,0 +1,114 @@
+"""Every check of what reaches the engine: who, which argument, expected with numbers, got, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx.dropout import DropoutMasks
+from rnnx.functional._types import Array, GRUParams, LSTMParams, Params, RNNParams
+
+CELL_NAMES: dict[type, str] = {LSTMParams: "LSTM", GRUParams: "GRU", RNNParams: "SimpleRNN"}
+GATES: dict[type, int] = {LSTMParams: 4, GRUParams: 3, RNNParams: 1}
+RECURRENT_MODES = ("state", "update", "cell", "weights")
+
+
+def check_array(who: str, name: str, value: Any, shape: tuple[int | None, ...], meaning: str, dtype: Any = None) -> Array:
+    """An array of float32 or float64 with this shape (None: any size) and, if given, this dtype."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{who}: `{name}` must be a numpy array, got {type(value).__name__}; use np.asarray(...)")
+    if value.dtype != np.float32 and value.dtype != np.float64:
+        raise TypeError(
+            f"{who}: `{name}` must be float32 or float64, got {value.dtype}; use .astype(np.float32) or np.float64"
+        )
+    if value.ndim != len(shape) or any(want is not None and want != got for want, got in zip(shape, value.shape, strict=True)):
+        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+        raise ValueError(f"{who}: `{name}` must have shape {meaning} = {wanted}, got {value.shape}")
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(
+            f"{who}: `{name}` is {value.dtype} but the weights are {dtype}; "
+            f"one call has one dtype: use {name}.astype(np.{dtype}), or cast the weights"
+        )
+    return value
+
+
+def check_params(params: Params) -> tuple[str, int, int]:
+    """Check the weights; their cell's name, features and units."""
+    who, gates = CELL_NAMES[type(params)], GATES[type(params)]
+    product = "units" if gates == 1 else f"{gates}*units"
+    recurrent = params.recurrent_kernel
+    if not isinstance(recurrent, np.ndarray) or recurrent.ndim != 2:
+        check_array(who, "recurrent_kernel", recurrent, (None, None), f"(units, {product})")
+    units = recurrent.shape[0]
+    if units < 1:
+        raise ValueError(f"{who}: `recurrent_kernel` must have at least one unit, got shape {recurrent.shape}")
+    check_array(who, "recurrent_kernel", recurrent, (units, gates * units), f"(units, {product})")
+    dtype = recurrent.dtype
+    check_array(who, "kernel", params.kernel, (None, gates * units), f"(features, {product})", dtype)
+    if params.bias is not None:
+        if isinstance(params, GRUParams) and params.reset_after:
+            check_array(who, "bias", params.bias, (2, gates * units), f"(2, {product})", dtype)
+        else:
+            check_array(who, "bias", params.bias, (gates * units,), f"({product},)", dtype)
+    return who, params.kernel.shape[0], units
+
+
+def check_validity(who: str, batch: int, timesteps: int, mask: Any, lengths: Any) -> Array | None:
+    """The boolean (batch, timesteps) array that `mask` or `lengths` stands for; None if neither is given."""
+    if mask is not None and lengths is not None:
+        raise ValueError(f"{who}: give `mask` or `lengths`, not both")
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.dtype != np.bool_:
+            raise TypeError(f"{who}: `mask` must be boolean (True = use the step), got {mask.dtype}; use mask.astype(bool)")
+        if mask.shape != (batch, timesteps):
+            raise ValueError(f"{who}: `mask` must have shape (batch, timesteps) = {(batch, timesteps)}, got {mask.shape}")
+        return mask
+    if lengths is None:
+        return None
+    lengths = np.asarray(lengths)
+    if lengths.dtype.kind not in "iu":
+        raise TypeError(f"{who}: `lengths` must be integers, got {lengths.dtype}; use lengths.astype(int)")
+    if lengths.shape != (batch,):
+        raise ValueError(f"{who}: `lengths` must have shape (batch,) = {(batch,)}, got {lengths.shape}")
+    bad = (lengths < 0) | (lengths > timesteps)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(f"{who}: `lengths` must lie in 0..{timesteps} (timesteps), got {lengths[row]} in row {row}")
+    return np.arange(timesteps) < lengths[:, None]
+
+
+def check_dropout_masks(who: str, masks: DropoutMasks | None, gates: int, batch: int, timesteps: int, features: int,
+                        units: int, dtype: Any) -> None:
+    """Check a set of dropout masks against the call it is meant for."""
+    if masks is None:
+        return
+    if not isinstance(masks, DropoutMasks):
+        raise TypeError(f"{who}: `masks` must be a DropoutMasks, got {type(masks).__name__}")
+    if masks.recurrent_mode not in RECURRENT_MODES:
+        raise ValueError(f"{who}: `recurrent_mode` must be one of {RECURRENT_MODES}, got {masks.recurrent_mode!r}")
+
+    def fits(name: str, value: Array | None, leading: tuple[int, ...], width: int, last: str) -> None:
+        if value is None:
+            return
+        axes = (("gates",) if leading else ()) + ("batch", "timesteps", last)
+        check_array(who, f"masks.{name}", value, (None,) * len(axes), f"({', '.join(axes)})", dtype)
+        full = ((gates,) if leading else ()) + (batch, timesteps, width)
+        sizes = value.shape
+        if leading and sizes[0] not in leading:
+            raise ValueError(f"{who}: `masks.{name}` must have {' or '.join(map(str, leading))} gates, got shape {sizes}")
+        if any(got not in (1, want) for got, want in zip(sizes[-3:], full[-3:], strict=True)):
+            raise ValueError(
+                f"{who}: `masks.{name}` must have shape ({', '.join(axes)}) = {full}, each axis that or 1, got {sizes}"
+            )
+
+    fits("inputs", masks.inputs, (1, gates), features, "features")
+    if masks.recurrent is not None and masks.recurrent_mode == "weights":
+        check_array(who, "masks.recurrent", masks.recurrent, (units, gates * units), f"(units, {gates}*units)", dtype)
+    elif masks.recurrent is not None:
+        fits("recurrent", masks.recurrent, (1, gates) if masks.recurrent_mode == "state" else (1,), units, "units")
+    fits("zoneout_hidden", masks.zoneout_hidden, (), units, "units")
+    if masks.zoneout_cell is not None and who != "LSTM":
+        raise ValueError(f"{who}: `masks.zoneout_cell` is for LSTM only, this cell has no separate cell state")
+    fits("zoneout_cell", masks.zoneout_cell, (), units, "units")
