@@ -278,7 +278,7 @@ def product(cnp.ndarray a, cnp.ndarray b):
     """``a @ b`` through the tiles, for tests and benches: shapes (n, K) and (K, N), one dtype."""
     cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize)
     cdef Py_ssize_t n = a.shape[0], K = a.shape[1], N = b.shape[1], panel = leaf.panel
-    cdef Py_ssize_t panels = -(-N // panel), p
+    cdef Py_ssize_t panels = (N + panel - 1) // panel, p
     cdef cnp.ndarray packed = aligned((panels, K, panel), a.dtype, True)
     cdef cnp.ndarray out = aligned((n, panels * panel), a.dtype)
     cdef cnp.ndarray zeros = np.zeros(panel, a.dtype)

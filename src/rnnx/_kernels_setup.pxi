@@ -48,9 +48,7 @@ cdef cnp.ndarray aligned(shape, dtype, bint zero=False):
         size *= extent
     make = np.zeros if zero else np.empty
     cdef cnp.ndarray raw = make(size + RX_ALIGNMENT, np.uint8)
-    cdef Py_ssize_t shift = -(<Py_ssize_t>cnp.PyArray_DATA(raw)) % RX_ALIGNMENT
-    if shift < 0:
-        shift += RX_ALIGNMENT
+    cdef Py_ssize_t shift = RX_ALIGNMENT - <Py_ssize_t>(<size_t>cnp.PyArray_DATA(raw) % RX_ALIGNMENT)
     return raw[shift:shift + size].view(dtype).reshape(shape)
 
 
@@ -91,7 +89,7 @@ cdef class Packed:
         self.leaf = rx_leaf_get(ISA.encode(), self.dtype.itemsize)
         self.kernel, self.recurrent_kernel = kernel, recurrent_kernel
         self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
-        self.U = -(-self.H // self.leaf.panel) * self.leaf.panel
+        self.U = (self.H + self.leaf.panel - 1) // self.leaf.panel * self.leaf.panel
         self.G = 4 if cell == "lstm" else 1 if cell == "simple_rnn" else 3
         self.slots = 1 if cell == "simple_rnn" else 4
         self.first = 1 if self.G == 3 else 0

@@ -28,7 +28,7 @@ static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, void *
 static void NAME(activate)(ptrdiff_t count, int activation, const void *x, void *y) {
     const REAL *in = x;
     REAL *out = y;
-    REAL tail[WIDTH];
+    REAL tail[PANEL];
     ptrdiff_t j = 0;
     for (; j + WIDTH <= count; j += WIDTH) vstore(out + j, NAME(act)(activation, vload(in + j)));
     if (j == count) return;
@@ -49,6 +49,10 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
 };
 
 #undef PANEL
+#undef BITS
+#undef MANTISSA
+#undef BIAS
+#undef MAGIC
 #undef WIDTH
 #undef vec
 #undef vload
