@@ -501,3 +501,4 @@ cdef void input_gradients(const Job *job, const BackJob *back, Py_ssize_t s0, Py
 
 
 include "_kernels_python.pxi"
+include "_kernels_stream.pxi"
