@@ -1,8 +1,8 @@
 """Weights of one recurrent layer between the layouts of PyTorch and Keras, with numpy alone.
 
-PyTorch stores ``weight_ih (gates*units, features)``, ``weight_hh``, ``bias_ih`` and ``bias_hh``; Keras the transposed
-``kernel`` and ``recurrent_kernel`` and one bias. The gates of an LSTM have the same order in both; those of a GRU are
-``r z n`` in PyTorch and ``z r h`` in Keras.
+PyTorch stores ``weight_ih (gates*units, features)``, ``weight_hh``, ``bias_ih`` and ``bias_hh``; Keras the
+transposed ``kernel`` and ``recurrent_kernel`` and one bias. The gates of an LSTM have the same order in both;
+those of a GRU are ``r z n`` in PyTorch and ``z r h`` in Keras.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def to_torch(name: str, weights: list[np.ndarray]) -> list[np.ndarray]:
     """Turn ``[kernel, recurrent_kernel, bias]`` of Keras into PyTorch's four arrays."""
     kernel, recurrent, bias = weights
     rows = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
-    return [reorder(name, kernel, 1).T, reorder(name, recurrent, 1).T, *(reorder(name, row, 0) for row in rows)]
+    return [
+        reorder(name, kernel, 1).T,
+        reorder(name, recurrent, 1).T,
+        *(reorder(name, row, 0) for row in rows),
+    ]
 
 
 def gradients_to_keras(name: str, parts: list[np.ndarray]) -> list[np.ndarray]:

@@ -112,13 +112,19 @@ def torch_curve(name: str, dtype: str) -> np.ndarray:
     kinds = [("GRU", FEATURES), ("LSTM", UNITS)] if name == "classes" else [("LSTM", FEATURES)]
     networks = [getattr(torch.nn, cell)(width, UNITS, batch_first=True, dtype=kind) for cell, width in kinds]
     dense = torch.nn.Linear(UNITS, len(task.weights[-1]), dtype=kind)
-    arrays = [part for n, (cell, _) in enumerate(kinds) for part in to_torch(cell, task.weights[3 * n : 3 * n + 3])]
+    arrays = [
+        part for n, (cell, _) in enumerate(kinds) for part in to_torch(cell, task.weights[3 * n : 3 * n + 3])
+    ]
     arrays += [task.weights[-2].T, task.weights[-1]]
     parameters = [parameter for module in (*networks, dense) for parameter in module.parameters()]
     with torch.no_grad():
         for parameter, array in zip(parameters, arrays, strict=True):
             parameter.copy_(torch.tensor(np.ascontiguousarray(array)))
-    optimizer = torch.optim.Adam(parameters, lr=RATE, eps=EPSILON)
+    for network, (cell, _) in zip(networks, kinds, strict=True):
+        # Where Keras has one bias, two would learn twice as fast.
+        network.bias_hh_l0.requires_grad_(cell == "GRU")
+    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    optimizer = torch.optim.Adam(learning, lr=RATE)
     losses = []
     for step in range(STEPS):
         rows = task.batch(step)
@@ -136,6 +142,8 @@ def torch_curve(name: str, dtype: str) -> np.ndarray:
             loss = ((dense(outputs) - target.to(kind)) ** 2).mean(dim=-1)[valid].mean()
         optimizer.zero_grad()
         loss.backward()
+        # Keras adds epsilon before the correction of the second moment, PyTorch after it.
+        optimizer.param_groups[0]["eps"] = EPSILON / (1 - 0.999 ** (step + 1)) ** 0.5
         optimizer.step()
         losses.append(loss.item())
     return np.array(losses)

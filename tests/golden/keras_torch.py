@@ -1,9 +1,9 @@
 """Run a layer of real Keras on its PyTorch backend and record values and gradients as a golden case.
 
 Environment of every script that imports this module:
-``pip install keras==3.15.1 torch==2.13.0`` (Python 3.11; the version numbers are those the files were made with).
+``pip install keras==3.15.1 torch==2.13.0`` (the versions that the files were made with, on Python 3.11).
 
-All results are float64, from inputs and weights that float32 holds exactly, so that one file serves both dtypes.
+All results are float64, from inputs and weights that float32 holds exactly, so one file serves both dtypes.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ def record(
     Returns
     -------
     Case
-        Arrays ``x``, ``weights``, ``mask``, ``initial_state``, ``masks``; ``y``; with ``gradients`` also ``dy``, ``dx``,
-        ``dweights`` (of the trainable ones) and ``dinitial_state``; ``weights_after`` if training changes some weights
-        by itself. Every one but the masks is a list.
+        Arrays ``x``, ``weights``, ``mask``, ``initial_state``, ``masks``; ``y``; with ``gradients`` also
+        ``dy``, ``dx``, ``dweights`` (of the trainable ones) and ``dinitial_state``; ``weights_after`` if
+        training changes some weights by itself. Every one but the masks is a list.
     """
     several = isinstance(inputs, (list, tuple))
     xs = list(inputs) if several else [inputs]

@@ -19,7 +19,8 @@ BATCH, TIMESTEPS, FEATURES = 3, 6, 4
 SEQUENCE, ROW = (BATCH, TIMESTEPS, FEATURES), (BATCH, FEATURES)
 MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0], [0, 1, 1, 0, 0, 1]], dtype=bool)
 ACTIVATIONS = (
-    "tanh sigmoid relu linear elu selu softplus softsign softmax exponential gelu silu swish leaky_relu relu6 hard_sigmoid"
+    "tanh sigmoid relu linear elu selu softplus softsign softmax exponential gelu silu swish leaky_relu "
+    "relu6 hard_sigmoid"
 ).split()
 
 Entry = tuple[str, dict[str, Any], list[tuple[int, ...]]]
@@ -98,7 +99,9 @@ def layer_cases(rng: np.random.Generator) -> dict[str, Case]:
         parts[3] = np.abs(parts[3]) + np.float32(0.5)
         weights = [
             part
-            for part, used in zip(parts, [kwargs.get("scale", True), kwargs.get("center", True), True, True], strict=True)
+            for part, used in zip(
+                parts, [kwargs.get("scale", True), kwargs.get("center", True), True, True], strict=True
+            )
             if used
         ]
         spec = {"class": "BatchNormalization", "kwargs": kwargs}
@@ -144,7 +147,11 @@ def mask_cases(rng: np.random.Generator) -> dict[str, Case]:
         {"class": "Bidirectional", "layer": inner},
         {"class": "Bidirectional", "layer": {"class": "GRU", "kwargs": {"units": 2}}},
         {"class": "TimeDistributed", "layer": dense},
-        {"class": "RNN", "cells": [{"class": "LSTMCell", "kwargs": {"units": 2}}] * 2, "kwargs": {"return_sequences": True}},
+        {
+            "class": "RNN",
+            "cells": [{"class": "LSTMCell", "kwargs": {"units": 2}}] * 2,
+            "kwargs": {"return_sequences": True},
+        },
         {"class": "Masking"},
         {"class": "Activation", "kwargs": {"activation": "tanh"}},
         {"class": "ReLU"},

@@ -3,8 +3,8 @@
 Environment: ``pip install keras==3.15.1 torch==2.13.0``.
 Command, from the root of the repository: ``python -m tests.golden.make_keras_models``.
 
-The models are built by `golden.models` from Keras and from rnnx alike. Plain gradient descent with a learning rate of
-1 makes each step show the gradient of every weight, regularisation included.
+The models are built by `golden.models` from Keras and from rnnx alike. Plain gradient descent with a learning
+rate of 1 makes each step show the gradient of every weight, regularisation included.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main() -> None:
         weights = random_like(rng, [tuple(weight.shape) for weight in model.weights], scale=0.4)
         model.set_weights([weight.astype(np.float64) for weight in weights])
         x, y = batch(name, rng)
-        sample_weight = (rng.uniform(size=y.shape[:2] if y.ndim == 3 else y.shape[:1]) + 0.5).astype(np.float32)
+        sample_weight = (rng.uniform(size=y.shape[:2] if y.ndim == 3 else y.shape[:1]) + 0.5).astype(
+            np.float32
+        )
         case = Case({})
         case.put("x", x)
         case.put("y", y)

@@ -3,8 +3,8 @@
 Environment: ``pip install keras==3.15.1 torch==2.13.0``.
 Command, from the root of the repository: ``python -m tests.golden.make_keras_recurrent``.
 
-The backend is PyTorch because its generic loop emits 0 before the first valid step of a row, as TensorFlow, the
-unrolled loop and rnnx do. The JAX and numpy backends emit the initial state there.
+The backend is PyTorch because its generic loop emits 0 before the first valid step of a row, as TensorFlow,
+the unrolled loop and rnnx do. The JAX and numpy backends emit the initial state there.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def plain_cases(rng: np.random.Generator) -> dict[str, Case]:
     cases = {}
     for name, variant in cell_variants():
         for backwards, sequences, given in itertools.product([False, True], repeat=3):
-            kwargs = dict(variant, units=UNITS, go_backwards=backwards, return_sequences=sequences, return_state=True)
+            kwargs = dict(
+                variant, units=UNITS, go_backwards=backwards, return_sequences=sequences, return_state=True
+            )
             x = random_like(rng, [(BATCH, TIMESTEPS, FEATURES)])[0]
             h0 = random_like(rng, [(BATCH, UNITS)] * STATES[name]) if given else None
             case = record({"class": name, "kwargs": kwargs}, rng, x, initial_state=h0)
@@ -68,14 +70,16 @@ def plain_cases(rng: np.random.Generator) -> dict[str, Case]:
 
 
 def dropout_cases(rng: np.random.Generator) -> dict[str, Case]:
-    """Run with injected dropout masks: shared and per gate, constant and per step, with a time mask as well."""
+    """Run with injected dropout masks: shared, per gate, constant, per step, with and without padding."""
     cases = {}
     rates = [(0.5, 0.0), (0.0, 0.25), (0.5, 0.25)]
     mask = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 1, 1, 0, 0]], dtype=bool)
     for (name, variant), (rate, recurrent_rate), backwards in itertools.product(
         cell_variants(), rates, [False, True]
     ):
-        kwargs = dict(variant, units=UNITS, dropout=rate, recurrent_dropout=recurrent_rate, return_sequences=True)
+        kwargs = dict(
+            variant, units=UNITS, dropout=rate, recurrent_dropout=recurrent_rate, return_sequences=True
+        )
         kwargs.update(go_backwards=backwards, return_state=True)
         for kind in ("keras", "tied", "step") if recurrent_rate else ("keras",):
             gates = GATES[name] if recurrent_rate and kind != "tied" else 1
@@ -120,7 +124,9 @@ def wrapper_cases(rng: np.random.Generator) -> dict[str, Case]:
         )
         for cell in cells:
             spec = {"class": "RNN", "layer": cell, "kwargs": kwargs}
-            cases[f"{label(cell['class'], cell['kwargs'])}-{sequences}-{masked}"] = record(spec, rng, x, **flags)
+            cases[f"{label(cell['class'], cell['kwargs'])}-{sequences}-{masked}"] = record(
+                spec, rng, x, **flags
+            )
     dense = {"class": "Dense", "kwargs": {"units": 2, "activation": "tanh"}}
     cases["time_distributed/dense"] = record({"class": "TimeDistributed", "layer": dense}, rng, x)
     return cases
@@ -129,11 +135,18 @@ def wrapper_cases(rng: np.random.Generator) -> dict[str, Case]:
 def padding_cases(rng: np.random.Generator) -> dict[str, Case]:
     """Run the padding matrix: one batch whose rows are full, right, left, gapped, both-sided and empty.
 
-    The rows are crossed with the direction (forward, backward, both with each way to merge), the zeroing of masked
-    outputs, a given initial state, and last or all outputs.
+    The rows are crossed with the direction (forward, backward, both with each way to merge), the zeroing of
+    masked outputs, a given initial state, and last or all outputs.
     """
     mask = np.array(
-        [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 0, 1], [0, 1, 1, 0, 0], [0, 0, 0, 0, 0]],
+        [
+            [1, 1, 1, 1, 1],
+            [1, 1, 1, 0, 0],
+            [0, 0, 1, 1, 1],
+            [1, 0, 1, 0, 1],
+            [0, 1, 1, 0, 0],
+            [0, 0, 0, 0, 0],
+        ],
         dtype=bool,
     )
     rows = len(mask)
@@ -154,7 +167,7 @@ def padding_cases(rng: np.random.Generator) -> dict[str, Case]:
                 spec = {"class": "Bidirectional", "layer": spec, "kwargs": {"merge_mode": direction}}
             else:
                 kwargs["go_backwards"] = direction == "backward"
-            cases[f"{label(name, variant)}-{direction}-zero={zero}-h0={given}-sequences={sequences}"] = record(
+            case = record(
                 spec,
                 rng,
                 x,
@@ -163,6 +176,7 @@ def padding_cases(rng: np.random.Generator) -> dict[str, Case]:
                 mask=mask,
                 gradients=direction in ("forward", "backward", "concat"),
             )
+            cases[f"{label(name, variant)}-{direction}-zero={zero}-h0={given}-sequences={sequences}"] = case
     return cases
 
 

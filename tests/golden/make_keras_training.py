@@ -1,4 +1,4 @@
-"""Make ``keras_training.npz``: losses, metrics, optimizers, schedules, regularizers, constraints, initializers, padding.
+"""Make ``keras_training.npz``: everything of Keras 3 around the layers, from losses to padding.
 
 Environment: ``pip install keras==3.15.1 torch==2.13.0``.
 Command, from the root of the repository: ``python -m tests.golden.make_keras_training``.
@@ -63,15 +63,33 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
 CLIPS: list[dict[str, Any]] = [{"clipnorm": 1.0}, {"global_clipnorm": 1.5}, {"clipvalue": 0.4}]
 SCHEDULES: list[tuple[str, dict[str, Any]]] = [
     ("ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 4, "decay_rate": 0.5}),
-    ("ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 4, "decay_rate": 0.5, "staircase": True}),
+    (
+        "ExponentialDecay",
+        {"initial_learning_rate": 0.1, "decay_steps": 4, "decay_rate": 0.5, "staircase": True},
+    ),
     ("PiecewiseConstantDecay", {"boundaries": [3, 7], "values": [0.1, 0.05, 0.01]}),
-    ("PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 5, "end_learning_rate": 0.01, "power": 2.0}),
-    ("PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 5, "end_learning_rate": 0.01, "cycle": True}),
+    (
+        "PolynomialDecay",
+        {"initial_learning_rate": 0.1, "decay_steps": 5, "end_learning_rate": 0.01, "power": 2.0},
+    ),
+    (
+        "PolynomialDecay",
+        {"initial_learning_rate": 0.1, "decay_steps": 5, "end_learning_rate": 0.01, "cycle": True},
+    ),
     ("InverseTimeDecay", {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.5}),
-    ("InverseTimeDecay", {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.5, "staircase": True}),
+    (
+        "InverseTimeDecay",
+        {"initial_learning_rate": 0.1, "decay_steps": 3, "decay_rate": 0.5, "staircase": True},
+    ),
     ("CosineDecay", {"initial_learning_rate": 0.1, "decay_steps": 8, "alpha": 0.1}),
-    ("CosineDecay", {"initial_learning_rate": 0.0, "decay_steps": 6, "warmup_target": 0.1, "warmup_steps": 3}),
-    ("CosineDecayRestarts", {"initial_learning_rate": 0.1, "first_decay_steps": 3, "m_mul": 0.9, "alpha": 0.05}),
+    (
+        "CosineDecay",
+        {"initial_learning_rate": 0.0, "decay_steps": 6, "warmup_target": 0.1, "warmup_steps": 3},
+    ),
+    (
+        "CosineDecayRestarts",
+        {"initial_learning_rate": 0.1, "first_decay_steps": 3, "m_mul": 0.9, "alpha": 0.05},
+    ),
 ]
 REGULARIZERS: list[tuple[str, dict[str, Any]]] = [
     ("L1", {"l1": 0.02}),
@@ -111,7 +129,9 @@ def named(name: str, kwargs: dict[str, Any]) -> str:
     return "-".join([name, *(f"{key}={value}" for key, value in kwargs.items())])
 
 
-def targets(rng: np.random.Generator, kind: str, logits: bool, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def targets(
+    rng: np.random.Generator, kind: str, logits: bool, shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw what was to be predicted and a prediction of it."""
     scores = rng.normal(size=(*shape, CLASSES)).astype(np.float32)
     if kind == "real":
@@ -134,7 +154,9 @@ def with_mask(array: np.ndarray, mask: np.ndarray | None) -> Any:
     return value
 
 
-def settings(rng: np.random.Generator, shape: tuple[int, ...]) -> list[tuple[np.ndarray | None, np.ndarray | None]]:
+def settings(
+    rng: np.random.Generator, shape: tuple[int, ...]
+) -> list[tuple[np.ndarray | None, np.ndarray | None]]:
     """Return the pairs of sample weights and mask that Keras can combine for losses of this shape."""
     weights = (rng.uniform(size=shape) + 0.2).astype(np.float32)
     if len(shape) == 1:
@@ -143,7 +165,7 @@ def settings(rng: np.random.Generator, shape: tuple[int, ...]) -> list[tuple[np.
 
 
 def loss_cases(rng: np.random.Generator) -> dict[str, Case]:
-    """Evaluate every loss with its gradient: rows and sequences, weights, masks, reductions, extreme predictions."""
+    """Evaluate every loss and its gradient: rows, sequences, weights, masks, reductions, extremes."""
     cases = {}
     for name, kwargs, kind in LOSSES:
         logits = kwargs.get("from_logits", False)
@@ -166,7 +188,11 @@ def loss_cases(rng: np.random.Generator) -> dict[str, Case]:
                     cases[f"loss/{named(name, kwargs | extra)}-{len(shape)}-{number}"] = case
         if kind in ("bits", "one_hot", "ids") and not logits:
             extreme = np.eye(CLASSES, dtype=np.float32)[[0, 1, 2]]
-            true = {"bits": extreme[::-1].copy(), "one_hot": extreme[::-1].copy(), "ids": np.array([2, 1, 0])}[kind]
+            true = {
+                "bits": extreme[::-1].copy(),
+                "one_hot": extreme[::-1].copy(),
+                "ids": np.array([2, 1, 0]),
+            }[kind]
             case = Case({"class": name, "kwargs": kwargs})
             case.put("y_true", true)
             case.put("y_pred", extreme)

@@ -1,11 +1,11 @@
-"""Make ``tf_keras.npz``: the dropout of tf.keras 2 (TensorFlow 2.2 to 2.15), masks captured, values and gradients.
+"""Make ``tf_keras.npz``: dropout of tf.keras 2 (TensorFlow 2.2 to 2.15), with its masks and gradients.
 
 Environment: ``pip install tensorflow-cpu==2.21.0 tf_keras==2.21.0``.
 Command, from the root of the repository: ``python -m tests.golden.make_tf_keras``.
 
-tf.keras 2 chooses among three kinds of masks by the other arguments of the layer. TensorFlow's generator cannot be
-reproduced elsewhere, so the masks that it drew are stored with the results, which are float64. The rates are
-chosen so that float32 holds 1 / (1 - rate) exactly.
+tf.keras 2 chooses among three kinds of masks by the other arguments of the layer. TensorFlow's generator
+cannot be reproduced elsewhere, so the masks that it drew are stored with the results, which are float64. The
+rates are chosen so that float32 holds 1 / (1 - rate) exactly.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ARGUMENTS: list[dict[str, Any]] = [
 def capture(mixin: Any) -> dict[str, Any]:
     """Keep the masks that a cell (or a layer in its fused path) asks for.
 
-    The fused path draws one mask per gate over the whole input and uses the first; `kept` is what it used.
+    The fused path draws one mask per gate over the whole input and uses the first, see `kept`.
     """
     seen: dict[str, Any] = {}
 
@@ -51,14 +51,12 @@ def capture(mixin: Any) -> dict[str, Any]:
         return getting
 
     mixin.get_dropout_mask_for_cell = spying("inputs", mixin.get_dropout_mask_for_cell)
-    mixin.get_recurrent_dropout_mask_for_cell = spying(
-        "recurrent", mixin.get_recurrent_dropout_mask_for_cell
-    )
+    mixin.get_recurrent_dropout_mask_for_cell = spying("recurrent", mixin.get_recurrent_dropout_mask_for_cell)
     return seen
 
 
 def kept(masks: Any, per_gate: bool) -> np.ndarray:
-    """Return captured masks as (gates, batch, timesteps or 1, width), of the gates that the layer really used."""
+    """Return captured masks as (gates, batch, timesteps or 1, width), of the gates that were really used."""
     gates = [mask.numpy() for mask in (masks if isinstance(masks, list) else [masks])]
     array = np.stack(gates if per_gate else gates[:1])
     return array if array.ndim == 4 else array[:, :, None, :]

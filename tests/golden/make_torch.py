@@ -1,4 +1,4 @@
-"""Make ``torch.npz``: ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` of PyTorch, padded and packed, values and gradients.
+"""Make ``torch.npz``: ``nn.LSTM``, ``nn.GRU`` and ``nn.RNN`` of PyTorch, full and packed, with gradients.
 
 Environment: ``pip install torch==2.13.0``.
 Command, from the root of the repository: ``python -m tests.golden.make_torch``.
@@ -34,13 +34,23 @@ def wanting_gradient(array: np.ndarray) -> torch.Tensor:
 
 
 def record(
-    name: str, kwargs: dict[str, Any], rng: np.random.Generator, *, lengths: list[int] | None, given: bool, bias: bool
+    name: str,
+    kwargs: dict[str, Any],
+    rng: np.random.Generator,
+    *,
+    lengths: list[int] | None,
+    given: bool,
+    bias: bool,
 ) -> Case:
     """Run one layer forward and backward, with a gradient for the outputs and one for the last states."""
     both = kwargs.get("bidirectional", False)
-    module = getattr(torch.nn, name)(FEATURES, UNITS, batch_first=True, bias=bias, dtype=torch.float64, **kwargs)
+    module = getattr(torch.nn, name)(
+        FEATURES, UNITS, batch_first=True, bias=bias, dtype=torch.float64, **kwargs
+    )
     parameters = dict(module.named_parameters())
-    weights = dict(zip(parameters, random_like(rng, [tuple(p.shape) for p in parameters.values()]), strict=True))
+    weights = dict(
+        zip(parameters, random_like(rng, [tuple(p.shape) for p in parameters.values()]), strict=True)
+    )
     with torch.no_grad():
         for key, value in weights.items():
             parameters[key].copy_(torch.tensor(value))

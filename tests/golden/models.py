@@ -21,7 +21,9 @@ def text_classifier(api: Any, dtype: str) -> Any:
             api.Input(shape=(TIMESTEPS,), dtype="int32"),
             layers.Embedding(WORDS, 4, mask_zero=True, dtype=dtype),
             layers.Bidirectional(
-                layers.GRU(3, return_sequences=True, recurrent_regularizer=api.regularizers.L2(0.01), dtype=dtype),
+                layers.GRU(
+                    3, return_sequences=True, recurrent_regularizer=api.regularizers.L2(0.01), dtype=dtype
+                ),
                 dtype=dtype,
             ),
             layers.LSTM(4, kernel_regularizer=api.regularizers.L1(0.01), dtype=dtype),
@@ -31,7 +33,7 @@ def text_classifier(api: Any, dtype: str) -> Any:
 
 
 def tagger(api: Any, dtype: str) -> Any:
-    """One output per step, a loss that honours the mask, a state handed to a second layer, a skip connection."""
+    """One output per step, a loss that honours the mask, a state handed on to a second layer, a skip."""
     layers = api.layers
     x = api.Input(shape=(TIMESTEPS, FEATURES), dtype=dtype)
     masked = layers.Masking(mask_value=0.0, dtype=dtype)(x)

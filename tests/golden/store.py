@@ -1,8 +1,8 @@
 """Golden files: many small named arrays in one ``.npz``, readable with numpy alone.
 
-A file holds *cases*. A case is a JSON-able ``config`` that says what was computed and a dictionary of arrays: what
-went in and what came out. All arrays of one dtype lie behind each other in one member of the archive, equal
-arrays once, because a zip member each would cost more than the numbers in it.
+A file holds *cases*. A case is a JSON-able ``config`` that says what was computed and a dictionary of arrays:
+what went in and what came out. All arrays of one dtype lie behind each other in one member of the archive,
+equal arrays once, because a zip member each would cost more than the numbers in it.
 """
 
 from __future__ import annotations
@@ -119,6 +119,8 @@ def build_layer(namespace: Any, spec: Mapping[str, Any], **extra: Any) -> Any:
     return getattr(namespace, spec["class"])(*inner, **arguments)
 
 
-def random_like(rng: np.random.Generator, shapes: list[tuple[int, ...]], scale: float = 0.6) -> list[np.ndarray]:
+def random_like(
+    rng: np.random.Generator, shapes: list[tuple[int, ...]], scale: float = 0.6
+) -> list[np.ndarray]:
     """Draw asymmetric weights that float32 holds exactly, so that both dtypes start from the same numbers."""
     return [(rng.normal(size=shape) * scale + 0.1).astype(np.float32) for shape in shapes]
