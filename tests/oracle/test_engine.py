@@ -1,0 +1,227 @@
+"""The engine equals the float64 reference: values and gradients, for every option and awkward size."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rnnx import _kernels
+from tests.oracle import cases
+
+DTYPES = (np.float32, np.float64)
+SIZES = [(1, 1, 1, 1), (1, 4, 3, 7), (2, 3, 8, 8), (3, 5, 1, 9), (5, 2, 17, 17), (7, 6, 9, 16), (13, 3, 2, 33), (40, 4, 5, 8)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_sizes(cell, dtype, size):
+    batch, timesteps, features, units = size
+    rng = np.random.default_rng([1, *size])
+    params = cases.make_params(cell, features, units, dtype, rng)
+    x = rng.normal(size=(batch, timesteps, features)).astype(dtype)
+    cases.compare(cell, params, x, rng, initial_state=cases.make_state(cell, batch, units, dtype, rng))
+
+
+@pytest.mark.parametrize("kind", cases.MASK_KINDS)
+@pytest.mark.parametrize("valid", ["none", "lengths", "left", "gaps"])
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_dropout_masks(cell, valid, kind):
+    if kind == "masked_blend" and not cell.startswith("gru"):
+        kind = "state"
+    batch, timesteps, features, units = 5, 6, 4, 9
+    for dtype, backwards in itertools.product(DTYPES, (False, True)):
+        rng = np.random.default_rng([2, backwards])
+        params = cases.make_params(cell, features, units, dtype, rng)
+        x = rng.normal(size=(batch, timesteps, features)).astype(dtype)
+        cases.compare(
+            cell, params, x, rng, go_backwards=backwards, initial_state=cases.make_state(cell, batch, units, dtype, rng),
+            masks=cases.make_masks(kind, cell, batch, timesteps, features, units, dtype, rng),
+            **cases.make_valid(valid, batch, timesteps, rng),
+        )
+
+
+@pytest.mark.parametrize("valid", ["none", "lengths", "left", "gaps"])
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_padding(cell, backwards, sequences, zero, valid):
+    for dtype, state in itertools.product(DTYPES, (False, True)):
+        rng = np.random.default_rng([3, state])
+        params = cases.make_params(cell, 3, 5, dtype, rng)
+        x = rng.normal(size=(6, 7, 3)).astype(dtype)
+        call = cases.make_valid(valid, 6, 7, rng)
+        if state:
+            call["initial_state"] = cases.make_state(cell, 6, 5, dtype, rng)
+        cases.compare(
+            cell, params, x, rng, go_backwards=backwards, return_sequences=sequences, zero_output_for_mask=zero, **call
+        )
+
+
+@pytest.mark.parametrize("activation", sorted(_kernels.ACTIVATIONS) + ["gelu", "softplus", "silu", "softmax"])
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_activations(cell, activation):
+    for dtype, role in itertools.product(DTYPES, ("activation", "recurrent_activation")):
+        rng = np.random.default_rng(4)
+        params = cases.make_params(cell, 3, 6, dtype, rng, **{role: activation})
+        x = rng.normal(size=(4, 3, 3)).astype(dtype)
+        masks = cases.make_masks("cell", cell, 4, 3, 3, 6, dtype, rng)
+        cases.compare(cell, params, x, rng, masks=masks, lengths=np.array([3, 0, 2, 1]))
+        cases.compare(cell, params, x, rng)
+
+
+@pytest.mark.parametrize("cell", cases.CELLS)
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (1, 300), (200, 3)], ids=str)
+def test_extents(cell, shape):
+    for dtype in DTYPES:
+        rng = np.random.default_rng(5)
+        params = cases.make_params(cell, 3, 5, dtype, rng, bias=False)
+        x = rng.normal(size=(*shape, 3)).astype(dtype)
+        cases.compare(cell, params, x, rng, initial_state=cases.make_state(cell, shape[0], 5, dtype, rng))
+        cases.compare(cell, params, x, rng, return_sequences=False)
+
+
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_strided_and_read_only_inputs(cell):
+    for dtype in DTYPES:
+        rng = np.random.default_rng(6)
+        params = cases.make_params(cell, 3, 5, dtype, rng)
+        big = rng.normal(size=(8, 9, 7)).astype(dtype)
+        views = [big[::2, ::-1, 1::2], np.asfortranarray(big)[:, :, :3], big.transpose(1, 0, 2)[:, :, :3], big[:, :, 6:3:-1]]
+        for view in views:
+            view.flags.writeable = False
+            want = cases.FAST[cell].forward(params, np.ascontiguousarray(view), training=True)
+            got = cases.FAST[cell].forward(params, view, training=True)
+            np.testing.assert_array_equal(got.outputs, want.outputs)
+            dy = np.broadcast_to(rng.normal(size=(1, 1, 5)).astype(dtype), want.outputs.shape)
+            masks = cases.make_masks("input_per_gate", cell, view.shape[0], view.shape[1], 3, 5, dtype, rng)
+            cases.compare(cell, params, view, rng, masks=masks)
+            a, b = (cases.FAST[cell].backward(run.cache, dy) for run in (got, want))
+            np.testing.assert_array_equal(a.dparams.kernel, b.dparams.kernel)
+
+
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_nan_in_padding_never_leaks(cell):
+    rng = np.random.default_rng(7)
+    params = cases.make_params(cell, 3, 5, np.float32, rng)
+    x = rng.normal(size=(4, 6, 3)).astype(np.float32)
+    lengths = np.array([6, 2, 0, 4])
+    clean = cases.FAST[cell].forward(params, x, lengths=lengths, training=True)
+    x_nan = np.where((np.arange(6) < lengths[:, None])[:, :, None], x, np.float32(np.nan))
+    run = cases.FAST[cell].forward(params, x_nan, lengths=lengths, training=True)
+    np.testing.assert_array_equal(run.outputs, clean.outputs)
+    dy = rng.normal(size=run.outputs.shape).astype(np.float32)
+    got, want = (cases.FAST[cell].backward(r.cache, dy) for r in (run, clean))
+    np.testing.assert_array_equal(got.dx, want.dx)
+    np.testing.assert_array_equal(got.dparams.recurrent_kernel, want.dparams.recurrent_kernel)
+    assert not got.dx[2].any()
+
+
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_a_row_does_not_depend_on_its_batch(cell):
+    """The same bits alone, in a batch, in parts and padded: sums are always made in the same order."""
+    rng = np.random.default_rng(8)
+    params = cases.make_params(cell, 5, 20, np.float32, rng)
+    x = rng.normal(size=(11, 7, 5)).astype(np.float32)
+    forward = cases.FAST[cell].forward
+    whole = forward(params, x)
+    for row in (0, 5, 10):
+        alone = forward(params, x[row : row + 1])
+        np.testing.assert_array_equal(alone.outputs[0], whole.outputs[row])
+    first = forward(params, x[:, :3])
+    second = forward(params, x[:, 3:], initial_state=first.state)
+    np.testing.assert_array_equal(np.concatenate([first.outputs, second.outputs], 1), whole.outputs)
+    ragged = forward(params, x, lengths=rng.permutation(11) % 8)
+    np.testing.assert_array_equal(ragged.outputs[:, 0][ragged.outputs[:, 0].any(1)], whole.outputs[:, 0][ragged.outputs[:, 0].any(1)])
+
+
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_backward_twice_gives_the_same(cell):
+    rng = np.random.default_rng(9)
+    params = cases.make_params(cell, 3, 5, np.float64, rng)
+    x = rng.normal(size=(4, 6, 3))
+    masks = cases.make_masks("everything", cell, 4, 6, 3, 5, np.float64, rng)
+    run = cases.FAST[cell].forward(params, x, masks=masks, training=True)
+    dy = rng.normal(size=run.outputs.shape)
+    first, second = (cases.FAST[cell].backward(run.cache, dy) for _ in range(2))
+    np.testing.assert_array_equal(first.dx, second.dx)
+    np.testing.assert_array_equal(first.dparams.kernel, second.dparams.kernel)
+    lean = cases.FAST[cell].backward(run.cache, dy, need_dx=False, need_dparams=False)
+    assert lean.dx is None and lean.dparams is None
+
+
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_out_is_filled_and_packed_weights_are_reused(cell):
+    rng = np.random.default_rng(10)
+    params = cases.make_params(cell, 3, 5, np.float32, rng)
+    x = rng.normal(size=(4, 6, 3)).astype(np.float32)
+    want = cases.FAST[cell].forward(params, x)
+    packed = cases.FAST[cell].pack(params)
+    for out in (np.empty((4, 6, 5), np.float32), np.empty((5, 6, 4), np.float32).T, np.empty((4, 6, 10), np.float32)[:, :, ::2]):
+        run = cases.FAST[cell].forward(params, x, out=out, packed=packed)
+        assert run.outputs is out
+        np.testing.assert_array_equal(out, want.outputs)
+
+
+@pytest.mark.parametrize("name", sorted(_kernels.ACTIVATIONS))
+def test_activation_values(name):
+    from rnnx import activations
+
+    for dtype, tolerance in ((np.float32, 2.4e-7), (np.float64, 5e-16)):
+        x = np.concatenate([np.linspace(-20, 20, 100_003), np.logspace(-30, 2, 1001), -np.logspace(-30, 2, 1001)]).astype(dtype)
+        got, want = _kernels.activate(name, x), activations.get(name)(x.astype(np.float64))
+        assert np.max(np.abs(got - want) / np.maximum(1, np.abs(want))) <= tolerance
+        special = _kernels.activate(name, np.array([np.nan, np.inf, -np.inf, 0.0], dtype))
+        assert np.isnan(special[0])
+        if name == "tanh":
+            np.testing.assert_array_equal(special[1:], [1, -1, 0])
+        if name == "sigmoid":
+            np.testing.assert_array_equal(special[1:], [1, 0, 0.5])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 25])
+def test_product(n):
+    rng = np.random.default_rng(n)
+    for dtype in DTYPES:
+        for depth, width in ((1, 1), (7, 17), (64, 40)):
+            a, b = rng.normal(size=(n, depth)).astype(dtype), rng.normal(size=(depth, width)).astype(dtype)
+            np.testing.assert_allclose(_kernels.product(a, b), a @ b, rtol=0, atol=1e-5 if dtype == np.float32 else 1e-13)
+
+
+@pytest.mark.parametrize("cell", cases.CELLS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_stepper_equals_the_sequence(cell, dtype):
+    rng = np.random.default_rng(11)
+    params = cases.make_params(cell, 3, 9, dtype, rng)
+    x = rng.normal(size=(5, 8, 3)).astype(dtype)
+    masks = cases.make_masks("zoneout_expected", cell, 5, 8, 3, 9, dtype, rng)
+    for m in (None, masks):
+        run = cases.FAST[cell].forward(params, x, masks=m)
+        stepper = _kernels.Stepper(cases.FAST[cell].pack(params), 5, m)
+        outputs = np.stack([stepper.step(x[:, t]) for t in range(8)], 1)
+        np.testing.assert_array_equal(outputs, run.outputs)
+        state = run.state if isinstance(run.state, tuple) else (run.state,)
+        for got, want in zip(stepper.state, state, strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.skipif("RNNX_ISA" in os.environ, reason="this run is already forced to one instruction set")
+@pytest.mark.parametrize("isa", [name for name in _kernels.ISA_LEVELS if name != _kernels.ISA])
+def test_other_instruction_sets(isa):
+    """The whole file again at every other level this CPU has."""
+    environment = dict(os.environ, RNNX_ISA=isa)
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__],
+        env=environment, capture_output=True, text=True, timeout=600,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
+
+
+def test_an_unknown_instruction_set_is_refused():
+    environment = dict(os.environ, RNNX_ISA="avx1024")
+    run = subprocess.run([sys.executable, "-c", "import rnnx._kernels"], env=environment, capture_output=True, text=True)
+    assert run.returncode != 0 and "RNNX_ISA must be one of" in run.stderr
