@@ -16,7 +16,11 @@ MSVC = sys.platform == "win32"
 # An instruction-set file is compiled with its own flags and with no others' (see CONTRIBUTING.md).
 ISA_FLAGS = {f"{CSRC}/leaf_avx2.c": ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"]}
 
-flags = ["/O2"] if MSVC else ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wall", "-Wextra"]
+flags = (
+    ["/O2"]
+    if MSVC
+    else ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wall", "-Wextra"]
+)
 link: list[str] = []
 if sanitize := os.environ.get("RNNX_SANITIZE"):
     flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g", "-O1"]
@@ -27,7 +31,9 @@ class build_with_isa_flags(build_ext):
     def build_extension(self, ext: Extension) -> None:
         compile_one = self.compiler._compile if hasattr(self.compiler, "_compile") else None
         if compile_one is None or MSVC:
-            ext.extra_compile_args += [flag for source, extra in ISA_FLAGS.items() if source in ext.sources for flag in extra]
+            ext.extra_compile_args += [
+                flag for source, extra in ISA_FLAGS.items() if source in ext.sources for flag in extra
+            ]
             return super().build_extension(ext)
 
         def compile_with_flags(obj, src, suffix, cc_args, extra, pp_opts):  # type: ignore[no-untyped-def]

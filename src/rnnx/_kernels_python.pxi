@@ -77,7 +77,6 @@ cdef class Cache:
     cdef list alive
     cdef object gates, state_h, state_c
     cdef readonly bint zero_masked, spent
-    cdef readonly object params
 
     cdef void recompute(self) except *:
         cdef Job job = self.job
@@ -136,7 +135,7 @@ cdef object initial_block(Cache cache, Py_ssize_t blocks, initial):
     return states
 
 
-def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bint keep, bint zero_masked, params=None):
+def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bint keep, bint zero_masked):
     """Run a cell over packed rows.
 
     Parameters
@@ -163,7 +162,7 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
     cdef Py_ssize_t B = plan.batch, rows = max(B, <Py_ssize_t>CHUNK_FORWARD)
     cdef cnp.ndarray out
     memset(job, 0, sizeof(Job))
-    cache.packed, cache.plan, cache.alive, cache.zero_masked, cache.params = packed, plan, [x], zero_masked, params
+    cache.packed, cache.plan, cache.alive, cache.zero_masked = packed, plan, [x], zero_masked
     packed.fill(job)
     plan.fill(job)
     if keep:

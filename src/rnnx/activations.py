@@ -32,7 +32,12 @@ class Activation:
 
     __slots__ = ("name", "_function", "_vjp")
 
-    def __init__(self, name: str, function: Callable[[Array], Array], vjp: Callable[[Array, Array, Array], Array] | None):
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[Array], Array],
+        vjp: Callable[[Array, Array, Array], Array] | None,
+    ):
         self.name = name
         self._function = function
         self._vjp = vjp
@@ -54,7 +59,9 @@ class Activation:
     def serialize(self) -> str:
         """The name under which ``get`` finds this activation again."""
         if _TABLE.get(self.name) is not self:
-            raise ValueError(f"activation {self.name!r} is a custom callable and cannot be saved; use a named activation")
+            raise ValueError(
+                f"activation {self.name!r} is a custom callable and cannot be saved; use a named activation"
+            )
         return self.name
 
     def __repr__(self) -> str:
@@ -117,11 +124,19 @@ _TABLE: dict[str, Activation] = {
         ("sigmoid", _sigmoid, lambda x, y, dy: dy * y * (1 - y)),
         ("relu", lambda x: np.maximum(x, 0), lambda x, y, dy: dy * (y > 0)),
         ("relu6", lambda x: np.clip(x, 0, 6), _between(0, 6, 1)),
-        ("leaky_relu", lambda x: np.where(x < 0, x * np.asarray(LEAKY_SLOPE, x.dtype), x),
-         lambda x, y, dy: np.where(y < 0, dy * np.asarray(LEAKY_SLOPE, dy.dtype), dy)),
+        (
+            "leaky_relu",
+            lambda x: np.where(x < 0, x * np.asarray(LEAKY_SLOPE, x.dtype), x),
+            lambda x, y, dy: np.where(y < 0, dy * np.asarray(LEAKY_SLOPE, dy.dtype), dy),
+        ),
         ("elu", _elu, lambda x, y, dy: np.where(y < 0, dy * (y + 1), dy)),
-        ("selu", lambda x: np.asarray(SELU_SCALE, x.dtype) * np.where(x < 0, np.asarray(SELU_ALPHA, x.dtype) * _elu(x), x),
-         lambda x, y, dy: dy * np.where(y < 0, y + np.asarray(SELU_SCALE * SELU_ALPHA, y.dtype), np.asarray(SELU_SCALE, y.dtype))),
+        (
+            "selu",
+            lambda x: np.asarray(SELU_SCALE, x.dtype) * np.where(x < 0, np.asarray(SELU_ALPHA, x.dtype) * _elu(x), x),
+            lambda x, y, dy: (
+                dy * np.where(y < 0, y + np.asarray(SELU_SCALE * SELU_ALPHA, y.dtype), np.asarray(SELU_SCALE, y.dtype))
+            ),
+        ),
         ("softplus", _softplus, lambda x, y, dy: dy * _sigmoid(x)),
         ("softsign", lambda x: x / (1 + np.abs(x)), lambda x, y, dy: dy * (1 - np.abs(y)) ** 2),
         ("softmax", _softmax, lambda x, y, dy: y * (dy - (dy * y).sum(axis=-1, keepdims=True))),
@@ -129,7 +144,11 @@ _TABLE: dict[str, Activation] = {
         ("gelu", _gelu, _gelu_vjp),
         ("silu", lambda x: x * _sigmoid(x), _silu_vjp),
         ("hard_sigmoid", lambda x: np.clip(x / 6 + 0.5, 0, 1).astype(x.dtype), _between(0, 1, 1 / 6)),
-        ("hard_sigmoid_keras2", lambda x: np.clip(x * np.asarray(0.2, x.dtype) + 0.5, 0, 1).astype(x.dtype), _between(0, 1, 0.2)),
+        (
+            "hard_sigmoid_keras2",
+            lambda x: np.clip(x * np.asarray(0.2, x.dtype) + 0.5, 0, 1).astype(x.dtype),
+            _between(0, 1, 0.2),
+        ),
     )
 }
 _TABLE["swish"] = _TABLE["silu"]

@@ -127,9 +127,7 @@ class Draws:
 
     def __init__(self, source: SeedGenerator):
         self._source = source
-        self._generator = (
-            None if source.stream == "keras" else np.random.default_rng([source.seed, source.advance(1)])
-        )
+        self._generator = None if source.stream == "keras" else np.random.default_rng([source.seed, source.advance(1)])
 
     def _next(self) -> np.random.Generator:
         if self._generator is not None:
@@ -168,7 +166,9 @@ def check_zoneout(who: str, zoneout: Any, *, has_cell: bool) -> tuple[float, flo
     if isinstance(zoneout, (tuple, list)):
         if len(zoneout) != 2:
             raise ValueError(f"{who}: `zoneout` must be a rate or a pair (cell, hidden), got {len(zoneout)} values")
-        cell, hidden = (check_rate(who, f"zoneout {name}", z) for name, z in zip(("cell", "hidden"), zoneout, strict=True))
+        cell, hidden = (
+            check_rate(who, f"zoneout {name}", z) for name, z in zip(("cell", "hidden"), zoneout, strict=True)
+        )
         if cell and not has_cell:
             raise ValueError(f"{who}: `zoneout` of the cell must be 0, this layer has no separate cell; got {cell}")
         return cell, hidden
@@ -189,7 +189,9 @@ def check_noise_shape(who: str, noise_shape: Any, name: str = "noise_shape") -> 
     return entries
 
 
-def resolve_noise_shape(who: str, noise_shape: NoiseShape, shape: Sequence[int], name: str = "noise_shape") -> tuple[int, ...]:
+def resolve_noise_shape(
+    who: str, noise_shape: NoiseShape, shape: Sequence[int], name: str = "noise_shape"
+) -> tuple[int, ...]:
     """The shape to draw: None entries take the size of the input; a shorter one is aligned to the right.
 
     Raises
@@ -202,7 +204,7 @@ def resolve_noise_shape(who: str, noise_shape: NoiseShape, shape: Sequence[int],
         return tuple(shape)
     if len(entries) > len(shape):
         raise ValueError(f"{who}: `{name}` {entries} has more axes than the input {tuple(shape)}")
-    tail = tuple(shape)[len(shape) - len(entries):]
+    tail = tuple(shape)[len(shape) - len(entries) :]
     drawn = tuple(size if entry is None else int(entry) for entry, size in zip(entries, tail, strict=True))
     if any(got not in (1, size) for got, size in zip(drawn, tail, strict=True)):
         raise ValueError(
@@ -302,7 +304,7 @@ def sample_masks(
        NeurIPS 2016 (``"state"``).
     .. [2] S. Semeniuta, A. Severyn, E. Barth, "Recurrent dropout without memory loss", COLING 2016 (``"update"``).
     .. [3] T. Moon et al., "rnnDrop: a novel dropout for RNNs in ASR", ASRU 2015 (``"cell"``).
-    .. [4] S. Merity, N. Keskar, R. Socher, "Regularizing and optimizing LSTM language models", ICLR 2018 (``"weights"``).
+    """Draw the masks of one call.
     .. [5] D. Krueger et al., "Zoneout", ICLR 2017.
     """
     gates = GATES[cell]
@@ -344,7 +346,10 @@ def sample_masks(
         recurrent_mode=recurrent_dropout_mode,
         zoneout_hidden=(~draws.keep(full, zone_hidden)).astype(dtype) if zone_hidden else None,
         zoneout_cell=(~draws.keep(full, zone_cell)).astype(dtype) if zone_cell else None,
-        masked_blend=profile.masked_blend and cell == "gru" and recurrent_dropout_mode == "state" and recurrent is not None,
+        masked_blend=profile.masked_blend
+        and cell == "gru"
+        and recurrent_dropout_mode == "state"
+        and recurrent is not None,
     )
 
 
@@ -352,7 +357,9 @@ def _per_gate(kind: str, dropout_gates: str, gates: int) -> bool:
     return gates > 1 and (dropout_gates == "per_gate" or (dropout_gates == "keras" and kind == "per_gate"))
 
 
-def _input_kind(profile: Profile, recurrent_dropout: float, dropout_gates: str, cudnn_able: bool, gates: int, cell: str) -> str:
+def _input_kind(
+    profile: Profile, recurrent_dropout: float, dropout_gates: str, cudnn_able: bool, gates: int, cell: str
+) -> str:
     """``"shared"``, ``"per_gate"`` or ``"per_step"``."""
     if dropout_gates != "keras":
         return "per_gate" if dropout_gates == "per_gate" and gates > 1 else "shared"
@@ -386,7 +393,9 @@ def _expected_zoneout(cell: float, hidden: float, dtype: Any) -> DropoutMasks | 
 # ---- Element-wise dropout: forward above its backward --------------------------------------------------------------------
 
 
-def dropout(x: Array, rate: float, draws: Draws, noise_shape: NoiseShape = None, who: str = "Dropout") -> tuple[Array, Array]:
+def dropout(
+    x: Array, rate: float, draws: Draws, noise_shape: NoiseShape = None, who: str = "Dropout"
+) -> tuple[Array, Array]:
     """``x / (1 - rate)`` where kept, else 0.
 
     Parameters

@@ -14,11 +14,31 @@ PACKAGE = Path(rnnx.__file__).parent
 
 FLOORS = {
     "_kernels": 1,
-    "activations": 2, "dropout": 2, "reference": 2, "functional": 2,
-    "initializers": 3, "regularizers": 3, "constraints": 3, "layers": 3, "stream": 3,
-    "models": 4, "training": 4, "optimizers": 4, "losses": 4, "metrics": 4, "callbacks": 4, "data": 4, "utils": 4,
-    "saving": 4, "schedules": 4,
-    "formats": 5, "cli": 5, "demo": 5, "datasets": 5, "bench": 5, "_bench": 5,
+    "activations": 2,
+    "dropout": 2,
+    "reference": 2,
+    "functional": 2,
+    "initializers": 3,
+    "regularizers": 3,
+    "constraints": 3,
+    "layers": 3,
+    "stream": 3,
+    "models": 4,
+    "training": 4,
+    "optimizers": 4,
+    "losses": 4,
+    "metrics": 4,
+    "callbacks": 4,
+    "data": 4,
+    "utils": 4,
+    "saving": 4,
+    "schedules": 4,
+    "formats": 5,
+    "cli": 5,
+    "demo": 5,
+    "datasets": 5,
+    "bench": 5,
+    "_bench": 5,
 }
 
 
@@ -35,7 +55,9 @@ def modules():
             yield path, parts
 
 
-@pytest.mark.parametrize("path, parts", modules(), ids=lambda value: "/".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    "path, parts", modules(), ids=lambda value: "/".join(value) if isinstance(value, tuple) else ""
+)
 def test_imports_go_down(path, parts):
     """Imports at the top of a module; what a function imports is loaded on demand and may look up a floor."""
     own = floor_of(parts)
@@ -58,7 +80,11 @@ def test_files_stay_short(path):
 
 def run(code, **environment):
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ, **environment), timeout=60
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, **environment),
+        timeout=60,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout

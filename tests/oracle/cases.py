@@ -13,13 +13,32 @@ from rnnx.functional import GRUParams, LSTMParams, RNNParams
 
 CELLS = ("lstm", "gru_after", "gru_before", "simple_rnn")
 GATES = {"lstm": 4, "gru_after": 3, "gru_before": 3, "simple_rnn": 1}
-FAST = {"lstm": functional.lstm, "gru_after": functional.gru, "gru_before": functional.gru, "simple_rnn": functional.simple_rnn}
-SLOW = {"lstm": reference.lstm, "gru_after": reference.gru, "gru_before": reference.gru, "simple_rnn": reference.simple_rnn}
+FAST = {
+    "lstm": functional.lstm,
+    "gru_after": functional.gru,
+    "gru_before": functional.gru,
+    "simple_rnn": functional.simple_rnn,
+}
+SLOW = {
+    "lstm": reference.lstm,
+    "gru_after": reference.gru,
+    "gru_before": reference.gru,
+    "simple_rnn": reference.simple_rnn,
+}
 FORWARD_TOLERANCE = {np.float32: 2e-6, np.float64: 1e-12}
 GRADIENT_TOLERANCE = {np.float32: 1e-5, np.float64: 1e-11}
 
 
-def make_params(cell: str, features: int, units: int, dtype: Any, rng: np.random.Generator, *, bias: bool = True, **options: Any):
+def make_params(
+    cell: str,
+    features: int,
+    units: int,
+    dtype: Any,
+    rng: np.random.Generator,
+    *,
+    bias: bool = True,
+    **options: Any,
+):
     gates = GATES[cell]
     scale = 1 / np.sqrt(features + units)
     kernel = rng.normal(size=(features, gates * units), scale=scale).astype(dtype)
@@ -43,7 +62,16 @@ def keep_mask(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator, rate
     return ((rng.random(shape) >= rate) / (1 - rate)).astype(dtype)
 
 
-def make_masks(kind: str, cell: str, batch: int, timesteps: int, features: int, units: int, dtype: Any, rng: np.random.Generator):
+def make_masks(
+    kind: str,
+    cell: str,
+    batch: int,
+    timesteps: int,
+    features: int,
+    units: int,
+    dtype: Any,
+    rng: np.random.Generator,
+):
     """A set of dropout masks by the name of its kind."""
     gates = GATES[cell]
     b, t, f, u = batch, timesteps, features, units
@@ -65,7 +93,9 @@ def make_masks(kind: str, cell: str, batch: int, timesteps: int, features: int, 
         "update": lambda: DropoutMasks(recurrent=keep_mask((1, b, t, u), dtype, rng), recurrent_mode="update"),
         "cell": lambda: DropoutMasks(recurrent=keep_mask((1, b, 1, u), dtype, rng), recurrent_mode="cell"),
         "weights": lambda: DropoutMasks(
-            inputs=keep_mask((1, b, 1, f), dtype, rng), recurrent=keep_mask((u, gates * u), dtype, rng), recurrent_mode="weights"
+            inputs=keep_mask((1, b, 1, f), dtype, rng),
+            recurrent=keep_mask((u, gates * u), dtype, rng),
+            recurrent_mode="weights",
         ),
         "zoneout": lambda: DropoutMasks(
             zoneout_hidden=(rng.random((b, t, u)) < 0.3).astype(dtype),
@@ -76,7 +106,8 @@ def make_masks(kind: str, cell: str, batch: int, timesteps: int, features: int, 
             zoneout_cell=np.full((1, 1, 1), 0.2, dtype) if cell == "lstm" else None,
         ),
         "everything": lambda: DropoutMasks(
-            inputs=keep_mask((gates, b, t, f), dtype, rng), recurrent=keep_mask((gates, b, 1, u), dtype, rng),
+            inputs=keep_mask((gates, b, t, f), dtype, rng),
+            recurrent=keep_mask((gates, b, 1, u), dtype, rng),
             zoneout_hidden=(rng.random((b, 1, u)) < 0.3).astype(dtype),
             zoneout_cell=(rng.random((1, t, u)) < 0.4).astype(dtype) if cell == "lstm" else None,
         ),
@@ -85,8 +116,22 @@ def make_masks(kind: str, cell: str, batch: int, timesteps: int, features: int, 
 
 
 MASK_KINDS = (
-    "none", "input", "input_per_gate", "input_steps", "input_fresh", "state", "state_per_gate", "state_one_for_batch",
-    "state_fresh", "masked_blend", "update", "cell", "weights", "zoneout", "zoneout_expected", "everything",
+    "none",
+    "input",
+    "input_per_gate",
+    "input_steps",
+    "input_fresh",
+    "state",
+    "state_per_gate",
+    "state_one_for_batch",
+    "state_fresh",
+    "masked_blend",
+    "update",
+    "cell",
+    "weights",
+    "zoneout",
+    "zoneout_expected",
+    "everything",
 )
 
 
@@ -134,7 +179,9 @@ def close(got: Any, want: Any, tolerance: float, what: str) -> None:
         assert error <= tolerance, f"{what}: {error:.3g} > {tolerance:.3g}"
 
 
-def compare(cell: str, params: Any, x: np.ndarray, rng: np.random.Generator, *, need_dx: bool = True, **call: Any) -> None:
+def compare(
+    cell: str, params: Any, x: np.ndarray, rng: np.random.Generator, *, need_dx: bool = True, **call: Any
+) -> None:
     """Outputs, states and every gradient of the engine against the reference."""
     dtype = x.dtype.type
     fast = FAST[cell].forward(params, x, training=True, **call)

@@ -8,4 +8,14 @@ from rnnx.dropout import DropoutMasks
 from rnnx.functional import gru, lstm, simple_rnn
 from rnnx.functional._types import Grads, GRUParams, LSTMParams, RNNParams, Run
 
-__all__ = ["DropoutMasks", "GRUParams", "Grads", "LSTMParams", "RNNParams", "Run", "gru", "lstm", "simple_rnn"]
+__all__ = [
+    "DropoutMasks",
+    "GRUParams",
+    "Grads",
+    "LSTMParams",
+    "RNNParams",
+    "Run",
+    "gru",
+    "lstm",
+    "simple_rnn",
+]

@@ -66,8 +66,8 @@ def pack(params: Params) -> _kernels.Packed | None:
         cell = "gru_after" if params.reset_after else "gru_before"
     else:
         cell = "simple_rnn"
-    weights = [np.ascontiguousarray(w) for w in (params.kernel, params.recurrent_kernel)]
-    return _kernels.Packed(cell, *weights, params.bias, activation, recurrent)
+    kernel, recurrent_kernel = (np.ascontiguousarray(w) for w in (params.kernel, params.recurrent_kernel))
+    return _kernels.Packed(cell, kernel, recurrent_kernel, params.bias, activation, recurrent)
 
 
 def forward(
@@ -98,7 +98,14 @@ def forward(
     validate.check_dropout_masks(who, masks, validate.GATES[type(params)], batch, timesteps, features, units, dtype)
     shape = (batch, timesteps, units) if return_sequences else (batch, units)
     if out is not None:
-        validate.check_array(who, "out", out, shape, "(batch, timesteps, units)" if return_sequences else "(batch, units)", dtype)
+        validate.check_array(
+            who,
+            "out",
+            out,
+            shape,
+            "(batch, timesteps, units)" if return_sequences else "(batch, units)",
+            dtype,
+        )
         if not out.flags.writeable:
             raise ValueError(f"{who}: `out` is read-only")
     weight_mask = None
@@ -110,8 +117,17 @@ def forward(
         packed = pack(params)
     if packed is None:
         return _forward_reference(
-            params, x, out, dtype, weight_mask, initial_state=initial_state, mask=valid, masks=masks,
-            go_backwards=go_backwards, training=training, return_sequences=return_sequences,
+            params,
+            x,
+            out,
+            dtype,
+            weight_mask,
+            initial_state=initial_state,
+            mask=valid,
+            masks=masks,
+            go_backwards=go_backwards,
+            training=training,
+            return_sequences=return_sequences,
             zero_output_for_mask=zero_output_for_mask,
         )
     plan = _kernels.Plan(batch, timesteps, valid, go_backwards)
@@ -147,7 +163,9 @@ def backward(cache: Cache, doutputs: Array | None, dstate: Any, need_dx: bool, n
     is_lstm = isinstance(params, LSTMParams)
     parts = (dstate if isinstance(dstate, (tuple, list)) else (dstate,)) if dstate is not None else (None, None)
     if len(parts) != (2 if is_lstm else 1) and dstate is not None:
-        raise ValueError(f"{who}: `dstate` must be {'a pair (dh, dc)' if is_lstm else 'one array'}, got {len(parts)} parts")
+        raise ValueError(
+            f"{who}: `dstate` must be {'a pair (dh, dc)' if is_lstm else 'one array'}, got {len(parts)} parts"
+        )
     for name, part in zip(("dh", "dc"), parts, strict=False):
         if part is not None:
             validate.check_array(who, f"dstate {name}", part, (batch, units), "(batch, units)", dtype)
@@ -156,20 +174,24 @@ def backward(cache: Cache, doutputs: Array | None, dstate: Any, need_dx: bool, n
         return _cast_grads(grads, dtype, cache.weight_mask)
     dh, dc = parts if is_lstm else (parts[0], None)
     if not cache.return_sequences and doutputs is not None:
-        through = doutputs if cache.last_is_output is None else np.where(cache.last_is_output[:, None], doutputs, np.zeros((), dtype))
+        through = (
+            doutputs
+            if cache.last_is_output is None
+            else np.where(cache.last_is_output[:, None], doutputs, np.zeros((), dtype))
+        )
         dh = through if dh is None else dh + through
         doutputs = None
     if doutputs is not None and doutputs.strides[2] != doutputs.itemsize:
         doutputs = np.ascontiguousarray(doutputs)
     dx, dh0, dc0, dkernel, drecurrent, dbias = _kernels.backward(cache.kept, doutputs, dh, dc, need_dx, need_dparams)
     dparams = None
-    if need_dparams:
+    if dkernel is not None and drecurrent is not None:
         if cache.weight_mask is not None:
             drecurrent = drecurrent * cache.weight_mask
         dparams = replace(
             params, kernel=dkernel, recurrent_kernel=drecurrent, bias=None if params.bias is None else dbias
         )
-    return Grads(dx, (dh0, dc0) if is_lstm else dh0, dparams)
+    return Grads(dx, dh0 if dc0 is None else (dh0, dc0), dparams)
 
 
 def _reference(params: Params) -> Any:
@@ -183,7 +205,9 @@ def _sizes(params: Params) -> tuple[str, int, int]:
     return validate.CELL_NAMES[type(params)], params.kernel.shape[0], params.recurrent_kernel.shape[0]
 
 
-def _initial(who: str, params: Params, state: Any, batch: int, units: int, dtype: Any) -> tuple[Array | None, Array | None]:
+def _initial(
+    who: str, params: Params, state: Any, batch: int, units: int, dtype: Any
+) -> tuple[Array | None, Array | None]:
     if state is None:
         return None, None
     if not isinstance(params, LSTMParams):
@@ -201,9 +225,9 @@ def _initial(who: str, params: Params, state: Any, batch: int, units: int, dtype
 
 def _rows_with_last_output(plan: _kernels.Plan, zero_output_for_mask: bool) -> Array | None:
     """Rows whose last output is their final state (the others give 0); None if all are."""
-    if plan.valid is None:
+    if plan.valid is None or plan.row_counts is None:
         return np.zeros(plan.batch, bool) if plan.timesteps == 0 else None
-    return plan.valid[:, -1].astype(bool) if zero_output_for_mask else plan.row_counts > 0
+    return np.asarray(plan.valid[:, -1] if zero_output_for_mask else plan.row_counts, bool)
 
 
 def _forward_reference(

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Union
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-State = Union[Array, tuple[Array, Array]]
+State = Union[Array, tuple[Array, ...]]
 ActivationLike = Union[str, Callable[..., Any], None]
 
 

@@ -14,7 +14,9 @@ GATES: dict[type, int] = {LSTMParams: 4, GRUParams: 3, RNNParams: 1}
 RECURRENT_MODES = ("state", "update", "cell", "weights")
 
 
-def check_array(who: str, name: str, value: Any, shape: tuple[int | None, ...], meaning: str, dtype: Any = None) -> Array:
+def check_array(
+    who: str, name: str, value: Any, shape: tuple[int | None, ...], meaning: str, dtype: Any = None
+) -> Array:
     """An array of float32 or float64 with this shape (None: any size) and, if given, this dtype."""
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{who}: `{name}` must be a numpy array, got {type(value).__name__}; use np.asarray(...)")
@@ -22,7 +24,9 @@ def check_array(who: str, name: str, value: Any, shape: tuple[int | None, ...], 
         raise TypeError(
             f"{who}: `{name}` must be float32 or float64, got {value.dtype}; use .astype(np.float32) or np.float64"
         )
-    if value.ndim != len(shape) or any(want is not None and want != got for want, got in zip(shape, value.shape, strict=True)):
+    if value.ndim != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, value.shape, strict=True)
+    ):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ValueError(f"{who}: `{name}` must have shape {meaning} = {wanted}, got {value.shape}")
     if dtype is not None and value.dtype != dtype:
@@ -61,9 +65,13 @@ def check_validity(who: str, batch: int, timesteps: int, mask: Any, lengths: Any
     if mask is not None:
         mask = np.asarray(mask)
         if mask.dtype != np.bool_:
-            raise TypeError(f"{who}: `mask` must be boolean (True = use the step), got {mask.dtype}; use mask.astype(bool)")
+            raise TypeError(
+                f"{who}: `mask` must be boolean (True = use the step), got {mask.dtype}; use mask.astype(bool)"
+            )
         if mask.shape != (batch, timesteps):
-            raise ValueError(f"{who}: `mask` must have shape (batch, timesteps) = {(batch, timesteps)}, got {mask.shape}")
+            raise ValueError(
+                f"{who}: `mask` must have shape (batch, timesteps) = {(batch, timesteps)}, got {mask.shape}"
+            )
         return mask
     if lengths is None:
         return None
@@ -79,8 +87,16 @@ def check_validity(who: str, batch: int, timesteps: int, mask: Any, lengths: Any
     return np.arange(timesteps) < lengths[:, None]
 
 
-def check_dropout_masks(who: str, masks: DropoutMasks | None, gates: int, batch: int, timesteps: int, features: int,
-                        units: int, dtype: Any) -> None:
+def check_dropout_masks(
+    who: str,
+    masks: DropoutMasks | None,
+    gates: int,
+    batch: int,
+    timesteps: int,
+    features: int,
+    units: int,
+    dtype: Any,
+) -> None:
     """Check a set of dropout masks against the call it is meant for."""
     if masks is None:
         return
@@ -97,7 +113,9 @@ def check_dropout_masks(who: str, masks: DropoutMasks | None, gates: int, batch:
         full = ((gates,) if leading else ()) + (batch, timesteps, width)
         sizes = value.shape
         if leading and sizes[0] not in leading:
-            raise ValueError(f"{who}: `masks.{name}` must have {' or '.join(map(str, leading))} gates, got shape {sizes}")
+            raise ValueError(
+                f"{who}: `masks.{name}` must have {' or '.join(map(str, leading))} gates, got shape {sizes}"
+            )
         if any(got not in (1, want) for got, want in zip(sizes[-3:], full[-3:], strict=True)):
             raise ValueError(
                 f"{who}: `masks.{name}` must have shape ({', '.join(axes)}) = {full}, each axis that or 1, got {sizes}"
@@ -107,7 +125,13 @@ def check_dropout_masks(who: str, masks: DropoutMasks | None, gates: int, batch:
     if masks.recurrent is not None and masks.recurrent_mode == "weights":
         check_array(who, "masks.recurrent", masks.recurrent, (units, gates * units), f"(units, {gates}*units)", dtype)
     elif masks.recurrent is not None:
-        fits("recurrent", masks.recurrent, (1, gates) if masks.recurrent_mode == "state" else (1,), units, "units")
+        fits(
+            "recurrent",
+            masks.recurrent,
+            (1, gates) if masks.recurrent_mode == "state" else (1,),
+            units,
+            "units",
+        )
     fits("zoneout_hidden", masks.zoneout_hidden, (), units, "units")
     if masks.zoneout_cell is not None and who != "LSTM":
         raise ValueError(f"{who}: `masks.zoneout_cell` is for LSTM only, this cell has no separate cell state")

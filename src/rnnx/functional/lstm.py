@@ -7,8 +7,8 @@ from typing import Any
 from rnnx._kernels import Packed
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import _engine
-from rnnx.functional._types import Array, Grads, LSTMParams, Run, State
 from rnnx.functional._engine import pack
+from rnnx.functional._types import Array, Grads, LSTMParams, Run, State
 
 __all__ = ["backward", "forward", "pack"]
 
@@ -92,9 +92,19 @@ def forward(
     (2, 5, 4)
     """
     return _engine.forward(
-        params, x, initial_state=initial_state, mask=mask, lengths=lengths, masks=masks,
-        go_backwards=go_backwards, training=training, threads=threads, out=out, return_sequences=return_sequences,
-        zero_output_for_mask=zero_output_for_mask, packed=packed,
+        params,
+        x,
+        initial_state=initial_state,
+        mask=mask,
+        lengths=lengths,
+        masks=masks,
+        go_backwards=go_backwards,
+        training=training,
+        threads=threads,
+        out=out,
+        return_sequences=return_sequences,
+        zero_output_for_mask=zero_output_for_mask,
+        packed=packed,
     )
 
 

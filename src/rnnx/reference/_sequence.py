@@ -84,23 +84,34 @@ def gate(weights: Array, g: int, gates: int) -> Array:
 
 
 def _float64(params: Params) -> Any:
-    arrays = {f.name: getattr(params, f.name) for f in fields(params)}
-    return replace(params, **{n: v.astype(np.float64) for n, v in arrays.items() if isinstance(v, np.ndarray)})
+    values: dict[str, Any] = {f.name: getattr(params, f.name) for f in fields(params)}
+    values = {n: v.astype(np.float64) if isinstance(v, np.ndarray) else v for n, v in values.items()}
+    return type(params)(**values)
 
 
 def forward(
-    step: Step, states: int, params: Params, x: Array, initial_state: Any, mask: Any, lengths: Any,
-    masks: DropoutMasks | None, go_backwards: bool, training: bool, return_sequences: bool, zero_output: bool,
+    step: Step,
+    states: int,
+    params: Params,
+    x: Array,
+    initial_state: Any,
+    mask: Any,
+    lengths: Any,
+    masks: DropoutMasks | None,
+    go_backwards: bool,
+    training: bool,
+    return_sequences: bool,
+    zero_output: bool,
 ) -> Run:
     """Walk over the steps in processing order; a masked row keeps its states and its last output."""
-    params, x = _float64(params), x.astype(np.float64)
+    weights, x = _float64(params), x.astype(np.float64)
     masks = masks or DropoutMasks()
     weight_mask: Any = 1.0
     if masks.recurrent_mode == "weights" and masks.recurrent is not None:
         weight_mask = masks.recurrent.astype(np.float64)
-        params = replace(params, recurrent_kernel=params.recurrent_kernel * weight_mask)
+        weights = replace(weights, recurrent_kernel=weights.recurrent_kernel * weight_mask)
     batch, timesteps, _ = x.shape
-    units = params.recurrent_kernel.shape[0]
+    units = weights.recurrent_kernel.shape[0]
     valid = np.ones((batch, timesteps), bool)
     if mask is not None:
         valid = np.asarray(mask)
@@ -113,18 +124,28 @@ def forward(
     outputs, saved = np.zeros((batch, timesteps, units)), []
     output = np.zeros((batch, units))
     for position, t in enumerate(times):
-        new, kept = step(params, x[:, t], state, StepMasks(masks, t))
+        new, kept = step(weights, x[:, t], state, StepMasks(masks, t))
         use = valid[:, t, None]
         output = np.where(use, new[0], 0.0 if zero_output else output)
         state = tuple(np.where(use, n, s) for n, s in zip(new, state, strict=True))
         outputs[:, position] = output
         saved.append(kept)
-    cache = Cache(params, weight_mask, masks, times, valid, zero_output, return_sequences, saved, x.shape) if training else None
+    cache = (
+        Cache(weights, weight_mask, masks, times, valid, zero_output, return_sequences, saved, x.shape)
+        if training
+        else None
+    )
     return Run(outputs if return_sequences else output, state if states > 1 else state[0], cache)
 
 
 def backward(
-    step_back: StepBack, states: int, cache: Cache, doutputs: Array | None, dstate: Any, need_dx: bool, need_dparams: bool,
+    step_back: StepBack,
+    states: int,
+    cache: Cache,
+    doutputs: Array | None,
+    dstate: Any,
+    need_dx: bool,
+    need_dparams: bool,
 ) -> Grads:
     """Walk back; `step_back` adds to the gradients of the weights and returns those of input and states."""
     batch, timesteps, _ = cache.x_shape
@@ -154,7 +175,13 @@ def backward(
 
 
 def products(
-    params: Any, x: Float, h: Float, m: StepMasks, gates: range, total: int, bias: Any,
+    params: Any,
+    x: Float,
+    h: Float,
+    m: StepMasks,
+    gates: range,
+    total: int,
+    bias: Any,
 ) -> list[Float]:
     """``(x * mx) W + (h * mh) R + b`` for some gates."""
     return [
@@ -166,7 +193,14 @@ def products(
 
 
 def products_back(
-    params: Any, x: Float, h: Float, m: StepMasks, gates: range, total: int, da: list[Float], dweights: Weights,
+    params: Any,
+    x: Float,
+    h: Float,
+    m: StepMasks,
+    gates: range,
+    total: int,
+    da: list[Float],
+    dweights: Weights,
 ) -> tuple[Float, Float]:
     """Gradients of `products` with respect to x and h; those of the kernels are added to ``dweights``."""
     dx, dh = np.zeros_like(x), np.zeros_like(h)

@@ -84,7 +84,17 @@ def forward(
 ) -> Run:
     """As ``rnnx.functional.gru.forward``, in float64; ``threads`` has no effect."""
     run = _sequence.forward(
-        step, 1, params, x, initial_state, mask, lengths, masks, go_backwards, training, return_sequences,
+        step,
+        1,
+        params,
+        x,
+        initial_state,
+        mask,
+        lengths,
+        masks,
+        go_backwards,
+        training,
+        return_sequences,
         zero_output_for_mask,
     )
     if out is None:

@@ -1,0 +1,75 @@
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray as _NDArray
+
+from rnnx.dropout import DropoutMasks
+
+_Array = _NDArray[Any]
+
+ACTIVATIONS: dict[str, int]
+CELLS: dict[str, int]
+ISA: str
+ISA_LEVELS: list[str]
+__test__: dict[str, str]
+
+@final
+class Packed:
+    dtype: np.dtype[Any]
+    def __init__(
+        self,
+        cell: str,
+        kernel: _Array,
+        recurrent_kernel: _Array,
+        bias: _Array | None,
+        activation: str,
+        recurrent_activation: str,
+    ) -> None: ...
+
+@final
+class Plan:
+    batch: int
+    timesteps: int
+    steps: int
+    total: int
+    backwards: bool
+    valid: _NDArray[np.uint8] | None
+    row_counts: _NDArray[np.intp] | None
+    def __init__(
+        self, batch: int, timesteps: int, valid: _NDArray[np.bool_] | None = None, backwards: bool = False
+    ) -> None: ...
+
+@final
+class Cache:
+    packed: Packed
+    plan: Plan
+    zero_masked: bool
+    spent: bool
+
+@final
+class Stepper:
+    state: tuple[_Array, ...]
+    def __init__(self, packed: Packed, batch: int, masks: DropoutMasks | None = None) -> None: ...
+    def step(self, x: _Array, out: _Array | None = None) -> _Array: ...
+
+def forward(
+    packed: Packed,
+    x: _Array,
+    plan: Plan,
+    h0: _Array | None,
+    c0: _Array | None,
+    masks: DropoutMasks | None,
+    outputs: _Array | None,
+    keep: bool,
+    zero_masked: bool,
+) -> tuple[_Array, _Array | None, Cache | None]: ...
+def backward(
+    cache: Cache,
+    doutputs: _Array | None,
+    dh_final: _Array | None,
+    dc_final: _Array | None,
+    need_dx: bool,
+    need_dparams: bool,
+) -> tuple[_Array | None, _Array, _Array | None, _Array | None, _Array | None, _Array | None]: ...
+def product(a: _Array, b: _Array) -> _Array: ...
+def activate(name: str, x: _Array) -> _Array: ...
