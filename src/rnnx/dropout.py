@@ -1,11 +1,12 @@
 """All dropout noise: drawn here, once per call, as plain arrays that anybody can look at.
 
-A recurrent layer has one `DropoutMasks` per call. Its arrays are drawn on small broadcastable shapes, from the seed and
-the call number only, so that they depend neither on threads nor on what else the process draws.
+A recurrent layer has one `DropoutMasks` per call. Its arrays are drawn on small broadcastable shapes, from the
+seed and the call number only, so that they depend neither on threads nor on what else the process draws.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 NoiseShape = Iterable[Any] | None
 
-GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
+CELLS = {"lstm": ("LSTM", 4), "gru": ("GRU", 3), "simple_rnn": ("SimpleRNN", 1)}  # name and number of gates
 MODES = ("state", "update", "cell", "weights")
 DROPOUT_GATES = ("keras", "shared", "per_gate")
 
@@ -31,11 +32,11 @@ class DropoutMasks:
     inputs : array of shape (gates, batch, timesteps, features) or None
         Multiplies the input of each gate; any axis may be 1 (shared). Values 0 or ``1 / (1 - rate)``.
     recurrent : array or None
-        What ``recurrent_mode`` says, of shape (gates, batch, timesteps, units) with axes that may be 1; for
-        ``"weights"`` of shape (units, gates*units).
+        What ``recurrent_mode`` says, of shape (gates, batch, timesteps, units) with axes that may be 1 (one gate
+        only for ``"update"`` and ``"cell"``); for ``"weights"`` of shape (units, gates*units).
     recurrent_mode : {"state", "update", "cell", "weights"}
     zoneout_hidden, zoneout_cell : array of shape (batch, timesteps, units) or None
-        Share of the old state that is kept: 0 or 1 in training, the rate itself at inference.
+        Share of the old state that is kept: 0 or 1 in training, the rate itself at inference. Axes may be 1.
     masked_blend : bool
         GRU of Keras 2.1-2.3 and 3.0-3.7: the blend ``z * h`` uses the masked state.
 
@@ -58,15 +59,17 @@ class SeedGenerator:
     Parameters
     ----------
     seed : int or None
-        None takes one from Python's ``random``, as Keras does, so that ``utils.set_random_seed`` fixes it.
+        0 to 2**32 - 1. None takes one from Python's ``random``, as Keras does, so that ``utils.set_random_seed``
+        fixes it.
     stream : {"rnnx", "keras"}
-        ``"rnnx"`` makes one NumPy generator per call from ``(seed, call)``. ``"keras"`` reproduces the masks of Keras 3
-        on its NumPy backend bit for bit: every single draw has a generator of its own from ``[seed, counter]``.
+        ``"rnnx"`` makes one NumPy generator per call from ``(seed, call)``. ``"keras"`` reproduces the masks of
+        Keras 3 on its NumPy backend bit for bit: every drawn array has a generator of its own from
+        ``(seed, counter)``.
 
     Raises
     ------
-    ValueError, TypeError
-        If the seed is negative or not an integer, or the stream is unknown.
+    TypeError, ValueError
+        If the seed is not an integer or out of range, or the stream is unknown.
 
     Examples
     --------
@@ -80,8 +83,6 @@ class SeedGenerator:
         if stream not in ("rnnx", "keras"):
             raise ValueError(f"SeedGenerator: `stream` must be 'rnnx' or 'keras', got {stream!r}")
         if seed is None:
-            import random
-
             seed = random.randint(1, 10**9)
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
             raise TypeError(f"SeedGenerator: `seed` must be an integer or None, got {type(seed).__name__}")
@@ -92,16 +93,24 @@ class SeedGenerator:
         self._counter = 0
         self._lock = threading.Lock()
 
+    @classmethod
+    def of(cls, seed: int | SeedGenerator | None) -> SeedGenerator:
+        """A seed generator as it is, or a new one from a seed."""
+        return seed if isinstance(seed, SeedGenerator) else cls(seed)
+
     @property
     def state(self) -> tuple[int, int]:
         """The pair (seed, counter); assign it to continue where another generator stood."""
-        return self.seed, self._counter
+        with self._lock:
+            return self.seed, self._counter
 
     @state.setter
-    def state(self, value: tuple[int, int]) -> None:
-        seed, counter = value
+    def state(self, value: Sequence[int]) -> None:
+        seed, counter = (int(number) for number in value)
+        if not 0 <= seed < 2**32 or counter < 0:
+            raise ValueError(f"SeedGenerator: `state` must be (seed, counter), neither negative, got {tuple(value)}")
         with self._lock:
-            self.seed, self._counter = int(seed), int(counter)
+            self.seed, self._counter = seed, counter
 
     def advance(self, count: int) -> int:
         """Use up ``count`` values of the counter; the first of them is returned."""
@@ -110,46 +119,74 @@ class SeedGenerator:
             self._counter += count
         return first
 
-    def begin(self) -> Draws:
-        """The noise of one call."""
-        return Draws(self)
+    def begin(self, draws: int = 1) -> Draws:
+        """The noise of one call, in which at most ``draws`` arrays will be drawn."""
+        if self.stream == "rnnx":
+            return Draws(self.seed, self.advance(1), shared=True)
+        return Draws(self.seed, self.advance(draws), shared=False)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this generator again, at its start."""
+        return {"seed": self.seed, "stream": self.stream}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
+        """The generator of a configuration."""
+        return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"seed": self.seed, "stream": self.stream, "counter": self._counter}
+        return {"seed": self.seed, "stream": self.stream, "_counter": self._counter}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.seed, self.stream, self._counter = state["seed"], state["stream"], state["counter"]
-        self._lock = threading.Lock()
+        self.__dict__.update(state, _lock=threading.Lock())
 
 
 class Draws:
-    """The noise of one call of one layer; see `SeedGenerator.begin`."""
+    """The noise of one call of one layer; made by `SeedGenerator.begin`.
 
-    def __init__(self, source: SeedGenerator):
-        self._source = source
-        self._generator = None if source.stream == "keras" else np.random.default_rng([source.seed, source.advance(1)])
+    Parameters
+    ----------
+    seed, counter : int
+    shared : bool
+        One fast generator for the whole call, or a new one, from the next counter, for every array.
+    """
+
+    def __init__(self, seed: int, counter: int, shared: bool):
+        self._seed, self._counter = seed, counter
+        self._shared = np.random.default_rng([seed, counter]) if shared else None
 
     def _next(self) -> np.random.Generator:
-        if self._generator is not None:
-            return self._generator
-        return np.random.default_rng([self._source.seed, self._source.advance(1)])
+        if self._shared is not None:
+            return self._shared
+        self._counter += 1
+        return np.random.default_rng([self._seed, self._counter - 1])
 
     def keep(self, shape: Sequence[int], rate: float) -> NDArray[np.bool_]:
         """True with probability ``1 - rate``."""
-        if self._generator is None:
-            return self._next().uniform(size=shape) < 1 - rate
-        return self._generator.random(shape, dtype=np.float32) >= np.float32(rate)
+        if self._shared is not None:
+            return self._shared.random(shape, np.float32) >= rate
+        return self._next().uniform(size=shape) < 1 - rate
+
+    def uniform(self, shape: Sequence[int]) -> NDArray[np.float32]:
+        """Uniform deviates in [0, 1)."""
+        if self._shared is not None:
+            return self._shared.random(shape, np.float32)
+        return self._next().uniform(size=shape).astype(np.float32)
 
     def normal(self, shape: Sequence[int], mean: float, deviation: float) -> NDArray[np.float64]:
         """Normal deviates."""
-        return self._next().normal(mean, deviation, size=shape)
+        return self._next().normal(mean, deviation, shape)
 
-    def uniform(self, shape: Sequence[int]) -> NDArray[np.float64]:
-        """Uniform deviates in [0, 1)."""
-        return self._next().uniform(size=shape)
+    def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any) -> Array:
+        """Masks of 0 and ``1 / (1 - rate)``, of shape (gates, \*shape), drawn gate after gate."""
+        if self._shared is not None:
+            keep = self.keep((gates, *shape), rate)
+        else:
+            keep = np.stack([self.keep(shape, rate) for _ in range(gates)])
+        return keep * (np.asarray(1, dtype) / np.asarray(1 - rate, dtype))
 
 
-# ---- Checks ---------------------------------------------------------------------------------------------------------
+# ---- Checks ----------------------------------------------------------------------------------------------------
 
 
 def check_rate(who: str, name: str, rate: Any, *, one_allowed: bool = False) -> float:
@@ -162,21 +199,23 @@ def check_rate(who: str, name: str, rate: Any, *, one_allowed: bool = False) -> 
 
 
 def check_zoneout(who: str, zoneout: Any, *, has_cell: bool) -> tuple[float, float]:
-    """A pair of rates (cell, hidden) from a rate or a pair."""
-    if isinstance(zoneout, (tuple, list)):
-        if len(zoneout) != 2:
-            raise ValueError(f"{who}: `zoneout` must be a rate or a pair (cell, hidden), got {len(zoneout)} values")
-        cell, hidden = (
-            check_rate(who, f"zoneout {name}", z) for name, z in zip(("cell", "hidden"), zoneout, strict=True)
+    """A pair of rates (cell, hidden) from a rate or a pair; without a cell the first is 0."""
+    if not isinstance(zoneout, (tuple, list)):
+        rate = check_rate(who, "zoneout", zoneout)
+        return (rate if has_cell else 0.0), rate
+    if len(zoneout) != 2:
+        raise ValueError(f"{who}: `zoneout` must be a rate or a pair (cell, hidden), got {len(zoneout)} values")
+    cell, hidden = (check_rate(who, "zoneout", rate) for rate in zoneout)
+    if cell and not has_cell:
+        raise ValueError(
+            f"{who}: `zoneout` = (cell, hidden) must have 0 for the cell, this layer has none; got {zoneout}"
         )
-        if cell and not has_cell:
-            raise ValueError(f"{who}: `zoneout` of the cell must be 0, this layer has no separate cell; got {cell}")
-        return cell, hidden
-    rate = check_rate(who, "zoneout", zoneout)
-    return (rate if has_cell else 0.0), rate
+    return cell, hidden
 
 
-def check_noise_shape(who: str, noise_shape: Any, name: str = "noise_shape") -> tuple[int | None, ...] | None:
+def check_noise_shape(
+    who: str, noise_shape: NoiseShape, name: str = "noise_shape"
+) -> tuple[int | None, ...] | None:
     """Keras' rules: an iterable, not a string, whose entries are None or Python integers greater than 0."""
     if noise_shape is None:
         return None
@@ -185,8 +224,11 @@ def check_noise_shape(who: str, noise_shape: Any, name: str = "noise_shape") -> 
     entries = tuple(noise_shape)
     for entry in entries:
         if entry is not None and (not isinstance(entry, int) or entry < 1):
-            raise ValueError(f"{who}: every entry of `{name}` must be None or an integer greater than 0, got {entries}")
-    return entries
+            raise ValueError(
+                f"{who}: every entry of `{name}` must be None or a Python int greater than 0, "
+                f"got {entry!r} in {entries}"
+            )
+    return tuple(entry if entry is None else int(entry) for entry in entries)
 
 
 def resolve_noise_shape(
@@ -203,51 +245,62 @@ def resolve_noise_shape(
     if entries is None:
         return tuple(shape)
     if len(entries) > len(shape):
-        raise ValueError(f"{who}: `{name}` {entries} has more axes than the input {tuple(shape)}")
-    tail = tuple(shape)[len(shape) - len(entries) :]
-    drawn = tuple(size if entry is None else int(entry) for entry, size in zip(entries, tail, strict=True))
-    if any(got not in (1, size) for got, size in zip(drawn, tail, strict=True)):
         raise ValueError(
-            f"{who}: every entry of `{name}` must be None, 1 or the size of the input there, got {entries} for an input "
-            f"of shape {tuple(shape)}; None fits any size, also a smaller last batch"
+            f"{who}: `{name}` must have at most {len(shape)} entries for an input of shape {tuple(shape)}, "
+            f"got {entries}"
+        )
+    sizes = tuple(shape)[len(shape) - len(entries) :]
+    drawn = tuple(size if entry is None else entry for entry, size in zip(entries, sizes, strict=True))
+    if any(got not in (1, size) for got, size in zip(drawn, sizes, strict=True)):
+        raise ValueError(
+            f"{who}: every entry of `{name}` must be None, 1 or the size of the input there, got {entries} for an "
+            f"input of shape {tuple(shape)}; None fits any size, also a smaller last batch"
         )
     return drawn
 
 
-# ---- What a generation of Keras drops ---------------------------------------------------------------------------------
+# ---- What a generation of Keras drops --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Dropout masks of one Keras generation: ``"shared"``, ``"per_gate"``, or ``"per_step"`` (fresh at every step)."""
+    """Dropout of one Keras generation.
 
-    inputs_alone: str  # input masks without recurrent dropout
-    inputs_with_recurrent: str
-    recurrent: str
+    Attributes
+    ----------
+    inputs_alone, inputs_with_recurrent, recurrent : bool
+        Whether there is a mask per gate: of the input without and with recurrent dropout, and of the state.
+    fresh_steps : bool
+        tf.keras on its fast path, so without recurrent dropout: a new input mask at every step.
+    masked_blend : bool
+        See `DropoutMasks`.
+    """
+
+    inputs_alone: bool
+    inputs_with_recurrent: bool
+    recurrent: bool
+    fresh_steps: bool = False
     masked_blend: bool = False
-    recurrent_rate_from_inputs: bool = False
 
 
 PROFILES: dict[str, Profile] = {
-    "keras3": Profile("shared", "per_gate", "per_gate"),
-    "keras3.2": Profile("shared", "shared", "shared", masked_blend=True),
-    "keras3.0": Profile("shared", "shared", "shared", masked_blend=True, recurrent_rate_from_inputs=True),
-    "tf_keras2": Profile("per_step", "per_gate", "per_gate"),
-    "tf_keras2.0": Profile("per_step", "shared", "shared", masked_blend=True),
-    "keras2.3": Profile("shared", "shared", "shared", masked_blend=True),
-    "keras2.2": Profile("per_gate", "per_gate", "per_gate"),
-    "keras1": Profile("per_gate", "per_gate", "per_gate"),
+    "keras3": Profile(False, True, True),
+    "keras3.2": Profile(False, False, False, masked_blend=True),
+    "tf_keras2": Profile(False, True, True, fresh_steps=True),
+    "tf_keras2.0": Profile(False, False, False, fresh_steps=True, masked_blend=True),
+    "keras2.3": Profile(False, False, False, masked_blend=True),
+    "keras2.2": Profile(True, True, True),
+    "keras1": Profile(True, True, True),
 }
 
 
-def check_profile(who: str, compat: str) -> Profile:
-    """The profile of a name."""
-    if compat not in PROFILES:
-        raise ValueError(f"{who}: `compat` must be one of {', '.join(PROFILES)}, got {compat!r}")
-    return PROFILES[compat]
+def check_choice(who: str, name: str, value: Any, choices: Iterable[str]) -> None:
+    """Refuse a word that is not among the choices."""
+    if value not in (known := tuple(choices)):
+        raise ValueError(f"{who}: `{name}` must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
-# ---- Masks of a recurrent layer -----------------------------------------------------------------------------------------
+# ---- Masks of a recurrent layer --------------------------------------------------------------------------------
 
 
 def sample_masks(
@@ -278,107 +331,101 @@ def sample_masks(
     batch, timesteps, features, units : int
     dropout, recurrent_dropout : float
         Rates in [0, 1).
-    noise_shape, recurrent_noise_shape : tuple, optional
+    noise_shape, recurrent_noise_shape : iterable of int and None, optional
         Over (batch, timesteps, features) and (batch, timesteps, units); default ``(None, 1, None)``.
     dropout_gates : {"keras", "shared", "per_gate"}
+        One mask for all gates or one per gate; ``"keras"`` does what ``compat`` does.
     recurrent_dropout_mode : {"state", "update", "cell", "weights"}
-    zoneout : float or pair (cell, hidden)
+    zoneout : float or pair (cell, hidden) of float
     compat : str
         A name of `PROFILES`.
     training : bool
-        Without it only the expectation of zoneout is applied.
+        Without it nothing is drawn, and only the expectation of zoneout is applied.
     seed_generator : SeedGenerator
     dtype : dtype
     cudnn_able : bool
-        Whether tf.keras would run the layer on its fast path (tanh, sigmoid, bias, reset_after, not unrolled); only
-        the ``tf_keras2`` profiles look at it.
+        Whether tf.keras 2 would run the layer on its fast path: an LSTM or GRU with tanh, sigmoid, bias and
+        ``reset_after``, not unrolled. Only the ``tf_keras2`` profiles look at it.
 
     Returns
     -------
     DropoutMasks or None
         None when there is nothing to apply.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a rate, a shape or a word is not among those above.
+
     References
     ----------
     .. [1] Y. Gal, Z. Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks",
        NeurIPS 2016 (``"state"``).
-    .. [2] S. Semeniuta, A. Severyn, E. Barth, "Recurrent dropout without memory loss", COLING 2016 (``"update"``).
+    .. [2] S. Semeniuta, A. Severyn, E. Barth, "Recurrent dropout without memory loss", COLING 2016
+       (``"update"``).
     .. [3] T. Moon et al., "rnnDrop: a novel dropout for RNNs in ASR", ASRU 2015 (``"cell"``).
-    """Draw the masks of one call.
-    .. [5] D. Krueger et al., "Zoneout", ICLR 2017.
+    .. [4] S. Merity, N. Keskar, R. Socher, "Regularizing and optimizing LSTM language models", ICLR 2018
+       (``"weights"``).
+    .. [5] D. Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations", ICLR 2017.
+
+    Examples
+    --------
+    >>> from rnnx.dropout import SeedGenerator, sample_masks
+    >>> masks = sample_masks("gru", 8, 20, 3, 16, dropout=0.5, seed_generator=SeedGenerator(1))
+    >>> masks.inputs.shape, masks.recurrent
+    ((1, 8, 1, 3), None)
     """
-    gates = GATES[cell]
-    profile = check_profile(cell, compat)
-    if dropout_gates not in DROPOUT_GATES:
-        raise ValueError(f"{cell}: `dropout_gates` must be one of {DROPOUT_GATES}, got {dropout_gates!r}")
-    if recurrent_dropout_mode not in MODES:
-        raise ValueError(f"{cell}: `recurrent_dropout_mode` must be one of {MODES}, got {recurrent_dropout_mode!r}")
-    zone_cell, zone_hidden = check_zoneout(cell, zoneout, has_cell=cell == "lstm")
-    if profile.recurrent_rate_from_inputs:
-        recurrent_dropout = dropout
-    input_kind = _input_kind(profile, recurrent_dropout, dropout_gates, cudnn_able, gates, cell)
-    recurrent_gates = gates if _per_gate(profile.recurrent, dropout_gates, gates) else 1
-    input_gates = gates if input_kind == "per_gate" else 1
+    check_choice("sample_masks", "cell", cell, CELLS)
+    who, gates = CELLS[cell]
+    check_choice(who, "compat", compat, PROFILES)
+    check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
+    check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
+    dropout = check_rate(who, "dropout", dropout)
+    recurrent_dropout = check_rate(who, "recurrent_dropout", recurrent_dropout)
+    zone_cell, zone_hidden = check_zoneout(who, zoneout, has_cell=cell == "lstm")
+    profile, mode = PROFILES[compat], recurrent_dropout_mode
+
+    def gates_of(per_gate: bool) -> int:
+        return gates if dropout_gates == "per_gate" or (dropout_gates == "keras" and per_gate) else 1
+
+    input_gates = gates_of(profile.inputs_with_recurrent if recurrent_dropout else profile.inputs_alone)
+    recurrent_gates = gates_of(profile.recurrent) if mode == "state" else 1
+    drawn = input_gates * bool(dropout) + recurrent_gates * bool(recurrent_dropout)
     if not training:
         if seed_generator.stream == "keras":  # Keras draws in predict too, and throws the masks away
-            seed_generator.advance((input_gates if dropout else 0) + (recurrent_gates if recurrent_dropout else 0))
+            seed_generator.advance(drawn)
         return _expected_zoneout(zone_cell, zone_hidden, dtype)
-    if not (dropout or recurrent_dropout or zone_cell or zone_hidden):
+    drawn += bool(zone_hidden) + bool(zone_cell)
+    if not drawn:
         return None
-    draws = seed_generator.begin()
+    draws = seed_generator.begin(drawn)
+
     inputs = recurrent = None
     if dropout:
-        default = (None, None, None) if input_kind == "per_step" else (None, 1, None)
-        shape = resolve_noise_shape(cell, noise_shape or default, (batch, timesteps, features))
-        inputs = _scaled(draws, input_gates, _three(shape), dropout, dtype)
-    if recurrent_dropout and recurrent_dropout_mode == "weights":
-        recurrent = _scaled(draws, 1, (1, units, gates * units), recurrent_dropout, dtype)[0, 0]
+        fresh = profile.fresh_steps and cudnn_able and cell != "simple_rnn" and not recurrent_dropout
+        wish = (None, None if fresh else 1, None) if noise_shape is None else noise_shape
+        shape = resolve_noise_shape(who, wish, (batch, timesteps, features))
+        inputs = draws.masks(input_gates, _three(shape), dropout, dtype)
+    if recurrent_dropout and mode == "weights":
+        recurrent = draws.masks(1, (units, gates * units), recurrent_dropout, dtype)[0]
     elif recurrent_dropout:
-        shape = resolve_noise_shape(
-            cell, recurrent_noise_shape or (None, 1, None), (batch, timesteps, units), "recurrent_noise_shape"
-        )
-        count = recurrent_gates if recurrent_dropout_mode == "state" else 1
-        recurrent = _scaled(draws, count, _three(shape), recurrent_dropout, dtype)
+        wish = (None, 1, None) if recurrent_noise_shape is None else recurrent_noise_shape
+        shape = resolve_noise_shape(who, wish, (batch, timesteps, units), "recurrent_noise_shape")
+        recurrent = draws.masks(recurrent_gates, _three(shape), recurrent_dropout, dtype)
     full = (batch, timesteps, units)
     return DropoutMasks(
         inputs=inputs,
         recurrent=recurrent,
-        recurrent_mode=recurrent_dropout_mode,
+        recurrent_mode=mode,
         zoneout_hidden=(~draws.keep(full, zone_hidden)).astype(dtype) if zone_hidden else None,
         zoneout_cell=(~draws.keep(full, zone_cell)).astype(dtype) if zone_cell else None,
-        masked_blend=profile.masked_blend
-        and cell == "gru"
-        and recurrent_dropout_mode == "state"
-        and recurrent is not None,
+        masked_blend=profile.masked_blend and cell == "gru" and mode == "state" and recurrent is not None,
     )
 
 
-def _per_gate(kind: str, dropout_gates: str, gates: int) -> bool:
-    return gates > 1 and (dropout_gates == "per_gate" or (dropout_gates == "keras" and kind == "per_gate"))
-
-
-def _input_kind(
-    profile: Profile, recurrent_dropout: float, dropout_gates: str, cudnn_able: bool, gates: int, cell: str
-) -> str:
-    """``"shared"``, ``"per_gate"`` or ``"per_step"``."""
-    if dropout_gates != "keras":
-        return "per_gate" if dropout_gates == "per_gate" and gates > 1 else "shared"
-    kind = profile.inputs_with_recurrent if recurrent_dropout else profile.inputs_alone
-    if kind == "per_step" and not (cudnn_able and cell != "simple_rnn"):
-        kind = "shared"
-    return "shared" if gates == 1 and kind == "per_gate" else kind
-
-
-def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A (possibly shorter, right-aligned) noise shape with all three axes."""
-    batch, timesteps, width = (1,) * (3 - len(shape)) + shape
-    return batch, timesteps, width
-
-
-def _scaled(draws: Draws, gates: int, shape: tuple[int, int, int], rate: float, dtype: Any) -> Array:
-    """Masks of 0 and 1/(1-rate), drawn gate after gate."""
-    kept = np.asarray(1, dtype) / np.asarray(1 - rate, dtype)
-    return np.stack([draws.keep(shape, rate) for _ in range(gates)]).astype(dtype) * kept
+    return (1,) * (3 - len(shape)) + shape
 
 
 def _expected_zoneout(cell: float, hidden: float, dtype: Any) -> DropoutMasks | None:

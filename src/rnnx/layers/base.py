@@ -1,0 +1,399 @@
+"""What every layer is: weights, a forward function with its pullback, and a configuration."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx import constraints, initializers, regularizers
+from rnnx.layers import graph
+
+Array = NDArray[Any]
+Pullback = Callable[..., "Gradients"]
+DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+LEGACY_IGNORED = {"weights", "input_length"}
+
+
+@dataclass(eq=False)
+class Gradients:
+    """What a pullback returns.
+
+    Attributes
+    ----------
+    dx : array, list of arrays or None
+        Gradient of the input(s); None where there is none (integer ids) or none was asked for.
+    dweights : list of arrays or None
+        In ``get_weights`` order; None for weights that are not trained.
+    dinitial_state : array, tuple of arrays or None
+        For recurrent layers.
+    """
+
+    dx: Any = None
+    dweights: list[Array | None] = field(default_factory=list)
+    dinitial_state: Any = None
+
+
+class Weight:
+    """One array of a layer, with what training needs to know about it.
+
+    Parameters
+    ----------
+    name : str
+    value : array
+    trainable : bool
+    regularizer, constraint : objects or None
+
+    Attributes
+    ----------
+    version : int
+        Grows with every change; whatever was derived from the value is stale then.
+    """
+
+    __slots__ = ("name", "value", "trainable", "regularizer", "constraint", "version")
+
+    def __init__(self, name: str, value: Array, trainable: bool = True, regularizer: Any = None, constraint: Any = None):
+        self.name = name
+        self.value = value
+        self.trainable = trainable
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.version = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    def assign(self, value: Any) -> None:
+        """Replace the value by a copy of an array of the same shape; it is cast to the weight's dtype.
+
+        Raises
+        ------
+        ValueError
+            If the shape differs or the values are not real numbers.
+        """
+        array = np.asarray(value)
+        if array.shape != self.value.shape:
+            raise ValueError(f"weight {self.name!r} has shape {self.value.shape}, got an array of shape {array.shape}")
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"weight {self.name!r} takes real numbers, got dtype {array.dtype}")
+        self.value = array.astype(self.value.dtype, copy=True)
+        self.version += 1
+
+    def mutable(self) -> Array:
+        """The value for a change in place; a read-only (memory-mapped) one is copied first."""
+        if not self.value.flags.writeable:
+            self.value = self.value.copy()
+        self.version += 1
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"<Weight {self.name} {self.value.shape} {self.value.dtype}>"
+
+
+_name_counts: dict[str, int] = {}
+_name_lock = threading.Lock()
+
+
+def unique_name(class_name: str) -> str:
+    """``lstm``, ``lstm_1``, ...: the class name in snake case with a counter, as Keras does."""
+    stem = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", class_name)
+    stem = re.sub(r"([a-z])([A-Z])", r"\1_\2", stem).lower()
+    with _name_lock:
+        count = _name_counts.get(stem, 0)
+        _name_counts[stem] = count + 1
+    return f"{stem}_{count}" if count else stem
+
+
+def clear_names() -> None:
+    """Start the automatic names again."""
+    with _name_lock:
+        _name_counts.clear()
+
+
+class Layer:
+    """A function with weights.
+
+    Subclasses implement ``build``, ``forward``, ``compute_output_shape`` and ``get_config``; everything a user calls
+    (``layer(x)``, ``layer.vjp(x)``, weights, configuration) is here.
+
+    Parameters
+    ----------
+    name : str, optional
+        Made from the class name if not given.
+    trainable : bool
+        Without it the weights keep their values in training. Dropout stays active.
+    dtype : {"float32", "float64"}
+    input_shape : tuple, optional
+        Shape of one sample; lets a Sequential model be built before it sees data. ``batch_input_shape`` and
+        ``batch_shape`` include the batch axis, ``input_dim`` (with ``input_length``) is the old way to say it.
+
+    Raises
+    ------
+    TypeError
+        If an argument is unknown.
+    ValueError
+        If the dtype is not supported.
+    """
+
+    supports_masking = True
+
+    def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = "float32", **kwargs: Any):
+        self.given_input_shape = _given_input_shape(type(self).__name__, kwargs)
+        unknown = [k for k in kwargs if k not in LEGACY_IGNORED]
+        if unknown:
+            raise TypeError(f"{type(self).__name__}: unknown argument(s) {', '.join(sorted(unknown))}")
+        self.name = name if name is not None else unique_name(type(self).__name__)
+        self.trainable = trainable
+        self.dtype = _dtype_of(type(self).__name__, dtype)
+        self.built = False
+        self.activity_regularizer: Any = None
+        self._weights: list[Weight] = []
+        self._initial_weights = kwargs.get("weights")
+        self._build_lock = threading.RLock()
+
+    # ---- What subclasses implement -------------------------------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape (batch first, unknown sizes None)."""
+
+    def forward(
+        self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Any, Pullback | None]:
+        """Outputs and, with ``keep``, the pullback ``pullback(dy, need_dx=True) -> Gradients``.
+
+        The layer is built and the input checked and cast when this is called.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how to compute its output: implement `forward`")
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output for an input of this shape."""
+        return input_shape
+
+    def compute_mask(self, x: Any, mask: Any) -> Any:
+        """The time mask of the output; by default that of the input."""
+        return mask if self.supports_masking else None
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make the layer again."""
+        return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype.name}
+
+    # ---- Calling ---------------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any, **call: Any) -> Any:
+        """Arrays in, arrays out; symbolic tensors in, symbolic tensors out."""
+        if graph.is_symbolic(x) or graph.is_symbolic(call.get("initial_state")):
+            return graph.call(self, x, call)
+        return self.forward(self.prepare(x), **call)[0]
+
+    def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
+        """The same call, differentiable.
+
+        Returns
+        -------
+        y : array or list of arrays
+        pullback : callable
+            ``pullback(dy, need_dx=True)`` gives the `Gradients` for the gradient of ``y``.
+        """
+        y, pullback = self.forward(self.prepare(x), keep=True, **call)
+        assert pullback is not None
+        return y, pullback
+
+    def prepare(self, x: Any) -> Any:
+        """Check and cast an input (or list of inputs), and build the layer for it."""
+        if isinstance(x, (list, tuple)) and self.takes_list(x):
+            x = [self.cast(part) for part in x]
+            if not self.built:
+                self.ensure_built([part.shape for part in x])
+            return x
+        x = self.cast(x)
+        if not self.built:
+            self.ensure_built((None, *x.shape[1:]))
+        return x
+
+    def takes_list(self, x: Any) -> bool:
+        """Whether a list is a list of inputs (and not the rows of one)."""
+        return any(isinstance(part, np.ndarray) for part in x)
+
+    def cast(self, x: Any) -> Array:
+        """An array of the layer's dtype; complex numbers, objects and strings are refused."""
+        array = x if isinstance(x, np.ndarray) else np.asarray(x)
+        if array.dtype == self.dtype:
+            return array
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{self.name}: the input must be real numbers, got dtype {array.dtype}")
+        return array.astype(self.dtype)
+
+    def ensure_built(self, input_shape: Any) -> None:
+        """Build once, also when several threads make the first call."""
+        with self._build_lock:
+            if self.built:
+                return
+            before = list(self._weights)
+            try:
+                self.build(input_shape)
+            except BaseException:
+                self._weights = before
+                raise
+            self.built = True
+            if self._initial_weights is not None:
+                self.set_weights(self._initial_weights)
+
+    # ---- Weights ---------------------------------------------------------------------------------------------------
+
+    def add_weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Any,
+        *,
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> Weight:
+        """Make a weight; to be called by ``build``."""
+        value = np.asarray(initializers.get(initializer)(shape, dtype=self.dtype), self.dtype)
+        weight = Weight(name, value, trainable, regularizers.get(regularizer), constraints.get(constraint))
+        self._weights.append(weight)
+        return weight
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        """Layers whose weights are also this layer's, in order."""
+        return []
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights, in ``get_weights`` order: trainable ones first within each layer, as Keras has them."""
+        own = list(self._weights)
+        for layer in self.sublayers:
+            own += layer.weights
+        return own
+
+    def weight_is_trained(self) -> list[bool]:
+        """For each weight, whether training changes it."""
+        flags = [w.trainable and self.trainable for w in self._weights]
+        for layer in self.sublayers:
+            flags += [flag and self.trainable for flag in layer.weight_is_trained()]
+        return flags
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        return [w for w, trained in zip(self.weights, self.weight_is_trained(), strict=True) if trained]
+
+    @property
+    def non_trainable_weights(self) -> list[Weight]:
+        return [w for w, trained in zip(self.weights, self.weight_is_trained(), strict=True) if not trained]
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all weights, in Keras' order."""
+        return [w.value.copy() for w in self.weights]
+
+    def set_weights(self, weights: Any) -> None:
+        """Set all weights from arrays in ``get_weights`` order; all are checked before the first is changed.
+
+        Raises
+        ------
+        ValueError
+            If the number of arrays or a shape differs.
+        """
+        own = self.weights
+        arrays = [np.asarray(w) for w in weights]
+        if len(arrays) != len(own):
+            hint = "" if self.built else "; the layer is not built yet: call it once, or give it an input shape"
+            raise ValueError(f"{self.name}: expected {len(own)} weight arrays, got {len(arrays)}{hint}")
+        for weight, array in zip(own, arrays, strict=True):
+            if array.shape != weight.shape:
+                raise ValueError(
+                    f"{self.name}: weight {weight.name!r} has shape {weight.shape}, got an array of shape {array.shape}"
+                )
+            if array.dtype.kind not in "fiub":
+                raise ValueError(f"{self.name}: weight {weight.name!r} takes real numbers, got dtype {array.dtype}")
+        for weight, array in zip(own, arrays, strict=True):
+            weight.assign(array)
+
+    def count_params(self) -> int:
+        """Number of weight elements."""
+        return sum(w.value.size for w in self.weights)
+
+    @property
+    def losses(self) -> list[float]:
+        """Penalties of the weight regularizers."""
+        return [float(w.regularizer(w.value)) for w in self.weights if w.regularizer is not None]
+
+    # ---- Noise -----------------------------------------------------------------------------------------------------
+
+    def seed_generators(self) -> list[Any]:
+        """Every source of noise in this layer, in order; their states are saved with the optimizer."""
+        own = [self.seed_generator] if hasattr(self, "seed_generator") else []
+        for layer in self.sublayers:
+            own += layer.seed_generators()
+        return own
+
+    # ---- Streaming -------------------------------------------------------------------------------------------------
+
+    def stream(self, batch_size: int = 1) -> Any:
+        """A stream that feeds this layer step by step; see `rnnx.stream`."""
+        from rnnx.stream import Stream
+
+        return Stream(self, batch_size)
+
+    # ---- Configuration ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The layer of a configuration."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def weight_value(index: int) -> property:
+    """A property that reads and assigns the value of the weight with this index in the layer's own list."""
+
+    def read(self: Layer) -> Array | None:
+        return self._weights[index].value if index < len(self._weights) else None
+
+    def assign(self: Layer, value: Any) -> None:
+        if index >= len(self._weights):
+            raise ValueError(f"{self.name}: this weight does not exist (yet); build the layer first")
+        self._weights[index].assign(value)
+
+    return property(read, assign)
+
+
+def _dtype_of(who: str, dtype: Any) -> np.dtype[Any]:
+    if isinstance(dtype, dict):  # a Keras dtype policy
+        dtype = dtype.get("config", {}).get("name", "float32")
+    try:
+        name = np.dtype("float32" if dtype is None else dtype).name
+    except TypeError:
+        name = str(dtype)
+    if name not in DTYPES:
+        raise ValueError(f"{who}: `dtype` must be 'float32' or 'float64', got {dtype!r}")
+    return DTYPES[name]
+
+
+def _given_input_shape(who: str, kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
+    """The input shape without batch axis from any of the ways to give it; the arguments are taken out."""
+    shape = kwargs.pop("input_shape", None)
+    for name in ("batch_input_shape", "batch_shape"):
+        full = kwargs.pop(name, None)
+        shape = tuple(full[1:]) if full is not None else shape
+    width, length = kwargs.pop("input_dim", None), kwargs.get("input_length")
+    if shape is None and width is not None:
+        shape = (width,) if length is None else (length, width)
+    if shape is None:
+        return None
+    if isinstance(shape, (int, np.integer)):
+        shape = (int(shape),)
+    for size in shape:
+        if size is not None and (not isinstance(size, (int, np.integer)) or size < 0):
+            raise ValueError(f"{who}: `input_shape` must hold positive integers or None, got {tuple(shape)}")
+    return tuple(shape)

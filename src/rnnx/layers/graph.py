@@ -1,0 +1,114 @@
+"""Symbolic tensors: a record of which layer was called on what, from which a model is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(eq=False)
+class Node:
+    """One call of a layer.
+
+    Attributes
+    ----------
+    layer : Layer
+    inputs : list of SymbolicTensor
+        The inputs, then (``states`` of them) initial states.
+    single : bool
+        Whether the layer is called with one tensor (True) or with a list.
+    states : int
+        How many of the inputs are initial states.
+    call : dict
+        Constant arguments of the call, such as ``training=True``.
+    outputs : list of SymbolicTensor
+    """
+
+    layer: Any
+    inputs: list[SymbolicTensor]
+    single: bool
+    states: int
+    call: dict[str, Any]
+    outputs: list[SymbolicTensor] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class SymbolicTensor:
+    """A value that a model will compute.
+
+    Attributes
+    ----------
+    shape : tuple
+        With the batch axis first; unknown sizes are None.
+    dtype : dtype
+    node : Node
+        The call that makes it.
+    index : int
+        Which output of that call it is.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: Any
+    node: Node
+    index: int = 0
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def name(self) -> str:
+        return str(self.node.layer.name)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a symbolic tensor has no values: make a Model of it and call that with arrays")
+
+    def __repr__(self) -> str:
+        return f"<SymbolicTensor shape={self.shape}, dtype={np.dtype(self.dtype)}, from {self.name}>"
+
+
+def is_symbolic(x: Any) -> bool:
+    """Whether this is a symbolic tensor or a list with one in it."""
+    if isinstance(x, (list, tuple)):
+        return any(isinstance(part, SymbolicTensor) for part in x)
+    return isinstance(x, SymbolicTensor)
+
+
+def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
+    """Record the call of a layer; symbolic tensors come back in the structure the layer would return."""
+    arguments = dict(arguments)
+    single = isinstance(x, SymbolicTensor)
+    inputs = [x] if single else list(x)
+    given = arguments.pop("initial_state", None)
+    states = [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
+    for tensor in [*inputs, *states]:
+        if not isinstance(tensor, SymbolicTensor):
+            raise TypeError(f"{layer.name}: symbolic tensors and arrays cannot be mixed in one call")
+    if is_symbolic(arguments.get("mask")):
+        raise TypeError(f"{layer.name}: a symbolic `mask` is not supported; use a Masking or Embedding layer")
+    shape = inputs[0].shape if single else [tensor.shape for tensor in inputs]
+    layer.ensure_built(shape)
+    node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
+    shapes = layer.compute_output_shape(shape)
+    several = isinstance(shapes, list)
+    for index, output in enumerate(shapes if several else [shapes]):
+        node.outputs.append(SymbolicTensor(tuple(output), layer.dtype, node, index))
+    return node.outputs if several else node.outputs[0]
+
+
+def topological_order(outputs: list[SymbolicTensor]) -> list[Node]:
+    """Every node the outputs depend on, each after those it needs."""
+    order: list[Node] = []
+    done: set[int] = set()
+    stack: list[tuple[Node, bool]] = [(tensor.node, False) for tensor in reversed(outputs)]
+    while stack:
+        node, finished = stack.pop()
+        if finished:
+            order.append(node)
+        elif id(node) not in done:
+            done.add(id(node))
+            stack.append((node, True))
+            stack.extend((tensor.node, False) for tensor in reversed(node.inputs) if id(tensor.node) not in done)
+    return order
