@@ -1,0 +1,63 @@
+"""Objects that are known by name and rebuilt from a configuration: initializers, losses, optimizers and so on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Configurable:
+    """Something with ``get_config`` and ``from_config``; equal configurations make equal objects."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make the object again."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The object of a configuration."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def serialize(thing: Any) -> Any:
+    """A JSON-able description of a configurable object; None stays None."""
+    if thing is None:
+        return None
+    return {"class_name": type(thing).__name__, "config": thing.get_config()}
+
+
+def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
+    """The object of a name, a configuration, a class, or an object of one's own; None stays None.
+
+    Parameters
+    ----------
+    kind : str
+        What is looked for, for error messages.
+    table : dict
+        Classes by their names; snake-case aliases are accepted by the caller's table.
+    identifier : str, dict, class, object or None
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of this name.
+    """
+    if identifier is None:
+        return None
+    config: dict[str, Any] = {}
+    name = identifier
+    if isinstance(identifier, dict):
+        name, config = identifier.get("class_name"), identifier.get("config") or {}
+    if isinstance(name, str):
+        if name not in table:
+            raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(sorted(table))}")
+        found = table[name]
+        return found.from_config(config) if isinstance(found, type) else found
+    if isinstance(name, type):
+        return name()
+    if callable(name) or hasattr(name, "get_config"):
+        return name
+    raise ValueError(f"{kind}: expected a name, a configuration or an object, got {type(identifier).__name__}")

@@ -1,0 +1,245 @@
+"""Initial values of weights, under Keras' names and with Keras' formulas."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx._config import Configurable, lookup, serialize
+
+__all__ = [
+    "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "Initializer", "LecunNormal",
+    "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Zeros",
+    "get", "serialize",
+]  # fmt: skip
+
+Array = NDArray[Any]
+TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at two deviations
+
+
+class Initializer(Configurable):
+    """A callable ``initializer(shape, dtype) -> array``."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        raise TypeError(f"{type(self).__name__} does not say how to make an array")
+
+
+class Zeros(Initializer):
+    """All zeros."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        return np.zeros(shape, dtype)
+
+
+class Ones(Initializer):
+    """All ones."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        return np.ones(shape, dtype)
+
+
+class Constant(Initializer):
+    """One value everywhere."""
+
+    def __init__(self, value: float = 0.0):
+        self.value = value
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        return np.full(shape, self.value, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+
+class Identity(Initializer):
+    """The identity matrix times ``gain``; two axes only."""
+
+    def __init__(self, gain: float = 1.0):
+        self.gain = gain
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        if len(shape) != 2:
+            raise ValueError(f"Identity: a matrix has two axes, got shape {shape}")
+        return (self.gain * np.eye(*shape)).astype(dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"gain": self.gain}
+
+
+class Random(Initializer):
+    """Base of the random initializers: every call of one object continues its own stream."""
+
+    def __init__(self, seed: int | None = None):
+        self.seed = seed
+        self._generator = np.random.default_rng(random.randint(1, 10**9) if seed is None else seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+
+class RandomNormal(Random):
+    """Normal deviates."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+        super().__init__(seed)
+        self.mean, self.stddev = mean, stddev
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        return self._generator.normal(self.mean, self.stddev, shape).astype(dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"mean": self.mean, "stddev": self.stddev, "seed": self.seed}
+
+
+class TruncatedNormal(RandomNormal):
+    """Normal deviates, drawn again beyond two standard deviations."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        return (self.mean + self.stddev * _truncated(self._generator, shape)).astype(dtype)
+
+
+class RandomUniform(Random):
+    """Uniform deviates in [minval, maxval)."""
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
+        super().__init__(seed)
+        self.minval, self.maxval = minval, maxval
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        return self._generator.uniform(self.minval, self.maxval, shape).astype(dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"minval": self.minval, "maxval": self.maxval, "seed": self.seed}
+
+
+class VarianceScaling(Random):
+    """Deviates whose variance is ``scale / n``, n being the fan in, the fan out or their mean.
+
+    References
+    ----------
+    .. [1] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward networks", AISTATS 2010.
+    .. [2] K. He et al., "Delving deep into rectifiers", ICCV 2015.
+    """
+
+    def __init__(
+        self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None
+    ):
+        if scale <= 0:
+            raise ValueError(f"VarianceScaling: `scale` must be positive, got {scale}")
+        if mode not in ("fan_in", "fan_out", "fan_avg"):
+            raise ValueError(f"VarianceScaling: `mode` must be fan_in, fan_out or fan_avg, got {mode!r}")
+        if distribution not in ("truncated_normal", "untruncated_normal", "uniform"):
+            raise ValueError(
+                "VarianceScaling: `distribution` must be truncated_normal, untruncated_normal or uniform, "
+                f"got {distribution!r}"
+            )
+        super().__init__(seed)
+        self.scale, self.mode, self.distribution = scale, mode, distribution
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        fan_in, fan_out = fans(shape)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, n)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3 * variance)
+            return self._generator.uniform(-limit, limit, shape).astype(dtype)
+        if self.distribution == "untruncated_normal":
+            return self._generator.normal(0, math.sqrt(variance), shape).astype(dtype)
+        return (math.sqrt(variance) / TRUNCATED_DEVIATION * _truncated(self._generator, shape)).astype(dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"scale": self.scale, "mode": self.mode, "distribution": self.distribution, "seed": self.seed}
+
+
+def _scaled(name: str, scale: float, mode: str, distribution: str) -> type[VarianceScaling]:
+    """A class for one usual choice of `VarianceScaling`, configured by its seed alone."""
+
+    def __init__(self: VarianceScaling, seed: int | None = None) -> None:
+        VarianceScaling.__init__(self, scale, mode, distribution, seed)
+
+    def get_config(self: VarianceScaling) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+    doc = f"`VarianceScaling` with scale {scale:g}, {mode} and a {distribution.replace('_', ' ')} distribution."
+    return type(
+        name, (VarianceScaling,), {"__init__": __init__, "get_config": get_config, "__doc__": doc, "__module__": __name__}
+    )
+
+
+GlorotUniform = _scaled("GlorotUniform", 1.0, "fan_avg", "uniform")
+GlorotNormal = _scaled("GlorotNormal", 1.0, "fan_avg", "truncated_normal")
+HeUniform = _scaled("HeUniform", 2.0, "fan_in", "uniform")
+HeNormal = _scaled("HeNormal", 2.0, "fan_in", "truncated_normal")
+LecunUniform = _scaled("LecunUniform", 1.0, "fan_in", "uniform")
+LecunNormal = _scaled("LecunNormal", 1.0, "fan_in", "truncated_normal")
+
+
+class Orthogonal(Random):
+    """A random matrix with orthonormal rows or columns, times ``gain``.
+
+    References
+    ----------
+    .. [1] A. Saxe, J. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
+       neural networks", ICLR 2014.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None):
+        super().__init__(seed)
+        self.gain = gain
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        if len(shape) < 2:
+            raise ValueError(f"Orthogonal: needs at least two axes, got shape {shape}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(self._generator.normal(size=(max(rows, columns), min(rows, columns))))
+        q *= np.sign(np.diag(r))  # makes the distribution uniform
+        return (self.gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"gain": self.gain, "seed": self.seed}
+
+
+def fans(shape: tuple[int, ...]) -> tuple[float, float]:
+    """Fan in and fan out of a weight of this shape."""
+    if len(shape) < 2:
+        size = float(shape[0]) if shape else 1.0
+        return size, size
+    field = math.prod(shape[:-2])
+    return float(shape[-2] * field), float(shape[-1] * field)
+
+
+def _truncated(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Standard normal deviates within two standard deviations."""
+    values = generator.normal(size=shape)
+    while (bad := np.abs(values) > 2).any():
+        values[bad] = generator.normal(size=int(bad.sum()))
+    return values
+
+
+_CLASSES: list[Any] = [
+    Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Identity, LecunNormal, LecunUniform, Ones, Orthogonal,
+    RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling, Zeros,
+]  # fmt: skip
+_TABLE: dict[str, Any] = {cls.__name__: cls for cls in _CLASSES}
+_TABLE.update(
+    constant=Constant, glorot_normal=GlorotNormal, glorot_uniform=GlorotUniform, he_normal=HeNormal,
+    he_uniform=HeUniform, identity=Identity, lecun_normal=LecunNormal, lecun_uniform=LecunUniform, ones=Ones, one=Ones,
+    orthogonal=Orthogonal, random_normal=RandomNormal, normal=RandomNormal, random_uniform=RandomUniform,
+    uniform=RandomUniform, truncated_normal=TruncatedNormal, variance_scaling=VarianceScaling, zeros=Zeros, zero=Zeros,
+)  # fmt: skip
+
+
+def get(identifier: Any) -> Any:
+    """The initializer of a name, a configuration or a callable.
+
+    Examples
+    --------
+    >>> from rnnx import initializers
+    >>> initializers.get("orthogonal")((2, 3)).shape
+    (2, 3)
+    """
+    return lookup("initializer", _TABLE, identifier)
