@@ -112,9 +112,7 @@ def torch_curve(name: str, dtype: str) -> np.ndarray:
     kinds = [("GRU", FEATURES), ("LSTM", UNITS)] if name == "classes" else [("LSTM", FEATURES)]
     networks = [getattr(torch.nn, cell)(width, UNITS, batch_first=True, dtype=kind) for cell, width in kinds]
     dense = torch.nn.Linear(UNITS, len(task.weights[-1]), dtype=kind)
-    arrays = [
-        part for n, (cell, _) in enumerate(kinds) for part in to_torch(cell, task.weights[3 * n : 3 * n + 3])
-    ]
+    arrays = [part for n, (cell, _) in enumerate(kinds) for part in to_torch(cell, task.weights[3 * n : 3 * n + 3])]
     arrays += [task.weights[-2].T, task.weights[-1]]
     parameters = [parameter for module in (*networks, dense) for parameter in module.parameters()]
     with torch.no_grad():

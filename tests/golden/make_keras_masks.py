@@ -49,12 +49,8 @@ def recurrent_cases(rng: np.random.Generator) -> dict[str, Case]:
     """Call recurrent layers several times in a row; each call advances the generator, in training or not."""
     cases = {}
     variants = [("LSTM", {}), ("GRU", {}), ("GRU", {"reset_after": False}), ("SimpleRNN", {})]
-    for (name, variant), (rate, recurrent_rate) in itertools.product(
-        variants, [(0.5, 0.0), (0.0, 0.3), (0.2, 0.3)]
-    ):
-        kwargs = dict(
-            variant, units=UNITS, dropout=rate, recurrent_dropout=recurrent_rate, return_sequences=True
-        )
+    for (name, variant), (rate, recurrent_rate) in itertools.product(variants, [(0.5, 0.0), (0.0, 0.3), (0.2, 0.3)]):
+        kwargs = dict(variant, units=UNITS, dropout=rate, recurrent_dropout=recurrent_rate, return_sequences=True)
         x = random_like(rng, [(BATCH, TIMESTEPS, FEATURES)])[0]
         mask = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [1, 1, 0, 0, 0]], dtype=bool)
         layer = build_layer(keras.layers, {"class": name, "kwargs": dict(kwargs, seed=1234)})

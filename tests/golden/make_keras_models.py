@@ -26,9 +26,7 @@ def main() -> None:
         weights = random_like(rng, [tuple(weight.shape) for weight in model.weights], scale=0.4)
         model.set_weights([weight.astype(np.float64) for weight in weights])
         x, y = batch(name, rng)
-        sample_weight = (rng.uniform(size=y.shape[:2] if y.ndim == 3 else y.shape[:1]) + 0.5).astype(
-            np.float32
-        )
+        sample_weight = (rng.uniform(size=y.shape[:2] if y.ndim == 3 else y.shape[:1]) + 0.5).astype(np.float32)
         case = Case({})
         case.put("x", x)
         case.put("y", y)

@@ -28,7 +28,8 @@ ACTIVATIONS = [
     ("gelu", "sigmoid"),
     ("selu", "relu6"),
     ("silu", "softplus"),
-    ("exponential", "linear"),
+    ("softplus", "softmax"),
+    ("softmax", "linear"),
     ("leaky_relu", "tanh"),
 ]
 
@@ -39,8 +40,12 @@ def cell_variants() -> list[tuple[str, dict[str, Any]]]:
 
 
 def label(name: str, kwargs: dict[str, Any]) -> str:
-    """Name a case after its layer and arguments."""
-    return "-".join([name, *(f"{key}={value}" for key, value in kwargs.items() if key != "units")])
+    """Name a case after its layer and those arguments that differ from case to case."""
+    short = {"recurrent_activation": "gate", "return_sequences": "sequences", "go_backwards": "backwards"}
+    short |= {"recurrent_dropout": "recurrent", "reset_after": "after"}
+    constant = ("units", "return_state", "use_bias", "zero_output_for_mask")
+    parts = [f"{short.get(key, key)}={value}" for key, value in kwargs.items() if key not in constant]
+    return "-".join([name, *parts])
 
 
 def dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], rate: float) -> np.ndarray:
@@ -53,9 +58,7 @@ def plain_cases(rng: np.random.Generator) -> dict[str, Case]:
     cases = {}
     for name, variant in cell_variants():
         for backwards, sequences, given in itertools.product([False, True], repeat=3):
-            kwargs = dict(
-                variant, units=UNITS, go_backwards=backwards, return_sequences=sequences, return_state=True
-            )
+            kwargs = dict(variant, units=UNITS, go_backwards=backwards, return_sequences=sequences, return_state=True)
             x = random_like(rng, [(BATCH, TIMESTEPS, FEATURES)])[0]
             h0 = random_like(rng, [(BATCH, UNITS)] * STATES[name]) if given else None
             case = record({"class": name, "kwargs": kwargs}, rng, x, initial_state=h0)
@@ -74,12 +77,8 @@ def dropout_cases(rng: np.random.Generator) -> dict[str, Case]:
     cases = {}
     rates = [(0.5, 0.0), (0.0, 0.25), (0.5, 0.25)]
     mask = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 1, 1, 0, 0]], dtype=bool)
-    for (name, variant), (rate, recurrent_rate), backwards in itertools.product(
-        cell_variants(), rates, [False, True]
-    ):
-        kwargs = dict(
-            variant, units=UNITS, dropout=rate, recurrent_dropout=recurrent_rate, return_sequences=True
-        )
+    for (name, variant), (rate, recurrent_rate), backwards in itertools.product(cell_variants(), rates, [False, True]):
+        kwargs = dict(variant, units=UNITS, dropout=rate, recurrent_dropout=recurrent_rate, return_sequences=True)
         kwargs.update(go_backwards=backwards, return_state=True)
         for kind in ("keras", "tied", "step") if recurrent_rate else ("keras",):
             gates = GATES[name] if recurrent_rate and kind != "tied" else 1
@@ -124,9 +123,7 @@ def wrapper_cases(rng: np.random.Generator) -> dict[str, Case]:
         )
         for cell in cells:
             spec = {"class": "RNN", "layer": cell, "kwargs": kwargs}
-            cases[f"{label(cell['class'], cell['kwargs'])}-{sequences}-{masked}"] = record(
-                spec, rng, x, **flags
-            )
+            cases[f"{label(cell['class'], cell['kwargs'])}-{sequences}-{masked}"] = record(spec, rng, x, **flags)
     dense = {"class": "Dense", "kwargs": {"units": 2, "activation": "tanh"}}
     cases["time_distributed/dense"] = record({"class": "TimeDistributed", "layer": dense}, rng, x)
     return cases

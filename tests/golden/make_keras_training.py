@@ -129,9 +129,7 @@ def named(name: str, kwargs: dict[str, Any]) -> str:
     return "-".join([name, *(f"{key}={value}" for key, value in kwargs.items())])
 
 
-def targets(
-    rng: np.random.Generator, kind: str, logits: bool, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+def targets(rng: np.random.Generator, kind: str, logits: bool, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Draw what was to be predicted and a prediction of it."""
     scores = rng.normal(size=(*shape, CLASSES)).astype(np.float32)
     if kind == "real":
@@ -154,9 +152,7 @@ def with_mask(array: np.ndarray, mask: np.ndarray | None) -> Any:
     return value
 
 
-def settings(
-    rng: np.random.Generator, shape: tuple[int, ...]
-) -> list[tuple[np.ndarray | None, np.ndarray | None]]:
+def settings(rng: np.random.Generator, shape: tuple[int, ...]) -> list[tuple[np.ndarray | None, np.ndarray | None]]:
     """Return the pairs of sample weights and mask that Keras can combine for losses of this shape."""
     weights = (rng.uniform(size=shape) + 0.2).astype(np.float32)
     if len(shape) == 1:

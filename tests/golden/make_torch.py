@@ -44,13 +44,9 @@ def record(
 ) -> Case:
     """Run one layer forward and backward, with a gradient for the outputs and one for the last states."""
     both = kwargs.get("bidirectional", False)
-    module = getattr(torch.nn, name)(
-        FEATURES, UNITS, batch_first=True, bias=bias, dtype=torch.float64, **kwargs
-    )
+    module = getattr(torch.nn, name)(FEATURES, UNITS, batch_first=True, bias=bias, dtype=torch.float64, **kwargs)
     parameters = dict(module.named_parameters())
-    weights = dict(
-        zip(parameters, random_like(rng, [tuple(p.shape) for p in parameters.values()]), strict=True)
-    )
+    weights = dict(zip(parameters, random_like(rng, [tuple(p.shape) for p in parameters.values()]), strict=True))
     with torch.no_grad():
         for key, value in weights.items():
             parameters[key].copy_(torch.tensor(value))

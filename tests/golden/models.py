@@ -21,9 +21,7 @@ def text_classifier(api: Any, dtype: str) -> Any:
             api.Input(shape=(TIMESTEPS,), dtype="int32"),
             layers.Embedding(WORDS, 4, mask_zero=True, dtype=dtype),
             layers.Bidirectional(
-                layers.GRU(
-                    3, return_sequences=True, recurrent_regularizer=api.regularizers.L2(0.01), dtype=dtype
-                ),
+                layers.GRU(3, return_sequences=True, recurrent_regularizer=api.regularizers.L2(0.01), dtype=dtype),
                 dtype=dtype,
             ),
             layers.LSTM(4, kernel_regularizer=api.regularizers.L1(0.01), dtype=dtype),

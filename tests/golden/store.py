@@ -119,8 +119,6 @@ def build_layer(namespace: Any, spec: Mapping[str, Any], **extra: Any) -> Any:
     return getattr(namespace, spec["class"])(*inner, **arguments)
 
 
-def random_like(
-    rng: np.random.Generator, shapes: list[tuple[int, ...]], scale: float = 0.6
-) -> list[np.ndarray]:
+def random_like(rng: np.random.Generator, shapes: list[tuple[int, ...]], scale: float = 0.6) -> list[np.ndarray]:
     """Draw asymmetric weights that float32 holds exactly, so that both dtypes start from the same numbers."""
     return [(rng.normal(size=shape) * scale + 0.1).astype(np.float32) for shape in shapes]
