@@ -14,6 +14,7 @@ PACKAGE = Path(rnnx.__file__).parent
 
 FLOORS = {
     "_kernels": 1,
+    "_config": 2,
     "activations": 2,
     "dropout": 2,
     "reference": 2,

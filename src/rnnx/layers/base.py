@@ -57,7 +57,9 @@ class Weight:
 
     __slots__ = ("name", "value", "trainable", "regularizer", "constraint", "version")
 
-    def __init__(self, name: str, value: Array, trainable: bool = True, regularizer: Any = None, constraint: Any = None):
+    def __init__(
+        self, name: str, value: Array, trainable: bool = True, regularizer: Any = None, constraint: Any = None
+    ):
         self.name = name
         self.value = value
         self.trainable = trainable

@@ -1,0 +1,5 @@
+"""Layers, under Keras' names."""
+
+from rnnx.layers.recurrent import GRU, LSTM, SimpleRNN
+
+__all__ = ["GRU", "LSTM", "SimpleRNN"]
