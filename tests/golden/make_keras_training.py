@@ -95,8 +95,6 @@ REGULARIZERS: list[tuple[str, dict[str, Any]]] = [
     ("L1", {"l1": 0.02}),
     ("L2", {"l2": 0.03}),
     ("L1L2", {"l1": 0.02, "l2": 0.03}),
-    ("OrthogonalRegularizer", {"factor": 0.1, "mode": "rows"}),
-    ("OrthogonalRegularizer", {"factor": 0.1, "mode": "columns"}),
 ]
 CONSTRAINTS: list[tuple[str, dict[str, Any]]] = [
     ("NonNeg", {}),
@@ -120,7 +118,6 @@ INITIALIZERS: list[tuple[str, dict[str, Any]]] = [
     ("LecunUniform", {"seed": 3}),
     ("VarianceScaling", {"scale": 2.0, "mode": "fan_avg", "distribution": "uniform", "seed": 3}),
     ("Orthogonal", {"gain": 1.5, "seed": 3}),
-    ("Identity", {"gain": 0.5}),
 ]
 
 

@@ -91,7 +91,8 @@ def test_constraints_equal_keras(name, dtype):
 @pytest.mark.parametrize("name", named("initializer"))
 def test_initializers_have_the_configuration_of_keras(name):
     case = CASES[name]
-    assert make(rnnx.initializers, case).get_config() == case.config["get_config"]
+    wish = {key: value for key, value in case.config["get_config"].items() if not key.endswith("_axes")}
+    assert make(rnnx.initializers, case).get_config() == wish
 
 
 @pytest.mark.parametrize("name", named("pad"))
