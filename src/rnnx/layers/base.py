@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 from collections.abc import Callable
@@ -118,6 +119,18 @@ def clear_names() -> None:
         _name_counts.clear()
 
 
+def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Let a user call ``layer.build(input_shape)``, as in Keras, without making the weights again afterwards."""
+
+    @functools.wraps(build)
+    def building(self: Layer, input_shape: Any) -> None:
+        if not self.built:
+            build(self, input_shape)
+            self.built = True
+
+    return building
+
+
 class Layer:
     """A function with weights.
 
@@ -144,6 +157,11 @@ class Layer:
     """
 
     supports_masking = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in vars(cls):
+            type.__setattr__(cls, "build", _built_once(vars(cls)["build"]))
 
     def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = "float32", **kwargs: Any):
         self.given_input_shape = _given_input_shape(type(self).__name__, kwargs)
