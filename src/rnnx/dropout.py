@@ -178,7 +178,7 @@ class Draws:
         return self._next().normal(mean, deviation, shape)
 
     def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any) -> Array:
-        """Masks of 0 and ``1 / (1 - rate)``, of shape (gates, \*shape), drawn gate after gate."""
+        """Masks of 0 and ``1 / (1 - rate)``, of shape (gates, ...shape), drawn gate after gate."""
         if self._shared is not None:
             keep = self.keep((gates, *shape), rate)
         else:
