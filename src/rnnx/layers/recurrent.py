@@ -42,7 +42,14 @@ SHARED_ARGUMENTS = """
     zoneout : float or pair (cell, hidden)
         Rate at which old values survive a step (Krueger et al.); its expectation is applied at inference.
     compat : str
-        Dropout rules of an older Keras generation; see `rnnx.dropout.PROFILES`."""
+        Dropout rules of an older Keras generation, see `rnnx.dropout.PROFILES`, and its ``hard_sigmoid``."""
+
+
+def _activation(identifier: Any, compat: str) -> activations.Activation:
+    """Look an activation up; before Keras 3, ``hard_sigmoid`` meant ``clip(0.2 x + 0.5)``."""
+    if identifier == "hard_sigmoid" and not str(compat).startswith("keras3"):
+        identifier = "hard_sigmoid_keras2"
+    return activations.get(identifier)
 
 
 class RecurrentWeights(Layer):
@@ -85,7 +92,7 @@ class RecurrentWeights(Layer):
         if (implementation := kwargs.pop("implementation", 2)) not in (0, 1, 2):
             raise ValueError(f"{who}: `implementation` must be 0, 1 or 2 (it has no effect), got {implementation!r}")
         self.units = int(units)
-        self.activation = activations.get(activation)
+        self.activation = _activation(activation, compat)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.recurrent_initializer = initializers.get(recurrent_initializer)
@@ -268,7 +275,7 @@ class LSTMWeights(RecurrentWeights):
         unit_forget_bias: bool = True,
         **kwargs: Any,
     ):
-        self.recurrent_activation = activations.get(recurrent_activation)
+        self.recurrent_activation = _activation(recurrent_activation, kwargs.get("compat", "keras3"))
         self.unit_forget_bias = bool(unit_forget_bias)
         super().__init__(units, activation, **kwargs)
 
@@ -311,7 +318,7 @@ class GRUWeights(RecurrentWeights):
         reset_after: bool = True,
         **kwargs: Any,
     ):
-        self.recurrent_activation = activations.get(recurrent_activation)
+        self.recurrent_activation = _activation(recurrent_activation, kwargs.get("compat", "keras3"))
         self.reset_after = bool(reset_after)
         super().__init__(units, activation, **kwargs)
 
