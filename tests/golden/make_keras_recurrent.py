@@ -133,7 +133,8 @@ def padding_cases(rng: np.random.Generator) -> dict[str, Case]:
     """Run the padding matrix: one batch whose rows are full, right, left, gapped, both-sided and empty.
 
     The rows are crossed with the direction (forward, backward, both with each way to merge), the zeroing of
-    masked outputs, a given initial state, and last or all outputs.
+    masked outputs, a given initial state, and last or all outputs. To keep the file small, the ways to merge other
+    than concatenation have gradients in one of these combinations only.
     """
     mask = np.array(
         [
@@ -171,7 +172,7 @@ def padding_cases(rng: np.random.Generator) -> dict[str, Case]:
                 weights=weights if both else weights[:3],
                 initial_state=(states if both else states[: STATES[name]]) if given else None,
                 mask=mask,
-                gradients=direction in ("forward", "backward", "concat"),
+                gradients=direction in ("forward", "backward", "concat") or (given and not zero),
             )
             cases[f"{label(name, variant)}-{direction}-zero={zero}-h0={given}-sequences={sequences}"] = case
     return cases
