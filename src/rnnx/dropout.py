@@ -6,6 +6,7 @@ seed and the call number only, so that they depend neither on threads nor on wha
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Iterable, Sequence
@@ -125,15 +126,6 @@ class SeedGenerator:
             return Draws(self.seed, self.advance(1), shared=True)
         return Draws(self.seed, self.advance(draws), shared=False)
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that make this generator again, at its start."""
-        return {"seed": self.seed, "stream": self.stream}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
-        """The generator of a configuration."""
-        return cls(**config)
-
     def __getstate__(self) -> dict[str, Any]:
         return {"seed": self.seed, "stream": self.stream, "_counter": self._counter}
 
@@ -142,13 +134,9 @@ class SeedGenerator:
 
 
 class Draws:
-    """The noise of one call of one layer; made by `SeedGenerator.begin`.
+    """The noise of one call; made by `SeedGenerator.begin`.
 
-    Parameters
-    ----------
-    seed, counter : int
-    shared : bool
-        One fast generator for the whole call, or a new one, from the next counter, for every array.
+    One generator is shared by the whole call, or every array has its own, from the next counter.
     """
 
     def __init__(self, seed: int, counter: int, shared: bool):
@@ -178,7 +166,7 @@ class Draws:
         return self._next().normal(mean, deviation, shape)
 
     def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any) -> Array:
-        """Masks of 0 and ``1 / (1 - rate)``, of shape (gates, ...shape), drawn gate after gate."""
+        """Masks of 0 and ``1 / (1 - rate)``, of this shape for each gate, drawn gate after gate."""
         if self._shared is not None:
             keep = self.keep((gates, *shape), rate)
         else:
@@ -213,9 +201,7 @@ def check_zoneout(who: str, zoneout: Any, *, has_cell: bool) -> tuple[float, flo
     return cell, hidden
 
 
-def check_noise_shape(
-    who: str, noise_shape: NoiseShape, name: str = "noise_shape"
-) -> tuple[int | None, ...] | None:
+def check_noise_shape(who: str, noise_shape: NoiseShape, name: str = "noise_shape") -> tuple[int | None, ...] | None:
     """Keras' rules: an iterable, not a string, whose entries are None or Python integers greater than 0."""
     if noise_shape is None:
         return None
@@ -264,23 +250,13 @@ def resolve_noise_shape(
 
 @dataclass(frozen=True)
 class Profile:
-    """Dropout of one Keras generation.
+    """Dropout of one Keras generation."""
 
-    Attributes
-    ----------
-    inputs_alone, inputs_with_recurrent, recurrent : bool
-        Whether there is a mask per gate: of the input without and with recurrent dropout, and of the state.
-    fresh_steps : bool
-        tf.keras on its fast path, so without recurrent dropout: a new input mask at every step.
-    masked_blend : bool
-        See `DropoutMasks`.
-    """
-
-    inputs_alone: bool
-    inputs_with_recurrent: bool
-    recurrent: bool
-    fresh_steps: bool = False
-    masked_blend: bool = False
+    inputs_alone: bool  # a mask per gate: of the input without recurrent dropout,
+    inputs_with_recurrent: bool  # of the input with it,
+    recurrent: bool  # of the state
+    fresh_steps: bool = False  # tf.keras on its fast path, so without recurrent dropout: a new input mask at every step
+    masked_blend: bool = False  # see DropoutMasks
 
 
 PROFILES: dict[str, Profile] = {
@@ -394,7 +370,10 @@ def sample_masks(
     if not training:
         if seed_generator.stream == "keras":  # Keras draws in predict too, and throws the masks away
             seed_generator.advance(drawn)
-        return _expected_zoneout(zone_cell, zone_hidden, dtype)
+        if not (zone_hidden or zone_cell):
+            return None
+        hidden, kept_cell = (np.full((1, 1, 1), rate, dtype) if rate else None for rate in (zone_hidden, zone_cell))
+        return DropoutMasks(zoneout_hidden=hidden, zoneout_cell=kept_cell)
     drawn += bool(zone_hidden) + bool(zone_cell)
     if not drawn:
         return None
@@ -428,16 +407,13 @@ def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (1,) * (3 - len(shape)) + shape
 
 
-def _expected_zoneout(cell: float, hidden: float, dtype: Any) -> DropoutMasks | None:
-    if not (cell or hidden):
-        return None
-    return DropoutMasks(
-        zoneout_hidden=np.full((1, 1, 1), hidden, dtype) if hidden else None,
-        zoneout_cell=np.full((1, 1, 1), cell, dtype) if cell else None,
-    )
+# ---- Element-wise dropout: forward above its backward ------------------------------------------------------------
 
 
-# ---- Element-wise dropout: forward above its backward --------------------------------------------------------------------
+def _check(who: str, x: Array, rate: float, *, one_allowed: bool = False) -> float:
+    if x.dtype.kind != "f":
+        raise TypeError(f"{who}: the input must be an array of floats, got {x.dtype}; use x.astype(np.float32)")
+    return check_rate(who, "rate", rate, one_allowed=one_allowed)
 
 
 def dropout(
@@ -447,40 +423,45 @@ def dropout(
 
     Parameters
     ----------
-    x : array
+    x : array of floats
     rate : float
         In [0, 1]; with 1 everything is dropped.
     draws : Draws
-    noise_shape : tuple, optional
-        Shape of the mask, broadcast to ``x``; None entries take the size of ``x``.
+    noise_shape : iterable of int and None, optional
+        Shape of the mask, broadcast to ``x``; None entries take the size of ``x``. For ``x`` of shape (batch,
+        timesteps, features) and ``(None, 1, None)`` this is the spatial dropout of sequences.
 
     Returns
     -------
     y : array like ``x``
     keep : bool array of the noise shape
-    """
-    shape = resolve_noise_shape(who, noise_shape, x.shape)
-    if rate >= 1:
-        return np.zeros_like(x), np.zeros(shape, bool)
-    keep = draws.keep(shape, rate)
-    return np.where(keep, x / np.asarray(1 - rate, x.dtype), np.zeros((), x.dtype)), keep
-
-
-def dropout_backward(dy: Array, keep: Array, rate: float) -> Array:
-    """Gradient of `dropout` with respect to ``x``."""
-    if rate >= 1:
-        return np.zeros_like(dy)
-    return np.where(keep, dy / np.asarray(1 - rate, dy.dtype), np.zeros((), dy.dtype))
-
-
-def gaussian_dropout(x: Array, rate: float, draws: Draws) -> tuple[Array, Array]:
-    """``x`` times normal noise of mean 1 and standard deviation ``sqrt(rate / (1 - rate))``; returns it and the noise.
 
     References
     ----------
     .. [1] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
     """
-    noise = draws.normal(x.shape, 1.0, float(np.sqrt(rate / (1 - rate)))).astype(x.dtype)
+    rate = _check(who, x, rate, one_allowed=True)
+    shape = resolve_noise_shape(who, noise_shape, x.shape)
+    keep = draws.keep(shape, rate) if rate < 1 else np.zeros(shape, bool)
+    return dropout_backward(x, keep, rate), keep
+
+
+def dropout_backward(dy: Array, keep: Array, rate: float) -> Array:
+    """Gradient of `dropout` with respect to ``x``: the same function, as the mask is a constant."""
+    if rate == 1:
+        return np.zeros_like(dy)
+    return np.where(keep, dy / np.asarray(1 - rate, dy.dtype), np.zeros((), dy.dtype))
+
+
+def gaussian_dropout(x: Array, rate: float, draws: Draws) -> tuple[Array, Array]:
+    """``x`` times normal noise of mean 1 and variance ``rate / (1 - rate)``; returns the product and the noise.
+
+    References
+    ----------
+    .. [1] N. Srivastava et al., as in `dropout`, section 10.
+    """
+    rate = _check("GaussianDropout", x, rate)
+    noise = draws.normal(x.shape, 1.0, math.sqrt(rate / (1 - rate))).astype(x.dtype)
     return x * noise, noise
 
 
@@ -505,12 +486,11 @@ def alpha_dropout(x: Array, rate: float, draws: Draws, noise_shape: NoiseShape =
     ----------
     .. [1] G. Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017.
     """
-    shape = resolve_noise_shape("AlphaDropout", noise_shape, x.shape)
-    keep = draws.uniform(shape) >= rate
-    a = ((1 - rate) * (1 + rate * ALPHA_PRIME**2)) ** -0.5
-    b = -a * ALPHA_PRIME * rate
-    y = np.where(keep, x, np.asarray(ALPHA_PRIME, x.dtype)) * np.asarray(a, x.dtype) + np.asarray(b, x.dtype)
-    return y, keep.astype(x.dtype) * np.asarray(a, x.dtype)
+    rate = _check("AlphaDropout", x, rate)
+    keep = draws.uniform(resolve_noise_shape("AlphaDropout", noise_shape, x.shape)) >= rate
+    scale = ((1 - rate) * (1 + rate * ALPHA_PRIME**2)) ** -0.5
+    slope, shift = np.asarray(scale, x.dtype), np.asarray(-scale * ALPHA_PRIME * rate, x.dtype)
+    return np.where(keep, x, np.asarray(ALPHA_PRIME, x.dtype)) * slope + shift, keep * slope
 
 
 def alpha_dropout_backward(dy: Array, slope: Array) -> Array:
