@@ -68,36 +68,17 @@ class Activation:
         return f"<rnnx activation {self.name}>"
 
 
+# ---- Functions that take more than a line, each above its way back ---------------------------------------------------
+
+
 def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, np.ones((), x.dtype)) / (1 + e)
+    return np.where(x < 0, e, _like(x, 1)) / (1 + e)
 
 
-def _softplus(x: Array) -> Array:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
-def _softmax(x: Array) -> Array:
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def _gelu_parts(x: Array) -> tuple[Array, Array]:
-    """Standard normal distribution function and density."""
-    from math import erf
-
-    cdf = 0.5 * (1 + np.vectorize(erf, otypes=[np.float64])(x.astype(np.float64) / np.sqrt(2.0)))
-    pdf = np.exp(-0.5 * x.astype(np.float64) ** 2) / np.sqrt(2 * np.pi)
-    return cdf.astype(x.dtype), pdf.astype(x.dtype)
-
-
-def _gelu(x: Array) -> Array:
-    return x * _gelu_parts(x)[0]
-
-
-def _gelu_vjp(x: Array, y: Array, dy: Array) -> Array:
-    cdf, pdf = _gelu_parts(x)
-    return dy * (cdf + x * pdf)
+def _silu(x: Array) -> Array:
+    x = np.maximum(x, np.finfo(x.dtype).min)  # -inf * 0 would be NaN
+    return x * _sigmoid(x)
 
 
 def _silu_vjp(x: Array, y: Array, dy: Array) -> Array:
@@ -105,51 +86,94 @@ def _silu_vjp(x: Array, y: Array, dy: Array) -> Array:
     return dy * (s + y * (1 - s))
 
 
+def _gelu(x: Array) -> Array:
+    from scipy.special import ndtr
+
+    x = np.maximum(x, np.finfo(x.dtype).min)
+    return x * ndtr(x)
+
+
+def _gelu_vjp(x: Array, y: Array, dy: Array) -> Array:
+    from scipy.special import ndtr
+
+    density = np.exp(-0.5 * np.minimum(np.abs(x), 40) ** 2) / _like(x, math.sqrt(2 * math.pi))
+    return dy * (ndtr(x) + x * density)
+
+
 def _elu(x: Array) -> Array:
     return np.where(x < 0, np.expm1(np.minimum(x, 0)), x)
 
 
-def _between(low: float, high: float, slope: float) -> Callable[[Array, Array, Array], Array]:
-    def vjp(x: Array, y: Array, dy: Array) -> Array:
-        return np.where((y > low) & (y < high), dy * np.asarray(slope, dy.dtype), np.zeros((), dy.dtype))
+def _elu_vjp(x: Array, y: Array, dy: Array) -> Array:
+    return np.where(x < 0, dy * (y + 1), dy)
 
-    return vjp
+
+def _selu(x: Array) -> Array:
+    return _like(x, SELU_SCALE) * np.where(x < 0, _like(x, SELU_ALPHA) * _elu(x), x)
+
+
+def _selu_vjp(x: Array, y: Array, dy: Array) -> Array:
+    return dy * np.where(x < 0, y + _like(y, SELU_SCALE * SELU_ALPHA), _like(y, SELU_SCALE))
+
+
+def _softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _softmax_vjp(x: Array, y: Array, dy: Array) -> Array:
+    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
+def _softsign(x: Array) -> Array:
+    limit = np.finfo(x.dtype).max  # inf / inf would be NaN
+    x = np.clip(x, -limit, limit)
+    return x / (1 + np.abs(x))
+
+
+def _line(slope: float, shift: float, low: float, high: float) -> tuple[Function, Derivative]:
+    """A straight line, cut off below and above."""
+
+    def function(x: Array) -> Array:
+        return np.clip(x * _like(x, slope) + _like(x, shift), _like(x, low), _like(x, high))
+
+    def vjp(x: Array, y: Array, dy: Array) -> Array:
+        return np.where((y > low) & (y < high), dy * _like(dy, slope), _like(dy, 0))
+
+    return function, vjp
+
+
+def _like(x: Array, value: float) -> Array:
+    """A number in the dtype of an array."""
+    return np.asarray(value, x.dtype)
 
 
 _TABLE: dict[str, Activation] = {
-    name: Activation(name, function, vjp)
-    for name, function, vjp in (
-        ("linear", lambda x: x, lambda x, y, dy: dy),
-        ("tanh", np.tanh, lambda x, y, dy: dy * (1 - y * y)),
-        ("sigmoid", _sigmoid, lambda x, y, dy: dy * y * (1 - y)),
-        ("relu", lambda x: np.maximum(x, 0), lambda x, y, dy: dy * (y > 0)),
-        ("relu6", lambda x: np.clip(x, 0, 6), _between(0, 6, 1)),
-        (
-            "leaky_relu",
-            lambda x: np.where(x < 0, x * np.asarray(LEAKY_SLOPE, x.dtype), x),
-            lambda x, y, dy: np.where(y < 0, dy * np.asarray(LEAKY_SLOPE, dy.dtype), dy),
+    name: Activation(name, *pair)
+    for name, pair in {
+        "linear": (lambda x: x, lambda x, y, dy: dy),
+        "tanh": (np.tanh, lambda x, y, dy: dy * (1 - y * y)),
+        "sigmoid": (_sigmoid, lambda x, y, dy: dy * y * (1 - y)),
+        "hard_sigmoid": _line(1 / 6, 0.5, 0, 1),
+        "hard_sigmoid_keras2": _line(0.2, 0.5, 0, 1),
+        "relu": _line(1, 0, 0, math.inf),
+        "relu6": _line(1, 0, 0, 6),
+        "leaky_relu": (
+            lambda x: np.where(x < 0, x * _like(x, LEAKY_SLOPE), x),
+            lambda x, y, dy: np.where(x < 0, dy * _like(dy, LEAKY_SLOPE), dy),
         ),
-        ("elu", _elu, lambda x, y, dy: np.where(y < 0, dy * (y + 1), dy)),
-        (
-            "selu",
-            lambda x: np.asarray(SELU_SCALE, x.dtype) * np.where(x < 0, np.asarray(SELU_ALPHA, x.dtype) * _elu(x), x),
-            lambda x, y, dy: (
-                dy * np.where(y < 0, y + np.asarray(SELU_SCALE * SELU_ALPHA, y.dtype), np.asarray(SELU_SCALE, y.dtype))
-            ),
+        "elu": (_elu, _elu_vjp),
+        "selu": (_selu, _selu_vjp),
+        "silu": (_silu, _silu_vjp),
+        "gelu": (_gelu, _gelu_vjp),
+        "softplus": (
+            lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+            lambda x, y, dy: dy * _sigmoid(x),
         ),
-        ("softplus", _softplus, lambda x, y, dy: dy * _sigmoid(x)),
-        ("softsign", lambda x: x / (1 + np.abs(x)), lambda x, y, dy: dy * (1 - np.abs(y)) ** 2),
-        ("softmax", _softmax, lambda x, y, dy: y * (dy - (dy * y).sum(axis=-1, keepdims=True))),
-        ("exponential", np.exp, lambda x, y, dy: dy * y),
-        ("gelu", _gelu, _gelu_vjp),
-        ("silu", lambda x: x * _sigmoid(x), _silu_vjp),
-        ("hard_sigmoid", lambda x: np.clip(x / 6 + 0.5, 0, 1).astype(x.dtype), _between(0, 1, 1 / 6)),
-        (
-            "hard_sigmoid_keras2",
-            lambda x: np.clip(x * np.asarray(0.2, x.dtype) + 0.5, 0, 1).astype(x.dtype),
-            _between(0, 1, 0.2),
-        ),
-    )
+        "softsign": (_softsign, lambda x, y, dy: dy * (1 - np.abs(y)) ** 2),
+        "softmax": (_softmax, _softmax_vjp),
+        "exponential": (np.exp, lambda x, y, dy: dy * y),
+    }.items()
 }
 _TABLE["swish"] = _TABLE["silu"]
 

@@ -1,0 +1,143 @@
+"""Dropout and its relatives as layers: active in training, the identity otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rnnx import dropout as functions
+from rnnx.dropout import SeedGenerator
+from rnnx.layers.base import Array, Gradients, Layer, Pullback
+
+
+class NoiseLayer(Layer):
+    """A rate, a seed, and noise in training."""
+
+    one_allowed = False
+
+    def __init__(self, rate: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rate = functions.check_rate(type(self).__name__, "rate", rate, one_allowed=self.one_allowed)
+        self.seed = seed.seed if isinstance(seed, SeedGenerator) else seed
+        self.seed_generator = SeedGenerator.of(seed)
+        self.built = True
+
+    def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """The noisy value and its pullback."""
+        raise TypeError(f"{type(self).__name__} does not say what its noise is")
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        y, back = self.apply(x) if training and self.rate > 0 else (x, None)
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            dy = self.cast(dy)
+            return Gradients((dy if back is None else back(dy)) if need_dx else None)
+
+        return y, pullback if keep else None
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+class Dropout(NoiseLayer):
+    """Drops numbers at random and scales the rest by ``1 / (1 - rate)``.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1]; 1 drops everything.
+    noise_shape : tuple, optional
+        Shape of the mask; None entries take the input's size. For input of shape (batch, timesteps, features):
+        ``(None, 1, None)`` keeps the pattern for all steps, ``(None, None, 1)`` drops whole steps,
+        ``(1, 1, None)`` drops the same features in all rows, ``(None, 1, 1)`` whole sequences.
+    seed : int, SeedGenerator or None
+
+    References
+    ----------
+    .. [1] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> layer = rnnx.layers.Dropout(0.5, noise_shape=(None, None, 1), seed=1)
+    >>> y = layer(np.ones((1, 4, 3)), training=True)
+    >>> bool(((y == 0).all(-1) | (y == 2).all(-1)).all())    # whole steps
+    True
+    """
+
+    one_allowed = True
+
+    def __init__(self, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = functions.check_noise_shape(type(self).__name__, noise_shape)
+
+    def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        y, kept = functions.dropout(x, self.rate, self.seed_generator.begin(), self.noise_shape, self.name)
+        return y, lambda dy: functions.dropout_backward(dy, kept, self.rate)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "noise_shape": self.noise_shape}
+
+
+class SpatialDropout1D(NoiseLayer):
+    """Drops whole features: one mask per sequence, the same at every step (``noise_shape=(None, 1, None)``).
+
+    Parameters
+    ----------
+    rate : float
+    seed : int, SeedGenerator or None
+
+    References
+    ----------
+    .. [1] J. Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
+    """
+
+    one_allowed = True
+
+    def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        if x.ndim != 3:
+            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
+        y, kept = functions.dropout(x, self.rate, self.seed_generator.begin(), (None, 1, None), self.name)
+        return y, lambda dy: functions.dropout_backward(dy, kept, self.rate)
+
+
+class GaussianDropout(NoiseLayer):
+    """Multiplies by normal noise of mean 1 and variance ``rate / (1 - rate)``.
+
+    Parameters
+    ----------
+    rate : float
+    seed : int, SeedGenerator or None
+    """
+
+    def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        y, factor = functions.gaussian_dropout(x, self.rate, self.seed_generator.begin())
+        return y, lambda dy: functions.gaussian_dropout_backward(dy, factor)
+
+
+class AlphaDropout(NoiseLayer):
+    """Dropout that keeps mean and variance of SELU activations.
+
+    Parameters
+    ----------
+    rate : float
+    noise_shape : tuple, optional
+    seed : int, SeedGenerator or None
+
+    References
+    ----------
+    .. [1] G. Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017.
+    """
+
+    def __init__(self, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = functions.check_noise_shape(type(self).__name__, noise_shape)
+
+    def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        y, slope = functions.alpha_dropout(x, self.rate, self.seed_generator.begin(), self.noise_shape)
+        return y, lambda dy: functions.alpha_dropout_backward(dy, slope)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "noise_shape": self.noise_shape}

@@ -1,0 +1,600 @@
+"""Models: graphs of layers that run forwards and backwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnx import layers as layer_classes
+from rnnx.layers.base import Array, Gradients, Layer, unique_name
+from rnnx.layers.core import Input, InputLayer
+from rnnx.layers.graph import Node, SymbolicTensor, topological_order
+from rnnx.training import Trainer
+
+
+class GraphPullback:
+    """The way back through one forward pass of a model.
+
+    Attributes
+    ----------
+    activity_loss : float
+        Penalties of activity regularizers in this pass.
+    """
+
+    def __init__(self, model: Model):
+        self._model = model
+        self._steps: list[tuple[Node, Any, Any]] = []  # node, its pullback, its outputs if their activity is penalised
+        self.activity_loss = 0.0
+
+    def record(self, node: Node, pullback: Any, y: Any, keep: bool) -> None:
+        """Remember one call; `y` is its first output."""
+        regularizer = node.layer.activity_regularizer
+        if regularizer is not None:
+            self.activity_loss += regularizer(y) / max(1, len(y))
+        if keep:
+            self._steps.append((node, pullback, y if regularizer is not None else None))
+
+    def __call__(self, dy: Any, *, need_dx: bool = True) -> Gradients:
+        """Gradients for the gradient of the output (a list for several outputs; None entries count as zero)."""
+        model = self._model
+        flowing: dict[int, Array] = {}
+        for tensor, d in zip(model.outputs, dy if model.several_outputs else [dy], strict=True):
+            _add(flowing, tensor, d)
+        sums: dict[int, Array] = {}
+        for node, pullback, penalised in reversed(self._steps):
+            given: list[Any] = [flowing.get(id(t)) for t in node.outputs]
+            if penalised is not None:
+                penalty = node.layer.activity_regularizer.grad(penalised) / np.asarray(max(1, len(penalised)), penalised.dtype)
+                given[0] = penalty if given[0] is None else given[0] + penalty
+            if all(d is None for d in given):
+                continue
+            wanted = need_dx or any(id(t) in model.gradient_passes for t in node.inputs)
+            several = len(node.outputs) > 1
+            grads = pullback(given if several else given[0], need_dx=wanted)
+            for weight, d in zip(node.layer.weights, grads.dweights, strict=True):
+                if d is not None:
+                    sums[id(weight)] = sums[id(weight)] + d if id(weight) in sums else d
+            ends = len(node.inputs) - node.states
+            dx = [grads.dx] if node.single else (grads.dx or [None] * ends)
+            for tensor, d in zip(node.inputs[:ends], dx, strict=True):
+                _add(flowing, tensor, d)
+            if node.states:
+                states = grads.dinitial_state
+                for tensor, d in zip(node.inputs[ends:], states if isinstance(states, (list, tuple)) else [states], strict=True):
+                    _add(flowing, tensor, d)
+        dinputs = [flowing.get(id(tensor)) for tensor in model.inputs] if need_dx else [None] * len(model.inputs)
+        trained = model.weight_is_trained()
+        dweights = [
+            (sums.get(id(w), np.zeros_like(w.value)) if flag else None)
+            for w, flag in zip(model.weights, trained, strict=True)
+        ]
+        return Gradients(dinputs if model.several_inputs else dinputs[0], dweights)
+
+
+def _add(flowing: dict[int, Array], tensor: SymbolicTensor, d: Array | None) -> None:
+    if d is not None:
+        known = flowing.get(id(tensor))
+        flowing[id(tensor)] = d if known is None else known + d
+
+
+class Model(Trainer, Layer):
+    """A graph of layers.
+
+    Parameters
+    ----------
+    inputs, outputs : SymbolicTensor or list of SymbolicTensor
+    name : str, optional
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> x = rnnx.Input((None, 3))
+    >>> model = rnnx.Model(x, rnnx.layers.Dense(2)(rnnx.layers.GRU(4)(x)))
+    >>> model(np.zeros((5, 7, 3))).shape
+    (5, 2)
+    """
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any):
+        super().__init__(name=name, trainable=trainable, **kwargs)
+        if (inputs is None) != (outputs is None):
+            raise ValueError("Model: give both `inputs` and `outputs`")
+        if inputs is not None:
+            self.set_graph(inputs, outputs)
+
+    # ---- The graph -------------------------------------------------------------------------------------------------
+
+    def set_graph(self, inputs: Any, outputs: Any) -> None:
+        """Take these symbolic tensors as inputs and outputs."""
+        self.several_inputs = isinstance(inputs, (list, tuple))
+        self.several_outputs = isinstance(outputs, (list, tuple))
+        self.inputs: list[SymbolicTensor] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        self.outputs: list[SymbolicTensor] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        for tensor in [*self.inputs, *self.outputs]:
+            if not isinstance(tensor, SymbolicTensor):
+                raise TypeError(f"Model: inputs and outputs must be symbolic tensors, got {type(tensor).__name__}")
+        nodes = topological_order(self.outputs)
+        for tensor in self.inputs:
+            if not isinstance(tensor.node.layer, InputLayer):
+                raise ValueError(f"Model: inputs must come from Input(...), got {tensor!r}")
+        known = {id(tensor.node) for tensor in self.inputs}
+        for node in nodes:
+            if not node.inputs and id(node) not in known:
+                raise ValueError(f"Model: the outputs depend on {node.layer.name!r}, which is not among the inputs")
+        self.nodes = [node for node in nodes if node.inputs]
+        self.layers: list[Layer] = []
+        for layer in [tensor.node.layer for tensor in self.inputs] + [node.layer for node in self.nodes]:
+            if not any(layer is known_layer for known_layer in self.layers):
+                self.layers.append(layer)
+        names = [layer.name for layer in self.layers]
+        if twice := {n for n in names if names.count(n) > 1}:
+            raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
+        self._find_gradient_passes()
+        self.dtype = next((layer.dtype for layer in self.layers if not isinstance(layer, InputLayer)), self.dtype)
+        self.built = True
+
+    def _find_gradient_passes(self) -> None:
+        """Which tensors depend on weights: gradients need not flow to the others."""
+        self.gradient_passes: set[int] = set()
+        for node in self.nodes:
+            if node.layer.weights or any(id(t) in self.gradient_passes for t in node.inputs):
+                self.gradient_passes.update(id(t) for t in node.outputs)
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return getattr(self, "layers", [])
+
+    @property
+    def input_shape(self) -> Any:
+        shapes = [tensor.shape for tensor in self.inputs]
+        return shapes if self.several_inputs else shapes[0]
+
+    @property
+    def output_shape(self) -> Any:
+        shapes = [tensor.shape for tensor in self.outputs]
+        return shapes if self.several_outputs else shapes[0]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or its place.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"{self.name}: there are {len(self.layers)} layers, no layer {index}")
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"{self.name}: no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
+
+    # ---- Running ---------------------------------------------------------------------------------------------------
+
+    def takes_list(self, x: Any) -> bool:
+        return self.several_inputs if self.built else super().takes_list(x)
+
+    def prepare(self, x: Any) -> Any:
+        if not self.built:
+            self.build_for(x)
+        if isinstance(x, dict):
+            names = [tensor.node.layer.name for tensor in self.inputs]
+            if set(x) != set(names):
+                raise ValueError(f"{self.name}: expected inputs {', '.join(names)}, got {', '.join(map(str, x))}")
+            x = [x[name] for name in names] if self.several_inputs else x[names[0]]
+        if not self.several_inputs:
+            return self._check_input(self.inputs[0], x)
+        if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
+            raise ValueError(f"{self.name}: expected a list of {len(self.inputs)} inputs")
+        return [self._check_input(tensor, part) for tensor, part in zip(self.inputs, x, strict=True)]
+
+    def build_for(self, x: Any) -> None:
+        """Build a model that was waiting for data."""
+        raise ValueError(f"{self.name}: this model has no layers yet")
+
+    def _check_input(self, tensor: SymbolicTensor, x: Any) -> Array:
+        array: Array = tensor.node.layer.cast(x)
+        shape = tensor.shape
+        if array.ndim != len(shape) or any(
+            want is not None and got != want for got, want in zip(array.shape[1:], shape[1:], strict=True)
+        ):
+            wanted = "(batch, " + ", ".join("any" if n is None else str(n) for n in shape[1:]) + ")"
+            raise ValueError(f"{self.name}: input {tensor.name!r} must have shape {wanted}, got {array.shape}")
+        return array
+
+    def forward_with_mask(
+        self, x: Any, *, mask: Any = None, lengths: Any = None, training: bool = False, keep: bool = False
+    ) -> tuple[Any, Any, GraphPullback]:
+        """Outputs, the time mask of the (first) output, and the pullback.
+
+        Parameters
+        ----------
+        x : array or list of arrays
+        mask : bool array of shape (batch, timesteps), optional
+            Starting mask of the first input.
+        lengths : int array of shape (batch,), optional
+            Valid steps of each row of the first input, instead of ``mask``.
+        training, keep : bool
+        """
+        x = self.prepare(x)
+        arrays = x if self.several_inputs else [x]
+        values: dict[int, Any] = {id(tensor): array for tensor, array in zip(self.inputs, arrays, strict=True)}
+        masks: dict[int, Any] = {id(self.inputs[0]): _starting_mask(self.name, arrays[0], mask, lengths)}
+        pullback = GraphPullback(self)
+        for node in self.nodes:
+            layer, ends = node.layer, len(node.inputs) - node.states
+            given: list[Any] = [values[id(t)] for t in node.inputs[:ends]]
+            given_masks: list[Any] = [masks.get(id(t)) for t in node.inputs[:ends]]
+            call = dict(node.call)
+            if node.states:
+                call["initial_state"] = [values[id(t)] for t in node.inputs[ends:]]
+            call.setdefault("training", training)
+            inputs: Any = layer.prepare(given[0] if node.single else given)
+            input_mask: Any = call.pop("mask", given_masks[0] if node.single else given_masks)
+            y, back = layer.forward(inputs, mask=input_mask, keep=keep, **call)
+            several = len(node.outputs) > 1
+            pullback.record(node, back, y[0] if several else y, keep)
+            output_mask = layer.compute_mask(inputs, input_mask)
+            for tensor, value in zip(node.outputs, y if several else [y], strict=True):
+                values[id(tensor)] = value
+            for tensor, value in zip(node.outputs, output_mask if isinstance(output_mask, list) else [output_mask], strict=False):
+                masks[id(tensor)] = value
+        outputs = [values[id(tensor)] for tensor in self.outputs]
+        output_masks = [masks.get(id(tensor)) for tensor in self.outputs]
+        if self.several_outputs:
+            return outputs, output_masks, pullback
+        return outputs[0], output_masks[0], pullback
+
+    def forward(self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any) -> tuple[Any, Any]:
+        """See `forward_with_mask`; used when a model is called or is a layer of another."""
+        y, _, pullback = self.forward_with_mask(
+            x, mask=mask[0] if isinstance(mask, list) else mask, lengths=call.get("lengths"), training=training, keep=keep
+        )
+        return y, pullback if keep else None
+
+    def compute_mask(self, x: Any, mask: Any) -> Any:
+        return self.forward_with_mask(x, mask=mask[0] if isinstance(mask, list) else mask)[1]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        given = input_shape if self.several_inputs else [input_shape]
+        shapes: dict[int, Any] = {id(tensor): shape for tensor, shape in zip(self.inputs, given, strict=True)}
+        for node in self.nodes:
+            ends = len(node.inputs) - node.states
+            of_inputs = [shapes[id(t)] for t in node.inputs[:ends]]
+            found = node.layer.compute_output_shape(of_inputs[0] if node.single else of_inputs)
+            for tensor, shape in zip(node.outputs, found if isinstance(found, list) else [found], strict=True):
+                shapes[id(tensor)] = shape
+        outputs = [shapes[id(tensor)] for tensor in self.outputs]
+        return outputs if self.several_outputs else outputs[0]
+
+    # ---- Regularization --------------------------------------------------------------------------------------------
+
+    def regularization_loss(self) -> float:
+        """Sum of the penalties of all weight regularizers."""
+        return float(sum(w.regularizer(w.value) for w in self.weights if w.regularizer is not None))
+
+    def add_regularization_gradients(self, grads: Sequence[Array | None]) -> list[Array | None]:
+        """Gradients in ``weights`` order with those of the regularizers added."""
+        return [
+            g if g is None or w.regularizer is None else g + w.regularizer.grad(w.value)
+            for w, g in zip(self.weights, grads, strict=True)
+        ]
+
+    def reset_states(self) -> None:
+        """Forget the states of all stateful layers."""
+        for layer in self.layers:
+            if hasattr(layer, "reset_states"):
+                layer.reset_states()
+
+    reset_state = reset_states
+
+    # ---- Looking at it ---------------------------------------------------------------------------------------------
+
+    def summary(self, print_fn: Any = print) -> None:
+        """Print a table of the layers, their output shapes and their numbers of weights."""
+        if not self.built:
+            print_fn(f"{self.name}: not built yet; call it once or give the first layer an input shape")
+            return
+        rows = [("Layer (type)", "Output shape", "Weights", "Connected to")]
+        shapes: dict[int, Any] = {}
+        sources: dict[int, str] = {}
+        for node in [tensor.node for tensor in self.inputs] + self.nodes:
+            shapes.setdefault(id(node.layer), node.outputs[0].shape)
+            sources.setdefault(id(node.layer), ", ".join(tensor.name for tensor in node.inputs))
+        for layer in self.layers:
+            rows.append(
+                (
+                    f"{layer.name} ({type(layer).__name__})",
+                    str(shapes[id(layer)]),
+                    f"{layer.count_params():,}",
+                    sources[id(layer)],
+                )
+            )
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.insert(1, "-" * max(len(line) for line in lines))
+        trainable = sum(w.value.size for w in self.trainable_weights)
+        total = self.count_params()
+        size = sum(w.value.nbytes for w in self.weights)
+        lines.append(f"{total:,} weights ({size / 1e6:.2f} MB), {trainable:,} trained, {total - trainable:,} fixed")
+        print_fn(f'Model "{self.name}"\n' + "\n".join(lines))
+
+    # ---- Configuration and files -----------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        places = {id(tensor.node): (tensor.node.layer.name, 0) for tensor in self.inputs}
+        calls: dict[str, list[Any]] = {layer.name: [] for layer in self.layers}
+        for node in self.nodes:
+            own = calls[node.layer.name]
+            places[id(node)] = (node.layer.name, len(own))
+            own.append(
+                {
+                    "inputs": [[*places[id(t.node)], t.index] for t in node.inputs],
+                    "single": node.single,
+                    "states": node.states,
+                    "call": node.call,
+                }
+            )
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "layers": [{**layer_config(layer), "calls": calls[layer.name]} for layer in self.layers],
+            "inputs": [tensor.node.layer.name for tensor in self.inputs],
+            "outputs": [[*places[id(t.node)], t.index] for t in self.outputs],
+            "several_inputs": self.several_inputs,
+            "several_outputs": self.several_outputs,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        layers = {entry["config"]["name"]: layer_from_config(entry) for entry in config["layers"]}
+        tensors: dict[tuple[str, int], list[SymbolicTensor]] = {}
+        for name in config["inputs"]:
+            layer = layers[name]
+            node = Node(layer, [], True, 0, {})
+            node.outputs.append(SymbolicTensor(layer.batch_shape, layer.value_dtype, node))
+            tensors[(name, 0)] = node.outputs
+        waiting = [(entry["config"]["name"], k, c) for entry in config["layers"] for k, c in enumerate(entry["calls"])]
+        while waiting:
+            ready = [w for w in waiting if all((n, k) in tensors for n, k, _ in w[2]["inputs"])]
+            if not ready:
+                raise ValueError(f"Model: the calls of {', '.join(sorted({w[0] for w in waiting}))} do not connect")
+            for name, k, call in ready:
+                inputs = [tensors[(n, j)][i] for n, j, i in call["inputs"]]
+                ends = len(inputs) - call["states"]
+                arguments = dict(call["call"])
+                if call["states"]:
+                    arguments["initial_state"] = inputs[ends:]
+                y = layers[name](inputs[0] if call["single"] else inputs[:ends], **arguments)
+                tensors[(name, k)] = y if isinstance(y, list) else [y]
+            waiting = [w for w in waiting if w not in ready]
+        inputs = [tensors[(name, 0)][0] for name in config["inputs"]]
+        outputs = [tensors[(n, k)][i] for n, k, i in config["outputs"]]
+        return cls(
+            inputs if config["several_inputs"] else inputs[0],
+            outputs if config["several_outputs"] else outputs[0],
+            name=config["name"],
+            trainable=config.get("trainable", True),
+        )
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The configuration as JSON text; `model_from_json` makes the model again, without its weights."""
+        return json.dumps(layer_config(self), **kwargs)
+
+    def save(self, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+        """Write the model to a file; the suffix says in which format. See `rnnx.saving`."""
+        from rnnx import saving
+
+        saving.save_model(self, path, include_optimizer=include_optimizer, overwrite=overwrite)
+
+    def save_weights(self, path: Any, *, overwrite: bool = True) -> None:
+        """Write the weights alone. See `rnnx.saving`."""
+        from rnnx import saving
+
+        saving.save_weights(self, path, overwrite=overwrite)
+
+    def load_weights(self, path: Any) -> None:
+        """Read weights that were saved for a model of the same structure. See `rnnx.saving`."""
+        from rnnx import saving
+
+        saving.load_weights(self, path)
+
+
+class Sequential(Model):
+    """A chain of layers.
+
+    Parameters
+    ----------
+    layers : list of Layer, optional
+    name : str, optional
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> model = rnnx.Sequential()
+    >>> model.add(rnnx.layers.GRU(units=8, return_sequences=True, dropout=0.5, input_shape=(None, 3)))
+    >>> model.add(rnnx.layers.Dropout(0.5))
+    >>> model(np.zeros((2, 5, 3))).shape
+    (2, 5, 8)
+    """
+
+    def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, trainable: bool = True, **kwargs: Any):
+        super().__init__(name=name, trainable=trainable, **kwargs)
+        self.several_inputs = self.several_outputs = False
+        self._chain: list[Layer] = []
+        self._entry: SymbolicTensor | None = None
+        for layer in layers or []:
+            self.add(layer)
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return self._chain if hasattr(self, "_chain") else []
+
+    def add(self, layer: Any) -> None:
+        """Append a layer.
+
+        Raises
+        ------
+        TypeError
+            If it is not a layer.
+        ValueError
+            If its name is taken, or its input does not fit the layers before.
+        """
+        if isinstance(layer, SymbolicTensor) and isinstance(layer.node.layer, InputLayer):
+            layer = layer.node.layer
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{self.name}: a layer is needed, got {type(layer).__name__}")
+        if isinstance(layer, InputLayer):
+            if self._chain:
+                raise ValueError(f"{self.name}: an input must come first")
+            self._entry = _entry(layer)
+            return
+        if any(layer.name == other.name for other in self._chain):
+            raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; give it another name")
+        if self._entry is None and not self._chain:
+            shape = layer.given_input_shape
+            if shape is None and isinstance(layer, Model) and layer.built:
+                shape = layer.input_shape[1:]
+            if shape is not None:
+                self._entry = _entry(InputLayer(shape, dtype=_entry_dtype(layer), name=unique_name("InputLayer")))
+        self._chain.append(layer)
+        try:
+            self._connect()
+        except BaseException:
+            self._chain.pop()
+            raise
+
+    def pop(self) -> Layer:
+        """Remove the last layer and return it."""
+        if not self._chain:
+            raise ValueError(f"{self.name}: there is no layer to remove")
+        layer = self._chain.pop()
+        self.built = False
+        self._connect()
+        return layer
+
+    def _connect(self) -> None:
+        if self._entry is None or not self._chain:
+            return
+        tensor: Any = self._entry
+        for layer in self._chain:
+            tensor = layer(tensor)
+            if isinstance(tensor, list):
+                raise ValueError(f"{self.name}: {layer.name!r} has several outputs; use Model(inputs, outputs)")
+        self.set_graph(self._entry, tensor)
+
+    def build(self, input_shape: Any) -> None:
+        """Build for this input shape (with the batch axis)."""
+        if not self._chain:
+            raise ValueError(f"{self.name}: add a layer first")
+        dtype = _entry_dtype(self._chain[0])
+        self._entry = _entry(InputLayer(tuple(input_shape)[1:], dtype=dtype, name=unique_name("InputLayer")))
+        self._connect()
+
+    def build_for(self, x: Any) -> None:
+        first = self._chain[0] if self._chain else self
+        if isinstance(x, (list, tuple)) and not isinstance(x[0], (int, float)):
+            x = np.asarray(x)
+        shape = np.shape(x)
+        recurrent_input = len(shape) == 3 and hasattr(first, "cell_kind")
+        self.build((None, None, *shape[2:]) if recurrent_input else (None, *shape[1:]))
+
+    @property
+    def layers(self) -> list[Layer]:  # type: ignore[override]
+        """The layers, without the input."""
+        return list(self._chain)
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        """The graph sets this; the chain is what counts."""
+
+    def get_config(self) -> dict[str, Any]:
+        entry = None if self._entry is None else self._entry.node.layer.get_config()
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "input": entry,
+            "layers": [layer_config(layer) for layer in self._chain],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        model = cls(name=config["name"], trainable=config.get("trainable", True))
+        if config.get("input") is not None:
+            model.add(InputLayer.from_config(config["input"]))
+        for entry in config["layers"]:
+            model.add(layer_from_config(entry))
+        return model
+
+
+def _entry(layer: InputLayer) -> SymbolicTensor:
+    node = Node(layer, [], True, 0, {})
+    tensor = SymbolicTensor(layer.batch_shape, layer.value_dtype, node)
+    node.outputs.append(tensor)
+    return tensor
+
+
+def _entry_dtype(layer: Layer) -> Any:
+    """Ids for an Embedding, else the layer's own dtype."""
+    return np.dtype(np.int64) if isinstance(layer, layer_classes.Embedding) else layer.dtype
+
+
+def _starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:
+    if mask is not None and lengths is not None:
+        raise ValueError(f"{who}: give `mask` or `lengths`, not both")
+    if lengths is None:
+        return mask
+    lengths = np.asarray(lengths)
+    if lengths.dtype.kind not in "iu" or lengths.shape != x.shape[:1]:
+        raise ValueError(f"{who}: `lengths` must be integers of shape (batch,) = {x.shape[:1]}, got {lengths.dtype} {lengths.shape}")
+    if lengths.size and (lengths.min() < 0 or lengths.max() > x.shape[1]):
+        raise ValueError(f"{who}: `lengths` must lie in 0..{x.shape[1]} (timesteps), got {lengths.min()}..{lengths.max()}")
+    return np.arange(x.shape[1]) < lengths[:, None]
+
+
+# ---- Configurations -----------------------------------------------------------------------------------------------------
+
+
+def layer_config(layer: Layer) -> dict[str, Any]:
+    """Class name and configuration of a layer or model."""
+    return {"class_name": type(layer).__name__, "config": layer.get_config()}
+
+
+def layer_from_config(entry: dict[str, Any]) -> Any:
+    """The layer or model of a `layer_config`.
+
+    Raises
+    ------
+    ValueError
+        If the class is unknown.
+    """
+    name = entry.get("class_name")
+    own = {"Model": Model, "Functional": Model, "Sequential": Sequential}
+    cls = own.get(str(name)) or (getattr(layer_classes, str(name), None) if str(name) in layer_classes.__all__ else None)
+    if not isinstance(cls, type):
+        raise ValueError(f"unknown layer class {name!r}")
+    return cls.from_config(entry["config"])
+
+
+def model_from_json(text: str) -> Any:
+    """The model of ``model.to_json()``, with fresh weights."""
+    return layer_from_config(json.loads(text))
+
+
+def clone_model(model: Any) -> Any:
+    """A model of the same structure, with fresh weights."""
+    return type(model).from_config(model.get_config())
+
+
+def load_model(path: Any, **options: Any) -> Any:
+    """Read a model from a file; see `rnnx.saving.load_model`."""
+    from rnnx import saving
+
+    return saving.load_model(path, **options)
+
+
+__all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_json"]
