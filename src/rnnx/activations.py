@@ -5,6 +5,7 @@ Every activation keeps the dtype of its argument, saturates exactly and passes N
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Function = Callable[[Array], Array]
+Derivative = Callable[[Array, Array, Array], Array]
 
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
@@ -28,16 +31,20 @@ class Activation:
         ``y = function(x)``.
     vjp : callable or None
         ``dx = vjp(x, y, dy)``: the gradient with respect to x, given x, y and the gradient of y.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx import activations
+    >>> x = np.array([-1.0, 2.0])
+    >>> y = activations.relu(x)
+    >>> activations.relu.vjp(x, y, np.ones(2))
+    array([0., 1.])
     """
 
     __slots__ = ("name", "_function", "_vjp")
 
-    def __init__(
-        self,
-        name: str,
-        function: Callable[[Array], Array],
-        vjp: Callable[[Array, Array, Array], Array] | None,
-    ):
+    def __init__(self, name: str, function: Function, vjp: Derivative | None):
         self.name = name
         self._function = function
         self._vjp = vjp
@@ -49,7 +56,13 @@ class Activation:
         return self._function(x)
 
     def vjp(self, x: Array, y: Array, dy: Array) -> Array:
-        """Gradient with respect to ``x``; all arrays of one shape."""
+        """Gradient with respect to ``x``; all arrays of one shape.
+
+        Raises
+        ------
+        ValueError
+            If the activation is a callable that came without a derivative.
+        """
         if self._vjp is None:
             raise ValueError(
                 f"activation {self.name!r} has no derivative: give the callable an attribute `vjp(x, y, dy) -> dx`"
@@ -57,12 +70,24 @@ class Activation:
         return self._vjp(x, y, dy)
 
     def serialize(self) -> str:
-        """The name under which ``get`` finds this activation again."""
+        """The name under which ``get`` finds this activation again.
+
+        Raises
+        ------
+        ValueError
+            If it is a callable of the user.
+        """
         if _TABLE.get(self.name) is not self:
             raise ValueError(
                 f"activation {self.name!r} is a custom callable and cannot be saved; use a named activation"
             )
         return self.name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and unpickled named activations are the one in the table."""
+        if _TABLE.get(self.name) is self:
+            return get, (self.name,)
+        return Activation, (self.name, self._function, self._vjp)
 
     def __repr__(self) -> str:
         return f"<rnnx activation {self.name}>"
@@ -148,33 +173,31 @@ def _like(x: Array, value: float) -> Array:
     return np.asarray(value, x.dtype)
 
 
-_TABLE: dict[str, Activation] = {
-    name: Activation(name, *pair)
-    for name, pair in {
-        "linear": (lambda x: x, lambda x, y, dy: dy),
-        "tanh": (np.tanh, lambda x, y, dy: dy * (1 - y * y)),
-        "sigmoid": (_sigmoid, lambda x, y, dy: dy * y * (1 - y)),
-        "hard_sigmoid": _line(1 / 6, 0.5, 0, 1),
-        "hard_sigmoid_keras2": _line(0.2, 0.5, 0, 1),
-        "relu": _line(1, 0, 0, math.inf),
-        "relu6": _line(1, 0, 0, 6),
-        "leaky_relu": (
-            lambda x: np.where(x < 0, x * _like(x, LEAKY_SLOPE), x),
-            lambda x, y, dy: np.where(x < 0, dy * _like(dy, LEAKY_SLOPE), dy),
-        ),
-        "elu": (_elu, _elu_vjp),
-        "selu": (_selu, _selu_vjp),
-        "silu": (_silu, _silu_vjp),
-        "gelu": (_gelu, _gelu_vjp),
-        "softplus": (
-            lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
-            lambda x, y, dy: dy * _sigmoid(x),
-        ),
-        "softsign": (_softsign, lambda x, y, dy: dy * (1 - np.abs(y)) ** 2),
-        "softmax": (_softmax, _softmax_vjp),
-        "exponential": (np.exp, lambda x, y, dy: dy * y),
-    }.items()
+_PAIRS: dict[str, tuple[Function, Derivative]] = {
+    "linear": (lambda x: x, lambda x, y, dy: dy),
+    "tanh": (np.tanh, lambda x, y, dy: dy * (1 - y * y)),
+    "sigmoid": (_sigmoid, lambda x, y, dy: dy * y * (1 - y)),
+    "hard_sigmoid": _line(1 / 6, 0.5, 0, 1),
+    "hard_sigmoid_keras2": _line(0.2, 0.5, 0, 1),
+    "relu": (lambda x: np.maximum(x, 0), lambda x, y, dy: np.where(y > 0, dy, _like(dy, 0))),
+    "relu6": _line(1, 0, 0, 6),
+    "leaky_relu": (
+        lambda x: np.where(x < 0, x * _like(x, LEAKY_SLOPE), x),
+        lambda x, y, dy: np.where(x < 0, dy * _like(dy, LEAKY_SLOPE), dy),
+    ),
+    "elu": (_elu, _elu_vjp),
+    "selu": (_selu, _selu_vjp),
+    "silu": (_silu, _silu_vjp),
+    "gelu": (_gelu, _gelu_vjp),
+    "softplus": (
+        lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+        lambda x, y, dy: dy * _sigmoid(x),
+    ),
+    "softsign": (_softsign, lambda x, y, dy: dy * (1 - np.abs(y)) ** 2),
+    "softmax": (_softmax, _softmax_vjp),
+    "exponential": (np.exp, lambda x, y, dy: dy * y),
 }
+_TABLE = {name: Activation(name, *pair) for name, pair in _PAIRS.items()}
 _TABLE["swish"] = _TABLE["silu"]
 
 
@@ -211,7 +234,8 @@ def get(identifier: Any) -> Activation:
             raise ValueError(f"unknown activation {identifier!r}; known: {', '.join(sorted(_TABLE))}")
         return _TABLE[identifier]
     if callable(identifier):
-        return Activation(getattr(identifier, "__name__", "custom"), identifier, getattr(identifier, "vjp", None))
+        name = getattr(identifier, "__name__", type(identifier).__name__)  # may be that of a named activation
+        return Activation(f"custom {name}", identifier, getattr(identifier, "vjp", None))
     raise TypeError(f"an activation must be a name, a callable or None, got {type(identifier).__name__}")
 
 
