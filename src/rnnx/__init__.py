@@ -1,1 +1,41 @@
-"""Recurrent networks on a CPU, with dropout that means one thing."""
+"""rnnx: recurrent networks on a CPU, in Keras' words, with dropout that means one thing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "activations", "callbacks", "constraints", "dropout", "formats", "functional", "initializers", "layers", "losses",
+    "metrics", "models", "optimizers", "reference", "regularizers", "utils",
+}  # fmt: skip
+_NAMES = {
+    "Input": "layers",
+    "Model": "models",
+    "Sequential": "models",
+    "cpu_info": "runtime",
+    "get_num_threads": "runtime",
+    "load_model": "models",
+    "set_num_threads": "runtime",
+    "stream": "stream",
+    "threads": "runtime",
+}
+
+__all__ = sorted([*_MODULES, *_NAMES])
+
+
+def __getattr__(name: str) -> Any:
+    """Modules and names, loaded when they are first used."""
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"rnnx.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"rnnx.{name}")
+    raise AttributeError(f"module 'rnnx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 
 from rnnx._config import Configurable, lookup, serialize
 
-__all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get", "max_norm", "non_neg", "serialize", "unit_norm"]
+__all__ = [
+    "Constraint",
+    "MaxNorm",
+    "MinMaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "get",
+    "max_norm",
+    "non_neg",
+    "serialize",
+    "unit_norm",
+]
 
 Array = NDArray[Any]
 EPSILON = 1e-7

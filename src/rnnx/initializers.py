@@ -166,7 +166,9 @@ def _scaled(name: str, scale: float, mode: str, distribution: str) -> type[Varia
 
     doc = f"`VarianceScaling` with scale {scale:g}, {mode} and a {distribution.replace('_', ' ')} distribution."
     return type(
-        name, (VarianceScaling,), {"__init__": __init__, "get_config": get_config, "__doc__": doc, "__module__": __name__}
+        name,
+        (VarianceScaling,),
+        {"__init__": __init__, "get_config": get_config, "__doc__": doc, "__module__": __name__},
     )
 
 

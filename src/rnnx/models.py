@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import layers as layer_classes
-from rnnx.layers.base import Array, Gradients, Layer, unique_name
-from rnnx.layers.core import Input, InputLayer
+from rnnx.layers.base import Array, Gradients, Layer, layer_config, layer_from_config, unique_name
+from rnnx.layers.core import Embedding, Input, InputLayer
 from rnnx.layers.graph import Node, SymbolicTensor, topological_order
 from rnnx.training import Trainer
 
@@ -47,7 +46,9 @@ class GraphPullback:
         for node, pullback, penalised in reversed(self._steps):
             given: list[Any] = [flowing.get(id(t)) for t in node.outputs]
             if penalised is not None:
-                penalty = node.layer.activity_regularizer.grad(penalised) / np.asarray(max(1, len(penalised)), penalised.dtype)
+                penalty = node.layer.activity_regularizer.grad(penalised) / np.asarray(
+                    max(1, len(penalised)), penalised.dtype
+                )
                 given[0] = penalty if given[0] is None else given[0] + penalty
             if all(d is None for d in given):
                 continue
@@ -63,7 +64,9 @@ class GraphPullback:
                 _add(flowing, tensor, d)
             if node.states:
                 states = grads.dinitial_state
-                for tensor, d in zip(node.inputs[ends:], states if isinstance(states, (list, tuple)) else [states], strict=True):
+                for tensor, d in zip(
+                    node.inputs[ends:], states if isinstance(states, (list, tuple)) else [states], strict=True
+                ):
                     _add(flowing, tensor, d)
         dinputs = [flowing.get(id(tensor)) for tensor in model.inputs] if need_dx else [None] * len(model.inputs)
         trained = model.weight_is_trained()
@@ -97,7 +100,9 @@ class Model(Trainer, Layer):
     (5, 2)
     """
 
-    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any):
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
+    ):
         super().__init__(name=name, trainable=trainable, **kwargs)
         if (inputs is None) != (outputs is None):
             raise ValueError("Model: give both `inputs` and `outputs`")
@@ -241,7 +246,9 @@ class Model(Trainer, Layer):
             output_mask = layer.compute_mask(inputs, input_mask)
             for tensor, value in zip(node.outputs, y if several else [y], strict=True):
                 values[id(tensor)] = value
-            for tensor, value in zip(node.outputs, output_mask if isinstance(output_mask, list) else [output_mask], strict=False):
+            for tensor, value in zip(
+                node.outputs, output_mask if isinstance(output_mask, list) else [output_mask], strict=False
+            ):
                 masks[id(tensor)] = value
         outputs = [values[id(tensor)] for tensor in self.outputs]
         output_masks = [masks.get(id(tensor)) for tensor in self.outputs]
@@ -249,10 +256,16 @@ class Model(Trainer, Layer):
             return outputs, output_masks, pullback
         return outputs[0], output_masks[0], pullback
 
-    def forward(self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any) -> tuple[Any, Any]:
+    def forward(
+        self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Any, Any]:
         """See `forward_with_mask`; used when a model is called or is a layer of another."""
         y, _, pullback = self.forward_with_mask(
-            x, mask=mask[0] if isinstance(mask, list) else mask, lengths=call.get("lengths"), training=training, keep=keep
+            x,
+            mask=mask[0] if isinstance(mask, list) else mask,
+            lengths=call.get("lengths"),
+            training=training,
+            keep=keep,
         )
         return y, pullback if keep else None
 
@@ -422,7 +435,9 @@ class Sequential(Model):
     (2, 5, 8)
     """
 
-    def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, trainable: bool = True, **kwargs: Any):
+    def __init__(
+        self, layers: Sequence[Any] | None = None, name: str | None = None, trainable: bool = True, **kwargs: Any
+    ):
         super().__init__(name=name, trainable=trainable, **kwargs)
         self.several_inputs = self.several_outputs = False
         self._chain: list[Layer] = []
@@ -540,7 +555,7 @@ def _entry(layer: InputLayer) -> SymbolicTensor:
 
 def _entry_dtype(layer: Layer) -> Any:
     """Ids for an Embedding, else the layer's own dtype."""
-    return np.dtype(np.int64) if isinstance(layer, layer_classes.Embedding) else layer.dtype
+    return np.dtype(np.int64) if isinstance(layer, Embedding) else layer.dtype
 
 
 def _starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:
@@ -550,34 +565,14 @@ def _starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:
         return mask
     lengths = np.asarray(lengths)
     if lengths.dtype.kind not in "iu" or lengths.shape != x.shape[:1]:
-        raise ValueError(f"{who}: `lengths` must be integers of shape (batch,) = {x.shape[:1]}, got {lengths.dtype} {lengths.shape}")
+        raise ValueError(
+            f"{who}: `lengths` must be integers of shape (batch,) = {x.shape[:1]}, got {lengths.dtype} {lengths.shape}"
+        )
     if lengths.size and (lengths.min() < 0 or lengths.max() > x.shape[1]):
-        raise ValueError(f"{who}: `lengths` must lie in 0..{x.shape[1]} (timesteps), got {lengths.min()}..{lengths.max()}")
+        raise ValueError(
+            f"{who}: `lengths` must lie in 0..{x.shape[1]} (timesteps), got {lengths.min()}..{lengths.max()}"
+        )
     return np.arange(x.shape[1]) < lengths[:, None]
-
-
-# ---- Configurations -----------------------------------------------------------------------------------------------------
-
-
-def layer_config(layer: Layer) -> dict[str, Any]:
-    """Class name and configuration of a layer or model."""
-    return {"class_name": type(layer).__name__, "config": layer.get_config()}
-
-
-def layer_from_config(entry: dict[str, Any]) -> Any:
-    """The layer or model of a `layer_config`.
-
-    Raises
-    ------
-    ValueError
-        If the class is unknown.
-    """
-    name = entry.get("class_name")
-    own = {"Model": Model, "Functional": Model, "Sequential": Sequential}
-    cls = own.get(str(name)) or (getattr(layer_classes, str(name), None) if str(name) in layer_classes.__all__ else None)
-    if not isinstance(cls, type):
-        raise ValueError(f"unknown layer class {name!r}")
-    return cls.from_config(entry["config"])
 
 
 def model_from_json(text: str) -> Any:

@@ -99,6 +99,8 @@ class Weight:
         return f"<Weight {self.name} {self.value.shape} {self.value.dtype}>"
 
 
+LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its name, those of users included
+
 _name_counts: dict[str, int] = {}
 _name_lock = threading.Lock()
 
@@ -160,6 +162,7 @@ class Layer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        LAYER_CLASSES[cls.__name__] = cls
         if "build" in vars(cls):
             type.__setattr__(cls, "build", _built_once(vars(cls)["build"]))
 
@@ -386,6 +389,25 @@ def weight_value(index: int) -> property:
         self._weights[index].assign(value)
 
     return property(read, assign)
+
+
+def layer_config(layer: Layer) -> dict[str, Any]:
+    """Class name and configuration of a layer or model."""
+    return {"class_name": type(layer).__name__, "config": layer.get_config()}
+
+
+def layer_from_config(entry: dict[str, Any]) -> Any:
+    """The layer or model of a `layer_config`.
+
+    Raises
+    ------
+    ValueError
+        If there is no class of this name.
+    """
+    name = entry.get("class_name")
+    if name not in LAYER_CLASSES:
+        raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
+    return LAYER_CLASSES[name].from_config(entry["config"])
 
 
 def _dtype_of(who: str, dtype: Any) -> np.dtype[Any]:

@@ -120,7 +120,10 @@ class Dense(Layer):
             regularizers.get(bias_regularizer),
         )
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.kernel_constraint, self.bias_constraint = constraints.get(kernel_constraint), constraints.get(bias_constraint)
+        self.kernel_constraint, self.bias_constraint = (
+            constraints.get(kernel_constraint),
+            constraints.get(bias_constraint),
+        )
 
     kernel = weight_value(0)
     bias = weight_value(1)
@@ -149,9 +152,7 @@ class Dense(Layer):
     ) -> tuple[Array, Pullback | None]:
         kernel = self._weights[0].value
         if x.ndim < 2 or x.shape[-1] != kernel.shape[0]:
-            raise ValueError(
-                f"{self.name}: the input must have shape (batch, ..., {kernel.shape[0]}), got {x.shape}"
-            )
+            raise ValueError(f"{self.name}: the input must have shape (batch, ..., {kernel.shape[0]}), got {x.shape}")
         flat = x.reshape(-1, kernel.shape[0])
         a = flat @ kernel
         if self.use_bias:
@@ -209,6 +210,58 @@ class Activation(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": self.activation.serialize()}
+
+
+class ReLU(Layer):
+    """``max(0, x)``, with an upper limit, a slope below the threshold, and the threshold itself on demand.
+
+    Parameters
+    ----------
+    max_value : float, optional
+    negative_slope, threshold : float
+    """
+
+    def __init__(self, max_value: Any = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        if (max_value is not None and max_value < 0) or negative_slope < 0 or threshold < 0:
+            raise ValueError("ReLU: `max_value`, `negative_slope` and `threshold` must not be negative")
+        self.max_value, self.negative_slope, self.threshold = max_value, float(negative_slope), float(threshold)
+        self.built = True
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        slope, threshold = np.asarray(self.negative_slope, x.dtype), np.asarray(self.threshold, x.dtype)
+        active = x > threshold
+        y = np.where(active, x, slope * (x - threshold))
+        limited = np.zeros_like(active) if self.max_value is None else y > self.max_value
+        if self.max_value is not None:
+            y = np.minimum(y, np.asarray(self.max_value, x.dtype))
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            d = np.where(limited, np.zeros((), x.dtype), np.where(active, np.ones((), x.dtype), slope))
+            return Gradients(self.cast(dy) * d if need_dx else None)
+
+        return y, pullback if keep else None
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.update(max_value=self.max_value, negative_slope=self.negative_slope, threshold=self.threshold)
+        return config
+
+
+class Softmax(Activation):
+    """Softmax over the last axis."""
+
+    def __init__(self, axis: int = -1, **kwargs: Any):
+        if axis != -1:
+            raise ValueError(f"Softmax: only the last axis (-1) is supported, got {axis}")
+        super().__init__("softmax", **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["activation"]
+        return config
 
 
 class Embedding(Layer):

@@ -1,0 +1,315 @@
+"""Convolution and pooling along the time axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx import activations, constraints, initializers, regularizers
+from rnnx.layers.base import Array, Gradients, Layer, Pullback, weight_value
+
+PADDINGS = ("valid", "same", "causal")
+
+
+def _one(who: str, name: str, value: Any) -> int:
+    """An integer from an integer or a tuple of one."""
+    number = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
+        raise ValueError(f"{who}: `{name}` must be a positive integer, got {value!r}")
+    return int(number)
+
+
+def _pads(padding: str, timesteps: int, width: int, stride: int) -> tuple[int, int]:
+    """Steps of padding before and after; `width` is that of the dilated window."""
+    if padding == "causal":
+        return width - 1, 0
+    if padding == "valid":
+        return 0, 0
+    total = max((-(-timesteps // stride) - 1) * stride + width - timesteps, 0)
+    return total // 2, total - total // 2
+
+
+def _output_steps(padding: str, timesteps: int | None, width: int, stride: int) -> int | None:
+    if timesteps is None:
+        return None
+    before, after = _pads(padding, timesteps, width, stride)
+    return max(0, (timesteps + before + after - width) // stride + 1)
+
+
+class Conv1D(Layer):
+    """Convolution along time: every output step is a product with a window of input steps.
+
+    Parameters
+    ----------
+    filters, kernel_size : int
+    strides, padding, dilation_rate, groups, activation, use_bias, ...
+        As in Keras 3; ``padding`` is ``"valid"``, ``"same"`` or ``"causal"``.
+    """
+
+    supports_masking = False
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: Any = None,
+        dilation_rate: Any = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if padding not in PADDINGS:
+            raise ValueError(f"Conv1D: `padding` must be one of {PADDINGS}, got {padding!r}")
+        if data_format not in (None, "channels_last"):
+            raise ValueError(f"Conv1D: only channels_last input is supported, got {data_format!r}")
+        self.filters, self.groups = _one("Conv1D", "filters", filters), _one("Conv1D", "groups", groups)
+        self.kernel_size, self.strides = _one("Conv1D", "kernel_size", kernel_size), _one("Conv1D", "strides", strides)
+        self.dilation_rate, self.padding = _one("Conv1D", "dilation_rate", dilation_rate), padding
+        self.activation, self.use_bias = activations.get(activation), bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+
+    kernel = weight_value(0)
+    bias = weight_value(1)
+
+    @property
+    def window(self) -> int:
+        """Steps that one output step sees."""
+        return (self.kernel_size - 1) * self.dilation_rate + 1
+
+    def build(self, input_shape: Any) -> None:
+        channels = input_shape[-1]
+        if len(input_shape) != 3 or channels is None or channels % self.groups or self.filters % self.groups:
+            raise ValueError(
+                f"{self.name}: the input must have shape (batch, timesteps, features), features and filters being "
+                f"multiples of groups = {self.groups}; got {tuple(input_shape)}"
+            )
+        self.add_weight(
+            "kernel",
+            (self.kernel_size, channels // self.groups, self.filters),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        if self.use_bias:
+            self.add_weight(
+                "bias",
+                (self.filters,),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        kernel, groups = self._weights[0].value, self.groups
+        if x.ndim != 3 or x.shape[-1] != kernel.shape[1] * groups:
+            raise ValueError(
+                f"{self.name}: the input must have shape (batch, timesteps, {kernel.shape[1] * groups}), got {x.shape}"
+            )
+        before, after = _pads(self.padding, x.shape[1], self.window, self.strides)
+        padded = np.pad(x, ((0, 0), (before, after), (0, 0)))
+        steps = _output_steps(self.padding, x.shape[1], self.window, self.strides) or 0
+        index = np.arange(steps)[:, None] * self.strides + np.arange(self.kernel_size) * self.dilation_rate
+        width, each = x.shape[-1] // groups, self.filters // groups
+        a = np.empty((x.shape[0], steps, self.filters), x.dtype)
+        windows = []
+        for g in range(groups):
+            rows = padded[:, index, g * width : (g + 1) * width].reshape(-1, self.kernel_size * width)
+            weights = kernel[:, :, g * each : (g + 1) * each].reshape(-1, each)
+            a[..., g * each : (g + 1) * each] = (rows @ weights).reshape(x.shape[0], steps, each)
+            windows.append(rows)
+        if self.use_bias:
+            a += self._weights[1].value
+        y = self.activation(a)
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            da = self.activation.vjp(a, y, self.cast(dy))
+            dkernel, dpadded = np.zeros_like(kernel), np.zeros_like(padded)
+            for g in range(groups):
+                d = np.ascontiguousarray(da[..., g * each : (g + 1) * each]).reshape(-1, each)
+                of_group = kernel[:, :, g * each : (g + 1) * each].reshape(-1, each)
+                dkernel[:, :, g * each : (g + 1) * each] = (windows[g].T @ d).reshape(self.kernel_size, width, each)
+                if need_dx:
+                    drows = (d @ of_group.T).reshape(x.shape[0], steps, self.kernel_size, width)
+                    for k in range(self.kernel_size):
+                        dpadded[:, index[:, k], g * width : (g + 1) * width] += drows[:, :, k]
+            dweights: list[Array | None] = [None] * len(self._weights)
+            if self.trainable:
+                dweights = [dkernel, da.sum(axis=(0, 1))][: len(self._weights)]
+            return Gradients(dpadded[:, before : before + x.shape[1]] if need_dx else None, dweights)
+
+        return y, pullback if keep else None
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (
+            input_shape[0],
+            _output_steps(self.padding, input_shape[1], self.window, self.strides),
+            self.filters,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        for name in ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups", "use_bias"):
+            config[name] = getattr(self, name)
+        config["activation"] = self.activation.serialize()
+        for name in ("kernel", "bias"):
+            config[f"{name}_initializer"] = initializers.serialize(getattr(self, f"{name}_initializer"))
+            config[f"{name}_regularizer"] = regularizers.serialize(getattr(self, f"{name}_regularizer"))
+            config[f"{name}_constraint"] = constraints.serialize(getattr(self, f"{name}_constraint"))
+        config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return config
+
+
+class Pooling1D(Layer):
+    """Base of the pooling layers over windows of steps."""
+
+    supports_masking = False
+
+    def __init__(
+        self, pool_size: Any = 2, strides: Any = None, padding: str = "valid", data_format: Any = None, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        who = type(self).__name__
+        self.pool_size = _one(who, "pool_size", pool_size)
+        self.strides = self.pool_size if strides is None else _one(who, "strides", strides)
+        if padding not in PADDINGS[:2]:
+            raise ValueError(f"{who}: `padding` must be 'valid' or 'same', got {padding!r}")
+        self.padding = padding
+        self.built = True
+
+    def windows(self, x: Array) -> tuple[Array, Array]:
+        """Time indices of every window (steps, pool_size), and which of them exist."""
+        if x.ndim != 3:
+            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
+        before, _ = _pads(self.padding, x.shape[1], self.pool_size, self.strides)
+        steps = _output_steps(self.padding, x.shape[1], self.pool_size, self.strides) or 0
+        index = np.arange(steps)[:, None] * self.strides + np.arange(self.pool_size) - before
+        exists = (index >= 0) & (index < x.shape[1])
+        return np.clip(index, 0, max(0, x.shape[1] - 1)), exists
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (
+            input_shape[0],
+            _output_steps(self.padding, input_shape[1], self.pool_size, self.strides),
+            input_shape[2],
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }
+
+
+class MaxPooling1D(Pooling1D):
+    """Largest value of each window of steps."""
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        index, exists = self.windows(x)
+        values = np.where(exists[:, :, None], x[:, index], np.asarray(-np.inf, x.dtype))
+        best = values.argmax(axis=2)
+        y = np.take_along_axis(values, best[:, :, None], axis=2)[:, :, 0]
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            dx = np.zeros_like(x)
+            b, s, f = np.indices(best.shape)
+            np.add.at(dx, (b, index[s, best], f), self.cast(dy))
+            return Gradients(dx if need_dx else None)
+
+        return y, pullback if keep else None
+
+
+class AveragePooling1D(Pooling1D):
+    """Mean of each window of steps; padding does not count."""
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        index, exists = self.windows(x)
+        share = (exists / np.maximum(1, exists.sum(axis=1, keepdims=True))).astype(x.dtype)
+        y = np.einsum("bskf,sk->bsf", x[:, index], share)
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            dx = np.zeros_like(x)
+            np.add.at(dx, (slice(None), index), self.cast(dy)[:, :, None] * share[:, :, None])
+            return Gradients(dx if need_dx else None)
+
+        return y, pullback if keep else None
+
+
+class GlobalPooling1D(Layer):
+    """Base of the pooling layers over all steps."""
+
+    def __init__(self, data_format: Any = None, keepdims: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.keepdims = bool(keepdims)
+        self.built = True
+
+    def compute_mask(self, x: Any, mask: Any) -> Any:
+        return None
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], 1, input_shape[2]) if self.keepdims else (input_shape[0], input_shape[2])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "keepdims": self.keepdims}
+
+
+class GlobalMaxPooling1D(GlobalPooling1D):
+    """Largest value over all steps; the time mask is ignored, as in Keras."""
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        if x.ndim != 3 or x.shape[1] == 0:
+            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps >= 1, features), got {x.shape}")
+        best = x.argmax(axis=1)[:, None]
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            dx = np.zeros_like(x)
+            np.put_along_axis(dx, best, self.cast(dy).reshape(best.shape), axis=1)
+            return Gradients(dx if need_dx else None)
+
+        y = np.take_along_axis(x, best, axis=1)
+        return y if self.keepdims else y[:, 0], pullback if keep else None
+
+
+class GlobalAveragePooling1D(GlobalPooling1D):
+    """Mean over the steps that are not masked; a row without any gives 0."""
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        if x.ndim != 3:
+            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
+        used = np.ones(x.shape[:2], bool) if mask is None else np.asarray(mask)
+        share = (used / np.maximum(1, used.sum(axis=1, keepdims=True))).astype(x.dtype)[:, :, None]
+        y = (np.where(used[:, :, None], x, np.zeros((), x.dtype)) * share).sum(axis=1, keepdims=self.keepdims)
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            return Gradients(self.cast(dy).reshape(len(x), 1, -1) * share if need_dx else None)
+
+        return y, pullback if keep else None

@@ -1,0 +1,302 @@
+"""Layers that move or join numbers without weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rnnx.layers.base import Array, Gradients, Layer, Pullback
+
+
+class Shaping(Layer):
+    """A layer of one input that only moves numbers; it drops the time mask unless it says otherwise."""
+
+    supports_masking = False
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.built = True
+
+    def move(self, x: Array) -> Array:
+        """The output."""
+        raise TypeError(f"{type(self).__name__} does not say how it moves its input")
+
+    def move_back(self, x: Array, dy: Array) -> Array:
+        """Gradient of the input."""
+        return dy.reshape(x.shape)
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            return Gradients(self.move_back(x, self.cast(dy)) if need_dx else None)
+
+        return self.move(x), pullback if keep else None
+
+
+class Flatten(Shaping):
+    """All axes but the first in one."""
+
+    def __init__(self, data_format: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+
+    def move(self, x: Array) -> Array:
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        rest = input_shape[1:]
+        return (input_shape[0], None if None in rest else math.prod(rest))
+
+
+class Reshape(Shaping):
+    """Samples in another shape; one axis may be -1.
+
+    Parameters
+    ----------
+    target_shape : tuple
+        Without the batch axis.
+    """
+
+    def __init__(self, target_shape: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.target_shape = tuple(int(n) for n in target_shape)
+        if sum(n == -1 for n in self.target_shape) > 1 or any(n < -1 for n in self.target_shape):
+            raise ValueError(f"Reshape: `target_shape` must hold sizes and at most one -1, got {self.target_shape}")
+
+    def move(self, x: Array) -> Array:
+        shape = self.compute_output_shape(x.shape)
+        if math.prod(shape[1:]) != math.prod(x.shape[1:]):
+            raise ValueError(f"{self.name}: samples of shape {x.shape[1:]} cannot take the shape {self.target_shape}")
+        return x.reshape(shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        if -1 not in self.target_shape:
+            return (input_shape[0], *self.target_shape)
+        rest, known = input_shape[1:], -math.prod(self.target_shape)
+        free = None if None in rest else math.prod(rest) // known if known else 0
+        return (input_shape[0], *(free if n == -1 else n for n in self.target_shape))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "target_shape": self.target_shape}
+
+
+class Permute(Shaping):
+    """Axes in another order.
+
+    Parameters
+    ----------
+    dims : tuple
+        The axes of a sample, counted from 1.
+    """
+
+    def __init__(self, dims: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.dims = tuple(int(d) for d in dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise ValueError(f"Permute: `dims` must be the axes 1..n in some order, got {self.dims}")
+
+    def move(self, x: Array) -> Array:
+        if x.ndim != len(self.dims) + 1:
+            raise ValueError(f"{self.name}: the input must have {len(self.dims) + 1} axes, got shape {x.shape}")
+        return x.transpose(0, *self.dims)
+
+    def move_back(self, x: Array, dy: Array) -> Array:
+        return dy.transpose(0, *(self.dims.index(d) + 1 for d in range(1, x.ndim)))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], *(input_shape[d] for d in self.dims))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "dims": self.dims}
+
+
+class RepeatVector(Shaping):
+    """(batch, features) -> (batch, n, features).
+
+    Parameters
+    ----------
+    n : int
+    """
+
+    def __init__(self, n: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"RepeatVector: `n` must be a positive integer, got {n!r}")
+        self.n = int(n)
+
+    def move(self, x: Array) -> Array:
+        if x.ndim != 2:
+            raise ValueError(f"{self.name}: the input must have shape (batch, features), got {x.shape}")
+        return np.repeat(x[:, None], self.n, axis=1)
+
+    def move_back(self, x: Array, dy: Array) -> Array:
+        return dy.sum(axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], self.n, input_shape[1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "n": self.n}
+
+
+class Merge(Layer):
+    """A layer of several inputs."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.built = True
+
+    def takes_list(self, x: Any) -> bool:
+        return True
+
+    def prepare(self, x: Any) -> Any:
+        if not isinstance(x, (list, tuple)) or not x:
+            raise ValueError(f"{self.name}: expected a list of inputs, got {type(x).__name__}")
+        return super().prepare(x)
+
+    def merge(self, x: list[Array]) -> Array:
+        """The output."""
+        raise TypeError(f"{type(self).__name__} does not say how it merges")
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        """Gradients of the inputs."""
+        raise TypeError(f"{type(self).__name__} has no gradient")
+
+    def forward(
+        self, x: list[Array], *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            return Gradients(self.split(x, self.cast(dy)) if need_dx else None)
+
+        try:
+            return self.merge(x), pullback if keep else None
+        except ValueError as error:
+            shapes = ", ".join(str(part.shape) for part in x)
+            raise ValueError(f"{self.name}: inputs of shapes {shapes} do not fit together") from error
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        first, *others = input_shape
+        if any(len(shape) != len(first) for shape in others):
+            raise ValueError(f"{self.name}: the inputs must have the same number of axes, got {input_shape}")
+        return tuple(_broadcast(self.name, sizes) for sizes in zip(*input_shape, strict=True))
+
+    def compute_mask(self, x: Any, mask: Any) -> Any:
+        """True where every masked input has a valid step."""
+        given = [m for m in mask or [] if m is not None]
+        return np.logical_and.reduce(given) if given else None
+
+
+def _broadcast(who: str, sizes: tuple[int | None, ...]) -> int | None:
+    known = {n for n in sizes if n is not None and n != 1}
+    if len(known) > 1:
+        raise ValueError(f"{who}: sizes {sizes} do not fit together")
+    return known.pop() if known else (None if None in sizes else 1)
+
+
+def _fold(dy: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a gradient over the axes along which its input was broadcast."""
+    axes = tuple(k for k, (got, want) in enumerate(zip(dy.shape, shape, strict=True)) if got != want)
+    return dy.sum(axis=axes, keepdims=True) if axes else dy
+
+
+class Add(Merge):
+    """Sum of the inputs."""
+
+    def merge(self, x: list[Array]) -> Array:
+        total = x[0]
+        for part in x[1:]:
+            total = total + part
+        return total
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        return [_fold(dy, part.shape) for part in x]
+
+
+class Average(Add):
+    """Mean of the inputs."""
+
+    def merge(self, x: list[Array]) -> Array:
+        return super().merge(x) / np.asarray(len(x), self.dtype)
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        return super().split(x, dy / np.asarray(len(x), self.dtype))
+
+
+class Multiply(Merge):
+    """Product of the inputs."""
+
+    def merge(self, x: list[Array]) -> Array:
+        product = x[0]
+        for part in x[1:]:
+            product = product * part
+        return product
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        gradients = []
+        for k, part in enumerate(x):
+            others = [other for j, other in enumerate(x) if j != k]
+            gradients.append(_fold(dy * self.merge(others) if others else dy, part.shape))
+        return gradients
+
+
+class Concatenate(Merge):
+    """The inputs side by side along an axis.
+
+    Parameters
+    ----------
+    axis : int
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = int(axis)
+
+    def merge(self, x: list[Array]) -> Array:
+        return np.concatenate(x, axis=self.axis)
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        ends = np.cumsum([part.shape[self.axis] for part in x])[:-1]
+        return np.split(dy, ends, axis=self.axis)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        first, axis = list(input_shape[0]), self.axis % len(input_shape[0])
+        sizes = [shape[axis] for shape in input_shape]
+        for shape in input_shape[1:]:
+            rest = [(a, b) for k, (a, b) in enumerate(zip(first, shape, strict=True)) if k != axis]
+            if any(a is not None and b is not None and a != b for a, b in rest):
+                raise ValueError(f"{self.name}: inputs of shapes {input_shape} do not fit together along axis {axis}")
+        first[axis] = None if None in sizes else sum(sizes)
+        return tuple(first)
+
+    def compute_mask(self, x: Any, mask: Any) -> Any:
+        if not mask or all(m is None for m in mask):
+            return None
+        full = [np.ones(part.shape[:2], bool) if m is None else m for part, m in zip(x, mask, strict=True)]
+        if self.axis % x[0].ndim == 1:
+            return np.concatenate(full, axis=1)
+        return np.logical_and.reduce(full)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}
+
+
+def add(inputs: Any, **kwargs: Any) -> Any:
+    """`Add` as a function."""
+    return Add(**kwargs)(inputs)
+
+
+def average(inputs: Any, **kwargs: Any) -> Any:
+    """`Average` as a function."""
+    return Average(**kwargs)(inputs)
+
+
+def multiply(inputs: Any, **kwargs: Any) -> Any:
+    """`Multiply` as a function."""
+    return Multiply(**kwargs)(inputs)
+
+
+def concatenate(inputs: Any, axis: int = -1, **kwargs: Any) -> Any:
+    """`Concatenate` as a function."""
+    return Concatenate(axis=axis, **kwargs)(inputs)

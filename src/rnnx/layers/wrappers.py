@@ -1,0 +1,305 @@
+"""Layers around layers: both directions of time, and the same layer at every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx.dropout import SeedGenerator
+from rnnx.layers.base import Array, Gradients, Layer, Pullback, layer_config, layer_from_config
+
+MERGE_MODES = ("concat", "sum", "mul", "ave", None)
+OTHER_DIRECTION = 0x9E3779B9  # keeps the noise of the two directions apart
+
+
+class Bidirectional(Layer):
+    """A recurrent layer read forwards, and a copy of it read backwards.
+
+    Outputs at masked steps are 0 with ``return_sequences``; each direction sees what it would see of the unpadded row.
+
+    Parameters
+    ----------
+    layer : LSTM, GRU, SimpleRNN or RNN
+        Must not itself go backwards. It is copied, not used.
+    merge_mode : {"concat", "sum", "mul", "ave", None}
+        How the outputs are joined; None gives a list of two.
+    weights : list of arrays, optional
+    backward_layer : layer, optional
+        Another layer for the backward direction; it must go backwards.
+
+    Notes
+    -----
+    Unlike Keras the two directions draw different dropout masks also when the layer has a seed, except with the
+    ``"keras"`` stream.
+
+    References
+    ----------
+    .. [1] M. Schuster, K. Paliwal, "Bidirectional recurrent neural networks", IEEE Trans. Signal Processing 45, 1997.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Bidirectional(rnnx.layers.LSTM(4))(np.zeros((2, 7, 3))).shape
+    (2, 8)
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        merge_mode: str | None = "concat",
+        weights: Any = None,
+        backward_layer: Any = None,
+        **kwargs: Any,
+    ):
+        if not isinstance(layer, Layer) or not hasattr(layer, "return_sequences"):
+            raise ValueError(f"Bidirectional: a recurrent layer is needed, got {type(layer).__name__}")
+        if merge_mode not in MERGE_MODES:
+            raise ValueError(f"Bidirectional: `merge_mode` must be one of {MERGE_MODES}, got {merge_mode!r}")
+        if layer.go_backwards:
+            raise ValueError("Bidirectional: `layer` must not go backwards; its copy will")
+        if backward_layer is not None:
+            for name in ("return_sequences", "return_state", "stateful"):
+                if getattr(layer, name) != getattr(backward_layer, name):
+                    raise ValueError(f"Bidirectional: `layer` and `backward_layer` differ in `{name}`")
+            if not backward_layer.go_backwards:
+                raise ValueError("Bidirectional: `backward_layer` must have go_backwards=True")
+        kwargs.setdefault("input_shape", layer.given_input_shape)
+        if kwargs["input_shape"] is None:
+            del kwargs["input_shape"]
+        kwargs.setdefault("dtype", layer.dtype)
+        super().__init__(weights=weights, **kwargs)
+        self.merge_mode = merge_mode
+        self._custom_backward = backward_layer is not None
+        self.forward_layer = _copy(layer, "forward_", False)
+        self.backward_layer = _copy(backward_layer or layer, "backward_", True, apart=not self._custom_backward)
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return [self.forward_layer, self.backward_layer]
+
+    @property
+    def return_sequences(self) -> bool:
+        return bool(self.forward_layer.return_sequences)
+
+    @property
+    def return_state(self) -> bool:
+        return bool(self.forward_layer.return_state)
+
+    @property
+    def stateful(self) -> bool:
+        return bool(self.forward_layer.stateful)
+
+    def build(self, input_shape: Any) -> None:
+        self.forward_layer.ensure_built(input_shape)
+        self.backward_layer.ensure_built(input_shape)
+
+    def prepare(self, x: Any) -> Any:
+        x = self.forward_layer.prepare(x)
+        self.ensure_built((None, *x.shape[1:]))
+        return x
+
+    def forward(
+        self,
+        x: Array,
+        *,
+        mask: Any = None,
+        training: bool = False,
+        keep: bool = False,
+        initial_state: Any = None,
+        dropout_masks: Any = None,
+        **call: Any,
+    ) -> tuple[Any, Pullback | None]:
+        """Run both directions; ``initial_state`` is a list, the first half for the forward direction.
+
+        ``dropout_masks`` is a pair of `DropoutMasks`.
+        """
+        halves: list[Any] = [None, None]
+        if initial_state is not None:
+            states = list(initial_state)
+            if len(states) % 2:
+                raise ValueError(f"{self.name}: `initial_state` must be a list with an even number of states")
+            halves = [states[: len(states) // 2], states[len(states) // 2 :]]
+        results, pullbacks = [], []
+        for k, layer in enumerate(self.sublayers):
+            own = {**call, "initial_state": halves[k]}
+            if dropout_masks is not None:
+                own["dropout_masks"] = dropout_masks[k]
+            y, back = layer.forward(x, mask=mask, training=training, keep=keep, **own)
+            results.append(y if self.return_state else [y])
+            pullbacks.append(back)
+        outputs = [result[0] for result in results]
+        if self.return_sequences:
+            outputs[1] = outputs[1][:, ::-1]
+        states = results[0][1:] + results[1][1:]
+        merged = self._merge(outputs)
+        several = self.return_state or self.merge_mode is None
+        y = [*(merged if isinstance(merged, list) else [merged]), *states] if several else merged
+
+        def pullback(dy: Any, *, need_dx: bool = True) -> Gradients:
+            parts = list(dy) if several else [dy]
+            count = 2 if self.merge_mode is None else 1
+            douts = self._split(parts[:count], outputs)
+            if self.return_sequences and douts[1] is not None:
+                douts[1] = douts[1][:, ::-1]
+            dstates, half = parts[count:], len(states) // 2
+            sides = (dstates[:half], dstates[half:])
+            grads = [
+                back([d, *own] if self.return_state else d, need_dx=need_dx)
+                for back, d, own in zip(pullbacks, douts, sides, strict=True)
+            ]
+            dinitial = tuple(
+                part
+                for g in grads
+                for part in (g.dinitial_state if isinstance(g.dinitial_state, tuple) else (g.dinitial_state,))
+            )
+            dweights = grads[0].dweights + grads[1].dweights
+            if not self.trainable:
+                dweights = [None] * len(dweights)
+            return Gradients(grads[0].dx + grads[1].dx if need_dx else None, dweights, dinitial)
+
+        return y, pullback if keep else None
+
+    def _merge(self, outputs: list[Array]) -> Any:
+        a, b = outputs
+        if self.merge_mode == "concat":
+            return np.concatenate([a, b], axis=-1)
+        if self.merge_mode == "sum":
+            return a + b
+        if self.merge_mode == "ave":
+            return (a + b) / 2
+        if self.merge_mode == "mul":
+            return a * b
+        return [a, b]
+
+    def _split(self, dy: list[Any], outputs: list[Array]) -> list[Any]:
+        """Gradients of the two outputs."""
+        if self.merge_mode is None:
+            return [None if d is None else self.cast(d) for d in dy]
+        if dy[0] is None:
+            return [None, None]
+        d, (a, b) = self.cast(dy[0]), outputs
+        if self.merge_mode == "concat":
+            return [d[..., : a.shape[-1]], d[..., a.shape[-1] :]]
+        if self.merge_mode == "ave":
+            return [d / 2, d / 2]
+        return [d * b, d * a] if self.merge_mode == "mul" else [d, d]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        shapes = [layer.compute_output_shape(input_shape) for layer in self.sublayers]
+        first = [shape if isinstance(shape, list) else [shape] for shape in shapes]
+        output: list[Any] = [first[0][0]]
+        if self.merge_mode == "concat":
+            output = [(*first[0][0][:-1], first[0][0][-1] + first[1][0][-1])]
+        elif self.merge_mode is None:
+            output = [first[0][0], first[1][0]]
+        found = output + first[0][1:] + first[1][1:]
+        return found if self.return_state or self.merge_mode is None else found[0]
+
+    def compute_mask(self, x: Any, mask: Any) -> Any:
+        output = mask if self.return_sequences else None
+        return [output, output] if self.merge_mode is None else output
+
+    def reset_states(self) -> None:
+        """Forget the states of stateful layers."""
+        for layer in self.sublayers:
+            layer.reset_states()
+
+    reset_state = reset_states
+
+    def get_config(self) -> dict[str, Any]:
+        config = {**super().get_config(), "merge_mode": self.merge_mode, "layer": layer_config(self.forward_layer)}
+        if self._custom_backward:
+            config["backward_layer"] = layer_config(self.backward_layer)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        for name in ("layer", "backward_layer"):
+            if config.get(name) is not None:
+                config[name] = layer_from_config(config[name])
+        return cls(**config)
+
+
+def _copy(layer: Any, prefix: str, backwards: bool, apart: bool = False) -> Any:
+    """The layer of one direction, with fresh weights and, for the second one, noise of its own."""
+    config = layer.get_config()
+    config["name"] = prefix + config["name"].removeprefix("forward_").removeprefix("backward_")
+    config["go_backwards"] = backwards
+    config["zero_output_for_mask"] = config["return_sequences"]
+    copy = type(layer).from_config(config)
+    source = getattr(layer, "seed_generator", None)
+    if source is not None and config.get("seed") is not None:
+        apart = apart and backwards and source.stream != "keras"
+        seed = (source.seed + OTHER_DIRECTION) % 2**32 if apart else source.seed
+        copy.seed_generator = SeedGenerator(seed, source.stream)
+    return copy
+
+
+class TimeDistributed(Layer):
+    """The same layer at every step.
+
+    Parameters
+    ----------
+    layer : layer
+        Its input lacks the time axis. Noise is drawn anew at every step.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.TimeDistributed(rnnx.layers.Dense(5))(np.zeros((2, 7, 3))).shape
+    (2, 7, 5)
+    """
+
+    def __init__(self, layer: Any, **kwargs: Any):
+        if not isinstance(layer, Layer):
+            raise ValueError(f"TimeDistributed: a layer is needed, got {type(layer).__name__}")
+        kwargs.setdefault("dtype", layer.dtype)
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return [self.layer]
+
+    def build(self, input_shape: Any) -> None:
+        if len(input_shape) < 3:
+            raise ValueError(
+                f"{self.name}: the input must have shape (batch, timesteps, ...), got {tuple(input_shape)}"
+            )
+        self.layer.ensure_built((input_shape[0], *input_shape[2:]))
+
+    def cast(self, x: Any) -> Array:
+        return self.layer.cast(x)
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        if x.ndim < 3:
+            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, ...), got {x.shape}")
+        leading = x.shape[:2]
+        y, back = self.layer.forward(
+            self.layer.prepare(x.reshape(leading[0] * leading[1], *x.shape[2:])), training=training, keep=keep
+        )
+        if isinstance(y, list):
+            raise ValueError(f"{self.name}: layers with several outputs are not supported")
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            assert back is not None
+            grads = back(np.asarray(dy).reshape(y.shape), need_dx=need_dx)
+            dweights = grads.dweights if self.trainable else [None] * len(grads.dweights)
+            return Gradients(None if grads.dx is None else grads.dx.reshape(x.shape), dweights)
+
+        return y.reshape(*leading, *y.shape[1:]), pullback if keep else None
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        inner = self.layer.compute_output_shape((input_shape[0], *input_shape[2:]))
+        return (inner[0], input_shape[1], *inner[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "layer": layer_config(self.layer)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**{**config, "layer": layer_from_config(config["layer"])})

@@ -1,0 +1,101 @@
+"""What this process runs on: instruction sets and the number of threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from rnnx import _kernels
+
+_local = threading.local()
+
+
+def _check(n: Any) -> int:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"the number of threads must be a positive integer, got {n!r}")
+    return n
+
+
+def _available() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _default() -> int:
+    text = os.environ.get("RNNX_NUM_THREADS", "")
+    if not text:
+        return _available()
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"RNNX_NUM_THREADS must be a positive integer, got {text!r}")
+    return int(text)
+
+
+_count: int | None = None
+
+
+def get_num_threads() -> int:
+    """Threads that a call may use: of the innermost ``with threads(n)``, of `set_num_threads`, or the default.
+
+    The default is ``RNNX_NUM_THREADS``, or the number of processors this process may use.
+    """
+    local = getattr(_local, "count", None)
+    if local is not None:
+        return int(local)
+    return _default() if _count is None else _count
+
+
+def set_num_threads(n: int) -> None:
+    """Set the number of threads for the process.
+
+    Parameters
+    ----------
+    n : int
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer.
+    """
+    global _count
+    _count = _check(n)
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Use this number of threads inside a ``with`` block of the current Python thread.
+
+    Examples
+    --------
+    >>> import rnnx
+    >>> with rnnx.threads(1):
+    ...     rnnx.get_num_threads()
+    1
+    """
+    before = getattr(_local, "count", None)
+    _local.count = _check(n)
+    try:
+        yield
+    finally:
+        _local.count = before
+
+
+def cpu_info() -> dict[str, Any]:
+    """The instruction set in use, those this CPU and build offer, processors and threads.
+
+    Examples
+    --------
+    >>> import rnnx
+    >>> sorted(rnnx.cpu_info())
+    ['isa', 'isa_levels', 'num_threads', 'processors']
+    """
+    return {
+        "isa": _kernels.ISA,
+        "isa_levels": list(_kernels.ISA_LEVELS),
+        "num_threads": get_num_threads(),
+        "processors": _available(),
+    }
