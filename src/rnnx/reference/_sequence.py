@@ -1,212 +1,255 @@
-"""What the three cells share: the walk over time, and the masks of one step."""
+"""What the three cells share: weights gate by gate, the masks of one step, and the walk over time and back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx import activations
+from rnnx.activations import Activation
 from rnnx.dropout import DropoutMasks
-from rnnx.functional._types import Array, Grads, Params, Run
+from rnnx.functional import _validate as validate
+from rnnx.functional._types import Array, Grads, Params, Run, State
 
 Float = NDArray[np.float64]
-Weights = dict[str, Any]
-Step = Callable[[Any, Float, tuple[Float, ...], "StepMasks"], tuple[tuple[Float, ...], dict[str, Any]]]
-StepBack = Callable[[Any, dict[str, Any], tuple[Float, ...], "StepMasks", Weights], tuple[Float, tuple[Float, ...]]]
+States = tuple[Float, ...]
+Step = Callable[["Weights", Float, States, "StepMasks"], tuple[States, Any]]
+StepBack = Callable[["Weights", "Weights", Any, States, "StepMasks"], tuple[Float, States]]
+
+
+@dataclass(eq=False)
+class Weights:
+    """The weights of a cell, or their gradients, in float64; the lists hold views of the arrays, gate by gate.
+
+    Attributes
+    ----------
+    W, R, b, br : lists of arrays of shape (features, units), (units, units), (units,) and (units,)
+        Input kernel, recurrent kernel, bias, and the second bias of a GRU with ``reset_after``.
+    act, rec : Activation
+    reset_after : bool
+    """
+
+    kernel: Float
+    recurrent_kernel: Float
+    bias: Float  # (2, gates*units): of the input product, of the recurrent product
+    gates: int
+    act: Activation
+    rec: Activation
+    reset_after: bool
+    W: list[Float] = field(init=False)
+    R: list[Float] = field(init=False)
+    b: list[Float] = field(init=False)
+    br: list[Float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        arrays = (self.kernel, self.recurrent_kernel, *self.bias)
+        self.W, self.R, self.b, self.br = (np.split(array, self.gates, axis=-1) for array in arrays)
+
+    @classmethod
+    def of(cls, params: Any, gates: int) -> Weights:
+        """Copies of the weights of ``params``."""
+        bias = np.zeros((2, params.kernel.shape[1]))
+        if params.bias is not None:
+            bias[: params.bias.ndim] = params.bias  # one row, or both of reset_after
+        return cls(
+            params.kernel.astype(np.float64),
+            params.recurrent_kernel.astype(np.float64),
+            bias,
+            gates,
+            activations.get(params.activation),
+            activations.get(getattr(params, "recurrent_activation", None)),
+            getattr(params, "reset_after", False),
+        )
+
+    def zeros(self) -> Weights:
+        """Zero gradients."""
+        kernel, recurrent_kernel, bias = map(np.zeros_like, (self.kernel, self.recurrent_kernel, self.bias))
+        return replace(self, kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias)
 
 
 @dataclass(frozen=True, eq=False)
 class StepMasks:
-    """The masks of one time step; every access gives something that broadcasts over (batch, width)."""
+    """The masks of one time step; each broadcasts over (batch, width)."""
 
-    masks: DropoutMasks
-    time: int
+    x: list[Any]  # by gate
+    h: list[Any]  # by gate
+    update: Any
+    cell: Any
+    blend: Any
+    zone_h: Any
+    zone_c: Any
 
-    def _at(self, mask: Array | None, gate: int, absent: float) -> Any:
-        if mask is None:
-            return absent
-        by_gate = mask if mask.ndim == 4 else mask[None]
-        of_gate = by_gate[min(gate, by_gate.shape[0] - 1)]
-        return of_gate[:, min(self.time, of_gate.shape[1] - 1)].astype(np.float64)
+    @classmethod
+    def at(cls, masks: DropoutMasks, t: int, gates: int) -> StepMasks:
+        """The masks of time ``t`` of the input; axes of size 1 are shared."""
 
-    def inputs(self, gate: int) -> Any:
-        return self._at(self.masks.inputs, gate, 1.0)
+        def of_step(mask: Array) -> Float:
+            return mask[..., min(t, mask.shape[-2] - 1), :].astype(np.float64)
 
-    def _mode(self, mode: str, gate: int) -> Any:
-        return self._at(self.masks.recurrent if self.masks.recurrent_mode == mode else None, gate, 1.0)
+        def of_gates(mask: Array | None) -> list[Any]:
+            if mask is None:
+                return [1.0] * gates
+            return [of_step(mask[min(g, len(mask) - 1)]) for g in range(gates)]
 
-    def state(self, gate: int) -> Any:
-        return self._mode("state", gate)
+        def share(zoneout: Array | None) -> Any:
+            return 0.0 if zoneout is None else of_step(zoneout)
 
-    @property
-    def update(self) -> Any:
-        return self._mode("update", 0)
-
-    @property
-    def cell(self) -> Any:
-        return self._mode("cell", 0)
-
-    @property
-    def blend(self) -> Any:
-        return self.state(0) if self.masks.masked_blend else 1.0
-
-    @property
-    def zone_hidden(self) -> Any:
-        return self._at(self.masks.zoneout_hidden, 0, 0.0)
-
-    @property
-    def zone_cell(self) -> Any:
-        return self._at(self.masks.zoneout_cell, 0, 0.0)
+        state, update, cell = (
+            of_gates(masks.recurrent if masks.recurrent_mode == mode else None) for mode in ("state", "update", "cell")
+        )
+        blend = state[0] if masks.masked_blend else 1.0
+        zone_h, zone_c = share(masks.zoneout_hidden), share(masks.zoneout_cell)
+        return cls(of_gates(masks.inputs), state, update[0], cell[0], blend, zone_h, zone_c)
 
 
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """Every intermediate value of a forward call."""
+    """What a forward call keeps for the way back."""
 
     params: Any
+    weights: Weights
     weight_mask: Any
-    masks: DropoutMasks
-    times: list[int]
     valid: NDArray[np.bool_]
-    zero_output: bool
+    steps: list[tuple[int, StepMasks, Any]]  # in processing order: time, masks, saved by the step
+    shape: tuple[int, int, int]
     return_sequences: bool
-    saved: list[dict[str, Any]]
-    x_shape: tuple[int, ...]
+    zero_output: bool
 
 
-def gate(weights: Array, g: int, gates: int) -> Array:
-    """The columns of one gate."""
-    width = weights.shape[-1] // gates
-    return weights[..., g * width : (g + 1) * width]
+@dataclass(frozen=True, eq=False)
+class Recurrence:
+    """A cell run over sequences: the public ``forward`` and ``backward`` of each module."""
 
+    step: Step
+    step_back: StepBack
+    gates: int
+    states: int
 
-def _float64(params: Params) -> Any:
-    values: dict[str, Any] = {f.name: getattr(params, f.name) for f in fields(params)}
-    values = {n: v.astype(np.float64) if isinstance(v, np.ndarray) else v for n, v in values.items()}
-    return type(params)(**values)
+    def forward(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        initial_state: State | None = None,
+        mask: Array | None = None,
+        lengths: Array | None = None,
+        masks: DropoutMasks | None = None,
+        go_backwards: bool = False,
+        training: bool = False,
+        threads: int | None = None,
+        out: Array | None = None,
+        return_sequences: bool = True,
+        zero_output_for_mask: bool = False,
+    ) -> Run:
+        """As ``forward`` of the same module of ``rnnx.functional``, in float64; ``threads`` has no effect.
 
+        The arguments, checks and results are the same, but that the dtype of the results is float64.
 
-def forward(
-    step: Step,
-    states: int,
-    params: Params,
-    x: Array,
-    initial_state: Any,
-    mask: Any,
-    lengths: Any,
-    masks: DropoutMasks | None,
-    go_backwards: bool,
-    training: bool,
-    return_sequences: bool,
-    zero_output: bool,
-) -> Run:
-    """Walk over the steps in processing order; a masked row keeps its states and its last output."""
-    weights, x = _float64(params), x.astype(np.float64)
-    masks = masks or DropoutMasks()
-    weight_mask: Any = 1.0
-    if masks.recurrent_mode == "weights" and masks.recurrent is not None:
-        weight_mask = masks.recurrent.astype(np.float64)
-        weights = replace(weights, recurrent_kernel=weights.recurrent_kernel * weight_mask)
-    batch, timesteps, _ = x.shape
-    units = weights.recurrent_kernel.shape[0]
-    valid = np.ones((batch, timesteps), bool)
-    if mask is not None:
-        valid = np.asarray(mask)
-    if lengths is not None:
-        valid = np.arange(timesteps) < np.asarray(lengths)[:, None]
-    x = np.where(valid[:, :, None], x, 0.0)
-    given = initial_state if isinstance(initial_state, (tuple, list)) else (initial_state,) * states
-    state = tuple(np.zeros((batch, units)) if s is None else s.astype(np.float64) for s in given)
-    times = list(range(timesteps))[:: -1 if go_backwards else 1]
-    outputs, saved = np.zeros((batch, timesteps, units)), []
-    output = np.zeros((batch, units))
-    for position, t in enumerate(times):
-        new, kept = step(weights, x[:, t], state, StepMasks(masks, t))
-        use = valid[:, t, None]
-        output = np.where(use, new[0], 0.0 if zero_output else output)
-        state = tuple(np.where(use, n, s) for n, s in zip(new, state, strict=True))
-        outputs[:, position] = output
-        saved.append(kept)
-    cache = (
-        Cache(weights, weight_mask, masks, times, valid, zero_output, return_sequences, saved, x.shape)
-        if training
-        else None
-    )
-    return Run(outputs if return_sequences else output, state if states > 1 else state[0], cache)
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnx import reference
+        >>> from rnnx.functional import RNNParams
+        >>> params = RNNParams(np.full((1, 1), 0.5), np.full((1, 1), 1.0), activation="linear")
+        >>> x = np.array([[[2.0], [4.0], [np.nan]]])
+        >>> reference.simple_rnn.forward(params, x, lengths=np.array([2])).outputs.ravel()
+        array([1., 3., 3.])
+        """
+        who, features, units = validate.check_params(params)
+        dtype = params.kernel.dtype
+        validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
+        batch, timesteps, _ = x.shape
+        given = validate.check_validity(who, batch, timesteps, mask, lengths)
+        valid = np.ones((batch, timesteps), bool) if given is None else given
+        validate.check_dropout_masks(who, masks, self.gates, batch, timesteps, features, units, dtype)
+        state = self._parts(who, "initial_state", initial_state, (batch, units), dtype)
+        masks = DropoutMasks() if masks is None else masks
+        weights, weight_mask = Weights.of(params, self.gates), np.ones(())
+        if masks.recurrent_mode == "weights" and masks.recurrent is not None:
+            weight_mask = masks.recurrent.astype(np.float64)
+            weights.recurrent_kernel *= weight_mask
 
+        x = np.where(valid[:, :, None], x, 0.0)  # padding may hold anything, also NaN
+        output, outputs, steps = np.zeros((batch, units)), np.zeros((batch, timesteps, units)), []
+        for position in range(timesteps):
+            t = timesteps - 1 - position if go_backwards else position
+            m = StepMasks.at(masks, t, self.gates)
+            new, saved = self.step(weights, x[:, t], state, m)
+            use = valid[:, t, None]
+            output = np.where(use, new[0], 0.0 if zero_output_for_mask else output)
+            state = tuple(np.where(use, n, old) for n, old in zip(new, state, strict=True))
+            outputs[:, position] = output
+            steps.append((t, m, saved))
 
-def backward(
-    step_back: StepBack,
-    states: int,
-    cache: Cache,
-    doutputs: Array | None,
-    dstate: Any,
-    need_dx: bool,
-    need_dparams: bool,
-) -> Grads:
-    """Walk back; `step_back` adds to the gradients of the weights and returns those of input and states."""
-    batch, timesteps, _ = cache.x_shape
-    units = cache.params.recurrent_kernel.shape[0]
-    dy = np.zeros((batch, timesteps, units))
-    if doutputs is not None and cache.return_sequences:
-        dy += doutputs
-    elif doutputs is not None and timesteps:
-        dy[:, -1] = doutputs
-    given = dstate if isinstance(dstate, (tuple, list)) else (dstate,) * states
-    dnext = tuple(np.zeros((batch, units)) if d is None else d.astype(np.float64) for d in given)
-    dweights = {f.name: getattr(cache.params, f.name) for f in fields(cache.params)}
-    dweights = {n: np.zeros_like(v) if isinstance(v, np.ndarray) else v for n, v in dweights.items()}
-    dx = np.zeros(cache.x_shape)
-    carried = np.zeros((batch, units))  # gradient of an output that later masked steps repeated
-    for position in range(timesteps - 1, -1, -1):
-        t = cache.times[position]
-        use = cache.valid[:, t, None]
-        doutput = dy[:, position] + carried
-        carried = np.where(use, 0.0, 0.0 if cache.zero_output else doutput)
-        dnew = tuple(np.where(use, d + (doutput if k == 0 else 0.0), 0.0) for k, d in enumerate(dnext))
-        dx[:, t], dold = step_back(cache.params, cache.saved[position], dnew, StepMasks(cache.masks, t), dweights)
-        dnext = tuple(np.where(use, new, old) for new, old in zip(dold, dnext, strict=True))
-    dweights["recurrent_kernel"] = dweights["recurrent_kernel"] * cache.weight_mask
-    dparams = type(cache.params)(**dweights) if need_dparams else None
-    return Grads(dx if need_dx else None, dnext if states > 1 else dnext[0], dparams)
+        result = outputs if return_sequences else output
+        if out is not None:
+            validate.check_array(who, "out", out, result.shape, "that of the outputs")
+            out[...] = result
+            result = out
+        shape = (batch, timesteps, units)
+        cache = Cache(params, weights, weight_mask, valid, steps, shape, return_sequences, zero_output_for_mask)
+        return Run(result, state if self.states > 1 else state[0], cache if training else None)
 
+    def backward(
+        self,
+        cache: Any,
+        doutputs: Array | None,
+        dstate: Any = None,
+        *,
+        need_dx: bool = True,
+        need_dparams: bool = True,
+    ) -> Grads:
+        """As ``backward`` of the same module of ``rnnx.functional``, in float64."""
+        if not isinstance(cache, Cache):
+            raise TypeError(
+                "backward: `cache` must be the `cache` of a forward call with training=True, "
+                f"got {type(cache).__name__}"
+            )
+        who, features, units = validate.check_params(cache.params)
+        batch, timesteps, _ = cache.shape
+        d = self._parts(who, "dstate", dstate, (batch, units))
+        dy = np.zeros(cache.shape)  # gradient of the output at every position
+        if doutputs is not None:
+            shape = cache.shape if cache.return_sequences else (batch, units)
+            validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs")
+            if cache.return_sequences:
+                dy[...] = doutputs
+            elif timesteps:
+                dy[:, -1] = doutputs
 
-def products(
-    params: Any,
-    x: Float,
-    h: Float,
-    m: StepMasks,
-    gates: range,
-    total: int,
-    bias: Any,
-) -> list[Float]:
-    """``(x * mx) W + (h * mh) R + b`` for some gates."""
-    return [
-        (x * m.inputs(g)) @ gate(params.kernel, g, total)
-        + (h * m.state(g)) @ gate(params.recurrent_kernel, g, total)
-        + (0.0 if bias is None else gate(bias, g, total))
-        for g in gates
-    ]
+        dweights, dx = cache.weights.zeros(), np.zeros((batch, timesteps, features))
+        repeated = np.zeros((batch, units))  # gradient of an output through the masked steps that repeat it
+        for position in reversed(range(timesteps)):
+            t, m, saved = cache.steps[position]
+            use = cache.valid[:, t, None]
+            doutput = dy[:, position] + repeated
+            repeated = np.where(use | cache.zero_output, 0.0, doutput)
+            dnew = tuple(np.where(use, part, 0.0) for part in (d[0] + doutput, *d[1:]))
+            dx[:, t], dold = self.step_back(cache.weights, dweights, saved, dnew, m)
+            d = tuple(np.where(use, old, part) for old, part in zip(dold, d, strict=True))
 
+        dparams = None
+        if need_dparams:
+            bias = cache.params.bias
+            dparams = replace(
+                cache.params,
+                kernel=dweights.kernel,
+                recurrent_kernel=dweights.recurrent_kernel * cache.weight_mask,
+                bias=None if bias is None else dweights.bias[: bias.ndim].reshape(bias.shape),
+            )
+        return Grads(dx if need_dx else None, d if self.states > 1 else d[0], dparams)
 
-def products_back(
-    params: Any,
-    x: Float,
-    h: Float,
-    m: StepMasks,
-    gates: range,
-    total: int,
-    da: list[Float],
-    dweights: Weights,
-) -> tuple[Float, Float]:
-    """Gradients of `products` with respect to x and h; those of the kernels are added to ``dweights``."""
-    dx, dh = np.zeros_like(x), np.zeros_like(h)
-    for g, d in zip(gates, da, strict=True):
-        gate(dweights["kernel"], g, total)[...] += (x * m.inputs(g)).T @ d
-        gate(dweights["recurrent_kernel"], g, total)[...] += (h * m.state(g)).T @ d
-        dx += m.inputs(g) * (d @ gate(params.kernel, g, total).T)
-        dh += m.state(g) * (d @ gate(params.recurrent_kernel, g, total).T)
-    return dx, dh
+    def _parts(self, who: str, name: str, value: Any, shape: tuple[int, int], dtype: Any = None) -> States:
+        """The parts of a state (or of its gradient) in float64; zeros for what is not given."""
+        parts = value if isinstance(value, (tuple, list)) else (value,) * (self.states if value is None else 1)
+        if len(parts) != self.states:
+            wanted = "a pair (h, c)" if self.states > 1 else "one array"
+            raise ValueError(f"{who}: `{name}` must be {wanted}, got {len(parts)} part(s)")
+        for part in parts:
+            if part is not None:
+                validate.check_array(who, name, part, shape, "(batch, units)", dtype)
+        return tuple(np.zeros(shape) if part is None else part.astype(np.float64) for part in parts)

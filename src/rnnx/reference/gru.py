@@ -1,110 +1,67 @@
-"""The GRU of the reference."""
+"""The GRU of the reference; gates z r h.
+
+Equations, with ``*`` element-wise, gate by gate g and with the masks m (1 where there are none)::
+
+    z = rec((x * mx_z) W_z + b_z + (h * mh_z) R_z + br_z)
+    r = rec((x * mx_r) W_r + b_r + (h * mh_r) R_r + br_r)
+    n = act((x * mx_h) W_h + b_h + r * ((h * mh_h) R_h + br_h))      reset_after
+    n = act((x * mx_h) W_h + b_h + (r * h * mh_h) R_h)               reset before
+    h^ = (z * h * m_blend + (1 - z) * n * m_update) * m_cell
+    h' = zh * h + (1 - zh) * h^
+
+The state that z keeps is not masked; only the masked blend of old Keras has ``m_blend = mh_z``.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace as Saved
 
 import numpy as np
 
-from rnnx import activations
-from rnnx.dropout import DropoutMasks
-from rnnx.functional._types import Array, Grads, GRUParams, Run, State
-from rnnx.reference import _sequence
-from rnnx.reference._sequence import Float, StepMasks, Weights, gate, products, products_back
+from rnnx.reference._sequence import Float, Recurrence, States, StepMasks, Weights
 
 __all__ = ["backward", "forward"]
 
 
-def step(p: Any, x: Float, state: tuple[Float, ...], m: StepMasks) -> tuple[tuple[Float, ...], dict[str, Any]]:
-    """One step; gates z r h."""
+def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Saved]:
+    """One step: the new state, and what `step_back` needs."""
     (h,) = state
-    act, rec = activations.get(p.activation), activations.get(p.recurrent_activation)
-    bias_x, bias_h = _biases(p)
-    a = products(p, x, h, m, range(2), 3, bias_x + bias_h)
-    z, r = rec(a[0]), rec(a[1])
-    x_n = (x * m.inputs(2)) @ gate(p.kernel, 2, 3) + gate(bias_x, 2, 3)
-    operand = h * m.state(2) if p.reset_after else r * h * m.state(2)
-    q = operand @ gate(p.recurrent_kernel, 2, 3) + gate(bias_h, 2, 3)
-    a_n = x_n + (r * q if p.reset_after else q)
-    n = act(a_n)
+    ax = [(x * m.x[g]) @ w.W[g] + w.b[g] for g in range(3)]
+    operand = [h * m.h[g] for g in range(3)]
+    az, ar = (ax[g] + operand[g] @ w.R[g] + w.br[g] for g in range(2))
+    z, r = w.rec(az), w.rec(ar)
+    if not w.reset_after:
+        operand[2] = r * operand[2]
+    q = operand[2] @ w.R[2] + w.br[2]
+    an = ax[2] + r * q if w.reset_after else ax[2] + q
+    n = w.act(an)
     h_new = (z * h * m.blend + (1 - z) * n * m.update) * m.cell
-    saved = dict(x=x, h=h, a=a, z=z, r=r, q=q, a_n=a_n, n=n, operand=operand)
-    return (m.zone_hidden * h + (1 - m.zone_hidden) * h_new,), saved
+    h_next = m.zone_h * h + (1 - m.zone_h) * h_new
+    return (h_next,), Saved(x=x, h=h, operand=operand, az=az, ar=ar, an=an, z=z, r=r, n=n, q=q)
 
 
-def step_back(
-    p: Any, s: dict[str, Any], dstate: tuple[Float, ...], m: StepMasks, dweights: Weights
-) -> tuple[Float, tuple[Float, ...]]:
-    """The way back through `step`."""
+def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -> tuple[Float, States]:
+    """The way back through `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
     (dh_next,) = dstate
-    act, rec = activations.get(p.activation), activations.get(p.recurrent_activation)
-    x, h, z, r, n = s["x"], s["h"], s["z"], s["r"], s["n"]
-    dh_new = (1 - m.zone_hidden) * dh_next * m.cell
-    dh = m.zone_hidden * dh_next + dh_new * z * m.blend
-    dz = dh_new * (h * m.blend - n * m.update)
-    da_n = act.vjp(s["a_n"], n, dh_new * (1 - z) * m.update)
-    dq = da_n * r if p.reset_after else da_n
-    doperand = dq @ gate(p.recurrent_kernel, 2, 3).T
-    if p.reset_after:
-        dr, dh = da_n * s["q"], dh + doperand * m.state(2)
-    else:
-        dr, dh = doperand * h * m.state(2), dh + doperand * r * m.state(2)
-    da = [rec.vjp(s["a"][0], z, dz), rec.vjp(s["a"][1], r, dr)]
-    gate(dweights["kernel"], 2, 3)[...] += (x * m.inputs(2)).T @ da_n
-    gate(dweights["recurrent_kernel"], 2, 3)[...] += s["operand"].T @ dq
-    if p.bias is not None:
-        of_x, of_h = (np.concatenate([*da, d], axis=1).sum(axis=0) for d in (da_n, dq))
-        dweights["bias"] += np.stack([of_x, of_h]) if p.reset_after else of_x
-    dx, dh_gates = products_back(p, x, h, m, range(2), 3, da, dweights)
-    return dx + m.inputs(2) * (da_n @ gate(p.kernel, 2, 3).T), (dh + dh_gates,)
+    dh_new = (1 - m.zone_h) * dh_next * m.cell
+    dx, dh = np.zeros_like(s.x), m.zone_h * dh_next + dh_new * s.z * m.blend
+    dan = w.act.vjp(s.an, s.n, dh_new * (1 - s.z) * m.update)
+    dq = dan * s.r if w.reset_after else dan
+    doperand = dq @ w.R[2].T
+    dr = dan * s.q if w.reset_after else doperand * s.h * m.h[2]
+    dh = dh + (doperand if w.reset_after else doperand * s.r) * m.h[2]
+    daz = w.rec.vjp(s.az, s.z, dh_new * (s.h * m.blend - s.n * m.update))
+    dar = w.rec.vjp(s.ar, s.r, dr)
+    for g, da in enumerate((daz, dar)):
+        dh = dh + (da @ w.R[g].T) * m.h[g]
+    for g, dax, dah in ((0, daz, daz), (1, dar, dar), (2, dan, dq)):
+        dw.W[g] += (s.x * m.x[g]).T @ dax
+        dw.b[g] += dax.sum(axis=0)
+        dw.R[g] += s.operand[g].T @ dah
+        dw.br[g] += dah.sum(axis=0)
+        dx = dx + (dax @ w.W[g].T) * m.x[g]
+    return dx, (dh,)
 
 
-def _biases(p: Any) -> tuple[Float, Float]:
-    """Input and recurrent bias; the reset-before GRU has no recurrent one."""
-    zeros = np.zeros(p.kernel.shape[1])
-    if p.bias is None:
-        return zeros, zeros
-    return (p.bias[0], p.bias[1]) if p.reset_after else (p.bias, zeros)
-
-
-def forward(
-    params: GRUParams,
-    x: Array,
-    *,
-    initial_state: State | None = None,
-    mask: Array | None = None,
-    lengths: Array | None = None,
-    masks: DropoutMasks | None = None,
-    go_backwards: bool = False,
-    training: bool = False,
-    threads: int | None = None,
-    out: Array | None = None,
-    return_sequences: bool = True,
-    zero_output_for_mask: bool = False,
-) -> Run:
-    """As ``rnnx.functional.gru.forward``, in float64; ``threads`` has no effect."""
-    run = _sequence.forward(
-        step,
-        1,
-        params,
-        x,
-        initial_state,
-        mask,
-        lengths,
-        masks,
-        go_backwards,
-        training,
-        return_sequences,
-        zero_output_for_mask,
-    )
-    if out is None:
-        return run
-    out[...] = run.outputs
-    return Run(out, run.state, run.cache)
-
-
-def backward(
-    cache: Any, doutputs: Array | None, dstate: Any = None, *, need_dx: bool = True, need_dparams: bool = True
-) -> Grads:
-    """As ``rnnx.functional.gru.backward``, in float64."""
-    return _sequence.backward(step_back, 1, cache, doutputs, dstate, need_dx, need_dparams)
+_gru = Recurrence(step, step_back, gates=3, states=1)
+forward, backward = _gru.forward, _gru.backward

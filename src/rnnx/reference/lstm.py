@@ -1,93 +1,59 @@
-"""The LSTM of the reference."""
+"""The LSTM of the reference; gates i f c o.
+
+Equations, with ``*`` element-wise, gate by gate g and with the masks m (1 where there are none)::
+
+    a_g = (x * mx_g) W_g + (h * mh_g) R_g + b_g
+    i, f, n, o = rec(a_i), rec(a_f), act(a_c), rec(a_o)
+    c^ = (f * c + i * n * m_update) * m_cell
+    h^ = o * act(c^)
+    c' = zc * c + (1 - zc) * c^
+    h' = zh * h + (1 - zh) * h^
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace as Saved
 
 import numpy as np
 
-from rnnx import activations
-from rnnx.dropout import DropoutMasks
-from rnnx.functional._types import Array, Grads, LSTMParams, Run, State
-from rnnx.reference import _sequence
-from rnnx.reference._sequence import Float, StepMasks, Weights, products, products_back
+from rnnx.reference._sequence import Float, Recurrence, States, StepMasks, Weights
 
 __all__ = ["backward", "forward"]
 
 
-def step(p: Any, x: Float, state: tuple[Float, ...], m: StepMasks) -> tuple[tuple[Float, ...], dict[str, Any]]:
-    """One step; gates i f c o."""
+def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Saved]:
+    """One step: the new state, and what `step_back` needs."""
     h, c = state
-    act, rec = activations.get(p.activation), activations.get(p.recurrent_activation)
-    a = products(p, x, h, m, range(4), 4, p.bias)
-    i, f, n, o = rec(a[0]), rec(a[1]), act(a[2]), rec(a[3])
+    a = [(x * m.x[g]) @ w.W[g] + (h * m.h[g]) @ w.R[g] + w.b[g] for g in range(4)]
+    i, f, n, o = w.rec(a[0]), w.rec(a[1]), w.act(a[2]), w.rec(a[3])
     c_new = (f * c + i * n * m.update) * m.cell
-    y = act(c_new)
-    saved = dict(x=x, h=h, c=c, a=a, i=i, f=f, n=n, o=o, c_new=c_new, y=y)
-    h_next = m.zone_hidden * h + (1 - m.zone_hidden) * o * y
-    c_next = m.zone_cell * c + (1 - m.zone_cell) * c_new
-    return (h_next, c_next), saved
+    y = w.act(c_new)
+    h_next = m.zone_h * h + (1 - m.zone_h) * o * y
+    c_next = m.zone_c * c + (1 - m.zone_c) * c_new
+    return (h_next, c_next), Saved(x=x, h=h, c=c, a=a, i=i, f=f, n=n, o=o, c_new=c_new, y=y)
 
 
-def step_back(
-    p: Any, s: dict[str, Any], dstate: tuple[Float, ...], m: StepMasks, dweights: Weights
-) -> tuple[Float, tuple[Float, ...]]:
-    """The way back through `step`."""
+def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -> tuple[Float, States]:
+    """The way back through `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
     dh_next, dc_next = dstate
-    act, rec = activations.get(p.activation), activations.get(p.recurrent_activation)
-    dh = (1 - m.zone_hidden) * dh_next
-    dc = (1 - m.zone_cell) * dc_next + act.vjp(s["c_new"], s["y"], dh * s["o"])
-    dc = dc * m.cell
+    dh_new = (1 - m.zone_h) * dh_next
+    dc_new = (1 - m.zone_c) * dc_next + w.act.vjp(s.c_new, s.y, dh_new * s.o)
+    dsum = dc_new * m.cell
     da = [
-        rec.vjp(s["a"][0], s["i"], dc * s["n"] * m.update),
-        rec.vjp(s["a"][1], s["f"], dc * s["c"]),
-        act.vjp(s["a"][2], s["n"], dc * s["i"] * m.update),
-        rec.vjp(s["a"][3], s["o"], dh * s["y"]),
+        w.rec.vjp(s.a[0], s.i, dsum * s.n * m.update),
+        w.rec.vjp(s.a[1], s.f, dsum * s.c),
+        w.act.vjp(s.a[2], s.n, dsum * s.i * m.update),
+        w.rec.vjp(s.a[3], s.o, dh_new * s.y),
     ]
-    if p.bias is not None:
-        dweights["bias"] += np.concatenate(da, axis=1).sum(axis=0)
-    dx, dh_old = products_back(p, s["x"], s["h"], m, range(4), 4, da, dweights)
-    return dx, (dh_old + m.zone_hidden * dh_next, dc * s["f"] + m.zone_cell * dc_next)
+    dx, dh, dc = np.zeros_like(s.x), m.zone_h * dh_next, m.zone_c * dc_next + dsum * s.f
+    for g in range(4):
+        dw.W[g] += (s.x * m.x[g]).T @ da[g]
+        dw.R[g] += (s.h * m.h[g]).T @ da[g]
+        dw.b[g] += da[g].sum(axis=0)
+        dx = dx + (da[g] @ w.W[g].T) * m.x[g]
+        dh = dh + (da[g] @ w.R[g].T) * m.h[g]
+    return dx, (dh, dc)
 
 
-def forward(
-    params: LSTMParams,
-    x: Array,
-    *,
-    initial_state: State | None = None,
-    mask: Array | None = None,
-    lengths: Array | None = None,
-    masks: DropoutMasks | None = None,
-    go_backwards: bool = False,
-    training: bool = False,
-    threads: int | None = None,
-    out: Array | None = None,
-    return_sequences: bool = True,
-    zero_output_for_mask: bool = False,
-) -> Run:
-    """As ``rnnx.functional.lstm.forward``, in float64; ``threads`` has no effect."""
-    run = _sequence.forward(
-        step,
-        2,
-        params,
-        x,
-        initial_state,
-        mask,
-        lengths,
-        masks,
-        go_backwards,
-        training,
-        return_sequences,
-        zero_output_for_mask,
-    )
-    if out is None:
-        return run
-    out[...] = run.outputs
-    return Run(out, run.state, run.cache)
-
-
-def backward(
-    cache: Any, doutputs: Array | None, dstate: Any = None, *, need_dx: bool = True, need_dparams: bool = True
-) -> Grads:
-    """As ``rnnx.functional.lstm.backward``, in float64."""
-    return _sequence.backward(step_back, 2, cache, doutputs, dstate, need_dx, need_dparams)
+_lstm = Recurrence(step, step_back, gates=4, states=2)
+forward, backward = _lstm.forward, _lstm.backward

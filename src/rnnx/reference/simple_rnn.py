@@ -1,77 +1,38 @@
-"""The simple recurrent network of the reference."""
+"""The simple (Elman) recurrent network of the reference.
+
+Equations, with ``*`` element-wise and with the masks m (1 where there are none)::
+
+    n = act((x * mx) W + (h * mh) R + b)
+    h' = zh * h + (1 - zh) * n * m_update * m_cell
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace as Saved
 
-from rnnx import activations
-from rnnx.dropout import DropoutMasks
-from rnnx.functional._types import Array, Grads, RNNParams, Run, State
-from rnnx.reference import _sequence
-from rnnx.reference._sequence import Float, StepMasks, Weights, products, products_back
+from rnnx.reference._sequence import Float, Recurrence, States, StepMasks, Weights
 
 __all__ = ["backward", "forward"]
 
 
-def step(p: Any, x: Float, state: tuple[Float, ...], m: StepMasks) -> tuple[tuple[Float, ...], dict[str, Any]]:
-    """One step."""
+def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Saved]:
+    """One step: the new state, and what `step_back` needs."""
     (h,) = state
-    (a,) = products(p, x, h, m, range(1), 1, p.bias)
-    n = activations.get(p.activation)(a)
-    return (m.zone_hidden * h + (1 - m.zone_hidden) * n * m.update * m.cell,), dict(x=x, h=h, a=a, n=n)
+    a = (x * m.x[0]) @ w.W[0] + (h * m.h[0]) @ w.R[0] + w.b[0]
+    n = w.act(a)
+    h_next = m.zone_h * h + (1 - m.zone_h) * n * m.update * m.cell
+    return (h_next,), Saved(x=x, h=h, a=a, n=n)
 
 
-def step_back(
-    p: Any, s: dict[str, Any], dstate: tuple[Float, ...], m: StepMasks, dweights: Weights
-) -> tuple[Float, tuple[Float, ...]]:
-    """The way back through `step`."""
+def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -> tuple[Float, States]:
+    """The way back through `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
     (dh_next,) = dstate
-    dn = (1 - m.zone_hidden) * dh_next * m.update * m.cell
-    da = activations.get(p.activation).vjp(s["a"], s["n"], dn)
-    if p.bias is not None:
-        dweights["bias"] += da.sum(axis=0)
-    dx, dh = products_back(p, s["x"], s["h"], m, range(1), 1, [da], dweights)
-    return dx, (dh + m.zone_hidden * dh_next,)
+    da = w.act.vjp(s.a, s.n, (1 - m.zone_h) * dh_next * m.update * m.cell)
+    dw.W[0] += (s.x * m.x[0]).T @ da
+    dw.R[0] += (s.h * m.h[0]).T @ da
+    dw.b[0] += da.sum(axis=0)
+    return (da @ w.W[0].T) * m.x[0], (m.zone_h * dh_next + (da @ w.R[0].T) * m.h[0],)
 
 
-def forward(
-    params: RNNParams,
-    x: Array,
-    *,
-    initial_state: State | None = None,
-    mask: Array | None = None,
-    lengths: Array | None = None,
-    masks: DropoutMasks | None = None,
-    go_backwards: bool = False,
-    training: bool = False,
-    threads: int | None = None,
-    out: Array | None = None,
-    return_sequences: bool = True,
-    zero_output_for_mask: bool = False,
-) -> Run:
-    """As ``rnnx.functional.simple_rnn.forward``, in float64; ``threads`` has no effect."""
-    run = _sequence.forward(
-        step,
-        1,
-        params,
-        x,
-        initial_state,
-        mask,
-        lengths,
-        masks,
-        go_backwards,
-        training,
-        return_sequences,
-        zero_output_for_mask,
-    )
-    if out is None:
-        return run
-    out[...] = run.outputs
-    return Run(out, run.state, run.cache)
-
-
-def backward(
-    cache: Any, doutputs: Array | None, dstate: Any = None, *, need_dx: bool = True, need_dparams: bool = True
-) -> Grads:
-    """As ``rnnx.functional.simple_rnn.backward``, in float64."""
-    return _sequence.backward(step_back, 1, cache, doutputs, dstate, need_dx, need_dparams)
+_simple_rnn = Recurrence(step, step_back, gates=1, states=1)
+forward, backward = _simple_rnn.forward, _simple_rnn.backward
