@@ -118,18 +118,19 @@ def check_layer(case: Case, dtype: str, **extra: Any) -> None:
         call["initial_state"] = [cast(state, dtype) for state in states]
     if (masks := dropout_masks(case, dtype)) is not None:
         call["dropout_masks"] = masks
+    values = case.config.get("precision", dtype)
     y, pullback = layer.vjp(xs if len(xs) > 1 else xs[0], **call)
     got = flat(y)
     assert len(got) == len(case.listed("y"))
     for number, (value, wish) in enumerate(zip(got, case.listed("y"), strict=True)):
         assert value.dtype == dtype
-        same_values(value, wish, dtype, f"result {number}")
+        same_values(value, wish, values, f"result {number}")
     for number, wish in enumerate(case.listed("weights_after")):
-        same_values(layer.get_weights()[number], wish, dtype, f"weight {number} after the call")
+        same_values(layer.get_weights()[number], wish, values, f"weight {number} after the call")
     dys = [cast(dy, dtype) for dy in case.listed("dy")]
     if not dys:
         return
-    precision = case.config.get("gradient_precision", dtype)
+    precision = case.config.get("gradient_precision", values)
     gradients = pullback(dys if isinstance(y, (list, tuple)) else dys[0])
     for value, wish in zip(flat(gradients.dx), case.listed("dx"), strict=bool(case.listed("dx"))):
         same_gradient(value, wish, precision, "dx")

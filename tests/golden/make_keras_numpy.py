@@ -1,9 +1,10 @@
-"""Make ``keras_masks.npz``: the dropout that Keras 3 draws with its own generator on the numpy backend.
+"""Make ``keras_numpy.npz``: what Keras 3 computes on its numpy backend alone or rightly.
+
+That is the dropout that it draws with its own generator, whose masks are to be equal bit for bit (so everything is
+float32, as drawn), and average pooling with uneven padding, where the PyTorch backend counts the padding.
 
 Environment: ``pip install keras==3.15.1 jax==0.10.2 jaxlib`` (the numpy backend borrows functions of JAX).
-Command, from the root of the repository: ``python -m tests.golden.make_keras_masks``.
-
-Everything is float32, as drawn: the masks are to be equal bit for bit.
+Command, from the root of the repository: ``python -m tests.golden.make_keras_numpy``.
 """
 
 from __future__ import annotations
@@ -108,10 +109,23 @@ def noise_cases(rng: np.random.Generator) -> dict[str, Case]:
     return cases
 
 
+def pooling_cases(rng: np.random.Generator) -> dict[str, Case]:
+    """Average over windows that reach beyond one end of the input only."""
+    cases = {}
+    x = random_like(rng, [(BATCH, 6, FEATURES)])[0]
+    for size, strides in [(2, 1), (4, 3), (4, 1)]:
+        spec = {"class": "AveragePooling1D", "kwargs": {"pool_size": size, "strides": strides, "padding": "same"}}
+        case = Case({"spec": spec, "training": False})
+        case.put("x", [x])
+        case.put("y", [np.asarray(build_layer(keras.layers, spec)(x))])
+        cases[f"pooling-{size}-{strides}"] = case
+    return cases
+
+
 def main() -> None:
     """Write the file."""
     rng = np.random.default_rng(20263)
-    save("keras_masks", recurrent_cases(rng) | noise_cases(rng))
+    save("keras_numpy", recurrent_cases(rng) | noise_cases(rng) | pooling_cases(rng))
 
 
 if __name__ == "__main__":
