@@ -134,7 +134,7 @@ def _elu_vjp(x: Array, y: Array, dy: Array) -> Array:
 
 
 def _selu(x: Array) -> Array:
-    return _like(x, SELU_SCALE) * np.where(x < 0, _like(x, SELU_ALPHA) * _elu(x), x)
+    return _like(x, SELU_SCALE) * np.where(x < 0, _like(x, SELU_ALPHA) * np.expm1(np.minimum(x, 0)), x)
 
 
 def _selu_vjp(x: Array, y: Array, dy: Array) -> Array:
