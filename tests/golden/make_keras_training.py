@@ -189,7 +189,9 @@ def loss_cases(rng: np.random.Generator) -> dict[str, Case]:
             case = Case({"class": name, "kwargs": kwargs})
             case.put("y_true", true)
             case.put("y_pred", extreme)
-            case.put("value", getattr(keras.losses, name)(**kwargs)(true, extreme.astype(np.float64)).numpy())
+            for dtype in ("float32", "float64"):  # predictions are clipped at 1 - 1e-7, which float32 rounds
+                loss = getattr(keras.losses, name)(**kwargs, dtype=dtype)
+                case.put(f"value/{dtype}", loss(true, extreme.astype(dtype)).numpy())
             cases[f"loss/{named(name, kwargs)}-extreme"] = case
     return cases
 
@@ -200,6 +202,8 @@ def metric_cases(rng: np.random.Generator) -> dict[str, Case]:
     for name, kwargs, kind in METRICS:
         for shape in ((BATCH,), (BATCH, TIMESTEPS)):
             for number, (weights, mask) in enumerate(settings(rng, shape)):
+                if name == "RootMeanSquaredError" and mask is not None:
+                    continue  # alone among these, it forgets the mask in Keras
                 metric = getattr(keras.metrics, name)(**kwargs)
                 case = Case({"class": name, "kwargs": kwargs})
                 case.put("sample_weight", weights)
