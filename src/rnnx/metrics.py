@@ -1,0 +1,313 @@
+"""Figures that are averaged over an epoch, under Keras' names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx import losses
+from rnnx._config import Configurable, lookup, serialize
+
+__all__ = [
+    "AUC", "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "LossMetric", "Mean", "MeanAbsoluteError",
+    "MeanSquaredError", "Metric", "Perplexity", "Precision", "Recall", "RootMeanSquaredError",
+    "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy", "get", "serialize",
+]  # fmt: skip
+
+Array = NDArray[Any]
+
+
+class Metric(Configurable):
+    """Base of the metrics: ``update_state`` for each batch, then ``result``."""
+
+    def __init__(self, name: str | None = None):
+        self.name = name or _snake(type(self).__name__)
+        self.reset_state()
+
+    def reset_state(self) -> None:
+        """Start again."""
+        self.total = 0.0
+        self.count = 0.0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Take a batch into account; masked values do not count."""
+        values = self.values(np.asarray(y_true), np.asarray(y_pred))
+        weights = _weights(values.shape, sample_weight, mask)
+        if weights is None:
+            self.total += float(values.sum(dtype=np.float64))
+            self.count += values.size
+        else:
+            self.total += float((np.where(weights != 0, values, 0) * weights).sum(dtype=np.float64))
+            self.count += float(weights.sum())
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        """One value for each prediction (without the last axis)."""
+        raise TypeError(f"{type(self).__name__} does not say what its values are")
+
+    def result(self) -> float:
+        """The figure so far; 0 if nothing was counted."""
+        return self.total / self.count if self.count else 0.0
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        self.update_state(y_true, y_pred, sample_weight)
+        return self.result()
+
+
+def _weights(shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
+    weights: Array | None = None
+    for given in (sample_weight, mask):
+        if given is None:
+            continue
+        array = np.asarray(given, np.float64)
+        if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
+            array = array[..., 0]
+        if array.ndim > len(shape):
+            continue  # a time mask does not concern one value for each sequence
+        array = np.broadcast_to(array.reshape(array.shape + (1,) * (len(shape) - array.ndim)), shape)
+        weights = array if weights is None else weights * array
+    return weights
+
+
+def _snake(name: str) -> str:
+    return "".join(
+        ("_" if k and c.isupper() and not name[k - 1].isupper() else "") + c.lower() for k, c in enumerate(name)
+    )
+
+
+class Mean(Metric):
+    """Mean of given values: ``update_state(values, sample_weight=None)``."""
+
+    def update_state(self, y_true: Any, y_pred: Any = None, sample_weight: Any = None, mask: Any = None) -> None:
+        values = np.asarray(y_true, np.float64)
+        weights = np.ones(values.shape) if sample_weight is None else np.broadcast_to(sample_weight, values.shape)
+        self.total += float((values * weights).sum())
+        self.count += float(weights.sum())
+
+
+class Accuracy(Metric):
+    """Share of equal values."""
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return (y_true.reshape(y_pred.shape) == y_pred).astype(np.float64)
+
+
+class BinaryAccuracy(Metric):
+    """Share of yes/no targets on the right side of ``threshold``; mean over the last axis."""
+
+    def __init__(self, name: str | None = None, threshold: float = 0.5):
+        super().__init__(name)
+        self.threshold = float(threshold)
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        if y_true.ndim == y_pred.ndim - 1:
+            y_true = y_true[..., None]
+        right = (y_true > self.threshold) == (y_pred > self.threshold)
+        return right.mean(axis=-1) if right.ndim > 1 else right.astype(np.float64)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "threshold": self.threshold}
+
+
+class CategoricalAccuracy(Metric):
+    """Share of largest predictions at the largest target."""
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return (y_true.argmax(axis=-1) == y_pred.argmax(axis=-1)).astype(np.float64)
+
+
+class SparseCategoricalAccuracy(Metric):
+    """Share of largest predictions at the target class."""
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return (_classes(y_true, y_pred) == y_pred.argmax(axis=-1)).astype(np.float64)
+
+
+class TopKCategoricalAccuracy(Metric):
+    """Share of targets among the ``k`` largest predictions."""
+
+    def __init__(self, k: int = 5, name: str | None = None):
+        super().__init__(name)
+        self.k = int(k)
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return _in_top(y_true.argmax(axis=-1), y_pred, self.k)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"k": self.k, "name": self.name}
+
+
+class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
+    """The same for integer classes."""
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return _in_top(_classes(y_true, y_pred), y_pred, self.k)
+
+
+def _in_top(classes: Array, y_pred: Array, k: int) -> Array:
+    chosen = np.take_along_axis(y_pred, classes[..., None].astype(np.int64), axis=-1)
+    return ((y_pred > chosen).sum(axis=-1) < k).astype(np.float64)
+
+
+def _classes(y_true: Array, y_pred: Array) -> Array:
+    return y_true[..., 0] if y_true.ndim == y_pred.ndim else y_true
+
+
+class LossMetric(Metric):
+    """A loss as a metric: its mean over everything that counts.
+
+    Parameters
+    ----------
+    loss : Loss or name
+    """
+
+    def __init__(self, loss: Any, name: str | None = None):
+        self.loss = losses.get(loss)
+        super().__init__(name or _snake(type(self.loss).__name__))
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return self.loss.values(self.loss.align(y_true, y_pred), y_pred)[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"loss": losses.serialize(self.loss), "name": self.name}
+
+
+class MeanSquaredError(LossMetric):
+    """Mean squared error."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__("mse", name)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+class RootMeanSquaredError(MeanSquaredError):
+    """Root of the mean squared error."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name or "root_mean_squared_error")
+
+    def result(self) -> float:
+        return float(np.sqrt(super().result()))
+
+
+class MeanAbsoluteError(LossMetric):
+    """Mean absolute error."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__("mae", name)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+class Perplexity(LossMetric):
+    """Exponential of the mean cross-entropy with integer classes."""
+
+    def __init__(self, from_logits: bool = False, name: str | None = None):
+        super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name or "perplexity")
+        self.from_logits = bool(from_logits)
+
+    def result(self) -> float:
+        return float(np.exp(super().result()))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"from_logits": self.from_logits, "name": self.name}
+
+
+class Precision(Metric):
+    """Share of true ones among those predicted above ``threshold``."""
+
+    def __init__(self, threshold: float = 0.5, name: str | None = None):
+        super().__init__(name)
+        self.threshold = float(threshold)
+
+    def _among(self, truth: Array, guess: Array) -> Array:
+        return guess
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        y_pred = np.asarray(y_pred)
+        truth, guess = np.asarray(y_true).reshape(y_pred.shape) > 0.5, y_pred > self.threshold
+        weights = _weights(y_pred.shape, sample_weight, mask)
+        share = np.ones(y_pred.shape) if weights is None else weights
+        self.total += float((truth & guess) @ share if share.ndim == 1 else ((truth & guess) * share).sum())
+        self.count += float((self._among(truth, guess) * share).sum())
+
+    def get_config(self) -> dict[str, Any]:
+        return {"threshold": self.threshold, "name": self.name}
+
+
+class Recall(Precision):
+    """Share of those predicted above ``threshold`` among the true ones."""
+
+    def _among(self, truth: Array, guess: Array) -> Array:
+        return truth
+
+
+class AUC(Metric):
+    """Area under the ROC curve, from all predictions (exact, ties shared)."""
+
+    def reset_state(self) -> None:
+        self._truth: list[Array] = []
+        self._score: list[Array] = []
+        self._weight: list[Array] = []
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        y_pred = np.asarray(y_pred, np.float64)
+        weights = _weights(y_pred.shape, sample_weight, mask)
+        self._truth.append((np.asarray(y_true).reshape(y_pred.shape) > 0.5).reshape(-1))
+        self._score.append(y_pred.reshape(-1))
+        self._weight.append((np.ones(y_pred.shape) if weights is None else weights).reshape(-1))
+
+    def result(self) -> float:
+        if not self._truth:
+            return 0.0
+        truth, score, weight = (np.concatenate(part) for part in (self._truth, self._score, self._weight))
+        _, group = np.unique(score, return_inverse=True)
+        ones = np.bincount(group, weight * truth)
+        zeros = np.bincount(group, weight * ~truth)
+        below = np.cumsum(zeros) - zeros
+        mass = ones.sum() * zeros.sum()
+        return float((ones * (below + zeros / 2)).sum() / mass) if mass else 0.0
+
+
+_TABLE: dict[str, Any] = {
+    cls.__name__: cls
+    for cls in (
+        AUC, Accuracy, BinaryAccuracy, CategoricalAccuracy, Mean, MeanAbsoluteError, MeanSquaredError, Perplexity,
+        Precision, Recall, RootMeanSquaredError, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy,
+        TopKCategoricalAccuracy, LossMetric,
+    )
+}  # fmt: skip
+_TABLE.update({_snake(name): cls for name, cls in _TABLE.items()})
+_TABLE.update(mse=MeanSquaredError, mae=MeanAbsoluteError, auc=AUC, rmse=RootMeanSquaredError)
+
+
+def get(identifier: Any) -> Any:
+    """The metric of a name, a configuration or an object; a loss's name gives that loss as a metric.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> metrics.get("mse").name
+    'mean_squared_error'
+    """
+    if isinstance(identifier, losses.Loss):
+        return LossMetric(identifier)
+    if isinstance(identifier, str) and identifier not in _TABLE:
+        try:
+            return LossMetric(identifier)
+        except ValueError:
+            pass
+    return lookup("metric", _TABLE, identifier)
+
+
+def choose_accuracy(loss: Any, y_true: Array, y_pred: Array, name: str) -> Metric:
+    """The accuracy that "accuracy" stands for, as Keras chooses it from the shapes."""
+    if y_pred.shape[-1] == 1 or isinstance(loss, losses.BinaryCrossentropy):
+        threshold = 0.0 if getattr(loss, "from_logits", False) else 0.5
+        return BinaryAccuracy(name, threshold) if not threshold else BinaryAccuracy(name)
+    sparse = y_true.ndim < y_pred.ndim or (y_true.shape[-1] == 1 and y_pred.shape[-1] > 1)
+    return SparseCategoricalAccuracy(name) if sparse else CategoricalAccuracy(name)

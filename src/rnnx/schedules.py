@@ -1,0 +1,138 @@
+"""Learning rates that depend on the step, under Keras' names and formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rnnx._config import Configurable, lookup, serialize
+
+__all__ = [
+    "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule", "PiecewiseConstantDecay",
+    "PolynomialDecay", "deserialize", "serialize",
+]  # fmt: skip
+
+
+class LearningRateSchedule(Configurable):
+    """A callable ``schedule(step) -> learning rate``; the first step is 0."""
+
+    def __call__(self, step: int) -> float:
+        raise TypeError(f"{type(self).__name__} does not say what the learning rate is")
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.names}
+
+    names: tuple[str, ...] = ()
+
+
+class ExponentialDecay(LearningRateSchedule):
+    """``initial * decay_rate ** (step / decay_steps)``."""
+
+    names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
+
+    def __init__(self, initial_learning_rate: float, decay_steps: int, decay_rate: float, staircase: bool = False):
+        _positive("ExponentialDecay", "decay_steps", decay_steps)
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.decay_rate, self.staircase = decay_rate, staircase
+
+    def __call__(self, step: int) -> float:
+        power = step / self.decay_steps
+        return float(self.initial_learning_rate * self.decay_rate ** (math.floor(power) if self.staircase else power))
+
+
+class InverseTimeDecay(ExponentialDecay):
+    """``initial / (1 + decay_rate * step / decay_steps)``."""
+
+    def __call__(self, step: int) -> float:
+        time = step / self.decay_steps
+        return self.initial_learning_rate / (1 + self.decay_rate * (math.floor(time) if self.staircase else time))
+
+
+class PiecewiseConstantDecay(LearningRateSchedule):
+    """``values[k]`` until step ``boundaries[k]``."""
+
+    names = ("boundaries", "values")
+
+    def __init__(self, boundaries: Sequence[float], values: Sequence[float]):
+        if len(boundaries) != len(values) - 1:
+            raise ValueError(
+                f"PiecewiseConstantDecay: {len(boundaries)} boundaries need {len(boundaries) + 1} values, got {len(values)}"
+            )
+        self.boundaries, self.values = list(boundaries), list(values)
+
+    def __call__(self, step: int) -> float:
+        return float(self.values[sum(step > b for b in self.boundaries)])
+
+
+class PolynomialDecay(LearningRateSchedule):
+    """From the initial to the end learning rate by ``(1 - step / decay_steps) ** power``."""
+
+    names = ("initial_learning_rate", "decay_steps", "end_learning_rate", "power", "cycle")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+    ):
+        _positive("PolynomialDecay", "decay_steps", decay_steps)
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
+        self.end_learning_rate, self.power, self.cycle = end_learning_rate, power, cycle
+
+    def __call__(self, step: int) -> float:
+        steps: float = self.decay_steps
+        if self.cycle:
+            steps *= max(1, math.ceil(step / self.decay_steps))
+        left = 1 - min(step, steps) / steps
+        return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
+
+
+class CosineDecay(LearningRateSchedule):
+    """Half a cosine from the initial learning rate to ``alpha`` times it, after an optional linear warm-up.
+
+    References
+    ----------
+    .. [1] I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+    """
+
+    names = ("initial_learning_rate", "decay_steps", "alpha", "warmup_target", "warmup_steps")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        alpha: float = 0.0,
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
+    ):
+        _positive("CosineDecay", "decay_steps", decay_steps)
+        self.initial_learning_rate, self.decay_steps, self.alpha = initial_learning_rate, decay_steps, alpha
+        self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
+
+    def __call__(self, step: int) -> float:
+        top = self.initial_learning_rate
+        if self.warmup_target is not None:
+            if step < self.warmup_steps:
+                return top + (self.warmup_target - top) * step / self.warmup_steps
+            top, step = self.warmup_target, step - self.warmup_steps
+        cosine = 0.5 * (1 + math.cos(math.pi * min(step, self.decay_steps) / self.decay_steps))
+        return top * ((1 - self.alpha) * cosine + self.alpha)
+
+
+def _positive(who: str, name: str, value: float) -> None:
+    if value <= 0:
+        raise ValueError(f"{who}: `{name}` must be positive, got {value}")
+
+
+_TABLE: dict[str, Any] = {
+    cls.__name__: cls
+    for cls in (CosineDecay, ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, PolynomialDecay)
+}
+
+
+def deserialize(config: dict[str, Any]) -> Any:
+    """The schedule of a configuration."""
+    return lookup("learning rate schedule", _TABLE, config)
