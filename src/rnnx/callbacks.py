@@ -1,0 +1,432 @@
+"""Callbacks of ``fit``, under Keras' names."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback", "LearningRateScheduler",
+    "ModelCheckpoint", "Progress", "ReduceLROnPlateau", "TerminateOnNaN",
+]  # fmt: skip
+
+Logs = dict[str, float]
+EVENTS = (
+    "train_begin", "train_end", "epoch_begin", "epoch_end", "train_batch_begin", "train_batch_end", "test_begin",
+    "test_end",
+)  # fmt: skip
+
+
+class Callback:
+    """Base of the callbacks; ``self.model`` and ``self.params`` are set by ``fit``."""
+
+    model: Any = None
+    params: dict[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Before the first epoch."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """After the last epoch, also of an interrupted training."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Before an epoch."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """After an epoch; ``logs`` holds its figures."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a batch; ``logs`` holds the figures of the epoch so far."""
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Before an evaluation."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """After an evaluation."""
+
+
+class CallbackList:
+    """Callbacks called one after the other."""
+
+    def __init__(self, callbacks: Any, model: Any, params: dict[str, Any]):
+        given = [] if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+        self.callbacks: list[Callback] = list(given)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"a callback must be a rnnx.callbacks.Callback, got {type(callback).__name__}")
+            callback.set_model(model)
+            callback.set_params(params)
+
+    def call(self, event: str, *arguments: Any) -> None:
+        """Call ``on_<event>`` of every callback."""
+        for callback in self.callbacks:
+            getattr(callback, f"on_{event}")(*arguments)
+
+
+class History(Callback):
+    """The figures of all epochs; what ``fit`` returns.
+
+    Attributes
+    ----------
+    epoch : list of int
+    history : dict of lists
+    interrupted : bool
+        Whether training was stopped by Ctrl-C.
+    """
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[float]] = {}
+        self.interrupted = False
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+
+class Monitor(Callback):
+    """Base of the callbacks that watch one figure.
+
+    Parameters
+    ----------
+    monitor : str
+    mode : {"auto", "min", "max"}
+        Whether less or more is better; ``"auto"`` tells from the name.
+    min_delta : float
+        Smallest change that counts.
+    """
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"{type(self).__name__}: `mode` must be 'auto', 'min' or 'max', got {mode!r}")
+        self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
+        more = ("acc", "auc", "precision", "recall")
+        self._sign = 1 if mode == "max" or (mode == "auto" and any(word in monitor for word in more)) else -1
+        self.best: float | None = None
+
+    def current(self, logs: Logs | None) -> float:
+        """The figure; a missing one is an error that names those there are."""
+        if self.monitor not in (logs or {}):
+            raise ValueError(
+                f"{type(self).__name__}: there is no {self.monitor!r} to watch; there are {', '.join(logs or {})}"
+            )
+        return float((logs or {})[self.monitor])
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether a figure is better by at least ``min_delta``; NaN never is."""
+        if math.isnan(value):
+            return False
+        return than is None or self._sign * (value - than) > self.min_delta
+
+
+class EarlyStopping(Monitor):
+    """Stop when a figure has not become better for ``patience`` epochs.
+
+    Parameters
+    ----------
+    monitor, min_delta, mode
+        See `Monitor`.
+    patience : int
+    baseline : float, optional
+        Figure to beat.
+    restore_best_weights : bool
+        Go back to the weights of the best epoch at the end.
+    start_from_epoch : int
+        Epochs to wait first.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ):
+        super().__init__(monitor, mode, min_delta)
+        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
+        self.stopped_epoch = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.wait, self.stopped_epoch, self.best, self.best_epoch = 0, 0, None, 0
+        self._weights: list[Any] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        value = self.current(logs)
+        if epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self._weights is None:
+            self._weights, self.best_epoch = self.model.get_weights(), epoch
+        self.wait += 1
+        if self.is_better(value, self.best):
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best_weights:
+                self._weights = self.model.get_weights()
+            if self.baseline is None or self.is_better(value, self.baseline):
+                self.wait = 0
+            return
+        if self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.stopped_epoch and self.verbose:
+            print(f"stopped early after epoch {self.stopped_epoch + 1}; the best was {self.best_epoch + 1}")
+        if self.restore_best_weights and self._weights is not None:
+            self.model.set_weights(self._weights)
+
+
+class ModelCheckpoint(Monitor):
+    """Save the model after epochs; each file is written whole or not at all.
+
+    Parameters
+    ----------
+    filepath : path
+        May hold ``{epoch}`` and names of figures, for example ``"m-{epoch:02d}-{val_loss:.3f}.safetensors"``.
+    monitor, mode
+        See `Monitor`.
+    save_best_only : bool
+        Only when the figure became better.
+    save_weights_only : bool
+    include_optimizer : bool
+        So that training can go on from the file.
+    """
+
+    def __init__(
+        self,
+        filepath: Any,
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str = "epoch",
+        initial_value_threshold: float | None = None,
+        include_optimizer: bool = True,
+    ):
+        super().__init__(monitor, mode)
+        if save_freq != "epoch":
+            raise ValueError(f"ModelCheckpoint: `save_freq` must be 'epoch', got {save_freq!r}")
+        self.filepath, self.verbose = str(filepath), verbose
+        self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
+        self.include_optimizer = include_optimizer
+        self.best = initial_value_threshold
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_best_only:
+            value = self.current(logs)
+            if not self.is_better(value, self.best):
+                return
+            self.best = value
+        path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
+        if self.save_weights_only:
+            self.model.save_weights(path)
+        else:
+            self.model.save(path, include_optimizer=self.include_optimizer)
+        if self.verbose:
+            print(f"saved {path}")
+
+
+class ReduceLROnPlateau(Monitor):
+    """Multiply the learning rate by ``factor`` when a figure has not become better for ``patience`` epochs.
+
+    Parameters
+    ----------
+    monitor, mode, min_delta
+        See `Monitor`.
+    factor : float
+    patience, cooldown : int
+    min_lr : float
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ):
+        super().__init__(monitor, mode, min_delta)
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: `factor` must lie between 0 and 1, got {factor}")
+        self.factor, self.patience, self.verbose = factor, patience, verbose
+        self.cooldown, self.min_lr = cooldown, min_lr
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.wait, self.resting, self.best = 0, 0, None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        value = self.current(logs)
+        if self.resting > 0:
+            self.resting, self.wait = self.resting - 1, 0
+        if self.is_better(value, self.best):
+            self.best, self.wait = value, 0
+        elif self.resting <= 0:
+            self.wait += 1
+            rate = float(self.model.optimizer.learning_rate)
+            if self.wait >= self.patience and rate > self.min_lr:
+                self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                self.resting, self.wait = self.cooldown, 0
+                if self.verbose:
+                    print(f"epoch {epoch + 1}: learning rate {self.model.optimizer.learning_rate:.3g}")
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate before each epoch.
+
+    Parameters
+    ----------
+    schedule : callable
+        ``schedule(epoch, learning_rate) -> learning rate``.
+    """
+
+    def __init__(self, schedule: Callable[[int, float], float], verbose: int = 0):
+        self.schedule, self.verbose = schedule, verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        rate = self.schedule(epoch, float(self.model.optimizer.learning_rate))
+        self.model.optimizer.learning_rate = float(rate)
+        if self.verbose:
+            print(f"epoch {epoch + 1}: learning rate {rate:.3g}")
+
+
+class CSVLogger(Callback):
+    """Write the figures of every epoch to a file; each line is flushed.
+
+    Parameters
+    ----------
+    filename : path
+    separator : str
+    append : bool
+        Go on with an existing file.
+    """
+
+    def __init__(self, filename: Any, separator: str = ",", append: bool = False):
+        self.filename, self.separator, self.append = Path(filename), separator, append
+        self._names: list[str] | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._names = None
+        if self.append and self.filename.exists() and self.filename.stat().st_size:
+            with self.filename.open(newline="") as file:
+                self._names = next(csv.reader(file, delimiter=self.separator))
+        else:
+            self.filename.write_text("")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        row = {"epoch": epoch, **(logs or {})}
+        with self.filename.open("a", newline="") as file:
+            writer = csv.writer(file, delimiter=self.separator)
+            if self._names is None:
+                self._names = list(row)
+                writer.writerow(self._names)
+            writer.writerow([row.get(name, "") for name in self._names])
+
+
+class TerminateOnNaN(Callback):
+    """Stop when the loss is not a finite number."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not np.isfinite(loss):
+            print(f"batch {batch}: the loss is {loss}, stopping")
+            self.model.stop_training = True
+
+
+class LambdaCallback(Callback):
+    """Functions as a callback: ``LambdaCallback(on_epoch_end=lambda epoch, logs: ...)``.
+
+    Parameters
+    ----------
+    on_train_begin, on_train_end, on_epoch_begin, on_epoch_end, on_train_batch_begin, on_train_batch_end : callable
+    """
+
+    def __init__(self, **functions: Callable[..., None] | None):
+        known = {f"on_{event}" for event in EVENTS}
+        if unknown := set(functions) - known:
+            raise TypeError(f"LambdaCallback: unknown event(s) {', '.join(sorted(unknown))}")
+        for name, function in functions.items():
+            if function is not None:
+                setattr(self, name, function)
+
+
+class Progress(Callback):
+    """The figures as they come: a bar of tqdm when that is installed and there is a terminal, else plain lines.
+
+    Parameters
+    ----------
+    verbose : {1, 2}
+        2 never shows a bar.
+    """
+
+    def __init__(self, verbose: int = 1):
+        self.verbose = verbose
+        self._bar: Any = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._make_bar: Any = None
+        if self.verbose == 1 and sys.stderr.isatty():
+            try:
+                from tqdm import tqdm
+
+                self._make_bar = tqdm
+            except ImportError:
+                pass
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._start = time.perf_counter()
+        if self._make_bar is not None:
+            label = f"epoch {epoch + 1}/{self.params['epochs']}"
+            self._bar = self._make_bar(total=self.params["steps"] or None, desc=label, leave=False)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix({k: f"{v:.4g}" for k, v in (logs or {}).items()}, refresh=False)
+            self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        seconds = time.perf_counter() - self._start
+        left = seconds * (self.params["epochs"] - epoch - 1)
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
+        print(
+            f"epoch {epoch + 1}/{self.params['epochs']}  {seconds:.2f} s  {figures}  ({_duration(left)} left)",
+            flush=True,
+        )
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,530 @@
+"""``compile``, ``fit``, ``evaluate`` and ``predict``."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx import losses as loss_functions
+from rnnx import metrics as figures
+from rnnx import optimizers
+from rnnx.callbacks import CallbackList, History, Progress
+from rnnx.data import Batch, Batches, GivenBatches, count_rows, is_ragged, take
+from rnnx.utils import shuffling_generator
+
+Array = NDArray[Any]
+
+
+class Trainer:
+    """What a model needs to be trained; a mixin for `rnnx.models.Model`."""
+
+    name: str
+    weights: Any
+    several_inputs: bool
+    several_outputs: bool
+    forward_with_mask: Callable[..., Any]
+    optimizer: Any = None
+    loss: Any = None
+    stop_training = False
+
+    # ---- Setting up ------------------------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        weighted_metrics: Any = None,
+        **ignored: Any,
+    ) -> None:
+        """Say how the model is trained.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+        loss : str or Loss, or a list or dict of them for several outputs
+        metrics : list, or a list of lists or dict of them for several outputs
+            ``"accuracy"`` is chosen from the shapes.
+        loss_weights : list or dict of float, optional
+        weighted_metrics : list, optional
+            Metrics that look at ``sample_weight``; those of ``metrics`` do not.
+        """
+        unknown = set(ignored) - {"run_eagerly", "jit_compile", "steps_per_execution", "auto_scale_loss"}
+        if unknown:
+            raise TypeError(f"compile: unknown argument(s) {', '.join(sorted(unknown))}")
+        chosen = optimizers.get(optimizer)
+        losses = _each(loss, loss_functions.get)
+        self.optimizer, self.loss = chosen, losses
+        self.loss_weights = loss_weights
+        self._metric_choices, self._weighted_choices = metrics or [], weighted_metrics or []
+        self._metrics: list[list[tuple[Any, bool]]] | None = None
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics that were seen in action so far."""
+        return [metric for group in getattr(self, "_metrics", None) or [] for metric, _ in group]
+
+    def _check_compiled(self, what: str) -> None:
+        if self.optimizer is None or self.loss is None:
+            raise RuntimeError(f"{self.name}: call compile(optimizer, loss) before {what}")
+
+    def _by_output(self, value: Any, count: int) -> list[Any]:
+        """A value for each output, from one, a list or a dict by output name."""
+        if isinstance(value, dict):
+            names = [tensor.node.layer.name for tensor in self.outputs]  # type: ignore[attr-defined]
+            if unknown := set(value) - set(names):
+                raise ValueError(
+                    f"{self.name}: unknown output(s) {', '.join(sorted(unknown))}; there are {', '.join(names)}"
+                )
+            return [value.get(name) for name in names]
+        if not self.several_outputs:
+            return [value]
+        values = list(value) if isinstance(value, (list, tuple)) else [value] * count
+        if len(values) != count:
+            raise ValueError(f"{self.name}: {count} outputs need {count} entries, got {len(values)}")
+        return values
+
+    # ---- One step --------------------------------------------------------------------------------------------------
+
+    def _losses(self, batch: Batch, y_pred: list[Any], masks: list[Any], keep: bool) -> tuple[float, list[Any]]:
+        """The weighted sum of the losses, and the gradient of every output."""
+        count = len(y_pred)
+        targets, losses = self._by_output(batch.y, count), self._by_output(self.loss, count)
+        weights = self._by_output(self.loss_weights, count) if self.loss_weights is not None else [1.0] * count
+        sample_weights = self._by_output(batch.sample_weight, count)
+        total, slopes = 0.0, []
+        for target, loss, weight, p, mask, sample_weight in zip(
+            targets, losses, weights, y_pred, masks, sample_weights, strict=True
+        ):
+            if loss is None:
+                slopes.append(None)
+                continue
+            if target is None:
+                raise ValueError(f"{self.name}: targets `y` are needed for the loss {type(loss).__name__}")
+            fits = mask if mask is not None and mask.ndim < p.ndim else None
+            if keep:
+                value, slope = loss.value_and_grad(target, p, sample_weight, fits)
+                slopes.append(slope * np.asarray(weight, slope.dtype) if weight != 1 else slope)
+            else:
+                value = loss(target, p, sample_weight, fits)
+            if np.ndim(value):
+                raise ValueError(
+                    f"{self.name}: a loss for training must be reduced to one number, not reduction='none'"
+                )
+            total += weight * value
+        return total, slopes
+
+    def _forward(self, batch: Batch, training: bool, keep: bool) -> tuple[list[Any], list[Any], Any]:
+        y, mask, pullback = self.forward_with_mask(batch.x, lengths=batch.lengths, training=training, keep=keep)
+        return (y, mask, pullback) if self.several_outputs else ([y], [mask], pullback)
+
+    def _train_step(self, batch: Batch) -> tuple[float, list[Any], list[Any]]:
+        """Forward, backward, update; the loss before the update, the predictions and their masks."""
+        y_pred, masks, pullback = self._forward(batch, True, True)
+        loss, slopes = self._losses(batch, y_pred, masks, True)
+        loss += self.regularization_loss() + pullback.activity_loss  # type: ignore[attr-defined]
+        grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False)
+        dweights = self.add_regularization_gradients(grads.dweights)  # type: ignore[attr-defined]
+        with _interrupts_wait():
+            self.optimizer.apply(self.weights, dweights)
+        return loss, y_pred, masks
+
+    def _update_metrics(self, batch: Batch, y_pred: list[Any], masks: list[Any]) -> None:
+        targets = self._by_output(batch.y, len(y_pred))
+        sample_weights = self._by_output(batch.sample_weight, len(y_pred))
+        if self._metrics is None:
+            self._metrics = self._make_metrics(targets, y_pred)
+        for group, target, p, mask, weight in zip(self._metrics, targets, y_pred, masks, sample_weights, strict=True):
+            for metric, weighted in group:
+                metric.update_state(target, p, weight if weighted else None, mask)
+
+    def _make_metrics(self, targets: list[Any], y_pred: list[Any]) -> list[list[tuple[Any, bool]]]:
+        groups: list[list[tuple[Any, bool]]] = []
+        losses = self._by_output(self.loss, len(y_pred))
+        for k, (target, p, loss) in enumerate(zip(targets, y_pred, losses, strict=True)):
+            group = []
+            for choices, weighted in ((self._metric_choices, False), (self._weighted_choices, True)):
+                several = self.several_outputs and isinstance(choices, (list, tuple, dict)) and len(choices) > 0
+                own = self._by_output(choices, len(y_pred))[k] if several else choices
+                for choice in own if isinstance(own, (list, tuple)) else [own] if own is not None else []:
+                    name = choice if isinstance(choice, str) else None
+                    if name in ("accuracy", "acc"):
+                        metric = figures.choose_accuracy(loss, np.asarray(target), p, str(name))
+                    else:
+                        metric = figures.get(choice)
+                        metric.name = name or metric.name
+                    group.append((metric, weighted))
+            groups.append(group)
+        return groups
+
+    def _figures(self, loss: float) -> dict[str, float]:
+        found = {"loss": loss}
+        for k, group in enumerate(self._metrics or []):
+            prefix = f"{self.outputs[k].name}_" if self.several_outputs else ""  # type: ignore[attr-defined]
+            for metric, _ in group:
+                found[prefix + metric.name] = metric.result()
+        return found
+
+    def _reset_metrics(self) -> None:
+        for metric in self.metrics:
+            metric.reset_state()
+
+    # ---- fit -------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> History:
+        """Train the model.
+
+        Parameters
+        ----------
+        x : array, list or dict of arrays, ragged list, or iterable of batches
+            A ragged list holds arrays of shape (timesteps, features), or (timesteps,) of ids: rows of similar length
+            share a batch. An iterable gives ``(x, y)`` or ``(x, y, sample_weight)``.
+        y : array, list or dict of arrays, or ragged list
+        batch_size : int
+            32 if not given.
+        epochs, initial_epoch : int
+        verbose : {"auto", 0, 1, 2}
+        callbacks : list of Callback
+        validation_split : float
+            Share of the rows, at the end, to validate with.
+        validation_data : tuple ``(x, y)`` or ``(x, y, sample_weight)``, or iterable of batches
+        shuffle : bool
+            A new order in each epoch; not done for stateful models.
+        class_weight : dict of float by class, optional
+        sample_weight : array, optional
+        steps_per_epoch, validation_steps, validation_batch_size, validation_freq : int
+
+        Returns
+        -------
+        History
+            Ctrl-C stops after the batch at hand and returns it with ``interrupted`` set; weights and figures stay.
+
+        Raises
+        ------
+        RuntimeError
+            If the model was not compiled.
+        ValueError
+            If the data do not fit together; no weight has been changed then.
+        """
+        self._check_compiled("fit")
+        if not isinstance(epochs, (int, np.integer)) or epochs < 0:
+            raise ValueError(f"fit: `epochs` must be a number of at least 0, got {epochs!r}")
+        if validation_split:
+            if validation_data is not None:
+                raise ValueError("fit: give `validation_split` or `validation_data`, not both")
+            x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split)
+        if class_weight is not None:
+            sample_weight = _class_weights(y, class_weight, sample_weight)
+        stateful = any(getattr(layer, "stateful", False) for layer in self.layers) if self.built else False  # type: ignore[attr-defined]
+        batches = self._batches(x, y, sample_weight, batch_size, shuffle and not stateful, steps_per_epoch)
+        if len(batches) == 0 and isinstance(batches, Batches):
+            raise ValueError("fit: there is no data, `x` has 0 rows")
+        history = History()
+        params = {"epochs": epochs, "steps": len(batches), "verbose": verbose}
+        own: list[Any] = [history]
+        if verbose:
+            own.append(Progress(2 if verbose == 2 else 1))
+        calls = CallbackList([*_as_list(callbacks), *own], self, params)
+        self.stop_training = False
+        calls.call("train_begin", None)
+        try:
+            for epoch in range(initial_epoch, epochs):
+                calls.call("epoch_begin", epoch, None)
+                if hasattr(self, "reset_states"):
+                    self.reset_states()
+                logs = self._epoch(batches, calls)
+                if validation_data is not None and (epoch + 1) % validation_freq == 0:
+                    found = self._validate(validation_data, validation_batch_size or batch_size, validation_steps)
+                    logs.update({f"val_{name}": value for name, value in found.items()})
+                calls.call("epoch_end", epoch, logs)
+                if self.stop_training:
+                    break
+        except KeyboardInterrupt:
+            history.interrupted = True
+            print("interrupted: weights and history are those of the last finished batch", flush=True)
+        finally:
+            calls.call("train_end", None)
+        return history
+
+    def _epoch(self, batches: Any, calls: CallbackList) -> dict[str, float]:
+        self._reset_metrics()
+        total, rows, number = 0.0, 0, -1
+        logs: dict[str, float] = {}
+        for number, batch in enumerate(batches):
+            calls.call("train_batch_begin", number, None)
+            loss, y_pred, masks = self._train_step(batch)
+            self._update_metrics(batch, y_pred, masks)
+            total, rows = total + loss * batch.size, rows + batch.size
+            logs = self._figures(total / max(1, rows))
+            calls.call("train_batch_end", number, logs)
+            if self.stop_training:
+                break
+        if number < 0:
+            raise ValueError("fit: the data gave no batch")
+        return logs
+
+    def _validate(self, data: Any, batch_size: int | None, steps: int | None) -> dict[str, float]:
+        x, y, weight = (*data, None, None)[:3] if isinstance(data, tuple) else (data, None, None)
+        return self.evaluate(
+            x, y, batch_size=batch_size, sample_weight=weight, steps=steps, verbose=0, return_dict=True
+        )
+
+    def _batches(self, x: Any, y: Any, weight: Any, batch_size: int | None, shuffle: bool, steps: int | None) -> Any:
+        if _is_source(x):
+            return GivenBatches(x, steps)
+        if x is None:
+            raise ValueError(f"{self.name}: `x` is needed")
+        several = self.several_inputs and not isinstance(x, np.ndarray)
+        generator = shuffling_generator() if shuffle else None
+        size = 32 if batch_size is None else batch_size
+        return Batches(x, y, weight, batch_size=size, shuffle=shuffle, generator=generator, several_inputs=several)
+
+    # ---- evaluate, predict -----------------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Loss and metrics on some data; arguments as for `fit`.
+
+        Returns
+        -------
+        float, list of float, or dict
+            The loss alone if there are no metrics.
+        """
+        self._check_compiled("evaluate")
+        batches = self._batches(x, y, sample_weight, batch_size, False, steps)
+        calls = CallbackList(callbacks, self, {})
+        calls.call("test_begin", None)
+        self._reset_metrics()
+        total, rows = 0.0, 0
+        for batch in batches:
+            y_pred, masks, pullback = self._forward(batch, False, False)
+            loss, _ = self._losses(batch, y_pred, masks, False)
+            total += (loss + pullback.activity_loss) * batch.size
+            rows += batch.size
+            self._update_metrics(batch, y_pred, masks)
+        if not rows:
+            raise ValueError("evaluate: there is no data")
+        penalty = self.regularization_loss()  # type: ignore[attr-defined]
+        found = self._figures(total / rows + penalty)
+        calls.call("test_end", found)
+        if return_dict:
+            return found
+        return list(found.values()) if len(found) > 1 else found["loss"]
+
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = 0, steps: int | None = None, callbacks: Any = None
+    ) -> Any:
+        """Outputs for some data, in its order; arguments as for `fit`.
+
+        Returns
+        -------
+        array, or list of arrays for several outputs
+            For a ragged list with an output for each step: a list with an array for each row.
+        """
+        if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= (batch_size or 32) and not self.several_inputs:
+            return self.forward_with_mask(x)[0]
+        batches = self._batches(x, None, None, batch_size, False, steps)
+        parts: list[list[Any]] = []
+        rows: list[Any] = []
+        for batch in batches:
+            y, _, _ = self._forward(batch, False, False)
+            for k, value in enumerate(y):
+                parts += [[]] if len(parts) <= k else []
+                steps_each = batch.lengths is not None and value.ndim > 2
+                parts[k] += _unpad(value, batch.lengths) if steps_each else [value]
+            rows.append(np.arange(batch.size) + sum(len(r) for r in rows) if batch.rows is None else batch.rows)
+        if not parts:
+            y = self.forward_with_mask(take(x, slice(0, 0)))[0]
+            return y
+        order = np.argsort(np.concatenate(rows), kind="stable")
+        joined = [_in_order(part, order) for part in parts]
+        return joined if self.several_outputs else joined[0]
+
+    def predict_mc(
+        self, x: Any, samples: int = 50, share_masks: bool = False, batch_size: int | None = None
+    ) -> tuple[Array, Array]:
+        """Monte Carlo dropout: mean and standard deviation of the output with dropout on.
+
+        Parameters
+        ----------
+        x : array
+        samples : int
+            Passes.
+        share_masks : bool
+            Every row and batch sees the same masks in a pass, so that outputs can be compared with each other.
+        batch_size : int, optional
+
+        Returns
+        -------
+        mean, deviation : arrays of the shape of the output
+
+        References
+        ----------
+        .. [1] Y. Gal, Z. Ghahramani, "Dropout as a Bayesian approximation", ICML 2016.
+        """
+        from rnnx.monte_carlo import sample
+
+        return sample(self, x, samples, share_masks, batch_size)
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One step on one batch; the loss and metrics before the update."""
+        self._check_compiled("train_on_batch")
+        if class_weight is not None:
+            sample_weight = _class_weights(y, class_weight, sample_weight)
+        batch = _one_batch(x, y, sample_weight, self.several_inputs)
+        self._reset_metrics()
+        loss, y_pred, masks = self._train_step(batch)
+        self._update_metrics(batch, y_pred, masks)
+        found = self._figures(loss)
+        if return_dict:
+            return found
+        return list(found.values()) if len(found) > 1 else found["loss"]
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Loss and metrics of one batch."""
+        batch = _one_batch(x, y, sample_weight, self.several_inputs)
+        return (
+            self.evaluate([(batch.x, batch.y, batch.sample_weight)], return_dict=return_dict)
+            if batch.lengths is None
+            else (self.evaluate(GivenBatches([batch]), return_dict=return_dict))
+        )
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Outputs of one batch."""
+        batch = _one_batch(x, None, None, self.several_inputs)
+        return self.forward_with_mask(batch.x, lengths=batch.lengths)[0]
+
+
+# ---- Helpers --------------------------------------------------------------------------------------------------------
+
+
+def _each(value: Any, make: Callable[[Any], Any]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [make(v) for v in value]
+    if isinstance(value, dict) and "class_name" not in value:
+        return {k: make(v) for k, v in value.items()}
+    return make(value)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _is_source(x: Any) -> bool:
+    """Whether this gives batches: a generator, or a list of (x, y) tuples."""
+    if isinstance(x, (np.ndarray, dict)) or x is None or isinstance(x, Batches):
+        return isinstance(x, Batches)
+    if isinstance(x, (list, tuple)):
+        return len(x) > 0 and all(isinstance(item, (tuple, Batch)) and not is_ragged([item]) for item in x)
+    return hasattr(x, "__iter__") and not hasattr(x, "__array__")
+
+
+def _one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
+    if not several and is_ragged(x):
+        return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))
+    return Batch(x if isinstance(x, (list, tuple, dict)) else np.asarray(x), y, weight)
+
+
+def _split(x: Any, y: Any, weight: Any, share: float) -> tuple[Any, Any, Any, Any]:
+    if not 0 < share < 1:
+        raise ValueError(f"fit: `validation_split` must lie between 0 and 1, got {share}")
+    if _is_source(x):
+        raise ValueError("fit: `validation_split` needs arrays, not an iterable of batches")
+    rows = count_rows(x)
+    cut = int(rows * (1 - share))
+    if cut in (0, rows):
+        raise ValueError(f"fit: `validation_split` = {share} of {rows} rows leaves one side empty")
+
+    def part(a: Any, which: slice) -> Any:
+        if a is None:
+            return None
+        return list(a[which]) if is_ragged(a) else take(a, which)
+
+    first, second = slice(0, cut), slice(cut, rows)
+    validation = (part(x, second), part(y, second), part(weight, second))
+    return part(x, first), part(y, first), part(weight, first), validation
+
+
+def _class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any) -> Array:
+    if y is None or isinstance(y, (list, tuple, dict)):
+        raise ValueError("`class_weight` needs targets in one array")
+    classes = np.asarray(y)
+    if classes.ndim > 1 and classes.shape[-1] > 1 and classes.dtype.kind == "f":
+        classes = classes.argmax(axis=-1)
+    elif classes.ndim > 1 and classes.shape[-1] == 1:
+        classes = classes[..., 0]
+    weights = np.ones(classes.shape, np.float64)
+    for name, weight in class_weight.items():
+        weights[classes == int(name)] = weight
+    return weights if sample_weight is None else weights * np.asarray(sample_weight)
+
+
+def _unpad(value: Array, lengths: Any) -> list[Array]:
+    return [row[:n] for row, n in zip(value, lengths, strict=True)]
+
+
+def _in_order(parts: list[Any], order: Array) -> Any:
+    """Batches joined (or rows listed) in the order of the data."""
+    if len(parts) == len(order) and len({p.shape for p in parts}) != 1:
+        return [parts[k] for k in order]
+    if len(parts) == len(order) and parts[0].ndim == 2 and len(order) > 1 and len(parts) != 1:
+        stacked: list[Any] = [parts[k] for k in order]
+        return stacked
+    joined = np.concatenate(parts)
+    return joined if np.array_equal(order, np.arange(len(order))) else joined[order]
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let an update finish before Ctrl-C is heard; only the main thread can arrange that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[Any] = []
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *event: heard.append(event))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard and callable(before):
+        before(*heard[0])

@@ -1,0 +1,139 @@
+"""Small helpers, under Keras' names."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.layers.base import clear_names
+
+__all__ = ["clear_session", "normalize", "pad_sequences", "set_random_seed", "timeseries_windows", "to_categorical"]
+
+Array = NDArray[Any]
+_shuffling: list[np.random.Generator] = []
+
+
+def set_random_seed(seed: int) -> None:
+    """Make everything that has no seed of its own repeatable: initial weights, dropout, shuffling.
+
+    Parameters
+    ----------
+    seed : int
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"set_random_seed: an integer is needed, got {type(seed).__name__}")
+    random.seed(int(seed))
+    np.random.seed(int(seed) % 2**32)
+    _shuffling[:] = [np.random.default_rng(int(seed))]
+
+
+def shuffling_generator() -> np.random.Generator:
+    """The generator of orders in ``fit``."""
+    if not _shuffling:
+        _shuffling.append(np.random.default_rng(random.randint(1, 10**9)))
+    return _shuffling[0]
+
+
+def clear_session() -> None:
+    """Start the automatic layer names again."""
+    clear_names()
+
+
+def pad_sequences(
+    sequences: Sequence[Any],
+    maxlen: int | None = None,
+    dtype: Any = "int32",
+    padding: str = "pre",
+    truncating: str = "pre",
+    value: float = 0.0,
+) -> Array:
+    """Sequences side by side in one array, as ``keras.utils.pad_sequences``.
+
+    Parameters
+    ----------
+    sequences : list of sequences
+    maxlen : int, optional
+    padding, truncating : {"pre", "post"}
+    value : number
+
+    Returns
+    -------
+    array of shape (len(sequences), maxlen, ...)
+
+    Examples
+    --------
+    >>> from rnnx.utils import pad_sequences
+    >>> pad_sequences([[1], [2, 3]]).tolist()
+    [[0, 1], [2, 3]]
+    """
+    for name, word in (("padding", padding), ("truncating", truncating)):
+        if word not in ("pre", "post"):
+            raise ValueError(f"pad_sequences: `{name}` must be 'pre' or 'post', got {word!r}")
+    arrays = [np.asarray(s) for s in sequences]
+    if any(a.ndim == 0 for a in arrays):
+        raise ValueError("pad_sequences: every element must be a sequence")
+    longest = max((len(a) for a in arrays), default=0) if maxlen is None else int(maxlen)
+    rest = next((a.shape[1:] for a in arrays if len(a)), ())
+    out = np.full((len(arrays), longest, *rest), value, dtype=dtype)
+    for row, array in zip(out, arrays, strict=True):
+        if not len(array) or not longest:
+            continue
+        if array.shape[1:] != rest:
+            raise ValueError(
+                f"pad_sequences: sequences of step shapes {rest} and {array.shape[1:]} do not fit together"
+            )
+        kept = array[-longest:] if truncating == "pre" else array[:longest]
+        if padding == "pre":
+            row[longest - len(kept) :] = kept
+        else:
+            row[: len(kept)] = kept
+    return out
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> Array:
+    """Integer classes as one-hot rows.
+
+    Examples
+    --------
+    >>> from rnnx.utils import to_categorical
+    >>> to_categorical([0, 2]).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    classes = np.asarray(x).astype(np.int64)
+    if classes.ndim > 1 and classes.shape[-1] == 1:
+        classes = classes[..., 0]
+    count = int(classes.max(initial=-1)) + 1 if num_classes is None else int(num_classes)
+    if classes.size and (classes.min() < 0 or classes.max() >= count):
+        raise ValueError(f"to_categorical: classes must lie in 0..{count - 1}, got {classes.min()}..{classes.max()}")
+    return np.eye(count, dtype=np.float32)[classes]
+
+
+def normalize(x: Any, axis: int = -1, order: int = 2) -> Array:
+    """Vectors along an axis, divided by their norm."""
+    array = np.asarray(x)
+    norms = np.linalg.norm(array, ord=order, axis=axis, keepdims=True)
+    return array / np.where(norms == 0, 1, norms)
+
+
+def timeseries_windows(data: Any, sequence_length: int, sequence_stride: int = 1, sampling_rate: int = 1) -> Array:
+    """Overlapping windows of a series, without copying it.
+
+    Parameters
+    ----------
+    data : array of shape (steps,) or (steps, features)
+    sequence_length, sequence_stride, sampling_rate : int
+
+    Returns
+    -------
+    array of shape (windows, sequence_length, ...)
+    """
+    array = np.asarray(data)
+    span = (sequence_length - 1) * sampling_rate + 1
+    if len(array) < span:
+        raise ValueError(f"timeseries_windows: {len(array)} steps are too few for a window of {span}")
+    windows = np.lib.stride_tricks.sliding_window_view(array, span, axis=0)
+    return np.moveaxis(windows, -1, 1)[::sequence_stride, ::sampling_rate]
