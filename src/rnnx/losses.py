@@ -36,7 +36,7 @@ class Loss(Configurable):
         self.name = name
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-        """Loss of each vector, of the shape of ``y_pred`` without its last axis, and its slope, shaped as ``y_pred``."""
+        """Loss of each vector along the last axis of ``y_pred``, and its slope, shaped as ``y_pred``."""
         raise TypeError(f"{type(self).__name__} does not say what its values are")
 
     def align(self, y_true: Any, y_pred: Array) -> Array:

@@ -104,7 +104,8 @@ class Optimizer(Configurable):
         for weight, grad in zip(weights, grads, strict=True):
             if grad is not None and grad.shape != weight.shape:
                 raise ValueError(
-                    f"{type(self).__name__}: the gradient of {weight.name!r} must have shape {weight.shape}, got {grad.shape}"
+                    f"{type(self).__name__}: the gradient of {weight.name!r} must have shape {weight.shape}, "
+                    f"got {grad.shape}"
                 )
         if not self._slots:
             self._slots = [self._make_slots(weight) for weight in weights]

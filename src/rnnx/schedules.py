@@ -57,7 +57,8 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     def __init__(self, boundaries: Sequence[float], values: Sequence[float]):
         if len(boundaries) != len(values) - 1:
             raise ValueError(
-                f"PiecewiseConstantDecay: {len(boundaries)} boundaries need {len(boundaries) + 1} values, got {len(values)}"
+                f"PiecewiseConstantDecay: {len(boundaries)} boundaries need {len(boundaries) + 1} values, "
+                f"got {len(values)}"
             )
         self.boundaries, self.values = list(boundaries), list(values)
 

@@ -186,12 +186,6 @@ class Recurrent(RecurrentWeights):
         given = self.cast_states(list(parts), len(parts[0]))
         self.states = [part.copy() for part in (given if isinstance(given, tuple) else (given,))]
 
-    def make_stepper(self, batch_size: int) -> Any:
-        """What a stream runs for this layer: the compiled stepper."""
-        from rnnx.stream import RecurrentStepper
-
-        return RecurrentStepper(self, batch_size)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

@@ -1,0 +1,223 @@
+"""rnnx's own file: a safetensors container with the model's configuration in its metadata.
+
+============================  =========================================================================
+metadata ``rnnx``             JSON: version of the format and of rnnx, kind (model or weights), class and
+                              configuration of the model, and with an optimizer what ``compile`` was given
+metadata ``checksum``         BLAKE2b of names, types, shapes and bytes of all tensors and of the JSON
+tensor ``weights/<n>``        weight number n of ``model.weights``
+tensor ``optimizer/<name>``   state of the optimizer
+tensor ``noise/<n>``          seed and counter of source of noise n
+============================  =========================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx import __version__
+from rnnx.layers.base import layer_config, layer_from_config
+from rnnx.saving import FormatError, write_whole
+
+Array = NDArray[Any]
+FORMAT = 1
+LARGEST_HEADER = 100_000_000
+TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_}
+
+
+# ---- The container --------------------------------------------------------------------------------------------------
+
+
+def _checksum(tensors: dict[str, Array], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name], order="C")
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _write(path: Any, tensors: dict[str, Array], description: dict[str, Any], overwrite: bool) -> None:
+    from safetensors.numpy import save_file
+
+    try:
+        text = json.dumps(description)
+    except TypeError as error:
+        raise FormatError(f"{path}: the configuration holds something that cannot be saved: {error}") from error
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    metadata = {"rnnx": text, "checksum": _checksum(arrays, text)}
+    write_whole(path, lambda part: save_file(arrays, part, metadata), overwrite=overwrite)
+
+
+def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Tensors as read-only views of the mapped file, and the description; everything is checked first."""
+    raw, header, start = _open(path)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or "rnnx" not in metadata or "checksum" not in metadata:
+        raise FormatError(f"{path}: a safetensors file, but not one that rnnx wrote (its metadata has no 'rnnx')")
+    tensors = {name: _tensor(path, name, entry, raw, start) for name, entry in header.items()}
+    if _checksum(tensors, metadata["rnnx"]) != metadata["checksum"]:
+        raise FormatError(f"{path}: the file was altered or damaged (its checksum differs)")
+    description = json.loads(metadata["rnnx"])
+    version = description.get("format")
+    if not isinstance(version, int) or version > FORMAT:
+        raise FormatError(
+            f"{path}: written in format {version} by rnnx {description.get('rnnx')}, this is rnnx {__version__} "
+            f"which reads formats up to {FORMAT}; install a newer rnnx"
+        )
+    return tensors, description
+
+
+def _open(path: Any) -> tuple[Array, dict[str, Any], int]:
+    """The mapped file, its header, and where the data start."""
+    with Path(path).open("rb") as file:
+        size = file.seek(0, 2)
+        if size < 8:
+            raise FormatError(f"{path}: not a safetensors file, it has only {size} bytes")
+        raw = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    (length,) = struct.unpack("<Q", raw[:8].tobytes())
+    if length > min(LARGEST_HEADER, size - 8):
+        raise FormatError(f"{path}: not a safetensors file, or cut off: a header of {length} bytes in {size} bytes")
+    try:
+        header = json.loads(raw[8 : 8 + length].tobytes())
+    except ValueError as error:
+        raise FormatError(f"{path}: the header is damaged: {error}") from error
+    if not isinstance(header, dict):
+        raise FormatError(f"{path}: the header is damaged: it is not a table")
+    return raw, header, 8 + int(length)
+
+
+def _tensor(path: Any, name: str, entry: Any, raw: Array, start: int) -> Array:
+    try:
+        dtype, shape = np.dtype(TYPES[entry["dtype"]]), tuple(int(n) for n in entry["shape"])
+        begin, end = (int(offset) for offset in entry["data_offsets"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: tensor {name!r} is not described as expected ({error})") from error
+    count = 1
+    for n in shape:
+        count *= n
+    if any(n < 0 for n in shape) or begin < 0 or end - begin != count * dtype.itemsize or start + end > raw.size:
+        raise FormatError(
+            f"{path}: tensor {name!r} of shape {shape} does not fit bytes {begin}..{end}; is the file cut off?"
+        )
+    part = raw[start + begin : start + end]
+    aligned = part.ctypes.data % dtype.itemsize == 0
+    return (part.view(dtype) if aligned else np.frombuffer(part.tobytes(), dtype)).reshape(shape)
+
+
+# ---- Models ---------------------------------------------------------------------------------------------------------
+
+
+def _description(kind: str, model: Any) -> dict[str, Any]:
+    return {"format": FORMAT, "rnnx": __version__, "kind": kind, "weights": [w.name for w in model.weights]}
+
+
+def _weights(model: Any) -> dict[str, Array]:
+    if not model.built:
+        raise FormatError(f"{model.name}: not built yet, there are no weights to save; call it once first")
+    return {f"weights/{k}": weight.value for k, weight in enumerate(model.weights)}
+
+
+def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+    """See `rnnx.saving.save_model`."""
+    tensors = _weights(model)
+    try:
+        description = {**_description("model", model), "model": layer_config(model)}
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error
+    if include_optimizer:
+        if model.optimizer is None:
+            raise FormatError(f"{path}: include_optimizer=True, but the model was not compiled")
+        description["training"] = _training_config(model)
+        tensors.update({f"optimizer/{name}": value for name, value in model.optimizer.get_state().items()})
+        for k, generator in enumerate(model.seed_generators()):
+            tensors[f"noise/{k}"] = np.array(generator.state, np.int64)
+    _write(path, tensors, description, overwrite)
+
+
+def load_model(path: Any, *, compile: bool = True) -> Any:
+    """See `rnnx.saving.load_model`."""
+    tensors, description = _read(path)
+    if description.get("kind") != "model":
+        raise FormatError(f"{path}: holds {description.get('kind')}, not a model; use model.load_weights(path)")
+    try:
+        model = layer_from_config(description["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: {error}") from error
+    _put_weights(model, path, tensors)
+    training = description.get("training")
+    if training is not None and compile:
+        _restore_training(model, path, training, tensors)
+    return model
+
+
+def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
+    """See `rnnx.saving.save_weights`."""
+    _write(path, _weights(model), _description("weights", model), overwrite)
+
+
+def load_weights(model: Any, path: Any) -> None:
+    """See `rnnx.saving.load_weights`."""
+    tensors, _ = _read(path)
+    _put_weights(model, path, tensors)
+
+
+def _put_weights(model: Any, path: Any, tensors: dict[str, Array]) -> None:
+    """Point the weights at the mapped file; all are checked before the first is changed."""
+    found = {name: array for name, array in tensors.items() if name.startswith("weights/")}
+    own = model.weights
+    if set(found) != {f"weights/{k}" for k in range(len(own))}:
+        raise FormatError(f"{path}: holds {len(found)} weights, the model has {len(own)}")
+    for k, weight in enumerate(own):
+        array = found[f"weights/{k}"]
+        if array.shape != weight.shape or array.dtype != weight.value.dtype:
+            raise FormatError(
+                f"{path}: weight {k} ({weight.name}) must be {weight.value.dtype} of shape {weight.shape}, "
+                f"got {array.dtype} {array.shape}"
+            )
+    for k, weight in enumerate(own):
+        weight.value = found[f"weights/{k}"]
+        weight.version += 1
+
+
+def _training_config(model: Any) -> dict[str, Any]:
+    from rnnx import losses, metrics, optimizers
+
+    def described(value: Any, serialize: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [described(v, serialize) for v in value]
+        if isinstance(value, dict):
+            return {k: described(v, serialize) for k, v in value.items()}
+        return value if value is None or isinstance(value, str) else serialize(value)
+
+    return {
+        "optimizer": optimizers.serialize(model.optimizer),
+        "loss": described(model.loss, losses.serialize),
+        "loss_weights": model.loss_weights,
+        "metrics": described(model._metric_choices, metrics.serialize),
+        "weighted_metrics": described(model._weighted_choices, metrics.serialize),
+    }
+
+
+def _restore_training(model: Any, path: Any, training: dict[str, Any], tensors: dict[str, Array]) -> None:
+    try:
+        model.compile(**training)
+        state = {name.removeprefix("optimizer/"): a for name, a in tensors.items() if name.startswith("optimizer/")}
+        model.optimizer.set_state(state)
+        for k, generator in enumerate(model.seed_generators()):
+            generator.state = [int(n) for n in tensors[f"noise/{k}"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: its state of training cannot be restored: {error}") from error
+
+
+def describe(path: Any) -> dict[str, Any]:
+    """What `rnnx info` prints: the description and the sizes of the tensors, without making the model."""
+    tensors, description = _read(path)
+    return {**description, "tensors": {name: (str(a.dtype), a.shape) for name, a in tensors.items()}}

@@ -1,0 +1,122 @@
+"""Model files: which format a path means, and writing that is all or nothing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+READABLE = (".safetensors",)
+
+
+class FormatError(ValueError):
+    """A file that cannot be honoured: damaged, of an unknown kind or version, or not fitting the model."""
+
+
+def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = True) -> None:
+    """Write a file beside its final place and move it there when it is complete and on disk.
+
+    Parameters
+    ----------
+    path : path
+    write : callable
+        Writes the file whose path it is given.
+    overwrite : bool
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and may not be replaced.
+    OSError
+        If the file cannot be written; what was there before is still there, and nothing else.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; give overwrite=True to replace it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _format_of(path: Any, what: str) -> Any:
+    suffix = Path(path).suffix.lower()
+    if suffix == ".safetensors":
+        from rnnx.formats import safetensors
+
+        return safetensors
+    raise FormatError(f"{path}: cannot {what} {suffix or 'a file without suffix'!r}; supported: {', '.join(READABLE)}")
+
+
+def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+    """Write structure and weights of a model.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        Ending in ``.safetensors``.
+    include_optimizer : bool
+        Also optimizer, loss, metrics and the state of all noise, so that training goes on as if never stopped.
+    overwrite : bool
+
+    Raises
+    ------
+    FormatError
+        If the suffix is unknown, or the model has parts that cannot be saved.
+    OSError
+        If the file cannot be written; an old one is still there.
+    """
+    _format_of(path, "write").save_model(model, path, include_optimizer=include_optimizer, overwrite=overwrite)
+
+
+def load_model(path: Any, *, compile: bool = True) -> Any:
+    """Read a model.
+
+    Parameters
+    ----------
+    path : path
+    compile : bool
+        Whether to restore optimizer and loss if the file has them.
+
+    Returns
+    -------
+    Model
+        Its weights are read from the mapped file when they are first used.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, unknown or of a newer version; the reason is named.
+    OSError
+        If it cannot be read.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    return _format_of(path, "read").load_model(path, compile=compile)
+
+
+def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
+    """Write the weights of a model alone; see `save_model`."""
+    _format_of(path, "write").save_weights(model, path, overwrite=overwrite)
+
+
+def load_weights(model: Any, path: Any) -> None:
+    """Read weights into a model of the same structure; it is unchanged if they do not fit."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    _format_of(path, "read").load_weights(model, path)
