@@ -312,6 +312,7 @@ def sample_masks(
     dropout_gates : {"keras", "shared", "per_gate"}
         One mask for all gates or one per gate; ``"keras"`` does what ``compat`` does.
     recurrent_dropout_mode : {"state", "update", "cell", "weights"}
+        ``"cell"`` scales what it keeps by ``1 / (1 - rate)`` at every step: choose it for short memories only.
     zoneout : float or pair (cell, hidden) of float
     compat : str
         A name of `PROFILES`.
