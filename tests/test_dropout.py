@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnnx import dropout as noise
-from rnnx.dropout import ALPHA_PRIME, SeedGenerator, sample_masks
+from rnnx.dropout import ALPHA_PRIME, Draws, SeedGenerator, sample_masks
 
 B, T, F, U = 5, 6, 4, 3
 SHAPE = (B, T, F)
@@ -178,8 +178,14 @@ def test_keras_stream_of_the_elementwise_family():
     normal = np.random.default_rng([77, 1]).normal(size=SHAPE, loc=1.0, scale=np.sqrt(0.3 / (1 - 0.3)))
     np.testing.assert_array_equal(y, x * normal.astype(np.float32))
     y, slope = noise.alpha_dropout(x, 0.3, source.begin())
-    np.testing.assert_array_equal(slope > 0, uniform(2, SHAPE).astype(np.float32) >= 0.3)
+    drawn = uniform(2, SHAPE)
+    np.testing.assert_array_equal(slope > 0, drawn >= 0.3)
     assert source.state == (77, 3)
+
+    rounded_up = drawn[drawn.astype(np.float32) > drawn][0]  # Keras compares what it rounded to float32
+    rate = float(np.float32(rounded_up))
+    _, slope = noise.alpha_dropout(x, rate, Draws(77, 2, shared=False))
+    assert slope[drawn == rounded_up] > 0 and rounded_up < rate
 
 
 # ---- Seeds -------------------------------------------------------------------------------------------------------

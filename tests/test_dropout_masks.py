@@ -1,5 +1,7 @@
 """Masks of recurrent layers: shapes, values, modes, generations of Keras, and that recurrent dropout is stable."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -115,8 +117,8 @@ def test_noise_shapes_of_recurrent_masks():
 
 @pytest.mark.parametrize("cell", GATES)
 def test_recurrent_modes(cell):
-    for mode in ("update", "cell"):
-        masks = draw(cell, recurrent_dropout=0.5, recurrent_dropout_mode=mode, compat="keras2.3")
+    for mode, compat in itertools.product(("update", "cell"), ("keras3", "keras2.3")):
+        masks = draw(cell, recurrent_dropout=0.5, recurrent_dropout_mode=mode, compat=compat)
         assert masks.recurrent.shape == (1, B, 1, U) and masks.recurrent_mode == mode
         assert not masks.masked_blend
     masks = draw(cell, recurrent_dropout=0.5, recurrent_dropout_mode="weights", dropout=0.5)
