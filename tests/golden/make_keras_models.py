@@ -33,6 +33,8 @@ def main() -> None:
         case.put("sample_weight", sample_weight)
         case.put("weights", weights)
         case.put("prediction", np.asarray(model.predict(x, verbose=0)))
+        if name == "tagger":
+            case.put("valid", x.any(axis=-1))
         history = []
         for weighted in (False, True):
             arguments = {"sample_weight": sample_weight} if weighted else {}
