@@ -57,7 +57,7 @@ def modules():
 
 
 @pytest.mark.parametrize(
-    "path, parts", modules(), ids=lambda value: "/".join(value) if isinstance(value, tuple) else ""
+    "path, parts", list(modules()), ids=lambda value: "/".join(value) if isinstance(value, tuple) else ""
 )
 def test_imports_go_down(path, parts):
     """Imports at the top of a module; what a function imports is loaded on demand and may look up a floor."""
