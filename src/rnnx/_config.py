@@ -48,14 +48,14 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
     if identifier is None:
         return None
     config: dict[str, Any] = {}
-    name = identifier
+    name: Any = identifier
     if isinstance(identifier, dict):
         name, config = identifier.get("class_name"), identifier.get("config") or {}
     if isinstance(name, str):
         if name not in table:
             raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(sorted(table))}")
-        found = table[name]
-        return found.from_config(config) if isinstance(found, type) else found
+        found: Any = table[name]
+        return found.from_config(config)
     if isinstance(name, type):
         return name()
     if callable(name) or hasattr(name, "get_config"):

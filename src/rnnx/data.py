@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,14 +133,14 @@ class Batches:
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"`batch_size` must be a positive integer, got {batch_size!r}")
         self.ragged = not several_inputs and is_ragged(x)
-        self.x = (
+        self.x: Any = (
             [np.asarray(part) for part in x]
             if self.ragged
             else x
             if isinstance(x, (list, tuple, dict))
             else np.asarray(x)
         )
-        self.y = y if y is None or isinstance(y, (list, tuple, dict)) else np.asarray(y)
+        self.y: Any = y if y is None or isinstance(y, (list, tuple, dict)) else np.asarray(y)
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         self.batch_size, self.shuffle = int(batch_size), shuffle
         self.generator = generator or np.random.default_rng(0)
@@ -205,7 +205,7 @@ class GivenBatches:
     def __len__(self) -> int:
         if self.steps is not None:
             return self.steps
-        return len(self.source) if hasattr(self.source, "__len__") else 0
+        return len(self.source) if isinstance(self.source, Sized) else 0
 
     def __iter__(self) -> Iterator[Batch]:
         if self._iterator is None or not self._goes_on:

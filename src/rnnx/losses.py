@@ -17,7 +17,7 @@ __all__ = [
 
 Array = NDArray[Any]
 EPSILON = 1e-7
-REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none", None)
+REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 
 
 class Loss(Configurable):
@@ -25,8 +25,8 @@ class Loss(Configurable):
 
     Parameters
     ----------
-    reduction : {"sum_over_batch_size", "mean", "sum", "none", None}
-        ``"sum_over_batch_size"`` divides the weighted sum by the number of values, ``"mean"`` by the sum of weights.
+    reduction : {"sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None}
+        The first two divide the weighted sum by the number of values, the third by the sum of the weights.
     """
 
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
@@ -97,12 +97,13 @@ class Loss(Configurable):
             counted = weights != 0
             values = np.where(counted, values, 0) * weights
             slope = np.where(counted[..., None], slope, 0)
-            share, total, mass = weights, float(values.sum(dtype=np.float64)), float(weights.sum())
+            share, total = weights, float(values.sum(dtype=np.float64))
+            mass = float(weights.sum() if mask is not None else np.sum(sample_weight))  # as given, not spread out
         if self.reduction in ("none", None):
             return values.astype(y_pred.dtype), (slope * share[..., None]).astype(y_pred.dtype)
         divisor = 1.0
         if self.reduction != "sum":
-            divisor = max(1.0, float(values.size)) if self.reduction == "sum_over_batch_size" else mass or 1.0
+            divisor = mass or 1.0 if self.reduction == "mean_with_sample_weight" else max(1.0, float(values.size))
         return total / divisor, (slope * (share / divisor)[..., None]).astype(y_pred.dtype)
 
     def _weights(self, shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:

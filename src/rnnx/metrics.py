@@ -11,9 +11,10 @@ from rnnx import losses
 from rnnx._config import Configurable, lookup, serialize
 
 __all__ = [
-    "AUC", "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "LossMetric", "Mean", "MeanAbsoluteError",
-    "MeanSquaredError", "Metric", "Perplexity", "Precision", "Recall", "RootMeanSquaredError",
-    "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy", "get", "serialize",
+    "AUC", "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "CategoricalAccuracy", "CategoricalCrossentropy",
+    "LossMetric", "Mean", "MeanAbsoluteError", "MeanSquaredError", "Metric", "Perplexity", "Precision", "Recall",
+    "RootMeanSquaredError", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
+    "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy", "get", "serialize",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -170,7 +171,10 @@ class LossMetric(Metric):
         return self.loss.values(self.loss.align(y_true, y_pred), y_pred)[0]
 
     def get_config(self) -> dict[str, Any]:
-        return {"loss": losses.serialize(self.loss), "name": self.name}
+        if type(self) is LossMetric:
+            return {"loss": losses.serialize(self.loss), "name": self.name}
+        of_loss = self.loss.get_config()
+        return {"name": self.name, **{k: of_loss[k] for k in ("from_logits", "label_smoothing") if k in of_loss}}
 
 
 class MeanSquaredError(LossMetric):
@@ -178,9 +182,6 @@ class MeanSquaredError(LossMetric):
 
     def __init__(self, name: str | None = None):
         super().__init__("mse", name)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name}
 
 
 class RootMeanSquaredError(MeanSquaredError):
@@ -199,8 +200,26 @@ class MeanAbsoluteError(LossMetric):
     def __init__(self, name: str | None = None):
         super().__init__("mae", name)
 
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name}
+
+class BinaryCrossentropy(LossMetric):
+    """Binary cross-entropy."""
+
+    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0):
+        super().__init__(losses.BinaryCrossentropy(from_logits, label_smoothing), name)
+
+
+class CategoricalCrossentropy(LossMetric):
+    """Cross-entropy with a distribution over the last axis."""
+
+    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0):
+        super().__init__(losses.CategoricalCrossentropy(from_logits, label_smoothing), name)
+
+
+class SparseCategoricalCrossentropy(LossMetric):
+    """Cross-entropy with integer classes."""
+
+    def __init__(self, name: str | None = None, from_logits: bool = False):
+        super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name)
 
 
 class Perplexity(LossMetric):
@@ -208,13 +227,9 @@ class Perplexity(LossMetric):
 
     def __init__(self, from_logits: bool = False, name: str | None = None):
         super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name or "perplexity")
-        self.from_logits = bool(from_logits)
 
     def result(self) -> float:
         return float(np.exp(super().result()))
-
-    def get_config(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits, "name": self.name}
 
 
 class Precision(Metric):
@@ -276,8 +291,9 @@ class AUC(Metric):
 _TABLE: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        AUC, Accuracy, BinaryAccuracy, CategoricalAccuracy, Mean, MeanAbsoluteError, MeanSquaredError, Perplexity,
-        Precision, Recall, RootMeanSquaredError, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy,
+        AUC, Accuracy, BinaryAccuracy, BinaryCrossentropy, CategoricalAccuracy, CategoricalCrossentropy, Mean,
+        MeanAbsoluteError, MeanSquaredError, Perplexity, Precision, Recall, RootMeanSquaredError,
+        SparseCategoricalAccuracy, SparseCategoricalCrossentropy, SparseTopKCategoricalAccuracy,
         TopKCategoricalAccuracy, LossMetric,
     )
 }  # fmt: skip

@@ -100,6 +100,8 @@ class Model(Trainer, Layer):
     (5, 2)
     """
 
+    call_arguments = frozenset({"mask", "training", "lengths"})
+
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
     ):
@@ -519,7 +521,7 @@ class Sequential(Model):
         self.build((None, None, *shape[2:]) if recurrent_input else (None, *shape[1:]))
 
     @property
-    def layers(self) -> list[Layer]:  # type: ignore[override]
+    def layers(self) -> list[Layer]:
         """The layers, without the input."""
         return list(self._chain)
 

@@ -9,8 +9,8 @@ from typing import Any
 from rnnx._config import Configurable, lookup, serialize
 
 __all__ = [
-    "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule", "PiecewiseConstantDecay",
-    "PolynomialDecay", "deserialize", "serialize",
+    "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule",
+    "PiecewiseConstantDecay", "PolynomialDecay", "deserialize", "serialize",
 ]  # fmt: skip
 
 
@@ -123,6 +123,40 @@ class CosineDecay(LearningRateSchedule):
         return top * ((1 - self.alpha) * cosine + self.alpha)
 
 
+class CosineDecayRestarts(LearningRateSchedule):
+    """Half cosines one after the other, each ``t_mul`` times as long and ``m_mul`` times as high as the one before.
+
+    References
+    ----------
+    .. [1] I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+    """
+
+    names = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha")
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        first_decay_steps: int,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+    ):
+        _positive("CosineDecayRestarts", "first_decay_steps", first_decay_steps)
+        self.initial_learning_rate, self.first_decay_steps = initial_learning_rate, first_decay_steps
+        self.t_mul, self.m_mul, self.alpha = t_mul, m_mul, alpha
+
+    def __call__(self, step: int) -> float:
+        done = step / self.first_decay_steps
+        if self.t_mul == 1:
+            period = math.floor(done)
+            done -= period
+        else:
+            period = math.floor(math.log(1 - done * (1 - self.t_mul)) / math.log(self.t_mul))
+            done = (done - (1 - self.t_mul**period) / (1 - self.t_mul)) / self.t_mul**period
+        cosine = 0.5 * self.m_mul**period * (1 + math.cos(math.pi * done))
+        return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
+
+
 def _positive(who: str, name: str, value: float) -> None:
     if value <= 0:
         raise ValueError(f"{who}: `{name}` must be positive, got {value}")
@@ -130,7 +164,14 @@ def _positive(who: str, name: str, value: float) -> None:
 
 _TABLE: dict[str, Any] = {
     cls.__name__: cls
-    for cls in (CosineDecay, ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, PolynomialDecay)
+    for cls in (
+        CosineDecay,
+        CosineDecayRestarts,
+        ExponentialDecay,
+        InverseTimeDecay,
+        PiecewiseConstantDecay,
+        PolynomialDecay,
+    )
 }
 
 

@@ -139,9 +139,8 @@ class Stream:
             return self._make_recurrent(layer)
         if hasattr(layer, "nodes"):
             return self._make_graph(layer)
-        for kind, reason in WHY_NOT.items():
-            if isinstance(layer, kind):
-                raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
+        if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
+            raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
         if isinstance(layer, (*STEPWISE, *MERGES)):
             inner = layer.layer if isinstance(layer, TimeDistributed) else layer
             return lambda x: inner.forward(x)[0]

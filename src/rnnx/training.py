@@ -99,7 +99,8 @@ class Trainer:
         targets, losses = self._by_output(batch.y, count), self._by_output(self.loss, count)
         weights = self._by_output(self.loss_weights, count) if self.loss_weights is not None else [1.0] * count
         sample_weights = self._by_output(batch.sample_weight, count)
-        total, slopes = 0.0, []
+        total = 0.0
+        slopes: list[Any] = []
         for target, loss, weight, p, mask, sample_weight in zip(
             targets, losses, weights, y_pred, masks, sample_weights, strict=True
         ):

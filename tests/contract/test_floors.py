@@ -33,6 +33,8 @@ FLOORS = {
     "data": 4,
     "utils": 4,
     "saving": 4,
+    "monte_carlo": 4,
+    "runtime": 2,
     "schedules": 4,
     "formats": 5,
     "cli": 5,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-State = Union[Array, tuple[Array, ...]]
-ActivationLike = Union[str, Callable[..., Any], None]
+State = Array | tuple[Array, ...]
+ActivationLike = str | Callable[..., Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class RNNParams:
     activation: ActivationLike = "tanh"
 
 
-Params = Union[LSTMParams, GRUParams, RNNParams]
+Params = LSTMParams | GRUParams | RNNParams
 
 
 @dataclass(frozen=True, eq=False)

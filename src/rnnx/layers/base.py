@@ -17,7 +17,7 @@ from rnnx.layers import graph
 
 Array = NDArray[Any]
 Pullback = Callable[..., "Gradients"]
-DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 LEGACY_IGNORED = {"weights", "input_length"}
 
 
@@ -159,6 +159,7 @@ class Layer:
     """
 
     supports_masking = True
+    call_arguments = frozenset({"mask", "training"})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -210,6 +211,8 @@ class Layer:
 
     def __call__(self, x: Any, **call: Any) -> Any:
         """Arrays in, arrays out; symbolic tensors in, symbolic tensors out."""
+        if not call.keys() <= self.call_arguments:
+            self._refuse_arguments(call)
         if graph.is_symbolic(x) or graph.is_symbolic(call.get("initial_state")):
             return graph.call(self, x, call)
         return self.forward(self.prepare(x), **call)[0]
@@ -223,9 +226,18 @@ class Layer:
         pullback : callable
             ``pullback(dy, need_dx=True)`` gives the `Gradients` for the gradient of ``y``.
         """
+        if not call.keys() <= self.call_arguments:
+            self._refuse_arguments(call)
         y, pullback = self.forward(self.prepare(x), keep=True, **call)
         assert pullback is not None
         return y, pullback
+
+    def _refuse_arguments(self, call: dict[str, Any]) -> None:
+        unknown = sorted(call.keys() - self.call_arguments)
+        raise TypeError(
+            f"{self.name}: unknown call argument(s) {', '.join(unknown)}; "
+            f"known: {', '.join(sorted(self.call_arguments))}"
+        )
 
     def prepare(self, x: Any) -> Any:
         """Check and cast an input (or list of inputs), and build the layer for it."""
@@ -419,7 +431,8 @@ def _dtype_of(who: str, dtype: Any) -> np.dtype[Any]:
         name = str(dtype)
     if name not in DTYPES:
         raise ValueError(f"{who}: `dtype` must be 'float32' or 'float64', got {dtype!r}")
-    return DTYPES[name]
+    found: np.dtype[Any] = DTYPES[name]
+    return found
 
 
 def _given_input_shape(who: str, kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:

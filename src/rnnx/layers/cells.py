@@ -14,7 +14,7 @@ from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeig
 class Cell(RecurrentWeights):
     """One step at a time: ``outputs, states = cell(x, states)``."""
 
-    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[Array, list[Array]]:
+    def __call__(self, x: Any, states: Any = None, training: bool = False, **call: Any) -> tuple[Array, list[Array]]:
         """Advance by one step.
 
         Parameters
@@ -82,7 +82,7 @@ class StackedRNNCells(Layer):
     def output_size(self) -> Any:
         return _output_size(self.cells[-1])
 
-    def __call__(self, x: Any, states: Any = None, training: bool = False) -> tuple[Array, list[Any]]:
+    def __call__(self, x: Any, states: Any = None, training: bool = False, **call: Any) -> tuple[Array, list[Any]]:
         """Advance all cells by one step; ``states`` is a list with an entry for each cell."""
         new: list[Any] = []
         for cell, state in zip(self.cells, states or [None] * len(self.cells), strict=True):
@@ -124,6 +124,8 @@ class RNN(Layer):
     >>> rnnx.layers.RNN([LSTMCell(4), GRUCell(5)])(np.zeros((2, 7, 3))).shape
     (2, 5)
     """
+
+    call_arguments = frozenset({"mask", "training", "initial_state", "lengths"})
 
     def __init__(
         self,
@@ -286,7 +288,8 @@ class RNN(Layer):
             [np.zeros_like(s) if given is None or given[k] is None else self.cast(given[k]) for k, s in enumerate(own)]
             for own, given in zip(state, dstates, strict=True)
         ]
-        dx, carried = np.zeros_like(x), 0.0
+        dx = np.zeros_like(x)
+        carried: Any = 0.0
         dweights: list[Any] = [[None] * (len(c.weights) if isinstance(c, Layer) else 0) for c in self.cells]
         for position in range(len(tape) - 1, -1, -1):
             t, use, backs = tape[position]

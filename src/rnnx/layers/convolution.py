@@ -254,7 +254,9 @@ class AveragePooling1D(Pooling1D):
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
             dx = np.zeros_like(x)
-            np.add.at(dx, (slice(None), index), self.cast(dy)[:, :, None] * share[:, :, None])
+            parts = self.cast(dy)[:, :, None] * share[:, :, None]
+            for k in range(self.pool_size):
+                np.add.at(dx.swapaxes(0, 1), index[:, k], parts[:, :, k].swapaxes(0, 1))
             return Gradients(dx if need_dx else None)
 
         return y, pullback if keep else None

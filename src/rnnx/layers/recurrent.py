@@ -44,6 +44,8 @@ SHARED_ARGUMENTS = """
 class Recurrent(RecurrentWeights):
     """A recurrent layer over whole sequences; base of LSTM, GRU and SimpleRNN."""
 
+    call_arguments = frozenset({"mask", "training", "initial_state", "lengths", "dropout_masks", "return_masks"})
+
     def __init__(
         self,
         units: int,
@@ -121,6 +123,7 @@ class Recurrent(RecurrentWeights):
         lengths: Any = None,
         dropout_masks: DropoutMasks | None = None,
         return_masks: bool = False,
+        **call: Any,
     ) -> tuple[Any, Pullback | None]:
         """See `__call__`; the second result is the pullback, which takes the gradient of each output (or None)."""
         if initial_state is None and self.stateful:

@@ -284,7 +284,8 @@ class LSTMWeights(RecurrentWeights):
         return bias
 
     def make_params(self, *weights: Array) -> LSTMParams:
-        return LSTMParams(*weights[:2], *(weights[2:] or (None,)), self.activation, self.recurrent_activation)
+        bias = weights[2] if len(weights) > 2 else None
+        return LSTMParams(weights[0], weights[1], bias, self.activation, self.recurrent_activation)
 
     def cudnn_able(self) -> bool:
         return super().cudnn_able() and self.recurrent_activation.name == "sigmoid"
@@ -320,7 +321,7 @@ class GRUWeights(RecurrentWeights):
 
     def make_params(self, *weights: Array) -> GRUParams:
         bias = weights[2] if len(weights) > 2 else None
-        return GRUParams(*weights[:2], bias, self.activation, self.recurrent_activation, self.reset_after)
+        return GRUParams(weights[0], weights[1], bias, self.activation, self.recurrent_activation, self.reset_after)
 
     def cudnn_able(self) -> bool:
         return super().cudnn_able() and self.recurrent_activation.name == "sigmoid" and self.reset_after
@@ -339,4 +340,4 @@ class SimpleRNNWeights(RecurrentWeights):
     cell_kind, gates, core = "simple_rnn", 1, functional.simple_rnn
 
     def make_params(self, *weights: Array) -> RNNParams:
-        return RNNParams(*weights[:2], *(weights[2:] or (None,)), self.activation)
+        return RNNParams(weights[0], weights[1], weights[2] if len(weights) > 2 else None, self.activation)

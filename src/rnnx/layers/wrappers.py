@@ -44,6 +44,8 @@ class Bidirectional(Layer):
     (2, 8)
     """
 
+    call_arguments = frozenset({"mask", "training", "initial_state", "lengths", "dropout_masks"})
+
     def __init__(
         self,
         layer: Any,
@@ -56,7 +58,7 @@ class Bidirectional(Layer):
             raise ValueError(f"Bidirectional: a recurrent layer is needed, got {type(layer).__name__}")
         if merge_mode not in MERGE_MODES:
             raise ValueError(f"Bidirectional: `merge_mode` must be one of {MERGE_MODES}, got {merge_mode!r}")
-        if layer.go_backwards:
+        if getattr(layer, "go_backwards", False):
             raise ValueError("Bidirectional: `layer` must not go backwards; its copy will")
         if backward_layer is not None:
             for name in ("return_sequences", "return_state", "stateful"):
@@ -120,7 +122,8 @@ class Bidirectional(Layer):
             if len(states) % 2:
                 raise ValueError(f"{self.name}: `initial_state` must be a list with an even number of states")
             halves = [states[: len(states) // 2], states[len(states) // 2 :]]
-        results, pullbacks = [], []
+        results: list[Any] = []
+        pullbacks: list[Any] = []
         for k, layer in enumerate(self.sublayers):
             own = {**call, "initial_state": halves[k]}
             if dropout_masks is not None:
@@ -202,7 +205,7 @@ class Bidirectional(Layer):
 
     def reset_states(self) -> None:
         """Forget the states of stateful layers."""
-        for layer in self.sublayers:
+        for layer in (self.forward_layer, self.backward_layer):
             layer.reset_states()
 
     reset_state = reset_states
@@ -288,7 +291,7 @@ class TimeDistributed(Layer):
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
             assert back is not None
             grads = back(np.asarray(dy).reshape(y.shape), need_dx=need_dx)
-            dweights = grads.dweights if self.trainable else [None] * len(grads.dweights)
+            dweights: list[Array | None] = list(grads.dweights) if self.trainable else [None] * len(grads.dweights)
             return Gradients(None if grads.dx is None else grads.dx.reshape(x.shape), dweights)
 
         return y.reshape(*leading, *y.shape[1:]), pullback if keep else None
