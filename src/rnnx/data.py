@@ -144,7 +144,7 @@ class Batches:
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         self.batch_size, self.shuffle = int(batch_size), shuffle
         self.generator = generator or np.random.default_rng(0)
-        self.rows = count_rows(self.x) if self.ragged or np.ndim(self.x) or isinstance(self.x, dict) else 0
+        self.rows = count_rows(self.x)
         self._ragged_y = self.ragged and is_ragged(y)
         for name, part in (("y", self.y), ("sample_weight", self.sample_weight)):
             if part is None:

@@ -98,7 +98,9 @@ class Loss(Configurable):
             values = np.where(counted, values, 0) * weights
             slope = np.where(counted[..., None], slope, 0)
             share, total = weights, float(values.sum(dtype=np.float64))
-            mass = float(weights.sum() if mask is not None else np.sum(sample_weight))  # as given, not spread out
+            mass = float(
+                weights.sum() if mask is not None else np.sum(sample_weight, dtype=np.float64)
+            )  # as given, not spread out
         if self.reduction in ("none", None):
             return values.astype(y_pred.dtype), (slope * share[..., None]).astype(y_pred.dtype)
         divisor = 1.0

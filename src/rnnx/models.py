@@ -8,79 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.layers.base import Array, Gradients, Layer, layer_config, layer_from_config, unique_name
+from rnnx.backpropagation import GraphPullback
+from rnnx.batching import starting_mask
+from rnnx.layers.base import Array, Layer, layer_config, layer_from_config, unique_name
 from rnnx.layers.core import Embedding, Input, InputLayer
 from rnnx.layers.graph import Node, SymbolicTensor, topological_order
 from rnnx.training import Trainer
-
-
-class GraphPullback:
-    """The way back through one forward pass of a model.
-
-    Attributes
-    ----------
-    activity_loss : float
-        Penalties of activity regularizers in this pass.
-    """
-
-    def __init__(self, model: Model):
-        self._model = model
-        self._steps: list[tuple[Node, Any, Any]] = []  # node, its pullback, its outputs if their activity is penalised
-        self.activity_loss = 0.0
-
-    def record(self, node: Node, pullback: Any, y: Any, keep: bool) -> None:
-        """Remember one call; `y` is its first output."""
-        regularizer = node.layer.activity_regularizer
-        if regularizer is not None:
-            self.activity_loss += regularizer(y) / max(1, len(y))
-        if keep:
-            self._steps.append((node, pullback, y if regularizer is not None else None))
-
-    def __call__(self, dy: Any, *, need_dx: bool = True) -> Gradients:
-        """Gradients for the gradient of the output (a list for several outputs; None entries count as zero)."""
-        model = self._model
-        flowing: dict[int, Array] = {}
-        for tensor, d in zip(model.outputs, dy if model.several_outputs else [dy], strict=True):
-            _add(flowing, tensor, d)
-        sums: dict[int, Array] = {}
-        for node, pullback, penalised in reversed(self._steps):
-            given: list[Any] = [flowing.get(id(t)) for t in node.outputs]
-            if penalised is not None:
-                penalty = node.layer.activity_regularizer.grad(penalised) / np.asarray(
-                    max(1, len(penalised)), penalised.dtype
-                )
-                given[0] = penalty if given[0] is None else given[0] + penalty
-            if all(d is None for d in given):
-                continue
-            wanted = need_dx or any(id(t) in model.gradient_passes for t in node.inputs)
-            several = len(node.outputs) > 1
-            grads = pullback(given if several else given[0], need_dx=wanted)
-            for weight, d in zip(node.layer.weights, grads.dweights, strict=True):
-                if d is not None:
-                    sums[id(weight)] = sums[id(weight)] + d if id(weight) in sums else d
-            ends = len(node.inputs) - node.states
-            dx = [grads.dx] if node.single else (grads.dx or [None] * ends)
-            for tensor, d in zip(node.inputs[:ends], dx, strict=True):
-                _add(flowing, tensor, d)
-            if node.states:
-                states = grads.dinitial_state
-                for tensor, d in zip(
-                    node.inputs[ends:], states if isinstance(states, (list, tuple)) else [states], strict=True
-                ):
-                    _add(flowing, tensor, d)
-        dinputs = [flowing.get(id(tensor)) for tensor in model.inputs] if need_dx else [None] * len(model.inputs)
-        trained = model.weight_is_trained()
-        dweights = [
-            (sums.get(id(w), np.zeros_like(w.value)) if flag else None)
-            for w, flag in zip(model.weights, trained, strict=True)
-        ]
-        return Gradients(dinputs if model.several_inputs else dinputs[0], dweights)
-
-
-def _add(flowing: dict[int, Array], tensor: SymbolicTensor, d: Array | None) -> None:
-    if d is not None:
-        known = flowing.get(id(tensor))
-        flowing[id(tensor)] = d if known is None else known + d
 
 
 class Model(Trainer, Layer):
@@ -230,7 +163,7 @@ class Model(Trainer, Layer):
         x = self.prepare(x)
         arrays = x if self.several_inputs else [x]
         values: dict[int, Any] = {id(tensor): array for tensor, array in zip(self.inputs, arrays, strict=True)}
-        masks: dict[int, Any] = {id(self.inputs[0]): _starting_mask(self.name, arrays[0], mask, lengths)}
+        masks: dict[int, Any] = {id(self.inputs[0]): starting_mask(self.name, arrays[0], mask, lengths)}
         pullback = GraphPullback(self)
         for node in self.nodes:
             layer, ends = node.layer, len(node.inputs) - node.states
@@ -311,32 +244,9 @@ class Model(Trainer, Layer):
 
     def summary(self, print_fn: Any = print) -> None:
         """Print a table of the layers, their output shapes and their numbers of weights."""
-        if not self.built:
-            print_fn(f"{self.name}: not built yet; call it once or give the first layer an input shape")
-            return
-        rows = [("Layer (type)", "Output shape", "Weights", "Connected to")]
-        shapes: dict[int, Any] = {}
-        sources: dict[int, str] = {}
-        for node in [tensor.node for tensor in self.inputs] + self.nodes:
-            shapes.setdefault(id(node.layer), node.outputs[0].shape)
-            sources.setdefault(id(node.layer), ", ".join(tensor.name for tensor in node.inputs))
-        for layer in self.layers:
-            rows.append(
-                (
-                    f"{layer.name} ({type(layer).__name__})",
-                    str(shapes[id(layer)]),
-                    f"{layer.count_params():,}",
-                    sources[id(layer)],
-                )
-            )
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.insert(1, "-" * max(len(line) for line in lines))
-        trainable = sum(w.value.size for w in self.trainable_weights)
-        total = self.count_params()
-        size = sum(w.value.nbytes for w in self.weights)
-        lines.append(f"{total:,} weights ({size / 1e6:.2f} MB), {trainable:,} trained, {total - trainable:,} fixed")
-        print_fn(f'Model "{self.name}"\n' + "\n".join(lines))
+        from rnnx.summary import table
+
+        print_fn(table(self))
 
     # ---- Configuration and files -----------------------------------------------------------------------------------
 
@@ -558,23 +468,6 @@ def _entry(layer: InputLayer) -> SymbolicTensor:
 def _entry_dtype(layer: Layer) -> Any:
     """Ids for an Embedding, else the layer's own dtype."""
     return np.dtype(np.int64) if isinstance(layer, Embedding) else layer.dtype
-
-
-def _starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:
-    if mask is not None and lengths is not None:
-        raise ValueError(f"{who}: give `mask` or `lengths`, not both")
-    if lengths is None:
-        return mask
-    lengths = np.asarray(lengths)
-    if lengths.dtype.kind not in "iu" or lengths.shape != x.shape[:1]:
-        raise ValueError(
-            f"{who}: `lengths` must be integers of shape (batch,) = {x.shape[:1]}, got {lengths.dtype} {lengths.shape}"
-        )
-    if lengths.size and (lengths.min() < 0 or lengths.max() > x.shape[1]):
-        raise ValueError(
-            f"{who}: `lengths` must lie in 0..{x.shape[1]} (timesteps), got {lengths.min()}..{lengths.max()}"
-        )
-    return np.arange(x.shape[1]) < lengths[:, None]
 
 
 def model_from_json(text: str) -> Any:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,8 +11,10 @@ from numpy.typing import NDArray
 from rnnx import losses as loss_functions
 from rnnx import metrics as figures
 from rnnx import optimizers
+from rnnx.batching import as_list, class_weights, for_each, in_order, is_source, one_batch, split_rows, unpad
 from rnnx.callbacks import CallbackList, History, Progress
-from rnnx.data import Batch, Batches, GivenBatches, count_rows, is_ragged, take
+from rnnx.data import Batch, Batches, GivenBatches, take
+from rnnx.interrupts import interrupts_wait
 from rnnx.utils import shuffling_generator
 
 Array = NDArray[Any]
@@ -60,7 +59,7 @@ class Trainer:
         if unknown:
             raise TypeError(f"compile: unknown argument(s) {', '.join(sorted(unknown))}")
         chosen = optimizers.get(optimizer)
-        losses = _each(loss, loss_functions.get)
+        losses = for_each(loss, loss_functions.get)
         self.optimizer, self.loss = chosen, losses
         self.loss_weights = loss_weights
         self._metric_choices, self._weighted_choices = metrics or [], weighted_metrics or []
@@ -133,7 +132,7 @@ class Trainer:
         loss += self.regularization_loss() + pullback.activity_loss  # type: ignore[attr-defined]
         grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False)
         dweights = self.add_regularization_gradients(grads.dweights)  # type: ignore[attr-defined]
-        with _interrupts_wait():
+        with interrupts_wait():
             self.optimizer.apply(self.weights, dweights)
         return loss, y_pred, masks
 
@@ -238,9 +237,9 @@ class Trainer:
         if validation_split:
             if validation_data is not None:
                 raise ValueError("fit: give `validation_split` or `validation_data`, not both")
-            x, y, sample_weight, validation_data = _split(x, y, sample_weight, validation_split)
+            x, y, sample_weight, validation_data = split_rows(x, y, sample_weight, validation_split)
         if class_weight is not None:
-            sample_weight = _class_weights(y, class_weight, sample_weight)
+            sample_weight = class_weights(y, class_weight, sample_weight)
         stateful = any(getattr(layer, "stateful", False) for layer in self.layers) if self.built else False  # type: ignore[attr-defined]
         batches = self._batches(x, y, sample_weight, batch_size, shuffle and not stateful, steps_per_epoch)
         if len(batches) == 0 and isinstance(batches, Batches):
@@ -250,7 +249,7 @@ class Trainer:
         own: list[Any] = [history]
         if verbose:
             own.append(Progress(2 if verbose == 2 else 1))
-        calls = CallbackList([*_as_list(callbacks), *own], self, params)
+        calls = CallbackList([*as_list(callbacks), *own], self, params)
         self.stop_training = False
         calls.call("train_begin", None)
         try:
@@ -296,7 +295,7 @@ class Trainer:
         )
 
     def _batches(self, x: Any, y: Any, weight: Any, batch_size: int | None, shuffle: bool, steps: int | None) -> Any:
-        if _is_source(x):
+        if is_source(x):
             return GivenBatches(x, steps)
         if x is None:
             raise ValueError(f"{self.name}: `x` is needed")
@@ -366,13 +365,13 @@ class Trainer:
             for k, value in enumerate(y):
                 parts += [[]] if len(parts) <= k else []
                 steps_each = batch.lengths is not None and value.ndim > 2
-                parts[k] += _unpad(value, batch.lengths) if steps_each else [value]
+                parts[k] += unpad(value, batch.lengths) if steps_each else [value]
             rows.append(np.arange(batch.size) + sum(len(r) for r in rows) if batch.rows is None else batch.rows)
         if not parts:
             y = self.forward_with_mask(take(x, slice(0, 0)))[0]
             return y
         order = np.argsort(np.concatenate(rows), kind="stable")
-        joined = [_in_order(part, order) for part in parts]
+        joined = [in_order(part, order) for part in parts]
         return joined if self.several_outputs else joined[0]
 
     def predict_mc(
@@ -407,8 +406,8 @@ class Trainer:
         """One step on one batch; the loss and metrics before the update."""
         self._check_compiled("train_on_batch")
         if class_weight is not None:
-            sample_weight = _class_weights(y, class_weight, sample_weight)
-        batch = _one_batch(x, y, sample_weight, self.several_inputs)
+            sample_weight = class_weights(y, class_weight, sample_weight)
+        batch = one_batch(x, y, sample_weight, self.several_inputs)
         self._reset_metrics()
         loss, y_pred, masks = self._train_step(batch)
         self._update_metrics(batch, y_pred, masks)
@@ -419,7 +418,7 @@ class Trainer:
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch."""
-        batch = _one_batch(x, y, sample_weight, self.several_inputs)
+        batch = one_batch(x, y, sample_weight, self.several_inputs)
         return (
             self.evaluate([(batch.x, batch.y, batch.sample_weight)], return_dict=return_dict)
             if batch.lengths is None
@@ -428,104 +427,5 @@ class Trainer:
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch."""
-        batch = _one_batch(x, None, None, self.several_inputs)
+        batch = one_batch(x, None, None, self.several_inputs)
         return self.forward_with_mask(batch.x, lengths=batch.lengths)[0]
-
-
-# ---- Helpers --------------------------------------------------------------------------------------------------------
-
-
-def _each(value: Any, make: Callable[[Any], Any]) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [make(v) for v in value]
-    if isinstance(value, dict) and "class_name" not in value:
-        return {k: make(v) for k, v in value.items()}
-    return make(value)
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _is_source(x: Any) -> bool:
-    """Whether this gives batches: a generator, or a list of (x, y) tuples."""
-    if isinstance(x, (np.ndarray, dict)) or x is None or isinstance(x, Batches):
-        return isinstance(x, Batches)
-    if isinstance(x, (list, tuple)):
-        return len(x) > 0 and all(isinstance(item, (tuple, Batch)) and not is_ragged([item]) for item in x)
-    return hasattr(x, "__iter__") and not hasattr(x, "__array__")
-
-
-def _one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
-    if not several and is_ragged(x):
-        return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))
-    return Batch(x if isinstance(x, (list, tuple, dict)) else np.asarray(x), y, weight)
-
-
-def _split(x: Any, y: Any, weight: Any, share: float) -> tuple[Any, Any, Any, Any]:
-    if not 0 < share < 1:
-        raise ValueError(f"fit: `validation_split` must lie between 0 and 1, got {share}")
-    if _is_source(x):
-        raise ValueError("fit: `validation_split` needs arrays, not an iterable of batches")
-    rows = count_rows(x)
-    cut = int(rows * (1 - share))
-    if cut in (0, rows):
-        raise ValueError(f"fit: `validation_split` = {share} of {rows} rows leaves one side empty")
-
-    def part(a: Any, which: slice) -> Any:
-        if a is None:
-            return None
-        return list(a[which]) if is_ragged(a) else take(a, which)
-
-    first, second = slice(0, cut), slice(cut, rows)
-    validation = (part(x, second), part(y, second), part(weight, second))
-    return part(x, first), part(y, first), part(weight, first), validation
-
-
-def _class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any) -> Array:
-    if y is None or isinstance(y, (list, tuple, dict)):
-        raise ValueError("`class_weight` needs targets in one array")
-    classes = np.asarray(y)
-    if classes.ndim > 1 and classes.shape[-1] > 1 and classes.dtype.kind == "f":
-        classes = classes.argmax(axis=-1)
-    elif classes.ndim > 1 and classes.shape[-1] == 1:
-        classes = classes[..., 0]
-    weights = np.ones(classes.shape, np.float64)
-    for name, weight in class_weight.items():
-        weights[classes == int(name)] = weight
-    return weights if sample_weight is None else weights * np.asarray(sample_weight)
-
-
-def _unpad(value: Array, lengths: Any) -> list[Array]:
-    return [row[:n] for row, n in zip(value, lengths, strict=True)]
-
-
-def _in_order(parts: list[Any], order: Array) -> Any:
-    """Batches joined (or rows listed) in the order of the data."""
-    if len(parts) == len(order) and len({p.shape for p in parts}) != 1:
-        return [parts[k] for k in order]
-    if len(parts) == len(order) and parts[0].ndim == 2 and len(order) > 1 and len(parts) != 1:
-        stacked: list[Any] = [parts[k] for k in order]
-        return stacked
-    joined = np.concatenate(parts)
-    return joined if np.array_equal(order, np.arange(len(order))) else joined[order]
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Let an update finish before Ctrl-C is heard; only the main thread can arrange that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heard: list[Any] = []
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:
-        yield
-        return
-    signal.signal(signal.SIGINT, lambda *event: heard.append(event))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if heard and callable(before):
-        before(*heard[0])

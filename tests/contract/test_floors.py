@@ -34,6 +34,10 @@ FLOORS = {
     "utils": 4,
     "saving": 4,
     "monte_carlo": 4,
+    "backpropagation": 4,
+    "summary": 4,
+    "batching": 4,
+    "interrupts": 4,
     "runtime": 2,
     "schedules": 4,
     "formats": 5,
@@ -69,7 +73,7 @@ def test_imports_go_down(path, parts):
     for node in imports:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
         if isinstance(node, ast.ImportFrom) and node.module == "rnnx":
-            names = [f"rnnx.{a.name}" for a in node.names]
+            names = [f"rnnx.{a.name}" for a in node.names if a.name != "__version__"]
         for name in names:
             if name.startswith("rnnx."):
                 assert floor_of(name.split(".")[1:]) <= own, f"{path.name} (floor {own}) imports {name}"

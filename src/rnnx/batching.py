@@ -1,0 +1,106 @@
+"""Data in the forms that ``fit`` accepts, turned into what one step needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.data import Batch, Batches, count_rows, is_ragged, take
+
+Array = NDArray[Any]
+
+
+def for_each(value: Any, make: Callable[[Any], Any]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [make(v) for v in value]
+    if isinstance(value, dict) and "class_name" not in value:
+        return {k: make(v) for k, v in value.items()}
+    return make(value)
+
+
+def as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def is_source(x: Any) -> bool:
+    """Whether this gives batches: a generator, or a list of (x, y) tuples."""
+    if isinstance(x, (np.ndarray, dict)) or x is None or isinstance(x, Batches):
+        return isinstance(x, Batches)
+    if isinstance(x, (list, tuple)):
+        return len(x) > 0 and all(isinstance(item, (tuple, Batch)) and not is_ragged([item]) for item in x)
+    return hasattr(x, "__iter__") and not hasattr(x, "__array__")
+
+
+def one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
+    if not several and is_ragged(x):
+        return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))
+    return Batch(x if isinstance(x, (list, tuple, dict)) else np.asarray(x), y, weight)
+
+
+def split_rows(x: Any, y: Any, weight: Any, share: float) -> tuple[Any, Any, Any, Any]:
+    if not 0 < share < 1:
+        raise ValueError(f"fit: `validation_split` must lie between 0 and 1, got {share}")
+    if is_source(x):
+        raise ValueError("fit: `validation_split` needs arrays, not an iterable of batches")
+    rows = count_rows(x)
+    cut = int(rows * (1 - share))
+    if cut in (0, rows):
+        raise ValueError(f"fit: `validation_split` = {share} of {rows} rows leaves one side empty")
+
+    def part(a: Any, which: slice) -> Any:
+        if a is None:
+            return None
+        return list(a[which]) if is_ragged(a) else take(a, which)
+
+    first, second = slice(0, cut), slice(cut, rows)
+    validation = (part(x, second), part(y, second), part(weight, second))
+    return part(x, first), part(y, first), part(weight, first), validation
+
+
+def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any) -> Array:
+    if y is None or isinstance(y, (list, tuple, dict)):
+        raise ValueError("`class_weight` needs targets in one array")
+    classes = np.asarray(y)
+    if classes.ndim > 1 and classes.shape[-1] > 1 and classes.dtype.kind == "f":
+        classes = classes.argmax(axis=-1)
+    elif classes.ndim > 1 and classes.shape[-1] == 1:
+        classes = classes[..., 0]
+    weights = np.ones(classes.shape, np.float64)
+    for name, weight in class_weight.items():
+        weights[classes == int(name)] = weight
+    return weights if sample_weight is None else weights * np.asarray(sample_weight)
+
+
+def unpad(value: Array, lengths: Any) -> list[Array]:
+    return [row[:n] for row, n in zip(value, lengths, strict=True)]
+
+
+def in_order(parts: list[Any], order: Array) -> Any:
+    """Batches joined (or rows listed) in the order of the data."""
+    if len(parts) == len(order) and len({p.shape for p in parts}) != 1:
+        return [parts[k] for k in order]
+    if len(parts) == len(order) and parts[0].ndim == 2 and len(order) > 1 and len(parts) != 1:
+        stacked: list[Any] = [parts[k] for k in order]
+        return stacked
+    joined = np.concatenate(parts)
+    return joined if np.array_equal(order, np.arange(len(order))) else joined[order]
+
+
+def starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:
+    if mask is not None and lengths is not None:
+        raise ValueError(f"{who}: give `mask` or `lengths`, not both")
+    if lengths is None:
+        return mask
+    lengths = np.asarray(lengths)
+    if lengths.dtype.kind not in "iu" or lengths.shape != x.shape[:1]:
+        raise ValueError(
+            f"{who}: `lengths` must be integers of shape (batch,) = {x.shape[:1]}, got {lengths.dtype} {lengths.shape}"
+        )
+    if lengths.size and (lengths.min() < 0 or lengths.max() > x.shape[1]):
+        raise ValueError(
+            f"{who}: `lengths` must lie in 0..{x.shape[1]} (timesteps), got {lengths.min()}..{lengths.max()}"
+        )
+    return np.arange(x.shape[1]) < lengths[:, None]
