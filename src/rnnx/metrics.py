@@ -233,29 +233,29 @@ class Perplexity(LossMetric):
 
 
 class Precision(Metric):
-    """Share of true ones among those predicted above ``threshold``."""
+    """Share of true ones among those predicted above ``thresholds`` (one number, 0.5 if not given)."""
 
-    def __init__(self, threshold: float = 0.5, name: str | None = None):
+    def __init__(self, thresholds: float | None = None, name: str | None = None):
         super().__init__(name)
-        self.threshold = float(threshold)
+        self.thresholds = 0.5 if thresholds is None else float(thresholds)
 
     def _among(self, truth: Array, guess: Array) -> Array:
         return guess
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         y_pred = np.asarray(y_pred)
-        truth, guess = np.asarray(y_true).reshape(y_pred.shape) > 0.5, y_pred > self.threshold
+        truth, guess = np.asarray(y_true).reshape(y_pred.shape) > 0.5, y_pred > self.thresholds
         weights = _weights(y_pred.shape, sample_weight, mask)
         share = np.ones(y_pred.shape) if weights is None else weights
         self.total += float((truth & guess) @ share if share.ndim == 1 else ((truth & guess) * share).sum())
         self.count += float((self._among(truth, guess) * share).sum())
 
     def get_config(self) -> dict[str, Any]:
-        return {"threshold": self.threshold, "name": self.name}
+        return {"thresholds": self.thresholds, "name": self.name}
 
 
 class Recall(Precision):
-    """Share of those predicted above ``threshold`` among the true ones."""
+    """Share of those predicted above ``thresholds`` among the true ones."""
 
     def _among(self, truth: Array, guess: Array) -> Array:
         return truth

@@ -22,6 +22,9 @@ LOSSES: list[tuple[str, dict[str, Any], str]] = [
     ("MeanAbsoluteError", {}, "real"),
     ("Huber", {}, "real"),
     ("Huber", {"delta": 0.3}, "real"),
+    ("LogCosh", {}, "real"),
+    ("Poisson", {}, "bits"),
+    ("KLDivergence", {}, "one_hot"),
     ("BinaryCrossentropy", {}, "bits"),
     ("BinaryCrossentropy", {"label_smoothing": 0.2}, "bits"),
     ("BinaryCrossentropy", {"from_logits": True}, "bits"),
@@ -44,7 +47,14 @@ METRICS: list[tuple[str, dict[str, Any], str]] = [
     ("BinaryCrossentropy", {}, "bits"),
     ("CategoricalCrossentropy", {}, "one_hot"),
     ("SparseCategoricalCrossentropy", {}, "ids"),
+    ("TopKCategoricalAccuracy", {"k": 2}, "one_hot"),
+    ("SparseTopKCategoricalAccuracy", {"k": 2}, "ids"),
+    ("Precision", {}, "bits"),
+    ("Recall", {}, "bits"),
+    ("Precision", {"thresholds": 0.3}, "bits"),
+    ("Recall", {"thresholds": 0.3}, "bits"),
 ]
+FORGET_MASKS = ("RootMeanSquaredError", "Precision", "Recall")  # in Keras; not in rnnx
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"learning_rate": 0.1}),
     ("SGD", {"learning_rate": 0.1, "momentum": 0.9}),
@@ -59,6 +69,7 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {"learning_rate": 0.05, "weight_decay": 0.1}),
     ("AdamW", {"learning_rate": 0.05}),
     ("AdamW", {"learning_rate": 0.05, "weight_decay": 0.2}),
+    ("Nadam", {"learning_rate": 0.05, "beta_1": 0.8}),
 ]
 CLIPS: list[dict[str, Any]] = [{"clipnorm": 1.0}, {"global_clipnorm": 1.5}, {"clipvalue": 0.4}]
 SCHEDULES: list[tuple[str, dict[str, Any]]] = [
@@ -179,7 +190,7 @@ def loss_cases(rng: np.random.Generator) -> dict[str, Case]:
                     case.put("value", loss.detach().numpy())
                     case.put("dy_pred", gradient_of(value))
                     cases[f"loss/{named(name, kwargs | extra)}-{len(shape)}-{number}"] = case
-        if kind in ("bits", "one_hot", "ids") and not logits:
+        if name.endswith("Crossentropy") and not logits:
             extreme = np.eye(CLASSES, dtype=np.float32)[[0, 1, 2]]
             true = {
                 "bits": extreme[::-1].copy(),
@@ -202,8 +213,8 @@ def metric_cases(rng: np.random.Generator) -> dict[str, Case]:
     for name, kwargs, kind in METRICS:
         for shape in ((BATCH,), (BATCH, TIMESTEPS)):
             for number, (weights, mask) in enumerate(settings(rng, shape)):
-                if name == "RootMeanSquaredError" and mask is not None:
-                    continue  # alone among these, it forgets the mask in Keras
+                if name in FORGET_MASKS and mask is not None:
+                    continue
                 metric = getattr(keras.metrics, name)(**kwargs)
                 case = Case({"class": name, "kwargs": kwargs})
                 case.put("sample_weight", weights)
