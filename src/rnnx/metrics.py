@@ -244,7 +244,7 @@ class Precision(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         y_pred = np.asarray(y_pred)
-        truth, guess = np.asarray(y_true).reshape(y_pred.shape) > 0.5, y_pred > self.thresholdss
+        truth, guess = np.asarray(y_true).reshape(y_pred.shape) > 0.5, y_pred > self.thresholds
         weights = _weights(y_pred.shape, sample_weight, mask)
         share = np.ones(y_pred.shape) if weights is None else weights
         self.total += float((truth & guess) @ share if share.ndim == 1 else ((truth & guess) * share).sum())
