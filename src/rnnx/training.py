@@ -15,6 +15,7 @@ from rnnx.batching import as_list, class_weights, for_each, in_order, is_source,
 from rnnx.callbacks import CallbackList, History, Progress
 from rnnx.data import Batch, Batches, GivenBatches, take
 from rnnx.interrupts import interrupts_wait
+from rnnx.layers.undo import undone_on_failure
 from rnnx.utils import shuffling_generator
 
 Array = NDArray[Any]
@@ -127,10 +128,11 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> tuple[float, list[Any], list[Any]]:
         """Forward, backward, update; the loss before the update, the predictions and their masks."""
-        y_pred, masks, pullback = self._forward(batch, True, True)
-        loss, slopes = self._losses(batch, y_pred, masks, True)
-        loss += self.regularization_loss() + pullback.activity_loss  # type: ignore[attr-defined]
-        grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False)
+        with undone_on_failure(self):
+            y_pred, masks, pullback = self._forward(batch, True, True)
+            loss, slopes = self._losses(batch, y_pred, masks, True)
+            loss += self.regularization_loss() + pullback.activity_loss  # type: ignore[attr-defined]
+            grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False)
         dweights = self.add_regularization_gradients(grads.dweights)  # type: ignore[attr-defined]
         with interrupts_wait():
             self.optimizer.apply(self.weights, dweights)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rnnx import constraints, initializers, regularizers
 from rnnx.layers import graph
+from rnnx.layers.undo import undone_on_failure
 
 Array = NDArray[Any]
 Pullback = Callable[..., "Gradients"]
@@ -215,7 +216,7 @@ class Layer:
             self._refuse_arguments(call)
         if graph.is_symbolic(x) or graph.is_symbolic(call.get("initial_state")):
             return graph.call(self, x, call)
-        return self.forward(self.prepare(x), **call)[0]
+        return self._run(self.prepare(x), call, False)[0]
 
     def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
         """The same call, differentiable.
@@ -228,9 +229,16 @@ class Layer:
         """
         if not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
-        y, pullback = self.forward(self.prepare(x), keep=True, **call)
+        y, pullback = self._run(self.prepare(x), call, True)
         assert pullback is not None
         return y, pullback
+
+    def _run(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
+        """``forward``; if it fails, the layer is as before."""
+        if not (call.get("training") or self.sublayers):
+            return self.forward(x, keep=keep, **call)
+        with undone_on_failure(self):
+            return self.forward(x, keep=keep, **call)
 
     def _refuse_arguments(self, call: dict[str, Any]) -> None:
         unknown = sorted(call.keys() - self.call_arguments)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx.functional._validate import check_validity
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, layer_config, layer_from_config
 from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights, SimpleRNNWeights
 
@@ -178,8 +179,7 @@ class RNN(Layer):
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
         """Run over the sequence; ``initial_state`` is a flat list of the states of all cells."""
-        if lengths is not None:
-            mask = np.arange(x.shape[1]) < np.asarray(lengths)[:, None]
+        mask = check_validity(self.name, *x.shape[:2], mask, lengths)
         if initial_state is None and self.stateful:
             initial_state = self.states
         given = self._by_cell(initial_state)
@@ -202,7 +202,7 @@ class RNN(Layer):
         flat = list(flat) if isinstance(flat, (list, tuple)) else [flat]
         counts = [len(_sizes(cell)) for cell in self.cells]
         if len(flat) != sum(counts):
-            raise ValueError(f"{self.name}: expected {sum(counts)} states, got {len(flat)}")
+            raise ValueError(f"{self.name}: `initial_state` must have {sum(counts)} part(s), got {len(flat)}")
         ends = np.cumsum([0, *counts])
         return [flat[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
 

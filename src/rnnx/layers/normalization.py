@@ -53,6 +53,7 @@ class Normalization(Layer):
         width = input_shape[-1]
         if self.axis not in (-1, len(input_shape) - 1) or width is None:
             raise ValueError(f"{self.name}: `axis` must be the last axis and its size known, got {tuple(input_shape)}")
+        self._width = int(width)
         if self.scale:
             self._gamma = self.add_weight(
                 "gamma",
@@ -69,6 +70,12 @@ class Normalization(Layer):
                 regularizer=self.beta_regularizer,
                 constraint=self.beta_constraint,
             )
+
+    def prepare(self, x: Any) -> Any:
+        x = super().prepare(x)
+        if x.ndim < 2 or x.shape[-1] != self._width:
+            raise ValueError(f"{self.name}: the input must have shape (batch, ..., {self._width}), got {x.shape}")
+        return x
 
     @property
     def gamma(self) -> Array | None:

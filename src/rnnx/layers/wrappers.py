@@ -120,7 +120,9 @@ class Bidirectional(Layer):
         if initial_state is not None:
             states = list(initial_state)
             if len(states) % 2:
-                raise ValueError(f"{self.name}: `initial_state` must be a list with an even number of states")
+                raise ValueError(
+                    f"{self.name}: `initial_state` must be a list with an even number of states, got {len(states)}"
+                )
             halves = [states[: len(states) // 2], states[len(states) // 2 :]]
         results: list[Any] = []
         pullbacks: list[Any] = []

@@ -1,0 +1,7 @@
+"""``python -m rnnx`` is the command ``rnnx``."""
+
+import sys
+
+from rnnx.cli import main
+
+sys.exit(main())

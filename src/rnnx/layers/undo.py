@@ -1,0 +1,40 @@
+"""A call that fails leaves a layer as it was: what calls change besides their result, and putting it back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def _with_parts(layer: Any) -> Iterator[Any]:
+    yield layer
+    for part in layer.sublayers:
+        yield from _with_parts(part)
+
+
+@contextmanager
+def undone_on_failure(layer: Any) -> Iterator[None]:
+    """Put the counters of all noise, carried states and moving statistics back if the block raises.
+
+    Parameters
+    ----------
+    layer : Layer or Model
+    """
+    noise = [(generator, generator.state) for generator in layer.seed_generators()]
+    carried = [
+        (part, part.states)
+        for part in _with_parts(layer)
+        if getattr(part, "stateful", False) and "states" in vars(part)
+    ]
+    moving = [(w, w.value, w.version) for w in layer.weights if not w.trainable]
+    try:
+        yield
+    except BaseException:
+        for generator, state in noise:
+            generator.state = state
+        for part, states in carried:
+            part.states = states
+        for weight, value, version in moving:
+            weight.value, weight.version = value, version
+        raise
