@@ -12,7 +12,7 @@ from rnnx.dropout import DropoutMasks
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
 from tests.bad_input.unchanged import refuse
 
-B, T, I, U = 2, 5, 3, 4
+B, T, F, U = 2, 5, 3, 4
 CELLS: dict[str, tuple[Any, Any, int]] = {
     "lstm": (lstm, LSTMParams, 4),
     "gru": (gru, GRUParams, 3),
@@ -24,8 +24,8 @@ def make(cell: str, dtype: Any = np.float32) -> tuple[Any, Any, Any]:
     rng = np.random.default_rng(7)
     core, params, gates = CELLS[cell]
     bias = rng.normal(size=(2, gates * U) if cell == "gru" else (gates * U,)).astype(dtype)
-    weights = (rng.normal(size=(I, gates * U)).astype(dtype), rng.normal(size=(U, gates * U)).astype(dtype), bias)
-    return core, params(*weights), rng.normal(size=(B, T, I)).astype(dtype)
+    weights = (rng.normal(size=(F, gates * U)).astype(dtype), rng.normal(size=(U, gates * U)).astype(dtype), bias)
+    return core, params(*weights), rng.normal(size=(B, T, F)).astype(dtype)
 
 
 def zeros(*shape: int, dtype: Any = np.float32) -> Any:
@@ -43,17 +43,17 @@ def masks(**parts: Any) -> dict[str, Any]:
 
 
 INPUTS: dict[str, tuple[Any, type[BaseException], tuple[str, ...]]] = {
-    "list": ([[[0.0] * I] * T] * B, TypeError, ("`x`", "numpy array", "list")),
-    "rank_2": (zeros(T, I), ValueError, ("`x`", "(any, any, 3)", "(5, 3)")),
-    "rank_4": (zeros(B, T, I, 1), ValueError, ("`x`", "(2, 5, 3, 1)")),
-    "features": (zeros(B, T, I + 1), ValueError, ("`x`", "(any, any, 3)", "(2, 5, 4)")),
-    "int": (zeros(B, T, I, dtype=np.int64), TypeError, ("`x`", "float32 or float64", "int64")),
-    "bool": (zeros(B, T, I, dtype=bool), TypeError, ("`x`", "bool")),
-    "complex": (zeros(B, T, I, dtype=np.complex64), TypeError, ("`x`", "complex64")),
-    "object": (zeros(B, T, I, dtype=object), TypeError, ("`x`", "object")),
-    "string": (np.full((B, T, I), "a"), TypeError, ("`x`", "<U1")),
-    "half": (zeros(B, T, I, dtype=np.float16), TypeError, ("`x`", "float16")),
-    "other_float": (zeros(B, T, I, dtype=np.float64), TypeError, ("`x`", "float64", "float32", "one dtype")),
+    "list": ([[[0.0] * F] * T] * B, TypeError, ("`x`", "numpy array", "list")),
+    "rank_2": (zeros(T, F), ValueError, ("`x`", "(any, any, 3)", "(5, 3)")),
+    "rank_4": (zeros(B, T, F, 1), ValueError, ("`x`", "(2, 5, 3, 1)")),
+    "features": (zeros(B, T, F + 1), ValueError, ("`x`", "(any, any, 3)", "(2, 5, 4)")),
+    "int": (zeros(B, T, F, dtype=np.int64), TypeError, ("`x`", "float32 or float64", "int64")),
+    "bool": (zeros(B, T, F, dtype=bool), TypeError, ("`x`", "bool")),
+    "complex": (zeros(B, T, F, dtype=np.complex64), TypeError, ("`x`", "complex64")),
+    "object": (zeros(B, T, F, dtype=object), TypeError, ("`x`", "object")),
+    "string": (np.full((B, T, F), "a"), TypeError, ("`x`", "<U1")),
+    "half": (zeros(B, T, F, dtype=np.float16), TypeError, ("`x`", "float16")),
+    "other_float": (zeros(B, T, F, dtype=np.float64), TypeError, ("`x`", "float64", "float32", "one dtype")),
     "none": (None, TypeError, ("`x`", "NoneType")),
 }
 
@@ -89,11 +89,11 @@ OPTIONS: dict[str, tuple[dict[str, Any], type[BaseException], tuple[str, ...]]] 
     "out_list": ({"out": [0.0]}, TypeError, ("`out`", "list")),
     "threads_zero": ({"threads": 0}, ValueError, ("`threads`", "positive", "0")),
     "threads_float": ({"threads": 1.5}, ValueError, ("`threads`", "positive", "1.5")),
-    "masks_type": ({"masks": zeros(1, B, 1, I)}, TypeError, ("`masks`", "DropoutMasks", "ndarray")),
+    "masks_type": ({"masks": zeros(1, B, 1, F)}, TypeError, ("`masks`", "DropoutMasks", "ndarray")),
     "masks_mode": (masks(recurrent_mode="no"), ValueError, ("`recurrent_mode`", "'no'")),
-    "masks_rank": (masks(inputs=zeros(B, 1, I)), ValueError, ("`masks.inputs`", "(2, 1, 3)")),
-    "masks_features": (masks(inputs=zeros(1, B, 1, I + 1)), ValueError, ("`masks.inputs`", "(1, 2, 1, 4)")),
-    "masks_gates": (masks(inputs=zeros(7, B, 1, I)), ValueError, ("`masks.inputs`", "gates", "(7, 2, 1, 3)")),
+    "masks_rank": (masks(inputs=zeros(B, 1, F)), ValueError, ("`masks.inputs`", "(2, 1, 3)")),
+    "masks_features": (masks(inputs=zeros(1, B, 1, F + 1)), ValueError, ("`masks.inputs`", "(1, 2, 1, 4)")),
+    "masks_gates": (masks(inputs=zeros(7, B, 1, F)), ValueError, ("`masks.inputs`", "gates", "(7, 2, 1, 3)")),
     "masks_steps": (masks(recurrent=zeros(1, B, T - 1, U)), ValueError, ("`masks.recurrent`", "(1, 2, 4, 4)")),
     "masks_dtype": (masks(recurrent=zeros(1, B, 1, U, dtype=np.float64)), TypeError, ("`masks.recurrent`", "float64")),
     "masks_weights": (
@@ -145,8 +145,8 @@ def test_initial_state_of_an_lstm_is_a_pair(count: int) -> None:
 
 PARAMS: dict[str, tuple[str, Any, type[BaseException]]] = {
     "kernel_list": ("kernel", [[1.0]], TypeError),
-    "kernel_rank": ("kernel", zeros(I), ValueError),
-    "kernel_columns": ("kernel", zeros(I, 7), ValueError),
+    "kernel_rank": ("kernel", zeros(F), ValueError),
+    "kernel_columns": ("kernel", zeros(F, 7), ValueError),
     "kernel_dtype": ("kernel", np.float64, TypeError),
     "kernel_int": ("kernel", np.int32, TypeError),
     "recurrent_square": ("recurrent_kernel", zeros(U + 1, U), ValueError),
@@ -239,7 +239,7 @@ def test_any_memory_layout_gives_the_same(cell: str, dtype: Any, layout: str) ->
     assert np.array_equal(one.dparams.kernel, two.dparams.kernel)
 
 
-@pytest.mark.parametrize("shape", [(0, T, I), (B, 0, I), (0, 0, I)])
+@pytest.mark.parametrize("shape", [(0, T, F), (B, 0, F), (0, 0, F)])
 @pytest.mark.parametrize("cell", CELLS)
 def test_empty(cell: str, shape: tuple[int, ...]) -> None:
     core, params, _ = make(cell)

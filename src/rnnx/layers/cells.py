@@ -10,6 +10,7 @@ import numpy as np
 from rnnx.functional._validate import check_validity
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, layer_config, layer_from_config
 from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights, SimpleRNNWeights
+from rnnx.layers.undo import undone_on_failure
 
 
 class Cell(RecurrentWeights):
@@ -35,7 +36,8 @@ class Cell(RecurrentWeights):
         if x.ndim != 2:
             raise ValueError(f"{self.name}: the input must have shape (batch, features), got {x.shape}")
         self.ensure_built(x.shape)
-        run, _ = self.run(x[:, None], initial_state=states, training=training)
+        with undone_on_failure(self):
+            run, _ = self.run(x[:, None], initial_state=states, training=training)
         return run.outputs[:, 0], list(run.state) if isinstance(run.state, tuple) else [run.state]
 
     def get_initial_state(self, batch_size: int) -> list[Array]:
