@@ -1,4 +1,4 @@
-"""The demo: who speaks? A masked GRU on spoken vowels, trained with every kind of dropout, saved, reloaded, streamed."""
+"""The demo: who speaks? A masked GRU on spoken vowels with every kind of dropout, saved, reloaded, streamed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def run(units: int = UNITS, epochs: int = EPOCHS, seeds: int = SEEDS, batch: int
             set_random_seed(seed)
             model = build(x.shape[2], units, rates, epochs * -(-len(x) // batch))
             start = time.perf_counter()
-            model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0)
+            if model.fit(x, y, batch_size=batch, epochs=epochs, verbose=0).interrupted:
+                raise KeyboardInterrupt
             seconds.append((time.perf_counter() - start) / epochs)
             train.append(model.evaluate(x, y, batch_size=270)[1])
             test.append(model.evaluate(x_test, y_test, batch_size=370)[1])

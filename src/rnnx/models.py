@@ -423,12 +423,17 @@ class Sequential(Model):
         self._connect()
 
     def build_for(self, x: Any) -> None:
-        first = self._chain[0] if self._chain else self
         if isinstance(x, (list, tuple)) and not isinstance(x[0], (int, float)):
             x = np.asarray(x)
         shape = np.shape(x)
-        recurrent_input = len(shape) == 3 and hasattr(first, "cell_kind")
-        self.build((None, None, *shape[2:]) if recurrent_input else (None, *shape[1:]))
+        first = self._chain[0] if self._chain else None
+        if len(shape) > 2 or isinstance(first, Embedding):
+            try:  # any number of steps, if the layers allow it
+                self.build((None, None, *shape[2:]))
+                return
+            except ValueError:
+                pass
+        self.build((None, *shape[1:]))
 
     @property
     def layers(self) -> list[Layer]:
