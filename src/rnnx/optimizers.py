@@ -18,6 +18,13 @@ __all__ = ["SGD", "Adam", "AdamW", "Nadam", "Optimizer", "RMSprop", "get", "sche
 Array = NDArray[Any]
 
 
+def _checked_rate(who: str, rate: Any) -> Any:
+    """A learning rate or schedule that can be used."""
+    if callable(rate) or isinstance(rate, (int, float, np.number)) and math.isfinite(rate) and rate >= 0:
+        return rate
+    raise ValueError(f"{who}: `learning_rate` must be a finite number of at least 0, or a schedule, got {rate!r}")
+
+
 class Optimizer(Configurable):
     """Base of the optimizers.
 
@@ -61,9 +68,7 @@ class Optimizer(Configurable):
                 raise ValueError(f"{who}: `{label}` must be positive, got {value}")
         if isinstance(learning_rate, dict):
             learning_rate = schedules.deserialize(learning_rate)
-        if not callable(learning_rate) and not (math.isfinite(learning_rate) and learning_rate >= 0):
-            raise ValueError(f"{who}: `learning_rate` must be a finite number of at least 0, got {learning_rate}")
-        self._rate = learning_rate
+        self._rate = _checked_rate(who, learning_rate)
         self.weight_decay = weight_decay
         self.clipnorm, self.global_clipnorm, self.clipvalue = clipnorm, global_clipnorm, clipvalue
         self.name = name or who.lower()
@@ -78,9 +83,7 @@ class Optimizer(Configurable):
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        if not callable(value) and not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"learning_rate: a finite number of at least 0 is needed, got {value}")
-        self._rate = value
+        self._rate = _checked_rate(type(self).__name__, value)
 
     lr = learning_rate
 

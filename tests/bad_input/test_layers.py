@@ -134,7 +134,7 @@ OTHERS: dict[str, tuple[Callable[[], Any], Any, Any, type[BaseException], tuple[
     "permute": (lambda: layers.Permute((2, 1)), x(), x(B, 3), ValueError, ("3 axes", "(2, 3)")),
     "repeat": (lambda: layers.RepeatVector(2), x(B, 3), x(), ValueError, ("(batch, features)", "(2, 5, 3)")),
     "time_distributed": (
-        lambda: layers.TimeDistributed(layers.Dense(2)), x(), x(B, 3), ValueError, ("(batch, timesteps, ...)", "(2, 3)"),
+        lambda: layers.TimeDistributed(layers.Dense(2)), x(), x(B, 3), ValueError, ("timesteps, ...)", "(2, 3)"),
     ),
     "spatial": (lambda: layers.SpatialDropout1D(0.5), x(), x(B, 3), ValueError, ("(batch, timesteps", "(2, 3)")),
     "dropout_noise_rank": (
