@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.data import Batch, Batches, count_rows, is_ragged, take
+from rnnx.data import Batch, Batches, arrays_of, count_rows, is_ragged, take
 
 Array = NDArray[Any]
 
@@ -37,23 +37,22 @@ def is_source(x: Any) -> bool:
 def one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
     if not several and is_ragged(x):
         return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))
-    return Batch(x if isinstance(x, (list, tuple, dict)) else np.asarray(x), y, weight)
+    return Batch(x if isinstance(x, (list, tuple, dict)) else np.asarray(x), arrays_of(y), arrays_of(weight))
 
 
-def split_rows(x: Any, y: Any, weight: Any, share: float) -> tuple[Any, Any, Any, Any]:
+def split_rows(x: Any, y: Any, weight: Any, share: float, several: bool = False) -> tuple[Any, Any, Any, Any]:
     if not 0 < share < 1:
         raise ValueError(f"fit: `validation_split` must lie between 0 and 1, got {share}")
     if is_source(x):
         raise ValueError("fit: `validation_split` needs arrays, not an iterable of batches")
-    rows = count_rows(x)
+    ragged = not several and is_ragged(x)
+    rows = len(x) if ragged else count_rows(x)
     cut = int(rows * (1 - share))
     if cut in (0, rows):
         raise ValueError(f"fit: `validation_split` = {share} of {rows} rows leaves one side empty")
 
     def part(a: Any, which: slice) -> Any:
-        if a is None:
-            return None
-        return list(a[which]) if is_ragged(a) else take(a, which)
+        return a[which] if ragged and is_ragged(a) else take(arrays_of(a) if a is not x else a, which)
 
     first, second = slice(0, cut), slice(cut, rows)
     validation = (part(x, second), part(y, second), part(weight, second))
@@ -74,19 +73,13 @@ def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any) ->
     return weights if sample_weight is None else weights * np.asarray(sample_weight)
 
 
-def unpad(value: Array, lengths: Any) -> list[Array]:
-    return [row[:n] for row, n in zip(value, lengths, strict=True)]
-
-
-def in_order(parts: list[Any], order: Array) -> Any:
-    """Batches joined (or rows listed) in the order of the data."""
-    if len(parts) == len(order) and len({p.shape for p in parts}) != 1:
-        return [parts[k] for k in order]
-    if len(parts) == len(order) and parts[0].ndim == 2 and len(order) > 1 and len(parts) != 1:
-        stacked: list[Any] = [parts[k] for k in order]
-        return stacked
-    joined = np.concatenate(parts)
-    return joined if np.array_equal(order, np.arange(len(order))) else joined[order]
+def in_order(parts: list[Array], lengths: list[Any], order: Array) -> Any:
+    """Batches joined in the order of the data; a list of rows without their padding where there are lengths."""
+    if all(n is None for n in lengths):
+        joined = np.concatenate(parts)
+        return joined if np.array_equal(order, np.arange(len(order))) else joined[order]
+    rows = [row[:n] for part, steps in zip(parts, lengths, strict=True) for row, n in zip(part, steps, strict=True)]
+    return [rows[k] for k in order]
 
 
 def starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:

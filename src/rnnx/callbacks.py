@@ -121,9 +121,11 @@ class Monitor(Callback):
         self._sign = 1 if mode == "max" or (mode == "auto" and any(word in monitor for word in more)) else -1
         self.best: float | None = None
 
-    def current(self, logs: Logs | None) -> float:
-        """The figure; a missing one is an error that names those there are."""
+    def current(self, logs: Logs | None) -> float | None:
+        """The figure; None in an epoch without validation; a missing one is an error that names those there are."""
         if self.monitor not in (logs or {}):
+            if self.monitor.startswith("val_") and self.params.get("validation_freq", 1) > 1:
+                return None
             raise ValueError(
                 f"{type(self).__name__}: there is no {self.monitor!r} to watch; there are {', '.join(logs or {})}"
             )
@@ -174,7 +176,7 @@ class EarlyStopping(Monitor):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         value = self.current(logs)
-        if epoch < self.start_from_epoch:
+        if value is None or epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self._weights is None:
             self._weights, self.best_epoch = self.model.get_weights(), epoch
@@ -236,7 +238,7 @@ class ModelCheckpoint(Monitor):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_best_only:
             value = self.current(logs)
-            if not self.is_better(value, self.best):
+            if value is None or not self.is_better(value, self.best):
                 return
             self.best = value
         path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
@@ -282,6 +284,8 @@ class ReduceLROnPlateau(Monitor):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         value = self.current(logs)
+        if value is None:
+            return
         if self.resting > 0:
             self.resting, self.wait = self.resting - 1, 0
         if self.is_better(value, self.best):

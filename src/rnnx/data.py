@@ -40,21 +40,39 @@ class Batch:
 
 def is_ragged(x: Any) -> bool:
     """Whether this is a list of sequences, each an array with its own number of steps."""
-    return (
-        isinstance(x, (list, tuple))
-        and len(x) > 0
-        and all(isinstance(part, (np.ndarray, list, tuple)) for part in x)
-        and all(np.ndim(part) in (1, 2) for part in x)
-    )
+    return isinstance(x, (list, tuple)) and len(x) > 0 and all(_is_sequence(part) for part in x)
+
+
+def _is_sequence(part: Any) -> bool:
+    """An array with one or two axes, or a list of numbers or of steps; judged by its first element."""
+    if isinstance(part, np.ndarray):
+        return part.ndim in (1, 2)
+    if not isinstance(part, (list, tuple)):
+        return False
+    if not part or np.isscalar(part[0]):
+        return True
+    step = part[0]
+    if isinstance(step, np.ndarray):
+        return step.ndim == 0 or (step.ndim == 1 and not isinstance(part, tuple))  # (x, y) is a batch
+    return isinstance(step, (list, tuple)) and len(step) > 0 and bool(np.isscalar(step[0]))
 
 
 def count_rows(x: Any) -> int:
-    """Rows of an array, of the first array of a list or dict, or of a ragged list."""
+    """Rows of an array, or of the first array of a list or dict."""
     if isinstance(x, dict):
         return count_rows(next(iter(x.values())))
-    if isinstance(x, (list, tuple)) and not is_ragged(x):
+    if isinstance(x, (list, tuple)):
         return count_rows(x[0])
     return len(x)
+
+
+def arrays_of(y: Any) -> Any:
+    """Targets or weights as one array, or as the list or dict of arrays they came as."""
+    if y is None or isinstance(y, dict):
+        return y
+    if isinstance(y, (list, tuple)) and len(y) > 0 and all(part is None or isinstance(part, np.ndarray) for part in y):
+        return y
+    return np.asarray(y)
 
 
 def take(x: Any, rows: Any) -> Any:
@@ -140,18 +158,21 @@ class Batches:
             if isinstance(x, (list, tuple, dict))
             else np.asarray(x)
         )
-        self.y: Any = y if y is None or isinstance(y, (list, tuple, dict)) else np.asarray(y)
-        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+        self._ragged_y = self.ragged and is_ragged(y)
+        self._ragged_weight = self.ragged and is_ragged(sample_weight)
+        self.y: Any = y if self._ragged_y else arrays_of(y)
+        self.sample_weight: Any = sample_weight if self._ragged_weight else arrays_of(sample_weight)
         self.batch_size, self.shuffle = int(batch_size), shuffle
         self.generator = generator or np.random.default_rng(0)
-        self.rows = count_rows(self.x)
-        self._ragged_y = self.ragged and is_ragged(y)
-        for name, part in (("y", self.y), ("sample_weight", self.sample_weight)):
-            if part is None:
-                continue
-            rows = len(part) if self._ragged_y and name == "y" else count_rows(part)
-            if rows != self.rows:
-                raise ValueError(f"`x` has {self.rows} rows but `{name}` has {rows}")
+        self.rows = len(self.x) if self.ragged else count_rows(self.x)
+        for name, part, ragged in (
+            ("x", self.x, self.ragged),
+            ("y", self.y, self._ragged_y),
+            ("sample_weight", self.sample_weight, self._ragged_weight),
+        ):
+            for rows in [len(part)] if ragged else _all_rows(part):
+                if rows != self.rows:
+                    raise ValueError(f"`x` has {self.rows} rows but `{name}` has {rows}")
         if self.ragged:
             self._lengths = np.array([len(part) for part in self.x])
 
@@ -173,17 +194,29 @@ class Batches:
         for rows in self._orders():
             # A view where the rows follow each other.
             which: Any = slice(int(rows[0]), int(rows[-1]) + 1) if plain else rows
-            weight = take(self.sample_weight, which)
             if not self.ragged:
-                yield Batch(take(self.x, which), take(self.y, which), weight, None, rows)
+                yield Batch(take(self.x, which), take(self.y, which), take(self.sample_weight, which), None, rows)
                 continue
             x, lengths = pad([self.x[k] for k in rows])
-            y = take(self.y, which) if not self._ragged_y else None
-            if self._ragged_y:
-                y, of_y = pad([np.asarray(self.y[k]) for k in rows], x.shape[1])
-                if not np.array_equal(of_y, lengths):
-                    raise ValueError("ragged targets must have as many steps as their inputs")
+            y = _padded_like(lengths, [self.y[k] for k in rows]) if self._ragged_y else take(self.y, which)
+            weight = self.sample_weight
+            weight = _padded_like(lengths, [weight[k] for k in rows]) if self._ragged_weight else take(weight, which)
             yield Batch(x, y, weight, lengths, rows)
+
+
+def _all_rows(part: Any) -> list[int]:
+    if isinstance(part, (list, tuple, dict)):
+        return [len(p) for p in (part.values() if isinstance(part, dict) else part) if p is not None]
+    return [] if part is None else [len(part)]
+
+
+def _padded_like(lengths: Array, sequences: list[Any]) -> Array:
+    """Targets or weights of every step, padded as the inputs are."""
+    own = [len(sequence) for sequence in sequences]
+    if not np.array_equal(own, lengths):
+        k = int(np.argmax(np.asarray(own) != lengths))
+        raise ValueError(f"ragged targets and weights need as many steps as their input, {lengths[k]}, got {own[k]}")
+    return pad(sequences)[0]
 
 
 class GivenBatches:

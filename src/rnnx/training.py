@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rnnx import losses as loss_functions
 from rnnx import metrics as figures
 from rnnx import optimizers
-from rnnx.batching import as_list, class_weights, for_each, in_order, is_source, one_batch, split_rows, unpad
+from rnnx.batching import as_list, class_weights, for_each, in_order, is_source, one_batch, split_rows
 from rnnx.callbacks import CallbackList, History, Progress
 from rnnx.data import Batch, Batches, GivenBatches, take
 from rnnx.interrupts import interrupts_wait
@@ -239,15 +239,16 @@ class Trainer:
         if validation_split:
             if validation_data is not None:
                 raise ValueError("fit: give `validation_split` or `validation_data`, not both")
-            x, y, sample_weight, validation_data = split_rows(x, y, sample_weight, validation_split)
+            several = self.several_inputs
+            x, y, sample_weight, validation_data = split_rows(x, y, sample_weight, validation_split, several)
         if class_weight is not None:
             sample_weight = class_weights(y, class_weight, sample_weight)
-        stateful = any(getattr(layer, "stateful", False) for layer in self.layers) if self.built else False  # type: ignore[attr-defined]
+        stateful = any(getattr(layer, "stateful", False) for layer in self.sublayers)  # type: ignore[attr-defined]
         batches = self._batches(x, y, sample_weight, batch_size, shuffle and not stateful, steps_per_epoch)
         if len(batches) == 0 and isinstance(batches, Batches):
             raise ValueError("fit: there is no data, `x` has 0 rows")
         history = History()
-        params = {"epochs": epochs, "steps": len(batches), "verbose": verbose}
+        params = {"epochs": epochs, "steps": len(batches), "verbose": verbose, "validation_freq": validation_freq}
         own: list[Any] = [history]
         if verbose:
             own.append(Progress(2 if verbose == 2 else 1))
@@ -361,19 +362,22 @@ class Trainer:
             return self.forward_with_mask(x)[0]
         batches = self._batches(x, None, None, batch_size, False, steps)
         parts: list[list[Any]] = []
+        lengths: list[list[Any]] = []
         rows: list[Any] = []
         for batch in batches:
-            y, _, _ = self._forward(batch, False, False)
-            for k, value in enumerate(y):
-                parts += [[]] if len(parts) <= k else []
-                steps_each = batch.lengths is not None and value.ndim > 2
-                parts[k] += unpad(value, batch.lengths) if steps_each else [value]
+            y, masks, _ = self._forward(batch, False, False)
+            for k, (value, mask) in enumerate(zip(y, masks, strict=True)):
+                if len(parts) <= k:
+                    parts, lengths = [*parts, []], [*lengths, []]
+                parts[k].append(value)
+                steps_each = batch.lengths is not None and mask is not None and mask.shape == value.shape[:2]
+                lengths[k].append(batch.lengths if steps_each else None)
             rows.append(np.arange(batch.size) + sum(len(r) for r in rows) if batch.rows is None else batch.rows)
         if not parts:
             y = self.forward_with_mask(take(x, slice(0, 0)))[0]
             return y
         order = np.argsort(np.concatenate(rows), kind="stable")
-        joined = [in_order(part, order) for part in parts]
+        joined = [in_order(part, steps, order) for part, steps in zip(parts, lengths, strict=True)]
         return joined if self.several_outputs else joined[0]
 
     def predict_mc(
