@@ -80,6 +80,9 @@ class Loss(Configurable):
     ) -> tuple[Any, Array]:
         """The loss and its gradient with respect to ``y_pred``; see `__call__`."""
         y_pred = np.asarray(y_pred)
+        for name, given in (("y_true", np.asarray(y_true)), ("y_pred", y_pred)):
+            if given.dtype.kind not in "fiub":
+                raise TypeError(f"{type(self).__name__}: `{name}` must be real numbers, got dtype {given.dtype}")
         if y_pred.dtype.kind != "f":
             y_pred = y_pred.astype(np.float32)
         if y_pred.ndim == 0:

@@ -358,7 +358,8 @@ class Trainer:
         array, or list of arrays for several outputs
             For a ragged list with an output for each step: a list with an array for each row.
         """
-        if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= (batch_size or 32) and not self.several_inputs:
+        small = 32 if batch_size is None else batch_size
+        if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= small and not self.several_inputs:
             return self.forward_with_mask(x)[0]
         batches = self._batches(x, None, None, batch_size, False, steps)
         parts: list[list[Any]] = []

@@ -123,12 +123,26 @@ def clear_names() -> None:
 
 
 def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Let a user call ``layer.build(input_shape)``, as in Keras, without making the weights again afterwards."""
+    """Build once, whoever asks first and from however many threads; a failed build leaves no weights behind."""
 
     @functools.wraps(build)
     def building(self: Layer, input_shape: Any) -> None:
-        if not self.built:
-            build(self, input_shape)
+        with self._build_lock:
+            if self.built:
+                return
+            if self._building:  # a subclass calls the build of its base
+                build(self, input_shape)
+                return
+            before, self._building = list(self._weights), True
+            try:
+                build(self, input_shape)
+                if self._initial_weights is not None:
+                    self.set_weights(self._initial_weights)
+            except BaseException:
+                self._weights = before
+                raise
+            finally:
+                self._building = False
             self.built = True
 
     return building
@@ -180,10 +194,11 @@ class Layer:
         self.activity_regularizer: Any = None
         self._weights: list[Weight] = []
         self._initial_weights = kwargs.get("weights")
-        self._build_lock = threading.RLock()
+        self._build_lock, self._building = threading.RLock(), False
 
     # ---- What subclasses implement -------------------------------------------------------------------------------
 
+    @_built_once
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of this shape (batch first, unknown sizes None)."""
 
@@ -252,11 +267,11 @@ class Layer:
         if isinstance(x, (list, tuple)) and self.takes_list(x):
             x = [self.cast(part) for part in x]
             if not self.built:
-                self.ensure_built([part.shape for part in x])
+                self.build([part.shape for part in x])
             return x
         x = self.cast(x)
         if not self.built:
-            self.ensure_built((None, *x.shape[1:]))
+            self.build((None, *x.shape[1:]))
         return x
 
     def takes_list(self, x: Any) -> bool:
@@ -272,20 +287,12 @@ class Layer:
             raise TypeError(f"{self.name}: the input must be real numbers, got dtype {array.dtype}")
         return array.astype(self.dtype)
 
-    def ensure_built(self, input_shape: Any) -> None:
-        """Build once, also when several threads make the first call."""
-        with self._build_lock:
-            if self.built:
-                return
-            before = list(self._weights)
-            try:
-                self.build(input_shape)
-            except BaseException:
-                self._weights = before
-                raise
-            self.built = True
-            if self._initial_weights is not None:
-                self.set_weights(self._initial_weights)
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what can be made again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_build_lock", "_memo")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _build_lock=threading.RLock())
 
     # ---- Weights ---------------------------------------------------------------------------------------------------
 
@@ -381,8 +388,8 @@ class Layer:
     # ---- Streaming -------------------------------------------------------------------------------------------------
 
     def stream(self, batch_size: int = 1) -> Any:
-        """A stream that feeds this layer step by step; see `rnnx.stream`."""
-        from rnnx.stream import Stream
+        """A stream that feeds this layer step by step; see `rnnx.streaming`."""
+        from rnnx.streaming import Stream
 
         return Stream(self, batch_size)
 
@@ -409,6 +416,14 @@ def weight_value(index: int) -> property:
         self._weights[index].assign(value)
 
     return property(read, assign)
+
+
+def check_sequence_shape(layer: Layer, input_shape: Any, features: int | None = None) -> None:
+    """Refuse an input shape that is not (batch, timesteps, features), with these features if they are known."""
+    shape = tuple(input_shape)
+    if len(shape) != 3 or (features is not None and shape[-1] not in (None, features)):
+        wanted = f"(batch, timesteps, {'features' if features is None else features})"
+        raise ValueError(f"{layer.name}: the input must have shape {wanted}, got {shape}")
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx.functional._validate import check_validity
-from rnnx.layers.base import Array, Gradients, Layer, Pullback, layer_config, layer_from_config
+from rnnx.layers.base import Array, Gradients, Layer, Pullback, check_sequence_shape, layer_config, layer_from_config
 from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights, SimpleRNNWeights
 from rnnx.layers.undo import undone_on_failure
 
@@ -35,7 +35,7 @@ class Cell(RecurrentWeights):
         x = self.cast(x)
         if x.ndim != 2:
             raise ValueError(f"{self.name}: the input must have shape (batch, features), got {x.shape}")
-        self.ensure_built(x.shape)
+        self.build(x.shape)
         with undone_on_failure(self):
             run, _ = self.run(x[:, None], initial_state=states, training=training)
         return run.outputs[:, 0], list(run.state) if isinstance(run.state, tuple) else [run.state]
@@ -96,7 +96,7 @@ class StackedRNNCells(Layer):
     def build(self, input_shape: Any) -> None:
         for cell in self.cells:
             if isinstance(cell, Layer):
-                cell.ensure_built(input_shape)
+                cell.build(input_shape)
             input_shape = (input_shape[0], _output_size(cell))
 
     def get_config(self) -> dict[str, Any]:
@@ -159,14 +159,15 @@ class RNN(Layer):
         return [self.cell] if isinstance(self.cell, Layer) else []
 
     def build(self, input_shape: Any) -> None:
+        check_sequence_shape(self, input_shape)
         if isinstance(self.cell, Layer):
-            self.cell.ensure_built((input_shape[0], input_shape[-1]))
+            self.cell.build((input_shape[0], input_shape[-1]))
 
     def prepare(self, x: Any) -> Any:
         x = self.cast(x)
         if x.ndim != 3:
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
-        self.ensure_built((None, *x.shape[1:]))
+        self.build((None, *x.shape[1:]))
         return x
 
     def forward(
@@ -318,6 +319,7 @@ class RNN(Layer):
         return Gradients(dx if need_dx else None, [d for own in dweights for d in own], tuple(flat))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        check_sequence_shape(self, input_shape)
         batch, timesteps = input_shape[0], input_shape[1]
         width = _output_size(self.cells[-1])
         output = (batch, timesteps, width) if self.return_sequences else (batch, width)

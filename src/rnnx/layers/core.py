@@ -172,6 +172,8 @@ class Dense(Layer):
         return y, pullback
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        if self._weights and input_shape[-1] not in (None, width := self._weights[0].shape[0]):
+            raise ValueError(f"{self.name}: the input must have shape (batch, ..., {width}), got {tuple(input_shape)}")
         return (*input_shape[:-1], self.units)
 
     def get_config(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rnnx import regularizers
 from rnnx.dropout import DropoutMasks
-from rnnx.layers.base import Array, Gradients, Pullback
+from rnnx.layers.base import Array, Gradients, Pullback, check_sequence_shape
 from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights, SimpleRNNWeights
 
 SHARED_ARGUMENTS = """
@@ -109,7 +109,7 @@ class Recurrent(RecurrentWeights):
         if x.ndim != 3:
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
         if not self.built:
-            self.ensure_built((None, *x.shape[1:]))
+            self.build((None, *x.shape[1:]))
         return x
 
     def forward(
@@ -162,7 +162,12 @@ class Recurrent(RecurrentWeights):
 
         return pullback
 
+    def build(self, input_shape: Any) -> None:
+        check_sequence_shape(self, input_shape)
+        super().build(input_shape)
+
     def compute_output_shape(self, input_shape: Any) -> Any:
+        check_sequence_shape(self, input_shape, self._weights[0].shape[0] if self._weights else None)
         batch, timesteps = input_shape[0], input_shape[1]
         output = (batch, timesteps, self.units) if self.return_sequences else (batch, self.units)
         return [output] + [(batch, self.units)] * self.state_count if self.return_state else output
