@@ -19,7 +19,7 @@ _NAMES = {
     "get_num_threads": "runtime",
     "load_model": "models",
     "set_num_threads": "runtime",
-    "stream": "stream",
+    "stream": "streaming",
     "threads": "runtime",
 }
 

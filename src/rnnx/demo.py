@@ -20,7 +20,7 @@ from rnnx.schedules import CosineDecay
 from rnnx.utils import set_random_seed
 
 Array = NDArray[Any]
-ARMS: list[tuple[str, dict[str, float]]] = [
+ARMS: list[tuple[str, dict[str, Any]]] = [
     ("no dropout", {}),
     ("dropout=0.3", {"dropout": 0.3}),
     ("recurrent_dropout=0.3", {"recurrent_dropout": 0.3}),
@@ -39,7 +39,7 @@ def prepare() -> tuple[Array, Array, Array, Array]:
     return train, y_train, test, y_test
 
 
-def build(features: int, units: int, rates: dict[str, float], steps: int) -> Sequential:
+def build(features: int, units: int, rates: dict[str, Any], steps: int) -> Sequential:
     """The network of one arm."""
     model = Sequential(
         [

@@ -23,7 +23,7 @@ FLOORS = {
     "regularizers": 3,
     "constraints": 3,
     "layers": 3,
-    "stream": 3,
+    "streaming": 3,
     "models": 4,
     "training": 4,
     "optimizers": 4,

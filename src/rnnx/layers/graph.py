@@ -89,7 +89,7 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     if is_symbolic(arguments.get("mask")):
         raise TypeError(f"{layer.name}: a symbolic `mask` is not supported; use a Masking or Embedding layer")
     shape = inputs[0].shape if single else [tensor.shape for tensor in inputs]
-    layer.ensure_built(shape)
+    layer.build(shape)
     node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
     shapes = layer.compute_output_shape(shape)
     several = isinstance(shapes, list)

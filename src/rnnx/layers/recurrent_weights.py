@@ -27,6 +27,7 @@ class RecurrentWeights(Layer):
     gates = 0
     state_count = 1
     core: Any = None
+    _memo: tuple[Any, Any, Any] = (None, None, None)
 
     def __init__(
         self,
@@ -85,7 +86,6 @@ class RecurrentWeights(Layer):
         self.seed = seed.seed if isinstance(seed, SeedGenerator) else seed
         self.seed_generator = SeedGenerator.of(seed)
         self._has_noise = bool(self.dropout or self.recurrent_dropout or zoneout not in (0, (0, 0), [0, 0]))
-        self._memo: tuple[Any, Any, Any] = (None, None, None)
         super().__init__(**kwargs)
 
     @property

@@ -93,12 +93,12 @@ class Bidirectional(Layer):
         return bool(self.forward_layer.stateful)
 
     def build(self, input_shape: Any) -> None:
-        self.forward_layer.ensure_built(input_shape)
-        self.backward_layer.ensure_built(input_shape)
+        self.forward_layer.build(input_shape)
+        self.backward_layer.build(input_shape)
 
     def prepare(self, x: Any) -> Any:
         x = self.forward_layer.prepare(x)
-        self.ensure_built((None, *x.shape[1:]))
+        self.build((None, *x.shape[1:]))
         return x
 
     def forward(
@@ -273,7 +273,7 @@ class TimeDistributed(Layer):
             raise ValueError(
                 f"{self.name}: the input must have shape (batch, timesteps, ...), got {tuple(input_shape)}"
             )
-        self.layer.ensure_built((input_shape[0], *input_shape[2:]))
+        self.layer.build((input_shape[0], *input_shape[2:]))
 
     def cast(self, x: Any) -> Array:
         return self.layer.cast(x)
