@@ -112,9 +112,8 @@ class Optimizer(Configurable):
                 )
         if not self._slots:
             self._slots = [self._make_slots(weight) for weight in weights]
-        if [slot_shape(slot, weight) for slot, weight in zip(self._slots, weights, strict=False)] != [
-            weight.shape for weight in weights
-        ]:
+        known = [tuple(int(n) for n in slots["shape"]) for slots in self._slots]
+        if known != [weight.shape for weight in weights]:
             raise ValueError(
                 f"{type(self).__name__}: these are not the weights of the steps before; make a new optimizer"
             )
@@ -189,12 +188,14 @@ class Optimizer(Configurable):
             number, _, name = key.partition("/")
             if name:
                 slots.setdefault(int(number), {})[name] = np.array(value)
-        for own in slots.values():
+        for number, own in slots.items():
             if set(own) != {*self.slot_names, "shape"}:
                 raise ValueError(
                     f"{type(self).__name__}: the state has {sorted(set(own) - {'shape'})} for each weight, "
                     f"expected {sorted(self.slot_names)}"
                 )
+            if any(own[name].shape != tuple(own["shape"]) for name in self.slot_names):
+                raise ValueError(f"{type(self).__name__}: the state of weight {number} has arrays of different shapes")
         self._slots = [slots[k] for k in sorted(slots)]
         self.iterations = int(state["iterations"])
         if "learning_rate" in state and not callable(self._rate):
@@ -210,11 +211,6 @@ class Optimizer(Configurable):
             "clipvalue": self.clipvalue,
             "name": self.name,
         }
-
-
-def slot_shape(slots: dict[str, Array], weight: Weight) -> tuple[int, ...]:
-    """The shape that a weight had when its slots were made."""
-    return tuple(int(n) for n in slots["shape"]) if "shape" in slots else weight.shape
 
 
 def _squares(grad: Array) -> float:

@@ -1,0 +1,191 @@
+"""Losses: gradients by finite differences, masks, weights and reductions, names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rnnx import losses
+
+REDUCTIONS = ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none"]
+KINDS = {
+    "mse": (losses.MeanSquaredError, {}),
+    "mae": (losses.MeanAbsoluteError, {}),
+    "huber": (losses.Huber, {"delta": 0.4}),
+    "log_cosh": (losses.LogCosh, {}),
+    "poisson": (losses.Poisson, {}),
+    "kld": (losses.KLDivergence, {}),
+    "binary": (losses.BinaryCrossentropy, {"label_smoothing": 0.1}),
+    "binary_logits": (losses.BinaryCrossentropy, {"from_logits": True}),
+    "categorical": (losses.CategoricalCrossentropy, {}),
+    "categorical_logits": (losses.CategoricalCrossentropy, {"from_logits": True, "label_smoothing": 0.2}),
+    "sparse": (losses.SparseCategoricalCrossentropy, {}),
+    "sparse_logits": (losses.SparseCategoricalCrossentropy, {"from_logits": True, "ignore_class": 2}),
+}
+
+
+def case(kind, batch=(3, 4), width=4, seed=1):
+    rng = np.random.default_rng(seed)
+    shape = (*batch, width)
+    p = rng.normal(size=shape) if kind.endswith("logits") or kind in ("mse", "mae", "huber", "log_cosh") else None
+    p = rng.uniform(0.1, 0.9, shape) if p is None else p
+    if kind.startswith("sparse"):
+        return rng.integers(0, width, batch), p
+    if kind.startswith("binary"):
+        return rng.integers(0, 2, shape).astype(float), p
+    y = rng.uniform(0.1, 1, shape)
+    return (y / y.sum(-1, keepdims=True) if kind.startswith(("cat", "kld")) else y), p
+
+
+def extras(which, batch=(3, 4)):
+    rng = np.random.default_rng(9)
+    mask = rng.uniform(size=batch) < 0.6
+    mask[0] = False
+    return {
+        "plain": {},
+        "mask": {"mask": mask},
+        "weights": {"sample_weight": rng.uniform(0.2, 2, batch)},
+        "row_weights": {"sample_weight": rng.uniform(0.2, 2, batch[0])},
+        "both": {"mask": mask, "sample_weight": rng.uniform(0.2, 2, batch[0])},
+    }[which]
+
+
+def make(kind, reduction="sum_over_batch_size"):
+    cls, options = KINDS[kind]
+    return cls(**options, reduction=reduction)
+
+
+@pytest.mark.parametrize("which", ["plain", "mask", "weights", "row_weights", "both"])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_by_finite_differences(kind, reduction, which):
+    loss, (y, p), more = make(kind, reduction), case(kind), extras(which)
+    value, gradient = loss.value_and_grad(y, p, **more)
+    np.testing.assert_allclose(value, loss(y, p, **more), rtol=1e-14)
+    assert gradient.dtype == np.float64
+    rng = np.random.default_rng(5)
+    for _ in range(3):
+        direction = rng.normal(size=p.shape)
+        up, down = (np.sum(loss(y, p + s * 1e-6 * direction, **more)) for s in (1, -1))
+        assert (gradient * direction).sum() == pytest.approx((up - down) / 2e-6, rel=2e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_under_the_mask_matters(kind, reduction):
+    loss, (y, p), more = make(kind, reduction), case(kind), extras("both")
+    value, gradient = loss.value_and_grad(y, p, **more)
+    spoiled, targets = p.copy(), y.astype(float) if y.dtype.kind == "f" else y.copy()
+    spoiled[~more["mask"]] = np.nan
+    if targets.dtype.kind == "f":
+        targets[~more["mask"]] = np.nan
+    again, other = loss.value_and_grad(targets, spoiled, **more)
+    np.testing.assert_array_equal(again, value)
+    np.testing.assert_array_equal(other, gradient)
+    assert not gradient[~more["mask"]].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reductions_of_the_same_values(kind):
+    (y, p), weights = case(kind), extras("weights")["sample_weight"]
+    mask = extras("mask")["mask"]
+    values = make(kind, "none")(y, p)
+    assert values.shape == (3, 4)
+    assert make(kind, "sum")(y, p) == pytest.approx(values.sum())
+    assert make(kind)(y, p) == make(kind, "mean")(y, p) == pytest.approx(values.mean())
+    assert make(kind)(y, p, weights) == pytest.approx((values * weights).mean())
+    assert make(kind, "mean_with_sample_weight")(y, p, weights) == pytest.approx(np.average(values, weights=weights))
+    assert make(kind)(y, p, mask=mask) == pytest.approx(values[mask].mean())
+    assert make(kind, "sum")(y, p, mask=mask) == pytest.approx(values[mask].sum())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mask_without_any_step_gives_zero(kind):
+    (y, p), mask = case(kind), np.zeros((3, 4), bool)
+    value, gradient = make(kind).value_and_grad(y, p, mask=mask)
+    assert value == 0
+    assert not gradient.any()
+
+
+@pytest.mark.parametrize("kind", ["binary_logits", "categorical_logits", "sparse_logits", "log_cosh"])
+def test_large_values_stay_finite(kind):
+    y, p = case(kind)
+    value, gradient = make(kind).value_and_grad(y, (p * 1e4).astype(np.float32))
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_probabilities_of_zero_and_one_stay_finite():
+    for loss, y in ((losses.BinaryCrossentropy(), [[1.0, 0.0]]), (losses.CategoricalCrossentropy(), [[1.0, 0.0]])):
+        value, gradient = loss.value_and_grad(np.array(y), np.array([[0.0, 1.0]]))
+        assert value == pytest.approx(-np.log(1e-7), rel=1e-6)
+        assert np.isfinite(gradient).all()
+
+
+def test_ignored_classes_do_not_count():
+    y, p = np.array([0, -1, 1]), np.array([[0.7, 0.3], [0.5, 0.5], [0.4, 0.6]])
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=-1, reduction="sum")
+    value, gradient = loss.value_and_grad(y, p)
+    assert value == pytest.approx(-np.log(0.7) - np.log(0.6))
+    assert not gradient[1].any()
+
+
+@pytest.mark.parametrize(
+    ("names", "cls"),
+    [
+        (["mse", "MSE", "mean_squared_error", "MeanSquaredError"], losses.MeanSquaredError),
+        (["mae", "MAE", "mean_absolute_error", "MeanAbsoluteError"], losses.MeanAbsoluteError),
+        (["huber", "Huber"], losses.Huber),
+        (["log_cosh", "logcosh", "LogCosh"], losses.LogCosh),
+        (["kld", "kl_divergence", "KLDivergence"], losses.KLDivergence),
+        (["poisson", "Poisson"], losses.Poisson),
+        (["bce", "binary_crossentropy", "BinaryCrossentropy"], losses.BinaryCrossentropy),
+        (["categorical_crossentropy", "CategoricalCrossentropy"], losses.CategoricalCrossentropy),
+        (["sparse_categorical_crossentropy"], losses.SparseCategoricalCrossentropy),
+    ],
+)
+def test_names(names, cls):
+    for name in names:
+        assert type(losses.get(name)) is cls
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_configurations(kind):
+    loss, (y, p) = make(kind, "sum"), case(kind)
+    again = losses.get(losses.serialize(loss))
+    assert repr(again) == repr(loss)
+    assert again(y, p) == loss(y, p)
+
+
+def test_shapes_that_fit():
+    p = np.array([[0.2], [0.9]])
+    expected = losses.MeanSquaredError()(np.array([[1.0], [0.0]]), p)
+    for y in (np.array([1.0, 0.0]), np.array([[[1.0]], [[0.0]]]), [[1], [0]]):
+        assert losses.MeanSquaredError()(y, p) == expected
+    assert losses.MeanSquaredError()(np.array([1.0, 0.0]), p[:, 0]) == expected
+    sparse = losses.SparseCategoricalCrossentropy()
+    q = np.array([[0.3, 0.7], [0.6, 0.4]])
+    assert sparse(np.array([[1], [0]]), q) == sparse(np.array([1.0, 0.0]), q)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: losses.MeanSquaredError()(np.zeros((2, 3)), np.zeros((2, 4))), "shape of `y_pred`"),
+        (lambda: losses.MeanSquaredError(reduction="median"), "reduction"),
+        (lambda: losses.Huber(delta=0), "delta"),
+        (lambda: losses.BinaryCrossentropy(label_smoothing=2), "label_smoothing"),
+        (lambda: losses.CategoricalCrossentropy(axis=1), "axis"),
+        (lambda: losses.SparseCategoricalCrossentropy()(np.array([5]), np.ones((1, 3))), "0..2, got 5"),
+        (lambda: losses.SparseCategoricalCrossentropy()(np.array([-1]), np.ones((1, 3))), "0..2, got -1"),
+        (lambda: losses.SparseCategoricalCrossentropy()(np.array([0.5]), np.ones((1, 3))), "whole numbers"),
+        (lambda: losses.SparseCategoricalCrossentropy()(np.array([0, 1]), np.ones((1, 3))), "classes of shape"),
+        (lambda: losses.MeanSquaredError()(np.zeros((2, 3)), np.zeros((2, 3)), np.ones(5)), "sample_weight"),
+        (lambda: losses.MeanSquaredError()(np.zeros((2, 3)), np.zeros((2, 3)), mask=np.ones((2, 2, 2))), "mask"),
+        (lambda: losses.MeanSquaredError()(np.float64(1), np.float64(1)), "at least one axis"),
+        (lambda: losses.get("mean_spared"), "unknown loss"),
+    ],
+)
+def test_errors(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()
