@@ -182,7 +182,7 @@ class RNN(Layer):
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
         """Run over the sequence; ``initial_state`` is a flat list of the states of all cells."""
-        mask = check_validity(self.name, *x.shape[:2], mask, lengths)
+        mask = check_validity(self.name, x.shape[0], x.shape[1], mask, lengths)
         if initial_state is None and self.stateful:
             initial_state = self.states
         given = self._by_cell(initial_state)
