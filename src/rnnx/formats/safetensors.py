@@ -60,12 +60,18 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     """Tensors as read-only views of the mapped file, and the description; everything is checked first."""
     raw, header, start = _open(path)
     metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or "rnnx" not in metadata or "checksum" not in metadata:
+    known = isinstance(metadata, dict) and all(isinstance(metadata.get(key), str) for key in ("rnnx", "checksum"))
+    if not known:
         raise FormatError(f"{path}: a safetensors file, but not one that rnnx wrote (its metadata has no 'rnnx')")
     tensors = {name: _tensor(path, name, entry, raw, start) for name, entry in header.items()}
     if _checksum(tensors, metadata["rnnx"]) != metadata["checksum"]:
         raise FormatError(f"{path}: the file was altered or damaged (its checksum differs)")
-    description = json.loads(metadata["rnnx"])
+    try:
+        description = json.loads(metadata["rnnx"])
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: the description of the model is damaged: {error}") from error
+    if not isinstance(description, dict):
+        raise FormatError(f"{path}: the description of the model is damaged: it is not a table")
     version = description.get("format")
     if not isinstance(version, int) or version > FORMAT:
         raise FormatError(
@@ -87,7 +93,7 @@ def _open(path: Any) -> tuple[Array, dict[str, Any], int]:
         raise FormatError(f"{path}: not a safetensors file, or cut off: a header of {length} bytes in {size} bytes")
     try:
         header = json.loads(raw[8 : 8 + length].tobytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: the header is damaged: {error}") from error
     if not isinstance(header, dict):
         raise FormatError(f"{path}: the header is damaged: it is not a table")
@@ -149,8 +155,8 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
         raise FormatError(f"{path}: holds {description.get('kind')}, not a model; use model.load_weights(path)")
     try:
         model = layer_from_config(description["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: the model cannot be made: {error}") from error
     _put_weights(model, path, tensors)
     training = description.get("training")
     if training is not None and compile:
@@ -213,7 +219,7 @@ def _restore_training(model: Any, path: Any, training: dict[str, Any], tensors: 
         model.optimizer.set_state(state)
         for k, generator in enumerate(model.seed_generators()):
             generator.state = [int(n) for n in tensors[f"noise/{k}"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: its state of training cannot be restored: {error}") from error
 
 
