@@ -188,14 +188,14 @@ class Optimizer(Configurable):
             number, _, name = key.partition("/")
             if name:
                 slots.setdefault(int(number), {})[name] = np.array(value)
-        for number, own in slots.items():
+        for place, own in slots.items():
             if set(own) != {*self.slot_names, "shape"}:
                 raise ValueError(
                     f"{type(self).__name__}: the state has {sorted(set(own) - {'shape'})} for each weight, "
                     f"expected {sorted(self.slot_names)}"
                 )
             if any(own[name].shape != tuple(own["shape"]) for name in self.slot_names):
-                raise ValueError(f"{type(self).__name__}: the state of weight {number} has arrays of different shapes")
+                raise ValueError(f"{type(self).__name__}: the state of weight {place} has arrays of different shapes")
         self._slots = [slots[k] for k in sorted(slots)]
         self.iterations = int(state["iterations"])
         if "learning_rate" in state and not callable(self._rate):
