@@ -183,7 +183,7 @@ OTHERS: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
     "seed_large": (lambda: SeedGenerator(2**32), ValueError, ("`seed`", "4294967296")),
     "early_mode": (lambda: rnnx.callbacks.EarlyStopping(mode="up"), ValueError, ("`mode`", "'up'")),
     "plateau_factor": (lambda: rnnx.callbacks.ReduceLROnPlateau(factor=1.5), ValueError, ("`factor`", "1.5")),
-    "checkpoint": (lambda: rnnx.callbacks.ModelCheckpoint("a", save_freq=3), ValueError, ("`save_freq`", "3")),
+    "checkpoint": (lambda: rnnx.callbacks.ModelCheckpoint("a", save_freq="hour"), ValueError, ("`save_freq`", "hour")),
     "lambda": (lambda: rnnx.callbacks.LambdaCallback(on_lunch=print), TypeError, ("on_lunch",)),
 }  # fmt: skip
 

@@ -1,0 +1,159 @@
+"""Every layer passes the harness of `tests.conformance`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnx import layers
+from rnnx.layers import Layer
+from tests.conformance import CHECKS, Example, check_gradients
+
+RNG = np.random.default_rng(17)
+SEQUENCE = RNG.normal(size=(3, 5, 4))
+FLAT = RNG.normal(size=(3, 4))
+IDS = RNG.integers(0, 7, (3, 5))
+PAIR = [RNG.normal(size=(3, 5, 4)), RNG.normal(size=(3, 5, 4))]
+NOISE = {"dropout": 0.3, "recurrent_dropout": 0.3, "seed": 3}
+
+
+def of(kind: Any, *args: Any, **options: Any) -> Any:
+    return lambda **kwargs: kind(*args, **{**options, **kwargs})
+
+
+def recurrent(kind: Any, **options: Any) -> Any:
+    return of(kind, 3, **options)
+
+
+def around(wrapper: Any, inner: Any, **options: Any) -> Any:
+    """A layer around another one of the same dtype."""
+
+    def make(**kwargs: Any) -> Any:
+        return wrapper(inner(**{k: v for k, v in kwargs.items() if k == "dtype"}), **options, **kwargs)
+
+    return make
+
+
+S = {"return_sequences": True}
+EXAMPLES: dict[str, Example] = {}
+for kind in (layers.LSTM, layers.GRU, layers.SimpleRNN):
+    name = kind.__name__
+    EXAMPLES |= {
+        name: Example(recurrent(kind), [SEQUENCE], mask="drop"),
+        f"{name}_sequences": Example(recurrent(kind, **S), [SEQUENCE]),
+        f"{name}_states": Example(recurrent(kind, return_state=True, **S), [SEQUENCE]),
+        f"{name}_backwards": Example(recurrent(kind, go_backwards=True, use_bias=False, **S), [SEQUENCE]),
+        f"{name}_slow": Example(recurrent(kind, activation="gelu", **S), [SEQUENCE]),
+    }
+    for mode in ("state", "update", "cell", "weights"):
+        EXAMPLES[f"{name}_{mode}"] = Example(
+            recurrent(kind, recurrent_dropout_mode=mode, **NOISE, **S), [SEQUENCE], noisy=True
+        )
+    EXAMPLES[f"{name}_zoneout"] = Example(recurrent(kind, zoneout=0.3, seed=3, **S), [SEQUENCE], noisy=True)
+    EXAMPLES[f"{name}_fresh"] = Example(
+        recurrent(kind, noise_shape=(None, None, 1), recurrent_noise_shape=(1, None, None), **NOISE),
+        [SEQUENCE],
+        noisy=True,
+        mask="drop",
+    )
+EXAMPLES |= {
+    "GRU_reset_before": Example(recurrent(layers.GRU, reset_after=False, **S), [SEQUENCE]),
+    "RNN": Example(around(layers.RNN, recurrent(layers.GRUCell)), [SEQUENCE], mask="drop"),
+    "RNN_lstm": Example(around(layers.RNN, recurrent(layers.LSTMCell, **NOISE), **S), [SEQUENCE], noisy=True),
+    "RNN_stack": Example(
+        around(
+            layers.RNN,
+            lambda **kw: layers.StackedRNNCells([layers.LSTMCell(3, **kw), layers.SimpleRNNCell(2, **kw)], **kw),
+            return_state=True,
+            **S,
+        ),
+        [SEQUENCE],
+    ),
+    "TimeDistributed": Example(around(layers.TimeDistributed, of(layers.Dense, 2, activation="tanh")), [SEQUENCE]),
+    "TimeDistributed_dropout": Example(
+        around(layers.TimeDistributed, of(layers.Dropout, 0.4, seed=1)), [SEQUENCE], noisy=True
+    ),
+    "Dense": Example(of(layers.Dense, 3, activation="tanh"), [FLAT]),
+    "Dense_steps": Example(of(layers.Dense, 3, activation="softmax", use_bias=False), [SEQUENCE]),
+    "Activation": Example(of(layers.Activation, "gelu"), [SEQUENCE]),
+    "ReLU": Example(of(layers.ReLU, 0.8, 0.1, 0.2), [SEQUENCE]),
+    "Softmax": Example(of(layers.Softmax), [SEQUENCE]),
+    "Embedding": Example(of(layers.Embedding, 7, 3), [IDS], whole_numbers=True),
+    "Embedding_mask": Example(of(layers.Embedding, 7, 3, mask_zero=True), [IDS], whole_numbers=True, mask="own"),
+    "Masking": Example(of(layers.Masking), [SEQUENCE], mask="own"),
+    "Dropout": Example(of(layers.Dropout, 0.4, seed=1), [SEQUENCE], noisy=True),
+    "Dropout_steps": Example(of(layers.Dropout, 0.4, noise_shape=(None, None, 1), seed=1), [SEQUENCE], noisy=True),
+    "SpatialDropout1D": Example(of(layers.SpatialDropout1D, 0.4, seed=1), [SEQUENCE], noisy=True),
+    "GaussianDropout": Example(of(layers.GaussianDropout, 0.4, seed=1), [SEQUENCE], noisy=True),
+    "AlphaDropout": Example(of(layers.AlphaDropout, 0.4, seed=1), [SEQUENCE], noisy=True),
+    "LayerNormalization": Example(of(layers.LayerNormalization), [SEQUENCE]),
+    "BatchNormalization": Example(of(layers.BatchNormalization), [SEQUENCE]),
+    "Conv1D": Example(of(layers.Conv1D, 3, 2, activation="tanh"), [SEQUENCE], mask="drop"),
+    "Conv1D_same": Example(of(layers.Conv1D, 3, 3, strides=2, padding="same"), [SEQUENCE], mask="drop"),
+    "Conv1D_causal": Example(of(layers.Conv1D, 3, 2, dilation_rate=2, padding="causal"), [SEQUENCE], mask="drop"),
+    "MaxPooling1D": Example(of(layers.MaxPooling1D, 2), [SEQUENCE], mask="drop"),
+    "AveragePooling1D": Example(of(layers.AveragePooling1D, 2, 1, "same"), [SEQUENCE], mask="drop"),
+    "GlobalMaxPooling1D": Example(of(layers.GlobalMaxPooling1D), [SEQUENCE], mask="drop"),
+    "GlobalAveragePooling1D": Example(of(layers.GlobalAveragePooling1D, keepdims=True), [SEQUENCE], mask="drop"),
+    "Flatten": Example(of(layers.Flatten), [SEQUENCE], mask="drop"),
+    "Reshape": Example(of(layers.Reshape, (2, -1)), [SEQUENCE], mask="drop"),
+    "Permute": Example(of(layers.Permute, (2, 1)), [SEQUENCE], mask="drop"),
+    "RepeatVector": Example(of(layers.RepeatVector, 3), [FLAT], mask="drop"),
+    "Add": Example(of(layers.Add), PAIR),
+    "Add_spread": Example(of(layers.Add), [PAIR[0], PAIR[1][:, :1]], mask="own"),
+    "Average": Example(of(layers.Average), PAIR),
+    "Multiply": Example(of(layers.Multiply), PAIR),
+    "Concatenate": Example(of(layers.Concatenate), PAIR),
+    "Concatenate_steps": Example(of(layers.Concatenate, axis=1), PAIR, mask="own"),
+}
+for mode in ("concat", "sum", "mul", "ave", None):
+    EXAMPLES[f"Bidirectional_{mode}"] = Example(
+        around(layers.Bidirectional, recurrent(layers.GRU, **S), merge_mode=mode), [SEQUENCE]
+    )
+EXAMPLES["Bidirectional_last"] = Example(
+    around(layers.Bidirectional, recurrent(layers.LSTM, **NOISE)), [SEQUENCE], noisy=True, mask="drop"
+)
+NOT_ALONE = {"InputLayer", "Layer", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells"}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_conformance(name: str, check: str) -> None:
+    CHECKS[check](EXAMPLES[name])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in EXAMPLES if name.split("_")[0] in ("LSTM", "GRU", "SimpleRNN", "RNN")]
+)
+def test_gradients_under_a_mask(name: str) -> None:
+    mask = np.array([[1, 1, 1, 1, 1], [0, 1, 0, 1, 1], [1, 1, 0, 0, 0]], bool)
+    check_gradients(EXAMPLES[name], mask=mask)
+
+
+@pytest.mark.parametrize("name", [n for n in EXAMPLES if n.split("_")[0] in ("Bidirectional", "BatchNormalization")])
+def test_gradients_under_lengths(name: str) -> None:
+    check_gradients(EXAMPLES[name], mask=np.arange(5) < np.array([5, 0, 3])[:, None])
+
+
+def test_masking_zeroes_values_and_gradients() -> None:
+    layer = layers.Masking(2.0, dtype="float64")
+    x = SEQUENCE.copy()
+    x[1, 2:] = 2
+    x[0, 0, :2] = 2
+    valid = np.ones((3, 5), bool)
+    valid[1, 2:] = False
+    y, pullback = layer.vjp(x)
+    assert np.array_equal(layer.compute_mask(x, None), valid)
+    assert np.array_equal(y, np.where(valid[..., None], x, 0))
+    assert np.array_equal(pullback(np.ones_like(y)).dx, np.broadcast_to(valid[..., None], x.shape))
+
+
+def test_every_layer_has_an_example() -> None:
+    public = {
+        name
+        for name in layers.__all__
+        if isinstance(getattr(layers, name), type) and issubclass(getattr(layers, name), Layer)
+    }
+    assert public - NOT_ALONE == {name.split("_")[0] for name in EXAMPLES}
