@@ -20,7 +20,8 @@ __all__ = [
 Logs = dict[str, float]
 EVENTS = (
     "train_begin", "train_end", "epoch_begin", "epoch_end", "train_batch_begin", "train_batch_end", "test_begin",
-    "test_end",
+    "test_end", "test_batch_begin", "test_batch_end", "predict_begin", "predict_end", "predict_batch_begin",
+    "predict_batch_end",
 )  # fmt: skip
 
 
@@ -50,15 +51,41 @@ class Callback:
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a batch."""
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a batch; ``logs`` holds the figures of the epoch so far."""
+        self.on_batch_end(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Older name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Older name of `on_train_batch_end`."""
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before an evaluation."""
 
     def on_test_end(self, logs: Logs | None = None) -> None:
         """After an evaluation."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch of an evaluation."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a batch of an evaluation."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Before a prediction."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """After a prediction."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch of a prediction."""
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a batch of a prediction."""
 
 
 class CallbackList:
@@ -211,6 +238,8 @@ class ModelCheckpoint(Monitor):
     save_best_only : bool
         Only when the figure became better.
     save_weights_only : bool
+    save_freq : "epoch" or int
+        After every epoch, or after so many batches; a name may then hold ``{batch}``.
     include_optimizer : bool
         So that training can go on from the file.
     """
@@ -223,25 +252,38 @@ class ModelCheckpoint(Monitor):
         save_best_only: bool = False,
         save_weights_only: bool = False,
         mode: str = "auto",
-        save_freq: str = "epoch",
+        save_freq: Any = "epoch",
         initial_value_threshold: float | None = None,
         include_optimizer: bool = True,
     ):
         super().__init__(monitor, mode)
-        if save_freq != "epoch":
-            raise ValueError(f"ModelCheckpoint: `save_freq` must be 'epoch', got {save_freq!r}")
+        if save_freq != "epoch" and (isinstance(save_freq, (bool, str)) or int(save_freq) < 1):
+            raise ValueError(f"ModelCheckpoint: `save_freq` must be 'epoch' or a positive integer, got {save_freq!r}")
         self.filepath, self.verbose = str(filepath), verbose
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.include_optimizer = include_optimizer
         self.best = initial_value_threshold
+        self.save_freq, self._epoch, self._batches = save_freq, 0, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._batches += 1
+        if self.save_freq != "epoch" and self._batches % self.save_freq == 0:
+            self._save({"epoch": self._epoch + 1, "batch": batch + 1}, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_freq == "epoch":
+            self._save({"epoch": epoch + 1}, logs)
+
+    def _save(self, place: dict[str, int], logs: Logs | None) -> None:
         if self.save_best_only:
             value = self.current(logs)
             if value is None or not self.is_better(value, self.best):
                 return
             self.best = value
-        path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
+        path = self.filepath.format(**place, **(logs or {}))
         if self.save_weights_only:
             self.model.save_weights(path)
         else:
@@ -344,12 +386,20 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         row = {"epoch": epoch, **(logs or {})}
+        names = self._names or []
+        if new := [name for name in row if name not in names]:
+            self._add_columns([*names, *new], len(new))
         with self.filename.open("a", newline="") as file:
+            csv.writer(file, delimiter=self.separator).writerow([row.get(name, "") for name in self._names or []])
+
+    def _add_columns(self, names: list[str], new: int) -> None:
+        """Write the lines so far again, with empty figures for those that were not there before."""
+        with self.filename.open(newline="") as file:
+            lines = list(csv.reader(file, delimiter=self.separator))[1:]
+        with self.filename.open("w", newline="") as file:
             writer = csv.writer(file, delimiter=self.separator)
-            if self._names is None:
-                self._names = list(row)
-                writer.writerow(self._names)
-            writer.writerow([row.get(name, "") for name in self._names])
+            writer.writerows([names, *([*line, *[""] * new] for line in lines)])
+        self._names = names
 
 
 class TerminateOnNaN(Callback):

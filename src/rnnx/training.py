@@ -31,6 +31,7 @@ class Trainer:
     forward_with_mask: Callable[..., Any]
     optimizer: Any = None
     loss: Any = None
+    history: History | None = None
     stop_training = False
 
     # ---- Setting up ------------------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ class Trainer:
         batches = self._batches(x, y, sample_weight, batch_size, shuffle and not stateful, steps_per_epoch)
         if len(batches) == 0 and isinstance(batches, Batches):
             raise ValueError("fit: there is no data, `x` has 0 rows")
-        history = History()
+        self.history = history = History()
         params = {"epochs": epochs, "steps": len(batches), "verbose": verbose, "validation_freq": validation_freq}
         own: list[Any] = [history]
         if verbose:
@@ -262,7 +263,8 @@ class Trainer:
                     self.reset_states()
                 logs = self._epoch(batches, calls)
                 if validation_data is not None and (epoch + 1) % validation_freq == 0:
-                    found = self._validate(validation_data, validation_batch_size or batch_size, validation_steps)
+                    size = validation_batch_size or batch_size
+                    found = self._validate(validation_data, size, validation_steps, calls)
                     logs.update({f"val_{name}": value for name, value in found.items()})
                 calls.call("epoch_end", epoch, logs)
                 if self.stop_training:
@@ -291,11 +293,9 @@ class Trainer:
             raise ValueError("fit: the data gave no batch")
         return logs
 
-    def _validate(self, data: Any, batch_size: int | None, steps: int | None) -> dict[str, float]:
+    def _validate(self, data: Any, batch_size: int | None, steps: int | None, calls: Any) -> dict[str, float]:
         x, y, weight = (*data, None, None)[:3] if isinstance(data, tuple) else (data, None, None)
-        return self.evaluate(
-            x, y, batch_size=batch_size, sample_weight=weight, steps=steps, verbose=0, return_dict=True
-        )
+        return self.evaluate(x, y, batch_size, 0, weight, steps, calls, return_dict=True)
 
     def _batches(self, x: Any, y: Any, weight: Any, batch_size: int | None, shuffle: bool, steps: int | None) -> Any:
         if is_source(x):
@@ -329,16 +329,18 @@ class Trainer:
         """
         self._check_compiled("evaluate")
         batches = self._batches(x, y, sample_weight, batch_size, False, steps)
-        calls = CallbackList(callbacks, self, {})
+        calls = callbacks if isinstance(callbacks, CallbackList) else CallbackList(callbacks, self, {})
         calls.call("test_begin", None)
         self._reset_metrics()
         total, rows = 0.0, 0
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            calls.call("test_batch_begin", number, None)
             y_pred, masks, pullback = self._forward(batch, False, False)
             loss, _ = self._losses(batch, y_pred, masks, False)
             total += (loss + pullback.activity_loss) * batch.size
             rows += batch.size
             self._update_metrics(batch, y_pred, masks)
+            calls.call("test_batch_end", number, self._figures(total / max(1, rows)))
         if not rows:
             raise ValueError("evaluate: there is no data")
         penalty = self.regularization_loss()  # type: ignore[attr-defined]
@@ -359,14 +361,18 @@ class Trainer:
             For a ragged list with an output for each step: a list with an array for each row.
         """
         small = 32 if batch_size is None else batch_size
-        if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= small and not self.several_inputs:
+        if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= small and not (self.several_inputs or callbacks):
             return self.forward_with_mask(x)[0]
         batches = self._batches(x, None, None, batch_size, False, steps)
+        calls = CallbackList(callbacks, self, {})
+        calls.call("predict_begin", None)
         parts: list[list[Any]] = []
         lengths: list[list[Any]] = []
         rows: list[Any] = []
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            calls.call("predict_batch_begin", number, None)
             y, masks, _ = self._forward(batch, False, False)
+            calls.call("predict_batch_end", number, None)
             for k, (value, mask) in enumerate(zip(y, masks, strict=True)):
                 if len(parts) <= k:
                     parts, lengths = [*parts, []], [*lengths, []]
@@ -374,6 +380,7 @@ class Trainer:
                 steps_each = batch.lengths is not None and mask is not None and mask.shape == value.shape[:2]
                 lengths[k].append(batch.lengths if steps_each else None)
             rows.append(np.arange(batch.size) + sum(len(r) for r in rows) if batch.rows is None else batch.rows)
+        calls.call("predict_end", None)
         if not parts:
             y = self.forward_with_mask(take(x, slice(0, 0)))[0]
             return y

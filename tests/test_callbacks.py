@@ -1,0 +1,369 @@
+"""Callbacks, driven by made-up figures and by fit."""
+
+from __future__ import annotations
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+
+import rnnx
+from rnnx import callbacks, layers, utils
+
+NAN = float("nan")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    utils.set_random_seed(5)
+
+
+def model_of(rate=0.1, optimizer=None):
+    model = rnnx.Sequential([layers.Input((3, 2)), layers.GRU(2), layers.Dense(1)])
+    model.compile(optimizer or rnnx.optimizers.SGD(rate), "mse")
+    return model
+
+
+def xy(rows=8):
+    rng = np.random.default_rng(2)
+    return rng.normal(size=(rows, 3, 2)), rng.normal(size=(rows, 1))
+
+
+class FakeModel:
+    """Its weights are the number of the epoch."""
+
+    def __init__(self):
+        self.stop_training = False
+        self.weights = None
+        self.optimizer = rnnx.optimizers.SGD(1.0)
+        self.saved = []
+
+    def get_weights(self):
+        return self.weights
+
+    def set_weights(self, weights):
+        self.weights = weights
+
+    def save(self, path, include_optimizer=False):
+        self.saved.append(path)
+
+    def save_weights(self, path):
+        self.saved.append(path)
+
+
+def drive(callback, figures, name="val_loss"):
+    """Run the epochs of a training with these figures; the model afterwards."""
+    model = FakeModel()
+    callback.set_model(model)
+    callback.set_params({"epochs": len(figures), "steps": 1})
+    callback.on_train_begin()
+    model.epochs = 0
+    for epoch, value in enumerate(figures):
+        callback.on_epoch_begin(epoch)
+        model.weights = epoch
+        callback.on_epoch_end(epoch, {"loss": 0.0, name: value})
+        model.epochs += 1
+        if model.stop_training:
+            break
+    callback.on_train_end()
+    return model
+
+
+# ---- EarlyStopping ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "figures", "epochs", "weights"),
+    [
+        ({"patience": 0}, [3, 2, 2, 1], 3, 2),
+        ({"patience": 1}, [3, 2, 2, 1], 3, 2),
+        ({"patience": 2}, [3, 2, 2, 1, 1, 1, 0], 6, 5),
+        ({"patience": 2, "restore_best_weights": True}, [3, 2, 2, 1, 1, 1, 0], 6, 3),
+        ({"patience": 9, "restore_best_weights": True}, [3, 1, 2], 3, 1),
+        ({"patience": 2, "min_delta": 0.5}, [3, 2.8, 2.6, 2.2, 2.1], 3, 2),
+        ({"patience": 2, "min_delta": -0.5}, [3, 2.8, 2.6, 2.2, 2.1], 3, 2),
+        ({"patience": 2, "mode": "max"}, [1, 2, 3, 1, 1, 5], 5, 4),
+        ({"patience": 1, "monitor": "val_accuracy"}, [0.1, 0.2, 0.2, 0.3], 3, 2),
+        ({"patience": 2, "baseline": 1.0}, [3, 2, 1.5, 1.2, 0.5], 5, 4),
+        ({"patience": 2, "baseline": 1.0}, [3, 3, 0.5], 2, 1),
+        ({"patience": 1, "start_from_epoch": 3}, [1, 2, 3, 4, 5, 6], 5, 4),
+        ({"patience": 2}, [3, NAN, NAN, 1], 3, 2),
+        ({"patience": 1, "restore_best_weights": True}, [NAN, NAN, 1], 2, 0),
+        ({"patience": 2}, [NAN, 3, NAN, 2], 4, 3),
+    ],
+)
+def test_early_stopping(options, figures, epochs, weights):
+    callback = callbacks.EarlyStopping(**options)
+    for _ in range(2):  # one object may serve again
+        model = drive(callback, figures, callback.monitor)
+        assert (model.epochs, model.weights) == (epochs, weights)
+        assert model.stop_training == (callback.stopped_epoch > 0)
+
+
+def test_early_stopping_in_fit(capsys):
+    model, (x, y) = model_of(0.0), xy()
+    callback = callbacks.EarlyStopping(monitor="loss", patience=2, verbose=1, restore_best_weights=True)
+    history = model.fit(x, y, epochs=20, verbose=0, shuffle=False, callbacks=callback)
+    assert len(history.epoch) == 3
+    assert "stopped early after epoch 3; the best was 1" in capsys.readouterr().out
+
+
+def test_a_figure_that_is_not_there_is_named():
+    model, (x, y) = model_of(), xy()
+    with pytest.raises(ValueError, match="no 'val_loss' to watch; there are loss"):
+        model.fit(x, y, verbose=0, callbacks=[callbacks.EarlyStopping()])
+    with pytest.raises(ValueError, match="mode"):
+        callbacks.EarlyStopping(mode="most")
+
+
+# ---- ModelCheckpoint -------------------------------------------------------------------------------------------------
+
+
+def test_checkpoint_of_the_best(tmp_path, capsys):
+    callback = callbacks.ModelCheckpoint(
+        tmp_path / "m-{epoch:02d}-{val_loss:.1f}.safetensors", save_best_only=True, verbose=1
+    )
+    model = drive(callback, [3, 2, NAN, 2.5, 1])
+    assert [path.rsplit("/", 1)[1] for path in model.saved] == [
+        "m-01-3.0.safetensors", "m-02-2.0.safetensors", "m-05-1.0.safetensors",
+    ]  # fmt: skip
+    assert "saved" in capsys.readouterr().out
+    callback = callbacks.ModelCheckpoint("m", save_best_only=True, initial_value_threshold=2.5)
+    assert len(drive(callback, [3, 2, 2.2]).saved) == 1
+
+
+def test_checkpoint_files_continue_training(tmp_path):
+    path, (x, y) = tmp_path / "model.safetensors", xy()
+    model = model_of(optimizer="adam")
+    model.fit(x, y, epochs=2, shuffle=False, verbose=0, callbacks=[callbacks.ModelCheckpoint(path)])
+    again = rnnx.load_model(path)
+    expected = model.fit(x, y, epochs=2, shuffle=False, verbose=0).history["loss"]
+    assert again.fit(x, y, epochs=2, shuffle=False, verbose=0).history["loss"] == expected
+
+
+def test_checkpoint_of_weights(tmp_path):
+    path, (x, y) = tmp_path / "m.weights.safetensors", xy()
+    model = model_of()
+    model.fit(x, y, verbose=0, callbacks=[callbacks.ModelCheckpoint(path, save_weights_only=True)])
+    other = model_of()
+    other.load_weights(path)
+    for left, right in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_checkpoint_every_few_batches(tmp_path):
+    (x, y), model = xy(), model_of()
+    callback = callbacks.ModelCheckpoint(tmp_path / "b{batch}-{epoch}.safetensors", save_freq=3)
+    model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[callback])
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["b2-2.safetensors", "b3-1.safetensors"]
+    with pytest.raises(ValueError, match="save_freq"):
+        callbacks.ModelCheckpoint("x", save_freq="minute")
+
+
+# ---- Learning rates --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "figures", "rate"),
+    [
+        ({"patience": 1}, [3, 2, 1], 1.0),
+        ({"patience": 1}, [3, 3], 0.1),
+        ({"patience": 2, "factor": 0.5}, [3, 3, 3, 3, 3], 0.25),
+        ({"patience": 1, "factor": 0.5, "cooldown": 2}, [3, 3, 3, 3, 3], 0.25),
+        ({"patience": 1, "factor": 0.5, "min_lr": 0.4}, [3, 3, 3, 3], 0.4),
+        ({"patience": 1, "factor": 0.5, "min_delta": 0.6}, [3, 2.5], 0.5),
+        ({"patience": 1, "factor": 0.5, "mode": "max"}, [1, 2, 1], 0.5),
+        ({"patience": 1, "factor": 0.5}, [3, NAN], 0.5),
+    ],
+)
+def test_reduce_on_plateau(options, figures, rate):
+    assert drive(callbacks.ReduceLROnPlateau(**options), figures).optimizer.learning_rate == pytest.approx(rate)
+
+
+def test_reduce_on_plateau_says_so(capsys):
+    drive(callbacks.ReduceLROnPlateau(patience=1, verbose=1), [1, 1])
+    assert "epoch 2: learning rate 0.1" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="factor"):
+        callbacks.ReduceLROnPlateau(factor=1.0)
+
+
+def test_learning_rate_scheduler():
+    seen, (x, y) = [], xy()
+    model = model_of(0.8)
+    model.fit(
+        x, y, epochs=3, verbose=0,
+        callbacks=[
+            callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate),
+            callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(model.optimizer.learning_rate)),
+        ],
+    )  # fmt: skip
+    assert seen == pytest.approx([0.8, 0.4, 0.2])
+
+
+# ---- CSVLogger -------------------------------------------------------------------------------------------------------
+
+
+def rows_of(path, separator=","):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file, delimiter=separator))
+
+
+def test_csv_logger(tmp_path):
+    path, (x, y) = tmp_path / "log.csv", xy()
+    model = model_of()
+    first = model.fit(x, y, epochs=2, validation_split=0.25, verbose=0, callbacks=[callbacks.CSVLogger(path)])
+    rows = rows_of(path)
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [float(row["val_loss"]) for row in rows] == first.history["val_loss"]
+    model.fit(
+        x, y, epochs=3, initial_epoch=2, validation_split=0.25, verbose=0,
+        callbacks=[callbacks.CSVLogger(path, append=True)],
+    )  # fmt: skip
+    assert [row["epoch"] for row in rows_of(path)] == ["0", "1", "2"]
+    model.fit(x, y, verbose=0, callbacks=[callbacks.CSVLogger(path, separator=";")])
+    assert list(rows_of(path, ";")[0]) == ["epoch", "loss"]
+
+
+def test_csv_logger_with_validation_in_some_epochs(tmp_path):
+    path, (x, y) = tmp_path / "log.csv", xy()
+    model_of().fit(
+        x, y, epochs=4, validation_data=(x, y), validation_freq=2, verbose=0, callbacks=[callbacks.CSVLogger(path)]
+    )
+    assert [bool(row["val_loss"]) for row in rows_of(path)] == [False, True, False, True]
+
+
+# ---- The others ------------------------------------------------------------------------------------------------------
+
+
+def test_terminate_on_nan(capsys):
+    (x, y), model = xy(), model_of()
+    y[3] = NAN
+    history = model.fit(x, y, batch_size=2, epochs=5, shuffle=False, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+    assert len(history.epoch) == 1
+    assert model.optimizer.iterations == 2
+    assert "batch 1: the loss is nan" in capsys.readouterr().out
+
+
+def test_order_of_events():
+    events, (x, y) = [], xy(4)
+
+    class Spy(callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            events.append("train+")
+
+        def on_train_end(self, logs=None):
+            events.append("train-")
+
+        def on_epoch_begin(self, epoch, logs=None):
+            events.append(f"epoch{epoch}+")
+
+        def on_epoch_end(self, epoch, logs=None):
+            events.append(f"epoch{epoch}-")
+            assert set(logs) == {"loss", "val_loss"}
+
+        def on_train_batch_begin(self, batch, logs=None):
+            events.append(f"batch{batch}+")
+
+        def on_train_batch_end(self, batch, logs=None):
+            events.append(f"batch{batch}-")
+
+        def on_test_begin(self, logs=None):
+            events.append("test+")
+
+        def on_test_end(self, logs=None):
+            events.append("test-")
+
+    model = model_of()
+    spy = Spy()
+    model.fit(x, y, batch_size=2, epochs=1, validation_data=(x, y), verbose=0, callbacks=[spy])
+    assert spy.model is model
+    assert spy.params["epochs"] == 1
+    assert events == ["train+", "epoch0+", "batch0+", "batch0-", "batch1+", "batch1-", "test+", "test-", "epoch0-", "train-"]  # fmt: skip
+
+
+def test_old_names_of_batch_events():
+    seen = []
+
+    class Old(callbacks.Callback):
+        def on_batch_begin(self, batch, logs=None):
+            seen.append(("begin", batch))
+
+        def on_batch_end(self, batch, logs=None):
+            seen.append(("end", batch))
+
+    model_of().fit(*xy(2), verbose=0, callbacks=[Old()])
+    assert seen == [("begin", 0), ("end", 0)]
+
+
+def test_events_of_evaluate_and_predict():
+    seen = []
+    names = ("test_begin", "test_batch_begin", "test_batch_end", "test_end")
+    names += tuple(name.replace("test", "predict") for name in names)
+    functions = {f"on_{name}": lambda *arguments, name=name: seen.append(name) for name in names}
+    model, (x, y) = model_of(), xy(4)
+    model.evaluate(x, y, callbacks=[callbacks.LambdaCallback(**functions)])
+    model.predict(x, callbacks=[callbacks.LambdaCallback(**functions)])
+    assert seen == list(names)
+
+
+def test_lambda_callback_and_wrong_callbacks():
+    seen = []
+    functions = {
+        f"on_{event}": lambda *arguments, event=event: seen.append(event)
+        for event in ("train_begin", "train_end", "epoch_begin", "epoch_end", "train_batch_begin", "train_batch_end")
+    }
+    model_of().fit(*xy(2), verbose=0, callbacks=[callbacks.LambdaCallback(**functions)])
+    assert seen == ["train_begin", "epoch_begin", "train_batch_begin", "train_batch_end", "epoch_end", "train_end"]
+    with pytest.raises(TypeError, match="on_lunch"):
+        callbacks.LambdaCallback(on_lunch=print)
+    with pytest.raises(TypeError, match="callback"):
+        model_of().fit(*xy(2), verbose=0, callbacks=[print])
+
+
+def test_stop_training_and_history():
+    model = model_of()
+
+    def stop(epoch, logs):
+        model.stop_training = epoch == 1
+
+    history = model.fit(*xy(), epochs=5, verbose=0, callbacks=[callbacks.LambdaCallback(on_epoch_end=stop)])
+    assert history.epoch == [0, 1]
+    assert model.history is history
+    assert len(model.fit(*xy(), epochs=5, initial_epoch=3, verbose=0).epoch) == 2
+
+
+# ---- Progress --------------------------------------------------------------------------------------------------------
+
+
+def test_plain_lines_with_the_time_left(capsys):
+    model_of().fit(*xy(), epochs=2, validation_split=0.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for k, line in enumerate(lines, 1):
+        assert line.startswith(f"epoch {k}/2 ")
+        assert " loss " in line
+        assert " val_loss " in line
+        assert line.endswith("left)")
+    model_of().fit(*xy(), verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("verbose", "bar"), [("auto", True), (1, True), (2, False)])
+def test_a_bar_on_a_terminal_only(monkeypatch, capsys, verbose, bar):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    model_of().fit(*xy(), batch_size=2, epochs=1, verbose=verbose)
+    captured = capsys.readouterr()
+    assert ("epoch 1/1:" in captured.err) == bar
+    assert captured.out.startswith("epoch 1/1 ")
+
+
+def test_plain_lines_without_tqdm(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    model_of().fit(*xy(), epochs=1)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.startswith("epoch 1/1 ")
