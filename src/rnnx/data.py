@@ -282,6 +282,8 @@ def tbptt_batches(sequence: Any, batch_size: int, timesteps: int, targets: Any =
     ValueError
         If the sequence is too short for one chunk.
     """
+    if batch_size < 1 or timesteps < 1:
+        raise ValueError(f"`batch_size` and `timesteps` must be positive, got {batch_size} and {timesteps}")
     sequence = np.asarray(sequence)
     x, y = (sequence[:-1], sequence[1:]) if targets is None else (sequence, np.asarray(targets))
     if len(x) != len(y):

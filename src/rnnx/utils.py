@@ -73,6 +73,10 @@ def pad_sequences(
     for name, word in (("padding", padding), ("truncating", truncating)):
         if word not in ("pre", "post"):
             raise ValueError(f"pad_sequences: `{name}` must be 'pre' or 'post', got {word!r}")
+    if not hasattr(sequences, "__iter__"):
+        raise ValueError(f"pad_sequences: a list of sequences is needed, got {type(sequences).__name__}")
+    if maxlen is not None and maxlen < 0:
+        raise ValueError(f"pad_sequences: `maxlen` must be at least 0, got {maxlen}")
     arrays = [np.asarray(s) for s in sequences]
     if any(a.ndim == 0 for a in arrays):
         raise ValueError("pad_sequences: every element must be a sequence")

@@ -1,0 +1,128 @@
+"""Metrics against figures made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rnnx import losses, metrics
+
+P = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.6, 0.1, 0.3]])
+CLASSES = np.array([1, 0, 1, 2])
+ONE_HOT = np.eye(3)[CLASSES]
+
+
+@pytest.mark.parametrize(
+    ("metric", "y", "p", "expected"),
+    [
+        (metrics.Accuracy(), [1, 2, 3, 4], [1, 2, 0, 4], 0.75),
+        (metrics.BinaryAccuracy(), [[1], [0], [1]], [[0.6], [0.2], [0.5]], 2 / 3),
+        (metrics.BinaryAccuracy(), [1, 0, 1], [[0.6], [0.2], [0.4]], 2 / 3),
+        (metrics.BinaryAccuracy(threshold=0.3), [[1, 0]], [[0.4, 0.35]], 0.5),
+        (metrics.CategoricalAccuracy(), ONE_HOT, P, 0.5),
+        (metrics.SparseCategoricalAccuracy(), CLASSES, P, 0.5),
+        (metrics.SparseCategoricalAccuracy(), CLASSES[:, None], P, 0.5),
+        (metrics.TopKCategoricalAccuracy(k=2), ONE_HOT, P, 1.0),
+        (metrics.SparseTopKCategoricalAccuracy(k=1), CLASSES, P, 0.5),
+        (metrics.MeanSquaredError(), [[1.0, 2.0]], [[2.0, 4.0]], 2.5),
+        (metrics.RootMeanSquaredError(), [[1.0, 2.0]], [[2.0, 4.0]], np.sqrt(2.5)),
+        (metrics.MeanAbsoluteError(), [[1.0, 2.0]], [[2.0, 4.0]], 1.5),
+        (metrics.BinaryCrossentropy(), [[1.0]], [[0.25]], np.log(4)),
+        (metrics.CategoricalCrossentropy(), ONE_HOT[:1], P[:1], -np.log(0.7)),
+        (metrics.SparseCategoricalCrossentropy(), CLASSES[:1], P[:1], -np.log(0.7)),
+        (metrics.Perplexity(), CLASSES[:1], P[:1], 1 / 0.7),
+        (metrics.Precision(), [1, 0, 1, 1], [0.9, 0.8, 0.7, 0.1], 2 / 3),
+        (metrics.Recall(), [1, 0, 1, 1], [0.9, 0.8, 0.7, 0.1], 2 / 3),
+        (metrics.Precision(thresholds=0.75), [1, 0, 1, 1], [0.9, 0.8, 0.7, 0.1], 1 / 2),
+        (metrics.Recall(thresholds=0.05), [1, 0, 1, 1], [0.9, 0.8, 0.7, 0.1], 1.0),
+        (metrics.AUC(), [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.75),
+        (metrics.AUC(), [0, 1, 0, 1], [0.5, 0.5, 0.5, 0.5], 0.5),
+    ],
+    ids=lambda c: repr(c) if isinstance(c, metrics.Metric) else "",
+)
+def test_by_hand(metric, y, p, expected):
+    y, p = np.asarray(y), np.asarray(p)
+    assert metric(y, p) == pytest.approx(expected)
+    metric.reset_state()
+    assert metric.result() == 0 or isinstance(metric, metrics.Perplexity)
+    for k in range(len(y)):
+        metric.update_state(y[k : k + 1], p[k : k + 1])
+    assert metric.result() == pytest.approx(expected)
+    again = metrics.get(metrics.serialize(metric))
+    assert again(y, p) == pytest.approx(expected)
+    assert again.name == metric.name
+
+
+def test_weights_and_masks():
+    y, p = np.array([[1, 0, 2]]), np.array([[[0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0, 0.1, 0.9]]])
+    metric = metrics.SparseCategoricalAccuracy()
+    metric.update_state(y, p, sample_weight=[[1.0, 2.0, 1.0]])
+    assert metric.result() == pytest.approx(0.5)
+    metric.reset_state()
+    p[0, 1] = np.nan
+    metric.update_state(y, p, mask=np.array([[True, False, True]]))
+    assert metric.result() == 1
+    metric.reset_state()
+    metric.update_state(y, p, mask=np.zeros((1, 3), bool))
+    assert metric.result() == 0
+
+
+@pytest.mark.parametrize("kind", ["Precision", "Recall", "AUC"])
+def test_weights_and_masks_of_yes_and_no(kind):
+    rng = np.random.default_rng(3)
+    y, p, weight, mask = (
+        rng.integers(0, 2, (6, 5)),
+        rng.uniform(size=(6, 5)),
+        rng.integers(1, 4, (6, 5)),
+        np.ones((6, 5), bool),
+    )
+    mask[2:4, 1:3] = False
+    first, second = getattr(metrics, kind)(), getattr(metrics, kind)()
+    first.update_state(y, p, sample_weight=weight, mask=mask)
+    repeats = np.where(mask, weight, 0).reshape(-1)
+    second.update_state(np.repeat(y.reshape(-1), repeats), np.repeat(p.reshape(-1), repeats))
+    assert first.result() == pytest.approx(second.result())
+
+
+@pytest.mark.parametrize("kind", ["Precision", "Recall", "AUC"])
+def test_one_weight_and_one_prediction_per_row(kind):
+    y, p = np.array([1, 0, 1, 0]), np.array([[0.9], [0.8], [0.3], [0.1]])
+    first, second = getattr(metrics, kind)(), getattr(metrics, kind)()
+    first.update_state(y, p, sample_weight=np.array([1.0, 2.0, 1.0, 0.0]))
+    second.update_state(y[[0, 1, 1, 2]], p[[0, 1, 1, 2]])
+    assert first.result() == pytest.approx(second.result())
+
+
+def test_losses_are_metrics():
+    assert metrics.get("huber")(np.array([[0.0]]), np.array([[3.0]])) == pytest.approx(2.5)
+    assert metrics.get(losses.Poisson()).name == "poisson"
+    assert metrics.get("mse").name == "mean_squared_error"
+    mean = metrics.Mean()
+    mean.update_state([1.0, 3.0])
+    mean.update_state([5.0], sample_weight=[2.0])
+    assert mean.result() == pytest.approx(14 / 4)
+    with pytest.raises(ValueError, match="unknown metric 'acuracy'"):
+        metrics.get("acuracy")
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "p", "kind"),
+    [
+        ("binary_crossentropy", np.zeros((2, 1)), np.zeros((2, 1)), "BinaryAccuracy"),
+        ("binary_crossentropy", np.zeros((2, 4)), np.zeros((2, 4)), "BinaryAccuracy"),
+        ("mse", np.zeros(2), np.zeros((2, 1)), "BinaryAccuracy"),
+        ("categorical_crossentropy", np.zeros((2, 4)), np.zeros((2, 4)), "CategoricalAccuracy"),
+        ("sparse_categorical_crossentropy", np.zeros(2), np.zeros((2, 4)), "SparseCategoricalAccuracy"),
+        ("sparse_categorical_crossentropy", np.zeros((2, 1)), np.zeros((2, 4)), "SparseCategoricalAccuracy"),
+        ("sparse_categorical_crossentropy", np.zeros((2, 3)), np.zeros((2, 3, 4)), "SparseCategoricalAccuracy"),
+    ],
+)
+def test_which_accuracy(loss, y, p, kind):
+    found = metrics.choose_accuracy(losses.get(loss), y, p, "accuracy")
+    assert (type(found).__name__, found.name) == (kind, "accuracy")
+
+
+def test_accuracy_of_logits():
+    loss = losses.BinaryCrossentropy(from_logits=True)
+    found = metrics.choose_accuracy(loss, np.zeros((2, 1)), np.zeros((2, 1)), "acc")
+    assert found(np.array([[1], [0]]), np.array([[0.2], [-0.2]])) == 1

@@ -1,0 +1,46 @@
+"""Penalties on weights and their gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rnnx import regularizers
+
+W = np.array([[0.5, -2.0], [1.5, 0.25]])
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "expected"),
+    [
+        (regularizers.L1(0.1), 0.425),
+        (regularizers.L2(0.1), 0.65625),
+        (regularizers.L1L2(0.1, 0.2), 0.425 + 1.3125),
+        (regularizers.l1_l2(), 0.0425 + 0.065625),
+        (regularizers.get("l1"), 0.0425),
+        (regularizers.get("l2"), 0.065625),
+        (regularizers.l2(0.1), 0.65625),
+    ],
+    ids=repr,
+)
+def test_values_and_gradients(regularizer, expected):
+    assert regularizer(W) == pytest.approx(expected)
+    gradient = regularizer.grad(W)
+    for index in np.ndindex(W.shape):
+        up, down = W.copy(), W.copy()
+        up[index] += 1e-6
+        down[index] -= 1e-6
+        assert gradient[index] == pytest.approx((regularizer(up) - regularizer(down)) / 2e-6)
+    assert regularizer.grad(W.astype(np.float32)).dtype == np.float32
+    assert regularizers.get(regularizers.serialize(regularizer))(W) == regularizer(W)
+
+
+def test_none_names_and_errors():
+    assert regularizers.get(None) is None
+    with pytest.raises(ValueError, match="unknown regularizer 'l3'"):
+        regularizers.get("l3")
+    for bad in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="L2: `l2`"):
+            regularizers.L2(bad)
+    with pytest.raises(TypeError, match="gradient"):
+        regularizers.Regularizer().grad(W)
