@@ -74,7 +74,10 @@ def test_orthogonal_matrices_have_no_preferred_sign():
     assert np.abs(signs).max() < 0.25
 
 
-RANDOM = ["RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal", "Orthogonal"]  # fmt: skip
+RANDOM = [
+    "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "GlorotUniform", "GlorotNormal",
+    "HeUniform", "HeNormal", "LecunUniform", "LecunNormal", "Orthogonal",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RANDOM)

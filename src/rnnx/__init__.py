@@ -8,8 +8,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = {
-    "activations", "callbacks", "constraints", "dropout", "formats", "functional", "initializers", "layers", "losses",
-    "metrics", "models", "optimizers", "reference", "regularizers", "utils",
+    "activations", "callbacks", "constraints", "data", "dropout", "formats", "functional", "initializers", "layers",
+    "losses", "metrics", "models", "optimizers", "reference", "regularizers", "saving", "utils",
 }  # fmt: skip
 _NAMES = {
     "Input": "layers",

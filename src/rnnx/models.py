@@ -204,7 +204,7 @@ class Model(Trainer, Layer):
         )
         return y, pullback if keep else None
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         return self.forward_with_mask(x, mask=mask[0] if isinstance(mask, list) else mask)[1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -215,7 +215,7 @@ class Layer:
         """Shape of the output for an input of this shape."""
         return input_shape
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The time mask of the output; by default that of the input."""
         return mask if self.supports_masking else None
 

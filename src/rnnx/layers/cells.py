@@ -327,7 +327,7 @@ class RNN(Layer):
             return output
         return [output] + [(batch, size) for cell in self.cells for size in _sizes(cell)]
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         return mask if self.return_sequences else None
 
     def reset_state(self) -> None:

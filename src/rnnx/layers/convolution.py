@@ -270,7 +270,7 @@ class GlobalPooling1D(Layer):
         self.keepdims = bool(keepdims)
         self.built = True
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         return None
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -347,7 +347,7 @@ class Embedding(Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape, self.output_dim)
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         return np.asarray(x) != 0 if self.mask_zero else mask
 
     def get_config(self) -> dict[str, Any]:
@@ -375,7 +375,7 @@ class Masking(Layer):
         self.mask_value = mask_value
         self.built = True
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         return np.any(np.asarray(x) != self.mask_value, axis=-1)
 
     def forward(

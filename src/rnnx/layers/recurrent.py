@@ -172,7 +172,7 @@ class Recurrent(RecurrentWeights):
         output = (batch, timesteps, self.units) if self.return_sequences else (batch, self.units)
         return [output] + [(batch, self.units)] * self.state_count if self.return_state else output
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         output = mask if self.return_sequences else None
         return [output] + [None] * self.state_count if self.return_state else output
 

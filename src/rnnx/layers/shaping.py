@@ -182,7 +182,7 @@ class Merge(Layer):
             raise ValueError(f"{self.name}: the inputs must have the same number of axes, got {input_shape}")
         return tuple(_broadcast(self.name, sizes) for sizes in zip(*input_shape, strict=True))
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """True where any input has a valid step, as in Keras 3 (every input in Keras 2); None if one has no mask."""
         return None if not mask or any(m is None for m in mask) else np.logical_or.reduce(mask)
 
@@ -269,7 +269,7 @@ class Concatenate(Merge):
         first[axis] = None if None in sizes else sum(sizes)
         return tuple(first)
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         if not mask or all(m is None for m in mask):
             return None
         full = [np.ones(part.shape[:2], bool) if m is None else m for part, m in zip(x, mask, strict=True)]

@@ -201,7 +201,7 @@ class Bidirectional(Layer):
         found = output + first[0][1:] + first[1][1:]
         return found if self.return_state or self.merge_mode is None else found[0]
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         output = mask if self.return_sequences else None
         return [output, output] if self.merge_mode is None else output
 
