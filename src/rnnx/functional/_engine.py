@@ -70,128 +70,242 @@ def pack(params: Params) -> _kernels.Packed | None:
     return _kernels.Packed(cell, kernel, recurrent_kernel, params.bias, activation, recurrent)
 
 
-def forward(
-    params: Params,
-    x: Array,
-    *,
-    initial_state: State | None,
-    mask: Any,
-    lengths: Any,
-    masks: DropoutMasks | None,
-    go_backwards: bool,
-    training: bool,
-    threads: int | None,
-    out: Array | None,
-    return_sequences: bool,
-    zero_output_for_mask: bool,
-    packed: _kernels.Packed | None,
-) -> Run:
-    """Validate, run, and give the results the shape the caller asked for."""
-    who, features, units = validate.check_params(params) if packed is None else _sizes(params)
-    dtype = params.recurrent_kernel.dtype
-    x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
-    batch, timesteps = x.shape[:2]
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"{who}: `threads` must be a positive integer or None, got {threads!r}")
-    h0, c0 = _initial(who, params, initial_state, batch, units, dtype)
-    valid = validate.check_validity(who, batch, timesteps, mask, lengths)
-    validate.check_dropout_masks(who, masks, validate.GATES[type(params)], batch, timesteps, features, units, dtype)
-    shape = (batch, timesteps, units) if return_sequences else (batch, units)
-    if out is not None:
-        validate.check_array(
-            who,
-            "out",
-            out,
-            shape,
-            "(batch, timesteps, units)" if return_sequences else "(batch, units)",
-            dtype,
-        )
-        if not out.flags.writeable:
-            raise ValueError(f"{who}: `out` is read-only")
-    weight_mask = None
-    if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:
-        weight_mask = masks.recurrent
-        params = replace(params, recurrent_kernel=params.recurrent_kernel * weight_mask)
-        masks, packed = replace(masks, recurrent=None, recurrent_mode="state"), None
-    if packed is None:
-        packed = pack(params)
-    if packed is None:
-        return _forward_reference(
-            params,
-            x,
-            out,
-            dtype,
-            weight_mask,
-            initial_state=initial_state,
-            mask=valid,
-            masks=masks,
-            go_backwards=go_backwards,
-            training=training,
-            return_sequences=return_sequences,
-            zero_output_for_mask=zero_output_for_mask,
-        )
-    plan = _kernels.Plan(batch, timesteps, valid, go_backwards)
-    outputs = None
-    if return_sequences:
-        direct = out is not None and out.strides[2] == out.itemsize
-        outputs = out if direct else np.empty(shape, dtype)
-    h, c, kept = _kernels.forward(packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask)
-    last = None
-    if outputs is None:
-        last = _rows_with_last_output(plan, zero_output_for_mask)
-        outputs = h.copy() if last is None else np.where(last[:, None], h, np.zeros((), dtype))
-    if out is not None and outputs is not out:
-        out[...] = outputs
-        outputs = out
-    cache = Cache(params, kept, weight_mask, (batch, timesteps, units), return_sequences, last) if training else None
-    return Run(outputs, h if c is None else (h, c), cache)
+@dataclass(frozen=True)
+class Core:
+    """A cell on the engine: the public ``forward``, ``backward`` and ``pack`` of each module."""
 
+    params_class: type
 
-def backward(cache: Cache, doutputs: Array | None, dstate: Any, need_dx: bool, need_dparams: bool) -> Grads:
-    """Gradients of one forward call."""
-    if not isinstance(cache, Cache):
-        raise TypeError(
-            f"backward: `cache` must be the `cache` of a forward call with training=True, got {type(cache).__name__}"
+    def pack(self, params: Params) -> _kernels.Packed | None:
+        """Lay the weights out for the engine.
+
+        Parameters
+        ----------
+        params : LSTMParams, GRUParams or RNNParams
+            Those of the module.
+
+        Returns
+        -------
+        Packed or None
+            To be given to ``forward`` as ``packed=`` as long as the weights stay the same. None when an activation is
+            not among those of the engine: such a network runs on ``rnnx.reference``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the weights do not fit together.
+        """
+        self._check_class(params)
+        return pack(params)
+
+    def _check_class(self, params: Any) -> None:
+        if not isinstance(params, self.params_class):
+            raise TypeError(
+                f"{validate.CELL_NAMES[self.params_class]}: `params` must be {self.params_class.__name__}, "
+                f"got {type(params).__name__}"
+            )
+
+    def forward(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        initial_state: State | None = None,
+        mask: Array | None = None,
+        lengths: Array | None = None,
+        masks: DropoutMasks | None = None,
+        go_backwards: bool = False,
+        training: bool = False,
+        threads: int | None = None,
+        out: Array | None = None,
+        return_sequences: bool = True,
+        zero_output_for_mask: bool = False,
+        packed: _kernels.Packed | None = None,
+    ) -> Run:
+        """Run the cell over a batch of sequences; the module's text has its equations.
+
+        Activations outside the engine's set (for example gelu, softmax or a callable) run on ``rnnx.reference``: same
+        results, NumPy speed.
+
+        Parameters
+        ----------
+        params : LSTMParams, GRUParams or RNNParams
+            Those of the module.
+        x : array of shape (batch, timesteps, features)
+            float32 or float64 as the weights; any strides, no copy is made of the whole.
+        initial_state : array of shape (batch, units), for an LSTM a pair ``(h, c)`` of them, optional
+            Zeros if not given.
+        mask : bool array of shape (batch, timesteps), optional
+            True = use the step. A masked step keeps the state and repeats the output before it.
+        lengths : int array of shape (batch,), optional
+            Valid leading steps of each row, instead of ``mask``.
+        masks : DropoutMasks, optional
+            Dropout masks to apply; nothing is drawn here.
+        go_backwards : bool
+            Read the steps from the last to the first; outputs come in that order.
+        training : bool
+            Keep what ``backward`` needs.
+        threads : int, optional
+            Reserved: a call runs on the thread that makes it. The result does not depend on it.
+        out : array, optional
+            Where to put the outputs.
+        return_sequences : bool
+            All outputs, or only the last one.
+        zero_output_for_mask : bool
+            Masked steps give 0 instead of repeating the output before them.
+        packed : Packed, optional
+            ``pack(params)``, to save its time when the weights stay the same.
+
+        Returns
+        -------
+        Run
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has the wrong type, dtype or shape; nothing has been computed then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from rnnx.functional import RNNParams, simple_rnn
+        >>> params = RNNParams(np.full((1, 1), 0.5), np.full((1, 1), 1.0), activation="linear")
+        >>> simple_rnn.forward(params, np.array([[[2.0], [4.0]]])).outputs.ravel()
+        array([1., 3.])
+        """
+        self._check_class(params)
+        who, features, units = validate.check_params(params) if packed is None else _sizes(params)
+        dtype = params.recurrent_kernel.dtype
+        x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
+        batch, timesteps = x.shape[:2]
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"{who}: `threads` must be a positive integer or None, got {threads!r}")
+        h0, c0 = _initial(who, params, initial_state, batch, units, dtype)
+        valid = validate.check_validity(who, batch, timesteps, mask, lengths)
+        validate.check_dropout_masks(who, masks, validate.GATES[type(params)], batch, timesteps, features, units, dtype)
+        shape = (batch, timesteps, units) if return_sequences else (batch, units)
+        if out is not None:
+            validate.check_array(
+                who,
+                "out",
+                out,
+                shape,
+                "(batch, timesteps, units)" if return_sequences else "(batch, units)",
+                dtype,
+            )
+            if not out.flags.writeable:
+                raise ValueError(f"{who}: `out` is read-only")
+        weight_mask = None
+        if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:
+            weight_mask = masks.recurrent
+            params = replace(params, recurrent_kernel=params.recurrent_kernel * weight_mask)
+            masks, packed = replace(masks, recurrent=None, recurrent_mode="state"), None
+        if packed is None:
+            packed = pack(params)
+        if packed is None:
+            return _forward_reference(
+                params,
+                x,
+                out,
+                dtype,
+                weight_mask,
+                initial_state=initial_state,
+                mask=valid,
+                masks=masks,
+                go_backwards=go_backwards,
+                training=training,
+                return_sequences=return_sequences,
+                zero_output_for_mask=zero_output_for_mask,
+            )
+        plan = _kernels.Plan(batch, timesteps, valid, go_backwards)
+        outputs = None
+        if return_sequences:
+            direct = out is not None and out.strides[2] == out.itemsize
+            outputs = out if direct else np.empty(shape, dtype)
+        h, c, kept = _kernels.forward(packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask)
+        last = None
+        if outputs is None:
+            last = _rows_with_last_output(plan, zero_output_for_mask)
+            outputs = h.copy() if last is None else np.where(last[:, None], h, np.zeros((), dtype))
+        if out is not None and outputs is not out:
+            out[...] = outputs
+            outputs = out
+        cache = (
+            Cache(params, kept, weight_mask, (batch, timesteps, units), return_sequences, last) if training else None
         )
-    params = cache.params
-    who = validate.CELL_NAMES[type(params)]
-    batch, timesteps, units = cache.shape
-    dtype = params.recurrent_kernel.dtype
-    if doutputs is not None:
-        shape = cache.shape if cache.return_sequences else (batch, units)
-        validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs", dtype)
-    is_lstm = isinstance(params, LSTMParams)
-    parts = (dstate if isinstance(dstate, (tuple, list)) else (dstate,)) if dstate is not None else (None, None)
-    if len(parts) != (2 if is_lstm else 1) and dstate is not None:
-        raise ValueError(
-            f"{who}: `dstate` must be {'a pair (dh, dc)' if is_lstm else 'one array'}, got {len(parts)} parts"
+        return Run(outputs, h if c is None else (h, c), cache)
+
+    def backward(
+        self, cache: Any, doutputs: Array | None, dstate: Any = None, *, need_dx: bool = True, need_dparams: bool = True
+    ) -> Grads:
+        """Gradients of a ``forward`` call that had ``training=True``.
+
+        Parameters
+        ----------
+        cache : object
+            ``run.cache``.
+        doutputs : array of the shape of the outputs, or None for zero
+        dstate : array of shape (batch, units), for an LSTM a pair of them (entries may be None), optional
+            Gradient of the final state.
+        need_dx, need_dparams : bool
+            Whether these gradients are wanted; what is not is not computed.
+
+        Returns
+        -------
+        Grads
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``cache`` or a gradient does not fit.
+        """
+        if not isinstance(cache, Cache):
+            raise TypeError(
+                f"backward: `cache` must be that of a forward call with training=True, got {type(cache).__name__}"
+            )
+        params = cache.params
+        who = validate.CELL_NAMES[type(params)]
+        batch, timesteps, units = cache.shape
+        dtype = params.recurrent_kernel.dtype
+        if doutputs is not None:
+            shape = cache.shape if cache.return_sequences else (batch, units)
+            validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs", dtype)
+        is_lstm = isinstance(params, LSTMParams)
+        parts = (dstate if isinstance(dstate, (tuple, list)) else (dstate,)) if dstate is not None else (None, None)
+        if len(parts) != (2 if is_lstm else 1) and dstate is not None:
+            raise ValueError(
+                f"{who}: `dstate` must be {'a pair (dh, dc)' if is_lstm else 'one array'}, got {len(parts)} parts"
+            )
+        for name, part in zip(("dh", "dc"), parts, strict=False):
+            if part is not None:
+                validate.check_array(who, f"dstate {name}", part, (batch, units), "(batch, units)", dtype)
+        if not isinstance(cache.kept, _kernels.Cache):
+            grads = _reference(params).backward(
+                cache.kept, doutputs, dstate, need_dx=need_dx, need_dparams=need_dparams
+            )
+            return _cast_grads(grads, dtype, cache.weight_mask)
+        dh, dc = parts if is_lstm else (parts[0], None)
+        if not cache.return_sequences and doutputs is not None:
+            through = (
+                doutputs
+                if cache.last_is_output is None
+                else np.where(cache.last_is_output[:, None], doutputs, np.zeros((), dtype))
+            )
+            dh = through if dh is None else dh + through
+            doutputs = None
+        if doutputs is not None and doutputs.strides[2] != doutputs.itemsize:
+            doutputs = np.ascontiguousarray(doutputs)
+        dx, dh0, dc0, dkernel, drecurrent, dbias = _kernels.backward(
+            cache.kept, doutputs, dh, dc, need_dx, need_dparams
         )
-    for name, part in zip(("dh", "dc"), parts, strict=False):
-        if part is not None:
-            validate.check_array(who, f"dstate {name}", part, (batch, units), "(batch, units)", dtype)
-    if not isinstance(cache.kept, _kernels.Cache):
-        grads = _reference(params).backward(cache.kept, doutputs, dstate, need_dx=need_dx, need_dparams=need_dparams)
-        return _cast_grads(grads, dtype, cache.weight_mask)
-    dh, dc = parts if is_lstm else (parts[0], None)
-    if not cache.return_sequences and doutputs is not None:
-        through = (
-            doutputs
-            if cache.last_is_output is None
-            else np.where(cache.last_is_output[:, None], doutputs, np.zeros((), dtype))
-        )
-        dh = through if dh is None else dh + through
-        doutputs = None
-    if doutputs is not None and doutputs.strides[2] != doutputs.itemsize:
-        doutputs = np.ascontiguousarray(doutputs)
-    dx, dh0, dc0, dkernel, drecurrent, dbias = _kernels.backward(cache.kept, doutputs, dh, dc, need_dx, need_dparams)
-    dparams = None
-    if dkernel is not None and drecurrent is not None:
-        if cache.weight_mask is not None:
-            drecurrent = drecurrent * cache.weight_mask
-        dparams = replace(
-            params, kernel=dkernel, recurrent_kernel=drecurrent, bias=None if params.bias is None else dbias
-        )
-    return Grads(dx, dh0 if dc0 is None else (dh0, dc0), dparams)
+        dparams = None
+        if dkernel is not None and drecurrent is not None:
+            if cache.weight_mask is not None:
+                drecurrent = drecurrent * cache.weight_mask
+            dparams = replace(
+                params, kernel=dkernel, recurrent_kernel=drecurrent, bias=None if params.bias is None else dbias
+            )
+        return Grads(dx, dh0 if dc0 is None else (dh0, dc0), dparams)
 
 
 def _reference(params: Params) -> Any:
