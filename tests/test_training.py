@@ -198,8 +198,13 @@ def test_several_inputs_and_outputs_of_two_axes():
     model.compile("sgd", "mse")
     x, y = [RNG.normal(size=(7, 2)), RNG.normal(size=(7, 3))], [RNG.normal(size=(7, 1)), RNG.normal(size=(7, 2))]
     history = model.fit(x, y, batch_size=3, validation_split=0.3, verbose=0, sample_weight=[np.ones(7), np.ones(7)])
-    assert set(history.history) == {"loss", "val_loss"}
-    assert model.evaluate(x, y, batch_size=4) == pytest.approx(model.evaluate(x, y), rel=1e-5)
+    names = {"loss", "p_loss", "q_loss"}
+    assert set(history.history) == names | {f"val_{name}" for name in names}
+    loss, p_loss, q_loss = model.evaluate(x, y)
+    assert loss == pytest.approx(p_loss + q_loss)
+    assert model.evaluate(x, y, batch_size=4) == pytest.approx([loss, p_loss, q_loss], rel=1e-5)
+    model.compile("sgd", "mse", loss_weights={"q": 3.0})
+    assert model.train_on_batch(x, y) == pytest.approx([p_loss + 3 * q_loss, p_loss, q_loss], rel=1e-5)
     assert [p.shape for p in model.predict(x, batch_size=2)] == [(7, 1), (7, 2)]
 
 
@@ -334,17 +339,17 @@ def test_the_step_follows_the_gradient_of_the_whole_loss(weights):
     sample_weight = [rng.uniform(0.5, 2, size=(4, 5)), rng.uniform(0.5, 2, size=4)]
     model.compile(rnnx.optimizers.SGD(1.0), ["mse", "huber"], loss_weights=weights)
     start = model.get_weights()
-    value = model.train_on_batch(x, y, sample_weight)
+    value = model.train_on_batch(x, y, sample_weight)[0]
     gradients = [a - b for a, b in zip(start, model.get_weights(), strict=True)]
     model.set_weights(start)
-    assert value == pytest.approx(model.evaluate(x, y, sample_weight=sample_weight), rel=1e-12)
+    assert value == pytest.approx(model.evaluate(x, y, sample_weight=sample_weight)[0], rel=1e-12)
     for w, gradient in zip(model.weights, gradients, strict=True):
         for _ in range(3):
             direction = rng.normal(size=w.shape)
             middle, ends = w.value.copy(), []
             for sign in (1, -1):
                 w.assign(middle + sign * 1e-6 * direction)
-                ends.append(model.test_on_batch(x, y, sample_weight))
+                ends.append(model.test_on_batch(x, y, sample_weight)[0])
             w.assign(middle)
             slope = (ends[0] - ends[1]) / 2e-6
             assert (gradient * direction).sum() == pytest.approx(slope, rel=1e-6, abs=1e-8), w.name
@@ -621,6 +626,35 @@ def test_errors_of_fit_change_nothing(arguments, match):
         model.fit(verbose=0, **arguments)
     for left, right in zip(start, model.get_weights(), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+def test_lists_as_validation_data_and_targets():
+    x, y = RNG.normal(size=(4, 5, 3)), [0, 1, 0, 1]
+    model = rnnx.Sequential([layers.Input((None, 3)), layers.GRU(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    history = model.fit(x, y, class_weight={0: 1.0, 1: 2.0}, validation_data=[x, y], verbose=0)
+    assert set(history.history) == {"loss", "val_loss"}
+    assert "val_loss" in model.fit(x, y, validation_data=[(x, y), (x, y)], verbose=0).history
+
+
+def test_a_function_is_no_loss():
+    with pytest.raises(TypeError, match="no gradient"):
+        sequence_model().compile("sgd", lambda y_true, y_pred: 0.0)
+
+
+def test_a_loss_of_ones_own():
+    class Quartic(rnnx.losses.Loss):
+        def values(self, y_true, y_pred):
+            d = y_pred - y_true
+            return (d**4).mean(axis=-1), 4 * d**3 / d.shape[-1]
+
+    x, y = RNG.normal(size=(6, 4, 3)), RNG.normal(size=(6, 2))
+    model = sequence_model()
+    model.compile("adam", Quartic())
+    assert model.evaluate(x, y) == pytest.approx(((model.predict(x) - y) ** 4).mean(), rel=1e-5)
+    before = model.evaluate(x, y)
+    model.fit(x, y, epochs=30, verbose=0)
+    assert model.evaluate(x, y) < before
 
 
 def test_compile_first():

@@ -60,7 +60,8 @@ def split_rows(x: Any, y: Any, weight: Any, share: float, several: bool = False)
 
 
 def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any) -> Array:
-    if y is None or isinstance(y, (list, tuple, dict)):
+    y = arrays_of(y)
+    if not isinstance(y, np.ndarray):
         raise ValueError("`class_weight` needs targets in one array")
     classes = np.asarray(y)
     if classes.ndim > 1 and classes.shape[-1] > 1 and classes.dtype.kind == "f":

@@ -371,4 +371,10 @@ def get(identifier: Any) -> Any:
     >>> losses.get("mse")([[0.0, 2.0]], [[1.0, 2.0]])
     0.5
     """
-    return lookup("loss", _TABLE, identifier)
+    found = lookup("loss", _TABLE, identifier)
+    if found is not None and not hasattr(found, "value_and_grad"):
+        raise TypeError(
+            f"loss: a function has no gradient here, got {identifier!r}; derive from rnnx.losses.Loss and implement "
+            "`values(y_true, y_pred)`, which returns the values and their slopes"
+        )
+    return found

@@ -32,6 +32,9 @@ class Trainer:
     optimizer: Any = None
     loss: Any = None
     history: History | None = None
+    _loss_parts: dict[str, float]  # of the outputs in the last batch, without their weights
+    _loss_sums: dict[str, float]
+    _loss_rows: int
     stop_training = False
 
     # ---- Setting up ------------------------------------------------------------------------------------------------
@@ -102,9 +105,11 @@ class Trainer:
         sample_weights = self._by_output(batch.sample_weight, count)
         total = 0.0
         slopes: list[Any] = []
-        for target, loss, weight, p, mask, sample_weight in zip(
-            targets, losses, weights, y_pred, masks, sample_weights, strict=True
+        self._loss_parts = {}
+        for k, (target, loss, weight, p, mask, sample_weight) in enumerate(
+            zip(targets, losses, weights, y_pred, masks, sample_weights, strict=True)
         ):
+            weight = 1.0 if weight is None else weight
             if loss is None:
                 slopes.append(None)
                 continue
@@ -121,6 +126,8 @@ class Trainer:
                     f"{self.name}: a loss for training must be reduced to one number, not reduction='none'"
                 )
             total += weight * value
+            if self.several_outputs:
+                self._loss_parts[f"{self.outputs[k].name}_loss"] = value  # type: ignore[attr-defined]
         return total, slopes
 
     def _forward(self, batch: Batch, training: bool, keep: bool) -> tuple[list[Any], list[Any], Any]:
@@ -142,6 +149,9 @@ class Trainer:
     def _update_metrics(self, batch: Batch, y_pred: list[Any], masks: list[Any]) -> None:
         targets = self._by_output(batch.y, len(y_pred))
         sample_weights = self._by_output(batch.sample_weight, len(y_pred))
+        for name, value in self._loss_parts.items():
+            self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value * batch.size
+        self._loss_rows += batch.size
         if self._metrics is None:
             self._metrics = self._make_metrics(targets, y_pred)
         for group, target, p, mask, weight in zip(self._metrics, targets, y_pred, masks, sample_weights, strict=True):
@@ -168,7 +178,7 @@ class Trainer:
         return groups
 
     def _figures(self, loss: float) -> dict[str, float]:
-        found = {"loss": loss}
+        found = {"loss": loss, **{name: total / max(1, self._loss_rows) for name, total in self._loss_sums.items()}}
         for k, group in enumerate(self._metrics or []):
             prefix = f"{self.outputs[k].name}_" if self.several_outputs else ""  # type: ignore[attr-defined]
             for metric, _ in group:
@@ -176,6 +186,7 @@ class Trainer:
         return found
 
     def _reset_metrics(self) -> None:
+        self._loss_sums, self._loss_rows = {}, 0
         for metric in self.metrics:
             metric.reset_state()
 
@@ -294,7 +305,8 @@ class Trainer:
         return logs
 
     def _validate(self, data: Any, batch_size: int | None, steps: int | None, calls: Any) -> dict[str, float]:
-        x, y, weight = (*data, None, None)[:3] if isinstance(data, tuple) else (data, None, None)
+        given = tuple(data) if isinstance(data, list) and not is_source(data) else data
+        x, y, weight = (*given, None, None)[:3] if isinstance(given, tuple) else (given, None, None)
         return self.evaluate(x, y, batch_size, 0, weight, steps, calls, return_dict=True)
 
     def _batches(self, x: Any, y: Any, weight: Any, batch_size: int | None, shuffle: bool, steps: int | None) -> Any:
