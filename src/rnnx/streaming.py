@@ -143,6 +143,8 @@ class Stream:
             raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
         if isinstance(layer, (*STEPWISE, *MERGES)):
             inner = layer.layer if isinstance(layer, TimeDistributed) else layer
+            if isinstance(inner, Embedding):  # ids must be looked at: a negative one would count from the end
+                return lambda x: inner.forward(inner.cast(x))[0]
             return lambda x: inner.forward(x)[0]
         raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed step by step")
 

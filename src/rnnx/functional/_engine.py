@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import threading
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ class Cache:
     shape: tuple[int, int, int]
     return_sequences: bool
     last_is_output: Array | None  # rows whose last output is their state; None: all
+    # The engine works in what was kept, and makes it again for a second backward pass: one at a time.
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 def engine_activation(activation: Any) -> str | None:
@@ -295,9 +298,10 @@ class Core:
             doutputs = None
         if doutputs is not None and doutputs.strides[2] != doutputs.itemsize:
             doutputs = np.ascontiguousarray(doutputs)
-        dx, dh0, dc0, dkernel, drecurrent, dbias = _kernels.backward(
-            cache.kept, doutputs, dh, dc, need_dx, need_dparams
-        )
+        with cache.lock:
+            dx, dh0, dc0, dkernel, drecurrent, dbias = _kernels.backward(
+                cache.kept, doutputs, dh, dc, need_dx, need_dparams
+            )
         dparams = None
         if dkernel is not None and drecurrent is not None:
             if cache.weight_mask is not None:
