@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import rnnx
 from rnnx import losses, metrics
 
 P = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.6, 0.1, 0.3]])
@@ -126,3 +127,23 @@ def test_accuracy_of_logits():
     loss = losses.BinaryCrossentropy(from_logits=True)
     found = metrics.choose_accuracy(loss, np.zeros((2, 1)), np.zeros((2, 1)), "acc")
     assert found(np.array([[1], [0]]), np.array([[0.2], [-0.2]])) == 1
+
+
+def test_functions(tmp_path):
+    def largest_error(y_true, y_pred):
+        return np.abs(y_true - y_pred).max(axis=-1)
+
+    metric = metrics.get(largest_error)
+    assert metric.name == "largest_error"
+    assert metric(np.array([[0.0, 1.0], [0.0, 0.0]]), np.array([[0.5, 1.0], [0.0, 1.5]])) == pytest.approx(1.0)
+    x, y = np.ones((3, 2, 2)), np.zeros((3, 1))
+    model = rnnx.Sequential([rnnx.layers.Input((None, 2)), rnnx.layers.GRU(2), rnnx.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[largest_error, "mae"])
+    found = model.evaluate(x, y, return_dict=True)
+    assert found["largest_error"] == pytest.approx(found["mae"])
+    assert model.metrics_names == ["loss", "largest_error", "mae"]
+    model.save(tmp_path / "m.safetensors", include_optimizer=True)
+    again = rnnx.load_model(tmp_path / "m.safetensors")
+    assert again.evaluate(x, y, return_dict=True) == {name: found[name] for name in ("loss", "mae")}
+    with pytest.raises(TypeError, match="a file cannot hold"):
+        metrics.serialize(metric)

@@ -12,8 +12,8 @@ from rnnx._config import Configurable, lookup, serialize
 
 __all__ = [
     "AUC", "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "CategoricalAccuracy", "CategoricalCrossentropy",
-    "LossMetric", "Mean", "MeanAbsoluteError", "MeanSquaredError", "Metric", "Perplexity", "Precision", "Recall",
-    "RootMeanSquaredError", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
+    "FunctionMetric", "LossMetric", "Mean", "MeanAbsoluteError", "MeanSquaredError", "Metric", "Perplexity",
+    "Precision", "Recall", "RootMeanSquaredError", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy", "get", "serialize",
 ]  # fmt: skip
 
@@ -177,6 +177,25 @@ class LossMetric(Metric):
         return {"name": self.name, **{k: of_loss[k] for k in ("from_logits", "label_smoothing") if k in of_loss}}
 
 
+class FunctionMetric(Metric):
+    """The mean of a function of one's own, ``function(y_true, y_pred) -> values``; files leave it out.
+
+    Parameters
+    ----------
+    function : callable
+    """
+
+    def __init__(self, function: Any, name: str | None = None):
+        self.function = function
+        super().__init__(name or getattr(function, "__name__", None))
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return np.asarray(self.function(y_true, y_pred))
+
+    def get_config(self) -> dict[str, Any]:
+        raise TypeError(f"metric {self.name!r} is a function, which a file cannot hold")
+
+
 class MeanSquaredError(LossMetric):
     """Mean squared error."""
 
@@ -317,6 +336,8 @@ def get(identifier: Any) -> Any:
             return LossMetric(identifier)
         except ValueError:
             pass
+    if callable(identifier) and not isinstance(identifier, type) and not hasattr(identifier, "update_state"):
+        return FunctionMetric(identifier)
     return lookup("metric", _TABLE, identifier)
 
 

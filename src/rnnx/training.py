@@ -69,11 +69,18 @@ class Trainer:
         self.loss_weights = loss_weights
         self._metric_choices, self._weighted_choices = metrics or [], weighted_metrics or []
         self._metrics: list[list[tuple[Any, bool]]] | None = None
+        self._loss_parts, self._loss_sums, self._loss_rows = {}, {}, 0
 
     @property
     def metrics(self) -> list[Any]:
         """The metrics that were seen in action so far."""
         return [metric for group in getattr(self, "_metrics", None) or [] for metric, _ in group]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of the figures that `evaluate` returns, once some were computed."""
+        self._check_compiled("asking for metrics_names")
+        return list(self._figures(0.0))
 
     def _check_compiled(self, what: str) -> None:
         if self.optimizer is None or self.loss is None:

@@ -198,7 +198,8 @@ def _training_config(model: Any) -> dict[str, Any]:
 
     def described(value: Any, serialize: Any) -> Any:
         if isinstance(value, (list, tuple)):
-            return [described(v, serialize) for v in value]
+            functions = [v for v in value if callable(v) and not hasattr(v, "get_config")]  # metrics a file cannot hold
+            return [described(v, serialize) for v in value if v not in functions]
         if isinstance(value, dict):
             return {k: described(v, serialize) for k, v in value.items()}
         return value if value is None or isinstance(value, str) else serialize(value)
