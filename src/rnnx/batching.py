@@ -63,6 +63,8 @@ def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any) ->
     y = arrays_of(y)
     if not isinstance(y, np.ndarray):
         raise ValueError("`class_weight` needs targets in one array")
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"`class_weight` must be a dict of weights by class, got {type(class_weight).__name__}")
     classes = np.asarray(y)
     if classes.ndim > 1 and classes.shape[-1] > 1 and classes.dtype.kind == "f":
         classes = classes.argmax(axis=-1)

@@ -63,6 +63,8 @@ def count_rows(x: Any) -> int:
         return count_rows(next(iter(x.values())))
     if isinstance(x, (list, tuple)):
         return count_rows(x[0])
+    if not np.ndim(x):
+        raise ValueError(f"the data must have rows, got {type(x).__name__} without axes")
     return len(x)
 
 

@@ -255,6 +255,8 @@ class Trainer:
         self._check_compiled("fit")
         if not isinstance(epochs, (int, np.integer)) or epochs < 0:
             raise ValueError(f"fit: `epochs` must be a number of at least 0, got {epochs!r}")
+        if not isinstance(validation_freq, (int, np.integer)) or validation_freq < 1:
+            raise ValueError(f"fit: `validation_freq` must be a positive integer, got {validation_freq!r}")
         if validation_split:
             if validation_data is not None:
                 raise ValueError("fit: give `validation_split` or `validation_data`, not both")

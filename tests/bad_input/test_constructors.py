@@ -109,6 +109,7 @@ LAYERS: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
     "pool_padding": (lambda: layers.AveragePooling1D(2, padding="causal"), ValueError, ("`padding`", "'causal'")),
     "layer_norm_axis": (lambda: layers.LayerNormalization(axis=[1, 2]), ValueError, ("`axis`", "[1, 2]")),
     "layer_norm_epsilon": (lambda: layers.LayerNormalization(epsilon=0), ValueError, ("`epsilon`", "0")),
+    "layer_norm_nan": (lambda: layers.LayerNormalization(epsilon=NAN), ValueError, ("`epsilon`", "nan")),
     "batch_norm_momentum": (lambda: layers.BatchNormalization(momentum=1.5), ValueError, ("`momentum`", "1.5")),
     "batch_norm_epsilon": (lambda: layers.BatchNormalization(epsilon=-1), ValueError, ("`epsilon`", "-1")),
     "reshape_two_unknown": (lambda: layers.Reshape((-1, -1)), ValueError, ("`target_shape`", "(-1, -1)")),

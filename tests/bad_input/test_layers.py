@@ -234,6 +234,40 @@ def test_set_weights(name: str, case: str) -> None:
         refuse(lambda: layer.set_weights(alter(layer.get_weights())), ValueError, *words)
 
 
+@pytest.mark.parametrize("dy", [[x(B, U)], [x(B, U)] * 4, x(B, U), None])
+def test_gradients_of_several_outputs(dy: Any) -> None:
+    layer = layers.LSTM(U, return_state=True)
+    _, pullback = layer.vjp(x())
+    refuse(lambda: pullback(dy), ValueError, "list of 3", type(dy).__name__)
+
+
+def test_dense_pullback() -> None:
+    layer = layers.Dense(4)
+    _, pullback = layer.vjp(x())
+    refuse(lambda: pullback(x(B, 4)), ValueError, "(2, 5, 4)", "(2, 4)")
+
+
+def test_dropout_masks_of_both_directions() -> None:
+    layer = recurrent("Bidirectional")
+    with unchanged(layer):
+        refuse(lambda: layer(x(), training=True, dropout_masks=DropoutMasks()), TypeError, "pair", "DropoutMasks")
+
+
+@pytest.mark.parametrize("name", [*RECURRENT, "Dense"])
+def test_rows_that_differ_in_length(name: str) -> None:
+    layer = layers.Dense(4) if name == "Dense" else recurrent(name)
+    with unchanged(layer):
+        refuse(lambda: layer([[1.0, 2.0], [3.0]]), ValueError, "differ in length")
+
+
+@pytest.mark.parametrize("states", [3, np.zeros(U), np.zeros((B, U + 1)), [], [np.zeros((B, U))] * 2])
+def test_reset_states(states: Any) -> None:
+    layer = layers.GRU(U, stateful=True)
+    layer(np.ones((B, T, F)))
+    with unchanged(layer):
+        refuse(lambda: layer.reset_states(states), ValueError, "`initial_state` must have")
+
+
 def test_set_weights_before_the_layer_is_built_says_so() -> None:
     refuse(lambda: layers.GRU(4).set_weights([x(3, 12)]), ValueError, "not built yet")
 

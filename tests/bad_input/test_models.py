@@ -87,6 +87,15 @@ BUILDING: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
         lambda: layers.Bidirectional(layers.GRU(2))(Input((3,))), ValueError, ("(batch, timesteps, features)",),
     ),
     "unknown_width": (lambda: layers.Dense(2)(Input((None,))), ValueError, ("last axis",)),
+    "state_count": (
+        lambda: layers.LSTM(4)(Input((5, 3)), initial_state=[Input((4,))]), ValueError, ("2 part(s)",),
+    ),
+    "state_width": (
+        lambda: layers.GRU(4)(Input((5, 3)), initial_state=Input((5,))), ValueError, ("`initial_state`", "(None, 5)"),
+    ),
+    "input_complex": (lambda: Input((3,), dtype="complex64"), ValueError, ("`dtype`", "complex64")),
+    "input_dtype": (lambda: Input((3,), dtype="wide"), ValueError, ("`dtype`", "'wide'")),
+    "input_batch": (lambda: Input((3,), batch_size=0), ValueError, ("`batch_size`", "0")),
     "symbolic_mask": (
         lambda: layers.GRU(2)(Input((5, 3)), mask=Input((5,))), TypeError, ("mask", "Masking"),
     ),
@@ -178,6 +187,9 @@ FITS: dict[str, tuple[dict[str, Any], Any, tuple[str, ...]]] = {
     "class_weight": ({"y": None, "class_weight": {0: 1.0}}, ValueError, ("`class_weight`",)),
     "ragged_features": ({"x": [np.zeros((2, 3)), np.zeros((3, 4))], "y": Y[:2]}, ValueError, ("features",)),
     "ragged_rows": ({"x": [np.zeros((2, 3)), np.zeros((3, 3))], "y": Y[:3]}, ValueError, ("2", "3")),
+    "y_number": ({"y": 3}, ValueError, ("rows",)),
+    "class_weight_number": ({"class_weight": 3}, TypeError, ("`class_weight`", "dict", "int")),
+    "validation_freq": ({"validation_data": (X, Y), "validation_freq": 0}, ValueError, ("`validation_freq`", "0")),
     "argument": ({"batchsize": 3}, TypeError, ("batchsize",)),
 }
 

@@ -280,7 +280,10 @@ class Layer:
 
     def cast(self, x: Any) -> Array:
         """An array of the layer's dtype; complex numbers, objects and strings are refused."""
-        array = x if isinstance(x, np.ndarray) else np.asarray(x)
+        try:
+            array = x if isinstance(x, np.ndarray) else np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: the input is not one array: its rows differ in length") from error
         if array.dtype == self.dtype:
             return array
         if array.dtype.kind not in "fiub":

@@ -27,7 +27,14 @@ class InputLayer(Layer):
         for name in ("sparse", "ragged", "optional"):
             if kwargs.pop(name, False):
                 raise ValueError(f"InputLayer: `{name}` inputs are not supported; ragged batches are lists of arrays")
-        wanted = np.dtype("float32" if dtype is None else dtype)
+        try:
+            wanted = np.dtype("float32" if dtype is None else dtype)
+        except TypeError as error:
+            raise ValueError(f"InputLayer: unknown `dtype` {dtype!r}") from error
+        if wanted.kind not in "fiub":
+            raise ValueError(f"InputLayer: `dtype` must be a float or integer type, got {wanted}")
+        if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+            raise ValueError(f"InputLayer: `batch_size` must be a positive integer or None, got {batch_size!r}")
         super().__init__(dtype=wanted if wanted.kind == "f" else "float32", input_shape=shape, **kwargs)
         if self.given_input_shape is None:
             raise ValueError("InputLayer: give the shape of one sample, for example shape=(None, 8)")
@@ -163,7 +170,10 @@ class Dense(Layer):
             return y, None
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
-            da = self.activation.vjp(a, y, self.cast(dy)).reshape(-1, self.units)
+            dy = self.cast(dy)
+            if dy.shape != y.shape:
+                raise ValueError(f"{self.name}: the gradient must have the shape {y.shape}, got {dy.shape}")
+            da = self.activation.vjp(a, y, dy).reshape(-1, self.units)
             dweights: list[Array | None] = [None] * len(self._weights)
             if self.trainable:
                 dweights = [flat.T @ da, da.sum(axis=0)][: len(self._weights)]

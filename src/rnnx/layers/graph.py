@@ -88,6 +88,13 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
             raise TypeError(f"{layer.name}: symbolic tensors and arrays cannot be mixed in one call")
     if is_symbolic(arguments.get("mask")):
         raise TypeError(f"{layer.name}: a symbolic `mask` is not supported; use a Masking or Embedding layer")
+    if states and hasattr(layer, "state_count"):
+        wanted = [layer.units] * layer.state_count
+        if [tensor.shape[-1] for tensor in states] != wanted:
+            raise ValueError(
+                f"{layer.name}: `initial_state` must have {len(wanted)} part(s) of shape (batch, {layer.units}), "
+                f"got {', '.join(str(tensor.shape) for tensor in states)}"
+            )
     shape = inputs[0].shape if single else [tensor.shape for tensor in inputs]
     layer.build(shape)
     node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from rnnx import regularizers
 from rnnx.dropout import DropoutMasks
 from rnnx.layers.base import Array, Gradients, Pullback, check_sequence_shape
@@ -152,6 +154,12 @@ class Recurrent(RecurrentWeights):
         def pullback(dy: Any, *, need_dx: bool = True) -> Gradients:
             doutputs, dstate = dy, None
             if self.return_state:
+                if not isinstance(dy, (list, tuple)) or len(dy) != 1 + self.state_count:
+                    raise ValueError(
+                        f"{self.name}: the gradient must be a list of {1 + self.state_count}, one for each output "
+                        f"(None for zero), got {type(dy).__name__}"
+                        + (f" of {len(dy)}" if isinstance(dy, (list, tuple)) else "")
+                    )
                 doutputs, *parts = dy
                 if any(part is not None for part in parts):
                     dstate = tuple(None if part is None else self.cast(part) for part in parts)
@@ -191,7 +199,7 @@ class Recurrent(RecurrentWeights):
             self.reset_state()
             return
         parts = states if isinstance(states, (list, tuple)) else [states]
-        given = self.cast_states(list(parts), len(parts[0]))
+        given = self.cast_states(list(parts), np.shape(parts[0])[0] if len(parts) and np.ndim(parts[0]) else 1)
         self.states = [part.copy() for part in (given if isinstance(given, tuple) else (given,))]
 
     def get_config(self) -> dict[str, Any]:

@@ -116,6 +116,10 @@ class Bidirectional(Layer):
 
         ``dropout_masks`` is a pair of `DropoutMasks`.
         """
+        if dropout_masks is not None and (not isinstance(dropout_masks, (list, tuple)) or len(dropout_masks) != 2):
+            raise TypeError(
+                f"{self.name}: `dropout_masks` must be a pair (both directions), got {type(dropout_masks).__name__}"
+            )
         halves: list[Any] = [None, None]
         if initial_state is not None:
             states = list(initial_state)
