@@ -209,7 +209,7 @@ class Batches:
 def _all_rows(part: Any) -> list[int]:
     if isinstance(part, (list, tuple, dict)):
         return [len(p) for p in (part.values() if isinstance(part, dict) else part) if p is not None]
-    return [] if part is None else [len(part)]
+    return [] if part is None else [count_rows(part)]
 
 
 def _padded_like(lengths: Array, sequences: list[Any]) -> Array:
