@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 
 class Configurable:
     """Something with ``get_config`` and ``from_config``; equal configurations make equal objects."""
@@ -22,11 +24,30 @@ class Configurable:
         return f"{type(self).__name__}({arguments})"
 
 
+def plain(value: Any) -> Any:
+    """The same configuration with Python numbers and lists in place of NumPy's."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(part) for part in value)
+    return value
+
+
 def serialize(thing: Any) -> Any:
-    """A JSON-able description of a configurable object; None stays None."""
+    """A JSON-able description of a configurable object; None stays None.
+
+    Raises
+    ------
+    TypeError
+        If the object cannot say what would make it again.
+    """
     if thing is None:
         return None
-    return {"class_name": type(thing).__name__, "config": thing.get_config()}
+    if not hasattr(thing, "get_config"):
+        raise TypeError(f"{thing!r} has no configuration: give it `get_config`, or use a class that has it")
+    return {"class_name": type(thing).__name__, "config": plain(thing.get_config())}
 
 
 def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:

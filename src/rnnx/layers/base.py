@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import constraints, initializers, regularizers
+from rnnx._config import plain
 from rnnx.layers import graph
+from rnnx.layers.arguments import check_dtype, given_shape
 from rnnx.layers.undo import undone_on_failure
 
 Array = NDArray[Any]
 Pullback = Callable[..., "Gradients"]
-DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 LEGACY_IGNORED = {"weights", "input_length"}
 
 
@@ -175,6 +176,7 @@ class Layer:
 
     supports_masking = True
     call_arguments = frozenset({"mask", "training"})
+    _node: graph.Node | None = None  # the first symbolic call
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -183,13 +185,15 @@ class Layer:
             type.__setattr__(cls, "build", _built_once(vars(cls)["build"]))
 
     def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = "float32", **kwargs: Any):
-        self.given_input_shape = _given_input_shape(type(self).__name__, kwargs)
+        self.given_input_shape, self.given_batch_size = given_shape(type(self).__name__, kwargs)
         unknown = [k for k in kwargs if k not in LEGACY_IGNORED]
         if unknown:
             raise TypeError(f"{type(self).__name__}: unknown argument(s) {', '.join(sorted(unknown))}")
+        if name is not None and (not isinstance(name, str) or not name):
+            raise ValueError(f"{type(self).__name__}: `name` must be a string that is not empty, got {name!r}")
         self.name = name if name is not None else unique_name(type(self).__name__)
-        self.trainable = trainable
-        self.dtype = _dtype_of(type(self).__name__, dtype)
+        self._trainable = bool(trainable)
+        self.dtype = check_dtype(type(self).__name__, dtype)
         self.built = False
         self.activity_regularizer: Any = None
         self._weights: list[Weight] = []
@@ -292,12 +296,43 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what can be made again."""
-        return {name: value for name, value in vars(self).items() if name not in ("_build_lock", "_memo")}
+        return {name: value for name, value in vars(self).items() if name not in ("_build_lock", "_memo", "_node")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _build_lock=threading.RLock())
 
+    # ---- Symbolic calls --------------------------------------------------------------------------------------------
+
+    @property
+    def input(self) -> Any:
+        """Symbolic input(s) of the first symbolic call, to make a `Model` of a part of a graph."""
+        node = self._called()
+        inputs = node.inputs[: len(node.inputs) - node.states] or node.outputs
+        return inputs[0] if node.single else inputs
+
+    @property
+    def output(self) -> Any:
+        """Symbolic output(s) of the first symbolic call."""
+        outputs = self._called().outputs
+        return outputs[0] if len(outputs) == 1 else list(outputs)
+
+    def _called(self) -> graph.Node:
+        if self._node is None:
+            raise AttributeError(f"{self.name}: no symbolic input and output yet; call it on a symbolic tensor first")
+        return self._node
+
     # ---- Weights ---------------------------------------------------------------------------------------------------
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; to set it sets it for every layer inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self.sublayers:
+            layer.trainable = value
 
     def add_weight(
         self,
@@ -376,8 +411,8 @@ class Layer:
 
     @property
     def losses(self) -> list[float]:
-        """Penalties of the weight regularizers."""
-        return [float(w.regularizer(w.value)) for w in self.weights if w.regularizer is not None]
+        """Penalties of the regularizers of the weights that are trained."""
+        return [float(w.regularizer(w.value)) for w in self.trainable_weights if w.regularizer is not None]
 
     # ---- Noise -----------------------------------------------------------------------------------------------------
 
@@ -421,17 +456,9 @@ def weight_value(index: int) -> property:
     return property(read, assign)
 
 
-def check_sequence_shape(layer: Layer, input_shape: Any, features: int | None = None) -> None:
-    """Refuse an input shape that is not (batch, timesteps, features), with these features if they are known."""
-    shape = tuple(input_shape)
-    if len(shape) != 3 or (features is not None and shape[-1] not in (None, features)):
-        wanted = f"(batch, timesteps, {'features' if features is None else features})"
-        raise ValueError(f"{layer.name}: the input must have shape {wanted}, got {shape}")
-
-
 def layer_config(layer: Layer) -> dict[str, Any]:
-    """Class name and configuration of a layer or model."""
-    return {"class_name": type(layer).__name__, "config": layer.get_config()}
+    """Class name and configuration of a layer or model, in plain Python values."""
+    return {"class_name": type(layer).__name__, "config": plain(layer.get_config())}
 
 
 def layer_from_config(entry: dict[str, Any]) -> Any:
@@ -446,35 +473,3 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
     if name not in LAYER_CLASSES:
         raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
     return LAYER_CLASSES[name].from_config(entry["config"])
-
-
-def _dtype_of(who: str, dtype: Any) -> np.dtype[Any]:
-    if isinstance(dtype, dict):  # a Keras dtype policy
-        dtype = dtype.get("config", {}).get("name", "float32")
-    try:
-        name = np.dtype("float32" if dtype is None else dtype).name
-    except TypeError:
-        name = str(dtype)
-    if name not in DTYPES:
-        raise ValueError(f"{who}: `dtype` must be 'float32' or 'float64', got {dtype!r}")
-    found: np.dtype[Any] = DTYPES[name]
-    return found
-
-
-def _given_input_shape(who: str, kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
-    """The input shape without batch axis from any of the ways to give it; the arguments are taken out."""
-    shape = kwargs.pop("input_shape", None)
-    for name in ("batch_input_shape", "batch_shape"):
-        full = kwargs.pop(name, None)
-        shape = tuple(full[1:]) if full is not None else shape
-    width, length = kwargs.pop("input_dim", None), kwargs.get("input_length")
-    if shape is None and width is not None:
-        shape = (width,) if length is None else (length, width)
-    if shape is None:
-        return None
-    if isinstance(shape, (int, np.integer)):
-        shape = (int(shape),)
-    for size in shape:
-        if size is not None and (not isinstance(size, (int, np.integer)) or size < 0):
-            raise ValueError(f"{who}: `input_shape` must hold positive integers or None, got {tuple(shape)}")
-    return tuple(shape)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from rnnx.functional._validate import check_validity
-from rnnx.layers.base import Array, Gradients, Layer, Pullback, check_sequence_shape, layer_config, layer_from_config
+from rnnx.layers.arguments import check_sequence_shape
+from rnnx.layers.base import Array, Gradients, Layer, Pullback, layer_config, layer_from_config
 from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights, SimpleRNNWeights
 from rnnx.layers.undo import undone_on_failure
 

@@ -76,6 +76,15 @@ def is_symbolic(x: Any) -> bool:
     return isinstance(x, SymbolicTensor)
 
 
+def enter(layer: Any) -> SymbolicTensor:
+    """The symbolic tensor of an input layer, in a new graph."""
+    node = Node(layer, [], True, 0, {})
+    node.outputs.append(SymbolicTensor(layer.batch_shape, layer.value_dtype, node))
+    if layer._node is None:
+        layer._node = node
+    return node.outputs[0]
+
+
 def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     """Record the call of a layer; symbolic tensors come back in the structure the layer would return."""
     arguments = dict(arguments)
@@ -102,6 +111,8 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     several = isinstance(shapes, list)
     for index, output in enumerate(shapes if several else [shapes]):
         node.outputs.append(SymbolicTensor(tuple(output), layer.dtype, node, index))
+    if layer._node is None:
+        layer._node = node
     return node.outputs if several else node.outputs[0]
 
 

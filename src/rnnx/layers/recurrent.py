@@ -8,7 +8,8 @@ import numpy as np
 
 from rnnx import regularizers
 from rnnx.dropout import DropoutMasks
-from rnnx.layers.base import Array, Gradients, Pullback, check_sequence_shape
+from rnnx.layers.arguments import check_sequence_shape
+from rnnx.layers.base import Array, Gradients, Pullback
 from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights, SimpleRNNWeights
 
 SHARED_ARGUMENTS = """

@@ -1,0 +1,84 @@
+"""Arguments that every layer takes: names, dtypes, shapes and masks, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+
+
+def check_dtype(who: str, dtype: Any) -> np.dtype[Any]:
+    """The dtype of a layer from its name, a type or a Keras dtype policy; None is float32.
+
+    Raises
+    ------
+    ValueError
+        If it is not float32 or float64.
+    """
+    if isinstance(dtype, dict):  # a Keras dtype policy
+        dtype = dtype.get("config", {}).get("name", "float32")
+    try:
+        name = np.dtype("float32" if dtype is None else dtype).name
+    except TypeError:
+        name = str(dtype)
+    if name not in DTYPES:
+        raise ValueError(f"{who}: `dtype` must be 'float32' or 'float64', got {dtype!r}")
+    found: np.dtype[Any] = DTYPES[name]
+    return found
+
+
+def given_shape(who: str, kwargs: dict[str, Any]) -> tuple[tuple[int | None, ...] | None, int | None]:
+    """The shape of one sample and the batch size from any of the ways to give them, which are taken out of ``kwargs``.
+
+    Raises
+    ------
+    ValueError
+        If a size is neither None nor an integer of at least 0.
+    """
+    shape, batch_size = kwargs.pop("input_shape", None), None
+    for name in ("batch_input_shape", "batch_shape"):
+        full = kwargs.pop(name, None)
+        if full is not None:
+            if not isinstance(full, (list, tuple)) or not full:
+                raise ValueError(f"{who}: `{name}` must be a tuple with the batch axis first, got {full!r}")
+            batch_size, *shape = full
+    width, length = kwargs.pop("input_dim", None), kwargs.get("input_length")
+    if shape is None and width is not None:
+        shape = (width,) if length is None else (length, width)
+    if shape is None:
+        return None, None
+    sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    for size in (batch_size, *sizes):
+        if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0):
+            raise ValueError(f"{who}: `input_shape` must hold positive integers or None, got {sizes}")
+    plain = tuple(None if size is None else int(size) for size in sizes)
+    return plain, None if batch_size is None else int(batch_size)
+
+
+def check_mask(who: str, mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """A time mask that fits values of this shape, whose last axis is that of the features.
+
+    Raises
+    ------
+    TypeError
+        If the mask is not boolean.
+    ValueError
+        If its shape is not that of the leading axes.
+    """
+    found = np.asarray(mask)
+    if found.dtype != np.bool_:
+        raise TypeError(f"{who}: `mask` must be boolean, got dtype {found.dtype}; use mask != 0")
+    if found.ndim < 1 or found.ndim >= len(shape) or found.shape != shape[: found.ndim]:
+        raise ValueError(f"{who}: `mask` must have shape {shape[: max(1, min(2, len(shape) - 1))]}, got {found.shape}")
+    return found
+
+
+def check_sequence_shape(layer: Any, input_shape: Any, features: int | None = None) -> None:
+    """Refuse an input shape that is not (batch, timesteps, features), with these features if they are known."""
+    shape = tuple(input_shape)
+    if len(shape) != 3 or (features is not None and shape[-1] not in (None, features)):
+        wanted = f"(batch, timesteps, {'features' if features is None else features})"
+        raise ValueError(f"{layer.name}: the input must have shape {wanted}, got {shape}")
