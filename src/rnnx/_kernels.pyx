@@ -18,6 +18,7 @@ Validation happens above, in ``rnnx.functional``: nothing here checks a shape.
 cimport cython
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from rnnx._leaf cimport *
@@ -41,7 +42,7 @@ CELLS = {"lstm": RX_LSTM, "gru_after": RX_GRU_AFTER, "gru_before": RX_GRU_BEFORE
 
 cdef enum:
     CHUNK_FORWARD = 96     # packed rows whose input projection is made at once: it stays in L2
-    CHUNK_BACKWARD = 512   # packed rows of one product of the weight gradients
+    CHUNK_BACKWARD = 256   # packed rows of one product of the weight gradients
 
 include "_kernels_setup.pxi"
 

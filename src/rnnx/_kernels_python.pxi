@@ -250,7 +250,7 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
         sums = aligned((packed.slots, U), packed.dtype, True)
         back.dwx, back.dwh, back.dbias = data_of(dwx), data_of(dwh), data_of(sums)
     if need_dx:
-        array = (np.empty if plan.valid is None else np.zeros)((B, plan.timesteps, F), packed.dtype)
+        array = aligned((B, plan.timesteps, F), packed.dtype, plan.valid is not None)
         dx = array
         back.dx, back.dxb, back.dxt = <char *>cnp.PyArray_DATA(array), array.strides[0], array.strides[1]
     with nogil:
@@ -271,6 +271,11 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
     if packed.cell == RX_GRU_AFTER:
         dbias = np.stack([dbias, sums[1:, :H].reshape(-1)])
     return dx, dh0, dc0, dkernel, drecurrent, dbias
+
+
+def empty(shape, dtype):
+    """An uninitialised C-contiguous array of up to four axes, from the pool of the engine's buffers."""
+    return aligned(shape, np.dtype(dtype))
 
 
 def product(cnp.ndarray a, cnp.ndarray b):

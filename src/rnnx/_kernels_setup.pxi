@@ -41,15 +41,74 @@ cdef int load_blas() except -1:
     return 0
 
 
+# ---- Memory: large buffers are kept for the next call, so that training does not fault its pages in at every step -----
+
+cdef enum:
+    POOL_SLOTS = 32
+    POOLED_FROM = 1 << 16        # smaller buffers are cheap to allocate
+    POOL_LIMIT = 1 << 26         # bytes that may lie idle
+
+cdef void *pool_data[POOL_SLOTS]
+cdef size_t pool_size[POOL_SLOTS]
+cdef int pool_count = 0
+cdef size_t pool_bytes = 0
+
+
+@cython.final
+cdef class Block:
+    """The owner of one buffer; the pool gets it back when the last array on it is gone. Guarded by the GIL."""
+
+    cdef void *data
+    cdef size_t size
+
+    def __dealloc__(self):
+        global pool_count, pool_bytes
+        if self.size >= POOLED_FROM and pool_count < POOL_SLOTS and pool_bytes + self.size <= POOL_LIMIT:
+            pool_data[pool_count], pool_size[pool_count] = self.data, self.size
+            pool_count += 1
+            pool_bytes += self.size
+        else:
+            free(self.data)
+
+
+cdef Block take_block(size_t size):
+    """A buffer of at least this size, from the pool if one there is not much larger."""
+    global pool_count, pool_bytes
+    cdef Block block = Block.__new__(Block)
+    cdef int k, best = -1
+    if size >= POOLED_FROM:
+        for k in range(pool_count):
+            if size <= pool_size[k] <= size + size // 4 and (best < 0 or pool_size[k] < pool_size[best]):
+                best = k
+    if best >= 0:
+        block.data, block.size = pool_data[best], pool_size[best]
+        pool_count -= 1
+        pool_bytes -= block.size
+        pool_data[best], pool_size[best] = pool_data[pool_count], pool_size[pool_count]
+        return block
+    block.data = malloc(size)
+    if block.data == NULL:
+        raise MemoryError(f"rnnx: cannot allocate {size} bytes")
+    block.size = size
+    return block
+
+
 cdef cnp.ndarray aligned(shape, dtype, bint zero=False):
     """A C-contiguous array that starts on a cache line."""
-    cdef Py_ssize_t size = dtype.itemsize
+    cdef cnp.npy_intp extents[4]
+    cdef size_t size = dtype.itemsize
+    cdef int axes = 0
     for extent in shape:
-        size *= extent
-    make = np.zeros if zero else np.empty
-    cdef cnp.ndarray raw = make(size + RX_ALIGNMENT, np.uint8)
-    cdef Py_ssize_t shift = RX_ALIGNMENT - <Py_ssize_t>(<size_t>cnp.PyArray_DATA(raw) % RX_ALIGNMENT)
-    return raw[shift:shift + size].view(dtype).reshape(shape)
+        extents[axes] = extent
+        size *= <size_t>extents[axes]
+        axes += 1
+    cdef Block block = take_block(size + RX_ALIGNMENT)
+    cdef char *start = <char *>block.data + RX_ALIGNMENT - <size_t>block.data % RX_ALIGNMENT
+    if zero:
+        memset(start, 0, size)
+    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(axes, extents, dtype.num, start)
+    cnp.set_array_base(array, block)
+    return array
 
 
 cdef inline char *data_of(object array) noexcept:

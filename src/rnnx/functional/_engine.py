@@ -224,7 +224,7 @@ class Core:
         outputs = None
         if return_sequences:
             direct = out is not None and out.strides[2] == out.itemsize
-            outputs = out if direct else np.empty(shape, dtype)
+            outputs = out if direct else _kernels.empty(shape, dtype)
         h, c, kept = _kernels.forward(packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask)
         last = None
         if outputs is None:
