@@ -55,7 +55,7 @@ cdef size_t pool_bytes = 0
 
 
 @cython.final
-cdef class Block:
+cdef class _Block:
     """The owner of one buffer; the pool gets it back when the last array on it is gone. Guarded by the GIL."""
 
     cdef void *data
@@ -71,10 +71,10 @@ cdef class Block:
             free(self.data)
 
 
-cdef Block take_block(size_t size):
+cdef _Block take_block(size_t size):
     """A buffer of at least this size, from the pool if one there is not much larger."""
     global pool_count, pool_bytes
-    cdef Block block = Block.__new__(Block)
+    cdef _Block block = _Block.__new__(_Block)
     cdef int k, best = -1
     if size >= POOLED_FROM:
         for k in range(pool_count):
@@ -102,7 +102,7 @@ cdef cnp.ndarray aligned(shape, dtype, bint zero=False):
         extents[axes] = extent
         size *= <size_t>extents[axes]
         axes += 1
-    cdef Block block = take_block(size + RX_ALIGNMENT)
+    cdef _Block block = take_block(size + RX_ALIGNMENT)
     cdef char *start = <char *>block.data + RX_ALIGNMENT - <size_t>block.data % RX_ALIGNMENT
     if zero:
         memset(start, 0, size)
