@@ -32,6 +32,11 @@ CELLS: dict[str, Any] = {
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order() -> None:
+    RNG.bit_generator.state = np.random.default_rng(29).bit_generator.state
+
+
 def data(batch: int, dtype: str = "float32") -> Any:
     return RNG.normal(size=(batch, STEPS, FEATURES)).astype(dtype)
 
@@ -39,7 +44,7 @@ def data(batch: int, dtype: str = "float32") -> Any:
 def made(name: str, units: int = 4, dtype: str = "float32") -> Any:
     layer = CELLS[name](units, return_sequences=True, dtype=dtype)
     layer(data(1, dtype))
-    layer.set_weights([RNG.normal(size=w.shape) * 0.5 for w in layer.get_weights()])
+    layer.set_weights([RNG.normal(size=w.shape) / np.sqrt(2 * w.shape[0]) for w in layer.get_weights()])
     return layer
 
 
