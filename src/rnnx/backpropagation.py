@@ -39,6 +39,7 @@ class GraphPullback:
         """Gradients for the gradient of the output (a list for several outputs; None entries count as zero)."""
         model = self._model
         flowing: dict[int, Array] = {}
+        passes = self._passes()
         for tensor, d in zip(model.outputs, dy if model.several_outputs else [dy], strict=True):
             _add(flowing, tensor, d)
         sums: dict[int, Array] = {}
@@ -51,7 +52,9 @@ class GraphPullback:
                 given[0] = penalty if given[0] is None else given[0] + penalty
             if all(d is None for d in given):
                 continue
-            wanted = need_dx or any(id(t) in model.gradient_passes for t in node.inputs)
+            wanted = need_dx or any(id(t) in passes for t in node.inputs)
+            if not wanted and not any(node.layer.weight_is_trained()):
+                continue
             several = len(node.outputs) > 1
             grads = pullback(given if several else given[0], need_dx=wanted)
             for weight, d in zip(node.layer.weights, grads.dweights, strict=True):
@@ -74,6 +77,15 @@ class GraphPullback:
             for w, flag in zip(model.weights, trained, strict=True)
         ]
         return Gradients(dinputs if model.several_inputs else dinputs[0], dweights)
+
+
+    def _passes(self) -> set[int]:
+        """Which tensors depend on trained weights: gradients need not flow to the others."""
+        found: set[int] = set()
+        for node, _, _ in self._steps:
+            if any(id(t) in found for t in node.inputs) or any(node.layer.weight_is_trained()):
+                found.update(id(t) for t in node.outputs)
+        return found
 
 
 def _add(flowing: dict[int, Array], tensor: SymbolicTensor, d: Array | None) -> None:

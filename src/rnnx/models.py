@@ -10,9 +10,11 @@ import numpy as np
 
 from rnnx.backpropagation import GraphPullback
 from rnnx.batching import starting_mask
-from rnnx.layers.base import Array, Layer, layer_config, layer_from_config, unique_name
+from rnnx.layers.base import Array, Layer, Weight, layer_config, layer_from_config, unique_name
 from rnnx.layers.core import Embedding, Input, InputLayer
-from rnnx.layers.graph import Node, SymbolicTensor, topological_order
+from rnnx.layers.graph import SymbolicTensor, enter, topological_order
+from rnnx.layers.undo import undone
+from rnnx.models_config import clone_model, graph_config, graph_from_config, model_from_json
 from rnnx.training import Trainer
 
 
@@ -71,20 +73,44 @@ class Model(Trainer, Layer):
         names = [layer.name for layer in self.layers]
         if twice := {n for n in names if names.count(n) > 1}:
             raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
-        self._find_gradient_passes()
         self.dtype = next((layer.dtype for layer in self.layers if not isinstance(layer, InputLayer)), self.dtype)
         self.built = True
-
-    def _find_gradient_passes(self) -> None:
-        """Which tensors depend on weights: gradients need not flow to the others."""
-        self.gradient_passes: set[int] = set()
-        for node in self.nodes:
-            if node.layer.weights or any(id(t) in self.gradient_passes for t in node.inputs):
-                self.gradient_passes.update(id(t) for t in node.outputs)
 
     @property
     def sublayers(self) -> list[Layer]:
         return getattr(self, "layers", [])
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights, in ``get_weights`` order; those of a layer that is there several times come once."""
+        return list({id(w): w for w in super().weights}.values())
+
+    def weight_is_trained(self) -> list[bool]:
+        flags: dict[int, bool] = {}
+        for weight, trained in zip(super().weights, super().weight_is_trained(), strict=True):
+            flags[id(weight)] = flags.get(id(weight), False) or trained
+        return list(flags.values())
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input(s)."""
+        return self._ends("inputs", self.several_inputs)
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output(s)."""
+        return self._ends("outputs", self.several_outputs)
+
+    def _ends(self, name: str, several: bool) -> Any:
+        if not self.built:
+            raise AttributeError(f"{self.name}: no {name} yet; call the model once or give it an input shape")
+        return list(getattr(self, name)) if several else getattr(self, name)[0]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for node in [tensor.node for tensor in self.inputs] + self.nodes if self.built else []:
+            if node.layer._node is None:
+                node.layer._node = node
 
     @property
     def input_shape(self) -> Any:
@@ -155,7 +181,7 @@ class Model(Trainer, Layer):
         ----------
         x : array or list of arrays
         mask : bool array of shape (batch, timesteps), optional
-            Starting mask of the first input.
+            Starting mask of the first input; for several inputs also a list with one for each or None.
         lengths : int array of shape (batch,), optional
             Valid steps of each row of the first input, instead of ``mask``.
         training, keep : bool
@@ -163,7 +189,9 @@ class Model(Trainer, Layer):
         x = self.prepare(x)
         arrays = x if self.several_inputs else [x]
         values: dict[int, Any] = {id(tensor): array for tensor, array in zip(self.inputs, arrays, strict=True)}
-        masks: dict[int, Any] = {id(self.inputs[0]): starting_mask(self.name, arrays[0], mask, lengths)}
+        first, *others = mask if isinstance(mask, (list, tuple)) and self.several_inputs else [mask]
+        masks: dict[int, Any] = {id(self.inputs[0]): starting_mask(self.name, arrays[0], first, lengths)}
+        masks.update((id(tensor), own) for tensor, own in zip(self.inputs[1:], others, strict=False))
         pullback = GraphPullback(self)
         for node in self.nodes:
             layer, ends = node.layer, len(node.inputs) - node.states
@@ -175,10 +203,14 @@ class Model(Trainer, Layer):
             call.setdefault("training", training)
             inputs: Any = layer.prepare(given[0] if node.single else given)
             input_mask: Any = call.pop("mask", given_masks[0] if node.single else given_masks)
-            y, back = layer.forward(inputs, mask=input_mask, keep=keep, **call)
+            if isinstance(layer, Model):
+                y, output_mask, back = layer.forward_with_mask(inputs, mask=input_mask, keep=keep, **call)
+                pullback.activity_loss += back.activity_loss
+            else:
+                y, back = layer.forward(inputs, mask=input_mask, keep=keep, **call)
+                output_mask = layer.compute_mask(inputs, input_mask)
             several = len(node.outputs) > 1
             pullback.record(node, back, y[0] if several else y, keep)
-            output_mask = layer.compute_mask(inputs, input_mask)
             for tensor, value in zip(node.outputs, y if several else [y], strict=True):
                 values[id(tensor)] = value
             for tensor, value in zip(
@@ -195,17 +227,13 @@ class Model(Trainer, Layer):
         self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Any, Any]:
         """See `forward_with_mask`; used when a model is called or is a layer of another."""
-        y, _, pullback = self.forward_with_mask(
-            x,
-            mask=mask[0] if isinstance(mask, list) else mask,
-            lengths=call.get("lengths"),
-            training=training,
-            keep=keep,
-        )
+        y, _, pullback = self.forward_with_mask(x, mask=mask, training=training, keep=keep, **call)
         return y, pullback if keep else None
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
-        return self.forward_with_mask(x, mask=mask[0] if isinstance(mask, list) else mask)[1]
+        """The time mask(s) of the output(s), which may depend on values: the model is run for it."""
+        with undone(self):
+            return self.forward_with_mask(x, mask=mask)[1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         given = input_shape if self.several_inputs else [input_shape]
@@ -222,8 +250,8 @@ class Model(Trainer, Layer):
     # ---- Regularization --------------------------------------------------------------------------------------------
 
     def regularization_loss(self) -> float:
-        """Sum of the penalties of all weight regularizers."""
-        return float(sum(w.regularizer(w.value) for w in self.weights if w.regularizer is not None))
+        """Sum of the penalties of the regularizers of all weights that are trained."""
+        return float(sum(self.losses))
 
     def add_regularization_gradients(self, grads: Sequence[Array | None]) -> list[Array | None]:
         """Gradients in ``weights`` order with those of the regularizers added."""
@@ -242,69 +270,40 @@ class Model(Trainer, Layer):
 
     # ---- Looking at it ---------------------------------------------------------------------------------------------
 
-    def summary(self, print_fn: Any = print) -> None:
-        """Print a table of the layers, their output shapes and their numbers of weights."""
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Any = print,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
+        """Print a table of the layers, their output shapes and their numbers of weights.
+
+        Parameters
+        ----------
+        line_length, positions
+            Not needed: columns are as wide as their contents.
+        print_fn : callable
+            Gets the whole text.
+        expand_nested : bool
+            The layers of models inside this one too.
+        show_trainable : bool
+            Which layers are trained.
+        """
         from rnnx.summary import table
 
-        print_fn(table(self))
+        (print_fn or print)(table(self, expand_nested, show_trainable))
 
     # ---- Configuration and files -----------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        places = {id(tensor.node): (tensor.node.layer.name, 0) for tensor in self.inputs}
-        calls: dict[str, list[Any]] = {layer.name: [] for layer in self.layers}
-        for node in self.nodes:
-            own = calls[node.layer.name]
-            places[id(node)] = (node.layer.name, len(own))
-            own.append(
-                {
-                    "inputs": [[*places[id(t.node)], t.index] for t in node.inputs],
-                    "single": node.single,
-                    "states": node.states,
-                    "call": node.call,
-                }
-            )
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "layers": [{**layer_config(layer), "calls": calls[layer.name]} for layer in self.layers],
-            "inputs": [tensor.node.layer.name for tensor in self.inputs],
-            "outputs": [[*places[id(t.node)], t.index] for t in self.outputs],
-            "several_inputs": self.several_inputs,
-            "several_outputs": self.several_outputs,
-        }
+        return graph_config(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        layers = {entry["config"]["name"]: layer_from_config(entry) for entry in config["layers"]}
-        tensors: dict[tuple[str, int], list[SymbolicTensor]] = {}
-        for name in config["inputs"]:
-            layer = layers[name]
-            node = Node(layer, [], True, 0, {})
-            node.outputs.append(SymbolicTensor(layer.batch_shape, layer.value_dtype, node))
-            tensors[(name, 0)] = node.outputs
-        waiting = [(entry["config"]["name"], k, c) for entry in config["layers"] for k, c in enumerate(entry["calls"])]
-        while waiting:
-            ready = [w for w in waiting if all((n, k) in tensors for n, k, _ in w[2]["inputs"])]
-            if not ready:
-                raise ValueError(f"Model: the calls of {', '.join(sorted({w[0] for w in waiting}))} do not connect")
-            for name, k, call in ready:
-                inputs = [tensors[(n, j)][i] for n, j, i in call["inputs"]]
-                ends = len(inputs) - call["states"]
-                arguments = dict(call["call"])
-                if call["states"]:
-                    arguments["initial_state"] = inputs[ends:]
-                y = layers[name](inputs[0] if call["single"] else inputs[:ends], **arguments)
-                tensors[(name, k)] = y if isinstance(y, list) else [y]
-            waiting = [w for w in waiting if w not in ready]
-        inputs = [tensors[(name, 0)][0] for name in config["inputs"]]
-        outputs = [tensors[(n, k)][i] for n, k, i in config["outputs"]]
-        return cls(
-            inputs if config["several_inputs"] else inputs[0],
-            outputs if config["several_outputs"] else outputs[0],
-            name=config["name"],
-            trainable=config.get("trainable", True),
-        )
+        inputs, outputs = graph_from_config(config)
+        return cls(inputs, outputs, name=config["name"], trainable=config.get("trainable", True))
 
     def to_json(self, **kwargs: Any) -> str:
         """The configuration as JSON text; `model_from_json` makes the model again, without its weights."""
@@ -378,49 +377,62 @@ class Sequential(Model):
         if isinstance(layer, InputLayer):
             if self._chain:
                 raise ValueError(f"{self.name}: an input must come first")
-            self._entry = _entry(layer)
+            self._entry = enter(layer)
             return
         if any(layer.name == other.name for other in self._chain):
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; give it another name")
-        if self._entry is None and not self._chain:
+        entry = self._entry
+        if entry is None and not self._chain:
             shape = layer.given_input_shape
             if shape is None and isinstance(layer, Model) and layer.built:
                 shape = layer.input_shape[1:]
             if shape is not None:
-                self._entry = _entry(InputLayer(shape, dtype=_entry_dtype(layer), name=unique_name("InputLayer")))
+                name, dtype = unique_name("InputLayer"), _entry_dtype(layer)
+                entry = enter(InputLayer(shape, layer.given_batch_size, dtype, name=name))
+        end = self._extend(entry, [layer]) if entry is not None else None
+        self._entry = entry
         self._chain.append(layer)
-        try:
-            self._connect()
-        except BaseException:
-            self._chain.pop()
-            raise
+        if end is not None:
+            self.set_graph(entry, end)
 
     def pop(self) -> Layer:
         """Remove the last layer and return it."""
         if not self._chain:
             raise ValueError(f"{self.name}: there is no layer to remove")
         layer = self._chain.pop()
-        self.built = False
-        self._connect()
+        if self.built:
+            end = self.outputs[0].node.inputs[0]
+            self.built = bool(self._chain)
+            if self._chain:
+                self.set_graph(self._entry, end)
+        layer._node = None
         return layer
 
-    def _connect(self) -> None:
-        if self._entry is None or not self._chain:
-            return
-        tensor: Any = self._entry
-        for layer in self._chain:
-            tensor = layer(tensor)
-            if isinstance(tensor, list):
-                raise ValueError(f"{self.name}: {layer.name!r} has several outputs; use Model(inputs, outputs)")
-        self.set_graph(self._entry, tensor)
+    def _extend(self, start: SymbolicTensor, layers: list[Layer]) -> SymbolicTensor:
+        """The end of the chain with these layers behind what there is."""
+        tensor: Any = self.outputs[0] if self.built else start
+        nodes = [layer._node for layer in layers]
+        try:
+            for layer in layers:
+                tensor = layer(tensor)
+                if isinstance(tensor, list):
+                    raise ValueError(f"{self.name}: {layer.name!r} has several outputs; use Model(inputs, outputs)")
+        except BaseException:
+            for layer, node in zip(layers, nodes, strict=True):
+                layer._node = node
+            raise
+        end: SymbolicTensor = tensor
+        return end
 
     def build(self, input_shape: Any) -> None:
         """Build for this input shape (with the batch axis)."""
         if not self._chain:
             raise ValueError(f"{self.name}: add a layer first")
-        dtype = _entry_dtype(self._chain[0])
-        self._entry = _entry(InputLayer(tuple(input_shape)[1:], dtype=dtype, name=unique_name("InputLayer")))
-        self._connect()
+        batch_size, *shape = input_shape
+        entry = enter(InputLayer(shape, batch_size, _entry_dtype(self._chain[0]), name=unique_name("InputLayer")))
+        end = self._extend(entry, self._chain)
+        self._entry = entry
+        self.set_graph(entry, end)
 
     def build_for(self, x: Any) -> None:
         if isinstance(x, (list, tuple)) and not isinstance(x[0], (int, float)):
@@ -463,26 +475,9 @@ class Sequential(Model):
         return model
 
 
-def _entry(layer: InputLayer) -> SymbolicTensor:
-    node = Node(layer, [], True, 0, {})
-    tensor = SymbolicTensor(layer.batch_shape, layer.value_dtype, node)
-    node.outputs.append(tensor)
-    return tensor
-
-
 def _entry_dtype(layer: Layer) -> Any:
     """Ids for an Embedding, else the layer's own dtype."""
     return np.dtype(np.int64) if isinstance(layer, Embedding) else layer.dtype
-
-
-def model_from_json(text: str) -> Any:
-    """The model of ``model.to_json()``, with fresh weights."""
-    return layer_from_config(json.loads(text))
-
-
-def clone_model(model: Any) -> Any:
-    """A model of the same structure, with fresh weights."""
-    return type(model).from_config(model.get_config())
 
 
 def load_model(path: Any, **options: Any) -> Any:
@@ -492,4 +487,9 @@ def load_model(path: Any, **options: Any) -> Any:
     return saving.load_model(path, **options)
 
 
-__all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_json"]
+def save_model(model: Any, path: Any, **options: Any) -> None:
+    """``model.save(path)``."""
+    model.save(path, **options)
+
+
+__all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]

@@ -5,30 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 
-def table(model: Any) -> str:
+def table(model: Any, expand_nested: bool = False, show_trainable: bool = False) -> str:
     """The layers of a model, their output shapes and their numbers of weights."""
     if not model.built:
         return f"{model.name}: not built yet; call it once or give the first layer an input shape"
-    rows = [("Layer (type)", "Output shape", "Weights", "Connected to")]
-    shapes: dict[int, Any] = {}
-    sources: dict[int, str] = {}
-    for node in [tensor.node for tensor in model.inputs] + model.nodes:
-        shapes.setdefault(id(node.layer), node.outputs[0].shape)
-        sources.setdefault(id(node.layer), ", ".join(tensor.name for tensor in node.inputs))
-    for layer in model.layers:
-        rows.append(
-            (
-                f"{layer.name} ({type(layer).__name__})",
-                str(shapes[id(layer)]),
-                f"{layer.count_params():,}",
-                sources[id(layer)],
-            )
-        )
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    rows: list[tuple[str, ...]] = [("Layer (type)", "Output shape", "Weights", "Connected to", "Trained")]
+    rows += _rows(model, expand_nested, "")
+    columns = range(5 if show_trainable else 4)
+    widths = [max(len(row[k]) for row in rows) for k in columns]
+    lines = ["  ".join(row[k].ljust(width) for k, width in zip(columns, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "-" * max(len(line) for line in lines))
     trainable = sum(w.value.size for w in model.trainable_weights)
     total = model.count_params()
     size = sum(w.value.nbytes for w in model.weights)
     lines.append(f"{total:,} weights ({size / 1e6:.2f} MB), {trainable:,} trained, {total - trainable:,} fixed")
     return f'Model "{model.name}"\n' + "\n".join(lines)
+
+
+def _rows(model: Any, expand_nested: bool, indent: str) -> list[tuple[str, ...]]:
+    shapes: dict[int, Any] = {}
+    sources: dict[int, str] = {}
+    for node in [tensor.node for tensor in model.inputs] + model.nodes:
+        shapes.setdefault(id(node.layer), node.outputs[0].shape)
+        sources.setdefault(id(node.layer), ", ".join(tensor.name for tensor in node.inputs))
+    rows: list[tuple[str, ...]] = []
+    for layer in model.layers:
+        flags = layer.weight_is_trained()
+        trained = "" if not flags else "yes" if all(flags) else "in part" if any(flags) else "no"
+        title = f"{indent}{layer.name} ({type(layer).__name__})"
+        rows.append((title, str(shapes[id(layer)]), f"{layer.count_params():,}", sources[id(layer)], trained))
+        if expand_nested and hasattr(layer, "nodes"):
+            rows += _rows(layer, expand_nested, indent + "  ")
+    return rows

@@ -35,11 +35,13 @@ class InputLayer(Layer):
             raise ValueError(f"InputLayer: `dtype` must be a float or integer type, got {wanted}")
         if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
             raise ValueError(f"InputLayer: `batch_size` must be a positive integer or None, got {batch_size!r}")
-        super().__init__(dtype=wanted if wanted.kind == "f" else "float32", input_shape=shape, **kwargs)
+        if shape is not None:
+            kwargs["input_shape"] = shape
+        super().__init__(dtype=wanted if wanted.kind == "f" else "float32", **kwargs)
         if self.given_input_shape is None:
             raise ValueError("InputLayer: give the shape of one sample, for example shape=(None, 8)")
         self.value_dtype = wanted
-        self.batch_size = batch_size
+        self.batch_size = batch_size = self.given_batch_size if batch_size is None else int(batch_size)
         self.built = True
         self.batch_shape = (batch_size, *self.given_input_shape)
 
@@ -76,10 +78,7 @@ def Input(
     (None, 4)
     """
     layer = InputLayer(shape, batch_size, dtype, name=name, **kwargs)
-    node = graph.Node(layer, [], True, 0, {})
-    tensor = graph.SymbolicTensor(layer.batch_shape, layer.value_dtype, node)
-    node.outputs.append(tensor)
-    return tensor
+    return graph.enter(layer)
 
 
 class Dense(Layer):
@@ -262,18 +261,39 @@ class ReLU(Layer):
         return config
 
 
-class Softmax(Activation):
-    """Softmax over the last axis."""
+class Softmax(Layer):
+    """Softmax over one axis.
+
+    Parameters
+    ----------
+    axis : int
+    """
 
     def __init__(self, axis: int = -1, **kwargs: Any):
-        if axis != -1:
-            raise ValueError(f"Softmax: only the last axis (-1) is supported, got {axis}")
-        super().__init__("softmax", **kwargs)
+        super().__init__(**kwargs)
+        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or axis == 0:
+            raise ValueError(f"Softmax: `axis` must be an integer other than 0, the batch axis, got {axis!r}")
+        self.axis = int(axis)
+        self.built = True
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        if not -x.ndim < self.axis < x.ndim:
+            raise ValueError(f"{self.name}: there is no axis {self.axis} in samples of an input of shape {x.shape}")
+        inner = x.swapaxes(self.axis, -1)
+        softmax = activations.get("softmax")
+        y = softmax(inner)
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            if not need_dx:
+                return Gradients()
+            return Gradients(softmax.vjp(inner, y, self.cast(dy).swapaxes(self.axis, -1)).swapaxes(self.axis, -1))
+
+        return y.swapaxes(self.axis, -1), pullback if keep else None
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["activation"]
-        return config
+        return {**super().get_config(), "axis": self.axis}
 
 
 class Embedding(Layer):
@@ -382,7 +402,12 @@ class Masking(Layer):
 
     def __init__(self, mask_value: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.mask_value = mask_value
+        try:
+            self.mask_value = float(mask_value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Masking: `mask_value` must be a number, got {mask_value!r}") from error
+        if np.isnan(self.mask_value):
+            raise ValueError("Masking: nothing equals NaN; replace it first: x = np.where(np.isnan(x), 0, x)")
         self.built = True
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,14 +13,8 @@ def _with_parts(layer: Any) -> Iterator[Any]:
         yield from _with_parts(part)
 
 
-@contextmanager
-def undone_on_failure(layer: Any) -> Iterator[None]:
-    """Put the counters of all noise, carried states and moving statistics back if the block raises.
-
-    Parameters
-    ----------
-    layer : Layer or Model
-    """
+def _undo(layer: Any) -> Callable[[], None]:
+    """A function that puts the counters of all noise, carried states and moving statistics back."""
     noise = [(generator, generator.state) for generator in layer.seed_generators()]
     carried = [
         (part, part.states)
@@ -28,13 +22,34 @@ def undone_on_failure(layer: Any) -> Iterator[None]:
         if getattr(part, "stateful", False) and "states" in vars(part)
     ]
     moving = [(w, w.value, w.version) for w in layer.weights if not w.trainable]
-    try:
-        yield
-    except BaseException:
+
+    def undo() -> None:
         for generator, state in noise:
             generator.state = state
         for part, states in carried:
             part.states = states
         for weight, value, version in moving:
             weight.value, weight.version = value, version
+
+    return undo
+
+
+@contextmanager
+def undone_on_failure(layer: Any) -> Iterator[None]:
+    """If the block raises, the layer or model is as before."""
+    undo = _undo(layer)
+    try:
+        yield
+    except BaseException:
+        undo()
         raise
+
+
+@contextmanager
+def undone(layer: Any) -> Iterator[None]:
+    """After the block the layer or model is as before."""
+    undo = _undo(layer)
+    try:
+        yield
+    finally:
+        undo()
