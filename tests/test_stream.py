@@ -326,6 +326,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
         ),
         "cannot be streamed",
     ),
+    "softmax": (sequential(lambda: layers.Softmax(axis=1, name="culprit")), "joins the steps"),
+    "softmax_2": (sequential(lambda: layers.Softmax(axis=2, name="culprit")), "axis=-1"),
+    "concatenate": (
+        lambda: Model(
+            x := Input((6, 3)), layers.GRU(2)(layers.Concatenate(axis=1, name="culprit")([x, layers.Dense(3)(x)]))
+        ),
+        "joins the steps",
+    ),
     "states": (passes_states, "states? around|returns its state"),
 }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rnnx import _kernels
 from rnnx.layers.cells import RNN, Cell
 from rnnx.layers.convolution import GlobalPooling1D, Pooling1D
-from rnnx.layers.core import Activation, Dense, Embedding, InputLayer, Masking, ReLU
+from rnnx.layers.core import Activation, Dense, Embedding, InputLayer, Masking, ReLU, Softmax
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
 from rnnx.layers.recurrent import Recurrent
@@ -19,7 +19,7 @@ from rnnx.layers.shaping import Add, Concatenate, Flatten, Multiply
 from rnnx.layers.wrappers import Bidirectional, TimeDistributed
 
 Array = NDArray[Any]
-STEPWISE = (Activation, Dense, Embedding, Masking, ReLU, NoiseLayer, Normalization, TimeDistributed)
+STEPWISE = (Activation, Dense, Embedding, Masking, ReLU, Softmax, NoiseLayer, Normalization, TimeDistributed)
 MERGES = (Add, Concatenate, Multiply)
 WHY_NOT = {
     Bidirectional: "it reads the sequence from its end too",
@@ -141,6 +141,12 @@ class Stream:
             return self._make_graph(layer)
         if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
             raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
+        if isinstance(layer, (Softmax, Concatenate)) and layer.axis in (1, -2):
+            raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: axis {layer.axis} joins the steps")
+        if isinstance(layer, Softmax) and layer.axis > 1:
+            raise ValueError(f"stream: layer {layer.name!r} counts its axis with the steps: use axis=-1 instead")
+        if isinstance(layer, Concatenate) and layer.axis > 1:  # there is no axis of steps in a step
+            return lambda x: np.concatenate(x, axis=layer.axis - 1)
         if isinstance(layer, (*STEPWISE, *MERGES)):
             inner = layer.layer if isinstance(layer, TimeDistributed) else layer
             if isinstance(inner, Embedding):  # ids must be looked at: a negative one would count from the end

@@ -89,7 +89,7 @@ LAYERS: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
     "activation": (lambda: layers.Activation("sinus"), ValueError, ("activation", "'sinus'")),
     "relu_max": (lambda: layers.ReLU(max_value=-1), ValueError, ("`max_value`",)),
     "relu_slope": (lambda: layers.ReLU(negative_slope=-1), ValueError, ("`negative_slope`",)),
-    "softmax_axis": (lambda: layers.Softmax(axis=1), ValueError, ("axis", "1")),
+    "softmax_axis": (lambda: layers.Softmax(axis="last"), ANY, ("axis", "last")),
     "embedding_input_dim": (lambda: layers.Embedding(0, 4), ValueError, ("`input_dim`", "0")),
     "embedding_output_dim": (lambda: layers.Embedding(4, 1.5), ValueError, ("`output_dim`", "1.5")),
     "dropout_rate": (lambda: layers.Dropout(1.1), ValueError, ("`rate`", "[0, 1]", "1.1")),
