@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import activations, constraints, initializers, regularizers
+from rnnx.layers.arguments import check_mask, check_sequence_shape
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, weight_value
 
 PADDINGS = ("valid", "same", "causal")
@@ -30,11 +31,13 @@ def _pads(padding: str, timesteps: int, width: int, stride: int) -> tuple[int, i
     return total // 2, total - total // 2
 
 
-def _output_steps(padding: str, timesteps: int | None, width: int, stride: int) -> int | None:
-    if timesteps is None:
-        return None
+def _output_steps(who: str, padding: str, timesteps: int, width: int, stride: int) -> int:
     before, after = _pads(padding, timesteps, width, stride)
-    return max(0, (timesteps + before + after - width) // stride + 1)
+    steps = (timesteps + before + after - width) // stride + 1
+    if steps < 1:
+        wanted = f"at least {width} steps, or padding='same'" if padding == "valid" else "at least 1 step"
+        raise ValueError(f"{who}: {timesteps} step(s) give no output; {wanted} needed")
+    return steps
 
 
 class Conv1D(Layer):
@@ -126,8 +129,8 @@ class Conv1D(Layer):
                 f"{self.name}: the input must have shape (batch, timesteps, {kernel.shape[1] * groups}), got {x.shape}"
             )
         before, after = _pads(self.padding, x.shape[1], self.window, self.strides)
-        padded = np.pad(x, ((0, 0), (before, after), (0, 0)))
-        steps = _output_steps(self.padding, x.shape[1], self.window, self.strides) or 0
+        padded = np.pad(x, ((0, 0), (before, after), (0, 0))) if before or after else x
+        steps = _output_steps(self.name, self.padding, x.shape[1], self.window, self.strides)
         index = np.arange(steps)[:, None] * self.strides + np.arange(self.kernel_size) * self.dilation_rate
         width, each = x.shape[-1] // groups, self.filters // groups
         a = np.empty((x.shape[0], steps, self.filters), x.dtype)
@@ -160,11 +163,11 @@ class Conv1D(Layer):
         return y, pullback if keep else None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (
-            input_shape[0],
-            _output_steps(self.padding, input_shape[1], self.window, self.strides),
-            self.filters,
-        )
+        check_sequence_shape(self, input_shape, self._weights[0].shape[1] * self.groups if self._weights else None)
+        batch, timesteps, _ = input_shape
+        if timesteps is not None:
+            timesteps = _output_steps(self.name, self.padding, timesteps, self.window, self.strides)
+        return (batch, timesteps, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -201,17 +204,17 @@ class Pooling1D(Layer):
         if x.ndim != 3:
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
         before, _ = _pads(self.padding, x.shape[1], self.pool_size, self.strides)
-        steps = _output_steps(self.padding, x.shape[1], self.pool_size, self.strides) or 0
+        steps = _output_steps(self.name, self.padding, x.shape[1], self.pool_size, self.strides)
         index = np.arange(steps)[:, None] * self.strides + np.arange(self.pool_size) - before
         exists = (index >= 0) & (index < x.shape[1])
-        return np.clip(index, 0, max(0, x.shape[1] - 1)), exists
+        return np.clip(index, 0, x.shape[1] - 1), exists
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (
-            input_shape[0],
-            _output_steps(self.padding, input_shape[1], self.pool_size, self.strides),
-            input_shape[2],
-        )
+        check_sequence_shape(self, input_shape)
+        batch, timesteps, features = input_shape
+        if timesteps is not None:
+            timesteps = _output_steps(self.name, self.padding, timesteps, self.pool_size, self.strides)
+        return (batch, timesteps, features)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -274,6 +277,7 @@ class GlobalPooling1D(Layer):
         return None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        check_sequence_shape(self, input_shape)
         return (input_shape[0], 1, input_shape[2]) if self.keepdims else (input_shape[0], input_shape[2])
 
     def get_config(self) -> dict[str, Any]:
@@ -307,11 +311,11 @@ class GlobalAveragePooling1D(GlobalPooling1D):
     ) -> tuple[Array, Pullback | None]:
         if x.ndim != 3:
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
-        used = np.ones(x.shape[:2], bool) if mask is None else np.asarray(mask)
+        used = np.ones(x.shape[:2], bool) if mask is None else check_mask(self.name, mask, x.shape)
         share = (used / np.maximum(1, used.sum(axis=1, keepdims=True))).astype(x.dtype)[:, :, None]
         y = (np.where(used[:, :, None], x, np.zeros((), x.dtype)) * share).sum(axis=1, keepdims=self.keepdims)
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
-            return Gradients(self.cast(dy).reshape(len(x), 1, -1) * share if need_dx else None)
+            return Gradients(self.cast(dy).reshape(len(x), 1, x.shape[2]) * share if need_dx else None)
 
         return y, pullback if keep else None

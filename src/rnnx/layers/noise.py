@@ -7,6 +7,7 @@ from typing import Any
 
 from rnnx import dropout as functions
 from rnnx.dropout import SeedGenerator
+from rnnx.layers.arguments import check_sequence_shape
 from rnnx.layers.base import Array, Gradients, Layer, Pullback
 
 
@@ -96,9 +97,12 @@ class SpatialDropout1D(NoiseLayer):
 
     one_allowed = True
 
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        check_sequence_shape(self, input_shape)
+        return input_shape
+
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        if x.ndim != 3:
-            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
+        check_sequence_shape(self, x.shape)
         y, kept = functions.dropout(x, self.rate, self.seed_generator.begin(), (None, 1, None), self.name)
         return y, lambda dy: functions.dropout_backward(dy, kept, self.rate)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import constraints, initializers, regularizers
+from rnnx.layers.arguments import check_mask
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, Weight
 
 
@@ -29,7 +30,7 @@ class Normalization(Layer):
     ):
         super().__init__(**kwargs)
         self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
-        if not isinstance(self.axis, int):
+        if isinstance(self.axis, bool) or not isinstance(self.axis, (int, np.integer)):
             raise ValueError(f"{type(self).__name__}: `axis` must be one integer (the last axis), got {axis!r}")
         if not epsilon > 0:
             raise ValueError(f"{type(self).__name__}: `epsilon` must be positive, got {epsilon}")
@@ -76,6 +77,12 @@ class Normalization(Layer):
         if x.ndim < 2 or x.shape[-1] != self._width:
             raise ValueError(f"{self.name}: the input must have shape (batch, ..., {self._width}), got {x.shape}")
         return x
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        if self.built and input_shape[-1] not in (None, self._width):
+            shape = tuple(input_shape)
+            raise ValueError(f"{self.name}: the input must have shape (batch, ..., {self._width}), got {shape}")
+        return input_shape
 
     @property
     def gamma(self) -> Array | None:
@@ -156,13 +163,26 @@ class BatchNormalization(Normalization):
         axis: Any = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
-        *,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
         moving_mean_initializer: Any = "zeros",
         moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
         synchronized: bool = False,
         **kwargs: Any,
     ):
-        super().__init__(axis, epsilon, **kwargs)
+        if renorm:
+            raise ValueError("BatchNormalization: `renorm` is not supported")
+        super().__init__(
+            axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
+            beta_constraint, gamma_constraint, **kwargs,
+        )  # fmt: skip
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNormalization: `momentum` must lie in [0, 1], got {momentum}")
         self.momentum = float(momentum)
@@ -190,9 +210,10 @@ class BatchNormalization(Normalization):
         by_batch = training and self.trainable
         share: Any = None
         if by_batch:
-            share, mean, variance = _moments(x, mask, axes)
-            for weight, value in ((self._mean, mean), (self._variance, variance)):
-                weight.assign(weight.value * self.momentum + value * (1 - self.momentum))
+            share, mean, variance = _moments(self.name, x, mask, axes)
+            if share.any():  # nothing is learned from a batch without a valid step
+                for weight, value in ((self._mean, mean), (self._variance, variance)):
+                    weight.assign(weight.value * self.momentum + value * (1 - self.momentum))
         else:
             mean, variance = self._mean.value, self._variance.value
         inverse = 1 / np.sqrt(variance + np.asarray(self.epsilon, x.dtype))
@@ -219,9 +240,12 @@ class BatchNormalization(Normalization):
         }
 
 
-def _moments(x: Array, mask: Any, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
+def _moments(who: str, x: Array, mask: Any, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
     """Each element's share in the mean, the mean and the variance, over the steps that count."""
-    counted = np.ones(x.shape[:-1], bool) if mask is None else np.broadcast_to(mask, x.shape[:-1])
+    counted = np.ones(x.shape[:-1], bool)
+    if mask is not None:
+        valid = check_mask(who, mask, x.shape)
+        counted &= valid.reshape(valid.shape + (1,) * (counted.ndim - valid.ndim))
     number = max(1, int(counted.sum()))
     share = (counted[..., None] / number).astype(x.dtype)
     mean = (np.where(share > 0, x, 0) * share).sum(axis=axes)

@@ -66,17 +66,16 @@ class Reshape(Shaping):
             raise ValueError(f"Reshape: `target_shape` must hold sizes and at most one -1, got {self.target_shape}")
 
     def move(self, x: Array) -> Array:
-        shape = self.compute_output_shape(x.shape)
-        if math.prod(shape[1:]) != math.prod(x.shape[1:]):
-            raise ValueError(f"{self.name}: samples of shape {x.shape[1:]} cannot take the shape {self.target_shape}")
-        return x.reshape(shape)
+        return x.reshape(self.compute_output_shape(x.shape))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        if -1 not in self.target_shape:
-            return (input_shape[0], *self.target_shape)
-        rest, known = input_shape[1:], -math.prod(self.target_shape)
-        free = None if None in rest else math.prod(rest) // known if known else 0
-        return (input_shape[0], *(free if n == -1 else n for n in self.target_shape))
+        rest = tuple(input_shape[1:])
+        given = None if None in rest else math.prod(rest)
+        free, known = -1 in self.target_shape, math.prod(n for n in self.target_shape if n != -1)
+        if given is not None and (given % known if free and known else given != known):
+            raise ValueError(f"{self.name}: samples of shape {rest} cannot take the shape {self.target_shape}")
+        left = None if given is None else given // known if known else 0
+        return (input_shape[0], *(left if n == -1 else n for n in self.target_shape))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "target_shape": self.target_shape}
@@ -98,14 +97,16 @@ class Permute(Shaping):
             raise ValueError(f"Permute: `dims` must be the axes 1..n in some order, got {self.dims}")
 
     def move(self, x: Array) -> Array:
-        if x.ndim != len(self.dims) + 1:
-            raise ValueError(f"{self.name}: the input must have {len(self.dims) + 1} axes, got shape {x.shape}")
+        self.compute_output_shape(x.shape)
         return x.transpose(0, *self.dims)
 
     def move_back(self, x: Array, dy: Array) -> Array:
         return dy.transpose(0, *(self.dims.index(d) + 1 for d in range(1, x.ndim)))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        if len(input_shape) != len(self.dims) + 1:
+            shape = tuple(input_shape)
+            raise ValueError(f"{self.name}: the input must have {len(self.dims) + 1} axes, got shape {shape}")
         return (input_shape[0], *(input_shape[d] for d in self.dims))
 
     def get_config(self) -> dict[str, Any]:
@@ -127,14 +128,15 @@ class RepeatVector(Shaping):
         self.n = int(n)
 
     def move(self, x: Array) -> Array:
-        if x.ndim != 2:
-            raise ValueError(f"{self.name}: the input must have shape (batch, features), got {x.shape}")
+        self.compute_output_shape(x.shape)
         return np.repeat(x[:, None], self.n, axis=1)
 
     def move_back(self, x: Array, dy: Array) -> Array:
         return dy.sum(axis=1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        if len(input_shape) != 2:
+            raise ValueError(f"{self.name}: the input must have shape (batch, features), got {tuple(input_shape)}")
         return (input_shape[0], self.n, input_shape[1])
 
     def get_config(self) -> dict[str, Any]:
@@ -260,7 +262,12 @@ class Concatenate(Merge):
         return np.split(dy, ends, axis=self.axis)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        first, axis = list(input_shape[0]), self.axis % len(input_shape[0])
+        first = list(input_shape[0])
+        if any(len(shape) != len(first) for shape in input_shape):
+            raise ValueError(f"{self.name}: the inputs must have the same number of axes, got {input_shape}")
+        if not -len(first) <= self.axis < len(first):
+            raise ValueError(f"{self.name}: there is no axis {self.axis} in inputs of shapes {input_shape}")
+        axis = self.axis % len(first)
         sizes = [shape[axis] for shape in input_shape]
         for shape in input_shape[1:]:
             rest = [(a, b) for k, (a, b) in enumerate(zip(first, shape, strict=True)) if k != axis]
