@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import _kernels
-from rnnx.layers.cells import RNN, Cell
+from rnnx.layers.cells import Cell
 from rnnx.layers.convolution import GlobalPooling1D, Pooling1D
 from rnnx.layers.core import Activation, Dense, Embedding, InputLayer, Masking, ReLU, Softmax
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
-from rnnx.layers.recurrent import Recurrent
+from rnnx.layers.recurrent_base import Recurrent
+from rnnx.layers.rnn import RNN
 from rnnx.layers.shaping import Add, Concatenate, Flatten, Multiply
 from rnnx.layers.wrappers import Bidirectional, TimeDistributed
 

@@ -265,7 +265,7 @@ def test_reset_states(states: Any) -> None:
     layer = layers.GRU(U, stateful=True)
     layer(np.ones((B, T, F)))
     with unchanged(layer):
-        refuse(lambda: layer.reset_states(states), ValueError, "`initial_state` must have")
+        refuse(lambda: layer.reset_states(states), ValueError, "`states` must have")
 
 
 def test_set_weights_before_the_layer_is_built_says_so() -> None:

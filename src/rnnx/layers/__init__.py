@@ -1,7 +1,7 @@
 """Layers, under Keras' names."""
 
 from rnnx.layers.base import Gradients, Layer, Weight
-from rnnx.layers.cells import RNN, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
+from rnnx.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rnnx.layers.convolution import (
     AveragePooling1D,
     Conv1D,
@@ -13,6 +13,7 @@ from rnnx.layers.core import Activation, Dense, Embedding, Input, InputLayer, Ma
 from rnnx.layers.noise import AlphaDropout, Dropout, GaussianDropout, SpatialDropout1D
 from rnnx.layers.normalization import BatchNormalization, LayerNormalization
 from rnnx.layers.recurrent import GRU, LSTM, SimpleRNN
+from rnnx.layers.rnn import RNN
 from rnnx.layers.shaping import (
     Add,
     Average,

@@ -20,6 +20,26 @@ def _activation(identifier: Any, compat: str) -> activations.Activation:
     return activations.get(identifier)
 
 
+def constructor_arguments(scope: dict[str, Any]) -> dict[str, Any]:
+    """What a constructor was called with, from its ``locals()``."""
+    own = {name: value for name, value in scope.items() if name not in ("self", "__class__", "kwargs")}
+    return {**own, **scope["kwargs"]}
+
+
+def _seed_generator(seed: Any) -> SeedGenerator:
+    """A source of noise from a seed, a generator, or what `_seed_config` made of it."""
+    if isinstance(seed, dict):
+        seed = SeedGenerator(**seed.get("config", seed))
+    return SeedGenerator.of(seed)
+
+
+def _seed_config(seed: int | None, generator: SeedGenerator) -> Any:
+    """The seed; with the name of its stream if that is not the usual one."""
+    if generator.stream == "rnnx":
+        return seed
+    return {"class_name": "SeedGenerator", "config": {"seed": generator.seed, "stream": generator.stream}}
+
+
 class RecurrentWeights(Layer):
     """Weights, activations and dropout of one recurrent cell: what the layer and the single cell share."""
 
@@ -31,9 +51,9 @@ class RecurrentWeights(Layer):
 
     def __init__(
         self,
+        *,
         units: int,
         activation: Any = "tanh",
-        *,
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
@@ -46,7 +66,7 @@ class RecurrentWeights(Layer):
         bias_constraint: Any = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
-        seed: int | SeedGenerator | None = None,
+        seed: Any = None,
         noise_shape: Any = None,
         recurrent_noise_shape: Any = None,
         dropout_gates: str = "keras",
@@ -83,8 +103,8 @@ class RecurrentWeights(Layer):
         self.dropout_gates, self.recurrent_dropout_mode = dropout_gates, recurrent_dropout_mode
         self.zoneout = tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout
         self.compat = compat
-        self.seed = seed.seed if isinstance(seed, SeedGenerator) else seed
-        self.seed_generator = SeedGenerator.of(seed)
+        self.seed_generator = _seed_generator(seed)
+        self.seed = None if seed is None else self.seed_generator.seed
         self._has_noise = bool(self.dropout or self.recurrent_dropout or zoneout not in (0, (0, 0), [0, 0]))
         super().__init__(**kwargs)
 
@@ -247,11 +267,11 @@ class RecurrentWeights(Layer):
             config[f"{name}_regularizer"] = regularizers.serialize(getattr(self, f"{name}_regularizer"))
             config[f"{name}_constraint"] = constraints.serialize(getattr(self, f"{name}_constraint"))
         for name in (
-            "dropout", "recurrent_dropout", "seed", "noise_shape", "recurrent_noise_shape", "dropout_gates",
+            "dropout", "recurrent_dropout", "noise_shape", "recurrent_noise_shape", "dropout_gates",
             "recurrent_dropout_mode", "zoneout", "compat",
         ):  # fmt: skip
             config[name] = getattr(self, name)
-        return config
+        return {**config, "seed": _seed_config(self.seed, self.seed_generator)}
 
 
 class LSTMWeights(RecurrentWeights):
@@ -261,16 +281,14 @@ class LSTMWeights(RecurrentWeights):
 
     def __init__(
         self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
         *,
+        recurrent_activation: Any = "sigmoid",
         unit_forget_bias: bool = True,
         **kwargs: Any,
     ):
         self.recurrent_activation = _activation(recurrent_activation, kwargs.get("compat", "keras3"))
         self.unit_forget_bias = bool(unit_forget_bias)
-        super().__init__(units, activation, **kwargs)
+        super().__init__(**kwargs)
 
     def initial_bias(self) -> Any:
         if not self.unit_forget_bias:
@@ -305,16 +323,14 @@ class GRUWeights(RecurrentWeights):
 
     def __init__(
         self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
         *,
+        recurrent_activation: Any = "sigmoid",
         reset_after: bool = True,
         **kwargs: Any,
     ):
         self.recurrent_activation = _activation(recurrent_activation, kwargs.get("compat", "keras3"))
         self.reset_after = bool(reset_after)
-        super().__init__(units, activation, **kwargs)
+        super().__init__(**kwargs)
 
     def bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)

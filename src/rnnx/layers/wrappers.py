@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from rnnx.dropout import SeedGenerator
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, layer_config, layer_from_config
+from rnnx.layers.normalization import Normalization
+from rnnx.layers.recurrent_base import SequenceLayer, check_gradients
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
+NOISE_SHAPES = ("noise_shape", "recurrent_noise_shape")
 OTHER_DIRECTION = 0x9E3779B9  # keeps the noise of the two directions apart
 
 
-class Bidirectional(Layer):
+class Bidirectional(SequenceLayer):
     """A recurrent layer read forwards, and a copy of it read backwards.
 
     Outputs at masked steps are 0 with ``return_sequences``; each direction sees what it would see of the unpadded row.
@@ -27,9 +31,20 @@ class Bidirectional(Layer):
     weights : list of arrays, optional
     backward_layer : layer, optional
         Another layer for the backward direction; it must go backwards.
+    **kwargs
+        ``name``, ``trainable``, ``input_shape``. The dtype is that of the layer.
+
+    Raises
+    ------
+    ValueError
+        If a layer is not recurrent, goes the wrong way, or the two do not fit together.
 
     Notes
     -----
+    In a call ``initial_state`` is a list, the first half for the forward direction; ``dropout_masks`` and what
+    ``return_masks`` returns are pairs (forward, backward). With ``return_state`` the states of the forward direction
+    come first. Weights: those of the forward layer, then those of the backward layer.
+
     Unlike Keras the two directions draw different dropout masks also when the layer has a seed, except with the
     ``"keras"`` stream.
 
@@ -43,8 +58,6 @@ class Bidirectional(Layer):
     >>> rnnx.layers.Bidirectional(rnnx.layers.LSTM(4))(np.zeros((2, 7, 3))).shape
     (2, 8)
     """
-
-    call_arguments = frozenset({"mask", "training", "initial_state", "lengths", "dropout_masks"})
 
     def __init__(
         self,
@@ -69,16 +82,19 @@ class Bidirectional(Layer):
         kwargs.setdefault("input_shape", layer.given_input_shape)
         if kwargs["input_shape"] is None:
             del kwargs["input_shape"]
-        kwargs.setdefault("dtype", layer.dtype)
-        super().__init__(weights=weights, **kwargs)
+        super().__init__(weights=weights, **{**kwargs, "dtype": layer.dtype})
         self.merge_mode = merge_mode
         self._custom_backward = backward_layer is not None
         self.forward_layer = _copy(layer, "forward_", False)
         self.backward_layer = _copy(backward_layer or layer, "backward_", True, apart=not self._custom_backward)
 
     @property
+    def _directions(self) -> tuple[Any, Any]:
+        return self.forward_layer, self.backward_layer
+
+    @property
     def sublayers(self) -> list[Layer]:
-        return [self.forward_layer, self.backward_layer]
+        return list(self._directions)
 
     @property
     def return_sequences(self) -> bool:
@@ -110,19 +126,17 @@ class Bidirectional(Layer):
         keep: bool = False,
         initial_state: Any = None,
         dropout_masks: Any = None,
+        return_masks: bool = False,
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
-        """Run both directions; ``initial_state`` is a list, the first half for the forward direction.
-
-        ``dropout_masks`` is a pair of `DropoutMasks`.
-        """
+        """Run both directions; see the notes of the class."""
         if dropout_masks is not None and (not isinstance(dropout_masks, (list, tuple)) or len(dropout_masks) != 2):
             raise TypeError(
                 f"{self.name}: `dropout_masks` must be a pair (both directions), got {type(dropout_masks).__name__}"
             )
         halves: list[Any] = [None, None]
         if initial_state is not None:
-            states = list(initial_state)
+            states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
             if len(states) % 2:
                 raise ValueError(
                     f"{self.name}: `initial_state` must be a list with an even number of states, got {len(states)}"
@@ -130,11 +144,19 @@ class Bidirectional(Layer):
             halves = [states[: len(states) // 2], states[len(states) // 2 :]]
         results: list[Any] = []
         pullbacks: list[Any] = []
+        masks: list[Any] = []
         for k, layer in enumerate(self.sublayers):
-            own = {**call, "initial_state": halves[k]}
-            if dropout_masks is not None:
-                own["dropout_masks"] = dropout_masks[k]
-            y, back = layer.forward(x, mask=mask, training=training, keep=keep, **own)
+            (y, drawn), back = layer.forward(
+                x,
+                mask=mask,
+                training=training,
+                keep=keep,
+                initial_state=halves[k],
+                dropout_masks=None if dropout_masks is None else dropout_masks[k],
+                return_masks=True,
+                **call,
+            )
+            masks.append(drawn)
             results.append(y if self.return_state else [y])
             pullbacks.append(back)
         outputs = [result[0] for result in results]
@@ -146,8 +168,8 @@ class Bidirectional(Layer):
         y = [*(merged if isinstance(merged, list) else [merged]), *states] if several else merged
 
         def pullback(dy: Any, *, need_dx: bool = True) -> Gradients:
-            parts = list(dy) if several else [dy]
             count = 2 if self.merge_mode is None else 1
+            parts = check_gradients(self.name, dy, count + len(states)) if several else [dy]
             douts = self._split(parts[:count], outputs)
             if self.return_sequences and douts[1] is not None:
                 douts[1] = douts[1][:, ::-1]
@@ -167,7 +189,7 @@ class Bidirectional(Layer):
                 dweights = [None] * len(dweights)
             return Gradients(grads[0].dx + grads[1].dx if need_dx else None, dweights, dinitial)
 
-        return y, pullback if keep else None
+        return ((y, tuple(masks)) if return_masks else y), pullback if keep else None
 
     def _merge(self, outputs: list[Array]) -> Any:
         a, b = outputs
@@ -209,12 +231,24 @@ class Bidirectional(Layer):
         output = mask if self.return_sequences else None
         return [output, output] if self.merge_mode is None else output
 
-    def reset_states(self) -> None:
-        """Forget the states of stateful layers."""
-        for layer in (self.forward_layer, self.backward_layer):
-            layer.reset_states()
+    def sample_masks(self, batch: int, timesteps: int, *, training: bool = True) -> tuple[Any, Any]:
+        """Draw the dropout masks of one call: those of the forward and of the backward direction."""
+        forward, backward = (layer.sample_masks(batch, timesteps, training=training) for layer in self._directions)
+        return forward, backward
 
-    reset_state = reset_states
+    def reset_state(self) -> None:
+        """Forget the states of a stateful layer: the next call starts from zeros."""
+        for layer in self._directions:
+            layer.reset_state()
+
+    def reset_states(self, states: Any = None) -> None:
+        """Forget the states of a stateful layer, or set them: a list, the first half for the forward direction."""
+        if states is None:
+            self.reset_state()
+            return
+        half = len(states) // 2
+        self.forward_layer.reset_states(list(states[:half]))
+        self.backward_layer.reset_states(list(states[half:]))
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "merge_mode": self.merge_mode, "layer": layer_config(self.forward_layer)}
@@ -238,12 +272,19 @@ def _copy(layer: Any, prefix: str, backwards: bool, apart: bool = False) -> Any:
     config["go_backwards"] = backwards
     config["zero_output_for_mask"] = config["return_sequences"]
     copy = type(layer).from_config(config)
-    source = getattr(layer, "seed_generator", None)
-    if source is not None and config.get("seed") is not None:
-        apart = apart and backwards and source.stream != "keras"
-        seed = (source.seed + OTHER_DIRECTION) % 2**32 if apart else source.seed
-        copy.seed_generator = SeedGenerator(seed, source.stream)
+    for part in _noisy_parts(copy):
+        generator = part.seed_generator
+        if apart and part.seed is not None and generator.stream != "keras":
+            part.seed_generator = SeedGenerator((generator.seed + OTHER_DIRECTION) % 2**32)
     return copy
+
+
+def _noisy_parts(layer: Layer) -> Iterator[Any]:
+    """The layers in a layer, itself included, that draw noise."""
+    if hasattr(layer, "seed_generator"):
+        yield layer
+    for inner in layer.sublayers:
+        yield from _noisy_parts(inner)
 
 
 class TimeDistributed(Layer):
@@ -251,8 +292,20 @@ class TimeDistributed(Layer):
 
     Parameters
     ----------
-    layer : layer
-        Its input lacks the time axis. Noise is drawn anew at every step.
+    layer : layer or model
+        Its input lacks the time axis; it has one output. Noise is drawn anew at every step.
+    **kwargs
+        ``name``, ``trainable``, ``input_shape``. The dtype is that of the layer.
+
+    Raises
+    ------
+    ValueError
+        If it is not a layer.
+
+    Notes
+    -----
+    All steps go through the layer at once, as rows of one batch: `BatchNormalization` inside takes its averages over
+    all valid steps.
 
     Examples
     --------
@@ -264,8 +317,9 @@ class TimeDistributed(Layer):
     def __init__(self, layer: Any, **kwargs: Any):
         if not isinstance(layer, Layer):
             raise ValueError(f"TimeDistributed: a layer is needed, got {type(layer).__name__}")
-        kwargs.setdefault("dtype", layer.dtype)
-        super().__init__(**kwargs)
+        if getattr(layer, "stateful", False):
+            raise ValueError(f"TimeDistributed: layer {layer.name!r} is stateful; its states would mix the steps")
+        super().__init__(**{**kwargs, "dtype": layer.dtype})
         self.layer = layer
 
     @property
@@ -287,23 +341,50 @@ class TimeDistributed(Layer):
     ) -> tuple[Array, Pullback | None]:
         if x.ndim < 3:
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, ...), got {x.shape}")
-        leading = x.shape[:2]
-        y, back = self.layer.forward(
-            self.layer.prepare(x.reshape(leading[0] * leading[1], *x.shape[2:])), training=training, keep=keep
-        )
-        if isinstance(y, list):
-            raise ValueError(f"{self.name}: layers with several outputs are not supported")
+        batch, timesteps, *rest = x.shape
+        if mask is not None and not isinstance(self.layer, Normalization):
+            mask = None  # only averages over steps care
+        if training and timesteps and self._noise_is_shared_by_rows(len(rest) + 1):
+            parts = [(x[:, t], None if mask is None else mask[:, t]) for t in range(timesteps)]
+        else:
+            flat_mask = None if mask is None else np.asarray(mask).reshape(-1, *[1] * (len(rest) - 1))
+            parts = [(x.reshape(batch * timesteps, *rest), flat_mask)]
+        outputs: list[Any] = []
+        backs: list[Any] = []
+        for part, valid in parts:
+            y, back = self.layer.forward(self.layer.prepare(part), mask=valid, training=training, keep=keep)
+            if isinstance(y, list):
+                raise ValueError(f"{self.name}: layers with several outputs are not supported")
+            outputs.append(y)
+            backs.append(back)
+        if len(outputs) == 1:
+            whole = outputs[0].reshape(batch, timesteps, *outputs[0].shape[1:])
+        else:
+            whole = np.stack(outputs, axis=1)
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
-            assert back is not None
-            grads = back(np.asarray(dy).reshape(y.shape), need_dx=need_dx)
-            dweights: list[Array | None] = list(grads.dweights) if self.trainable else [None] * len(grads.dweights)
-            return Gradients(None if grads.dx is None else grads.dx.reshape(x.shape), dweights)
+            dy = np.asarray(dy)
+            if dy.shape != whole.shape:
+                raise ValueError(f"{self.name}: the gradient must have the shape {whole.shape}, got {dy.shape}")
+            dys = [dy.reshape(outputs[0].shape)] if len(backs) == 1 else [dy[:, t] for t in range(timesteps)]
+            grads = [back(d, need_dx=need_dx) for back, d in zip(backs, dys, strict=True)]
+            dweights = [None if own[0] is None else sum(own) for own in zip(*(g.dweights for g in grads), strict=True)]
+            dx = None
+            if grads[0].dx is not None:
+                dx = grads[0].dx.reshape(x.shape) if len(grads) == 1 else np.stack([g.dx for g in grads], axis=1)
+            return Gradients(dx, dweights if self.trainable else [None] * len(dweights))
 
-        return y.reshape(*leading, *y.shape[1:]), pullback if keep else None
+        return whole, pullback if keep else None
+
+    def _noise_is_shared_by_rows(self, rank: int) -> bool:
+        """Whether rows of a batch share noise inside the layer: then the steps must not be rows of one batch."""
+        shapes = [getattr(part, name, None) for part in _noisy_parts(self.layer) for name in NOISE_SHAPES]
+        return any(s is not None and (len(s) < rank or s[0] is not None) for s in shapes)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         inner = self.layer.compute_output_shape((input_shape[0], *input_shape[2:]))
+        if isinstance(inner, list):
+            raise ValueError(f"{self.name}: layers with several outputs are not supported")
         return (inner[0], input_shape[1], *inner[1:])
 
     def get_config(self) -> dict[str, Any]:
