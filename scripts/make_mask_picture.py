@@ -1,4 +1,6 @@
-"""Draw what each way of dropping does to a batch of sequences: ``python scripts/make_mask_picture.py docs/img/masks.png``.
+"""Draw what each way of dropping does to a batch of sequences.
+
+    python scripts/make_mask_picture.py docs/img/masks.png
 
 Needs matplotlib. The masks are those that the layers draw, multiplied into an input of ones.
 """
@@ -33,7 +35,10 @@ def drawn(site, seed=11, **options):
 PANELS = [
     ("Dropout(0.5)\nfresh at every step", through(Dropout(0.5, seed=3))),
     ("Dropout(0.5, noise_shape=(None, 1, None))\n= SpatialDropout1D(0.5)", through(SpatialDropout1D(0.5, seed=3))),
-    ("Dropout(0.5, noise_shape=(None, None, 1))\nwhole steps", through(Dropout(0.5, noise_shape=(None, None, 1), seed=3))),
+    (
+        "Dropout(0.5, noise_shape=(None, None, 1))\nwhole steps",
+        through(Dropout(0.5, noise_shape=(None, None, 1), seed=3)),
+    ),
     ("GRU(dropout=0.5)\none pattern for all steps", drawn("inputs", dropout=0.5)),
     ("GRU(recurrent_dropout=0.5)\nthe same, on the state", drawn("recurrent", seed=21, recurrent_dropout=0.5)),
     (
