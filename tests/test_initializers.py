@@ -69,8 +69,7 @@ def test_recurrent_kernels_are_orthogonal_as_a_whole(cell, gates):
 
 
 def test_orthogonal_matrices_have_no_preferred_sign():
-    make = initializers.Orthogonal(seed=2)
-    signs = np.mean([np.sign(np.diag(make((3, 3)))) for _ in range(300)], axis=0)
+    signs = np.mean([np.sign(np.diag(initializers.Orthogonal(seed=k)((3, 3)))) for k in range(300)], axis=0)
     assert np.abs(signs).max() < 0.25
 
 
@@ -86,6 +85,9 @@ def test_seeds(name):
     np.testing.assert_array_equal(cls(seed=5)((4, 3)), cls(seed=5)((4, 3)))
     assert not np.array_equal(cls(seed=5)((4, 3)), cls(seed=6)((4, 3)))
     assert not np.array_equal(cls()((4, 3)), cls()((4, 3)))
+    seeded, free = cls(seed=5), cls()
+    np.testing.assert_array_equal(seeded((4, 3)), seeded((4, 3)))
+    assert not np.array_equal(free((4, 3)), free((4, 3)))
     utils.set_random_seed(9)
     first = cls()((4, 3))
     utils.set_random_seed(9)
@@ -128,6 +130,8 @@ def test_forget_gates_start_open():
         (lambda: initializers.VarianceScaling(distribution="normal"), "distribution"),
         (lambda: initializers.Orthogonal()((3,)), "two axes"),
         (lambda: initializers.Identity()((3,)), "two axes"),
+        (lambda: initializers.GlorotUniform(seed=-1), "GlorotUniform: `seed` must be an integer of at least 0"),
+        (lambda: initializers.Orthogonal(seed=1.5), "`seed`"),
     ],
 )
 def test_errors(call, match):

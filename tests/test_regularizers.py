@@ -20,6 +20,8 @@ W = np.array([[0.5, -2.0], [1.5, 0.25]])
         (regularizers.get("l1"), 0.0425),
         (regularizers.get("l2"), 0.065625),
         (regularizers.l2(0.1), 0.65625),
+        (regularizers.OrthogonalRegularizer(0.1), 0.1 * 0.25 / np.sqrt(4.25 * 2.3125)),
+        (regularizers.OrthogonalRegularizer(0.1, "columns"), 0.1 * 0.625 / np.sqrt(2.5 * 4.0625)),
     ],
     ids=repr,
 )
@@ -44,3 +46,16 @@ def test_none_names_and_errors():
             regularizers.L2(bad)
     with pytest.raises(TypeError, match="gradient"):
         regularizers.Regularizer().grad(W)
+    with pytest.raises(TypeError, match="needs a gradient"):
+        regularizers.get(lambda w: 0.0)
+    with pytest.raises(ValueError, match="two axes"):
+        regularizers.OrthogonalRegularizer()(W[0])
+    with pytest.raises(ValueError, match="`mode`"):
+        regularizers.OrthogonalRegularizer(mode="both")
+
+
+def test_orthogonal_penalty_of_several_rows():
+    w = np.random.default_rng(3).normal(size=(3, 5))
+    unit = w / np.linalg.norm(w, axis=1, keepdims=True)
+    cosines = [abs(unit[0] @ unit[1]), abs(unit[0] @ unit[2]), abs(unit[1] @ unit[2])]
+    assert regularizers.OrthogonalRegularizer(0.3)(w) == pytest.approx(0.3 * np.mean(cosines))

@@ -12,8 +12,14 @@ _MODULES = {
     "losses", "metrics", "models", "optimizers", "reference", "regularizers", "saving", "utils",
 }  # fmt: skip
 _NAMES = {
+    "Initializer": "initializers",
     "Input": "layers",
+    "Layer": "layers",
+    "Loss": "losses",
+    "Metric": "metrics",
     "Model": "models",
+    "Optimizer": "optimizers",
+    "Regularizer": "regularizers",
     "Sequential": "models",
     "cpu_info": "runtime",
     "get_num_threads": "runtime",
@@ -38,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})

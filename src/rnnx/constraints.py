@@ -15,8 +15,10 @@ __all__ = [
     "MinMaxNorm",
     "NonNeg",
     "UnitNorm",
+    "deserialize",
     "get",
     "max_norm",
+    "min_max_norm",
     "non_neg",
     "serialize",
     "unit_norm",
@@ -86,7 +88,7 @@ class MinMaxNorm(Constraint):
         return {"min_value": self.min_value, "max_value": self.max_value, "rate": self.rate, "axis": self.axis}
 
 
-max_norm, non_neg, unit_norm = MaxNorm, NonNeg, UnitNorm
+max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 _TABLE = {
     "MaxNorm": MaxNorm, "NonNeg": NonNeg, "UnitNorm": UnitNorm, "MinMaxNorm": MinMaxNorm, "max_norm": MaxNorm,
     "non_neg": NonNeg, "unit_norm": UnitNorm, "min_max_norm": MinMaxNorm,
@@ -103,3 +105,6 @@ def get(identifier: Any) -> Any:
     NonNeg()
     """
     return lookup("constraint", _TABLE, identifier)
+
+
+deserialize = get

@@ -14,7 +14,9 @@ from rnnx._config import Configurable, lookup, serialize
 __all__ = [
     "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "Initializer", "LecunNormal",
     "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
-    "Zeros", "get", "serialize",
+    "Zeros", "constant", "deserialize", "get", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "identity",
+    "lecun_normal", "lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform", "serialize",
+    "truncated_normal", "variance_scaling", "zeros",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -71,11 +73,19 @@ class Identity(Initializer):
 
 
 class Random(Initializer):
-    """Base of the random initializers: every call of one object continues its own stream."""
+    """Base of the random initializers.
+
+    With a seed every call gives the same values, as in Keras; without one every call gives new ones.
+    """
 
     def __init__(self, seed: int | None = None):
-        self.seed = seed
-        self._generator = np.random.default_rng(random.randint(1, 10**9) if seed is None else seed)
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+            raise ValueError(f"{type(self).__name__}: `seed` must be an integer of at least 0 or None, got {seed!r}")
+        self.seed = None if seed is None else int(seed)
+        self._stream = np.random.default_rng(random.randint(1, 10**9)) if seed is None else None
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed) if self._stream is None else self._stream
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self.seed}
@@ -89,7 +99,7 @@ class RandomNormal(Random):
         self.mean, self.stddev = mean, stddev
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        return self._generator.normal(self.mean, self.stddev, shape).astype(dtype)
+        return self._generator().normal(self.mean, self.stddev, shape).astype(dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {"mean": self.mean, "stddev": self.stddev, "seed": self.seed}
@@ -99,7 +109,7 @@ class TruncatedNormal(RandomNormal):
     """Normal deviates, drawn again beyond two standard deviations."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        return (self.mean + self.stddev * _truncated(self._generator, shape)).astype(dtype)
+        return (self.mean + self.stddev * _truncated(self._generator(), shape)).astype(dtype)
 
 
 class RandomUniform(Random):
@@ -110,7 +120,7 @@ class RandomUniform(Random):
         self.minval, self.maxval = minval, maxval
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        return self._generator.uniform(self.minval, self.maxval, shape).astype(dtype)
+        return self._generator().uniform(self.minval, self.maxval, shape).astype(dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {"minval": self.minval, "maxval": self.maxval, "seed": self.seed}
@@ -146,10 +156,10 @@ class VarianceScaling(Random):
         variance = self.scale / max(1.0, n)
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
-            return self._generator.uniform(-limit, limit, shape).astype(dtype)
+            return self._generator().uniform(-limit, limit, shape).astype(dtype)
         if self.distribution == "untruncated_normal":
-            return self._generator.normal(0, math.sqrt(variance), shape).astype(dtype)
-        return (math.sqrt(variance) / TRUNCATED_DEVIATION * _truncated(self._generator, shape)).astype(dtype)
+            return self._generator().normal(0, math.sqrt(variance), shape).astype(dtype)
+        return (math.sqrt(variance) / TRUNCATED_DEVIATION * _truncated(self._generator(), shape)).astype(dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale, "mode": self.mode, "distribution": self.distribution, "seed": self.seed}
@@ -197,7 +207,7 @@ class Orthogonal(Random):
         if len(shape) < 2:
             raise ValueError(f"Orthogonal: needs at least two axes, got shape {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
-        q, r = np.linalg.qr(self._generator.normal(size=(max(rows, columns), min(rows, columns))))
+        q, r = np.linalg.qr(self._generator().normal(size=(max(rows, columns), min(rows, columns))))
         q *= np.sign(np.diag(r))  # makes the distribution uniform
         return (self.gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
 
@@ -235,6 +245,12 @@ _TABLE.update(
 )  # fmt: skip
 
 
+constant, identity, ones, zeros = Constant, Identity, Ones, Zeros
+glorot_normal, glorot_uniform, he_normal, he_uniform = GlorotNormal, GlorotUniform, HeNormal, HeUniform
+lecun_normal, lecun_uniform, orthogonal, variance_scaling = LecunNormal, LecunUniform, Orthogonal, VarianceScaling
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+
+
 def get(identifier: Any) -> Any:
     """The initializer of a name, a configuration or a callable.
 
@@ -245,3 +261,6 @@ def get(identifier: Any) -> Any:
     (2, 3)
     """
     return lookup("initializer", _TABLE, identifier)
+
+
+deserialize = get

@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from rnnx._config import Configurable, lookup, serialize
 
-__all__ = ["L1", "L1L2", "L2", "Regularizer", "get", "l1", "l1_l2", "l2", "serialize"]
+__all__ = [
+    "L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2",
+    "orthogonal_regularizer", "serialize",
+]  # fmt: skip
 
 Array = NDArray[Any]
+EPSILON = 1e-6
 
 
 class Regularizer(Configurable):
@@ -69,8 +73,52 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
     return L1L2(l1, l2)
 
 
-l1, l2 = L1, L2
-_TABLE = {"L1": L1, "L2": L2, "L1L2": L1L2, "l1": L1, "l2": L2, "l1_l2": L1L2}
+class OrthogonalRegularizer(Regularizer):
+    """``factor`` times the mean absolute cosine between two different rows (or columns) of a matrix.
+
+    Parameters
+    ----------
+    factor : float
+    mode : {"rows", "columns"}
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows"):
+        if not (np.isfinite(factor) and factor >= 0):
+            raise ValueError(f"OrthogonalRegularizer: `factor` must be a finite number of at least 0, got {factor}")
+        if mode not in ("rows", "columns"):
+            raise ValueError(f"OrthogonalRegularizer: `mode` must be 'rows' or 'columns', got {mode!r}")
+        self.factor, self.mode = float(factor), mode
+
+    def _vectors(self, w: Array) -> tuple[Array, Array, Array, float]:
+        """Unit vectors in rows, their lengths, their cosines (0 on the diagonal), and the weight of one pair."""
+        if w.ndim != 2:
+            raise ValueError(f"OrthogonalRegularizer: a matrix has two axes, got shape {w.shape}")
+        rows = (w if self.mode == "rows" else w.T).astype(np.float64)
+        lengths = np.maximum(np.sqrt(np.square(rows).sum(axis=1, keepdims=True)), EPSILON)
+        unit = rows / lengths
+        cosines = unit @ unit.T
+        np.fill_diagonal(cosines, 0)
+        return unit, lengths, cosines, self.factor / max(1, len(rows) * (len(rows) - 1))
+
+    def __call__(self, w: Array) -> float:
+        _, _, cosines, weight = self._vectors(w)
+        return float(weight * np.abs(cosines).sum())
+
+    def grad(self, w: Array) -> Array:
+        unit, lengths, cosines, weight = self._vectors(w)
+        dunit = 2 * weight * np.sign(cosines) @ unit
+        drows = (dunit - unit * (dunit * unit).sum(axis=1, keepdims=True)) / lengths
+        return (drows if self.mode == "rows" else drows.T).astype(w.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"factor": self.factor, "mode": self.mode}
+
+
+l1, l2, orthogonal_regularizer = L1, L2, OrthogonalRegularizer
+_TABLE: dict[str, Any] = {
+    "L1": L1, "L2": L2, "L1L2": L1L2, "l1": L1, "l2": L2, "l1_l2": L1L2,
+    "OrthogonalRegularizer": OrthogonalRegularizer, "orthogonal_regularizer": OrthogonalRegularizer,
+}  # fmt: skip
 
 
 def get(identifier: Any) -> Any:
@@ -82,4 +130,10 @@ def get(identifier: Any) -> Any:
     >>> regularizers.get("l2").l2
     0.01
     """
-    return lookup("regularizer", _TABLE, identifier)
+    found = lookup("regularizer", _TABLE, identifier)
+    if found is not None and not hasattr(found, "grad"):
+        raise TypeError(f"regularizer {found!r} needs a gradient: a method `grad(w)`, see `Regularizer`")
+    return found
+
+
+deserialize = get

@@ -32,6 +32,7 @@ class Normalization(Layer):
         self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
         if isinstance(self.axis, bool) or not isinstance(self.axis, (int, np.integer)):
             raise ValueError(f"{type(self).__name__}: `axis` must be one integer (the last axis), got {axis!r}")
+        self.axis = int(self.axis)
         if not epsilon > 0:
             raise ValueError(f"{type(self).__name__}: `epsilon` must be positive, got {epsilon}")
         self.epsilon, self.center, self.scale = float(epsilon), bool(center), bool(scale)
