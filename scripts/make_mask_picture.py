@@ -58,5 +58,6 @@ for axis, (title, kept) in zip(axes.flat, PANELS, strict=True):
     axis.set_xlabel("time →", fontsize=8)
     for side in axis.spines.values():
         side.set_visible(False)
-figure.suptitle(f"What is kept (blue) of 8 features over {STEPS} steps, two sequences (rnnx {rnnx.__version__})", fontsize=10)
+title = f"What is kept (blue) of {FEATURES} features over {STEPS} steps, two sequences (rnnx {rnnx.__version__})"
+figure.suptitle(title, fontsize=10)
 figure.savefig(sys.argv[1], dpi=110)
