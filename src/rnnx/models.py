@@ -223,6 +223,9 @@ class Model(Trainer, Layer):
             return outputs, output_masks, pullback
         return outputs[0], output_masks[0], pullback
 
+    def leaves_traces(self) -> bool:
+        return super().leaves_traces() or any(node.call.get("training") for node in self.nodes)
+
     def forward(
         self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Any, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx.layers.undo import walk
+
 Array = NDArray[Any]
 
 
@@ -62,10 +64,3 @@ def normalization_at_rest(model: Any) -> Iterator[None]:
     finally:
         for layer, trainable in zip(found, before, strict=True):
             layer.trainable = trainable
-
-
-def walk(layer: Any) -> Iterator[Any]:
-    """A layer and all layers inside it."""
-    yield layer
-    for inner in layer.sublayers:
-        yield from walk(inner)

@@ -254,10 +254,14 @@ class Layer:
 
     def _run(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
         """``forward``; if it fails, the layer is as before."""
-        if not (call.get("training") or self.sublayers):
+        if not (call.get("training") or self.leaves_traces()):
             return self.forward(x, keep=keep, **call)
         with undone_on_failure(self):
             return self.forward(x, keep=keep, **call)
+
+    def leaves_traces(self) -> bool:
+        """Whether a call may change something in this layer also outside training: a carried state, drawn noise."""
+        return any(layer.leaves_traces() for layer in self.sublayers) or getattr(self, "stateful", False)
 
     def _refuse_arguments(self, call: dict[str, Any]) -> None:
         unknown = sorted(call.keys() - self.call_arguments)

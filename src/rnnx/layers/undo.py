@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def _with_parts(layer: Any) -> Iterator[Any]:
+def walk(layer: Any) -> Iterator[Any]:
+    """A layer and all layers inside it."""
     yield layer
     for part in layer.sublayers:
-        yield from _with_parts(part)
+        yield from walk(part)
 
 
 def _undo(layer: Any) -> Callable[[], None]:
@@ -18,7 +19,7 @@ def _undo(layer: Any) -> Callable[[], None]:
     noise = [(generator, generator.state) for generator in layer.seed_generators()]
     carried = [
         (part, part.states)
-        for part in _with_parts(layer)
+        for part in walk(layer)
         if getattr(part, "stateful", False) and "states" in vars(part)
     ]
     moving = [(w, w.value, w.version) for w in layer.weights if not w.trainable]
