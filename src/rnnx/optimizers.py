@@ -13,16 +13,9 @@ from rnnx import schedules
 from rnnx._config import Configurable, lookup, serialize
 from rnnx.layers.base import Weight
 
-__all__ = ["SGD", "Adam", "AdamW", "Nadam", "Optimizer", "RMSprop", "get", "schedules", "serialize"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Nadam", "Optimizer", "RMSprop", "get", "schedules", "serialize"]
 
 Array = NDArray[Any]
-
-
-def _checked_rate(who: str, rate: Any) -> Any:
-    """A learning rate or schedule that can be used."""
-    if callable(rate) or isinstance(rate, (int, float, np.number)) and math.isfinite(rate) and rate >= 0:
-        return rate
-    raise ValueError(f"{who}: `learning_rate` must be a finite number of at least 0, or a schedule, got {rate!r}")
 
 
 class Optimizer(Configurable):
@@ -68,7 +61,7 @@ class Optimizer(Configurable):
                 raise ValueError(f"{who}: `{label}` must be positive, got {value}")
         if isinstance(learning_rate, dict):
             learning_rate = schedules.deserialize(learning_rate)
-        self._rate = _checked_rate(who, learning_rate)
+        self._rate = schedules.checked_rate(who, learning_rate)
         self.weight_decay = weight_decay
         self.clipnorm, self.global_clipnorm, self.clipvalue = clipnorm, global_clipnorm, clipvalue
         self.name = name or who.lower()
@@ -83,7 +76,7 @@ class Optimizer(Configurable):
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        self._rate = _checked_rate(type(self).__name__, value)
+        self._rate = schedules.checked_rate(type(self).__name__, value)
 
     lr = learning_rate
 
@@ -101,11 +94,21 @@ class Optimizer(Configurable):
         ------
         ValueError
             If numbers or shapes differ; nothing has been changed then.
+        TypeError
+            If a gradient is not made of real numbers; nothing has been changed then.
         """
         if len(weights) != len(grads):
             raise ValueError(f"{type(self).__name__}: {len(weights)} weights but {len(grads)} gradients")
+        grads = [grad if grad is None else np.asarray(grad) for grad in grads]
         for weight, grad in zip(weights, grads, strict=True):
-            if grad is not None and grad.shape != weight.shape:
+            if grad is None:
+                continue
+            if grad.dtype.kind not in "fiub":
+                raise TypeError(
+                    f"{type(self).__name__}: the gradient of {weight.name!r} must be real numbers, "
+                    f"got dtype {grad.dtype}"
+                )
+            if grad.shape != weight.shape:
                 raise ValueError(
                     f"{type(self).__name__}: the gradient of {weight.name!r} must have shape {weight.shape}, "
                     f"got {grad.shape}"
@@ -125,9 +128,9 @@ class Optimizer(Configurable):
             if grad is None:
                 continue
             value, scratch = weight.mutable(), self._scratch_of(weight)
-            grad = self._clip(grad, scale, scratch[0])
+            grad = self._clip(grad.astype(value.dtype, copy=False), scale, scratch[0])
             if self.weight_decay:
-                value -= value * np.asarray(self.weight_decay * rate, value.dtype)
+                value -= np.multiply(value, np.asarray(self.weight_decay * rate, value.dtype), out=scratch[1])
             self.update(value, grad, slots, rate, scratch[1:])
             if weight.constraint is not None:
                 value[...] = weight.constraint(value)
@@ -151,14 +154,14 @@ class Optimizer(Configurable):
     def _global_scale(self, grads: Sequence[Array | None]) -> float:
         if self.global_clipnorm is None:
             return 1.0
-        norm = math.sqrt(sum(_squares(g) for g in grads if g is not None))
+        norm = math.hypot(*(_norm(g) for g in grads if g is not None))
         return self.global_clipnorm / norm if norm > self.global_clipnorm else 1.0
 
     def _clip(self, grad: Array, scale: float, out: Array) -> Array:
         if self.clipvalue is not None:
             return np.clip(grad, -self.clipvalue, self.clipvalue, out=out)
         if self.clipnorm is not None:
-            norm = math.sqrt(_squares(grad))
+            norm = _norm(grad)
             scale = self.clipnorm / norm if norm > self.clipnorm else 1.0
         return grad if scale == 1.0 else np.multiply(grad, np.asarray(scale, grad.dtype), out=out)
 
@@ -183,6 +186,12 @@ class Optimizer(Configurable):
         """
         if "iterations" not in state:
             raise ValueError(f"{type(self).__name__}: this is not a state of an optimizer")
+        try:
+            iterations = int(state["iterations"])
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{type(self).__name__}: `iterations` must be a whole number, got {state['iterations']!r}"
+            ) from None
         slots: dict[int, dict[str, Array]] = {}
         for key, value in state.items():
             number, _, name = key.partition("/")
@@ -196,10 +205,10 @@ class Optimizer(Configurable):
                 )
             if any(own[name].shape != tuple(own["shape"]) for name in self.slot_names):
                 raise ValueError(f"{type(self).__name__}: the state of weight {place} has arrays of different shapes")
-        self._slots = [slots[k] for k in sorted(slots)]
-        self.iterations = int(state["iterations"])
-        if "learning_rate" in state and not callable(self._rate):
-            self._rate = float(state["learning_rate"])
+        rate = self._rate
+        if "learning_rate" in state and not callable(rate):
+            rate = schedules.checked_rate(type(self).__name__, float(state["learning_rate"]))
+        self._slots, self.iterations, self._rate = [slots[k] for k in sorted(slots)], iterations, rate
 
     def get_config(self) -> dict[str, Any]:
         rate = serialize(self._rate) if isinstance(self._rate, schedules.LearningRateSchedule) else self._rate
@@ -213,9 +222,17 @@ class Optimizer(Configurable):
         }
 
 
-def _squares(grad: Array) -> float:
+def _norm(grad: Array) -> float:
+    """Length of a gradient, also of one whose squares are too large for its dtype."""
     flat = grad.reshape(-1)
-    return float(np.dot(flat, flat))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float(np.dot(flat, flat)) if flat.dtype.kind == "f" else math.inf
+    if math.isfinite(squares):
+        return math.sqrt(squares)
+    largest = float(np.abs(flat).max(initial=0))
+    if not 0 < largest < math.inf:
+        return largest
+    return largest * float(np.linalg.norm(flat.astype(np.float64) / largest))
 
 
 class SGD(Optimizer):
@@ -280,12 +297,8 @@ class RMSprop(Optimizer):
         **kwargs: Any,
     ):
         super().__init__(learning_rate, **kwargs)
-        self.rho, self.momentum, self.epsilon, self.centered = (
-            float(rho),
-            float(momentum),
-            float(epsilon),
-            bool(centered),
-        )
+        self.rho, self.momentum, self.epsilon = float(rho), float(momentum), float(epsilon)
+        self.centered = bool(centered)
         self.slot_names = ("velocity",) + ("momentum",) * bool(momentum) + ("average",) * bool(centered)
 
     def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
@@ -398,13 +411,17 @@ class Nadam(Adam):
             raise ValueError("Nadam: there is no `amsgrad` form")
         kwargs.pop("amsgrad", None)
         super().__init__(learning_rate, **kwargs)
-        self._product = 1.0
+        self._product, self._multiplied = 1.0, 0  # the momenta of the steps so far, and how many these are
+
+    def _momentum(self, step: int) -> float:
+        return self.beta_1 * (1 - 0.5 * 0.96**step)
 
     def _begin_step(self) -> None:
         t = self.iterations
-        self._now = self.beta_1 * (1 - 0.5 * 0.96**t)
-        self._next = self.beta_1 * (1 - 0.5 * 0.96 ** (t + 1))
-        self._product = math.prod(self.beta_1 * (1 - 0.5 * 0.96**k) for k in range(1, t + 1))
+        self._now, self._next = self._momentum(t), self._momentum(t + 1)
+        if self._multiplied != t - 1:  # after `set_state`
+            self._product = math.prod(self._momentum(k) for k in range(1, t))
+        self._product, self._multiplied = self._product * self._now, t
 
     def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
         self._move_means(grad, slots, scratch)
@@ -419,7 +436,52 @@ class Nadam(Adam):
         value -= np.divide(a, c, out=a)
 
 
-_TABLE: dict[str, Any] = {cls.__name__: cls for cls in (SGD, RMSprop, Adam, AdamW, Nadam)}
+class Adagrad(Optimizer):
+    """Steps divided by the root of the sum of all squares of the gradient so far.
+
+    Parameters
+    ----------
+    learning_rate, epsilon : float
+    initial_accumulator_value : float
+        Where the sums start.
+
+    References
+    ----------
+    .. [1] J. Duchi et al., "Adaptive subgradient methods for online learning and stochastic optimization", JMLR 2011.
+    """
+
+    slot_names = ("sum",)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **kwargs: Any,
+    ):
+        super().__init__(learning_rate, **kwargs)
+        if not initial_accumulator_value >= 0:
+            raise ValueError(
+                f"Adagrad: `initial_accumulator_value` must be at least 0, got {initial_accumulator_value}"
+            )
+        self.initial_accumulator_value, self.epsilon = float(initial_accumulator_value), float(epsilon)
+
+    def _make_slots(self, weight: Weight) -> dict[str, Array]:
+        return {**super()._make_slots(weight), "sum": np.full_like(weight.value, self.initial_accumulator_value)}
+
+    def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
+        dtype, (a, b, _) = value.dtype, scratch
+        slots["sum"] += np.square(grad, out=a)
+        np.sqrt(np.add(slots["sum"], np.asarray(self.epsilon, dtype), out=a), out=a)
+        value -= np.divide(np.multiply(grad, np.asarray(rate, dtype), out=b), a, out=b)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.update(initial_accumulator_value=self.initial_accumulator_value, epsilon=self.epsilon)
+        return config
+
+
+_TABLE: dict[str, Any] = {cls.__name__: cls for cls in (SGD, RMSprop, Adagrad, Adam, AdamW, Nadam)}
 _TABLE.update({name.lower(): cls for name, cls in _TABLE.items()})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,6 +156,13 @@ class CosineDecayRestarts(LearningRateSchedule):
             done = (done - (1 - self.t_mul**period) / (1 - self.t_mul)) / self.t_mul**period
         cosine = 0.5 * self.m_mul**period * (1 + math.cos(math.pi * done))
         return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
+
+
+def checked_rate(who: str, rate: Any) -> Any:
+    """A learning rate or schedule that can be used; ValueError names what is wrong with another."""
+    if callable(rate) or isinstance(rate, numbers.Real) and math.isfinite(rate) and rate >= 0:
+        return rate
+    raise ValueError(f"{who}: `learning_rate` must be a finite number of at least 0, or a schedule, got {rate!r}")
 
 
 def _positive(who: str, name: str, value: float) -> None:
