@@ -91,11 +91,14 @@ def test_reductions_of_the_same_values(kind):
     mask = extras("mask")["mask"]
     values = make(kind, "none")(y, p)
     assert values.shape == (3, 4)
+    valid = y != 2 if kind == "sparse_logits" else np.ones((3, 4), bool)  # a mean leaves out the ignored class
+    assert 4 < valid.sum() and (valid & mask).any()
     assert make(kind, "sum")(y, p) == pytest.approx(values.sum())
-    assert make(kind)(y, p) == make(kind, "mean")(y, p) == pytest.approx(values.mean())
-    assert make(kind)(y, p, weights) == pytest.approx((values * weights).mean())
-    assert make(kind, "mean_with_sample_weight")(y, p, weights) == pytest.approx(np.average(values, weights=weights))
-    assert make(kind)(y, p, mask=mask) == pytest.approx(values[mask].mean())
+    assert make(kind)(y, p) == make(kind, "mean")(y, p) == pytest.approx(values[valid].mean())
+    assert make(kind)(y, p, weights) == pytest.approx((values * weights)[valid].mean())
+    average = np.average(values[valid], weights=weights[valid])
+    assert make(kind, "mean_with_sample_weight")(y, p, weights) == pytest.approx(average)
+    assert make(kind)(y, p, mask=mask) == pytest.approx(values[mask & valid].mean())
     assert make(kind, "sum")(y, p, mask=mask) == pytest.approx(values[mask].sum())
 
 
@@ -128,6 +131,30 @@ def test_ignored_classes_do_not_count():
     value, gradient = loss.value_and_grad(y, p)
     assert value == pytest.approx(-np.log(0.7) - np.log(0.6))
     assert not gradient[1].any()
+
+
+def test_a_mean_leaves_out_the_ignored_class():
+    """The numbers are those of Keras 3.15.1."""
+    y, p = np.array([0, -1, 1]), np.array([[0.7, 0.3], [0.5, 0.5], [0.4, 0.6]])
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=-1)
+    assert loss(y, p) == pytest.approx(0.4337502717971802, rel=1e-6)
+    assert loss(y, p, np.array([1.0, 2.0, 3.0])) == pytest.approx(0.944575846195221, rel=1e-6)
+    assert loss(y, p, mask=np.array([True, True, False])) == pytest.approx(-np.log(0.7))
+
+
+@pytest.mark.parametrize("label", [-1, 99])
+@pytest.mark.parametrize("how", ["mask", "sample_weight"])
+def test_labels_that_do_not_count_may_be_anything(how, label):
+    loss, (y, p) = losses.SparseCategoricalCrossentropy(), case("sparse")
+    counted = extras("mask")["mask"]
+    expected = loss.value_and_grad(y, p, **{how: counted})
+    found = loss.value_and_grad(np.where(counted, y, label), p, **{how: counted})
+    assert found[0] == expected[0]
+    np.testing.assert_array_equal(found[1], expected[1])
+    nothing = loss.value_and_grad(np.where(counted, y, np.nan), p, **{how: counted})
+    assert nothing[0] == expected[0]
+    with pytest.raises(ValueError, match="0..3"):
+        loss(np.where(counted, label, y), p, **{how: counted})
 
 
 @pytest.mark.parametrize(

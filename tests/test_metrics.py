@@ -68,6 +68,28 @@ def test_weights_and_masks():
     assert metric.result() == 0
 
 
+@pytest.mark.parametrize("how", ["mask", "sample_weight"])
+@pytest.mark.parametrize(
+    "metric",
+    [metrics.SparseCategoricalAccuracy(), metrics.SparseTopKCategoricalAccuracy(1), metrics.Perplexity()],
+    ids=lambda metric: metric.name,
+)
+def test_labels_that_do_not_count_may_be_anything(metric, how):
+    y, p = np.array([[1, 99, 2], [-1, 0, 0]]), np.array([P[:3], P[1:]])
+    counted = np.array([[True, False, True], [False, True, True]])
+    metric.update_state(y, p, **{how: counted})
+    found = metric.result()
+    metric.reset_state()
+    metric.update_state(y[counted], p[counted])
+    assert found == pytest.approx(metric.result())
+
+
+def test_a_mean_of_weight_zero_may_be_nan():
+    metric = metrics.Mean()
+    metric.update_state([1.0, np.nan, 4.0], sample_weight=[1.0, 0.0, 2.0])
+    assert metric.result() == 3
+
+
 @pytest.mark.parametrize("kind", ["Precision", "Recall", "AUC"])
 def test_weights_and_masks_of_yes_and_no(kind):
     rng = np.random.default_rng(3)

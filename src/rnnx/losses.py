@@ -58,6 +58,10 @@ class Loss(Configurable):
             )
         return y.astype(y_pred.dtype, copy=False)
 
+    def valid(self, y_true: Array) -> Array | None:
+        """Which values count by their (aligned) targets, a bool array; None if all do."""
+        return None
+
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Any:
         """The loss.
 
@@ -67,7 +71,7 @@ class Loss(Configurable):
         sample_weight : array, optional
             Of the shape of the values, or with fewer axes (one weight for each sample).
         mask : bool array, optional
-            Values that count; masked ones may be NaN.
+            Values that count; predictions and targets of the others may be anything, NaN included.
 
         Returns
         -------
@@ -90,8 +94,14 @@ class Loss(Configurable):
         if y_pred.ndim == 1:
             value, slope = self.value_and_grad(np.asarray(y_true)[..., None], y_pred[:, None], sample_weight, mask)
             return value, slope[:, 0]
-        values, slope = self.values(self.align(y_true, y_pred), y_pred)
-        weights = self._weights(values.shape, sample_weight, mask)
+        shape = y_pred.shape[:-1]
+        weights = self._weights(shape, sample_weight, mask)
+        targets = self.align(y_true if weights is None else blank(np.asarray(y_true), weights != 0), y_pred)
+        valid = self.valid(targets)
+        if valid is not None:
+            mask = valid if mask is None else valid & self._spread("mask", np.asarray(mask, bool), shape)
+            weights = self._weights(shape, sample_weight, mask)
+        values, slope = self.values(targets, y_pred)
         if weights is None:
             share = np.ones((), np.float64)
             total = float(values.sum(dtype=np.float64))
@@ -274,7 +284,7 @@ class SparseCategoricalCrossentropy(Crossentropy):
     ----------
     from_logits : bool
     ignore_class : int, optional
-        Targets of this class do not count.
+        Targets of this class do not count; a mean is one over the others.
     """
 
     def __init__(
@@ -305,6 +315,9 @@ class SparseCategoricalCrossentropy(Crossentropy):
             raise ValueError(f"SparseCategoricalCrossentropy: classes must lie in 0..{y_pred.shape[-1] - 1}, got {bad}")
         return y
 
+    def valid(self, y_true: Array) -> Array | None:
+        return None if self.ignore_class is None else y_true != self.ignore_class
+
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         log_p, back = _log_probabilities(y_pred, self.from_logits)
         ignored = None if self.ignore_class is None else y_true == self.ignore_class
@@ -321,6 +334,13 @@ class SparseCategoricalCrossentropy(Crossentropy):
         config = super().get_config()
         del config["label_smoothing"]
         return {**config, "ignore_class": self.ignore_class}
+
+
+def blank(y_true: Array, counted: Array) -> Array:
+    """Targets with zeros where they do not count, so that padding may hold anything."""
+    if y_true.shape[: counted.ndim] != counted.shape or counted.all():
+        return y_true
+    return np.where(counted.reshape(counted.shape + (1,) * (y_true.ndim - counted.ndim)), y_true, 0)
 
 
 def _clipped(p: Array) -> tuple[Array, Array]:

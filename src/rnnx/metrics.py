@@ -34,7 +34,11 @@ class Metric(Configurable):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         """Take a batch into account; masked values do not count."""
-        values = self.values(np.asarray(y_true), np.asarray(y_pred))
+        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        for given in (sample_weight, mask):
+            if given is not None and np.shape(given) == y_pred.shape[:-1]:
+                y_true = losses.blank(y_true, np.asarray(given) != 0)
+        values = self.values(y_true, y_pred)
         weights = _weights(values.shape, sample_weight, mask)
         if weights is None:
             self.total += float(values.sum(dtype=np.float64))
@@ -83,7 +87,7 @@ class Mean(Metric):
     def update_state(self, y_true: Any, y_pred: Any = None, sample_weight: Any = None, mask: Any = None) -> None:
         values = np.asarray(y_true, np.float64)
         weights = np.ones(values.shape) if sample_weight is None else np.broadcast_to(sample_weight, values.shape)
-        self.total += float((values * weights).sum())
+        self.total += float((np.where(weights != 0, values, 0) * weights).sum())
         self.count += float(weights.sum())
 
 
