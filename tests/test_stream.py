@@ -318,18 +318,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "global": (sequential(lambda: layers.GlobalAveragePooling1D(name="culprit")), "joins all steps"),
     "convolution": (sequential(lambda: layers.Conv1D(2, 3, name="culprit")), "cannot be streamed"),
     "permute": (sequential(lambda: layers.Permute((2, 1), name="culprit")), "cannot be streamed"),
-    "repeat": (
-        lambda: Sequential(
-            [
-                layers.GRU(4, input_shape=(6, 3)),
-                layers.RepeatVector(5, name="culprit"),
-                layers.GRU(2),
-            ]
-        ),
-        "cannot be streamed",
-    ),
     "softmax": (sequential(lambda: layers.Softmax(axis=1, name="culprit")), "joins the steps"),
-    "softmax_2": (sequential(lambda: layers.Softmax(axis=2, name="culprit")), "axis=-1"),
+    "steps_and_whole": (
+        lambda: Model(
+            x := Input((6, 3)),
+            layers.Concatenate(name="culprit")([x, layers.RepeatVector(6)(layers.GRU(2)(x))]),
+        ),
+        "joins steps with a value of all steps",
+    ),
     "concatenate": (
         lambda: Model(
             x := Input((6, 3)), layers.GRU(2)(layers.Concatenate(axis=1, name="culprit")([x, layers.Dense(3)(x)]))
@@ -359,5 +355,49 @@ def test_softmax_over_features_merges_and_average_stream_too() -> None:
     h = layers.GRU(4, return_sequences=True)(x)
     model, given = Model(x, layers.Softmax()(layers.average([h, layers.Dense(4)(x)]))), data(2)
     close(model.stream(2).run(given), model(given))
-    model = Model(x, layers.Concatenate(axis=2)([h, x]))
+    model = Model(x, layers.Softmax(axis=2)(layers.Concatenate(axis=2)([h, x])))
     close(model.stream(2).run(given), model(given))
+
+
+def test_any_layer_may_follow_the_last_output() -> None:
+    model = Sequential(
+        [
+            layers.GRU(4, input_shape=(None, FEATURES)),
+            layers.RepeatVector(3),
+            layers.Bidirectional(layers.LSTM(2, return_sequences=True)),
+            layers.Flatten(),
+        ]
+    )
+    stream, x = model.stream(2), data(2)
+    for t in range(STEPS):
+        close(stream.step(x[:, t]), model(x[:, : t + 1]))
+
+
+def test_ids_through_several_recurrent_layers() -> None:
+    model = Sequential(
+        [
+            layers.Embedding(9, 4),
+            layers.GRU(3, return_sequences=True),
+            layers.LSTM(5, return_sequences=True),
+            layers.SimpleRNN(4),
+            layers.Dense(9),
+        ]
+    )
+    ids = RNG.integers(0, 9, (2, STEPS))
+    model(ids)
+    stream = model.stream(2)
+    for t in range(STEPS):
+        close(stream.step(ids[:, t]), model(ids[:, : t + 1]))
+
+
+def test_layers_of_different_dtypes() -> None:
+    model = Sequential(
+        [
+            Input((None, FEATURES), dtype="float64"),
+            layers.GRU(4, return_sequences=True),
+            layers.LSTM(3, return_sequences=True, dtype="float64"),
+            layers.Dense(2),
+        ]
+    )
+    x = data(2)
+    close(model.stream(2).run(x), model(x))

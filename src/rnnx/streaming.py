@@ -1,16 +1,20 @@
-"""Streaming: a layer or model that is fed step by step, its state outside of it."""
+"""Streaming: a layer or model that is fed step by step, its state outside of it.
+
+Inside a stream a step is a sequence of one step, of shape (batch, 1, ...), so that every layer without a memory is used
+as it is. Layers with a memory are replaced by steppers.
+"""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import _kernels
-from rnnx.layers.cells import Cell
-from rnnx.layers.convolution import GlobalPooling1D, Pooling1D
+from rnnx.layers.cells import Cell, call_cell, zero_state
+from rnnx.layers.convolution import Conv1D, GlobalPooling1D, Pooling1D
 from rnnx.layers.core import Activation, Dense, Embedding, InputLayer, Masking, ReLU, Softmax
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
@@ -20,6 +24,7 @@ from rnnx.layers.shaping import Add, Concatenate, Flatten, Multiply
 from rnnx.layers.wrappers import Bidirectional, TimeDistributed
 
 Array = NDArray[Any]
+Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
 STEPWISE = (Activation, Dense, Embedding, Masking, ReLU, Softmax, NoiseLayer, Normalization, TimeDistributed)
 MERGES = (Add, Concatenate, Multiply)
 WHY_NOT = {
@@ -27,74 +32,158 @@ WHY_NOT = {
     Flatten: "it joins all steps",
     Pooling1D: "it joins several steps",
     GlobalPooling1D: "it joins all steps",
+    Conv1D: "only causal convolutions with strides=1 need no later steps",
 }
 
 
 class RecurrentStepper:
-    """One recurrent layer in a stream, on the compiled stepper.
+    """One recurrent layer or cell in a stream.
 
     Parameters
     ----------
-    layer : recurrent layer or cell
+    cell : LSTM, GRU, SimpleRNN, one of their cells, or a cell of one's own
     batch_size : int
+    dtype : dtype
+    zero_output_for_mask : bool
     """
 
-    def __init__(self, layer: Any, batch_size: int):
-        params, packed = layer.packed()
-        masks = layer.sample_masks(batch_size, 1, training=False)
-        if packed is None:
-            self._stepper: Any = _SlowStepper(layer, params, batch_size, masks)
-        else:
-            self._stepper = _kernels.Stepper(packed, batch_size, masks)
-        self.step = self._stepper.step
+    def __init__(self, cell: Any, batch_size: int, dtype: Any, zero_output_for_mask: bool = False):
+        self._stepper: Any = _stepper(cell, batch_size, dtype)
+        self._zero_output = zero_output_for_mask
+        self.step = self._stepper.step  # the short way, when every row is valid: set `all_started` then
+        self.all_started = False
+        self._started = np.zeros(batch_size, bool)
+
+    def masked_step(self, x: Array, valid: Array | None) -> Array:
+        """Advance the valid rows; the others keep their state and repeat their output."""
+        if valid is None or valid.all():
+            self.all_started = True
+            y: Array = self.step(x)
+            return y
+        before = self.state
+        y = self.step(np.where(valid[:, None], x, np.zeros((), x.dtype)))
+        after = self._stepper.state
+        self._stepper.state = [np.where(valid[:, None], new, old) for new, old in zip(after, before, strict=True)]
+        self.started = started = self.started | valid
+        emitted = valid if self._zero_output else started
+        repeated = np.where(valid[:, None], y, before[0])
+        return np.where(emitted[:, None], repeated, np.zeros((), y.dtype))
+
+    @property
+    def started(self) -> Any:
+        """Rows that have seen a valid step: a bool array, or True for all."""
+        return True if self.all_started else self._started
+
+    @started.setter
+    def started(self, value: Any) -> None:
+        self.all_started = value is True
+        if value is not True:
+            self._started = value
 
     @property
     def state(self) -> tuple[Array, ...]:
-        """A copy of the state: ``(h,)`` or ``(h, c)``."""
-        return tuple(self._stepper.state)
+        """The state: ``(h,)`` or ``(h, c)``."""
+        state: tuple[Array, ...] = self._stepper.state
+        return state
 
     @state.setter
     def state(self, value: Any) -> None:
         self._stepper.state = value
+        self.all_started = True
 
 
-class _SlowStepper:
-    """The same for activations that only the reference has."""
+def _stepper(cell: Any, batch_size: int, dtype: Any) -> Any:
+    """Something with a ``step`` and a ``state``: compiled if it can be."""
+    if not hasattr(cell, "packed"):
+        return _OwnStepper(cell, batch_size, dtype)
+    params, packed = cell.packed()
+    masks = cell.sample_masks(batch_size, 1, training=False)
+    if packed is None:
+        return _SlowStepper(cell, params, batch_size, masks)
+    return _kernels.Stepper(packed, batch_size, masks)
 
-    def __init__(self, layer: Any, params: Any, batch_size: int, masks: Any):
-        self._core, self._params, self._masks = layer.core, params, masks
-        self.state: tuple[Array, ...] = tuple(
-            np.zeros((batch_size, layer.units), layer.dtype) for _ in range(layer.state_count)
-        )
+
+class _PlainStepper:
+    """A step in Python."""
+
+    def __init__(self, state: Any):
+        self.parts: tuple[Array, ...] = tuple(state)
+
+    @property
+    def state(self) -> tuple[Array, ...]:
+        return self.parts
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        parts = tuple(np.array(part, own.dtype) for part, own in zip(value, self.parts, strict=False))
+        shapes = [np.shape(part) for part in value]
+        if shapes != [own.shape for own in self.parts]:
+            raise ValueError(f"state: expected arrays of shapes {[own.shape for own in self.parts]}, got {shapes}")
+        self.parts = parts
+
+    def advance(self, x: Array) -> Array:
+        """Change the state; the output."""
+        raise NotImplementedError
 
     def step(self, x: Array, out: Array | None = None) -> Array:
-        given = self.state if len(self.state) > 1 else self.state[0]
-        run = self._core.forward(self._params, x[:, None], initial_state=given, masks=self._masks)
-        self.state = run.state if isinstance(run.state, tuple) else (run.state,)
+        y = self.advance(x)
         if out is None:
-            return run.outputs[:, 0]
-        out[...] = run.outputs[:, 0]
+            return y
+        out[...] = y
         return out
 
 
-class _Chain:
-    """Cells on top of each other."""
+class _SlowStepper(_PlainStepper):
+    """For activations that only the reference has."""
 
-    def __init__(self, steppers: list[RecurrentStepper]):
-        self.steppers = steppers
+    def __init__(self, layer: Any, params: Any, batch_size: int, masks: Any):
+        super().__init__(np.zeros((batch_size, layer.units), layer.dtype) for _ in range(layer.state_count))
+        self._core, self._params, self._masks = layer.core, params, masks
 
-    def step(self, x: Array) -> Array:
-        for stepper in self.steppers:
-            x = stepper.step(x)
-        return x
+    def advance(self, x: Array) -> Array:
+        given = self.parts if len(self.parts) > 1 else self.parts[0]
+        run = self._core.forward(self._params, x[:, None], initial_state=given, masks=self._masks)
+        self.parts = run.state if isinstance(run.state, tuple) else (run.state,)
+        y: Array = run.outputs[:, 0]
+        return y
+
+
+class _OwnStepper(_PlainStepper):
+    """For a cell of one's own."""
+
+    def __init__(self, cell: Any, batch_size: int, dtype: Any):
+        super().__init__(np.asarray(part, dtype) for part in zero_state(cell, batch_size, dtype))
+        self._cell = cell
+
+    def advance(self, x: Array) -> Array:
+        y, after = call_cell(self._cell, x, list(self.parts), False)
+        self.parts = tuple(after) if isinstance(after, (list, tuple)) else (after,)
+        return np.asarray(y)
+
+
+class _ConvolutionStepper(_PlainStepper):
+    """A causal convolution; its state are the last inputs."""
+
+    def __init__(self, layer: Conv1D, batch_size: int):
+        features = layer.weights[0].shape[1] * layer.groups
+        super().__init__([np.zeros((batch_size, layer.window - 1, features), layer.dtype)])
+        self._layer = layer
+        self.started = True
+
+    def advance(self, x: Array) -> Array:
+        window = np.concatenate([self.parts[0], x[:, None]], axis=1)
+        y: Array = self._layer.forward(window)[0][:, -1]
+        self.parts = (window[:, 1:],)
+        return y
 
 
 class Stream:
     """A layer or model that is fed step by step.
 
     The results equal those of the whole sequence; a model whose last recurrent layer returns one output gives at each
-    step what it would give if the sequence ended there. Weights are those at the time the stream was made; any number
-    of streams may share a model. There is no padding in a stream: `Masking` and ``mask_zero`` have no effect.
+    step what it would give if the sequence ended there. A step that `Masking` or ``mask_zero`` masks changes nothing.
+    Any number of streams may share a model. Weights of recurrent layers are those at the time the stream was made:
+    make a new one after they have changed.
 
     Parameters
     ----------
@@ -126,82 +215,103 @@ class Stream:
             raise ValueError(f"stream: {layer.name!r} is not built yet; call it once or give it an input shape")
         self.batch_size = int(batch_size)
         self._layer = layer
-        self._steppers: list[RecurrentStepper] = []
-        self._run = self._make(layer)
+        self._steppers: list[Any] = []
+        self._run, self._many = self._make(layer)
         # A lone recurrent layer is called without any detour.
-        if isinstance(layer, Recurrent) and self._steppers:
-            self._direct: Any = self._steppers[0].step
-        else:
-            self._direct = None
+        self._only: Any = self._steppers[0] if isinstance(layer, (Recurrent, Cell)) else None
 
-    def _make(self, layer: Any) -> Any:
-        """A function from the input of a step to its output."""
-        if isinstance(layer, (Recurrent, Cell, RNN)):
-            return self._make_recurrent(layer)
+    # ---- Making the function of a step -------------------------------------------------------------------------------
+
+    def _make(self, layer: Any) -> tuple[Function, bool]:
+        """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
+        if isinstance(layer, Cell):
+            return self._recurrent(layer, [layer], True, False)
+        if isinstance(layer, (Recurrent, RNN)):
+            if layer.go_backwards:
+                raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: it goes backwards")
+            if layer.return_state and layer is not self._layer:
+                raise ValueError(f"stream: layer {layer.name!r} cannot be streamed in a model: it returns its state")
+            cells = layer.cells if isinstance(layer, RNN) else [layer]
+            return self._recurrent(layer, cells, layer.return_sequences, layer.zero_output_for_mask)
         if hasattr(layer, "nodes"):
-            return self._make_graph(layer)
+            return self._graph(layer)
+        if isinstance(layer, Conv1D) and layer.strides == 1 and (layer.padding == "causal" or layer.window == 1):
+            stepper = _ConvolutionStepper(layer, self.batch_size)
+            self._steppers.append(stepper)
+            return lambda x, mask: (stepper.step(x[:, 0])[:, None], None), True
         if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
             raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
         if isinstance(layer, (Softmax, Concatenate)) and layer.axis in (1, -2):
             raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: axis {layer.axis} joins the steps")
-        if isinstance(layer, Softmax) and layer.axis > 1:
-            raise ValueError(f"stream: layer {layer.name!r} counts its axis with the steps: use axis=-1 instead")
-        if isinstance(layer, Concatenate) and layer.axis > 1:  # there is no axis of steps in a step
-            return lambda x: np.concatenate(x, axis=layer.axis - 1)
         if isinstance(layer, (*STEPWISE, *MERGES)):
-            inner = layer.layer if isinstance(layer, TimeDistributed) else layer
-            if isinstance(inner, Embedding):  # ids must be looked at: a negative one would count from the end
-                return lambda x: inner.forward(inner.cast(x))[0]
-            return lambda x: inner.forward(x)[0]
+            return _stepwise(layer), True
         raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed step by step")
 
-    def _make_recurrent(self, layer: Any) -> Any:
-        if getattr(layer, "go_backwards", False):
-            raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: it goes backwards")
-        if getattr(layer, "return_state", False) and layer is not self._layer:
-            raise ValueError(f"stream: layer {layer.name!r} cannot be streamed in a model: it returns its state")
-        cells = layer.cells if isinstance(layer, RNN) else [layer]
-        if not all(hasattr(cell, "packed") for cell in cells):
-            raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: it has a cell of your own")
-        own = [RecurrentStepper(cell, self.batch_size) for cell in cells]
+    def _recurrent(self, layer: Any, cells: list[Any], many: bool, zero_output: bool) -> tuple[Function, bool]:
+        own = [
+            RecurrentStepper(cell, self.batch_size, layer.dtype, zero_output and k == len(cells) - 1)
+            for k, cell in enumerate(cells)
+        ]
         self._steppers += own
-        return own[0].step if len(own) == 1 else _Chain(own).step
 
-    def _make_graph(self, model: Any) -> Any:
+        def advance(x: Any, mask: Any) -> tuple[Any, Any]:
+            y, valid = x[:, 0], None if mask is None else mask[:, 0]
+            for stepper in own:
+                y = stepper.masked_step(y, valid)
+            return (y[:, None], mask) if many else (y, None)
+
+        return advance, many
+
+    def _graph(self, model: Any) -> tuple[Function, bool]:
         if model.several_inputs or model.several_outputs:
             raise ValueError(f"stream: model {model.name!r} must have one input and one output")
-        names: dict[int, int] = {id(model.inputs[0]): 0}
-        plan: list[tuple[Any, list[int], bool]] = []
-        sequences = {id(model.inputs[0])}
+        places: dict[int, int] = {id(model.inputs[0]): 0}
+        steps = {id(model.inputs[0])}  # tensors that have a time axis; the others are of the sequence so far
+        plan: list[tuple[Function, list[int], bool]] = []
         for node in model.nodes:
-            layer = node.layer
+            layer, name = node.layer, node.layer.name
             if node.states or len(node.outputs) > 1:
-                raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: it passes states around")
-            if any(id(t) not in sequences for t in node.inputs) and isinstance(layer, (Recurrent, RNN)):
-                raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: its input is not a sequence")
-            plan.append((self._make(layer), [names[id(t)] for t in node.inputs], node.single))
-            names[id(node.outputs[0])] = len(plan)
-            if len(node.outputs[0].shape) == len(model.inputs[0].shape) or isinstance(layer, Embedding):
-                sequences.add(id(node.outputs[0]))
+                raise ValueError(f"stream: layer {name!r} cannot be streamed: it passes states around")
+            of_steps = [id(tensor) in steps for tensor in node.inputs]
+            if all(of_steps):
+                function, many = self._make(layer)
+            elif any(of_steps):
+                raise ValueError(f"stream: layer {name!r} cannot be streamed: it joins steps with a value of all steps")
+            else:
+                function, many = _whole(layer), False
+            if node.single and node.inputs[0].dtype != layer.dtype and not isinstance(layer, Embedding):
+                function = _after_cast(layer, function)
+            plan.append((function, [places[id(tensor)] for tensor in node.inputs], node.single))
+            places[id(node.outputs[0])] = len(plan)
+            if many:
+                steps.add(id(node.outputs[0]))
+        last = places[id(model.outputs[0])]
 
-        last = names[id(model.outputs[0])]
-
-        def run(x: Array) -> Array:
-            values = [x]
+        def run(x: Any, mask: Any) -> tuple[Any, Any]:
+            values, masks = [x], [mask]
             for function, sources, single in plan:
-                values.append(function(values[sources[0]] if single else [values[k] for k in sources]))
-            return values[last]
+                if single:
+                    y, mask = function(values[sources[0]], masks[sources[0]])
+                else:
+                    y, mask = function([values[k] for k in sources], [masks[k] for k in sources])
+                values.append(y)
+                masks.append(mask)
+            return values[last], masks[last]
 
-        return run
+        return run, id(model.outputs[0]) in steps
 
-    def step(self, x: Any, out: Array | None = None) -> Array:
+    # ---- Running ----------------------------------------------------------------------------------------------------
+
+    def step(self, x: Any, out: Array | None = None, *, mask: Any = None) -> Array:
         """Advance by one step.
 
         Parameters
         ----------
         x : array of shape (batch, features), or (batch,) of ids
         out : array of shape (batch, units), optional
-            For a recurrent layer: where to put the output.
+            Where to put the output.
+        mask : bool array of shape (batch,), optional
+            Rows that advance (True); the others keep their state and repeat their output.
 
         Returns
         -------
@@ -210,25 +320,34 @@ class Stream:
         Raises
         ------
         TypeError, ValueError
-            If the input does not fit; the state is unchanged then.
+            If an argument does not fit; the state is unchanged then.
         """
-        if self._direct is not None:
-            if type(x) is np.ndarray and x.dtype == self._layer.dtype:
-                return self._direct(x, out)
-            return self._direct(self._layer.cast(x), out)
+        if self._only is not None and mask is None:
+            self._only.all_started = True
+            if type(x) is not np.ndarray or x.dtype != self._layer.dtype:
+                x = self._layer.cast(x)
+            y: Array = self._only.step(x, out)
+            return y
         x = self._cast(x)
         if x.shape[:1] != (self.batch_size,):
             raise ValueError(f"step: `x` must have {self.batch_size} row(s), got shape {x.shape}")
-        before = [stepper.state for stepper in self._steppers] if len(self._steppers) > 1 else []
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.dtype != np.bool_ or mask.shape != (self.batch_size,):
+                raise ValueError(
+                    f"step: `mask` must be boolean of shape ({self.batch_size},), got {mask.dtype} of {mask.shape}"
+                )
+            mask = mask[:, None]
+        before = self._memory() if len(self._steppers) > 1 or out is not None else []
         try:
-            y: Array = self._run(x)
+            y = self._run(x[:, None], mask)[0]
+            y = y[:, 0] if self._many else y
+            if out is None:
+                return y
+            out[...] = y
         except BaseException:
-            for stepper, state in zip(self._steppers, before, strict=False):
-                stepper.state = state
+            self._remember(before)
             raise
-        if out is None:
-            return y
-        out[...] = y
         return out
 
     def _cast(self, x: Any) -> Array:
@@ -242,12 +361,14 @@ class Stream:
                 )
         return array
 
-    def run(self, block: Any) -> Array:
+    def run(self, block: Any, *, mask: Any = None) -> Array:
         """Advance by several steps.
 
         Parameters
         ----------
         block : array of shape (batch, timesteps, features), or (batch, timesteps) of ids
+        mask : bool array of shape (batch, timesteps), optional
+            As in `step`.
 
         Returns
         -------
@@ -257,27 +378,41 @@ class Stream:
         block = np.asarray(block)
         if block.ndim < 2 or block.shape[0] != self.batch_size:
             raise ValueError(f"run: `block` must have shape ({self.batch_size}, timesteps, ...), got {block.shape}")
-        outputs = [self.step(np.ascontiguousarray(block[:, t])) for t in range(block.shape[1])]
+        if mask is not None and np.shape(mask) != block.shape[:2]:
+            raise ValueError(f"run: `mask` must have shape {block.shape[:2]}, got {np.shape(mask)}")
+        valid = [None] * block.shape[1] if mask is None else list(np.asarray(mask).T)
+        outputs = [self.step(np.ascontiguousarray(block[:, t]), mask=own) for t, own in enumerate(valid)]
         if not outputs:
             raise ValueError("run: the block has no steps")
         return np.stack(outputs, axis=1)
 
+    def _memory(self) -> list[tuple[Any, Any]]:
+        return [(stepper.state, stepper.started) for stepper in self._steppers]
+
+    def _remember(self, memory: list[tuple[Any, Any]]) -> None:
+        for stepper, (state, started) in zip(self._steppers, memory, strict=False):
+            stepper.state = state
+            stepper.started = started
+
     @property
     def state(self) -> list[tuple[Array, ...]]:
-        """For each recurrent layer a tuple ``(h,)`` or ``(h, c)`` of arrays of shape (batch, units); assignable."""
-        return [stepper.state for stepper in self._steppers]
+        """For each layer with a memory a tuple of arrays; assignable.
+
+        ``(h,)`` or ``(h, c)`` of shape (batch, units) for a recurrent layer or cell, and the last inputs of shape
+        (batch, steps, features) for a causal convolution.
+        """
+        return [tuple(part.copy() for part in stepper.state) for stepper in self._steppers]
 
     @state.setter
     def state(self, value: Any) -> None:
         if len(value) != len(self._steppers):
-            raise ValueError(f"state: {len(self._steppers)} recurrent layer(s), got {len(value)} states")
-        before = self.state
+            raise ValueError(f"state: {len(self._steppers)} layer(s) with a state, got {len(value)} states")
+        before = self._memory()
         try:
             for stepper, own in zip(self._steppers, value, strict=True):
                 stepper.state = own
         except BaseException:
-            for stepper, own in zip(self._steppers, before, strict=True):
-                stepper.state = own
+            self._remember(before)
             raise
 
     def reset(self, rows: Any = None) -> None:
@@ -287,18 +422,53 @@ class Stream:
         ----------
         rows : int, slice, list or bool array, optional
         """
-        fresh = []
-        for parts in self.state:
-            for part in parts:
-                part[slice(None) if rows is None else rows] = 0
-            fresh.append(parts)
-        self.state = fresh
+        chosen = slice(None) if rows is None else rows
+        memory = []
+        for stepper in self._steppers:
+            parts = [part.copy() for part in stepper.state]
+            started = np.full(self.batch_size, stepper.started)
+            for array in (*parts, started):
+                array[chosen] = 0
+            memory.append((parts, started))
+        self._remember(memory)
 
     def copy(self) -> Stream:
         """An independent stream that goes on from here."""
         other = Stream(self._layer, self.batch_size)
-        other.state = copy.deepcopy(self.state)
+        other._remember([(tuple(part.copy() for part in state), started) for state, started in self._memory()])
         return other
+
+
+def _stepwise(layer: Any) -> Function:
+    """The function of a layer without a memory."""
+    makes_mask = isinstance(layer, Masking) or (isinstance(layer, Embedding) and layer.mask_zero)
+
+    def one(x: Any, mask: Any) -> tuple[Any, Any]:
+        if makes_mask or mask is not None:
+            mask = layer.compute_mask(x, mask)
+        return layer.forward(x)[0], mask
+
+    def several(x: Any, masks: Any) -> tuple[Any, Any]:
+        return layer.forward(x)[0], layer.compute_mask(x, masks)
+
+    def inside(x: Any, mask: Any) -> tuple[Any, Any]:
+        return layer.layer.forward(layer.layer.prepare(x[:, 0]))[0][:, None], mask
+
+    if isinstance(layer, TimeDistributed):
+        return inside
+    if isinstance(layer, Embedding):  # ids must be looked at: a negative one would count from the end
+        return _after_cast(layer, one)
+    return several if isinstance(layer, MERGES) else one
+
+
+def _whole(layer: Any) -> Function:
+    """The function of any layer behind the last output of the sequence so far."""
+    return lambda x, mask: (layer.forward(x)[0], None)
+
+
+def _after_cast(layer: Any, function: Function) -> Function:
+    """A function whose input comes from a layer of another dtype."""
+    return lambda x, mask: function(layer.cast(x), mask)
 
 
 def stream(layer: Any, batch_size: int = 1) -> Stream:
