@@ -3,129 +3,21 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import math
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rnnx.callbacks_base import EVENTS, Callback, CallbackList, History, Logs
+from rnnx.callbacks_progress import Progress
+
 __all__ = [
     "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback", "LearningRateScheduler",
     "ModelCheckpoint", "Progress", "ReduceLROnPlateau", "TerminateOnNaN",
 ]  # fmt: skip
-
-Logs = dict[str, float]
-EVENTS = (
-    "train_begin", "train_end", "epoch_begin", "epoch_end", "train_batch_begin", "train_batch_end", "test_begin",
-    "test_end", "test_batch_begin", "test_batch_end", "predict_begin", "predict_end", "predict_batch_begin",
-    "predict_batch_end",
-)  # fmt: skip
-
-
-class Callback:
-    """Base of the callbacks; ``self.model`` and ``self.params`` are set by ``fit``."""
-
-    model: Any = None
-    params: dict[str, Any] = {}
-
-    def set_model(self, model: Any) -> None:
-        self.model = model
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        self.params = params
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Before the first epoch."""
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """After the last epoch, also of an interrupted training."""
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Before an epoch."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """After an epoch; ``logs`` holds its figures."""
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch."""
-        self.on_batch_begin(batch, logs)
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch; ``logs`` holds the figures of the epoch so far."""
-        self.on_batch_end(batch, logs)
-
-    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Older name of `on_train_batch_begin`."""
-
-    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Older name of `on_train_batch_end`."""
-
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Before an evaluation."""
-
-    def on_test_end(self, logs: Logs | None = None) -> None:
-        """After an evaluation."""
-
-    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch of an evaluation."""
-
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch of an evaluation."""
-
-    def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Before a prediction."""
-
-    def on_predict_end(self, logs: Logs | None = None) -> None:
-        """After a prediction."""
-
-    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch of a prediction."""
-
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch of a prediction."""
-
-
-class CallbackList:
-    """Callbacks called one after the other."""
-
-    def __init__(self, callbacks: Any, model: Any, params: dict[str, Any]):
-        given = [] if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-        self.callbacks: list[Callback] = list(given)
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(f"a callback must be a rnnx.callbacks.Callback, got {type(callback).__name__}")
-            callback.set_model(model)
-            callback.set_params(params)
-
-    def call(self, event: str, *arguments: Any) -> None:
-        """Call ``on_<event>`` of every callback."""
-        for callback in self.callbacks:
-            getattr(callback, f"on_{event}")(*arguments)
-
-
-class History(Callback):
-    """The figures of all epochs; what ``fit`` returns.
-
-    Attributes
-    ----------
-    epoch : list of int
-    history : dict of lists
-    interrupted : bool
-        Whether training was stopped by Ctrl-C.
-    """
-
-    def __init__(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
-        self.interrupted = False
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self.epoch.append(epoch)
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(value)
 
 
 class Monitor(Callback):
@@ -283,7 +175,13 @@ class ModelCheckpoint(Monitor):
             if value is None or not self.is_better(value, self.best):
                 return
             self.best = value
-        path = self.filepath.format(**place, **(logs or {}))
+        try:
+            path = self.filepath.format(**place, **(logs or {}))
+        except KeyError as missing:
+            raise ValueError(
+                f"ModelCheckpoint: `filepath` {self.filepath!r} asks for {missing}; there are "
+                f"{', '.join([*place, *(logs or {})])}"
+            ) from None
         if self.save_weights_only:
             self.model.save_weights(path)
         else:
@@ -325,6 +223,8 @@ class ReduceLROnPlateau(Monitor):
         self.wait, self.resting, self.best = 0, 0, None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         value = self.current(logs)
         if value is None:
             return
@@ -348,17 +248,29 @@ class LearningRateScheduler(Callback):
     Parameters
     ----------
     schedule : callable
-        ``schedule(epoch, learning_rate) -> learning rate``.
+        ``schedule(epoch, learning_rate) -> learning rate``, or ``schedule(epoch) -> learning rate``.
     """
 
-    def __init__(self, schedule: Callable[[int, float], float], verbose: int = 0):
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0):
         self.schedule, self.verbose = schedule, verbose
+        try:
+            inspect.signature(schedule).bind(0, 0.0)
+            self._takes_rate = True
+        except TypeError:
+            self._takes_rate = False
+        except ValueError:  # a function of C that does not say
+            self._takes_rate = True
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        rate = self.schedule(epoch, float(self.model.optimizer.learning_rate))
+        before = (float(self.model.optimizer.learning_rate),) if self._takes_rate else ()
+        rate = self.schedule(epoch, *before)
         self.model.optimizer.learning_rate = float(rate)
         if self.verbose:
             print(f"epoch {epoch + 1}: learning rate {rate:.3g}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 class CSVLogger(Callback):
@@ -427,60 +339,3 @@ class LambdaCallback(Callback):
         for name, function in functions.items():
             if function is not None:
                 setattr(self, name, function)
-
-
-class Progress(Callback):
-    """The figures as they come: a bar of tqdm when that is installed and there is a terminal, else plain lines.
-
-    Parameters
-    ----------
-    verbose : {1, 2}
-        2 never shows a bar.
-    """
-
-    def __init__(self, verbose: int = 1):
-        self.verbose = verbose
-        self._bar: Any = None
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._make_bar: Any = None
-        if self.verbose == 1 and sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-
-                self._make_bar = tqdm
-            except ImportError:
-                pass
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self._start = time.perf_counter()
-        if self._make_bar is not None:
-            label = f"epoch {epoch + 1}/{self.params['epochs']}"
-            self._bar = self._make_bar(total=self.params["steps"] or None, desc=label, leave=False)
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix({k: f"{v:.4g}" for k, v in (logs or {}).items()}, refresh=False)
-            self._bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        seconds = time.perf_counter() - self._start
-        left = seconds * (self.params["epochs"] - epoch - 1)
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
-        print(
-            f"epoch {epoch + 1}/{self.params['epochs']}  {seconds:.2f} s  {figures}  ({_duration(left)} left)",
-            flush=True,
-        )
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

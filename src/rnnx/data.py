@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,18 +111,23 @@ def pad(sequences: Any, timesteps: int | None = None) -> tuple[Array, Array]:
     """
     arrays = [np.asarray(s) for s in sequences]
     lengths = np.array([len(a) for a in arrays], np.int64)
-    rest = {a.shape[1:] for a in arrays}
-    if len(rest) > 1:
-        raise ValueError(f"all sequences must have the same number of features, got {sorted(rest)}")
+    rest = _step_shape(arrays)
     steps = int(lengths.max(initial=0)) if timesteps is None else timesteps
-    out = np.zeros((len(arrays), steps, *rest.pop()), np.result_type(*arrays))
+    out = np.zeros((len(arrays), steps, *rest), np.result_type(*arrays))
     for row, array in zip(out, arrays, strict=True):
         row[: len(array)] = array
     return out, lengths
 
 
+def _step_shape(arrays: Any) -> tuple[int, ...]:
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1:
+        raise ValueError(f"all sequences must have the same number of features, got {sorted(shapes)}")
+    return shapes.pop()
+
+
 class Batches:
-    """Batches of arrays or ragged lists.
+    """Batches of arrays or ragged lists; all rows are checked at once, before the first batch.
 
     Ragged rows are put into batches of similar length, so that little is padded, and come with their lengths.
 
@@ -137,6 +142,11 @@ class Batches:
         Source of the order.
     several_inputs : bool
         Whether a list is a list of inputs rather than a ragged one.
+    steps : int, optional
+        Batches of an epoch; by default all of them. The next epoch goes on where this one ended.
+    seed : int, optional
+        The order of each pass over the data follows from this and the number of the pass alone, so that training that
+        goes on later sees the same batches.
     """
 
     def __init__(
@@ -149,6 +159,8 @@ class Batches:
         shuffle: bool = False,
         generator: np.random.Generator | None = None,
         several_inputs: bool = False,
+        steps: int | None = None,
+        seed: int | None = None,
     ):
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"`batch_size` must be a positive integer, got {batch_size!r}")
@@ -166,6 +178,9 @@ class Batches:
         self.sample_weight: Any = sample_weight if self._ragged_weight else arrays_of(sample_weight)
         self.batch_size, self.shuffle = int(batch_size), shuffle
         self.generator = generator or np.random.default_rng(0)
+        self.steps, self.seed = _checked_steps(steps), seed
+        self._place = 0
+        self._pass: Iterator[Batch] = iter(())
         self.rows = len(self.x) if self.ragged else count_rows(self.x)
         for name, part, ragged in (
             ("x", self.x, self.ragged),
@@ -177,12 +192,41 @@ class Batches:
                     raise ValueError(f"`x` has {self.rows} rows but `{name}` has {rows}")
         if self.ragged:
             self._lengths = np.array([len(part) for part in self.x])
+            _step_shape(self.x)
+            for part, ragged in ((self.y, self._ragged_y), (self.sample_weight, self._ragged_weight)):
+                if ragged:
+                    _check_steps(self._lengths, part)
 
     def __len__(self) -> int:
-        return math.ceil(self.rows / self.batch_size)
+        """Batches of an epoch."""
+        return math.ceil(self.rows / self.batch_size) if self.steps is None else self.steps
 
-    def _orders(self) -> list[Array]:
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        if self.steps is None:
+            yield from self._batches(number)
+            return
+        of_pass = math.ceil(self.rows / self.batch_size)
+        start = self._place if self.seed is None else number * self.steps
+        for place in range(start, start + self.steps if of_pass else start):
+            if place != self._place or place % of_pass == 0:
+                self._pass = self._batches(place // of_pass, place % of_pass)
+            batch = next(self._pass)
+            self._place = place + 1
+            yield batch
+
+    def restart(self) -> None:
+        """Let the next epoch begin at the first batch."""
+        self._place = 0
+
+    def first_row(self) -> Batch:
+        """A batch of the first row alone, to try whether data fit a model."""
+        return self._batch(slice(0, 1), np.arange(1))
+
+    def _orders(self, number: int) -> list[Array]:
         """Row numbers of every batch."""
+        if self.shuffle and self.seed is not None:
+            self.generator = np.random.default_rng([self.seed, number])
         order = self.generator.permutation(self.rows) if self.shuffle else np.arange(self.rows)
         if self.ragged:
             order = order[np.argsort(self._lengths[order], kind="stable")]
@@ -192,18 +236,22 @@ class Batches:
         return batches
 
     def __iter__(self) -> Iterator[Batch]:
+        return self._batches(0)
+
+    def _batches(self, number: int, skipped: int = 0) -> Iterator[Batch]:
         plain = not self.ragged and not self.shuffle
-        for rows in self._orders():
+        for rows in self._orders(number)[skipped:]:
             # A view where the rows follow each other.
-            which: Any = slice(int(rows[0]), int(rows[-1]) + 1) if plain else rows
-            if not self.ragged:
-                yield Batch(take(self.x, which), take(self.y, which), take(self.sample_weight, which), None, rows)
-                continue
-            x, lengths = pad([self.x[k] for k in rows])
-            y = _padded_like(lengths, [self.y[k] for k in rows]) if self._ragged_y else take(self.y, which)
-            weight = self.sample_weight
-            weight = _padded_like(lengths, [weight[k] for k in rows]) if self._ragged_weight else take(weight, which)
-            yield Batch(x, y, weight, lengths, rows)
+            yield self._batch(slice(int(rows[0]), int(rows[-1]) + 1) if plain else rows, rows)
+
+    def _batch(self, which: Any, rows: Array) -> Batch:
+        if not self.ragged:
+            return Batch(take(self.x, which), take(self.y, which), take(self.sample_weight, which), None, rows)
+        x, lengths = pad([self.x[k] for k in rows])
+        y = pad([self.y[k] for k in rows])[0] if self._ragged_y else take(self.y, which)
+        weight = self.sample_weight
+        weight = pad([weight[k] for k in rows])[0] if self._ragged_weight else take(weight, which)
+        return Batch(x, y, weight, lengths, rows)
 
 
 def _all_rows(part: Any) -> list[int]:
@@ -212,13 +260,22 @@ def _all_rows(part: Any) -> list[int]:
     return [] if part is None else [count_rows(part)]
 
 
-def _padded_like(lengths: Array, sequences: list[Any]) -> Array:
-    """Targets or weights of every step, padded as the inputs are."""
-    own = [len(sequence) for sequence in sequences]
+def _check_steps(lengths: Array, sequences: list[Any]) -> None:
+    """Targets or weights of every step must have the steps of the inputs."""
+    own = np.array([len(sequence) for sequence in sequences])
     if not np.array_equal(own, lengths):
-        k = int(np.argmax(np.asarray(own) != lengths))
-        raise ValueError(f"ragged targets and weights need as many steps as their input, {lengths[k]}, got {own[k]}")
-    return pad(sequences)[0]
+        k = int(np.argmax(own != lengths))
+        raise ValueError(
+            f"ragged targets and weights need as many steps as their input, {lengths[k]}, got {own[k]} in row {k}"
+        )
+
+
+def _checked_steps(steps: Any) -> int | None:
+    if steps is None:
+        return None
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise ValueError(f"the number of steps must be a positive integer, got {steps!r}")
+    return int(steps)
 
 
 class GivenBatches:
@@ -226,15 +283,28 @@ class GivenBatches:
 
     Parameters
     ----------
-    source : iterable
-        A sequence or re-iterable is read once each epoch, a generator goes on.
+    source : iterable, or object with ``__len__`` and ``__getitem__``
+        A list or re-iterable is read again for each epoch, a generator goes on. Of an object with ``__getitem__`` and
+        without ``__iter__``, such as a `rnnx.utils.PyDataset`, the batches are asked for by number.
     steps : int, optional
-        Batches of an epoch.
+        Batches of an epoch. The next epoch goes on where this one ended, and from the first batch after the last.
+    generator : numpy Generator, optional
+        Source of the order in which batches are asked for by number; in their order if not given.
+    seed : int, optional
+        As for `Batches`.
     """
 
-    def __init__(self, source: Iterable[Any], steps: int | None = None):
-        self.source, self.steps = source, steps
-        self._goes_on = iter(source) is source
+    def __init__(
+        self,
+        source: Any,
+        steps: int | None = None,
+        generator: np.random.Generator | None = None,
+        seed: int | None = None,
+    ):
+        self.source, self.steps = source, _checked_steps(steps)
+        self.generator, self.seed = generator, seed
+        self._by_number = is_indexed(source)
+        self._goes_on = not self._by_number and iter(source) is source
         self._iterator: Iterator[Any] | None = None
 
     def __len__(self) -> int:
@@ -243,29 +313,71 @@ class GivenBatches:
         return len(self.source) if isinstance(self.source, Sized) else 0
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._iterator is None or not self._goes_on:
-            self._iterator = iter(self.source)
+        return self.epoch()
+
+    def restart(self) -> None:
+        """Let the next epoch begin at the first batch; a generator cannot."""
+        if not self._goes_on:
+            self._iterator = None
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch."""
         made = 0
+        if self.steps is None:
+            self.restart()
         while self.steps is None or made < self.steps:
-            try:
-                item = next(self._iterator)
-            except StopIteration:
-                return
-            made += 1
-            if isinstance(item, Batch):
-                yield item
+            fresh = self._iterator is None
+            if self._iterator is None:
+                self._iterator = self._new_pass(number, made)
+            item = next(self._iterator, self)
+            if item is self:
+                if self.steps is None or self._goes_on or fresh:
+                    return
+                self._iterator = None
                 continue
-            parts = item if isinstance(item, tuple) else (item,)
-            if len(parts) > 3:
-                raise ValueError(f"a batch must be (x,), (x, y) or (x, y, sample_weight), got {len(parts)} parts")
-            yield Batch(*parts)
+            made += 1
+            yield _batch_of(item)
+
+    def _new_pass(self, number: int, made: int) -> Iterator[Any]:
+        if not self._by_number:
+            return iter(self.source)
+        count = len(self.source)
+        place = number * count if self.steps is None else number * self.steps + made
+        return self._numbered(*divmod(place, max(1, count)) if self.seed is not None else (0, 0))
+
+    def _numbered(self, number: int, skipped: int) -> Iterator[Any]:
+        order: Any = range(len(self.source))
+        if self.generator is not None:
+            generator = self.generator if self.seed is None else np.random.default_rng([self.seed, number])
+            order = generator.permutation(len(self.source))
+        for k in order[skipped:]:
+            yield self.source[int(k)]
+        if hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
+
+
+def is_indexed(source: Any) -> bool:
+    """Whether batches of this are asked for by number."""
+    if isinstance(source, type) or hasattr(source, "__array__") or hasattr(source, "__iter__"):
+        return False
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
+
+
+def _batch_of(item: Any) -> Batch:
+    if isinstance(item, Batch):
+        return item
+    parts = item if isinstance(item, tuple) else (item,)
+    if len(parts) > 3:
+        raise ValueError(f"a batch must be (x,), (x, y) or (x, y, sample_weight), got {len(parts)} parts")
+    return Batch(*parts)
 
 
 def tbptt_batches(sequence: Any, batch_size: int, timesteps: int, targets: Any = None) -> list[tuple[Array, Array]]:
     """Cut one long sequence into chunks for truncated back-propagation with a stateful model.
 
     The sequence is laid out as ``batch_size`` parallel strips; row k of each batch continues row k of the one before.
-    ``fit(batches, shuffle=False)`` resets the states at the start of every epoch.
+    ``fit(batches)`` keeps their order, carries the states of a stateful model from chunk to chunk, and resets them at
+    the start of every epoch and of every validation; gradients end at the borders of the chunks.
 
     Parameters
     ----------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from rnnx._config import Configurable, lookup, serialize
 
@@ -160,7 +161,7 @@ class CosineDecayRestarts(LearningRateSchedule):
 
 def checked_rate(who: str, rate: Any) -> Any:
     """A learning rate or schedule that can be used; ValueError names what is wrong with another."""
-    if callable(rate) or isinstance(rate, numbers.Real) and math.isfinite(rate) and rate >= 0:
+    if callable(rate) or isinstance(rate, (int, float, np.number)) and math.isfinite(rate) and rate >= 0:
         return rate
     raise ValueError(f"{who}: `learning_rate` must be a finite number of at least 0, or a schedule, got {rate!r}")
 

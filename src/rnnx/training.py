@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from rnnx import losses as loss_functions
 from rnnx import metrics as figures
 from rnnx import optimizers
-from rnnx.batching import as_list, class_weights, for_each, in_order, is_source, one_batch, split_rows
+from rnnx.batching import as_list, batches_of, class_weights, data_of_fit, for_each, in_order, one_batch, one_hot
 from rnnx.callbacks import CallbackList, History, Progress
-from rnnx.data import Batch, Batches, GivenBatches, take
-from rnnx.interrupts import interrupts_wait
+from rnnx.data import Batch, take
+from rnnx.interrupts import Interrupts, interrupts_wait
 from rnnx.layers.undo import undone_on_failure
-from rnnx.utils import shuffling_generator
 
 Array = NDArray[Any]
 
@@ -29,6 +28,7 @@ class Trainer:
     several_inputs: bool
     several_outputs: bool
     forward_with_mask: Callable[..., Any]
+    reset_states: Callable[[], None]
     optimizer: Any = None
     loss: Any = None
     history: History | None = None
@@ -86,7 +86,7 @@ class Trainer:
         if self.optimizer is None or self.loss is None:
             raise RuntimeError(f"{self.name}: call compile(optimizer, loss) before {what}")
 
-    def _by_output(self, value: Any, count: int) -> list[Any]:
+    def by_output(self, value: Any, count: int) -> list[Any]:
         """A value for each output, from one, a list or a dict by output name."""
         if isinstance(value, dict):
             names = [tensor.node.layer.name for tensor in self.outputs]  # type: ignore[attr-defined]
@@ -107,9 +107,9 @@ class Trainer:
     def _losses(self, batch: Batch, y_pred: list[Any], masks: list[Any], keep: bool) -> tuple[float, list[Any]]:
         """The weighted sum of the losses, and the gradient of every output."""
         count = len(y_pred)
-        targets, losses = self._by_output(batch.y, count), self._by_output(self.loss, count)
-        weights = self._by_output(self.loss_weights, count) if self.loss_weights is not None else [1.0] * count
-        sample_weights = self._by_output(batch.sample_weight, count)
+        targets, losses = self.by_output(batch.y, count), self.by_output(self.loss, count)
+        weights = self.by_output(self.loss_weights, count) if self.loss_weights is not None else [1.0] * count
+        sample_weights = self.by_output(batch.sample_weight, count)
         total = 0.0
         slopes: list[Any] = []
         self._loss_parts = {}
@@ -154,8 +154,8 @@ class Trainer:
         return loss, y_pred, masks
 
     def _update_metrics(self, batch: Batch, y_pred: list[Any], masks: list[Any]) -> None:
-        targets = self._by_output(batch.y, len(y_pred))
-        sample_weights = self._by_output(batch.sample_weight, len(y_pred))
+        targets = self.by_output(batch.y, len(y_pred))
+        sample_weights = self.by_output(batch.sample_weight, len(y_pred))
         for name, value in self._loss_parts.items():
             self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value * batch.size
         self._loss_rows += batch.size
@@ -167,12 +167,12 @@ class Trainer:
 
     def _make_metrics(self, targets: list[Any], y_pred: list[Any]) -> list[list[tuple[Any, bool]]]:
         groups: list[list[tuple[Any, bool]]] = []
-        losses = self._by_output(self.loss, len(y_pred))
+        losses = self.by_output(self.loss, len(y_pred))
         for k, (target, p, loss) in enumerate(zip(targets, y_pred, losses, strict=True)):
             group = []
             for choices, weighted in ((self._metric_choices, False), (self._weighted_choices, True)):
                 several = self.several_outputs and isinstance(choices, (list, tuple, dict)) and len(choices) > 0
-                own = self._by_output(choices, len(y_pred))[k] if several else choices
+                own = self.by_output(choices, len(y_pred))[k] if several else choices
                 for choice in own if isinstance(own, (list, tuple)) else [own] if own is not None else []:
                     name = choice if isinstance(choice, str) else None
                     if name in ("accuracy", "acc"):
@@ -217,6 +217,7 @@ class Trainer:
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
+        seed: int | None = None,
     ) -> History:
         """Train the model.
 
@@ -224,7 +225,8 @@ class Trainer:
         ----------
         x : array, list or dict of arrays, ragged list, or iterable of batches
             A ragged list holds arrays of shape (timesteps, features), or (timesteps,) of ids: rows of similar length
-            share a batch. An iterable gives ``(x, y)`` or ``(x, y, sample_weight)``.
+            share a batch. An iterable, or an object with ``__len__`` and ``__getitem__``, gives ``(x, y)`` or
+            ``(x, y, sample_weight)``.
         y : array, list or dict of arrays, or ragged list
         batch_size : int
             32 if not given.
@@ -235,15 +237,23 @@ class Trainer:
             Share of the rows, at the end, to validate with.
         validation_data : tuple ``(x, y)`` or ``(x, y, sample_weight)``, or iterable of batches
         shuffle : bool
-            A new order in each epoch; not done for stateful models.
+            A new order in each epoch; not done for stateful models and iterables.
         class_weight : dict of float by class, optional
         sample_weight : array, optional
-        steps_per_epoch, validation_steps, validation_batch_size, validation_freq : int
+        steps_per_epoch : int, optional
+            Batches of an epoch; the next epoch goes on where this one ended.
+        validation_steps : int, optional
+            Batches to validate with, the same ones each time.
+        validation_batch_size, validation_freq : int
+        seed : int, optional
+            The order of an epoch follows from this and its number alone: with the state of the optimizer and
+            ``initial_epoch``, training goes on as if it had never stopped. Without it see `rnnx.utils.set_random_seed`.
 
         Returns
         -------
         History
-            Ctrl-C stops after the batch at hand and returns it with ``interrupted`` set; weights and figures stay.
+            Ctrl-C stops after the batch at hand and returns it with ``interrupted`` set; weights and figures stay. The
+            second Ctrl-C raises KeyboardInterrupt at once, without an update half made.
 
         Raises
         ------
@@ -257,17 +267,12 @@ class Trainer:
             raise ValueError(f"fit: `epochs` must be a number of at least 0, got {epochs!r}")
         if not isinstance(validation_freq, (int, np.integer)) or validation_freq < 1:
             raise ValueError(f"fit: `validation_freq` must be a positive integer, got {validation_freq!r}")
-        if validation_split:
-            if validation_data is not None:
-                raise ValueError("fit: give `validation_split` or `validation_data`, not both")
-            several = self.several_inputs
-            x, y, sample_weight, validation_data = split_rows(x, y, sample_weight, validation_split, several)
-        if class_weight is not None:
-            sample_weight = class_weights(y, class_weight, sample_weight)
-        stateful = any(getattr(layer, "stateful", False) for layer in self.sublayers)  # type: ignore[attr-defined]
-        batches = self._batches(x, y, sample_weight, batch_size, shuffle and not stateful, steps_per_epoch)
-        if len(batches) == 0 and isinstance(batches, Batches):
-            raise ValueError("fit: there is no data, `x` has 0 rows")
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+            raise ValueError(f"fit: `seed` must be an integer of at least 0, got {seed!r}")
+        batches, validation = data_of_fit(
+            self, x, y, sample_weight, class_weight, batch_size, shuffle, steps_per_epoch, seed,
+            validation_split, validation_data, validation_batch_size or batch_size, validation_steps,
+        )  # fmt: skip
         self.history = history = History()
         params = {"epochs": epochs, "steps": len(batches), "verbose": verbose, "validation_freq": validation_freq}
         own: list[Any] = [history]
@@ -276,57 +281,63 @@ class Trainer:
         calls = CallbackList([*as_list(callbacks), *own], self, params)
         self.stop_training = False
         calls.call("train_begin", None)
-        try:
-            for epoch in range(initial_epoch, epochs):
-                calls.call("epoch_begin", epoch, None)
-                if hasattr(self, "reset_states"):
+        with Interrupts() as interrupts:
+            try:
+                for epoch in range(initial_epoch, epochs):
+                    interrupts.check()
+                    calls.call("epoch_begin", epoch, None)
                     self.reset_states()
-                logs = self._epoch(batches, calls)
-                if validation_data is not None and (epoch + 1) % validation_freq == 0:
-                    size = validation_batch_size or batch_size
-                    found = self._validate(validation_data, size, validation_steps, calls)
-                    logs.update({f"val_{name}": value for name, value in found.items()})
-                calls.call("epoch_end", epoch, logs)
-                if self.stop_training:
-                    break
-        except KeyboardInterrupt:
-            history.interrupted = True
-            print("interrupted: weights and history are those of the last finished batch", flush=True)
-        finally:
-            calls.call("train_end", None)
+                    logs = self._epoch(batches.epoch(epoch), calls, interrupts.check)
+                    if validation is not None and (epoch + 1) % validation_freq == 0:
+                        self.reset_states()
+                        validation.restart()
+                        found = self._evaluate(validation.epoch(), calls, interrupts.check)
+                        logs.update({f"val_{name}": value for name, value in found.items()})
+                    calls.call("epoch_end", epoch, logs)
+                    if self.stop_training:
+                        break
+                interrupts.check()
+            except KeyboardInterrupt:
+                if interrupts.count > 1:
+                    raise
+                history.interrupted = True
+                print("interrupted: weights and history are those of the last finished batch", flush=True)
+            finally:
+                calls.call("train_end", None)
         return history
 
-    def _epoch(self, batches: Any, calls: CallbackList) -> dict[str, float]:
+    def _epoch(self, batches: Any, calls: CallbackList, check: Callable[[], None]) -> dict[str, float]:
         self._reset_metrics()
         total, rows, number = 0.0, 0, -1
         logs: dict[str, float] = {}
         for number, batch in enumerate(batches):
             calls.call("train_batch_begin", number, None)
+            check()
             loss, y_pred, masks = self._train_step(batch)
             self._update_metrics(batch, y_pred, masks)
             total, rows = total + loss * batch.size, rows + batch.size
             logs = self._figures(total / max(1, rows))
             calls.call("train_batch_end", number, logs)
+            check()
             if self.stop_training:
                 break
         if number < 0:
-            raise ValueError("fit: the data gave no batch")
+            raise ValueError(
+                "fit: the data gave no batch for this epoch; a generator must go on, or give a list or another "
+                "iterable that can be read again"
+            )
         return logs
 
-    def _validate(self, data: Any, batch_size: int | None, steps: int | None, calls: Any) -> dict[str, float]:
-        given = tuple(data) if isinstance(data, list) and not is_source(data) else data
-        x, y, weight = (*given, None, None)[:3] if isinstance(given, tuple) else (given, None, None)
-        return self.evaluate(x, y, batch_size, 0, weight, steps, calls, return_dict=True)
+    @property
+    def is_stateful(self) -> bool:
+        """Whether a layer carries its state from batch to batch."""
+        return any(getattr(layer, "stateful", False) for layer in self.sublayers)  # type: ignore[attr-defined]
 
-    def _batches(self, x: Any, y: Any, weight: Any, batch_size: int | None, shuffle: bool, steps: int | None) -> Any:
-        if is_source(x):
-            return GivenBatches(x, steps)
-        if x is None:
-            raise ValueError(f"{self.name}: `x` is needed")
-        several = self.several_inputs and not isinstance(x, np.ndarray)
-        generator = shuffling_generator() if shuffle else None
-        size = 32 if batch_size is None else batch_size
-        return Batches(x, y, weight, batch_size=size, shuffle=shuffle, generator=generator, several_inputs=several)
+    def try_batch(self, batch: Batch) -> None:
+        """Run a batch as for an evaluation, for the errors alone; stateful models are left out."""
+        if not self.is_stateful:
+            y_pred, masks, _ = self._forward(batch, False, False)
+            self._losses(batch, y_pred, masks, False)
 
     # ---- evaluate, predict -----------------------------------------------------------------------------------------
 
@@ -349,8 +360,15 @@ class Trainer:
             The loss alone if there are no metrics.
         """
         self._check_compiled("evaluate")
-        batches = self._batches(x, y, sample_weight, batch_size, False, steps)
-        calls = callbacks if isinstance(callbacks, CallbackList) else CallbackList(callbacks, self, {})
+        batches = batches_of(self, x, y, sample_weight, batch_size, False, steps, None)
+        found = self._evaluate(batches.epoch(), CallbackList(callbacks, self, {}))
+        if return_dict:
+            return found
+        return list(found.values()) if len(found) > 1 else found["loss"]
+
+    def _evaluate(
+        self, batches: Any, calls: CallbackList, check: Callable[[], None] = lambda: None
+    ) -> dict[str, float]:
         calls.call("test_begin", None)
         self._reset_metrics()
         total, rows = 0.0, 0
@@ -362,14 +380,13 @@ class Trainer:
             rows += batch.size
             self._update_metrics(batch, y_pred, masks)
             calls.call("test_batch_end", number, self._figures(total / max(1, rows)))
+            check()
         if not rows:
             raise ValueError("evaluate: there is no data")
         penalty = self.regularization_loss()  # type: ignore[attr-defined]
         found = self._figures(total / rows + penalty)
         calls.call("test_end", found)
-        if return_dict:
-            return found
-        return list(found.values()) if len(found) > 1 else found["loss"]
+        return found
 
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: Any = 0, steps: int | None = None, callbacks: Any = None
@@ -384,13 +401,13 @@ class Trainer:
         small = 32 if batch_size is None else batch_size
         if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= small and not (self.several_inputs or callbacks):
             return self.forward_with_mask(x)[0]
-        batches = self._batches(x, None, None, batch_size, False, steps)
+        batches = batches_of(self, x, None, None, batch_size, False, steps, None)
         calls = CallbackList(callbacks, self, {})
         calls.call("predict_begin", None)
         parts: list[list[Any]] = []
         lengths: list[list[Any]] = []
         rows: list[Any] = []
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(batches.epoch()):
             calls.call("predict_batch_begin", number, None)
             y, masks, _ = self._forward(batch, False, False)
             calls.call("predict_batch_end", number, None)
@@ -416,7 +433,7 @@ class Trainer:
 
         Parameters
         ----------
-        x : array
+        x : array or ragged list
         samples : int
             Passes.
         share_masks : bool
@@ -426,6 +443,7 @@ class Trainer:
         Returns
         -------
         mean, deviation : arrays of the shape of the output
+            For a ragged list with an output for each step: lists with an array for each row.
 
         References
         ----------
@@ -441,7 +459,7 @@ class Trainer:
         """One step on one batch; the loss and metrics before the update."""
         self._check_compiled("train_on_batch")
         if class_weight is not None:
-            sample_weight = class_weights(y, class_weight, sample_weight)
+            sample_weight = class_weights(y, class_weight, sample_weight, one_hot(self))
         batch = one_batch(x, y, sample_weight, self.several_inputs)
         self._reset_metrics()
         loss, y_pred, masks = self._train_step(batch)
@@ -453,12 +471,7 @@ class Trainer:
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch."""
-        batch = one_batch(x, y, sample_weight, self.several_inputs)
-        return (
-            self.evaluate([(batch.x, batch.y, batch.sample_weight)], return_dict=return_dict)
-            if batch.lengths is None
-            else (self.evaluate(GivenBatches([batch]), return_dict=return_dict))
-        )
+        return self.evaluate([one_batch(x, y, sample_weight, self.several_inputs)], return_dict=return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,10 @@ from numpy.typing import NDArray
 
 from rnnx.layers.base import clear_names
 
-__all__ = ["clear_session", "normalize", "pad_sequences", "set_random_seed", "timeseries_windows", "to_categorical"]
+__all__ = [
+    "PyDataset", "Sequence", "TextVectorization", "clear_session", "normalize", "pad_sequences", "set_random_seed",
+    "timeseries_dataset_from_array", "timeseries_windows", "to_categorical",
+]  # fmt: skip
 
 Array = NDArray[Any]
 _shuffling: list[np.random.Generator] = []
@@ -44,7 +50,7 @@ def clear_session() -> None:
 
 
 def pad_sequences(
-    sequences: Sequence[Any],
+    sequences: Iterable[Any],
     maxlen: int | None = None,
     dtype: Any = "int32",
     padding: str = "pre",
@@ -141,3 +147,241 @@ def timeseries_windows(data: Any, sequence_length: int, sequence_stride: int = 1
         raise ValueError(f"timeseries_windows: {len(array)} steps are too few for a window of {span}")
     windows = np.lib.stride_tricks.sliding_window_view(array, span, axis=0)
     return np.moveaxis(windows, -1, 1)[::sequence_stride, ::sampling_rate]
+
+
+class TimeseriesDataset:
+    """Batches of windows of a series; see `timeseries_dataset_from_array`.
+
+    Parameters
+    ----------
+    windows : array of shape (windows, timesteps, ...)
+    targets : array of shape (windows, ...) or None
+    batch_size : int
+    generator : numpy Generator or None
+        Source of a new order for every pass.
+    """
+
+    def __init__(self, windows: Array, targets: Array | None, batch_size: int, generator: np.random.Generator | None):
+        self.windows, self.targets, self.batch_size, self.generator = windows, targets, batch_size, generator
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.windows) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        count = len(self.windows)
+        order = np.arange(count) if self.generator is None else self.generator.permutation(count)
+        for k in range(0, count, self.batch_size):
+            rows = order[k : k + self.batch_size]
+            yield self.windows[rows] if self.targets is None else (self.windows[rows], self.targets[rows])
+
+
+def timeseries_dataset_from_array(
+    data: Any,
+    targets: Any,
+    sequence_length: int,
+    sequence_stride: int = 1,
+    sampling_rate: int = 1,
+    batch_size: int | None = 128,
+    shuffle: bool = False,
+    seed: int | None = None,
+    start_index: int | None = None,
+    end_index: int | None = None,
+) -> TimeseriesDataset:
+    """Batches of windows of a series with their targets, for ``fit``; only the batch at hand is copied.
+
+    Parameters
+    ----------
+    data : array of shape (steps,) or (steps, features)
+    targets : array of shape (steps, ...) or None
+        ``targets[i]`` belongs to the window that starts at step i. Windows without a target are left out.
+    sequence_length, sequence_stride, sampling_rate : int
+        Steps of a window, between the starts of windows, and between the steps of a window.
+    batch_size : int or None
+        None gives one batch with all windows.
+    shuffle : bool
+        A new order for every pass, repeatable from ``seed``.
+    start_index, end_index : int, optional
+        The part of the series to use; the last index is left out.
+
+    Returns
+    -------
+    iterable of (x, y), or of x without targets
+        x of shape (batch, sequence_length, ...).
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range or the series is too short for one window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx.utils import timeseries_dataset_from_array
+    >>> x, y = next(iter(timeseries_dataset_from_array(np.arange(9), np.arange(9)[3:], 3, batch_size=2)))
+    >>> x.tolist(), y.tolist()
+    ([[0, 1, 2], [1, 2, 3]], [3, 4])
+    """
+    who = "timeseries_dataset_from_array"
+    numbers = {
+        "sequence_length": sequence_length, "sequence_stride": sequence_stride, "sampling_rate": sampling_rate,
+        "batch_size": 1 if batch_size is None else batch_size,
+    }  # fmt: skip
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
+            raise ValueError(f"{who}: `{name}` must be a positive integer, got {number!r}")
+    series = np.asarray(data)
+    start, end = start_index or 0, len(series) if end_index is None else end_index
+    if not 0 <= start < end <= len(series):
+        raise ValueError(
+            f"{who}: `start_index` and `end_index` must be two places in 0..{len(series)}, the first before the "
+            f"second, got {start} and {end}"
+        )
+    span = (sequence_length - 1) * sampling_rate + 1
+    if end - start < span:
+        raise ValueError(f"{who}: {end - start} steps are too few for a window of {span}")
+    windows = timeseries_windows(series[start:end], sequence_length, 1, sampling_rate)
+    wanted = None if targets is None else np.asarray(targets)[start:end]
+    count = len(windows) if wanted is None else min(len(windows), len(wanted))
+    if not count:
+        raise ValueError(f"{who}: `targets` has no entry for the window that starts at step {start}")
+    windows = windows[:count:sequence_stride]
+    generator = None
+    if shuffle:
+        generator = shuffling_generator() if seed is None else np.random.default_rng(seed)
+    own = None if wanted is None else wanted[:count:sequence_stride]
+    return TimeseriesDataset(windows, own, len(windows) if batch_size is None else batch_size, generator)
+
+
+class PyDataset:
+    """Base of batches that are made when they are asked for: implement ``__len__`` and ``__getitem__``.
+
+    ``__getitem__(k)`` gives batch k as ``(x, y)`` or ``(x, y, sample_weight)``; ``on_epoch_end`` is called after each
+    pass. ``fit`` asks in a new order in every epoch unless ``shuffle=False``.
+
+    Parameters
+    ----------
+    workers, use_multiprocessing, max_queue_size
+        Accepted as in Keras; batches are made one after the other.
+    """
+
+    def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):
+        self.workers, self.use_multiprocessing, self.max_queue_size = workers, use_multiprocessing, max_queue_size
+
+    def __len__(self) -> int:
+        raise TypeError(f"{type(self).__name__}: implement `__len__`, the number of batches")
+
+    def __getitem__(self, index: int) -> Any:
+        raise TypeError(f"{type(self).__name__}: implement `__getitem__`, which gives a batch")
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of a pass."""
+        return len(self)
+
+    def on_epoch_end(self) -> None:
+        """After every pass."""
+
+
+Sequence = PyDataset
+
+
+class TextVectorization:
+    """Texts as integer ids of their words: 0 is padding, 1 an unknown word, then the words by how often they come.
+
+    Parameters
+    ----------
+    max_tokens : int, optional
+        Most ids, those of padding and unknown words included.
+    standardize : {"lower_and_strip_punctuation", "lower", "strip_punctuation", None} or callable
+    split : {"whitespace", "character"} or callable
+    output_sequence_length : int, optional
+        Ids of every text, cut or padded at the end; by default those of the longest.
+    ragged : bool
+        Give a list with an array for each text, without padding, as ``fit`` takes it.
+    vocabulary : list of str, optional
+        The words, instead of `adapt`.
+
+    Examples
+    --------
+    >>> from rnnx.utils import TextVectorization
+    >>> ids = TextVectorization()
+    >>> ids.adapt(["the cat sat", "The cat!"])
+    >>> ids(["the dog sat", "cat"]).tolist()
+    [[3, 1, 4], [2, 0, 0]]
+    """
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        standardize: str | Callable[[str], str] | None = "lower_and_strip_punctuation",
+        split: str | Callable[[str], Iterable[str]] = "whitespace",
+        output_sequence_length: int | None = None,
+        ragged: bool = False,
+        vocabulary: Iterable[str] | None = None,
+    ):
+        known = ("lower_and_strip_punctuation", "lower", "strip_punctuation", None)
+        if not callable(standardize) and standardize not in known:
+            raise ValueError(
+                f"TextVectorization: `standardize` must be one of {known} or callable, got {standardize!r}"
+            )
+        if not callable(split) and split not in ("whitespace", "character"):
+            raise ValueError(
+                f"TextVectorization: `split` must be 'whitespace', 'character' or callable, got {split!r}"
+            )
+        limits = (("max_tokens", max_tokens, 3), ("output_sequence_length", output_sequence_length, 1))
+        for name, number, least in limits:
+            if number is not None and number < least:
+                raise ValueError(f"TextVectorization: `{name}` must be at least {least}, got {number}")
+        self.max_tokens, self.standardize, self.split = max_tokens, standardize, split
+        self.output_sequence_length, self.ragged = output_sequence_length, bool(ragged)
+        self._ids: dict[str, int] = {}
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+
+    def tokens(self, text: str) -> list[str]:
+        """The words of a text."""
+        if not isinstance(text, str):
+            raise TypeError(f"TextVectorization: texts must be strings, got {type(text).__name__}")
+        how = self.standardize
+        if callable(how):
+            text = how(text)
+        elif how is not None:
+            text = text.lower() if "lower" in how else text
+            text = text.translate(str.maketrans("", "", string.punctuation)) if "strip" in how else text
+        if callable(self.split):
+            return list(self.split(text))
+        return text.split() if self.split == "whitespace" else list(text)
+
+    def adapt(self, texts: Iterable[str]) -> None:
+        """Learn the words of these texts; of words that come equally often, the alphabet decides."""
+        if isinstance(texts, str):
+            raise TypeError("TextVectorization: a list of texts is needed, got one string")
+        counts = Counter(token for text in texts for token in self.tokens(text))
+        self.set_vocabulary(sorted(counts, key=lambda token: (-counts[token], token)))
+
+    def set_vocabulary(self, vocabulary: Iterable[str]) -> None:
+        """Take these words; the first gets id 2, after ``""`` and ``"[UNK]"``, which may stand in front."""
+        words = list(vocabulary)
+        words = words[2:] if words[:2] == ["", "[UNK]"] else words
+        if len(set(words)) < len(words):
+            raise ValueError("TextVectorization: the vocabulary has a word twice")
+        kept = words if self.max_tokens is None else words[: self.max_tokens - 2]
+        self._ids = {word: k + 2 for k, word in enumerate(kept)}
+
+    def get_vocabulary(self) -> list[str]:
+        """The words in the order of their ids."""
+        return ["", "[UNK]", *self._ids]
+
+    def vocabulary_size(self) -> int:
+        """Number of ids, the ``input_dim`` of an Embedding."""
+        return len(self._ids) + 2
+
+    def __call__(self, texts: Iterable[str]) -> Any:
+        """Ids of texts: an array of shape (texts, longest), or a list of arrays with ``ragged``."""
+        if isinstance(texts, str):
+            raise TypeError("TextVectorization: a list of texts is needed, got one string")
+        if not self._ids:
+            raise RuntimeError("TextVectorization: call adapt(texts) first")
+        length = self.output_sequence_length
+        rows = [np.array([self._ids.get(token, 1) for token in self.tokens(t)][:length], np.int64) for t in texts]
+        return rows if self.ragged else pad_sequences(rows, length, "int64", "post", "post")

@@ -161,7 +161,7 @@ class RNN(SequenceLayer):
                 keep=keep,
                 go_backwards=self.go_backwards,
                 return_sequences=self.return_sequences or k < last,
-                zero_output_for_mask=self.zero_output_for_mask and k == last,
+                zero_output_for_mask=self.zero_output_for_mask,  # of no matter below the last cell
                 dropout_masks=chosen[k],
             )
             if self.go_backwards and k < last:
