@@ -153,6 +153,12 @@ def test_checkpoint_of_weights(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+def test_checkpoint_names_what_its_file_name_may_hold(tmp_path):
+    checkpoint = callbacks.ModelCheckpoint(tmp_path / "m-{val_loss:.2f}.safetensors")
+    with pytest.raises(ValueError, match="asks for 'val_loss'; there are epoch, loss"):
+        model_of().fit(*xy(), verbose=0, callbacks=[checkpoint])
+
+
 def test_checkpoint_every_few_batches(tmp_path):
     (x, y), model = xy(), model_of()
     callback = callbacks.ModelCheckpoint(tmp_path / "b{batch}-{epoch}.safetensors", save_freq=3)
@@ -200,6 +206,27 @@ def test_learning_rate_scheduler():
         ],
     )  # fmt: skip
     assert seen == pytest.approx([0.8, 0.4, 0.2])
+
+
+@pytest.mark.parametrize("schedule", [lambda epoch: 0.5 ** (epoch + 1), lambda epoch, rate=None: 0.5 ** (epoch + 1)])
+def test_schedules_of_the_epoch_alone_and_rates_in_the_history(schedule):
+    (x, y), model = xy(), model_of(0.8)
+    history = model.fit(x, y, epochs=3, verbose=0, callbacks=[callbacks.LearningRateScheduler(schedule)]).history
+    assert history["learning_rate"] == pytest.approx([0.5, 0.25, 0.125])
+
+
+def test_errors_of_a_schedule_are_not_hidden():
+    def schedule(epoch, rate):
+        raise TypeError("from inside")
+
+    with pytest.raises(TypeError, match="from inside"):
+        model_of().fit(*xy(), verbose=0, callbacks=[callbacks.LearningRateScheduler(schedule)])
+
+
+def test_rates_of_a_plateau_in_the_history():
+    watch = callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=100)
+    history = model_of(0.8).fit(*xy(), epochs=3, verbose=0, callbacks=[watch]).history
+    assert history["learning_rate"] == pytest.approx([0.8, 0.8, 0.4])
 
 
 # ---- CSVLogger -------------------------------------------------------------------------------------------------------

@@ -175,6 +175,22 @@ def test_a_finished_epoch_is_in_the_history_and_in_files(tmp_path):
     assert len(log.read_text().splitlines()) == 3
 
 
+def test_no_further_batch_is_asked_for():
+    """The source may take long to give one."""
+    x, y = data_of()
+    made = []
+
+    def source():
+        while True:
+            made.append(1)
+            yield x[:4], y[:4]
+
+    model = pressed_model(3)
+    history = model.fit(source(), steps_per_epoch=5, epochs=2, verbose=0)
+    assert history.interrupted
+    assert model.optimizer.iterations == len(made) == 3
+
+
 def test_a_validation_stops_too():
     model = sequence_model()
     model.compile("sgd", "mse")

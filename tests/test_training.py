@@ -272,24 +272,6 @@ def test_validation_freq():
     assert len(history.history["val_loss"]) == 2
 
 
-def test_class_weight_equals_sample_weight():
-    x, y = RNG.normal(size=(9, 4, 3)), np.arange(9) % 3
-    model = rnnx.Sequential([layers.Input((4, 3)), layers.LSTM(4), layers.Dense(3, activation="softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    start = model.get_weights()
-    weights = {0: 1.0, 1: 4.0, 2: 0.5}
-    first = model.train_on_batch(x, y, class_weight=weights)
-    after = model.get_weights()
-    model.set_weights(start)
-    assert first == pytest.approx(model.train_on_batch(x, y, sample_weight=np.array([weights[c] for c in y])))
-    for left, right in zip(after, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(left, right)
-    one_hot = utils.to_categorical(y)
-    model.set_weights(start)
-    model.compile("sgd", "categorical_crossentropy")
-    assert first == pytest.approx(model.train_on_batch(x, one_hot, class_weight=weights), rel=1e-5)
-
-
 def test_sample_weight_zero_takes_a_row_out():
     x, y = RNG.normal(size=(6, 4, 3)), RNG.normal(size=(6, 2))
     model = sequence_model(dtype="float64")
@@ -482,15 +464,6 @@ def test_optimizer_state_resumes_to_the_same_numbers(kind):
 
 
 # ---- Errors ----------------------------------------------------------------------------------------------------------
-
-
-def test_lists_as_validation_data_and_targets():
-    x, y = RNG.normal(size=(4, 5, 3)), [0, 1, 0, 1]
-    model = rnnx.Sequential([layers.Input((None, 3)), layers.GRU(2, activation="softmax")])
-    model.compile("sgd", "sparse_categorical_crossentropy")
-    history = model.fit(x, y, class_weight={0: 1.0, 1: 2.0}, validation_data=[x, y], verbose=0)
-    assert set(history.history) == {"loss", "val_loss"}
-    assert "val_loss" in model.fit(x, y, validation_data=[(x, y), (x, y)], verbose=0).history
 
 
 def test_a_function_is_no_loss():

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+import rnnx
 from rnnx import layers, utils
 
 S = [[1], [2, 3], [4, 5, 6]]
@@ -103,3 +104,134 @@ def test_clear_session():
     assert [layers.Dense(1).name, layers.Dense(1).name, layers.LSTM(1).name] == ["dense", "dense_1", "lstm"]
     utils.clear_session()
     assert layers.Dense(1).name == "dense"
+
+
+# ---- Series ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "starts", "last"),
+    [
+        ({}, range(18), [17, 18, 19]),
+        ({"sequence_stride": 2}, range(0, 18, 2), [16, 17, 18]),
+        ({"sampling_rate": 2, "sequence_stride": 5}, range(0, 16, 5), [15, 17, 19]),
+        ({"start_index": 3, "end_index": 15}, range(3, 13), [12, 13, 14]),
+        ({"start_index": 4, "sequence_stride": 3}, range(4, 18, 3), [16, 17, 18]),
+    ],
+)
+def test_timeseries_dataset(options, starts, last):
+    """Windows, and targets by the step at which the window starts; as in tf_keras 2.21."""
+    series = np.arange(20)
+    batches = utils.timeseries_dataset_from_array(series, series * 10, 3, batch_size=4, **options)
+    x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
+    assert x[:, 0].tolist() == list(starts)
+    assert x[-1].tolist() == last
+    assert y.tolist() == [10 * k for k in starts]
+    assert len(batches) == len(list(batches)) == -(-len(starts) // 4)
+
+
+def test_timeseries_dataset_without_some_targets():
+    series = np.arange(9.0)
+    (x, y), *more = utils.timeseries_dataset_from_array(series, series[3:], 3, batch_size=None)
+    assert not more
+    assert x.tolist() == [[k, k + 1, k + 2] for k in range(6)]
+    assert y.tolist() == [k + 3 for k in range(6)]
+    assert next(iter(utils.timeseries_dataset_from_array(series, None, 3))).shape == (7, 3)
+    shuffled = utils.timeseries_dataset_from_array(series, None, 3, shuffle=True, seed=1)
+    first, second = next(iter(shuffled)), next(iter(shuffled))
+    assert not np.array_equal(first, second)
+    assert sorted(first.tolist()) == sorted(second.tolist())
+    again = utils.timeseries_dataset_from_array(series, None, 3, shuffle=True, seed=1)
+    np.testing.assert_array_equal(next(iter(again)), first)
+
+
+def test_a_series_is_learned():
+    series = np.sin(np.arange(120) / 4)[:, None]
+    batches = utils.timeseries_dataset_from_array(series, series[8:], 8, batch_size=16, shuffle=True, seed=0)
+    model = rnnx.Sequential([layers.GRU(8, seed=1), layers.Dense(1)])
+    model.compile(rnnx.optimizers.Adam(0.02), "mse")
+    losses = model.fit(batches, epochs=25, verbose=0).history["loss"]
+    assert losses[-1] < 0.05 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"sequence_length": 0}, "sequence_length"),
+        ({"sequence_length": 3, "sequence_stride": 0}, "sequence_stride"),
+        ({"sequence_length": 3, "sampling_rate": -1}, "sampling_rate"),
+        ({"sequence_length": 3, "batch_size": 0}, "batch_size"),
+        ({"sequence_length": 11}, "10 steps are too few for a window of 11"),
+        ({"sequence_length": 3, "sampling_rate": 6}, "window of 13"),
+        ({"sequence_length": 2, "start_index": 10}, "0..10"),
+        ({"sequence_length": 2, "start_index": 5, "end_index": 5}, "got 5 and 5"),
+        ({"sequence_length": 2, "end_index": 11}, "got 0 and 11"),
+        ({"sequence_length": 2, "targets": []}, "no entry"),
+    ],
+)
+def test_bad_series(options, match):
+    with pytest.raises(ValueError, match=match):
+        utils.timeseries_dataset_from_array(**{"data": np.arange(10), "targets": None, **options})
+
+
+# ---- Text ------------------------------------------------------------------------------------------------------------
+
+TEXTS = ["The cat sat, the cat!", "a dog sat", "the end"]
+
+
+def test_text_vectorization():
+    ids = utils.TextVectorization()
+    ids.adapt(TEXTS)
+    assert ids.get_vocabulary() == ["", "[UNK]", "the", "cat", "sat", "a", "dog", "end"]
+    assert ids.vocabulary_size() == 8
+    assert ids(["the bird sat", "", "A dog?"]).tolist() == [[2, 1, 4], [0, 0, 0], [5, 6, 0]]
+    assert ids([]).shape == (0, 0)
+    again = utils.TextVectorization(vocabulary=ids.get_vocabulary())
+    assert again(TEXTS).tolist() == ids(TEXTS).tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"max_tokens": 4}, [[2, 3, 1, 2, 3], [1, 1, 1, 0, 0], [2, 1, 0, 0, 0]]),
+        ({"output_sequence_length": 2}, [[2, 3], [5, 6], [2, 7]]),
+        ({"output_sequence_length": 6}, [[2, 3, 4, 2, 3, 0], [5, 6, 4, 0, 0, 0], [2, 7, 0, 0, 0, 0]]),
+        ({"ragged": True}, [[2, 3, 4, 2, 3], [5, 6, 4], [2, 7]]),
+    ],
+)
+def test_forms_of_text_vectorization(options, expected):
+    ids = utils.TextVectorization(**options)
+    ids.adapt(TEXTS)
+    assert [row.tolist() for row in ids(TEXTS)] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "tokens"),
+    [
+        ({}, ["ab", "cd"]),
+        ({"standardize": None}, ["Ab,", "cD"]),
+        ({"standardize": "lower"}, ["ab,", "cd"]),
+        ({"standardize": "strip_punctuation"}, ["Ab", "cD"]),
+        ({"standardize": str.upper}, ["AB,", "CD"]),
+        ({"split": "character"}, ["a", "b", " ", "c", "d"]),
+        ({"split": lambda text: text.split("b")}, ["a", " cd"]),
+    ],
+)
+def test_tokens(options, tokens):
+    assert utils.TextVectorization(**options).tokens("Ab, cD") == tokens
+
+
+def test_bad_texts():
+    ids = utils.TextVectorization()
+    with pytest.raises(RuntimeError, match="adapt"):
+        ids(TEXTS)
+    for call in (ids.adapt, ids):
+        with pytest.raises(TypeError, match="one string"):
+            call("text")
+    with pytest.raises(TypeError, match="must be strings, got int"):
+        ids.adapt([3])
+    with pytest.raises(ValueError, match="twice"):
+        ids.set_vocabulary(["a", "b", "a"])
+    for options in ({"max_tokens": 2}, {"output_sequence_length": 0}, {"standardize": "upper"}, {"split": "word"}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            utils.TextVectorization(**options)
