@@ -86,13 +86,14 @@ def test_ids_and_no_rows():
 @pytest.mark.parametrize("per_step", [False, True])
 def test_ragged_rows(per_step, share_masks):
     model = rnnx.Sequential(
-        [layers.Input((None, 3)), layers.GRU(8, dropout=0.3, seed=2, return_sequences=per_step), layers.Dense(2)]
+        [layers.Input((None, 3)), layers.GRU(8, dropout=0.1, seed=2, return_sequences=per_step), layers.Dense(2)]
     )
     rows = [X[k, : k % 4 + 1] for k in range(6)]
     mean, deviation = model.predict_mc(rows, samples=400, share_masks=share_masks, batch_size=4)
     for row, y, spread, expected in zip(rows, mean, deviation, model.predict(rows), strict=True):
         assert y.shape == spread.shape == expected.shape == ((len(row), 2) if per_step else (2,))
         assert (spread > 0).all()
-        np.testing.assert_allclose(y, expected, atol=0.12)
+        # not equal even in the limit: the mean over masks of a non-linear network is not its value without masks
+        np.testing.assert_allclose(y, expected, atol=0.05)
     alone, _ = model.predict_mc([rows[3]], samples=400, share_masks=share_masks)
-    np.testing.assert_allclose(alone[0], mean[3], atol=0.08)
+    np.testing.assert_allclose(alone[0], mean[3], atol=0.04)
