@@ -19,9 +19,9 @@ ISA_FLAGS = {f"{CSRC}/leaf_avx2.c": ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfm
 flags = (
     ["/O2"]
     if MSVC
-    else ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wall", "-Wextra"]
+    else ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden", "-Wall", "-Wextra", "-pthread"]
 )
-link: list[str] = []
+link: list[str] = [] if MSVC else ["-pthread"]
 if sanitize := os.environ.get("RNNX_SANITIZE"):
     flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g", "-O1"]
     link += [f"-fsanitize={sanitize}"]
@@ -43,7 +43,7 @@ class build_with_isa_flags(build_ext):
         return super().build_extension(ext)
 
 
-sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/leaf_generic.c"]
+sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/pool.c", f"{CSRC}/leaf_generic.c"]
 macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if X86:
     sources += list(ISA_FLAGS)

@@ -11,11 +11,14 @@ ACTIVATIONS: dict[str, int]
 CELLS: dict[str, int]
 ISA: str
 ISA_LEVELS: list[str]
+MAX_THREADS: int
+MIN_ROWS_OF_PART: int
 __test__: dict[str, str]
 
 @final
 class Packed:
     dtype: np.dtype[Any]
+    products: int
     def __init__(
         self,
         cell: str,
@@ -62,6 +65,7 @@ def forward(
     outputs: _Array | None,
     keep: bool,
     zero_masked: bool,
+    threads: int = 1,
 ) -> tuple[_Array, _Array | None, Cache | None]: ...
 def backward(
     cache: Cache,
@@ -70,6 +74,7 @@ def backward(
     dc_final: _Array | None,
     need_dx: bool,
     need_dparams: bool,
+    threads: int = 1,
 ) -> tuple[_Array | None, _Array, _Array | None, _Array | None, _Array | None, _Array | None]: ...
 def empty(shape: tuple[int, ...], dtype: Any) -> _Array: ...
 def product(a: _Array, b: _Array) -> _Array: ...

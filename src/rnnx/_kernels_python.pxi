@@ -47,6 +47,37 @@ cdef class Plan:
         job.offsets, job.times = <const Py_ssize_t *>data_of(self.offsets), <const Py_ssize_t *>data_of(self.times)
 
 
+cdef list kept_columns(object array, Py_ssize_t rows):
+    """For each gate of a (gates, batch, timesteps, width) mask: where it is not zero, and its values there.
+
+    None if the mask is not one for all rows and steps, drops nothing, or serves too few packed rows to be worth
+    panels of its own.
+    """
+    if array is None or rows < MIN_ROWS_TO_PACK:
+        return None
+    masks = array if array.ndim == 4 else array[None]
+    if masks.shape[1] != 1 or masks.shape[2] != 1 or masks.all():
+        return None
+    kept = []
+    for mask in masks[:, 0, 0]:
+        index = np.flatnonzero(mask).astype(np.intc)
+        kept.append((index, mask[index]))
+    return kept
+
+
+cdef Kept view_kept(list kept):
+    cdef Kept view
+    cdef Py_ssize_t g
+    memset(&view, 0, sizeof(view))
+    if kept is None:
+        return view
+    view.gates = len(kept)
+    for g in range(view.gates):
+        index, scale = kept[g]
+        view.index[g], view.scale[g], view.count[g] = <const int *>data_of(index), data_of(scale), len(index)
+    return view
+
+
 cdef Mask view_mask(object array):
     """A (gates, batch, timesteps, width) or (batch, timesteps, width) mask; axes of size one do not move."""
     cdef Mask mask
@@ -74,18 +105,9 @@ cdef class Cache:
     cdef Job job
     cdef readonly Packed packed
     cdef readonly Plan plan
-    cdef list alive
+    cdef list alive, x_kept, h_kept
     cdef object gates, state_h, state_c
     cdef readonly bint zero_masked, spent
-
-    cdef void recompute(self) except *:
-        cdef Job job = self.job
-        h, c = (np.empty((job.B, job.H), self.packed.dtype) for _ in range(2))
-        job.outputs, job.h_final, job.c_final = NULL, data_of(h), NULL if job.c == NULL else data_of(c)
-        if self.packed.leaf.itemsize == 4:
-            forward_core[float](&job, NULL)
-        else:
-            forward_core[double](&job, NULL)
 
     cdef object site_rows(self):
         rows = aligned((self.plan.batch, self.packed.ld), self.packed.dtype, True)
@@ -103,8 +125,15 @@ cdef class Cache:
         if masks is None:
             return
         self.alive.append(masks)
-        job.inputs = view_mask(masks.inputs)
-        if masks.recurrent is not None and masks.recurrent_mode == "state":
+        self.x_kept = kept_columns(masks.inputs, self.plan.total)
+        if self.x_kept is None:
+            job.inputs = view_mask(masks.inputs)
+        if masks.recurrent is not None and masks.recurrent_mode == "state" and not masks.masked_blend:
+            self.h_kept = kept_columns(masks.recurrent, self.plan.total)
+        job.x_kept, job.h_kept = view_kept(self.x_kept), view_kept(self.h_kept)
+        if self.h_kept is not None:
+            pass
+        elif masks.recurrent is not None and masks.recurrent_mode == "state":
             job.state = view_mask(masks.recurrent)
             for g in range(<int>job.state.gates):
                 job.state_sites[g].mask, job.state_sites[g].gate = &job.state, g
@@ -135,7 +164,64 @@ cdef object initial_block(Cache cache, Py_ssize_t blocks, initial):
     return states
 
 
-def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bint keep, bint zero_masked):
+# ---- The parts of a call ------------------------------------------------------------------------------------------
+
+cdef struct Forward:
+    bint is_float
+    Part parts[RX_MAX_PARTS]
+
+
+cdef struct Backward:
+    bint is_float
+    BackPart parts[RX_MAX_PARTS]
+
+
+cdef void forward_task(void *context, int number) noexcept nogil:
+    cdef Forward *call = <Forward *>context
+    if call.is_float:
+        forward_part[float](&call.parts[number], NULL)
+    else:
+        forward_part[double](&call.parts[number], NULL)
+
+
+cdef void through_time_task(void *context, int number) noexcept nogil:
+    cdef Backward *call = <Backward *>context
+    if call.is_float:
+        through_time[float](&call.parts[number].rows, call.parts[number].back, NULL)
+    else:
+        through_time[double](&call.parts[number].rows, call.parts[number].back, NULL)
+
+
+cdef void gradients_task(void *context, int number) noexcept nogil:
+    cdef Backward *call = <Backward *>context
+    if call.is_float:
+        make_gradients[float](&call.parts[number], NULL)
+    else:
+        make_gradients[double](&call.parts[number], NULL)
+
+
+cdef int cut(const Job *job, int wanted, Py_ssize_t *bounds) noexcept nogil:
+    """Bounds of the parts: rows with about the same number of packed rows each, at least MIN_ROWS_OF_PART."""
+    cdef Py_ssize_t r = 0, s, rows = 0, B = job.B
+    cdef int parts = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>wanted, B // min_rows_of_part)), p
+    bounds[0] = 0
+    bounds[parts] = B
+    for p in range(1, parts):
+        if job.counts == NULL:
+            bounds[p] = p * B // parts
+            continue
+        while r < B and rows * parts < p * job.total:
+            s = 0
+            while s < job.S and job.counts[s] > r:
+                s += 1
+            rows += s
+            r += 1
+        bounds[p] = r
+    return parts
+
+
+def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bint keep, bint zero_masked,
+            int threads=1):
     """Run a cell over packed rows.
 
     Parameters
@@ -151,6 +237,8 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
         Whether to return what ``backward`` needs.
     zero_masked : bool
         Whether masked positions give 0 instead of repeating the output before them.
+    threads : int
+        At most so many work on it; the result does not depend on their number.
 
     Returns
     -------
@@ -159,23 +247,24 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
     """
     cdef Cache cache = Cache.__new__(Cache)
     cdef Job *job = &cache.job
-    cdef Py_ssize_t B = plan.batch, rows = max(B, <Py_ssize_t>CHUNK_FORWARD)
+    cdef Py_ssize_t B = plan.batch
     cdef cnp.ndarray out
     memset(job, 0, sizeof(Job))
     cache.packed, cache.plan, cache.alive, cache.zero_masked = packed, plan, [x], zero_masked
     packed.fill(job)
     plan.fill(job)
-    if keep:
-        packed.prepare_backward()
-        rows = max(rows, <Py_ssize_t>CHUNK_BACKWARD)
     job.keep = keep
     job.x = <const char *>cnp.PyArray_DATA(x)
     job.sxb, job.sxt, job.sxf = x.strides[0], x.strides[1], x.strides[2]
     cache.set_masks(masks)
-    job.x_rows = data_of(cache.buffer((min(rows, max(B, plan.total)), packed.F)))
-    cache.gates = aligned((plan.total if keep else min(rows, max(B, plan.total)), packed.ldg), packed.dtype)
+    wx, wh = packed.panels(False, True, cache.x_kept), packed.panels(False, False, cache.h_kept)
+    cache.alive.append((wx, wh))
+    job.wx, job.wh = data_of(wx), data_of(wh)
+    if keep:
+        cache.gates = aligned((plan.total, packed.ldg), packed.dtype)
+        job.gates = data_of(cache.gates)
     cache.state_h = initial_block(cache, B + plan.total if keep else 2 * B, h0)
-    job.gates, job.h = data_of(cache.gates), data_of(cache.state_h)
+    job.h = data_of(cache.state_h)
     h = np.empty((B, packed.H), packed.dtype)
     c = None
     job.h_final = data_of(h)
@@ -187,19 +276,43 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
         out = outputs
         job.outputs = <char *>cnp.PyArray_DATA(out)
         job.sob, job.sot = out.strides[0], out.strides[1]
+    run_forward(cache, threads)
     cdef const unsigned char *valid = <const unsigned char *>data_of(plan.valid)
-    cdef bint is_float = packed.leaf.itemsize == 4
-    with nogil:
-        if is_float:
-            forward_core[float](job, NULL)
-        else:
-            forward_core[double](job, NULL)
-        if job.outputs != NULL and valid != NULL:
+    if job.outputs != NULL and valid != NULL:
+        with nogil:
             fill_masked(job.outputs, job.sob, job.sot, valid, B, job.T, job.H * job.leaf.itemsize, zero_masked)
     return h, c, cache if keep else None
 
 
-def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_dparams):
+cdef void run_forward(Cache cache, int threads) except *:
+    cdef Job *job = &cache.job
+    cdef Packed packed = cache.packed
+    cdef Forward call
+    cdef Py_ssize_t bounds[RX_MAX_PARTS + 1]
+    cdef Py_ssize_t rows = 0
+    cdef int parts, p
+    with nogil:
+        parts = cut(job, rx_pool_enter(threads), bounds)
+    try:
+        for p in range(parts):
+            rows = max(rows, bounds[p + 1] - bounds[p])
+        rows = min(max(rows, <Py_ssize_t>CHUNK_ROWS), max(rows, job.total))
+        x_rows = aligned((parts, rows, packed.F), packed.dtype)
+        gates = None if job.keep else aligned((parts, rows, packed.ldg), packed.dtype)
+        call.is_float = packed.leaf.itemsize == 4
+        for p in range(parts):
+            call.parts[p].job, call.parts[p].lo, call.parts[p].hi = job, bounds[p], bounds[p + 1]
+            call.parts[p].x_rows = data_of(x_rows) + p * rows * packed.F * packed.leaf.itemsize
+            call.parts[p].gates = data_of(gates)
+            if gates is not None:
+                call.parts[p].gates += p * rows * packed.ldg * packed.leaf.itemsize
+        with nogil:
+            rx_pool_run(forward_task, &call, parts)
+    finally:
+        rx_pool_leave()
+
+
+def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_dparams, int threads=1):
     """Gradients of one forward call.
 
     Parameters
@@ -209,6 +322,8 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
         In processing order, last axis contiguous.
     dh_final, dc_final : arrays of shape (batch, units) or None
     need_dx, need_dparams : bool
+    threads : int
+        As in ``forward``.
 
     Returns
     -------
@@ -218,15 +333,16 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
     """
     cdef Packed packed = cache.packed
     cdef Plan plan = cache.plan
-    cdef Job job = cache.job
+    cdef Job *job = &cache.job
     cdef BackJob back
     cdef Py_ssize_t B = plan.batch, G = packed.G, H = packed.H, U = packed.U, F = packed.F
-    cdef Py_ssize_t rows = min(max(B, <Py_ssize_t>CHUNK_BACKWARD), max(B, plan.total))
     cdef cnp.ndarray array
     memset(&back, 0, sizeof(back))
-    cdef bint is_float = packed.leaf.itemsize == 4
-    if cache.spent:
-        cache.recompute()
+    if cache.spent:  # its activations have become gradients: make them again
+        spare = np.empty((2, B, H), packed.dtype)
+        job.outputs, job.h_final = NULL, data_of(spare)
+        job.c_final = NULL if job.c == NULL else data_of(spare[1])
+        run_forward(cache, threads)
     cache.spent = True
     if doutputs is not None:
         array = doutputs
@@ -237,27 +353,23 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
     dh = initial_block(cache, B, dh_final)
     dc = initial_block(cache, B, dc_final) if packed.cell == RX_LSTM else None
     scratch = aligned((B, packed.ld), packed.dtype)
-    back.dh, back.dc, back.scratch = data_of(dh), data_of(dc), data_of(scratch)
-    back.wh_back, back.wx_slots = data_of(packed.wh_back), data_of(packed.wx_slots)
-    back.gemm = blas_sgemm if packed.leaf.itemsize == 4 else blas_dgemm
-    chunk = aligned((rows, max(packed.ld, F)), packed.dtype)
-    more = aligned((rows, F), packed.dtype) if need_dx else None
-    back.rows, back.more_rows = data_of(chunk), data_of(more)
-    dwx = dwh = sums = dx = None
+    wh_back = packed.panels(True, False, cache.h_kept)
+    back.dh, back.dc, back.scratch, back.wh_back = data_of(dh), data_of(dc), data_of(scratch), data_of(wh_back)
+    dwx = dwh = sums = dx = wx_back = None
     if need_dparams:
         dwx = aligned((F, G * U), packed.dtype, True)
         dwh = aligned((H, G * U), packed.dtype, True)
-        sums = aligned((packed.slots, U), packed.dtype, True)
-        back.dwx, back.dwh, back.dbias = data_of(dwx), data_of(dwh), data_of(sums)
+        sums = aligned((2, G * U), packed.dtype, True)
+        back.dwx, back.dwh, back.dbias_x = data_of(dwx), data_of(dwh), data_of(sums)
+        if packed.cell == RX_GRU_AFTER:
+            back.dbias_h = data_of(sums[1])
     if need_dx:
-        array = aligned((B, plan.timesteps, F), packed.dtype, plan.valid is not None)
+        wx_back = packed.panels(True, True, cache.x_kept)
+        array = aligned((B, plan.timesteps, F), packed.dtype, plan.valid is not None or cache.x_kept is not None)
         dx = array
+        back.wx_back = data_of(wx_back)
         back.dx, back.dxb, back.dxt = <char *>cnp.PyArray_DATA(array), array.strides[0], array.strides[1]
-    with nogil:
-        if is_float:
-            backward_core[float](&job, &back, NULL)
-        else:
-            backward_core[double](&job, &back, NULL)
+    run_backward(cache, &back, threads)
     inverse = None if plan.order is None else np.argsort(plan.order)
     dh0 = np.ascontiguousarray(dh[:, :H] if inverse is None else dh[inverse, :H])
     dc0 = None
@@ -265,12 +377,56 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
         dc0 = np.ascontiguousarray(dc[:, :H] if inverse is None else dc[inverse, :H])
     if not need_dparams:
         return dx, dh0, dc0, None, None, None
-    dkernel = packed.in_gate_order(dwx)
-    drecurrent = np.ascontiguousarray(dwh.reshape(H, G, U)[:, :, :H]).reshape(H, G * H)
-    dbias = packed.in_gate_order(sums[:G])[0]
+    dkernel, drecurrent = packed.in_gate_order(dwx, True), packed.in_gate_order(dwh, False)
+    if cache.x_kept is not None:
+        dkernel = spread_rows(dkernel, cache.x_kept, G)
+    if cache.h_kept is not None:
+        drecurrent = spread_rows(drecurrent, cache.h_kept, G)
+    dbias = packed.in_gate_order(sums[:1], True)[0]
     if packed.cell == RX_GRU_AFTER:
-        dbias = np.stack([dbias, sums[1:, :H].reshape(-1)])
+        dbias = np.stack([dbias, packed.in_gate_order(sums[1:], False)[0]])
     return dx, dh0, dc0, dkernel, drecurrent, dbias
+
+
+cdef object spread_rows(compact, list kept, Py_ssize_t G):
+    """Gradients of the kept rows, side by side at the top -> at their places, zero elsewhere."""
+    full = np.zeros_like(compact)
+    H = compact.shape[1] // G
+    for g, (index, _) in zip(range(G), kept * G):
+        full[index, g * H:(g + 1) * H] = compact[:len(index), g * H:(g + 1) * H]
+    return full
+
+
+cdef void run_backward(Cache cache, BackJob *back, int threads) except *:
+    cdef Job *job = &cache.job
+    cdef Packed packed = cache.packed
+    cdef Backward call
+    cdef BackPart *part
+    cdef Py_ssize_t bounds[RX_MAX_PARTS + 1]
+    cdef Py_ssize_t rows = min(<Py_ssize_t>RX_SUM_ROWS, job.total), size = packed.leaf.itemsize
+    cdef Py_ssize_t strips = (max(packed.F, packed.H) + RX_STRIP) * rows
+    cdef Py_ssize_t products = (packed.F + packed.leaf.panel) * rows
+    cdef int wanted, parts, p
+    with nogil:
+        wanted = rx_pool_enter(threads)
+        parts = cut(job, wanted, bounds)
+    try:
+        memory = aligned((wanted, rows * packed.F + rows * packed.ld + strips + products), packed.dtype)
+        call.is_float = size == 4
+        for p in range(wanted):
+            part = &call.parts[p]
+            part.rows.job, part.back, part.number, part.parts = job, back, p, wanted
+            part.rows.lo, part.rows.hi = bounds[min(p, parts - 1)], bounds[min(p, parts - 1) + 1]
+            part.rows.gates = NULL
+            part.rows.x_rows = data_of(memory) + p * memory.strides[0]
+            part.h_rows = part.rows.x_rows + rows * packed.F * size
+            part.strips = part.h_rows + rows * packed.ld * size
+            part.products = part.strips + strips * size
+        with nogil:
+            rx_pool_run(through_time_task, &call, parts)
+            rx_pool_run(gradients_task, &call, wanted)
+    finally:
+        rx_pool_leave()
 
 
 def empty(shape, dtype):
@@ -295,7 +451,7 @@ def product(cnp.ndarray a, cnp.ndarray b):
     cdef void *C
     for p in range(panels):
         C = <char *>cnp.PyArray_DATA(out) + p * panel * leaf.itemsize
-        leaf.product(n, K, 1, &A, K, <char *>cnp.PyArray_DATA(packed) + p * K * panel * leaf.itemsize, K * panel, &init,
+        leaf.product(n, K, 1, &A, K, NULL, <char *>cnp.PyArray_DATA(packed) + p * K * panel * leaf.itemsize, K * panel, &init,
                      0, &C, panels * panel)
     return out[:, :N]
 

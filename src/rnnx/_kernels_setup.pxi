@@ -1,8 +1,4 @@
-# Included by _kernels.pyx: which leaves and which BLAS serve this process, aligned buffers, packed weights.
-
-ctypedef void (*gemm_pointer)(char *, char *, int *, int *, int *, void *, void *, int *, void *, int *, void *,
-                              void *, int *) noexcept nogil
-
+# Included by _kernels.pyx: which leaves serve this process, aligned buffers, packed weights.
 
 def _choose_isa():
     """The instruction set level in use: ``RNNX_ISA``, or the best this CPU has."""
@@ -16,29 +12,6 @@ def _choose_isa():
 
 
 ISA, ISA_LEVELS = _choose_isa()
-
-cdef gemm_pointer blas_sgemm = NULL
-cdef gemm_pointer blas_dgemm = NULL
-
-
-cdef int load_blas() except -1:
-    """Fetch sgemm and dgemm from scipy on first use: importing scipy.linalg takes a tenth of a second."""
-    global blas_sgemm, blas_dgemm
-    if blas_dgemm != NULL:
-        return 0
-    from scipy.linalg import cython_blas
-
-    cdef object capsule
-    for name in ("sgemm", "dgemm"):
-        capsule = cython_blas.__pyx_capi__[name]
-        signature = PyCapsule_GetName(capsule)
-        if signature.decode().count("int *") < 6:
-            raise ImportError(f"scipy's {name} does not take 32-bit integers: {signature.decode()}")
-        if name == "sgemm":
-            blas_sgemm = <gemm_pointer>PyCapsule_GetPointer(capsule, signature)
-        else:
-            blas_dgemm = <gemm_pointer>PyCapsule_GetPointer(capsule, signature)
-    return 0
 
 
 # ---- Memory: large buffers are kept for the next call, so that training does not fault its pages in at every step -----
@@ -132,13 +105,21 @@ cdef class Packed:
         As in the ``*Params`` classes; already validated.
     activation, recurrent_activation : str
         Names in ``ACTIVATIONS``.
+
+    Attributes
+    ----------
+    dtype : dtype
+    products : int
+        Multiplications of one row and step.
     """
 
     cdef const rx_leaf *leaf
     cdef int cell, activation, recurrent_activation
     cdef Py_ssize_t F, H, U, G, slots, first, ld, ldg
-    cdef object kernel, recurrent_kernel, wx, wh, bias_x, bias_q, wh_back, wx_slots
+    cdef object kernel, recurrent_kernel, bias_x, bias_q
+    cdef dict made
     cdef readonly object dtype
+    cdef readonly Py_ssize_t products
 
     def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation):
         self.cell = CELLS[cell]
@@ -150,30 +131,39 @@ cdef class Packed:
         self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
         self.U = (self.H + self.leaf.panel - 1) // self.leaf.panel * self.leaf.panel
         self.G = 4 if cell == "lstm" else 1 if cell == "simple_rnn" else 3
+        self.products = (self.F + self.H) * self.G * self.H
         self.slots = 1 if cell == "simple_rnn" else 4
         self.first = 1 if self.G == 3 else 0
         self.ld = spread(self.U, self.dtype.itemsize)
         self.ldg = spread(self.slots * self.U, self.dtype.itemsize)
-        self.wx = self._panels(self._slot_order(kernel))
-        self.wh = self._panels(self._padded(recurrent_kernel.reshape(self.H, self.G, self.H)))
+        self.made = {}
         self._fold_bias(bias)
 
-    cdef object _padded(self, weights):
-        """(rows, G, H) -> (rows, G, U), new units being zero."""
-        cdef cnp.ndarray out = aligned((weights.shape[0], self.G, self.U), self.dtype, self.U != self.H)
-        out[:, :, :self.H] = weights
+    cdef object _panels(self, blocks, Py_ssize_t depth):
+        """Blocks of at most (depth, U) -> (panels, G, depth, panel): what multiplies from the right."""
+        cdef Py_ssize_t panel = self.leaf.panel, full = self.H // panel, rest = self.H % panel
+        cdef cnp.ndarray out = aligned((self.U // panel, self.G, depth, panel), self.dtype)
+        if rest:
+            out[full, :, :, rest:] = 0
+        for g, block in enumerate(blocks):
+            rows = len(block)
+            out[:full, g, :rows] = block[:, :full * panel].reshape(rows, full, panel).transpose(1, 0, 2)
+            if rest:
+                out[full, g, :rows, :rest] = block[:, full * panel:]
         return out
 
-    cdef object _slot_order(self, kernel):
-        """(F, G*H) in gate order -> (F, G, U) in slot order: the GRU keeps h z r, so that x and h gates are runs."""
-        blocks = kernel.reshape(kernel.shape[0], self.G, self.H)
-        return self._padded(blocks[:, [2, 0, 1]] if self.G == 3 else blocks)
-
-    cdef object _panels(self, weights):
-        """(K, G, U) -> (panels, G, K, panel), contiguous."""
-        cdef Py_ssize_t K = weights.shape[0], panel = self.leaf.panel
-        cdef cnp.ndarray out = aligned((self.U // panel, self.G, K, panel), self.dtype)
-        out[...] = weights.reshape(K, self.G, self.U // panel, panel).transpose(2, 1, 0, 3)
+    cdef object _transposed_panels(self, blocks, Py_ssize_t width, Py_ssize_t depth):
+        """Blocks of at most (width, H) -> (panels, G, depth, panel) of their transposes; columns H to depth are zero."""
+        cdef Py_ssize_t panel = self.leaf.panel, panels = (width + panel - 1) // panel, full, rest
+        cdef cnp.ndarray out = aligned((panels, self.G, depth, panel), self.dtype)
+        if depth > self.H:
+            out[:, :, self.H:] = 0
+        for g, block in enumerate(blocks):
+            full, rest = len(block) // panel, len(block) % panel
+            out[:full, g, :self.H] = block[:full * panel].reshape(full, panel, self.H).transpose(0, 2, 1)
+            if rest:
+                out[full, g, :self.H, :rest] = block[full * panel:].T
+                out[full, g, :, rest:] = 0
         return out
 
     cdef object _fold_bias(self, bias):
@@ -190,30 +180,40 @@ cdef class Packed:
             self.bias_q[:H] = rows[1, 2]
         self.bias_x[:, :H] = total[[2, 0, 1]] if G == 3 else total
 
-    cdef object prepare_backward(self):
-        """Pack the transposed recurrent kernel and the kernel in slot order, once."""
-        cdef Py_ssize_t panel = self.leaf.panel, G = self.G, H = self.H
-        if self.wh_back is not None:
-            return None
-        load_blas()
-        rows = aligned((self.U, G, H), self.dtype, self.U != H)
-        rows[:H] = self.recurrent_kernel.reshape(H, G, H)
-        wh_back = aligned((self.U // panel, G, H, panel), self.dtype)
-        wh_back[...] = rows.reshape(self.U // panel, panel, G, H).transpose(0, 2, 3, 1)
-        self.wx_slots = self._slot_order(self.kernel)
-        self.wh_back = wh_back
+    cdef object panels(self, bint backward, bint of_x, list kept):
+        """The panels of one kernel for one direction, made on first use.
+
+        ``kept`` is None, or for each gate of a shared mask the indices of the rows that it keeps and its values there:
+        then the panels have these rows alone, times the mask, and serve this call only.
+        """
+        cdef Py_ssize_t size = self.F if of_x else self.H
+        panels = self.made.get((backward, of_x)) if kept is None else None
+        if panels is not None:
+            return panels
+        weights = self.kernel if of_x else self.recurrent_kernel
+        blocks = [weights[:, g * self.H:(g + 1) * self.H] for g in range(self.G)]
+        if kept is not None:
+            blocks = [block[index] * scale[:, None] for block, (index, scale) in zip(blocks, kept * self.G)]
+        if of_x and self.G == 3:  # slot order has h z r, so that the gates of x and of h are runs
+            blocks = [blocks[2], blocks[0], blocks[1]]
+        if backward:
+            panels = self._transposed_panels(blocks, size, self.U if of_x else self.H)
+        else:
+            panels = self._panels(blocks, size)
+        if kept is None:
+            self.made[backward, of_x] = panels
+        return panels
 
     cdef void fill(self, Job *job) noexcept:
         job.leaf, job.cell = self.leaf, self.cell
         job.activation, job.recurrent_activation = self.activation, self.recurrent_activation
         job.F, job.H, job.U, job.G = self.F, self.H, self.U, self.G
         job.slots, job.first, job.ld, job.ldg = self.slots, self.first, self.ld, self.ldg
-        job.wx, job.wh = data_of(self.wx), data_of(self.wh)
         job.bias_x, job.bias_q = data_of(self.bias_x), data_of(self.bias_q)
 
-    cdef object in_gate_order(self, rows):
-        """(n, G*U) in slot order -> (n, G*H) in gate order."""
+    cdef object in_gate_order(self, rows, bint slot_order):
+        """(n, G*U), its gates perhaps in slot order -> (n, G*H) in gate order."""
         blocks = rows.reshape(-1, self.G, self.U)[:, :, :self.H]
-        if self.G == 3:
+        if slot_order and self.G == 3:
             blocks = blocks[:, [1, 2, 0]]
         return np.ascontiguousarray(blocks).reshape(-1, self.G * self.H)

@@ -1,9 +1,9 @@
 # Included by _kernels.pyx: one step at a time, with every buffer made beforehand.
 
-cdef void step_core(Job *job, rx_step *step, real *_) noexcept nogil:
-    project[real](job, 0, 1, <real *>job.gates)
-    operands_of[real](job, <const real *>step.h_prev, job.B, step)
-    job.leaf.forward[job.cell](step)
+cdef void step_core(Part *part, rx_step *step, real *_) noexcept nogil:
+    project[real](part, 0, 1, part.hi, <real *>part.gates)
+    operands_of[real](part, <const real *>step.h_prev, part.hi, step)
+    part.job.leaf.forward[part.job.cell](step)
 
 
 @cython.final
@@ -20,6 +20,7 @@ cdef class Stepper:
 
     cdef Cache cache
     cdef rx_step one
+    cdef Part all
     cdef bint is_float, large
     cdef int type_number
 
@@ -28,31 +29,32 @@ cdef class Stepper:
         cdef Job *job = &cache.job
         cdef rx_step *one = &self.one
         memset(job, 0, sizeof(Job))
-        memset(one, 0, sizeof(rx_step))
         cache.packed, cache.plan, cache.alive = packed, Plan(batch, 1), []
         packed.fill(job)
         cache.plan.fill(job)
         cache.set_masks(masks)
-        job.x_rows = data_of(cache.buffer((batch, packed.F)))
+        wx, wh = packed.panels(False, True, cache.x_kept), packed.panels(False, False, cache.h_kept)
+        cache.alive.append((wx, wh))
+        job.wx, job.wh = data_of(wx), data_of(wh)
         cache.gates = aligned((batch, packed.ldg), packed.dtype)
         cache.state_h = initial_block(cache, 2 * batch, None)
-        job.gates, job.h = data_of(cache.gates), data_of(cache.state_h)
+        job.h = data_of(cache.state_h)
+        self.all.job, self.all.lo, self.all.hi, self.all.gates = job, 0, batch, data_of(cache.gates)
+        self.all.x_rows = data_of(cache.buffer((batch, packed.F)))
         if packed.cell == RX_LSTM:
             cache.state_c = initial_block(cache, 2 * batch, None)
             job.c = data_of(cache.state_c)
-        one.n, one.H, one.U, one.ld, one.ldg = batch, job.H, job.U, job.ld, job.ldg
-        one.packed, one.bias_q, one.gates = job.wh, job.bias_q, job.gates
-        one.activation, one.recurrent_activation = job.activation, job.recurrent_activation
-        set_masks(job, one)
+        start_step(&self.all, one)
+        one.n, one.packed, one.bias_q, one.gates = batch, job.wh, job.bias_q, self.all.gates
         self.is_float = packed.leaf.itemsize == 4
         self.type_number = packed.dtype.num
         # Below this much arithmetic, giving up the interpreter lock costs more than the step.
         self.large = batch * job.G * job.U * (job.F + job.H) > 200000
         if batch:
             if self.is_float:
-                fill_sites[float](job, 0, False, NULL)
+                fill_sites[float](&self.all, 0, False, NULL)
             else:
-                fill_sites[double](job, 0, False, NULL)
+                fill_sites[double](&self.all, 0, False, NULL)
         self.cache = cache
         self._point(0)
 
@@ -112,9 +114,9 @@ cdef class Stepper:
 
     cdef void _run(self) noexcept nogil:
         if self.is_float:
-            step_core[float](&self.cache.job, &self.one, NULL)
+            step_core[float](&self.all, &self.one, NULL)
         else:
-            step_core[double](&self.cache.job, &self.one, NULL)
+            step_core[double](&self.all, &self.one, NULL)
 
     cdef tuple _views(self):
         cdef Py_ssize_t B = self.cache.plan.batch, H = self.cache.packed.H

@@ -1,7 +1,7 @@
 # The C leaves as Cython sees them; the meaning of every field is in csrc/leaf.h.
 
 cdef extern from "leaf.h" nogil:
-    enum: RX_MAX_SLOTS, RX_ALIGNMENT
+    enum: RX_MAX_SLOTS, RX_ALIGNMENT, RX_STRIP, RX_SUM_ROWS
     enum rx_activation:
         RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2
         RX_ELU, RX_SOFTSIGN, RX_LEAKY_RELU, RX_RELU6
@@ -11,6 +11,8 @@ cdef extern from "leaf.h" nogil:
         ptrdiff_t n, H, U, ld, ldg
         const void *operand[4]
         const void *packed
+        const int *kept[4]
+        ptrdiff_t kept_count[4]
         const void *bias_q
         void *gates
         const void *h_prev
@@ -23,20 +25,32 @@ cdef extern from "leaf.h" nogil:
         const void *zone_h
         const void *zone_c
         const void *state_mask[4]
-        int shared_mask
         void *dh
         void *dc
         void *scratch
+        const void *gates_ahead
         int activation, recurrent_activation
     ctypedef struct rx_leaf:
         const char *isa
         int panel
         int itemsize
-        void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void **A, ptrdiff_t lda, const void *B,
-                        ptrdiff_t panel_stride, const void **init, ptrdiff_t ldi, void **C,
+        void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void **A, ptrdiff_t lda, const int *index,
+                        const void *B, ptrdiff_t panel_stride, const void **init, ptrdiff_t ldi, void **C,
                         ptrdiff_t ldc) noexcept nogil
+        void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index,
+                            const void *scale, void *strips) noexcept nogil
+        void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,
+                          ptrdiff_t ldb, void *C, ptrdiff_t ldc, void *sums) noexcept nogil
         void (*forward[4])(const rx_step *step) noexcept nogil
         void (*backward[4])(const rx_step *step) noexcept nogil
         void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out) noexcept nogil
         void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil
     const rx_leaf *rx_leaf_get(const char *isa, int itemsize)
+
+
+cdef extern from "pool.h" nogil:
+    enum: RX_MAX_PARTS
+    ctypedef void (*rx_task)(void *context, int part) noexcept nogil
+    int rx_pool_enter(int wanted)
+    void rx_pool_leave()
+    void rx_pool_run(rx_task task, void *context, int parts)

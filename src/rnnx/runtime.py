@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import math
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rnnx import _kernels
 
 _local = threading.local()
+
+# Quota and period of the control group, in one file (version 2) or two.
+_QUOTA_FILES = (
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
 
 
 def _check(n: Any) -> int:
@@ -19,11 +28,23 @@ def _check(n: Any) -> int:
     return n
 
 
+def _quota() -> float:
+    """Processors that the control group of this process may use on average; infinity without a limit."""
+    for files in _QUOTA_FILES:
+        try:
+            quota, period = (float(word) for name in files for word in Path(name).read_text().split())
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return math.inf
+
+
+@functools.cache
 def _available() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+    """Processors that this process may use: of its affinity, and no more than the quota of its control group."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, count if _quota() == math.inf else min(count, math.ceil(_quota())))
 
 
 def _default() -> int:
@@ -41,7 +62,8 @@ _count: int | None = None
 def get_num_threads() -> int:
     """Threads that a call may use: of the innermost ``with threads(n)``, of `set_num_threads`, or the default.
 
-    The default is ``RNNX_NUM_THREADS``, or the number of processors this process may use.
+    The default is ``RNNX_NUM_THREADS``, or the number of processors this process may use: of its affinity, and within
+    the CPU quota of its container. Calls that are made side by side share this number.
     """
     local = getattr(_local, "count", None)
     if local is not None:

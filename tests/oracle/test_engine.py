@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rnnx import _kernels
+from rnnx.dropout import DropoutMasks
 from tests.oracle import cases
 
 DTYPES = (np.float32, np.float64)
@@ -265,3 +266,28 @@ def test_an_unknown_instruction_set_is_refused():
         [sys.executable, "-c", "import rnnx._kernels"], env=environment, capture_output=True, text=True
     )
     assert run.returncode != 0 and "RNNX_ISA must be one of" in run.stderr
+
+
+@pytest.mark.parametrize("per_gate", [False, True])
+@pytest.mark.parametrize("valid", ["none", "gaps"])
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_masks_shared_over_the_batch(cell, valid, per_gate):
+    # Dropped rows of the kernels are not packed: nothing, some and all of a gate's columns; any value for the others.
+    for (batch, timesteps, features, units), dtype in itertools.product(((5, 6, 4, 9), (17, 4, 33, 20)), DTYPES):
+        rng = np.random.default_rng([7, batch])
+        params = cases.make_params(cell, features, units, dtype, rng)
+        gates = cases.GATES[cell] if per_gate else 1
+        masks = [rng.choice([0.0, 2.0, 0.7], size=(gates, 1, 1, width)).astype(dtype) for width in (features, units)]
+        if per_gate:
+            masks[0][0], masks[1][-1] = 0, 0
+        x = rng.normal(size=(batch, timesteps, features)).astype(dtype)
+        for inputs, recurrent in ((masks[0], masks[1]), (masks[0], None), (None, masks[1])):
+            cases.compare(
+                cell,
+                params,
+                x,
+                rng,
+                initial_state=cases.make_state(cell, batch, units, dtype, rng),
+                masks=DropoutMasks(inputs=inputs, recurrent=recurrent),
+                **cases.make_valid(valid, batch, timesteps, rng),
+            )

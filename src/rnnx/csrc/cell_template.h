@@ -1,6 +1,6 @@
 /* The cells: recurrent product and gates of one step, one block of units at a time, and the way back.
  *
- * Each body is written once with the activations and "are there masks" as arguments; BOTH makes the two
+ * Each body is written once, with the activations and "is this the general case" as arguments; BOTH makes the two
  * compiled forms: the common one (sigmoid gates, tanh, no element-wise masks), where the compiler drops every
  * branch, and the general one. */
 
@@ -14,19 +14,19 @@
             body(step, (step)->activation, (step)->recurrent_activation, 1);                               \
     } while (0)
 
+/* The common form has the two activations in line, the general one calls. */
+#define ACT(kind, x) (masks ? NAME(act)(kind, x) : kind == RX_TANH ? NAME(tanh)(x) : NAME(sigmoid)(x))
+
 /* The element at (row r, unit j) of a state-shaped array, as a pointer; and a mask's vector, or ones. */
 #define AT(array, r, j) ((array) + (r) * s->ld + (j))
 #define MASK(name, r, j) (masks && s->name ? vload((const REAL *)s->name + (r) * s->ld + (j)) : vset(1))
 #define SHARE(name, r, j) (masks && s->name ? vload((const REAL *)s->name + (r) * s->ld + (j)) : vset(0))
 
-#if defined(_MSC_VER)
-#define INLINE static __forceinline
-#else
-#define INLINE static inline __attribute__((always_inline))
-#endif
-
 /* share * old + (1 - share) * new */
 INLINE vec NAME(blend)(vec share, vec old, vec new_) { return vfma(share, vsub(old, new_), new_); }
+
+/* Rows of a gate's packed kernel. */
+INLINE ptrdiff_t NAME(depth)(const rx_step *s, int gate) { return s->kept[gate] ? s->kept_count[gate] : s->H; }
 
 /* gates[slot0 + g] = init + operand[g] R_g for the block of units that starts at j, for `count` gates. */
 INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count, int gates_in_all, ptrdiff_t slot0,
@@ -36,12 +36,16 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
     REAL *C[RX_MAX_SLOTS];
     const ptrdiff_t stride = s->H * PANEL;
     const REAL *B = (const REAL *)s->packed + (j / PANEL * gates_in_all + gate0) * stride;
+    /* gates whose masks keep the same units go together */
+    const int together = s->kept[gate0] == s->kept[gate0 + count - 1] ? count : 1;
     for (int g = 0; g < count; ++g) {
         A[g] = s->operand[gate0 + g];
         C[g] = gates + (slot0 + g) * s->U + j;
         init[g] = bias_row ? bias_row + j : C[g];
     }
-    NAME(tiles)(s->n, s->H, count, A, s->ld, B, stride, init, bias_row ? 0 : s->ldg, C, s->ldg);
+    for (int g = 0; g < count; g += together)
+        NAME(tiles)(s->n, NAME(depth)(s, gate0 + g), together, A + g, s->ld, s->kept[gate0 + g], B + g * stride, stride,
+                    init + g, bias_row ? 0 : s->ldg, C + g, s->ldg);
 }
 
 /* ---- LSTM: c' = f c + i cand, h = o act(c') ------------------------------------------------------------- */
@@ -53,14 +57,14 @@ INLINE void NAME(lstm_forward_body)(const rx_step *s, int act, int rec, int mask
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
             for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
-                const vec i = NAME(act)(rec, vload(gates + j)), f = NAME(act)(rec, vload(gates + U + j));
-                const vec cand = NAME(act)(act, vload(gates + 2 * U + j));
-                const vec o = NAME(act)(rec, vload(gates + 3 * U + j));
+                const vec i = ACT(rec, vload(gates + j)), f = ACT(rec, vload(gates + U + j));
+                const vec cand = ACT(act, vload(gates + 2 * U + j));
+                const vec o = ACT(rec, vload(gates + 3 * U + j));
                 const vec c_old = vload(AT((const REAL *)s->c_prev, r, j));
                 vec c = vfma(f, c_old, vmul(vmul(i, cand), MASK(update_mask, r, j)));
                 vec h;
                 if (masks) c = vmul(c, MASK(cell_mask, r, j));
-                h = vmul(o, NAME(act)(act, c));
+                h = vmul(o, ACT(act, c));
                 if (masks) {
                     c = NAME(blend)(SHARE(zone_c, r, j), c_old, c);
                     h = NAME(blend)(SHARE(zone_h, r, j), vload(AT((const REAL *)s->h_prev, r, j)), h);
@@ -92,7 +96,7 @@ INLINE void NAME(lstm_backward_body)(const rx_step *s, int act, int rec, int mas
             /* zoneout blends c after h was made from it, so the stored c is not the one that act() saw */
             const vec c = masks ? vmul(vfma(f, c_old, vmul(vmul(i, cand), update)), cell)
                                 : vload(AT((const REAL *)s->c, r, j));
-            const vec y = NAME(act)(act, c);
+            const vec y = ACT(act, c);
             if (masks) {
                 dh = vmul(dh, vsub(one, keep_h));
                 dc = vmul(dc, vsub(one, keep_c));
@@ -147,8 +151,8 @@ INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
             for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
-                const vec z = NAME(act)(rec, vload(gates + U + j)), reset = NAME(act)(rec, vload(gates + 2 * U + j));
-                const vec cand = NAME(act)(act, vfma(reset, vload(gates + 3 * U + j), vload(gates + j)));
+                const vec z = ACT(rec, vload(gates + U + j)), reset = ACT(rec, vload(gates + 2 * U + j));
+                const vec cand = ACT(act, vfma(reset, vload(gates + 3 * U + j), vload(gates + j)));
                 vstore(gates + j, cand);
                 vstore(gates + U + j, z);
                 vstore(gates + 2 * U + j, reset);
@@ -175,6 +179,61 @@ INLINE void NAME(gru_after_backward_body)(const rx_step *s, int act, int rec, in
     }
 }
 
+/* ---- The way back through the recurrent kernel: dh += sum over gates of mask_g * (dG_g R_g^T) -------------- */
+
+/* out (n, ld) = dG_g R_g^T, added to what is there if `add`; of the kept units only, side by side. */
+static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, const REAL *dG, int add, REAL *out) {
+    const ptrdiff_t stride = s->H * PANEL, units = s->kept[gate] ? s->kept_count[gate] : s->U;
+    const REAL zeros[PANEL] = {0};
+    for (ptrdiff_t block = 0; block < units; block += PANEL) {
+        REAL *C = out + block;
+        const REAL *init = add ? C : zeros;
+        NAME(tiles)(s->n, s->H, 1, &dG, s->ldg, NULL,
+                    (const REAL *)s->packed + (block / PANEL * gates_in_all + gate) * stride, stride, &init,
+                    add ? s->ld : 0, &C, s->ld);
+    }
+}
+
+/* Rows of `count` kept units, in place, to rows of all units: zero where nothing was kept. */
+static void NAME(spread_out)(const rx_step *s, const int *kept, ptrdiff_t count, REAL *rows) {
+    for (ptrdiff_t r = 0; r < s->n; ++r) {
+        ptrdiff_t from = count - 1;
+        for (ptrdiff_t j = s->U - 1; j >= 0; --j)
+            *AT(rows, r, j) = from >= 0 && kept[from] == j ? *AT(rows, r, from--) : 0;
+    }
+}
+
+/* Ask for a share of the gates that the next step will read: they lie farther away than L2. */
+INLINE void NAME(fetch_ahead)(const rx_step *s, int share, int shares) {
+    if (!s->gates_ahead) return;
+    for (ptrdiff_t r = share * s->n / shares; r < (share + 1) * s->n / shares; ++r)
+        for (ptrdiff_t j = 0; j < s->ldg; j += RX_ALIGNMENT / (int)sizeof(REAL))
+            RX_PREFETCH((const REAL *)s->gates_ahead + r * s->ldg + j);
+}
+
+static void NAME(through_recurrent)(const rx_step *s, int count, int gates_in_all, ptrdiff_t slot0) {
+    REAL *dh = s->dh, *sum = s->scratch;
+    for (int g = 0; g < count; ++g) {
+        NAME(fetch_ahead)(s, g, count);
+        const REAL *dG = (const REAL *)s->gates + (slot0 + g) * s->U, *mask = s->state_mask[g];
+        const int *kept = s->kept[g];
+        const int first = g == 0 || !(mask ? s->state_mask[g - 1] == mask : kept == s->kept[g - 1]);
+        const int last = g + 1 == count || !(mask ? s->state_mask[g + 1] == mask : kept == s->kept[g + 1]);
+        if (!mask && !kept) {
+            NAME(through_gate)(s, g, gates_in_all, dG, 1, dh);
+            continue;
+        }
+        NAME(through_gate)(s, g, gates_in_all, dG, !first, sum);
+        if (!last) continue;
+        for (ptrdiff_t r = 0; r < s->n; ++r)
+            if (mask)
+                for (ptrdiff_t j = 0; j < s->U; j += WIDTH)
+                    vstore(AT(dh, r, j), vfma(vload(AT(sum, r, j)), vload(AT(mask, r, j)), vload(AT(dh, r, j))));
+            else
+                for (ptrdiff_t i = 0; i < s->kept_count[g]; ++i) *AT(dh, r, kept[i]) += *AT(sum, r, i);
+    }
+}
+
 /* ---- GRU, reset before the product: h = z h + (1 - z) act(x W + (r h) R_h) ------------------------------ */
 
 INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, int masks) {
@@ -186,8 +245,8 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
             for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
-                const vec reset = NAME(act)(rec, vload(gates + 2 * U + j));
-                vstore(gates + U + j, NAME(act)(rec, vload(gates + U + j)));
+                const vec reset = ACT(rec, vload(gates + 2 * U + j));
+                vstore(gates + U + j, ACT(rec, vload(gates + U + j)));
                 vstore(gates + 2 * U + j, reset);
                 vstore(gates + 3 * U + j, vmul(reset, vload(AT((const REAL *)s->operand[2], r, j))));
             }
@@ -196,12 +255,12 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
     for (ptrdiff_t block = 0; block < U; block += PANEL) {
         const REAL *A = all + 3 * U, *init = all + block;
         REAL *C = all + block;
-        NAME(tiles)(s->n, s->H, 1, &A, s->ldg, (const REAL *)s->packed + (block / PANEL * 3 + 2) * stride, stride, &init,
-                    s->ldg, &C, s->ldg);
+        NAME(tiles)(s->n, NAME(depth)(s, 2), 1, &A, s->ldg, s->kept[2],
+                    (const REAL *)s->packed + (block / PANEL * 3 + 2) * stride, stride, &init, s->ldg, &C, s->ldg);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
             for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
-                const vec cand = NAME(act)(act, vload(gates + j));
+                const vec cand = ACT(act, vload(gates + j));
                 vstore(gates + j, cand);
                 NAME(gru_output)(s, masks, r, j, vload(gates + U + j), cand);
             }
@@ -211,7 +270,7 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
 
 /* Gradients of z and the candidate; then through R_h to r and h. Slot 3 keeps r h, the operand of dR_h. */
 INLINE void NAME(gru_before_backward_body)(const rx_step *s, int act, int rec, int masks) {
-    const ptrdiff_t U = s->U, stride = s->H * PANEL;
+    const ptrdiff_t U = s->U;
     REAL *all = s->gates, *dq = s->scratch;
     for (ptrdiff_t r = 0; r < s->n; ++r) {
         REAL *gates = all + r * s->ldg;
@@ -223,22 +282,17 @@ INLINE void NAME(gru_before_backward_body)(const rx_step *s, int act, int rec, i
             vstore(gates + U + j, dz);
         }
     }
-    for (ptrdiff_t block = 0; block < U; block += PANEL) {
-        const REAL *A = all;
-        const REAL zeros[PANEL] = {0}, *init = zeros;
-        REAL *C = dq + block;
-        NAME(tiles)(s->n, s->H, 1, &A, s->ldg, (const REAL *)s->packed + (block / PANEL * 3 + 2) * stride, stride, &init, 0,
-                    &C, s->ld);
-        for (ptrdiff_t r = 0; r < s->n; ++r) {
-            REAL *gates = all + r * s->ldg;
-            const REAL *state_mask = s->state_mask[2];
-            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
-                const vec reset = vload(gates + 2 * U + j), d = vload(AT(dq, r, j));
-                const vec m = state_mask ? vload(AT(state_mask, r, j)) : vset(1);
-                const vec h_masked = vmul(vload(AT((const REAL *)s->h_prev, r, j)), m);
-                vstore(gates + 2 * U + j, vmul(vmul(d, h_masked), NAME(act_slope)(rec, reset)));
-                vstore(AT((REAL *)s->dh, r, j), vfma(vmul(d, reset), m, vload(AT((REAL *)s->dh, r, j))));
-            }
+    NAME(through_gate)(s, 2, 3, all, 0, dq);
+    if (s->kept[2]) NAME(spread_out)(s, s->kept[2], s->kept_count[2], dq);
+    for (ptrdiff_t r = 0; r < s->n; ++r) {
+        REAL *gates = all + r * s->ldg;
+        const REAL *state_mask = s->state_mask[2];
+        for (ptrdiff_t j = 0; j < U; j += WIDTH) {
+            const vec reset = vload(gates + 2 * U + j), d = vload(AT(dq, r, j));
+            const vec m = state_mask ? vload(AT(state_mask, r, j)) : vset(1);
+            const vec h_masked = vmul(vload(AT((const REAL *)s->h_prev, r, j)), m);
+            vstore(gates + 2 * U + j, vmul(vmul(d, h_masked), NAME(act_slope)(rec, reset)));
+            vstore(AT((REAL *)s->dh, r, j), vfma(vmul(d, reset), m, vload(AT((REAL *)s->dh, r, j))));
         }
     }
 }
@@ -252,7 +306,7 @@ INLINE void NAME(rnn_forward_body)(const rx_step *s, int act, int rec, int masks
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
             for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
-                const vec cand = NAME(act)(act, vload(gates + j));
+                const vec cand = ACT(act, vload(gates + j));
                 vec h = cand;
                 if (masks) {
                     h = vmul(vmul(h, MASK(update_mask, r, j)), MASK(cell_mask, r, j));
@@ -280,28 +334,6 @@ INLINE void NAME(rnn_backward_body)(const rx_step *s, int act, int rec, int mask
     }
 }
 
-/* ---- dh += sum over gates of mask_g * (dG_g R_g^T) ------------------------------------------------------- */
-
-static void NAME(through_recurrent)(const rx_step *s, int count, int gates_in_all, ptrdiff_t slot0) {
-    const ptrdiff_t stride = s->H * PANEL;
-    const REAL zeros[PANEL] = {0}, *no_sum = zeros;
-    for (ptrdiff_t block = 0; block < s->U; block += PANEL) {
-        REAL *dh = (REAL *)s->dh + block, *sum = (REAL *)s->scratch + block;
-        const REAL *B = (const REAL *)s->packed + block / PANEL * gates_in_all * stride;
-        for (int g = 0; g < count; ++g, B += stride) {
-            const REAL *A = (const REAL *)s->gates + (slot0 + g) * s->U, *mask = s->state_mask[g];
-            const int fresh = g == 0 || !s->shared_mask;
-            const REAL *init = !mask ? dh : fresh ? no_sum : sum;
-            REAL *C = mask ? sum : dh;
-            NAME(tiles)(s->n, s->H, 1, &A, s->ldg, B, stride, &init, mask && fresh ? 0 : s->ld, &C, s->ld);
-            if (!mask || (s->shared_mask && g + 1 < count)) continue;
-            for (ptrdiff_t r = 0; r < s->n; ++r)
-                for (ptrdiff_t j = 0; j < PANEL; j += WIDTH)
-                    vstore(AT(dh, r, j), vfma(vload(AT(sum, r, j)), vload(AT(mask + block, r, j)), vload(AT(dh, r, j))));
-        }
-    }
-}
-
 static void NAME(lstm_forward)(const rx_step *s) { BOTH(NAME(lstm_forward_body), s); }
 static void NAME(gru_after_forward)(const rx_step *s) { BOTH(NAME(gru_after_forward_body), s); }
 static void NAME(gru_before_forward)(const rx_step *s) { BOTH(NAME(gru_before_forward_body), s); }
@@ -325,7 +357,7 @@ static void NAME(rnn_backward)(const rx_step *s) {
 }
 
 #undef BOTH
+#undef ACT
 #undef AT
 #undef MASK
 #undef SHARE
-#undef INLINE

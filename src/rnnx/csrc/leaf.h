@@ -13,6 +13,14 @@
 
 #define RX_MAX_SLOTS 4
 #define RX_ALIGNMENT 64
+#define RX_STRIP 6        /* rows of the largest tile */
+#define RX_SUM_ROWS 256   /* rows of one sum of outer products */
+
+#if defined(__GNUC__)
+#define RX_PREFETCH(p) __builtin_prefetch(p, 1, 2)
+#else
+#define RX_PREFETCH(p) ((void)(p))
+#endif
 
 enum rx_activation {
     RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2,
@@ -35,6 +43,8 @@ typedef struct rx_step {
     ptrdiff_t n, H, U, ld, ldg;
     const void *operand[RX_MAX_SLOTS]; /* forward: h of the previous step for each recurrent gate, masked; ld apart */
     const void *packed;                /* forward: panels of R; backward: panels of its transpose */
+    const int *kept[RX_MAX_SLOTS];     /* units of the operand that a shared mask keeps, for each recurrent gate; NULL */
+    ptrdiff_t kept_count[RX_MAX_SLOTS]; /*    = all. Only these rows of R are packed, times their mask. */
     const void *bias_q;                /* reset-after GRU: recurrent bias of the candidate, U elements */
     void *gates;                       /* forward: x W + b in, activations out; backward: activations in, dG out */
     const void *h_prev, *c_prev;       /* state before the step, unmasked */
@@ -44,9 +54,9 @@ typedef struct rx_step {
     const void *blend_mask;            /* GRU: mask on the state inside the blend (old Keras) */
     const void *zone_h, *zone_c;       /* zoneout: share of the old state that is kept */
     const void *state_mask[RX_MAX_SLOTS]; /* backward: mask of each recurrent gate's operand; NULL = none */
-    int shared_mask;                   /* backward: all entries of state_mask are the same array */
     void *dh, *dc;                     /* backward: gradient of the state, in place: after the step -> before it */
     void *scratch;                     /* backward: n * ld elements */
+    const void *gates_ahead;           /* backward: `gates` of the step that follows; NULL = none */
     int activation, recurrent_activation;
 } rx_step;
 
@@ -54,9 +64,16 @@ typedef struct rx_leaf {
     const char *isa;
     int panel;    /* columns of a panel */
     int itemsize; /* bytes of an element */
-    /* C[p] = init[p] + A[p] B[p] for `count` panels; init rows are ldi apart (0: one row for all). */
-    void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const void *B,
-                    ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C, ptrdiff_t ldc);
+    /* C[p] = init[p] + A[p] B[p] for `count` panels; init rows are ldi apart (0: one row for all). With an index, the
+     * K columns of A that count are named by it. */
+    void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
+                    const void *B, ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C,
+                    ptrdiff_t ldc);
+    /* Sums over rows, for gradients: A^T in strips, then C += A^T B and sums += columns of B (see tile_template.h). */
+    void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
+                        void *strips);
+    void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
+                      void *C, ptrdiff_t ldc, void *sums);
     void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */
     void (*backward[4])(const rx_step *step);
     void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out);

@@ -2,6 +2,8 @@
  * built with different flags must never share a symbol. */
 #include "leaf.h"
 
+#include <string.h>
+
 #define RX_JOIN_(a, b, c) a##_##b##_##c
 #define RX_JOIN(a, b, c) RX_JOIN_(a, b, c)
 

@@ -13,6 +13,12 @@
 
 #define PANEL (2 * WIDTH)
 
+#if defined(_MSC_VER)
+#define INLINE static __forceinline
+#else
+#define INLINE static inline __attribute__((always_inline))
+#endif
+
 #include "activation_template.h"
 #include "tile_template.h"
 #include "cell_template.h"
@@ -42,6 +48,8 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
     PANEL,
     (int)sizeof(REAL),
     NAME(product),
+    NAME(pack_strips),
+    NAME(sum_outer),
     {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward), NAME(rnn_forward)},
     {NAME(lstm_backward), NAME(gru_after_backward), NAME(gru_before_backward), NAME(rnn_backward)},
     NAME(multiply),
@@ -49,6 +57,7 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
 };
 
 #undef PANEL
+#undef INLINE
 #undef BITS
 #undef MANTISSA
 #undef BIAS
@@ -67,7 +76,7 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
 #undef vmin
 #undef vmax
 #undef vabs
-#undef vround
+#undef vsign
 #undef vpow2
 #undef vless
 #undef vselect

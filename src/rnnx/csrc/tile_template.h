@@ -1,35 +1,50 @@
-/* Products with packed panels: C[p] = init[p] + A[p] B[p].
+/* Products on tiles that stay in registers, in three forms that differ in where the element (row m, depth k) of A is:
+ *
+ *   ROWS     C[p] = init[p] + A[p] B[p]      A as it lies, B in packed panels
+ *   KEPT     the same with A[p][:, index]    rows of B under a mask of zero were not packed
+ *   STRIPS   C += A^T B                      A packed in strips of six columns: sums over many rows, for gradients
  *
  * TILE(M, P) keeps M rows of P panels in registers (2*M*P vectors) and walks k in order. Every variant adds the
  * same terms in the same order, so a row's result does not depend on which rows share its tile. Six rows of one
  * panel fill the sixteen AVX2 registers; fewer rows take more panels at once, so that at least eight independent
  * sums hide the latency of the FMA. */
+enum NAME(form) { NAME(ROWS), NAME(KEPT), NAME(STRIPS) };
+
+/* Everything of a product but the row it starts at. */
+typedef struct {
+    ptrdiff_t K, lda, panel_stride, ldi, ldc;
+    const int *index;
+} NAME(shape);
+
 #define TILE(M, P)                                                                                          \
-    static void NAME(tile_##M##_##P)(ptrdiff_t K, const REAL *const *A, ptrdiff_t row, ptrdiff_t lda,       \
-                                     const REAL *B, ptrdiff_t panel_stride, const REAL *const *init,        \
-                                     ptrdiff_t ldi, REAL *const *Cs, ptrdiff_t ldc) {                       \
+    INLINE void NAME(tile_##M##_##P)(const int form, const NAME(shape) *s, ptrdiff_t row,                   \
+                                     const REAL *const *A, const REAL *B, const REAL *const *init,          \
+                                     REAL *const *C) {                                                      \
         vec acc[P][M][2];                                                                                   \
         const REAL *a[P];                                                                                   \
         for (int p = 0; p < P; ++p) {                                                                       \
-            a[p] = A[p] + row * lda;                                                                        \
+            a[p] = A[p] + row * s->lda;                                                                     \
             for (int m = 0; m < M; ++m) {                                                                   \
-                acc[p][m][0] = vload(init[p] + (row + m) * ldi);                                            \
-                acc[p][m][1] = vload(init[p] + (row + m) * ldi + WIDTH);                                    \
+                acc[p][m][0] = vload(init[p] + (row + m) * s->ldi);                                         \
+                acc[p][m][1] = vload(init[p] + (row + m) * s->ldi + WIDTH);                                 \
             }                                                                                               \
         }                                                                                                   \
-        for (ptrdiff_t k = 0; k < K; ++k, B += PANEL)                                                       \
+        for (ptrdiff_t k = 0; k < s->K; ++k, B += PANEL) {                                                  \
+            const ptrdiff_t first = form == NAME(STRIPS) ? k * RX_STRIP : form == NAME(KEPT) ? s->index[k] : k; \
+            const ptrdiff_t next = form == NAME(STRIPS) ? 1 : s->lda;                                       \
             for (int p = 0; p < P; ++p) {                                                                   \
-                const vec b0 = vload(B + p * panel_stride), b1 = vload(B + p * panel_stride + WIDTH);       \
+                const vec b0 = vload(B + p * s->panel_stride), b1 = vload(B + p * s->panel_stride + WIDTH); \
                 for (int m = 0; m < M; ++m) {                                                               \
-                    const vec s = vset(a[p][m * lda + k]);                                                  \
-                    acc[p][m][0] = vfma(s, b0, acc[p][m][0]);                                               \
-                    acc[p][m][1] = vfma(s, b1, acc[p][m][1]);                                               \
+                    const vec x = vset(a[p][first + m * next]);                                             \
+                    acc[p][m][0] = vfma(x, b0, acc[p][m][0]);                                               \
+                    acc[p][m][1] = vfma(x, b1, acc[p][m][1]);                                               \
                 }                                                                                           \
             }                                                                                               \
+        }                                                                                                   \
         for (int p = 0; p < P; ++p)                                                                         \
             for (int m = 0; m < M; ++m) {                                                                   \
-                vstore(Cs[p] + (row + m) * ldc, acc[p][m][0]);                                              \
-                vstore(Cs[p] + (row + m) * ldc + WIDTH, acc[p][m][1]);                                      \
+                vstore(C[p] + (row + m) * s->ldc, acc[p][m][0]);                                            \
+                vstore(C[p] + (row + m) * s->ldc + WIDTH, acc[p][m][1]);                                    \
             }                                                                                               \
     }
 
@@ -37,44 +52,119 @@ TILE(6, 1) TILE(5, 1) TILE(4, 1) TILE(3, 1) TILE(2, 1) TILE(1, 1)
 TILE(3, 2) TILE(2, 2) TILE(1, 2) TILE(2, 3) TILE(1, 3) TILE(1, 4)
 #undef TILE
 
-#define CALL(M, P) NAME(tile_##M##_##P)(K, A + p, row, lda, B + p * panel_stride, panel_stride, init + p, ldi, Cs + p, ldc)
+#define CALL(M, P) NAME(tile_##M##_##P)(form, s, row, A + p, B + p * s->panel_stride, init + p, C + p)
 
-static void NAME(tiles)(ptrdiff_t n, ptrdiff_t K, int count, const REAL *const *A, ptrdiff_t lda, const REAL *B,
-                        ptrdiff_t panel_stride, const REAL *const *init, ptrdiff_t ldi, REAL *const *Cs,
-                        ptrdiff_t ldc) {
-    int p;
-    ptrdiff_t row = 0;
-    for (p = 0; p < count; ++p) /* panel outside, rows inside: the panel stays in L1 */
-        for (row = 0; row + 6 <= n; row += 6) CALL(6, 1);
-    row = n - n % 6;
-    switch (n - row) {
-    case 5: for (p = 0; p < count; ++p) CALL(5, 1); break;
-    case 4: for (p = 0; p < count; ++p) CALL(4, 1); break;
-    case 3:
-        for (p = 0; p + 2 <= count; p += 2) CALL(3, 2);
+/* At most three rows, several panels at once. */
+INLINE void NAME(few_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, int count, const REAL *const *A,
+                           const REAL *B, const REAL *const *init, REAL *const *C) {
+    const ptrdiff_t row = 0;
+    int p = 0;
+    if (n == 3) {
+        for (; p + 2 <= count; p += 2) CALL(3, 2);
         if (p < count) CALL(3, 1);
-        break;
-    case 2:
-        p = 0;
-        if (count == 3) { CALL(2, 3); break; }
+    } else if (n == 2) {
+        if (count == 3) { CALL(2, 3); return; }
         for (; p + 2 <= count; p += 2) CALL(2, 2);
         if (p < count) CALL(2, 1);
-        break;
-    case 1:
-        p = 0;
-        if (count == 4) CALL(1, 4);
-        else if (count == 3) CALL(1, 3);
-        else if (count == 2) CALL(1, 2);
-        else CALL(1, 1);
-        break;
-    default: break;
+    } else if (n == 1) {
+        switch (count) {
+        case 4: CALL(1, 4); break;
+        case 3: CALL(1, 3); break;
+        case 2: CALL(1, 2); break;
+        default: CALL(1, 1);
+        }
+    }
+}
+
+/* Rows in tiles of nearly equal height: a small remainder would run at half the speed. The panels are outside, so
+ * that a panel stays in L1. */
+INLINE void NAME(all_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, int count, const REAL *const *A,
+                           const REAL *B, const REAL *const *init, REAL *const *C) {
+    const ptrdiff_t tiles = (n + RX_STRIP - 1) / RX_STRIP, low = n / tiles, taller = n % tiles;
+    for (int p = 0; p < count; ++p) {
+        ptrdiff_t row = 0, height;
+        for (ptrdiff_t t = 0; t < tiles; ++t, row += height) {
+            height = low + (t < taller);
+            switch (height) {
+            case 6: CALL(6, 1); break;
+            case 5: CALL(5, 1); break;
+            case 4: CALL(4, 1); break;
+            default: CALL(3, 1); /* seven rows are four and three */
+            }
+        }
+    }
+}
+
+/* C[p] = init[p] + A[p] B[p] for `count` panels; with an index, A[p][:, index] has the K columns of the product. */
+static void NAME(tiles)(ptrdiff_t n, ptrdiff_t K, int count, const REAL *const *A, ptrdiff_t lda, const int *index,
+                        const REAL *B, ptrdiff_t panel_stride, const REAL *const *init, ptrdiff_t ldi, REAL *const *C,
+                        ptrdiff_t ldc) {
+    const NAME(shape) shape = {K, lda, panel_stride, ldi, ldc, index}, *s = &shape;
+    if (n <= 3 && index) NAME(few_rows)(NAME(KEPT), s, n, count, A, B, init, C);
+    else if (n <= 3) NAME(few_rows)(NAME(ROWS), s, n, count, A, B, init, C);
+    else if (index) NAME(all_rows)(NAME(KEPT), s, n, count, A, B, init, C);
+    else NAME(all_rows)(NAME(ROWS), s, n, count, A, B, init, C);
+}
+
+static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
+                          const void *B, ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C,
+                          ptrdiff_t ldc) {
+    NAME(tiles)(n, K, count, (const REAL *const *)A, lda, index, B, panel_stride, (const REAL *const *)init, ldi,
+                (REAL *const *)C, ldc);
+}
+
+/* A (n, M) as strips of six columns, one after the other; with an index: its columns `index` times `scale`. */
+static void NAME(pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index,
+                              const void *scale_, void *strips) {
+    const REAL *A = A_, *scale = scale_;
+    REAL *out = strips;
+    for (ptrdiff_t m0 = 0; m0 < M; m0 += RX_STRIP) {
+        const int wide = M - m0 < RX_STRIP ? (int)(M - m0) : RX_STRIP;
+        for (ptrdiff_t r = 0; r < n; ++r, out += RX_STRIP)
+            if (index)
+                for (int m = 0; m < wide; ++m) out[m] = A[r * lda + index[m0 + m]] * scale[m0 + m];
+            else if (wide == RX_STRIP)
+                memcpy(out, A + r * lda + m0, RX_STRIP * sizeof(REAL));
+            else
+                memcpy(out, A + r * lda + m0, wide * sizeof(REAL));
+    }
+}
+
+/* C (M, panels of PANEL columns) += A^T B over n rows, at most RX_SUM_ROWS; sums += the columns of B, unless NULL.
+ * Each panel of B is copied once, next to itself, and meets all strips of A. */
+static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
+                            void *C_, ptrdiff_t ldc, void *sums) {
+    REAL copy[RX_SUM_ROWS * PANEL];
+    const int form = NAME(STRIPS);
+    const NAME(shape) shape = {n, 0, 0, ldc, ldc, NULL}, *s = &shape;
+    for (ptrdiff_t panel = 0; panel < panels; ++panel) {
+        const REAL *rows = (const REAL *)B + panel * PANEL;
+        vec sum[2] = {vset(0), vset(0)};
+        for (ptrdiff_t r = 0; r < n; ++r)
+            for (int w = 0; w < 2; ++w) {
+                const vec b = vload(rows + r * ldb + w * WIDTH);
+                sum[w] = vadd(sum[w], b);
+                vstore(copy + r * PANEL + w * WIDTH, b);
+            }
+        for (int w = 0; sums && w < 2; ++w) {
+            REAL *to = (REAL *)sums + panel * PANEL + w * WIDTH;
+            vstore(to, vadd(vload(to), sum[w]));
+        }
+        for (ptrdiff_t m = 0; m < M; m += RX_STRIP) {
+            const ptrdiff_t row = 0;
+            const int p = 0;
+            const REAL *a = (const REAL *)strips + m * n, *const *A = &a, *B = copy;
+            REAL *c = (REAL *)C_ + m * ldc + panel * PANEL, *const *C = &c;
+            const REAL *const *init = (const REAL *const *)&c;
+            switch (M - m) {
+            case 5: CALL(5, 1); break;
+            case 4: CALL(4, 1); break;
+            case 3: CALL(3, 1); break;
+            case 2: CALL(2, 1); break;
+            case 1: CALL(1, 1); break;
+            default: CALL(6, 1);
+            }
+        }
     }
 }
 #undef CALL
-
-static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const void *B,
-                          ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *Cs,
-                          ptrdiff_t ldc) {
-    NAME(tiles)(n, K, count, (const REAL *const *)A, lda, B, panel_stride, (const REAL *const *)init, ldi,
-                (REAL *const *)Cs, ldc);
-}

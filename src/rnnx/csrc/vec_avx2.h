@@ -1,4 +1,6 @@
-/* Vectors of AVX2 for the element type chosen by DOUBLE. vmin(c, x) and vmax(c, x) return x when x is NaN. */
+/* Vectors of AVX2 for the element type chosen by DOUBLE. vmin(c, x) and vmax(c, x) return x when x is NaN;
+ * vsign(a, b) is a >= 0 with the sign of b; vpow2(n + MAGIC) is 2^n for an integer n, infinity where n is one above
+ * the largest exponent. */
 #include <immintrin.h>
 
 #if DOUBLE
@@ -16,14 +18,12 @@
 #define vmin(a, b) _mm256_min_pd(a, b)
 #define vmax(a, b) _mm256_max_pd(a, b)
 #define vabs(a) _mm256_andnot_pd(_mm256_set1_pd(-0.0), a)
-#define vround(a) _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define vsign(a, b) _mm256_or_pd(a, _mm256_and_pd(b, _mm256_set1_pd(-0.0)))
 #define vless(a, b) _mm256_cmp_pd(a, b, _CMP_LT_OQ) /* a mask for vselect */
 #define vselect(mask, a, b) _mm256_blendv_pd(b, a, mask)
-/* 2^n for integral n in the normal range: n lands in the low bits of the sum, then in the exponent. */
-#define vpow2(n)                                                                                   \
-    _mm256_castsi256_pd(_mm256_slli_epi64(                                                         \
-        _mm256_add_epi64(_mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(6755399441055744.0))), \
-                         _mm256_set1_epi64x(1023)), 52))
+#define MAGIC 6755399441055744.0 /* n + MAGIC has the integer n in its low bits */
+#define vpow2(shifted)                                                                                  \
+    _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(_mm256_castpd_si256(shifted), _mm256_set1_epi64x(1023)), 52))
 #else
 #define WIDTH 8
 #define vec __m256
@@ -39,11 +39,10 @@
 #define vmin(a, b) _mm256_min_ps(a, b)
 #define vmax(a, b) _mm256_max_ps(a, b)
 #define vabs(a) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
-#define vround(a) _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define vsign(a, b) _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f)))
 #define vless(a, b) _mm256_cmp_ps(a, b, _CMP_LT_OQ)
 #define vselect(mask, a, b) _mm256_blendv_ps(b, a, mask)
-#define vpow2(n)                                                                                \
-    _mm256_castsi256_ps(_mm256_slli_epi32(                                                      \
-        _mm256_add_epi32(_mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(12582912.0f))),    \
-                         _mm256_set1_epi32(127)), 23))
+#define MAGIC 12582912.0f
+#define vpow2(shifted)                                                                                  \
+    _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127)), 23))
 #endif

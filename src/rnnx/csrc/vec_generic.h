@@ -11,7 +11,7 @@
 #define MANTISSA 23
 #define BIAS 127
 #endif
-#define MAGIC ((REAL)3 * (REAL)((BITS)1 << (MANTISSA - 1))) /* adding it drops the fraction */
+#define MAGIC ((REAL)3 * (REAL)((BITS)1 << (MANTISSA - 1))) /* n + MAGIC has the integer n in its low bits */
 
 #if defined(__GNUC__)
 #define WIDTH (DOUBLE ? 2 : 4)
@@ -20,20 +20,21 @@ typedef BITS NAME(bits) __attribute__((vector_size(16)));
 #define vec NAME(vector)
 #define vset(s) ((REAL)(s) - (vec){0})
 #define vabs(a) ((vec)((NAME(bits))(a) & ~(NAME(bits))vset(-0.0)))
+#define vsign(a, b) ((vec)((NAME(bits))(a) | ((NAME(bits))(b) & (NAME(bits))vset(-0.0))))
 #define vless(a, b) ((NAME(bits))((a) < (b)))
 static inline vec NAME(select)(NAME(bits) m, vec a, vec b) {
     return (vec)((m & (NAME(bits))a) | (~m & (NAME(bits))b));
 }
-static inline vec NAME(pow2)(vec n) { return (vec)(((NAME(bits))(n + vset(MAGIC)) + BIAS) << MANTISSA); }
+static inline vec NAME(pow2)(vec shifted) { return (vec)(((NAME(bits))shifted + BIAS) << MANTISSA); }
 #else
 #define WIDTH 1
 #define vec REAL
 #define vset(s) ((REAL)(s))
 #define vabs(a) ((a) < 0 ? -(a) : (a))
+#define vsign(a, b) ((b) < 0 ? -(a) : (a))
 #define vless(a, b) ((a) < (b))
 static __inline vec NAME(select)(int m, vec a, vec b) { return m ? a : b; }
-static __inline vec NAME(pow2)(vec n) {
-    const vec shifted = n + MAGIC;
+static __inline vec NAME(pow2)(vec shifted) {
     unsigned BITS bits;
     vec power;
     memcpy(&bits, &shifted, sizeof bits);
@@ -49,7 +50,6 @@ static inline vec NAME(load)(const REAL *p) {
     return a;
 }
 static inline void NAME(store)(REAL *p, vec a) { memcpy(p, &a, sizeof a); }
-static inline vec NAME(round)(vec a) { return (a + vset(MAGIC)) - vset(MAGIC); }
 
 #define vload(p) NAME(load)(p)
 #define vstore(p, a) NAME(store)(p, a)
@@ -62,5 +62,4 @@ static inline vec NAME(round)(vec a) { return (a + vset(MAGIC)) - vset(MAGIC); }
 #define vmin(a, b) NAME(select)(vless(a, b), a, b)
 #define vmax(a, b) NAME(select)(vless(b, a), a, b)
 #define vselect(m, a, b) NAME(select)(m, a, b)
-#define vround(a) NAME(round)(a)
-#define vpow2(n) NAME(pow2)(n)
+#define vpow2(shifted) NAME(pow2)(shifted)

@@ -14,6 +14,9 @@ from rnnx.activations import get as get_activation
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import _validate as validate
 from rnnx.functional._types import Array, Grads, GRUParams, LSTMParams, Params, RNNParams, Run, State
+from rnnx.runtime import get_num_threads
+
+_PRODUCTS_WORTH_A_THREAD = 2_000_000  # multiplications; a millionth of a second has about 50,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,7 @@ class Cache:
     shape: tuple[int, int, int]
     return_sequences: bool
     last_is_output: Array | None  # rows whose last output is their state; None: all
+    threads: int = 1
     # The engine works in what was kept, and makes it again for a second backward pass: one at a time.
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -149,7 +153,8 @@ class Core:
         training : bool
             Keep what ``backward`` needs.
         threads : int, optional
-            Reserved: a call runs on the thread that makes it. The result does not depend on it.
+            Threads that this call and its ``backward`` may use; ``rnnx.get_num_threads()`` if not given. The result
+            does not depend on it. Batches of fewer than 16 rows run on one.
         out : array, optional
             Where to put the outputs.
         return_sequences : bool
@@ -225,7 +230,8 @@ class Core:
         if return_sequences:
             direct = out is not None and out.strides[2] == out.itemsize
             outputs = out if direct else _kernels.empty(shape, dtype)
-        h, c, kept = _kernels.forward(packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask)
+        threads = _threads(threads, plan, packed)
+        h, c, kept = _kernels.forward(packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask, threads)
         last = None
         if outputs is None:
             last = _rows_with_last_output(plan, zero_output_for_mask)
@@ -234,7 +240,9 @@ class Core:
             out[...] = outputs
             outputs = out
         cache = (
-            Cache(params, kept, weight_mask, (batch, timesteps, units), return_sequences, last) if training else None
+            Cache(params, kept, weight_mask, (batch, timesteps, units), return_sequences, last, threads)
+            if training
+            else None
         )
         return Run(outputs, h if c is None else (h, c), cache)
 
@@ -300,7 +308,7 @@ class Core:
             doutputs = np.ascontiguousarray(doutputs)
         with cache.lock:
             dx, dh0, dc0, dkernel, drecurrent, dbias = _kernels.backward(
-                cache.kept, doutputs, dh, dc, need_dx, need_dparams
+                cache.kept, doutputs, dh, dc, need_dx, need_dparams, cache.threads
             )
         dparams = None
         if dkernel is not None and drecurrent is not None:
@@ -310,6 +318,13 @@ class Core:
                 params, kernel=dkernel, recurrent_kernel=drecurrent, bias=None if params.bias is None else dbias
             )
         return Grads(dx, dh0 if dc0 is None else (dh0, dc0), dparams)
+
+
+def _threads(wanted: int | None, plan: _kernels.Plan, packed: _kernels.Packed) -> int:
+    """Threads for a call: one where waking others would cost more than it saves."""
+    if plan.batch < 2 * _kernels.MIN_ROWS_OF_PART or plan.total * packed.products < _PRODUCTS_WORTH_A_THREAD:
+        return 1
+    return min(get_num_threads() if wanted is None else wanted, _kernels.MAX_THREADS)
 
 
 def _reference(params: Params) -> Any:

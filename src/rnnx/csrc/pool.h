@@ -1,0 +1,19 @@
+/* Worker threads that share the parts of a call. */
+#ifndef RNNX_POOL_H
+#define RNNX_POOL_H
+
+#define RX_MAX_PARTS 64
+
+typedef void (*rx_task)(void *context, int part);
+
+/* How many parts to cut a call into that may use `wanted` threads: fewer when other calls are computing, so that
+ * all of them together use `wanted` threads at most. Every call of this is paired with one of rx_pool_leave. */
+int rx_pool_enter(int wanted);
+void rx_pool_leave(void);
+
+/* task(context, p) for every p < parts, on the calling thread and on workers; returns when all are done. Workers are
+ * started when first needed. After a fork the child starts its own. Where no thread can be started, the caller does
+ * all the work. */
+void rx_pool_run(rx_task task, void *context, int parts);
+
+#endif
