@@ -1,0 +1,38 @@
+"""Which cells are measured."""
+
+from __future__ import annotations
+
+from problem import WORKS, Cell
+
+HIDDEN = (64, 128, 256, 512)
+FULL: dict[str, list[tuple[int, int, int]]] = {  # batch, timesteps, units; each for LSTM and GRU
+    "step": [(1, 1, h) for h in (32, *HIDDEN)],
+    "sequence": [(b, 100, h) for b in (1, 8, 32, 128) for h in HIDDEN],
+    "bidirectional": [(b, 100, h) for b in (1, 32) for h in HIDDEN[:3]],
+    "training": [(b, 50, h) for b in (16, 32, 128) for h in HIDDEN],
+    "dropout": [(b, 50, h) for b in (16, 32) for h in HIDDEN[:3]],
+    "ragged": [(32, 100, h) for h in HIDDEN[:3]],
+    "ragged-training": [(32, 100, h) for h in HIDDEN[:3]],
+    "startup": [(1, 100, 128)],
+}
+QUICK: dict[str, list[tuple[str, int, int, int]]] = {
+    "step": [("lstm", 1, 1, 64), ("gru", 1, 1, 64)],
+    "sequence": [("lstm", 1, 100, 64), ("gru", 32, 100, 64)],
+    "bidirectional": [("lstm", 1, 100, 64)],
+    "training": [("gru", 16, 50, 64)],
+    "dropout": [("lstm", 16, 50, 64)],
+    "ragged": [("gru", 32, 100, 64)],
+    "ragged-training": [("lstm", 32, 100, 64)],
+    "startup": [("lstm", 1, 100, 128)],
+}
+
+
+def cells(works: list[str], quick: bool) -> list[Cell]:
+    """All cells of these kinds of work, in the order of `WORKS`; dropout with both kinds of masks."""
+    found = []
+    for work in WORKS:
+        if work in works:
+            shapes = QUICK[work] if quick else [(kind, *shape) for kind in ("lstm", "gru") for shape in FULL[work]]
+            for masks in ("per gate", "shared") if work == "dropout" else ("",):
+                found += [Cell(work, *shape, masks) for shape in shapes]
+    return found

@@ -1,0 +1,119 @@
+"""The bench against the peers: its pure parts, and a worker that runs the NumPy loop in this Python."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "bench" / "peers"
+pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="not in a source tree")
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """The modules of the bench, as its own directory makes them importable."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        import client
+        import environments
+        import grid
+        import measure
+        import problem
+        import report
+        import worker
+
+        yield type("Bench", (), {m.__name__: m for m in (client, environments, grid, measure, problem, report, worker)})
+
+
+@pytest.fixture
+def rows(bench):
+    """Two cells; one peer has both, another disagrees in the second."""
+    first, second = (bench.problem.Cell("step", "lstm", 1, 1, units) for units in (32, 64))
+    return [
+        bench.measure.Row(first, {"rnnx": 1e-6, "numpy": 8e-6, "torch": 3e-5}),
+        bench.measure.Row(second, {"rnnx": 2e-3, "numpy": 4e-3}, remarks={"torch": "disagrees: y by 1.0e+00"}),
+    ]
+
+
+def test_table_has_ratios_their_mean_and_the_worst(bench, rows):
+    assert bench.report.table(rows, ["numpy", "torch", "absent"]).splitlines() == [
+        "| cell | rnnx | numpy | torch |",
+        "|---|---|---|---|",
+        "| LSTM B=1 T=1 H=32 | 1.0 µs | 8.00 | 30.00 |",
+        "| LSTM B=1 T=1 H=64 | 2.00 ms | 2.00 | - |",
+        "| geometric mean |  | 4.00 | 30.00 |",
+        "| worst |  | 2.00 | 30.00 |",
+    ]
+
+
+def test_report_names_versions_and_missing_peers(bench, rows):
+    facts = bench.report.about(["bench/peers"], 1, {"rnnx": {"rnnx": "1"}, "torch": {"torch": "2"}})
+    text = bench.report.markdown(rows, ["rnnx", "numpy", "torch"], facts)
+    assert "- torch: torch 2\n" in text and "`python bench/peers`" in text and bench.report.cpu_name() in text
+    assert "- torch: disagrees: y by 1.0e+00 (1 of 2 cells)" in text and text.count("## ") == 1
+    assert json.loads(json.dumps(rows[0].as_dict()))["cell"]["units"] == 32
+
+
+def test_differences_are_absolute_for_outputs_and_relative_for_gradients(bench):
+    expected = {"y": np.full(3, 10.0), "dx": np.full(3, 10.0)}
+    worst = bench.measure.differences(expected, {"y": np.full(3, 10.5), "dx": np.full(3, 10.001)})
+    assert math.isclose(worst["y"], 0.5) and math.isclose(worst["dx"], 1e-4, rel_tol=1e-6)
+    assert bench.measure.disagreement(worst) == "disagrees: y by 5.0e-01"
+    assert bench.measure.disagreement({"y": 1e-5, "dx": 9e-4}) is None
+    assert bench.measure.disagreement({"y": math.nan}) is not None
+    with pytest.raises(ValueError, match="shape"):
+        bench.measure.differences(expected, {"y": np.zeros(2), "dx": np.zeros(3)})
+
+
+def test_a_peer_that_fails_is_out(bench, rows):
+    def turn(peer):
+        if peer == "torch":
+            raise bench.client.WorkerError("gone")
+        return [2.0, 1.0, 4.0]
+
+    row = bench.measure.Row(rows[0].cell)
+    bench.measure.take_turns(row, ["rnnx", "torch"], turn, 2)
+    assert row.seconds == {"rnnx": 2.0} and row.rounds == {"rnnx": [2.0, 2.0]}
+    assert row.remarks == {"torch": "failed: gone"}
+
+
+def test_grids(bench):
+    for quick in (True, False):
+        cells = bench.grid.cells(list(bench.problem.WORKS), quick)
+        assert len(set(cells)) == len(cells) and {c.work for c in cells} == set(bench.problem.WORKS)
+    assert set(bench.worker.MODULES) == {"rnnx", *bench.environments.REQUIREMENTS} - {"plots"}
+    assert all((FOLDER / f"{module}.py").exists() for module in bench.worker.MODULES.values())
+
+
+def test_worker_prepares_and_times(bench, tmp_path):
+    """The NumPy loop's results equal ours, and what it cannot do and what goes wrong is said."""
+    from rnnx.functional import LSTMParams, lstm
+
+    cell = bench.problem.Cell("training", "lstm", 2, 3, 4)
+    data, result = tmp_path / "data.npz", tmp_path / "result.npz"
+    np.savez(data, **cell.arrays())
+    with bench.client.Client("numpy", sys.executable, 1, tmp_path / "log") as worker:
+        assert worker.ask("versions")["versions"]["numpy"] == np.__version__
+        assert worker.prepare(cell, data, result) is None
+        times = worker.ask("time", repeats=2, seconds=10)["times"]
+        assert len(times) == 2 and all(0 < t < 1 for t in times)
+        dropped = bench.problem.Cell("dropout", "lstm", 2, 3, 4, "per gate")
+        assert worker.prepare(dropped, data, result) == "one mask serves all gates"
+        with pytest.raises(bench.client.WorkerError, match="FileNotFoundError"):
+            worker.prepare(cell, tmp_path / "absent.npz", result)
+    p = bench.problem.Problem(cell, data)
+    run = lstm.forward(LSTMParams(*p.weights()), p.x, training=True)
+    grads = lstm.backward(run.cache, p.dy)
+    d = grads.dparams
+    ours = bench.problem.gradients(run.outputs, grads.dx, d.kernel, d.recurrent_kernel, d.bias)
+    assert bench.measure.disagreement(bench.measure.differences(ours, bench.measure.load(result))) is None
+
+
+def test_a_dead_worker_is_an_error(bench, tmp_path):
+    with bench.client.Client("numpy", sys.executable, 1, tmp_path / "log") as worker:
+        worker.process.kill()
+        with pytest.raises(bench.client.WorkerError, match="died"):
+            worker.ask("versions")
