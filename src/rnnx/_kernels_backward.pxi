@@ -31,17 +31,14 @@ cdef struct BackPart:
 cdef void add_doutputs(const Part *part, const BackJob *back, Py_ssize_t s, Py_ssize_t n, real *_) noexcept nogil:
     # The gradient of an output, and of every masked position that repeated it.
     cdef const Job *job = part.job
-    cdef Py_ssize_t r, p, b, j
+    cdef Py_ssize_t r, p, b
     cdef real *dh
-    cdef const real *source
     for r in range(part.lo, part.lo + n):
         b = batch_of(job, r)
         p = position_of(job, time_of(job, s, r))
         dh = <real *>back.dh + r * job.ld
         while True:
-            source = <const real *>(back.doutputs + b * back.sdb + p * back.sdt)
-            for j in range(job.H):
-                dh[j] += source[j]
+            job.leaf.add(job.H, back.doutputs + b * back.sdb + p * back.sdt, dh)
             p += 1
             if back.valid == NULL or p == job.T or back.valid[b * job.T + p]:
                 break
@@ -100,23 +97,47 @@ cdef const real *packed_h(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
     return <const real *>part.h_rows
 
 
-cdef void add_outer(const BackPart *part, const Kept *kept, Py_ssize_t gate, Py_ssize_t n, Py_ssize_t M, const real *rows,
-                    Py_ssize_t lda, Py_ssize_t slot, Py_ssize_t column, Py_ssize_t count, const real *dG, real *dw,
-                    real *sums) noexcept nogil:
-    # dw[:, column...] += rows^T dG[:, slot...], over `count` gates; of these this part's share of panels.
+cdef struct Operand:
+    # The left operand of a sum over the rows of a chunk: `runs` equal runs of n rows, `step` bytes apart.
+    const char *rows
+    Py_ssize_t n, runs, step, ld
+
+
+cdef Operand operand_x(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, Py_ssize_t gate,
+                       real *_) noexcept nogil:
+    # The packed rows of x: where no mask and no order forbid it, in the place they are.
     cdef const Job *job = part.rows.job
-    cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.panel, panels = job.G * U // panel
+    cdef Operand x
+    x.n, x.runs, x.step = n, 1, 0
+    if job.inputs.gates == 0 and job.order == NULL and job.sxf == <Py_ssize_t>sizeof(real):
+        x.n, x.runs = n // (s1 - s0), s1 - s0
+        x.step, x.ld = -job.sxt if job.backwards else job.sxt, job.sxb // <Py_ssize_t>sizeof(real)
+        x.rows = job.x + part.rows.lo * job.sxb + time_of(job, s0, 0) * job.sxt
+    else:
+        x.rows = <const char *>packed_x[real](&part.rows, s0, s1, gate, &x.ld, NULL)
+    return x
+
+
+cdef void add_outer(const BackPart *part, const Kept *kept, Py_ssize_t gate, const Operand *left, Py_ssize_t M,
+                    Py_ssize_t slot, Py_ssize_t column, Py_ssize_t count, const real *dG, real *dw,
+                    real *sums) noexcept nogil:
+    # dw[:, column...] += left^T dG[:, slot...], over `count` gates; of these this part's share of panels.
+    cdef const Job *job = part.rows.job
+    cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.panel, panels = job.G * U // panel, run
     cdef Py_ssize_t low = max(column * U // panel, part.number * panels // part.parts)
     cdef Py_ssize_t high = min((column + count) * U // panel, (part.number + 1) * panels // part.parts)
+    cdef Py_ssize_t rows = left.n * left.runs
     cdef const int *index = NULL
     cdef const void *scale = NULL
     if low >= high:
         return
     if kept.gates:
         index, scale, M = kept.index[gate], kept.scale[gate], kept.count[gate]
-    job.leaf.pack_strips(n, M, rows, lda, index, scale, part.strips)
+    for run in range(left.runs):
+        job.leaf.pack_strips(left.n, M, left.rows + run * left.step, left.ld, index, scale,
+                             <real *>part.strips + run * left.n * RX_STRIP, rows)
     dG += slot * U + low * panel - column * U
-    job.leaf.sum_outer(n, M, high - low, part.strips, dG, job.ldg, dw + low * panel, wide,
+    job.leaf.sum_outer(rows, M, high - low, part.strips, dG, job.ldg, dw + low * panel, wide,
                        NULL if sums == NULL else sums + low * panel)
 
 
@@ -124,25 +145,26 @@ cdef void weight_gradients(BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
     # dW += x^T dG, dR += h^T dG and db += sum dG for the n packed rows of a chunk.
     cdef const Job *job = part.rows.job
     cdef const BackJob *back = part.back
-    cdef Py_ssize_t slot = 0, gate = 0, ldx, count = job.G if max(job.inputs.gates, job.x_kept.gates) <= 1 else 1
-    cdef Py_ssize_t gates_of_h = 2 if job.cell == RX_GRU_BEFORE else job.G, mask
-    cdef const real *rows
-    cdef real *dwh = <real *>back.dwh
+    cdef Py_ssize_t slot = 0, gate = 0, mask, count = job.G if max(job.inputs.gates, job.x_kept.gates) <= 1 else 1
+    cdef Py_ssize_t gates_of_h = 2 if job.cell == RX_GRU_BEFORE else job.G
+    cdef Operand left
     while slot < job.G:
         mask = gate_of_slot(job, slot)
-        rows = packed_x[real](&part.rows, s0, s1, mask if job.inputs.gates > 1 else 0, &ldx, NULL)
-        add_outer[real](part, &job.x_kept, mask if job.x_kept.gates > 1 else 0, n, job.F, rows, ldx, slot, slot, count,
-                        dG, <real *>back.dwx, <real *>back.dbias_x)
+        left = operand_x[real](part, s0, s1, n, mask if job.inputs.gates > 1 else 0, NULL)
+        add_outer[real](part, &job.x_kept, mask if job.x_kept.gates > 1 else 0, &left, job.F, slot, slot, count, dG,
+                        <real *>back.dwx, <real *>back.dbias_x)
         slot += count
     count = gates_of_h if max(job.state.gates, job.h_kept.gates) <= 1 else 1
+    left.n, left.runs, left.step, left.ld = n, 1, 0, job.ld
     while gate < gates_of_h:
-        rows = packed_h[real](part, s0, s1, gate if job.state.gates > 1 else 0, NULL)
-        add_outer[real](part, &job.h_kept, gate if job.h_kept.gates > 1 else 0, n, job.H, rows, job.ld, job.first + gate,
-                        gate, count, dG, dwh, <real *>back.dbias_h)
+        left.rows = <const char *>packed_h[real](part, s0, s1, gate if job.state.gates > 1 else 0, NULL)
+        add_outer[real](part, &job.h_kept, gate if job.h_kept.gates > 1 else 0, &left, job.H, job.first + gate, gate,
+                        count, dG, <real *>back.dwh, <real *>back.dbias_h)
         gate += count
     if job.cell == RX_GRU_BEFORE:
-        add_outer[real](part, &job.h_kept, 2 if job.h_kept.gates > 1 else 0, n, job.H, dG + 3 * job.U, job.ldg, 0, 2, 1,
-                        dG, dwh, NULL)
+        left.rows, left.ld = <const char *>(dG + 3 * job.U), job.ldg
+        add_outer[real](part, &job.h_kept, 2 if job.h_kept.gates > 1 else 0, &left, job.H, 0, 2, 1, dG,
+                        <real *>back.dwh, NULL)
 
 
 cdef void spread_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate, bint first, Py_ssize_t ld,

@@ -139,33 +139,6 @@ cdef class Packed:
         self.made = {}
         self._fold_bias(bias)
 
-    cdef object _panels(self, blocks, Py_ssize_t depth):
-        """Blocks of at most (depth, U) -> (panels, G, depth, panel): what multiplies from the right."""
-        cdef Py_ssize_t panel = self.leaf.panel, full = self.H // panel, rest = self.H % panel
-        cdef cnp.ndarray out = aligned((self.U // panel, self.G, depth, panel), self.dtype)
-        if rest:
-            out[full, :, :, rest:] = 0
-        for g, block in enumerate(blocks):
-            rows = len(block)
-            out[:full, g, :rows] = block[:, :full * panel].reshape(rows, full, panel).transpose(1, 0, 2)
-            if rest:
-                out[full, g, :rows, :rest] = block[:, full * panel:]
-        return out
-
-    cdef object _transposed_panels(self, blocks, Py_ssize_t width, Py_ssize_t depth):
-        """Blocks of at most (width, H) -> (panels, G, depth, panel) of their transposes; columns H to depth are zero."""
-        cdef Py_ssize_t panel = self.leaf.panel, panels = (width + panel - 1) // panel, full, rest
-        cdef cnp.ndarray out = aligned((panels, self.G, depth, panel), self.dtype)
-        if depth > self.H:
-            out[:, :, self.H:] = 0
-        for g, block in enumerate(blocks):
-            full, rest = len(block) // panel, len(block) % panel
-            out[:full, g, :self.H] = block[:full * panel].reshape(full, panel, self.H).transpose(0, 2, 1)
-            if rest:
-                out[full, g, :self.H, :rest] = block[full * panel:].T
-                out[full, g, :, rest:] = 0
-        return out
-
     cdef object _fold_bias(self, bias):
         """One bias per slot; the recurrent bias joins it wherever it is simply added."""
         cdef Py_ssize_t G = self.G, H = self.H
@@ -183,26 +156,36 @@ cdef class Packed:
     cdef object panels(self, bint backward, bint of_x, list kept):
         """The panels of one kernel for one direction, made on first use.
 
-        ``kept`` is None, or for each gate of a shared mask the indices of the rows that it keeps and its values there:
-        then the panels have these rows alone, times the mask, and serve this call only.
+        Forward they are (panels, G, rows, panel); backward, of the transpose, (panels, G, units, panel), where the
+        kernel's gates come in slot order: the GRU has h z r, so that the gates of x and those of h are runs. ``kept``
+        is None, or for each gate of a shared mask the indices of the rows that it keeps and its values there: then
+        the panels have these rows alone, times the mask, and serve this call only.
         """
-        cdef Py_ssize_t size = self.F if of_x else self.H
-        panels = self.made.get((backward, of_x)) if kept is None else None
-        if panels is not None:
-            return panels
-        weights = self.kernel if of_x else self.recurrent_kernel
-        blocks = [weights[:, g * self.H:(g + 1) * self.H] for g in range(self.G)]
-        if kept is not None:
-            blocks = [block[index] * scale[:, None] for block, (index, scale) in zip(blocks, kept * self.G)]
-        if of_x and self.G == 3:  # slot order has h z r, so that the gates of x and of h are runs
-            blocks = [blocks[2], blocks[0], blocks[1]]
-        if backward:
-            panels = self._transposed_panels(blocks, size, self.U if of_x else self.H)
-        else:
-            panels = self._panels(blocks, size)
+        cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.panel, H = self.H, G = self.G
+        cdef Py_ssize_t depth = rows if not backward else self.U if of_x else H, slot, gate, count = rows
+        cdef Py_ssize_t panels = ((rows if backward else H) + panel - 1) // panel, stride = G * depth * panel
+        cdef const int *index = NULL
+        cdef const char *scale = NULL
+        cdef const char *block
+        cdef char *out
+        made = self.made.get((backward, of_x)) if kept is None else None
+        if made is not None:
+            return made
+        made = aligned((panels, G, depth, panel), self.dtype)
+        for slot in range(G):
+            gate = (slot + 2) % 3 if of_x and G == 3 else slot
+            block = data_of(self.kernel if of_x else self.recurrent_kernel) + gate * H * self.leaf.itemsize
+            out = data_of(made) + slot * depth * panel * self.leaf.itemsize
+            if kept is not None:
+                columns, values = kept[gate if len(kept) > 1 else 0]
+                index, scale, count = <const int *>data_of(columns), data_of(values), len(columns)
+            if backward:
+                self.leaf.pack_transposed(H, depth, count, block, G * H, index, scale, out, stride)
+            else:
+                self.leaf.pack(count, H, block, G * H, index, scale, out, stride)
         if kept is None:
-            self.made[backward, of_x] = panels
-        return panels
+            self.made[backward, of_x] = made
+        return made
 
     cdef void fill(self, Job *job) noexcept:
         job.leaf, job.cell = self.leaf, self.cell

@@ -34,16 +34,21 @@ cdef extern from "leaf.h" nogil:
         const char *isa
         int panel
         int itemsize
+        void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
+                     void *panels, ptrdiff_t stride) noexcept nogil
+        void (*pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
+                                const int *index, const void *scale, void *panels, ptrdiff_t stride) noexcept nogil
         void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void **A, ptrdiff_t lda, const int *index,
                         const void *B, ptrdiff_t panel_stride, const void **init, ptrdiff_t ldi, void **C,
                         ptrdiff_t ldc) noexcept nogil
         void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index,
-                            const void *scale, void *strips) noexcept nogil
+                            const void *scale, void *strips, ptrdiff_t rows) noexcept nogil
         void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,
                           ptrdiff_t ldb, void *C, ptrdiff_t ldc, void *sums) noexcept nogil
         void (*forward[4])(const rx_step *step) noexcept nogil
         void (*backward[4])(const rx_step *step) noexcept nogil
         void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out) noexcept nogil
+        void (*add)(ptrdiff_t count, const void *a, void *sum) noexcept nogil
         void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil
     const rx_leaf *rx_leaf_get(const char *isa, int itemsize)
 

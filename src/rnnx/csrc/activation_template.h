@@ -20,7 +20,7 @@
 INLINE vec NAME(exp_parts)(vec x, vec *power) {
     const vec shifted = vfma(x, C(1.4426950408889634), C(MAGIC)); /* its low bits are n = round(x / ln 2) */
     const vec n = vsub(shifted, C(MAGIC));
-    const vec r = vfnma(n, C(LN2_LOW), vfnma(n, C(LN2_HIGH), x));
+    const vec r = vfnma(n, C(LN2_LOW), vfnma(n, C(LN2_HIGH), x)), rr = vmul(r, r);
 #if DOUBLE
     vec p = C(1.6059043836821613e-10); /* 1/13! */
     p = vfma(p, r, C(2.0876756987868099e-09));
@@ -35,14 +35,12 @@ INLINE vec NAME(exp_parts)(vec x, vec *power) {
     p = vfma(p, r, C(1.6666666666666666e-01));
     p = vfma(p, r, C(0.5));
 #else
-    vec p = C(1.3813880717e-03);
-    p = vfma(p, r, C(8.3690636194e-03));
-    p = vfma(p, r, C(4.1668421829e-02));
-    p = vfma(p, r, C(1.6666517761e-01));
-    p = vfma(p, r, C(4.9999993254e-01));
+    const vec low = vfma(C(1.6666517761e-01), r, C(4.9999993254e-01));
+    const vec high = vfma(C(8.3690636194e-03), r, C(4.1668421829e-02));
+    const vec p = vfma(vfma(C(1.3813880717e-03), rr, high), rr, low);
 #endif
     *power = vpow2(shifted);
-    return vfma(p, vmul(r, r), r);
+    return vfma(p, rr, r);
 }
 
 /* e^x, at least e^EXP_FLOOR; infinity from EXP_CEILING on; NaN in NaN out. */

@@ -62,18 +62,24 @@ INLINE void NAME(lstm_forward_body)(const rx_step *s, int act, int rec, int mask
                 const vec o = ACT(rec, vload(gates + 3 * U + j));
                 const vec c_old = vload(AT((const REAL *)s->c_prev, r, j));
                 vec c = vfma(f, c_old, vmul(vmul(i, cand), MASK(update_mask, r, j)));
-                vec h;
                 if (masks) c = vmul(c, MASK(cell_mask, r, j));
-                h = vmul(o, ACT(act, c));
-                if (masks) {
-                    c = NAME(blend)(SHARE(zone_c, r, j), c_old, c);
-                    h = NAME(blend)(SHARE(zone_h, r, j), vload(AT((const REAL *)s->h_prev, r, j)), h);
-                }
                 vstore(gates + j, i);
                 vstore(gates + U + j, f);
                 vstore(gates + 2 * U + j, cand);
                 vstore(gates + 3 * U + j, o);
                 vstore(AT((REAL *)s->c, r, j), c);
+            }
+        }
+        for (ptrdiff_t r = 0; r < s->n; ++r) { /* a loop of its own, so that many act(c) are under way at once */
+            const REAL *o = (const REAL *)s->gates + r * s->ldg + 3 * U;
+            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
+                const vec c = vload(AT((const REAL *)s->c, r, j));
+                vec h = vmul(vload(o + j), ACT(act, c));
+                if (masks) {
+                    const vec c_old = vload(AT((const REAL *)s->c_prev, r, j));
+                    vstore(AT((REAL *)s->c, r, j), NAME(blend)(SHARE(zone_c, r, j), c_old, c));
+                    h = NAME(blend)(SHARE(zone_h, r, j), vload(AT((const REAL *)s->h_prev, r, j)), h);
+                }
                 vstore(AT((REAL *)s->h, r, j), h);
             }
         }
@@ -151,11 +157,16 @@ INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
             for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
-                const vec z = ACT(rec, vload(gates + U + j)), reset = ACT(rec, vload(gates + 2 * U + j));
+                vstore(gates + U + j, ACT(rec, vload(gates + U + j)));
+                vstore(gates + 2 * U + j, ACT(rec, vload(gates + 2 * U + j)));
+            }
+        }
+        for (ptrdiff_t r = 0; r < s->n; ++r) { /* a loop of its own, so that many candidates are under way at once */
+            REAL *gates = (REAL *)s->gates + r * s->ldg;
+            for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {
+                const vec z = vload(gates + U + j), reset = vload(gates + 2 * U + j);
                 const vec cand = ACT(act, vfma(reset, vload(gates + 3 * U + j), vload(gates + j)));
                 vstore(gates + j, cand);
-                vstore(gates + U + j, z);
-                vstore(gates + 2 * U + j, reset);
                 NAME(gru_output)(s, masks, r, j, z, cand);
             }
         }

@@ -64,19 +64,25 @@ typedef struct rx_leaf {
     const char *isa;
     int panel;    /* columns of a panel */
     int itemsize; /* bytes of an element */
+    /* Weights, and transposed weights, into panels (see pack_template.h). */
+    void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
+                 void *panels, ptrdiff_t stride);
+    void (*pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index,
+                            const void *scale, void *panels, ptrdiff_t stride);
     /* C[p] = init[p] + A[p] B[p] for `count` panels; init rows are ldi apart (0: one row for all). With an index, the
      * K columns of A that count are named by it. */
     void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
                     const void *B, ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C,
                     ptrdiff_t ldc);
-    /* Sums over rows, for gradients: A^T in strips, then C += A^T B and sums += columns of B (see tile_template.h). */
+    /* Sums over rows, for gradients: A^T in strips of `rows` rows, then C += A^T B and sums += columns of B (see tile_template.h). */
     void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
-                        void *strips);
+                        void *strips, ptrdiff_t rows);
     void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
                       void *C, ptrdiff_t ldc, void *sums);
     void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */
     void (*backward[4])(const rx_step *step);
     void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out);
+    void (*add)(ptrdiff_t count, const void *a, void *sum); /* sum += a */
     void (*activate)(ptrdiff_t count, int activation, const void *x, void *y);
 } rx_leaf;
 

@@ -20,6 +20,7 @@
 #endif
 
 #include "activation_template.h"
+#include "pack_template.h"
 #include "tile_template.h"
 #include "cell_template.h"
 
@@ -29,6 +30,14 @@ static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, void *
     ptrdiff_t j = 0;
     for (; j + WIDTH <= count; j += WIDTH) vstore(y + j, vmul(vload(x + j), vload(m + j)));
     for (; j < count; ++j) y[j] = x[j] * m[j];
+}
+
+static void NAME(add)(ptrdiff_t count, const void *a, void *sum) {
+    const REAL *x = a;
+    REAL *y = sum;
+    ptrdiff_t j = 0;
+    for (; j + WIDTH <= count; j += WIDTH) vstore(y + j, vadd(vload(y + j), vload(x + j)));
+    for (; j < count; ++j) y[j] += x[j];
 }
 
 static void NAME(activate)(ptrdiff_t count, int activation, const void *x, void *y) {
@@ -47,12 +56,15 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
     ISA_NAME,
     PANEL,
     (int)sizeof(REAL),
+    NAME(pack),
+    NAME(pack_transposed),
     NAME(product),
     NAME(pack_strips),
     NAME(sum_outer),
     {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward), NAME(rnn_forward)},
     {NAME(lstm_backward), NAME(gru_after_backward), NAME(gru_before_backward), NAME(rnn_backward)},
     NAME(multiply),
+    NAME(add),
     NAME(activate),
 };
 

@@ -113,13 +113,14 @@ static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const
                 (REAL *const *)C, ldc);
 }
 
-/* A (n, M) as strips of six columns, one after the other; with an index: its columns `index` times `scale`. */
+/* A (n, M) into strips of six columns and `rows` rows, one after the other; with an index its columns `index` times
+ * `scale`. */
 static void NAME(pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index,
-                              const void *scale_, void *strips) {
+                              const void *scale_, void *strips, ptrdiff_t rows) {
     const REAL *A = A_, *scale = scale_;
-    REAL *out = strips;
     for (ptrdiff_t m0 = 0; m0 < M; m0 += RX_STRIP) {
         const int wide = M - m0 < RX_STRIP ? (int)(M - m0) : RX_STRIP;
+        REAL *out = (REAL *)strips + m0 * rows;
         for (ptrdiff_t r = 0; r < n; ++r, out += RX_STRIP)
             if (index)
                 for (int m = 0; m < wide; ++m) out[m] = A[r * lda + index[m0 + m]] * scale[m0 + m];
