@@ -14,7 +14,11 @@ X86 = platform.machine().lower() in ("x86_64", "amd64", "x64") and "arm64" not i
 MSVC = sys.platform == "win32"
 
 # An instruction-set file is compiled with its own flags and with no others' (see CONTRIBUTING.md).
-ISA_FLAGS = {f"{CSRC}/leaf_avx2.c": ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"]}
+# MSVC needs none for intrinsics.
+ISA_FLAGS = {
+    f"{CSRC}/leaf_avx2.c": ["-mavx2", "-mfma"],
+    f"{CSRC}/leaf_avx512.c": ["-mavx512f", "-mavx512dq", "-mfma"],
+}
 
 flags = (
     ["/O2"]
@@ -29,12 +33,9 @@ if sanitize := os.environ.get("RNNX_SANITIZE"):
 
 class build_with_isa_flags(build_ext):
     def build_extension(self, ext: Extension) -> None:
-        compile_one = self.compiler._compile if hasattr(self.compiler, "_compile") else None
-        if compile_one is None or MSVC:
-            ext.extra_compile_args += [
-                flag for source, extra in ISA_FLAGS.items() if source in ext.sources for flag in extra
-            ]
+        if MSVC:
             return super().build_extension(ext)
+        compile_one = self.compiler._compile
 
         def compile_with_flags(obj, src, suffix, cc_args, extra, pp_opts):  # type: ignore[no-untyped-def]
             return compile_one(obj, src, suffix, cc_args, extra + ISA_FLAGS.get(src.replace(os.sep, "/"), []), pp_opts)
@@ -47,7 +48,7 @@ sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/pool.c", f"{C
 macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if X86:
     sources += list(ISA_FLAGS)
-    macros += [("RNNX_HAVE_AVX2", "1")]
+    macros += [("RNNX_X86", "1")]
 
 kernels = Extension(
     "rnnx._kernels",

@@ -135,7 +135,7 @@ cdef void add_outer(const BackPart *part, const Kept *kept, Py_ssize_t gate, con
         index, scale, M = kept.index[gate], kept.scale[gate], kept.count[gate]
     for run in range(left.runs):
         job.leaf.pack_strips(left.n, M, left.rows + run * left.step, left.ld, index, scale,
-                             <real *>part.strips + run * left.n * RX_STRIP, rows)
+                             <real *>part.strips + run * left.n * job.leaf.strip, rows)
     dG += slot * U + low * panel - column * U
     job.leaf.sum_outer(rows, M, high - low, part.strips, dG, job.ldg, dw + low * panel, wide,
                        NULL if sums == NULL else sums + low * panel)
@@ -199,7 +199,7 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
     cdef Py_ssize_t U = job.U, panel = job.leaf.panel, masks = max(job.inputs.gates, job.x_kept.gates)
     cdef Py_ssize_t count = job.G if masks <= 1 else 1, slot = 0, gate, block, width, g, stride = job.G * U * panel
     cdef Py_ssize_t ld = (job.F + panel - 1) // panel * panel
-    cdef real zeros[32]
+    cdef real zeros[64]
     cdef const void *A
     cdef const void *init
     cdef void *C
@@ -219,18 +219,18 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
 
 
 cdef void make_gradients(BackPart *part, real *_) noexcept nogil:
-    # The second pass: chunks of at most RX_SUM_ROWS packed rows, in their order.
+    # The second pass: chunks of at most `sum_rows` packed rows, in their order.
     cdef const Job *job = part.rows.job
     cdef Py_ssize_t s0 = 0, s1, n, chunk = 0, first, last
     cdef real *dG
     part.rows.lo = 0
     while s0 < job.S:
-        if rows_at(job, s0) > RX_SUM_ROWS:
-            part.rows.hi, s1 = min(part.rows.lo + <Py_ssize_t>RX_SUM_ROWS, rows_at(job, s0)), s0 + 1
+        if rows_at(job, s0) > job.leaf.sum_rows:
+            part.rows.hi, s1 = min(part.rows.lo + <Py_ssize_t>job.leaf.sum_rows, rows_at(job, s0)), s0 + 1
             n = part.rows.hi - part.rows.lo
         else:
             part.rows.lo, part.rows.hi = 0, job.B
-            s1 = chunk_end(&part.rows, s0, RX_SUM_ROWS, &n)
+            s1 = chunk_end(&part.rows, s0, job.leaf.sum_rows, &n)
         dG = <real *>job.gates + (offset_of(job, s0) + part.rows.lo) * job.ldg
         if part.back.dwx != NULL:
             weight_gradients[real](part, s0, s1, n, dG)

@@ -403,8 +403,8 @@ cdef void run_backward(Cache cache, BackJob *back, int threads) except *:
     cdef Backward call
     cdef BackPart *part
     cdef Py_ssize_t bounds[RX_MAX_PARTS + 1]
-    cdef Py_ssize_t rows = min(<Py_ssize_t>RX_SUM_ROWS, job.total), size = packed.leaf.itemsize
-    cdef Py_ssize_t strips = (max(packed.F, packed.H) + RX_STRIP) * rows
+    cdef Py_ssize_t rows = min(<Py_ssize_t>job.leaf.sum_rows, job.total), size = packed.leaf.itemsize
+    cdef Py_ssize_t strips = (max(packed.F, packed.H) + packed.leaf.strip) * rows
     cdef Py_ssize_t products = (packed.F + packed.leaf.panel) * rows
     cdef int wanted, parts, p
     with nogil:

@@ -3,7 +3,7 @@
 def _choose_isa():
     """The instruction set level in use: ``RNNX_ISA``, or the best this CPU has."""
     wanted = os.environ.get("RNNX_ISA", "")
-    levels = [name for name in ("avx2", "generic") if rx_leaf_get(name.encode(), 4) != NULL]
+    levels = [name for name in ("avx512", "avx2", "generic") if rx_leaf_get(name.encode(), 4) != NULL]
     if not wanted:
         return levels[0], levels
     if wanted not in levels:
@@ -12,6 +12,19 @@ def _choose_isa():
 
 
 ISA, ISA_LEVELS = _choose_isa()
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t count, Py_ssize_t panel) noexcept nogil:
+    return (count + panel - 1) // panel * panel
+
+
+cdef const rx_leaf *leaf_for(Py_ssize_t units, int itemsize):
+    """The leaves for a layer: the wide panels of AVX-512 where they do not pad many more units than those of AVX2."""
+    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), itemsize)
+    cdef const rx_leaf *narrow = rx_leaf_get(b"avx2", itemsize)
+    if ISA == "avx512" and padded(units, leaf.panel) > padded(units, narrow.panel) + units // 8:
+        return narrow
+    return leaf
 
 
 # ---- Memory: large buffers are kept for the next call, so that training does not fault its pages in at every step -----
@@ -126,10 +139,10 @@ cdef class Packed:
         self.activation = ACTIVATIONS[activation]
         self.recurrent_activation = ACTIVATIONS[recurrent_activation]
         self.dtype = kernel.dtype
-        self.leaf = rx_leaf_get(ISA.encode(), self.dtype.itemsize)
+        self.leaf = leaf_for(recurrent_kernel.shape[0], self.dtype.itemsize)
         self.kernel, self.recurrent_kernel = kernel, recurrent_kernel
         self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
-        self.U = (self.H + self.leaf.panel - 1) // self.leaf.panel * self.leaf.panel
+        self.U = padded(self.H, self.leaf.panel)
         self.G = 4 if cell == "lstm" else 1 if cell == "simple_rnn" else 3
         self.products = (self.F + self.H) * self.G * self.H
         self.slots = 1 if cell == "simple_rnn" else 4

@@ -1,7 +1,7 @@
 # The C leaves as Cython sees them; the meaning of every field is in csrc/leaf.h.
 
 cdef extern from "leaf.h" nogil:
-    enum: RX_MAX_SLOTS, RX_ALIGNMENT, RX_STRIP, RX_SUM_ROWS
+    enum: RX_MAX_SLOTS, RX_ALIGNMENT
     enum rx_activation:
         RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2
         RX_ELU, RX_SOFTSIGN, RX_LEAKY_RELU, RX_RELU6
@@ -34,6 +34,8 @@ cdef extern from "leaf.h" nogil:
         const char *isa
         int panel
         int itemsize
+        int strip
+        int sum_rows
         void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                      void *panels, ptrdiff_t stride) noexcept nogil
         void (*pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,

@@ -13,8 +13,6 @@
 
 #define RX_MAX_SLOTS 4
 #define RX_ALIGNMENT 64
-#define RX_STRIP 6        /* rows of the largest tile */
-#define RX_SUM_ROWS 256   /* rows of one sum of outer products */
 
 #if defined(__GNUC__)
 #define RX_PREFETCH(p) __builtin_prefetch(p, 1, 2)
@@ -64,6 +62,8 @@ typedef struct rx_leaf {
     const char *isa;
     int panel;    /* columns of a panel */
     int itemsize; /* bytes of an element */
+    int strip;    /* columns of a strip, rows of the largest tile */
+    int sum_rows; /* most rows of one sum of outer products */
     /* Weights, and transposed weights, into panels (see pack_template.h). */
     void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                  void *panels, ptrdiff_t stride);
@@ -86,7 +86,7 @@ typedef struct rx_leaf {
     void (*activate)(ptrdiff_t count, int activation, const void *x, void *y);
 } rx_leaf;
 
-/* The leaf set for an element size (4 or 8) at an instruction set level ("generic", "avx2"); NULL when this
+/* The leaf set for an element size (4 or 8) at an instruction set level ("generic", "avx2", "avx512"); NULL when this
  * build or this CPU lacks it. */
 const rx_leaf *rx_leaf_get(const char *isa, int itemsize);
 

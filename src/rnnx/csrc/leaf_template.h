@@ -12,6 +12,8 @@
 #include VEC_HEADER
 
 #define PANEL (2 * WIDTH)
+#define STRIP (TALL_TILES ? 12 : 6)
+#define SUM_ROWS (16384 / (int)sizeof(REAL) / PANEL) /* a panel of them is half of L1 */
 
 #if defined(_MSC_VER)
 #define INLINE static __forceinline
@@ -56,6 +58,8 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
     ISA_NAME,
     PANEL,
     (int)sizeof(REAL),
+    STRIP,
+    SUM_ROWS,
     NAME(pack),
     NAME(pack_transposed),
     NAME(product),
@@ -69,6 +73,9 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
 };
 
 #undef PANEL
+#undef STRIP
+#undef SUM_ROWS
+#undef TALL_TILES
 #undef INLINE
 #undef BITS
 #undef MANTISSA

@@ -2,12 +2,12 @@
  *
  *   ROWS     C[p] = init[p] + A[p] B[p]      A as it lies, B in packed panels
  *   KEPT     the same with A[p][:, index]    rows of B under a mask of zero were not packed
- *   STRIPS   C += A^T B                      A packed in strips of six columns: sums over many rows, for gradients
+ *   STRIPS   C += A^T B                      A packed in strips of STRIP columns: sums over many rows, for gradients
  *
  * TILE(M, P) keeps M rows of P panels in registers (2*M*P vectors) and walks k in order. Every variant adds the
  * same terms in the same order, so a row's result does not depend on which rows share its tile. Six rows of one
- * panel fill the sixteen AVX2 registers; fewer rows take more panels at once, so that at least eight independent
- * sums hide the latency of the FMA. */
+ * panel fill the sixteen AVX2 registers, twelve the thirty-two of AVX-512; fewer rows take more panels at once, so
+ * that at least eight independent sums hide the latency of the FMA. */
 enum NAME(form) { NAME(ROWS), NAME(KEPT), NAME(STRIPS) };
 
 /* Everything of a product but the row it starts at. */
@@ -30,7 +30,7 @@ typedef struct {
             }                                                                                               \
         }                                                                                                   \
         for (ptrdiff_t k = 0; k < s->K; ++k, B += PANEL) {                                                  \
-            const ptrdiff_t first = form == NAME(STRIPS) ? k * RX_STRIP : form == NAME(KEPT) ? s->index[k] : k; \
+            const ptrdiff_t first = form == NAME(STRIPS) ? k * STRIP : form == NAME(KEPT) ? s->index[k] : k; \
             const ptrdiff_t next = form == NAME(STRIPS) ? 1 : s->lda;                                       \
             for (int p = 0; p < P; ++p) {                                                                   \
                 const vec b0 = vload(B + p * s->panel_stride), b1 = vload(B + p * s->panel_stride + WIDTH); \
@@ -48,6 +48,9 @@ typedef struct {
             }                                                                                               \
     }
 
+#if TALL_TILES
+TILE(12, 1) TILE(11, 1) TILE(10, 1) TILE(9, 1) TILE(8, 1) TILE(7, 1)
+#endif
 TILE(6, 1) TILE(5, 1) TILE(4, 1) TILE(3, 1) TILE(2, 1) TILE(1, 1)
 TILE(3, 2) TILE(2, 2) TILE(1, 2) TILE(2, 3) TILE(1, 3) TILE(1, 4)
 #undef TILE
@@ -76,21 +79,39 @@ INLINE void NAME(few_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, in
     }
 }
 
+/* The tile of one panel and up to STRIP rows. */
+#if TALL_TILES
+#define TALL_CASES                                                                                          \
+    case 12: CALL(12, 1); break;                                                                            \
+    case 11: CALL(11, 1); break;                                                                            \
+    case 10: CALL(10, 1); break;                                                                            \
+    case 9: CALL(9, 1); break;                                                                              \
+    case 8: CALL(8, 1); break;                                                                              \
+    case 7: CALL(7, 1); break;
+#else
+#define TALL_CASES
+#endif
+#define SWITCH(height)                                                                                      \
+    switch (height) {                                                                                       \
+    TALL_CASES                                                                                              \
+    case 6: CALL(6, 1); break;                                                                              \
+    case 5: CALL(5, 1); break;                                                                              \
+    case 4: CALL(4, 1); break;                                                                              \
+    case 3: CALL(3, 1); break;                                                                              \
+    case 2: CALL(2, 1); break;                                                                              \
+    case 1: CALL(1, 1); break;                                                                              \
+    }
+
 /* Rows in tiles of nearly equal height: a small remainder would run at half the speed. The panels are outside, so
  * that a panel stays in L1. */
 INLINE void NAME(all_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, int count, const REAL *const *A,
                            const REAL *B, const REAL *const *init, REAL *const *C) {
-    const ptrdiff_t tiles = (n + RX_STRIP - 1) / RX_STRIP, low = n / tiles, taller = n % tiles;
+    const ptrdiff_t tiles = (n + STRIP - 1) / STRIP, low = n / tiles, taller = n % tiles;
     for (int p = 0; p < count; ++p) {
         ptrdiff_t row = 0, height;
         for (ptrdiff_t t = 0; t < tiles; ++t, row += height) {
             height = low + (t < taller);
-            switch (height) {
-            case 6: CALL(6, 1); break;
-            case 5: CALL(5, 1); break;
-            case 4: CALL(4, 1); break;
-            default: CALL(3, 1); /* seven rows are four and three */
-            }
+            SWITCH(height)
         }
     }
 }
@@ -113,29 +134,29 @@ static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const
                 (REAL *const *)C, ldc);
 }
 
-/* A (n, M) into strips of six columns and `rows` rows, one after the other; with an index its columns `index` times
+/* A (n, M) into strips of STRIP columns and `rows` rows, one after the other; with an index its columns `index` times
  * `scale`. */
 static void NAME(pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index,
                               const void *scale_, void *strips, ptrdiff_t rows) {
     const REAL *A = A_, *scale = scale_;
-    for (ptrdiff_t m0 = 0; m0 < M; m0 += RX_STRIP) {
-        const int wide = M - m0 < RX_STRIP ? (int)(M - m0) : RX_STRIP;
+    for (ptrdiff_t m0 = 0; m0 < M; m0 += STRIP) {
+        const int wide = M - m0 < STRIP ? (int)(M - m0) : STRIP;
         REAL *out = (REAL *)strips + m0 * rows;
-        for (ptrdiff_t r = 0; r < n; ++r, out += RX_STRIP)
+        for (ptrdiff_t r = 0; r < n; ++r, out += STRIP)
             if (index)
                 for (int m = 0; m < wide; ++m) out[m] = A[r * lda + index[m0 + m]] * scale[m0 + m];
-            else if (wide == RX_STRIP)
-                memcpy(out, A + r * lda + m0, RX_STRIP * sizeof(REAL));
+            else if (wide == STRIP)
+                memcpy(out, A + r * lda + m0, STRIP * sizeof(REAL));
             else
                 memcpy(out, A + r * lda + m0, wide * sizeof(REAL));
     }
 }
 
-/* C (M, panels of PANEL columns) += A^T B over n rows, at most RX_SUM_ROWS; sums += the columns of B, unless NULL.
+/* C (M, panels of PANEL columns) += A^T B over n rows, at most SUM_ROWS; sums += the columns of B, unless NULL.
  * Each panel of B is copied once, next to itself, and meets all strips of A. */
 static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
                             void *C_, ptrdiff_t ldc, void *sums) {
-    REAL copy[RX_SUM_ROWS * PANEL];
+    REAL copy[SUM_ROWS * PANEL];
     const int form = NAME(STRIPS);
     const NAME(shape) shape = {n, 0, 0, ldc, ldc, NULL}, *s = &shape;
     for (ptrdiff_t panel = 0; panel < panels; ++panel) {
@@ -151,21 +172,16 @@ static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const vo
             REAL *to = (REAL *)sums + panel * PANEL + w * WIDTH;
             vstore(to, vadd(vload(to), sum[w]));
         }
-        for (ptrdiff_t m = 0; m < M; m += RX_STRIP) {
+        for (ptrdiff_t m = 0; m < M; m += STRIP) {
             const ptrdiff_t row = 0;
             const int p = 0;
             const REAL *a = (const REAL *)strips + m * n, *const *A = &a, *B = copy;
             REAL *c = (REAL *)C_ + m * ldc + panel * PANEL, *const *C = &c;
             const REAL *const *init = (const REAL *const *)&c;
-            switch (M - m) {
-            case 5: CALL(5, 1); break;
-            case 4: CALL(4, 1); break;
-            case 3: CALL(3, 1); break;
-            case 2: CALL(2, 1); break;
-            case 1: CALL(1, 1); break;
-            default: CALL(6, 1);
-            }
+            SWITCH(M - m < STRIP ? M - m : STRIP)
         }
     }
 }
 #undef CALL
+#undef SWITCH
+#undef TALL_CASES

@@ -3,6 +3,8 @@
  * the largest exponent. */
 #include <immintrin.h>
 
+#define TALL_TILES 0
+
 #if DOUBLE
 #define WIDTH 4
 #define vec __m256d

@@ -2,6 +2,8 @@
  * has), one element with any other compiler. vmin(c, x) and vmax(c, x) return x when x is NaN. */
 #include <string.h>
 
+#define TALL_TILES 0
+
 #if DOUBLE
 #define BITS long long
 #define MANTISSA 52

@@ -1,0 +1,49 @@
+/* Vectors of AVX-512 for the element type chosen by DOUBLE; the same operations, with the same roundings, as those of
+ * AVX2. Thirty-two registers hold a tile of twelve rows. */
+#include <immintrin.h>
+
+#define TALL_TILES 1
+
+#if DOUBLE
+#define WIDTH 8
+#define vec __m512d
+#define vload(p) _mm512_loadu_pd(p)
+#define vstore(p, a) _mm512_storeu_pd(p, a)
+#define vset(s) _mm512_set1_pd(s)
+#define vadd(a, b) _mm512_add_pd(a, b)
+#define vsub(a, b) _mm512_sub_pd(a, b)
+#define vmul(a, b) _mm512_mul_pd(a, b)
+#define vdiv(a, b) _mm512_div_pd(a, b)
+#define vfma(a, b, c) _mm512_fmadd_pd(a, b, c)   /* a * b + c */
+#define vfnma(a, b, c) _mm512_fnmadd_pd(a, b, c) /* c - a * b */
+#define vmin(a, b) _mm512_min_pd(a, b)
+#define vmax(a, b) _mm512_max_pd(a, b)
+#define vabs(a) _mm512_andnot_pd(_mm512_set1_pd(-0.0), a)
+#define vsign(a, b) _mm512_or_pd(a, _mm512_and_pd(b, _mm512_set1_pd(-0.0)))
+#define vless(a, b) _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ) /* a mask for vselect */
+#define vselect(mask, a, b) _mm512_mask_blend_pd(mask, b, a)
+#define MAGIC 6755399441055744.0 /* n + MAGIC has the integer n in its low bits */
+#define vpow2(shifted)                                                                                  \
+    _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_add_epi64(_mm512_castpd_si512(shifted), _mm512_set1_epi64(1023)), 52))
+#else
+#define WIDTH 16
+#define vec __m512
+#define vload(p) _mm512_loadu_ps(p)
+#define vstore(p, a) _mm512_storeu_ps(p, a)
+#define vset(s) _mm512_set1_ps(s)
+#define vadd(a, b) _mm512_add_ps(a, b)
+#define vsub(a, b) _mm512_sub_ps(a, b)
+#define vmul(a, b) _mm512_mul_ps(a, b)
+#define vdiv(a, b) _mm512_div_ps(a, b)
+#define vfma(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define vfnma(a, b, c) _mm512_fnmadd_ps(a, b, c)
+#define vmin(a, b) _mm512_min_ps(a, b)
+#define vmax(a, b) _mm512_max_ps(a, b)
+#define vabs(a) _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a)
+#define vsign(a, b) _mm512_or_ps(a, _mm512_and_ps(b, _mm512_set1_ps(-0.0f)))
+#define vless(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
+#define vselect(mask, a, b) _mm512_mask_blend_ps(mask, b, a)
+#define MAGIC 12582912.0f
+#define vpow2(shifted)                                                                                  \
+    _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127)), 23))
+#endif
