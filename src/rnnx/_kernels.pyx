@@ -46,6 +46,7 @@ CELLS = {"lstm": RX_LSTM, "gru_after": RX_GRU_AFTER, "gru_before": RX_GRU_BEFORE
 
 cdef enum:
     CHUNK_ROWS = 96        # packed rows whose input projection is made at once: it stays in L2
+    PRODUCTS_WORTH_THE_LOCK = 200000  # multiplications; giving up the interpreter's lock for fewer costs more
     MIN_ROWS_TO_PACK = 16  # packed rows for which a shared mask gets panels of its own
 
 MAX_THREADS = RX_MAX_PARTS
@@ -275,7 +276,8 @@ cdef void finish_rows(const Job *job, Py_ssize_t s, Py_ssize_t r0, Py_ssize_t r1
     # The rows r0 <= r < r1 end after step s: hand out their states.
     cdef Py_ssize_t r, size = job.H * sizeof(real)
     for r in range(r0, r1):
-        memcpy(job.h_final + batch_of(job, r) * size, state_block[real](job, job.h, s, NULL) + r * job.ld, size)
+        if job.h_final != NULL:
+            memcpy(job.h_final + batch_of(job, r) * size, state_block[real](job, job.h, s, NULL) + r * job.ld, size)
         if job.c_final != NULL:
             memcpy(job.c_final + batch_of(job, r) * size, state_block[real](job, job.c, s, NULL) + r * job.ld, size)
 

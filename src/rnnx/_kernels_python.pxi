@@ -152,15 +152,24 @@ cdef class Cache:
             job.zone_c_site.mask, job.zone_c_site.rows = &job.zone_c, data_of(self.site_rows())
 
 
+cdef int start_states(const Job *job, char *states, object initial) except -1:
+    """Fill the first block of a state buffer: zeros, or the initial state in row order."""
+    cdef Py_ssize_t b, size = job.H * job.leaf.itemsize, step = job.ld * job.leaf.itemsize
+    cdef const char *rows
+    if initial is None or job.ld > job.H:
+        memset(states, 0, job.B * step)
+    if initial is not None:
+        initial = np.ascontiguousarray(initial)
+        rows = data_of(initial)
+        for b in range(job.B):
+            memcpy(states + b * step, rows + batch_of(job, b) * size, size)
+    return 0
+
+
 cdef object initial_block(Cache cache, Py_ssize_t blocks, initial):
-    """State buffer of `blocks` rows whose first batch rows are the initial state in row order."""
-    cdef Py_ssize_t B = cache.plan.batch
-    cdef cnp.ndarray states = aligned((blocks, cache.packed.ld), cache.packed.dtype)
-    if initial is None:
-        states[:B] = 0
-    else:
-        states[:B, cache.packed.H:] = 0
-        states[:B, :cache.packed.H] = initial if cache.plan.order is None else initial[cache.plan.order]
+    """A state buffer of `blocks` rows whose first batch rows are the initial state in row order."""
+    states = aligned((blocks, cache.packed.ld), cache.packed.dtype)
+    start_states(&cache.job, data_of(states), initial)
     return states
 
 
@@ -254,29 +263,29 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
     packed.fill(job)
     plan.fill(job)
     job.keep = keep
-    job.x = <const char *>cnp.PyArray_DATA(x)
-    job.sxb, job.sxt, job.sxf = x.strides[0], x.strides[1], x.strides[2]
+    set_x(job, x)
     cache.set_masks(masks)
     wx, wh = packed.panels(False, True, cache.x_kept), packed.panels(False, False, cache.h_kept)
-    cache.alive.append((wx, wh))
     job.wx, job.wh = data_of(wx), data_of(wh)
-    if keep:
-        cache.gates = aligned((plan.total, packed.ldg), packed.dtype)
-        job.gates = data_of(cache.gates)
-    cache.state_h = initial_block(cache, B + plan.total if keep else 2 * B, h0)
-    job.h = data_of(cache.state_h)
     h = np.empty((B, packed.H), packed.dtype)
     c = None
     job.h_final = data_of(h)
     if packed.cell == RX_LSTM:
-        cache.state_c = initial_block(cache, B + plan.total if keep else 2 * B, c0)
         c = np.empty((B, packed.H), packed.dtype)
-        job.c, job.c_final = data_of(cache.state_c), data_of(c)
+        job.c_final = data_of(c)
+    if keep:
+        cache.alive.append((wx, wh))
+        cache.gates = aligned((plan.total, packed.ldg), packed.dtype)
+        cache.state_h = initial_block(cache, B + plan.total, h0)
+        job.gates, job.h = data_of(cache.gates), data_of(cache.state_h)
+        if c is not None:
+            cache.state_c = initial_block(cache, B + plan.total, c0)
+            job.c = data_of(cache.state_c)
     if outputs is not None:
         out = outputs
         job.outputs = <char *>cnp.PyArray_DATA(out)
         job.sob, job.sot = out.strides[0], out.strides[1]
-    run_forward(cache, threads)
+    run_forward(job, h0, c0, threads)
     cdef const unsigned char *valid = <const unsigned char *>data_of(plan.valid)
     if job.outputs != NULL and valid != NULL:
         with nogil:
@@ -284,32 +293,92 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
     return h, c, cache if keep else None
 
 
-cdef void run_forward(Cache cache, int threads) except *:
-    cdef Job *job = &cache.job
-    cdef Packed packed = cache.packed
+cdef void set_x(Job *job, cnp.ndarray x) noexcept:
+    job.x = <const char *>cnp.PyArray_DATA(x)
+    job.sxb, job.sxt, job.sxf = x.strides[0], x.strides[1], x.strides[2]
+
+
+cdef int run_forward(Job *job, h0, c0, int threads) except -1:
+    """Run the parts of a job; what is not kept for ``backward`` lives in memory of the call."""
     cdef Forward call
+    cdef Part *part
+    cdef _Block memory
     cdef Py_ssize_t bounds[RX_MAX_PARTS + 1]
-    cdef Py_ssize_t rows = 0
-    cdef int parts, p
-    with nogil:
-        parts = cut(job, rx_pool_enter(threads), bounds)
+    cdef Py_ssize_t rows = 0, size = job.leaf.itemsize, of_part, of_states = 0 if job.keep else 2 * job.B * job.ld
+    cdef char *start
+    cdef int parts = 1, p
+    if threads > 1:
+        with nogil:
+            threads = rx_pool_enter(threads)
+    else:
+        rx_pool_enter(1)
     try:
+        parts = cut(job, threads, bounds)
         for p in range(parts):
             rows = max(rows, bounds[p + 1] - bounds[p])
         rows = min(max(rows, <Py_ssize_t>CHUNK_ROWS), max(rows, job.total))
-        x_rows = aligned((parts, rows, packed.F), packed.dtype)
-        gates = None if job.keep else aligned((parts, rows, packed.ldg), packed.dtype)
-        call.is_float = packed.leaf.itemsize == 4
+        of_part = padded(rows * (job.F + (0 if job.keep else job.ldg)), RX_ALIGNMENT)
+        memory = take_block((2 * of_states + parts * of_part) * size + RX_ALIGNMENT)
+        start = memory.start()
+        if not job.keep:
+            job.h = start
+            start_states(job, job.h, h0)
+            if job.cell == RX_LSTM:
+                job.c = start + of_states * size
+                start_states(job, job.c, c0)
+        call.is_float = size == 4
         for p in range(parts):
-            call.parts[p].job, call.parts[p].lo, call.parts[p].hi = job, bounds[p], bounds[p + 1]
-            call.parts[p].x_rows = data_of(x_rows) + p * rows * packed.F * packed.leaf.itemsize
-            call.parts[p].gates = data_of(gates)
-            if gates is not None:
-                call.parts[p].gates += p * rows * packed.ldg * packed.leaf.itemsize
-        with nogil:
-            rx_pool_run(forward_task, &call, parts)
+            part = &call.parts[p]
+            part.job, part.lo, part.hi = job, bounds[p], bounds[p + 1]
+            part.gates = start + (2 * of_states + p * of_part) * size
+            part.x_rows = part.gates + (0 if job.keep else rows * job.ldg) * size
+        if parts == 1 and job.total * job.G * job.H * (job.F + job.H) < PRODUCTS_WORTH_THE_LOCK:
+            forward_task(&call, 0)
+        else:
+            with nogil:
+                rx_pool_run(forward_task, &call, parts)
     finally:
         rx_pool_leave()
+    return 0
+
+
+def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int threads=1):
+    """Outputs from zero states without masks, by the shortest way; otherwise as ``forward``.
+
+    Parameters
+    ----------
+    packed : Packed
+    x : array of shape (batch, timesteps, features), any strides
+    backwards, sequences : bool
+        Whether steps are read from the last to the first, and whether every output is wanted.
+    threads : int
+
+    Returns
+    -------
+    array of shape (batch, timesteps, units) or (batch, units)
+    """
+    cdef Job job
+    cdef cnp.npy_intp shape[3]
+    cdef cnp.ndarray out
+    cdef int axes = 3 if sequences else 2
+    memset(&job, 0, sizeof(Job))
+    packed.fill(&job)
+    job.B, job.T, job.S, job.total = x.shape[0], x.shape[1], x.shape[1], x.shape[0] * x.shape[1]
+    job.backwards = backwards
+    set_x(&job, x)
+    wx, wh = packed.panels(False, True, None), packed.panels(False, False, None)
+    job.wx, job.wh = data_of(wx), data_of(wh)
+    shape[0], shape[1], shape[axes - 1] = job.B, job.T, job.H
+    if job.total * job.H * job.leaf.itemsize < POOLED_FROM or not sequences:
+        out = cnp.PyArray_EMPTY(axes, shape, (<cnp.dtype>packed.dtype).num, 0)
+    else:
+        out = aligned((job.B, job.T, job.H), packed.dtype)
+    if sequences:
+        job.outputs, job.sob, job.sot = <char *>cnp.PyArray_DATA(out), out.strides[0], out.strides[1]
+    else:
+        job.h_final = <char *>cnp.PyArray_DATA(out)
+    run_forward(&job, None, None, threads)
+    return out
 
 
 def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_dparams, int threads=1):
@@ -339,10 +408,8 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
     cdef cnp.ndarray array
     memset(&back, 0, sizeof(back))
     if cache.spent:  # its activations have become gradients: make them again
-        spare = np.empty((2, B, H), packed.dtype)
-        job.outputs, job.h_final = NULL, data_of(spare)
-        job.c_final = NULL if job.c == NULL else data_of(spare[1])
-        run_forward(cache, threads)
+        job.outputs = job.h_final = job.c_final = NULL
+        run_forward(job, None, None, threads)
     cache.spent = True
     if doutputs is not None:
         array = doutputs

@@ -47,6 +47,10 @@ cdef class _Block:
     cdef void *data
     cdef size_t size
 
+    cdef char *start(self) noexcept:
+        """The first cache line of it that is whole."""
+        return <char *>self.data + RX_ALIGNMENT - <size_t>self.data % RX_ALIGNMENT
+
     def __dealloc__(self):
         global pool_count, pool_bytes
         if self.size >= POOLED_FROM and pool_count < POOL_SLOTS and pool_bytes + self.size <= POOL_LIMIT:
@@ -89,7 +93,7 @@ cdef cnp.ndarray aligned(shape, dtype, bint zero=False):
         size *= <size_t>extents[axes]
         axes += 1
     cdef _Block block = take_block(size + RX_ALIGNMENT)
-    cdef char *start = <char *>block.data + RX_ALIGNMENT - <size_t>block.data % RX_ALIGNMENT
+    cdef char *start = block.start()
     if zero:
         memset(start, 0, size)
     cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(axes, extents, dtype.num, start)

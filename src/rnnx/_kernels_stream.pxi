@@ -6,6 +6,26 @@ cdef void step_core(Part *part, rx_step *step, real *_) noexcept nogil:
     part.job.leaf.forward[part.job.cell](step)
 
 
+cdef int check_step_input(cnp.ndarray x, int number, Py_ssize_t rows, Py_ssize_t width) except -1:
+    if x is None or cnp.PyArray_TYPE(x) != number:
+        raise TypeError(f"step: `x` must be an array of {cnp.PyArray_DescrFromType(number)}, "
+                        f"got {None if x is None else x.dtype}; use .astype")
+    if x.ndim != 2 or x.shape[0] != rows or x.shape[1] != width:
+        raise ValueError(f"step: `x` must have shape (batch, features) = {(rows, width)}, got {(<object>x).shape}")
+    return 0
+
+
+cdef cnp.ndarray output_of(cnp.ndarray out, cnp.npy_intp *shape, int number):
+    """The array that a step fills: the one given, if it fits, or a new one."""
+    if out is None:
+        return cnp.PyArray_EMPTY(2, shape, number, 0)
+    if (cnp.PyArray_TYPE(out) != number or out.ndim != 2 or out.shape[0] != shape[0] or out.shape[1] != shape[1]
+            or not cnp.PyArray_ISCARRAY(out)):
+        raise ValueError(f"step: `out` must be a writable C-contiguous {cnp.PyArray_DescrFromType(number)} array of "
+                         f"shape (batch, units) = {(shape[0], shape[1])}")
+    return out
+
+
 @cython.final
 cdef class Stepper:
     """A recurrent layer that is fed step by step; its state lives here, the weights are shared.
@@ -48,8 +68,7 @@ cdef class Stepper:
         one.n, one.packed, one.bias_q, one.gates = batch, job.wh, job.bias_q, self.all.gates
         self.is_float = packed.leaf.itemsize == 4
         self.type_number = packed.dtype.num
-        # Below this much arithmetic, giving up the interpreter lock costs more than the step.
-        self.large = batch * job.G * job.U * (job.F + job.H) > 200000
+        self.large = batch * job.G * job.H * (job.F + job.H) >= PRODUCTS_WORTH_THE_LOCK
         if batch:
             if self.is_float:
                 fill_sites[float](&self.all, 0, False, NULL)
@@ -66,7 +85,7 @@ cdef class Stepper:
         if job.c != NULL:
             self.one.c_prev, self.one.c = job.c + block * size, job.c + (1 - block) * size
 
-    def step(self, cnp.ndarray x not None, cnp.ndarray out=None):
+    cpdef cnp.ndarray step(self, cnp.ndarray x, cnp.ndarray out=None):
         """Advance by one step.
 
         Parameters
@@ -88,18 +107,9 @@ cdef class Stepper:
         cdef cnp.npy_intp shape[2]
         cdef Py_ssize_t r, size = job.H * job.leaf.itemsize
         cdef char *y
-        if cnp.PyArray_TYPE(x) != self.type_number:
-            raise TypeError(f"step: `x` must be {self.cache.packed.dtype}, got {x.dtype}; use .astype")
-        if x.ndim != 2 or x.shape[0] != job.B or x.shape[1] != job.F:
-            raise ValueError(
-                f"step: `x` must have shape (batch, features) = {(job.B, job.F)}, got {(<object>x).shape}")
+        check_step_input(x, self.type_number, job.B, job.F)
         shape[0], shape[1] = job.B, job.H
-        if out is None:
-            out = cnp.PyArray_EMPTY(2, shape, self.type_number, 0)
-        elif (cnp.PyArray_TYPE(out) != self.type_number or out.ndim != 2 or out.shape[0] != job.B
-                or out.shape[1] != job.H or not cnp.PyArray_ISCARRAY(out)):
-            raise ValueError(f"step: `out` must be a writable C-contiguous {self.cache.packed.dtype} array of shape "
-                             f"(batch, units) = {(job.B, job.H)}")
+        out = output_of(out, shape, self.type_number)
         job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
         if self.large:
             with nogil:
@@ -138,3 +148,136 @@ cdef class Stepper:
                              f"got {[part.shape for part in parts]}")
         for view, part in zip(views, parts):
             view[...] = part
+
+
+@cython.final
+cdef class DenseStepper:
+    """``activation(x @ kernel + bias)`` for a batch of fixed size, with every buffer made beforehand.
+
+    Parameters
+    ----------
+    kernel : C-contiguous array of shape (features, units)
+    bias : array of shape (units,) or None
+    activation : str
+        A name in ``ACTIVATIONS``.
+    batch : int
+    """
+
+    cdef const rx_leaf *leaf
+    cdef Py_ssize_t batch, features, units, width
+    cdef int activation, type_number
+    cdef tuple alive
+    cdef char *panels
+    cdef char *bias
+    cdef char *rows
+
+    def __init__(self, cnp.ndarray kernel, bias, str activation, Py_ssize_t batch):
+        dtype = kernel.dtype
+        self.leaf = leaf_for(kernel.shape[1], dtype.itemsize)
+        self.type_number = cnp.PyArray_TYPE(kernel)
+        self.batch, self.features, self.units = batch, kernel.shape[0], kernel.shape[1]
+        self.width = padded(self.units, self.leaf.panel)
+        self.activation = ACTIVATIONS[activation]
+        panels = aligned((self.width // self.leaf.panel, self.features, self.leaf.panel), dtype)
+        start = aligned((self.width,), dtype, True)
+        if bias is not None:
+            start[:self.units] = bias
+        rows = aligned((batch, self.width), dtype)
+        self.panels, self.bias, self.rows = data_of(panels), data_of(start), data_of(rows)
+        self.leaf.pack(self.features, self.units, cnp.PyArray_DATA(kernel), self.units, NULL, NULL, self.panels,
+                       self.features * self.leaf.panel)
+        self.alive = panels, start, rows
+
+    cpdef cnp.ndarray step(self, cnp.ndarray x, cnp.ndarray out=None):
+        """The output for one step.
+
+        Parameters
+        ----------
+        x : array of shape (batch, features)
+        out : C-contiguous array of shape (batch, units), optional
+
+        Returns
+        -------
+        array of shape (batch, units)
+            ``out``, or a new array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dtype or shape do not fit.
+        """
+        cdef cnp.npy_intp shape[2]
+        cdef Py_ssize_t r, size = self.leaf.itemsize
+        cdef char *y
+        check_step_input(x, self.type_number, self.batch, self.features)
+        if not cnp.PyArray_ISCARRAY_RO(x):
+            x = np.ascontiguousarray(x)
+        shape[0], shape[1] = self.batch, self.units
+        out = output_of(out, shape, self.type_number)
+        if self.batch * self.features * self.width < PRODUCTS_WORTH_THE_LOCK:
+            self.compute(<const char *>cnp.PyArray_DATA(x), x.strides[0] // size)
+        else:
+            with nogil:
+                self.compute(<const char *>cnp.PyArray_DATA(x), x.strides[0] // size)
+        y = <char *>cnp.PyArray_DATA(out)
+        for r in range(self.batch):
+            memcpy(y + r * self.units * size, self.rows + r * self.width * size, self.units * size)
+        return out
+
+    cdef void compute(self, const char *x, Py_ssize_t ldx) noexcept nogil:
+        cdef Py_ssize_t k, size = self.leaf.itemsize, panel = self.leaf.panel * size
+        cdef const void *A = x
+        cdef const void *init
+        cdef void *C
+        for k in range(self.width * size // panel):
+            init = self.bias + k * panel
+            C = self.rows + k * panel
+            self.leaf.product(self.batch, self.features, 1, &A, ldx, NULL, self.panels + k * self.features * panel, 0,
+                              &init, 0, &C, self.width)
+        if self.activation != RX_LINEAR:
+            self.leaf.activate(self.batch * self.width, self.activation, self.rows, self.rows)
+
+
+@cython.final
+cdef class Chain:
+    """Steppers that feed each other: the step of a whole model, which nothing can interrupt half way.
+
+    Parameters
+    ----------
+    links : list of Stepper and DenseStepper
+        At least one; each as wide as the next one's input.
+    """
+
+    cdef list links, between
+
+    def __init__(self, list links):
+        self.links, self.between = links, []
+        for link in links[:len(links) - 1]:
+            self.between.append(np.empty(shape_of(link), np.dtype(cnp.PyArray_DescrFromType(type_of(link)))))
+
+    def step(self, cnp.ndarray x not None, cnp.ndarray out=None):
+        """Advance by one step; as ``Stepper.step``."""
+        cdef Py_ssize_t k, last = len(self.links) - 1
+        cdef cnp.npy_intp shape[2]
+        if last and out is not None:
+            shape[0], shape[1] = shape_of(self.links[last])
+            output_of(out, shape, type_of(self.links[last]))
+        for k in range(last):
+            x = advance(self.links[k], x, self.between[k])
+        return advance(self.links[last], x, out)
+
+
+cdef cnp.ndarray advance(link, cnp.ndarray x, cnp.ndarray out):
+    if type(link) is Stepper:
+        return (<Stepper>link).step(x, out)
+    return (<DenseStepper>link).step(x, out)
+
+
+cdef tuple shape_of(link):
+    if type(link) is Stepper:
+        return (<Stepper>link).cache.job.B, (<Stepper>link).cache.job.H
+    return (<DenseStepper>link).batch, (<DenseStepper>link).units
+
+
+cdef int type_of(link):
+    return (<Stepper>link).type_number if type(link) is Stepper else (<DenseStepper>link).type_number

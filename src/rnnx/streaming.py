@@ -22,6 +22,7 @@ from rnnx.layers.recurrent_base import Recurrent
 from rnnx.layers.rnn import RNN
 from rnnx.layers.shaping import Add, Concatenate, Flatten, Multiply
 from rnnx.layers.wrappers import Bidirectional, TimeDistributed
+from rnnx.streaming_short import short_way
 
 Array = NDArray[Any]
 Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
@@ -50,7 +51,8 @@ class RecurrentStepper:
     def __init__(self, cell: Any, batch_size: int, dtype: Any, zero_output_for_mask: bool = False):
         self._stepper: Any = _stepper(cell, batch_size, dtype)
         self._zero_output = zero_output_for_mask
-        self.step = self._stepper.step  # the short way, when every row is valid: set `all_started` then
+        self.step = self._stepper.step  # when every row is valid: set `all_started` then
+        self.compiled = self._stepper if isinstance(self._stepper, _kernels.Stepper) else None
         self.all_started = False
         self._started = np.zeros(batch_size, bool)
 
@@ -182,8 +184,8 @@ class Stream:
 
     The results equal those of the whole sequence; a model whose last recurrent layer returns one output gives at each
     step what it would give if the sequence ended there. A step that `Masking` or ``mask_zero`` masks changes nothing.
-    Any number of streams may share a model. Weights of recurrent layers are those at the time the stream was made:
-    make a new one after they have changed.
+    Any number of streams may share a model. Weights are those at the time the stream was made: make a new one after
+    they have changed.
 
     Parameters
     ----------
@@ -215,10 +217,12 @@ class Stream:
             raise ValueError(f"stream: {layer.name!r} is not built yet; call it once or give it an input shape")
         self.batch_size = int(batch_size)
         self._layer = layer
+        self._dtype = layer.inputs[0].dtype if hasattr(layer, "inputs") else layer.dtype
         self._steppers: list[Any] = []
         self._run, self._many = self._make(layer)
-        # A lone recurrent layer is called without any detour.
-        self._only: Any = self._steppers[0] if isinstance(layer, (Recurrent, Cell)) else None
+        self._short = short_way(
+            layer, [getattr(stepper, "compiled", None) for stepper in self._steppers], self.batch_size
+        )
 
     # ---- Making the function of a step -------------------------------------------------------------------------------
 
@@ -322,12 +326,13 @@ class Stream:
         TypeError, ValueError
             If an argument does not fit; the state is unchanged then.
         """
-        if self._only is not None and mask is None:
-            self._only.all_started = True
-            if type(x) is not np.ndarray or x.dtype != self._layer.dtype:
-                x = self._layer.cast(x)
-            y: Array = self._only.step(x, out)
-            return y
+        if mask is None and self._short is not None:
+            if type(x) is not np.ndarray or x.dtype is not self._dtype:
+                x = self._cast(x)
+            short: Array = self._short(x, out)
+            for stepper in self._steppers:
+                stepper.all_started = True
+            return short
         x = self._cast(x)
         if x.shape[:1] != (self.batch_size,):
             raise ValueError(f"step: `x` must have {self.batch_size} row(s), got shape {x.shape}")

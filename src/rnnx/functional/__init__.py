@@ -1,7 +1,7 @@
 """Pure recurrent networks: arrays in, arrays out.
 
-Each of ``lstm``, ``gru`` and ``simple_rnn`` offers ``forward``, ``backward`` and ``pack``; ``rnnx.reference`` has the
-same functions in plain float64 NumPy.
+Each of ``lstm``, ``gru`` and ``simple_rnn`` offers ``forward``, ``backward``, ``infer`` and ``pack``;
+``rnnx.reference`` has ``forward`` and ``backward`` in plain float64 NumPy.
 """
 
 from rnnx.dropout import DropoutMasks

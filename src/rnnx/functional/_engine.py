@@ -230,7 +230,7 @@ class Core:
         if return_sequences:
             direct = out is not None and out.strides[2] == out.itemsize
             outputs = out if direct else _kernels.empty(shape, dtype)
-        threads = _threads(threads, plan, packed)
+        threads = _threads(threads, batch, plan.total, packed)
         h, c, kept = _kernels.forward(packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask, threads)
         last = None
         if outputs is None:
@@ -245,6 +245,24 @@ class Core:
             else None
         )
         return Run(outputs, h if c is None else (h, c), cache)
+
+    def infer(self, packed: _kernels.Packed, x: Array, go_backwards: bool = False, sequences: bool = True) -> Array:
+        """Outputs from zero states, without masks: `forward` with nothing left to check.
+
+        Parameters
+        ----------
+        packed : Packed
+        x : array of shape (batch, timesteps, features)
+            Of the packed weights' dtype; the caller has made sure of that and of the number of features.
+        go_backwards, sequences : bool
+            As ``go_backwards`` and ``return_sequences`` of `forward`.
+
+        Returns
+        -------
+        array of shape (batch, timesteps, units) or (batch, units)
+        """
+        rows, steps, _ = x.shape
+        return _kernels.infer(packed, x, go_backwards, sequences, _threads(None, rows, rows * steps, packed))
 
     def backward(
         self, cache: Any, doutputs: Array | None, dstate: Any = None, *, need_dx: bool = True, need_dparams: bool = True
@@ -320,9 +338,9 @@ class Core:
         return Grads(dx, dh0 if dc0 is None else (dh0, dc0), dparams)
 
 
-def _threads(wanted: int | None, plan: _kernels.Plan, packed: _kernels.Packed) -> int:
-    """Threads for a call: one where waking others would cost more than it saves."""
-    if plan.batch < 2 * _kernels.MIN_ROWS_OF_PART or plan.total * packed.products < _PRODUCTS_WORTH_A_THREAD:
+def _threads(wanted: int | None, batch: int, rows: int, packed: _kernels.Packed) -> int:
+    """Threads for a call on so many packed rows: one where waking others would cost more than it saves."""
+    if batch < 2 * _kernels.MIN_ROWS_OF_PART or rows * packed.products < _PRODUCTS_WORTH_A_THREAD:
         return 1
     return min(get_num_threads() if wanted is None else wanted, _kernels.MAX_THREADS)
 

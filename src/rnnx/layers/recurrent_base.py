@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from rnnx import regularizers
 from rnnx.dropout import DropoutMasks
 from rnnx.layers.arguments import check_sequence_shape
@@ -156,6 +158,36 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         super().__init__(**kwargs)
         self.activity_regularizer = regularizers.get(activity_regularizer)
 
+    def __call__(self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False, **call: Any) -> Any:
+        if initial_state is None and mask is None and not training and not call:
+            y = self._infer(x)
+            if y is not None:
+                return y
+        return super().__call__(x, initial_state, mask, training, **call)
+
+    __call__.__doc__ = SequenceLayer.__call__.__doc__
+
+    def _infer(self, x: Any) -> Array | None:
+        """The short way of a call with nothing but ``x``; None if it needs a check, a conversion or a state."""
+        if (
+            type(x) is not np.ndarray
+            or x.dtype is not self.dtype
+            or x.ndim != 3
+            or not self.built
+            or x.shape[2] != self._weights[0].value.shape[0]
+            or self.stateful
+            or self.return_state
+            or self._has_zoneout
+            or x.size == 0
+            or type(self).forward is not Recurrent.forward
+        ):
+            return None
+        packed = self.packed()[1]
+        if packed is None:
+            return None
+        y: Array = self.core.infer(packed, x, self.go_backwards, self.return_sequences)
+        return y
+
     def cudnn_able(self) -> bool:
         return super().cudnn_able() and not self.unroll
 
@@ -176,6 +208,11 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
         """See `__call__`; the second result is the pullback, which takes the gradient of each output (or None)."""
+        y: Any
+        if not (keep or training or return_masks) and mask is None and initial_state is None and lengths is None:
+            y = self._infer(x)
+            if y is not None:
+                return y, None
         run, masks = self.run(
             x,
             mask=mask,
@@ -190,7 +227,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         )
         states = list(run.state) if isinstance(run.state, tuple) else [run.state]
         self.carry(states)
-        y: Any = [run.outputs, *states] if self.return_state else run.outputs
+        y = [run.outputs, *states] if self.return_state else run.outputs
         if return_masks:
             y = (y, masks)
         return y, self._pullback(run.cache) if keep else None

@@ -105,7 +105,8 @@ class RecurrentWeights(Layer):
         self.compat = compat
         self.seed_generator = _seed_generator(seed)
         self.seed = None if seed is None else self.seed_generator.seed
-        self._has_noise = bool(self.dropout or self.recurrent_dropout or zoneout not in (0, (0, 0), [0, 0]))
+        self._has_zoneout = zoneout not in (0, (0, 0), [0, 0])
+        self._has_noise = bool(self.dropout or self.recurrent_dropout or self._has_zoneout)
         super().__init__(**kwargs)
 
     @property
@@ -163,7 +164,7 @@ class RecurrentWeights(Layer):
 
     def packed(self) -> tuple[Any, Any]:
         """Parameters and their packed form, made once for each version of the weights."""
-        versions = tuple((w.version, id(w.value)) for w in self._weights)
+        versions = [(w.version, id(w.value)) for w in self._weights]
         known, params, packed = self._memo
         if known != versions:
             params = self.make_params(*(w.value for w in self._weights))
