@@ -31,11 +31,6 @@ CELLS: dict[str, Any] = {
 TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 
 
-@pytest.fixture(autouse=True)
-def _same_numbers_in_any_order() -> None:
-    RNG.bit_generator.state = np.random.default_rng(29).bit_generator.state
-
-
 def data(batch: int, dtype: str = "float32") -> Any:
     return RNG.normal(size=(batch, STEPS, FEATURES)).astype(dtype)
 

@@ -199,7 +199,7 @@ def test_several_inputs_and_outputs_of_two_axes():
     names = {"loss", "p_loss", "q_loss"}
     assert set(history.history) == names | {f"val_{name}" for name in names}
     loss, p_loss, q_loss = model.evaluate(x, y)
-    assert loss == pytest.approx(p_loss + q_loss)
+    assert loss == pytest.approx(p_loss + q_loss, rel=1e-5)
     assert model.evaluate(x, y, batch_size=4) == pytest.approx([loss, p_loss, q_loss], rel=1e-5)
     model.compile("sgd", "mse", loss_weights={"q": 3.0})
     assert model.train_on_batch(x, y) == pytest.approx([p_loss + 3 * q_loss, p_loss, q_loss], rel=1e-5)

@@ -177,7 +177,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             or x.shape[2] != self._weights[0].value.shape[0]
             or self.stateful
             or self.return_state
-            or self._has_zoneout
+            or self._samples_in_inference
             or x.size == 0
             or type(self).forward is not Recurrent.forward
         ):

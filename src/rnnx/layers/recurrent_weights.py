@@ -99,14 +99,15 @@ class RecurrentWeights(Layer):
         noise.check_choice(who, "dropout_gates", dropout_gates, noise.DROPOUT_GATES)
         noise.check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, noise.MODES)
         noise.check_choice(who, "compat", compat, noise.PROFILES)
-        noise.check_zoneout(who, zoneout, has_cell=self.state_count == 2)
+        has_zoneout = any(noise.check_zoneout(who, zoneout, has_cell=self.state_count == 2))
         self.dropout_gates, self.recurrent_dropout_mode = dropout_gates, recurrent_dropout_mode
         self.zoneout = tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout
         self.compat = compat
         self.seed_generator = _seed_generator(seed)
         self.seed = None if seed is None else self.seed_generator.seed
-        self._has_zoneout = zoneout not in (0, (0, 0), [0, 0])
-        self._has_noise = bool(self.dropout or self.recurrent_dropout or self._has_zoneout)
+        self._has_noise = bool(self.dropout or self.recurrent_dropout or has_zoneout)
+        # Inference takes the expectation of zoneout, and a stream of Keras moves on in it.
+        self._samples_in_inference = has_zoneout or (self._has_noise and self.seed_generator.stream == "keras")
         super().__init__(**kwargs)
 
     @property
