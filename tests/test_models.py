@@ -17,11 +17,6 @@ A, B = RNG.normal(size=(3, 5, 4)), RNG.normal(size=(3, 5, 4))
 FLAT = RNG.normal(size=(3, 4))
 
 
-@pytest.fixture(autouse=True)
-def _same_numbers_in_any_order() -> None:
-    RNG.bit_generator.state = np.random.default_rng(23).bit_generator.state
-
-
 def wide(shape: Any, name: str) -> Any:
     return Input(shape, dtype="float64", name=name)
 

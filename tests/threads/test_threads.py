@@ -34,11 +34,6 @@ MAKERS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.fixture(autouse=True)
-def _same_numbers_in_any_order() -> None:
-    RNG.bit_generator.state = np.random.default_rng(37).bit_generator.state
-
-
-@pytest.fixture(autouse=True)
 def _switch_often() -> Iterator[None]:
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
