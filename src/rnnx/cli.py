@@ -13,10 +13,10 @@ def _info(path: str) -> int:
     """What is in a model file."""
     from rnnx.formats import safetensors
     from rnnx.layers.base import layer_from_config
-    from rnnx.saving import READABLE, FormatError
+    from rnnx.saving import format_of
 
-    if not path.lower().endswith(READABLE):
-        raise FormatError(f"{path}: unknown kind of file; supported: {', '.join(READABLE)}")
+    if format_of(path) is not safetensors:
+        raise ValueError(f"{path}: only .safetensors files are described")
     found = safetensors.describe(path)
     weights = {n: t for n, t in found["tensors"].items() if n.startswith("weights/")}
     count = sum(_size(shape) for _, shape in weights.values())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-READABLE = (".safetensors",)
+FORMATS = {".safetensors": "safetensors"}  # suffix -> module of rnnx.formats
 
 
 class FormatError(ValueError):
@@ -53,13 +54,19 @@ def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = T
         raise
 
 
-def _format_of(path: Any, what: str) -> Any:
-    suffix = Path(path).suffix.lower()
-    if suffix == ".safetensors":
-        from rnnx.formats import safetensors
+def format_of(path: Any, what: str = "read") -> Any:
+    """The module of `rnnx.formats` that reads and writes a kind of file; it is imported when it is first wanted.
 
-        return safetensors
-    raise FormatError(f"{path}: cannot {what} {suffix or 'a file without suffix'!r}; supported: {', '.join(READABLE)}")
+    Raises
+    ------
+    FormatError
+        If the suffix is unknown.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise FormatError(f"{path}: cannot {what} {suffix or 'a file without suffix'!r}; supported: {known}")
+    return importlib.import_module(f"rnnx.formats.{FORMATS[suffix]}")
 
 
 def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
@@ -81,7 +88,7 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwr
     OSError
         If the file cannot be written; an old one is still there.
     """
-    _format_of(path, "write").save_model(model, path, include_optimizer=include_optimizer, overwrite=overwrite)
+    format_of(path, "write").save_model(model, path, include_optimizer=include_optimizer, overwrite=overwrite)
 
 
 def load_model(path: Any, *, compile: bool = True) -> Any:
@@ -107,16 +114,16 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
-    return _format_of(path, "read").load_model(path, compile=compile)
+    return format_of(path, "read").load_model(path, compile=compile)
 
 
 def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
     """Write the weights of a model alone; see `save_model`."""
-    _format_of(path, "write").save_weights(model, path, overwrite=overwrite)
+    format_of(path, "write").save_weights(model, path, overwrite=overwrite)
 
 
 def load_weights(model: Any, path: Any) -> None:
     """Read weights into a model of the same structure; it is unchanged if they do not fit."""
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
-    _format_of(path, "read").load_weights(model, path)
+    format_of(path, "read").load_weights(model, path)
