@@ -47,6 +47,7 @@ class Cache:
     packed: Packed
     plan: Plan
     zero_masked: bool
+    recompute: bool
     spent: bool
 
 @final
@@ -76,7 +77,9 @@ def forward(
     keep: bool,
     zero_masked: bool,
     threads: int = 1,
+    recompute: bool = False,
 ) -> tuple[_Array, _Array | None, Cache | None]: ...
+def busy() -> int: ...
 def infer(packed: Packed, x: _Array, backwards: bool, sequences: bool, threads: int = 1) -> _Array: ...
 def backward(
     cache: Cache,

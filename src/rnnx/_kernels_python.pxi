@@ -100,14 +100,26 @@ cdef class Cache:
 
     It refers to the caller's ``x`` and masks without copying them; they must not change before ``backward``. The
     backward call turns the stored activations into gradients in place: a second one first repeats the forward pass.
+    With ``recompute`` nothing is stored, and every backward call repeats it.
     """
 
     cdef Job job
     cdef readonly Packed packed
     cdef readonly Plan plan
     cdef list alive, x_kept, h_kept
-    cdef object gates, state_h, state_c
-    cdef readonly bint zero_masked, spent
+    cdef object gates, state_h, state_c, h0, c0
+    cdef readonly bint zero_masked, recompute, spent
+
+    cdef void hold(self) except *:
+        """Make room for all gates and states."""
+        cdef Job *job = &self.job
+        cdef Py_ssize_t rows = self.plan.batch + self.plan.total
+        self.gates = aligned((self.plan.total, self.packed.ldg), self.packed.dtype)
+        self.state_h = initial_block(self, rows, self.h0)
+        job.keep, job.gates, job.h = True, data_of(self.gates), data_of(self.state_h)
+        if self.packed.cell == RX_LSTM:
+            self.state_c = initial_block(self, rows, self.c0)
+            job.c = data_of(self.state_c)
 
     cdef object site_rows(self):
         rows = aligned((self.plan.batch, self.packed.ld), self.packed.dtype, True)
@@ -230,7 +242,7 @@ cdef int cut(const Job *job, int wanted, Py_ssize_t *bounds) noexcept nogil:
 
 
 def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bint keep, bint zero_masked,
-            int threads=1):
+            int threads=1, bint recompute=False):
     """Run a cell over packed rows.
 
     Parameters
@@ -248,6 +260,8 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
         Whether masked positions give 0 instead of repeating the output before them.
     threads : int
         At most so many work on it; the result does not depend on their number.
+    recompute : bool
+        Whether ``backward`` is to make again what it needs.
 
     Returns
     -------
@@ -260,9 +274,9 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
     cdef cnp.ndarray out
     memset(job, 0, sizeof(Job))
     cache.packed, cache.plan, cache.alive, cache.zero_masked = packed, plan, [x], zero_masked
+    cache.recompute, cache.h0, cache.c0 = recompute, h0, c0
     packed.fill(job)
     plan.fill(job)
-    job.keep = keep
     set_x(job, x)
     cache.set_masks(masks)
     wx, wh = packed.panels(False, True, cache.x_kept), packed.panels(False, False, cache.h_kept)
@@ -273,14 +287,9 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
     if packed.cell == RX_LSTM:
         c = np.empty((B, packed.H), packed.dtype)
         job.c_final = data_of(c)
-    if keep:
-        cache.alive.append((wx, wh))
-        cache.gates = aligned((plan.total, packed.ldg), packed.dtype)
-        cache.state_h = initial_block(cache, B + plan.total, h0)
-        job.gates, job.h = data_of(cache.gates), data_of(cache.state_h)
-        if c is not None:
-            cache.state_c = initial_block(cache, B + plan.total, c0)
-            job.c = data_of(cache.state_c)
+    cache.alive.append((wx, wh))
+    if keep and not recompute:
+        cache.hold()
     if outputs is not None:
         out = outputs
         job.outputs = <char *>cnp.PyArray_DATA(out)
@@ -340,6 +349,11 @@ cdef int run_forward(Job *job, h0, c0, int threads) except -1:
     finally:
         rx_pool_leave()
     return 0
+
+
+def busy():
+    """The number of threads that are computing in the engine now."""
+    return rx_pool_busy()
 
 
 def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int threads=1):
@@ -407,6 +421,9 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
     cdef Py_ssize_t B = plan.batch, G = packed.G, H = packed.H, U = packed.U, F = packed.F
     cdef cnp.ndarray array
     memset(&back, 0, sizeof(back))
+    if cache.gates is None:
+        cache.hold()
+        cache.spent = True
     if cache.spent:  # its activations have become gradients: make them again
         job.outputs = job.h_final = job.c_final = NULL
         run_forward(job, None, None, threads)
@@ -437,6 +454,8 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
         back.wx_back = data_of(wx_back)
         back.dx, back.dxb, back.dxt = <char *>cnp.PyArray_DATA(array), array.strides[0], array.strides[1]
     run_backward(cache, &back, threads)
+    if cache.recompute:
+        cache.gates = cache.state_h = cache.state_c = None
     inverse = None if plan.order is None else np.argsort(plan.order)
     dh0 = np.ascontiguousarray(dh[:, :H] if inverse is None else dh[inverse, :H])
     dc0 = None

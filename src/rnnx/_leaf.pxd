@@ -60,4 +60,5 @@ cdef extern from "pool.h" nogil:
     ctypedef void (*rx_task)(void *context, int part) noexcept nogil
     int rx_pool_enter(int wanted)
     void rx_pool_leave()
+    int rx_pool_busy()
     void rx_pool_run(rx_task task, void *context, int parts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import contextvars
 import functools
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,44 @@ def threads(n: int) -> Iterator[None]:
         yield
     finally:
         _local.count = before
+
+
+_helpers: concurrent.futures.ThreadPoolExecutor | None = None
+
+
+def _forget_helpers() -> None:
+    global _helpers
+    _helpers = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_helpers)  # the child has none of the threads
+
+
+def side_by_side(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
+    """Results of two functions that share no state, run at the same time if another thread is free.
+
+    Each gets half of the threads of this call. An error of either is raised when both have ended.
+    """
+    global _helpers
+    count = get_num_threads()
+    if count < 2 or _kernels.busy():
+        return first(), second()
+    if _helpers is None:
+        _helpers = concurrent.futures.ThreadPoolExecutor(_available(), "rnnx")
+
+    def with_half(function: Callable[[], Any]) -> Any:
+        with threads(count // 2):
+            return function()
+
+    other = _helpers.submit(contextvars.copy_context().run, with_half, second)
+    try:
+        mine = with_half(first)
+    except BaseException:
+        if not other.cancel():
+            concurrent.futures.wait([other])
+        raise
+    return mine, second() if other.cancel() else other.result()
 
 
 def cpu_info() -> dict[str, Any]:

@@ -116,6 +116,14 @@ void rx_pool_leave(void) {
     UNLOCK();
 }
 
+int rx_pool_busy(void) {
+    int busy;
+    LOCK();
+    busy = computing;
+    UNLOCK();
+    return busy;
+}
+
 void rx_pool_run(rx_task task, void *context, int parts) {
     run r = {task, context, parts, 0, 0, NULL}, **link = &queue;
     if (parts <= 1) {

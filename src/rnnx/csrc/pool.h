@@ -11,6 +11,9 @@ typedef void (*rx_task)(void *context, int part);
 int rx_pool_enter(int wanted);
 void rx_pool_leave(void);
 
+/* Threads that are computing now, callers and workers. */
+int rx_pool_busy(void);
+
 /* task(context, p) for every p < parts, on the calling thread and on workers; returns when all are done. Workers are
  * started when first needed. After a fork the child starts its own. Where no thread can be started, the caller does
  * all the work. */

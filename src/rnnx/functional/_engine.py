@@ -128,6 +128,7 @@ class Core:
         return_sequences: bool = True,
         zero_output_for_mask: bool = False,
         packed: _kernels.Packed | None = None,
+        recompute: bool = False,
     ) -> Run:
         """Run the cell over a batch of sequences; the module's text has its equations.
 
@@ -163,6 +164,10 @@ class Core:
             Masked steps give 0 instead of repeating the output before them.
         packed : Packed, optional
             ``pack(params)``, to save its time when the weights stay the same.
+        recompute : bool
+            With ``training=True``: keep references to the arguments only, and let ``backward`` repeat the forward pass.
+            Saves 24 bytes per batch x step x unit of an LSTM in float32, 20 of a GRU and 8 of a simple RNN, until
+            ``backward`` is called; the gradients have the same bits.
 
         Returns
         -------
@@ -231,7 +236,9 @@ class Core:
             direct = out is not None and out.strides[2] == out.itemsize
             outputs = out if direct else _kernels.empty(shape, dtype)
         threads = _threads(threads, batch, plan.total, packed)
-        h, c, kept = _kernels.forward(packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask, threads)
+        h, c, kept = _kernels.forward(
+            packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask, threads, recompute
+        )
         last = None
         if outputs is None:
             last = _rows_with_last_output(plan, zero_output_for_mask)

@@ -61,6 +61,8 @@ class LSTM(Recurrent, LSTMWeights):
         Rate at which old values survive a step (Krueger et al.); its expectation is applied at inference.
     compat : str
         Dropout rules of an older Keras generation, see `rnnx.dropout.PROFILES`, and its ``hard_sigmoid``.
+    recompute : bool
+        Keep no activations for the gradients but repeat the forward pass for them: less memory, a third more time.
     **kwargs
         ``name``, ``trainable``, ``dtype``, ``input_shape``, and what Keras 2 had.
 
@@ -121,6 +123,7 @@ class LSTM(Recurrent, LSTMWeights):
         recurrent_dropout_mode: str = "state",
         zoneout: Any = 0.0,
         compat: str = "keras3",
+        recompute: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**constructor_arguments(locals()))
@@ -162,7 +165,7 @@ class GRU(Recurrent, GRUWeights):
         Whether the reset gate multiplies the recurrent product (True) or the state before it (False).
     zero_output_for_mask : bool
         Outputs at masked steps are 0 instead of repeating the output before them.
-    noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat
+    noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat, recompute
         As in `LSTM`; a GRU has no cell, so ``zoneout`` is one rate, and ``"cell"`` drops the new state.
     **kwargs
         ``name``, ``trainable``, ``dtype``, ``input_shape``, and what Keras 2 had.
@@ -219,6 +222,7 @@ class GRU(Recurrent, GRUWeights):
         recurrent_dropout_mode: str = "state",
         zoneout: Any = 0.0,
         compat: str = "keras3",
+        recompute: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**constructor_arguments(locals()))
@@ -255,7 +259,7 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
         Source of the masks; they depend on it and on the number of the call only.
     zero_output_for_mask : bool
         Outputs at masked steps are 0 instead of repeating the output before them.
-    noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat
+    noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat, recompute
         As in `LSTM`; there is no cell, so ``zoneout`` is one rate, and ``"update"`` and ``"cell"`` are the same.
     **kwargs
         ``name``, ``trainable``, ``dtype``, ``input_shape``, and what Keras 2 had.
@@ -307,6 +311,7 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
         recurrent_dropout_mode: str = "state",
         zoneout: Any = 0.0,
         compat: str = "keras3",
+        recompute: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**constructor_arguments(locals()))

@@ -144,6 +144,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         use_cudnn: Any = "auto",
         time_major: bool = False,
         activity_regularizer: Any = None,
+        recompute: bool = False,
         **kwargs: Any,
     ):
         if time_major:
@@ -154,6 +155,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
         self.zero_output_for_mask = bool(zero_output_for_mask)
         self.use_cudnn = use_cudnn
+        self.recompute = bool(recompute)
         self.states = None
         super().__init__(**kwargs)
         self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -224,6 +226,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             return_sequences=self.return_sequences,
             zero_output_for_mask=self.zero_output_for_mask,
             dropout_masks=dropout_masks,
+            recompute=self.recompute,
         )
         states = list(run.state) if isinstance(run.state, tuple) else [run.state]
         self.carry(states)
@@ -265,4 +268,5 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             **super().get_config(),
             **{name: getattr(self, name) for name in FLAGS},
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+            "recompute": self.recompute,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import numpy as np
 from rnnx.dropout import SeedGenerator
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, layer_config, layer_from_config
 from rnnx.layers.normalization import Normalization
-from rnnx.layers.recurrent_base import SequenceLayer, check_gradients
+from rnnx.layers.recurrent_base import Recurrent, SequenceLayer, check_gradients
+from rnnx.runtime import side_by_side
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 NOISE_SHAPES = ("noise_shape", "recurrent_noise_shape")
+PRODUCTS_WORTH_A_THREAD = 10_000_000  # in each direction; waking a thread of Python costs some 50 microseconds
 OTHER_DIRECTION = 0x9E3779B9  # keeps the noise of the two directions apart
 
 
@@ -142,11 +144,9 @@ class Bidirectional(SequenceLayer):
                     f"{self.name}: `initial_state` must be a list with an even number of states, got {len(states)}"
                 )
             halves = [states[: len(states) // 2], states[len(states) // 2 :]]
-        results: list[Any] = []
-        pullbacks: list[Any] = []
-        masks: list[Any] = []
-        for k, layer in enumerate(self.sublayers):
-            (y, drawn), back = layer.forward(
+
+        def direction(k: int) -> Any:
+            return self._directions[k].forward(
                 x,
                 mask=mask,
                 training=training,
@@ -156,9 +156,10 @@ class Bidirectional(SequenceLayer):
                 return_masks=True,
                 **call,
             )
-            masks.append(drawn)
-            results.append(y if self.return_state else [y])
-            pullbacks.append(back)
+
+        runs = self._both(direction, x)
+        masks, pullbacks = tuple(drawn for (_, drawn), _ in runs), [back for _, back in runs]
+        results = [y if self.return_state else [y] for (y, _), _ in runs]
         outputs = [result[0] for result in results]
         if self.return_sequences:
             outputs[1] = outputs[1][:, ::-1]
@@ -175,10 +176,11 @@ class Bidirectional(SequenceLayer):
                 douts[1] = douts[1][:, ::-1]
             dstates, half = parts[count:], len(states) // 2
             sides = (dstates[:half], dstates[half:])
-            grads = [
-                back([d, *own] if self.return_state else d, need_dx=need_dx)
-                for back, d, own in zip(pullbacks, douts, sides, strict=True)
-            ]
+
+            def back(k: int) -> Any:
+                return pullbacks[k]([douts[k], *sides[k]] if self.return_state else douts[k], need_dx=need_dx)
+
+            grads = self._both(back, x)
             dinitial = tuple(
                 part
                 for g in grads
@@ -189,7 +191,19 @@ class Bidirectional(SequenceLayer):
                 dweights = [None] * len(dweights)
             return Gradients(grads[0].dx + grads[1].dx if need_dx else None, dweights, dinitial)
 
-        return ((y, tuple(masks)) if return_masks else y), pullback if keep else None
+        return ((y, masks) if return_masks else y), pullback if keep else None
+
+    def _both(self, direction: Callable[[int], Any], x: Array) -> tuple[Any, Any]:
+        """Results of both directions, which run side by side if they are compiled, apart and worth it."""
+        a, b = self._directions
+        if isinstance(a, Recurrent) and isinstance(b, Recurrent) and a.seed_generator is not b.seed_generator:
+            rows, packed = x.shape[0] * x.shape[1], a.packed()[1]
+            worth_it = packed is not None and rows * packed.products >= PRODUCTS_WORTH_A_THREAD
+        else:
+            worth_it = False
+        if worth_it:
+            return side_by_side(lambda: direction(0), lambda: direction(1))
+        return direction(0), direction(1)
 
     def _merge(self, outputs: list[Array]) -> Any:
         a, b = outputs
