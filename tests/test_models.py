@@ -318,7 +318,7 @@ def test_get_layer() -> None:
 
 
 def test_names_are_counted() -> None:
-    rnnx.layers.base.clear_names()
+    rnnx.utils.clear_session()
     assert [layers.LSTM(1).name, layers.LSTM(1).name, layers.GlobalMaxPooling1D().name] == [
         "lstm",
         "lstm_1",

@@ -11,6 +11,7 @@ ACTIVATIONS: dict[str, int]
 CELLS: dict[str, int]
 ISA: str
 ISA_LEVELS: list[str]
+WEIGHTS: dict[str, int]
 MAX_THREADS: int
 MIN_ROWS_OF_PART: int
 __test__: dict[str, str]
@@ -18,6 +19,7 @@ __test__: dict[str, str]
 @final
 class Packed:
     dtype: np.dtype[Any]
+    narrow: bool
     products: int
     def __init__(
         self,
@@ -27,6 +29,7 @@ class Packed:
         bias: _Array | None,
         activation: str,
         recurrent_activation: str,
+        weights: str = "full",
     ) -> None: ...
 
 @final
@@ -57,8 +60,14 @@ class Stepper:
     def step(self, x: _Array, out: _Array | None = None) -> _Array: ...
 
 @final
+class PackedDense:
+    dtype: np.dtype[Any]
+    def __init__(self, kernel: _Array, bias: _Array | None, weights: str = "full") -> None: ...
+    def apply(self, x: _Array) -> _Array: ...
+
+@final
 class DenseStepper:
-    def __init__(self, kernel: _Array, bias: _Array | None, activation: str, batch: int) -> None: ...
+    def __init__(self, packed: PackedDense, activation: str, batch: int) -> None: ...
     def step(self, x: _Array, out: _Array | None = None) -> _Array: ...
 
 @final

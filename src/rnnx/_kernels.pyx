@@ -294,7 +294,7 @@ cdef inline Py_ssize_t gate_of_slot(const Job *job, Py_ssize_t slot) noexcept no
 cdef void project_rows(const Job *job, const real *rows, Py_ssize_t n, Py_ssize_t ldx, int first, int count,
                        real *gates) noexcept nogil:
     # gates = rows W + b for n rows and `count` slots.
-    cdef Py_ssize_t panel = job.leaf.panel, stride = job.F * panel, depth = job.F, block, gate
+    cdef Py_ssize_t panel = job.leaf.panel, stride = (job.F + job.leaf.head) * panel, depth = job.F, block, gate
     cdef const int *index = NULL
     cdef int slot
     cdef const void *A[4]
@@ -308,8 +308,8 @@ cdef void project_rows(const Job *job, const real *rows, Py_ssize_t n, Py_ssize_
             A[slot] = rows
             C[slot] = gates + (first + slot) * job.U + block * panel
             init[slot] = <const real *>job.bias_x + (first + slot) * job.U + block * panel
-        job.leaf.product(n, depth, count, A, ldx, index, <const real *>job.wx + (block * job.G + first) * stride, stride,
-                         init, 0, C, job.ldg)
+        job.leaf.product(n, depth, count, A, ldx, index,
+                         job.wx + (block * job.G + first) * stride * job.leaf.weightsize, stride, init, 0, C, job.ldg)
 
 
 cdef void project(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, real *gates) noexcept nogil:

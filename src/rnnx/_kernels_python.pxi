@@ -137,10 +137,10 @@ cdef class Cache:
         if masks is None:
             return
         self.alive.append(masks)
-        self.x_kept = kept_columns(masks.inputs, self.plan.total)
+        self.x_kept = None if self.packed.narrow else kept_columns(masks.inputs, self.plan.total)
         if self.x_kept is None:
             job.inputs = view_mask(masks.inputs)
-        if masks.recurrent is not None and masks.recurrent_mode == "state" and not masks.masked_blend:
+        if not (masks.recurrent is None or masks.recurrent_mode != "state" or masks.masked_blend or self.packed.narrow):
             self.h_kept = kept_columns(masks.recurrent, self.plan.total)
         job.x_kept, job.h_kept = view_kept(self.x_kept), view_kept(self.h_kept)
         if self.h_kept is not None:
@@ -522,7 +522,7 @@ def empty(shape, dtype):
 
 def product(cnp.ndarray a, cnp.ndarray b):
     """``a @ b`` through the tiles, for tests and benches: shapes (n, K) and (K, N), one dtype."""
-    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize)
+    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize, RX_FULL)
     cdef Py_ssize_t n = a.shape[0], K = a.shape[1], N = b.shape[1], panel = leaf.panel
     cdef Py_ssize_t panels = (N + panel - 1) // panel, p
     cdef cnp.ndarray packed = aligned((panels, K, panel), a.dtype, True)
@@ -546,6 +546,6 @@ def activate(str name, x):
     """An activation of the engine on a contiguous float32 or float64 array; for tests and benches."""
     cdef cnp.ndarray a = np.ascontiguousarray(x)
     cdef cnp.ndarray y = np.empty_like(a)
-    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize)
+    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize, RX_FULL)
     leaf.activate(a.size, ACTIVATIONS[name], cnp.PyArray_DATA(a), cnp.PyArray_DATA(y))
     return y

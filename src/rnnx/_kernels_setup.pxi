@@ -3,7 +3,7 @@
 def _choose_isa():
     """The instruction set level in use: ``RNNX_ISA``, or the best this CPU has."""
     wanted = os.environ.get("RNNX_ISA", "")
-    levels = [name for name in ("avx512", "avx2", "generic") if rx_leaf_get(name.encode(), 4) != NULL]
+    levels = [name for name in ("avx512", "avx2", "generic") if rx_leaf_get(name.encode(), 4, RX_FULL) != NULL]
     if not wanted:
         return levels[0], levels
     if wanted not in levels:
@@ -18,10 +18,13 @@ cdef inline Py_ssize_t padded(Py_ssize_t count, Py_ssize_t panel) noexcept nogil
     return (count + panel - 1) // panel * panel
 
 
-cdef const rx_leaf *leaf_for(Py_ssize_t units, int itemsize):
+WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8}
+
+
+cdef const rx_leaf *leaf_for(Py_ssize_t units, int itemsize, int weights=RX_FULL):
     """The leaves for a layer: the wide panels of AVX-512 where they do not pad many more units than those of AVX2."""
-    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), itemsize)
-    cdef const rx_leaf *narrow = rx_leaf_get(b"avx2", itemsize)
+    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), itemsize, weights)
+    cdef const rx_leaf *narrow = rx_leaf_get(b"avx2", itemsize, weights)
     if ISA == "avx512" and padded(units, leaf.panel) > padded(units, narrow.panel) + units // 8:
         return narrow
     return leaf
@@ -122,6 +125,9 @@ cdef class Packed:
         As in the ``*Params`` classes; already validated.
     activation, recurrent_activation : str
         Names in ``ACTIVATIONS``.
+    weights : str
+        What the tiles read, a name in ``WEIGHTS``: ``"full"``, or of float32 kernels ``"bf16"`` or ``"int8"`` with a
+        scale for each column, for inference only.
 
     Attributes
     ----------
@@ -132,18 +138,21 @@ cdef class Packed:
 
     cdef const rx_leaf *leaf
     cdef int cell, activation, recurrent_activation
+    cdef readonly bint narrow
     cdef Py_ssize_t F, H, U, G, slots, first, ld, ldg
     cdef object kernel, recurrent_kernel, bias_x, bias_q
     cdef dict made
     cdef readonly object dtype
     cdef readonly Py_ssize_t products
 
-    def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation):
+    def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation,
+                 str weights="full"):
         self.cell = CELLS[cell]
         self.activation = ACTIVATIONS[activation]
         self.recurrent_activation = ACTIVATIONS[recurrent_activation]
         self.dtype = kernel.dtype
-        self.leaf = leaf_for(recurrent_kernel.shape[0], self.dtype.itemsize)
+        self.leaf = leaf_for(recurrent_kernel.shape[0], self.dtype.itemsize, WEIGHTS[weights])
+        self.narrow = weights != "full"
         self.kernel, self.recurrent_kernel = kernel, recurrent_kernel
         self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
         self.U = padded(self.H, self.leaf.panel)
@@ -173,14 +182,14 @@ cdef class Packed:
     cdef object panels(self, bint backward, bint of_x, list kept):
         """The panels of one kernel for one direction, made on first use.
 
-        Forward they are (panels, G, rows, panel); backward, of the transpose, (panels, G, units, panel), where the
+        Forward they are (panels, G, rows, panel), the rows after those of the head; backward, of the transpose, (panels, G, units, panel), where the
         kernel's gates come in slot order: the GRU has h z r, so that the gates of x and those of h are runs. ``kept``
         is None, or for each gate of a shared mask the indices of the rows that it keeps and its values there: then
         the panels have these rows alone, times the mask, and serve this call only.
         """
         cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.panel, H = self.H, G = self.G
         cdef Py_ssize_t depth = rows if not backward else self.U if of_x else H, slot, gate, count = rows
-        cdef Py_ssize_t panels = ((rows if backward else H) + panel - 1) // panel, stride = G * depth * panel
+        cdef Py_ssize_t panels = ((rows if backward else H) + panel - 1) // panel, size = self.leaf.weightsize, stride
         cdef const int *index = NULL
         cdef const char *scale = NULL
         cdef const char *block
@@ -188,11 +197,13 @@ cdef class Packed:
         made = self.made.get((backward, of_x)) if kept is None else None
         if made is not None:
             return made
-        made = aligned((panels, G, depth, panel), self.dtype)
+        depth += self.leaf.head
+        stride = G * depth * panel
+        made = aligned((panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
         for slot in range(G):
             gate = (slot + 2) % 3 if of_x and G == 3 else slot
             block = data_of(self.kernel if of_x else self.recurrent_kernel) + gate * H * self.leaf.itemsize
-            out = data_of(made) + slot * depth * panel * self.leaf.itemsize
+            out = data_of(made) + slot * depth * panel * size
             if kept is not None:
                 columns, values = kept[gate if len(kept) > 1 else 0]
                 index, scale, count = <const int *>data_of(columns), data_of(values), len(columns)

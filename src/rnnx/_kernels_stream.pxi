@@ -151,42 +151,90 @@ cdef class Stepper:
 
 
 @cython.final
-cdef class DenseStepper:
-    """``activation(x @ kernel + bias)`` for a batch of fixed size, with every buffer made beforehand.
+cdef class PackedDense:
+    """The kernel and bias of a Dense layer in the layout of the tiles.
 
     Parameters
     ----------
     kernel : C-contiguous array of shape (features, units)
     bias : array of shape (units,) or None
+    weights : str
+        As in `Packed`.
+    """
+
+    cdef const rx_leaf *leaf
+    cdef Py_ssize_t features, units, width
+    cdef object panels, bias
+    cdef readonly object dtype
+
+    def __init__(self, cnp.ndarray kernel, bias, str weights="full"):
+        cdef Py_ssize_t panel, depth
+        self.dtype = kernel.dtype
+        self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
+        panel, depth = self.leaf.panel, kernel.shape[0] + self.leaf.head
+        self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], panel)
+        dtype = self.dtype if weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
+        self.panels = aligned((self.width // panel, depth, panel), dtype)
+        self.leaf.pack(self.features, self.units, cnp.PyArray_DATA(kernel), self.units, NULL, NULL, data_of(self.panels),
+                       depth * panel)
+        self.bias = aligned((self.width,), self.dtype, True)
+        if bias is not None:
+            self.bias[:self.units] = bias
+
+    cdef void compute(self, Py_ssize_t n, const char *x, Py_ssize_t ldx, char *rows, const char *panels,
+                      const char *bias) noexcept nogil:
+        # rows (n, width) = x W + b
+        cdef Py_ssize_t k, panel = self.leaf.panel, stride = (self.features + self.leaf.head) * panel
+        cdef const void *A = x
+        cdef const void *init
+        cdef void *C
+        for k in range(self.width // panel):
+            init, C = bias + k * panel * self.leaf.itemsize, rows + k * panel * self.leaf.itemsize
+            self.leaf.product(n, self.features, 1, &A, ldx, NULL, panels + k * stride * self.leaf.weightsize, stride,
+                              &init, 0, &C, self.width)
+
+    def apply(self, cnp.ndarray x):
+        """``x @ kernel + bias``.
+
+        Parameters
+        ----------
+        x : C-contiguous array of shape (n, features), of the kernel's dtype
+
+        Returns
+        -------
+        array of shape (n, units)
+        """
+        cdef Py_ssize_t n = x.shape[0]
+        rows = aligned((n, self.width), self.dtype)
+        cdef char *out = data_of(rows)
+        cdef const char *panels = data_of(self.panels)
+        cdef const char *bias = data_of(self.bias)
+        with nogil:
+            self.compute(n, <const char *>cnp.PyArray_DATA(x), self.features, out, panels, bias)
+        return rows[:, :self.units]
+
+
+@cython.final
+cdef class DenseStepper:
+    """``activation(x @ kernel + bias)`` for a batch of fixed size, with every buffer made beforehand.
+
+    Parameters
+    ----------
+    packed : PackedDense
     activation : str
         A name in ``ACTIVATIONS``.
     batch : int
     """
 
-    cdef const rx_leaf *leaf
-    cdef Py_ssize_t batch, features, units, width
+    cdef PackedDense packed
+    cdef Py_ssize_t batch
     cdef int activation, type_number
-    cdef tuple alive
-    cdef char *panels
-    cdef char *bias
-    cdef char *rows
+    cdef object rows
 
-    def __init__(self, cnp.ndarray kernel, bias, str activation, Py_ssize_t batch):
-        dtype = kernel.dtype
-        self.leaf = leaf_for(kernel.shape[1], dtype.itemsize)
-        self.type_number = cnp.PyArray_TYPE(kernel)
-        self.batch, self.features, self.units = batch, kernel.shape[0], kernel.shape[1]
-        self.width = padded(self.units, self.leaf.panel)
-        self.activation = ACTIVATIONS[activation]
-        panels = aligned((self.width // self.leaf.panel, self.features, self.leaf.panel), dtype)
-        start = aligned((self.width,), dtype, True)
-        if bias is not None:
-            start[:self.units] = bias
-        rows = aligned((batch, self.width), dtype)
-        self.panels, self.bias, self.rows = data_of(panels), data_of(start), data_of(rows)
-        self.leaf.pack(self.features, self.units, cnp.PyArray_DATA(kernel), self.units, NULL, NULL, self.panels,
-                       self.features * self.leaf.panel)
-        self.alive = panels, start, rows
+    def __init__(self, PackedDense packed, str activation, Py_ssize_t batch):
+        self.packed, self.batch, self.activation = packed, batch, ACTIVATIONS[activation]
+        self.type_number = packed.dtype.num
+        self.rows = aligned((batch, packed.width), packed.dtype)
 
     cpdef cnp.ndarray step(self, cnp.ndarray x, cnp.ndarray out=None):
         """The output for one step.
@@ -206,36 +254,31 @@ cdef class DenseStepper:
         TypeError, ValueError
             If dtype or shape do not fit.
         """
+        cdef PackedDense packed = self.packed
         cdef cnp.npy_intp shape[2]
-        cdef Py_ssize_t r, size = self.leaf.itemsize
+        cdef Py_ssize_t r, size = packed.leaf.itemsize, ldx
+        cdef char *rows = data_of(self.rows)
+        cdef const char *panels = data_of(packed.panels)
+        cdef const char *bias = data_of(packed.bias)
+        cdef const char *start
         cdef char *y
-        check_step_input(x, self.type_number, self.batch, self.features)
+        check_step_input(x, self.type_number, self.batch, packed.features)
         if not cnp.PyArray_ISCARRAY_RO(x):
             x = np.ascontiguousarray(x)
-        shape[0], shape[1] = self.batch, self.units
+        start, ldx = <const char *>cnp.PyArray_DATA(x), packed.features
+        shape[0], shape[1] = self.batch, packed.units
         out = output_of(out, shape, self.type_number)
-        if self.batch * self.features * self.width < PRODUCTS_WORTH_THE_LOCK:
-            self.compute(<const char *>cnp.PyArray_DATA(x), x.strides[0] // size)
+        if self.batch * packed.features * packed.width < PRODUCTS_WORTH_THE_LOCK:
+            packed.compute(self.batch, start, ldx, rows, panels, bias)
         else:
             with nogil:
-                self.compute(<const char *>cnp.PyArray_DATA(x), x.strides[0] // size)
+                packed.compute(self.batch, start, ldx, rows, panels, bias)
+        if self.activation != RX_LINEAR:
+            packed.leaf.activate(self.batch * packed.width, self.activation, rows, rows)
         y = <char *>cnp.PyArray_DATA(out)
         for r in range(self.batch):
-            memcpy(y + r * self.units * size, self.rows + r * self.width * size, self.units * size)
+            memcpy(y + r * packed.units * size, rows + r * packed.width * size, packed.units * size)
         return out
-
-    cdef void compute(self, const char *x, Py_ssize_t ldx) noexcept nogil:
-        cdef Py_ssize_t k, size = self.leaf.itemsize, panel = self.leaf.panel * size
-        cdef const void *A = x
-        cdef const void *init
-        cdef void *C
-        for k in range(self.width * size // panel):
-            init = self.bias + k * panel
-            C = self.rows + k * panel
-            self.leaf.product(self.batch, self.features, 1, &A, ldx, NULL, self.panels + k * self.features * panel, 0,
-                              &init, 0, &C, self.width)
-        if self.activation != RX_LINEAR:
-            self.leaf.activate(self.batch * self.width, self.activation, self.rows, self.rows)
 
 
 @cython.final
@@ -276,7 +319,7 @@ cdef cnp.ndarray advance(link, cnp.ndarray x, cnp.ndarray out):
 cdef tuple shape_of(link):
     if type(link) is Stepper:
         return (<Stepper>link).cache.job.B, (<Stepper>link).cache.job.H
-    return (<DenseStepper>link).batch, (<DenseStepper>link).units
+    return (<DenseStepper>link).batch, (<DenseStepper>link).packed.units
 
 
 cdef int type_of(link):

@@ -1,7 +1,7 @@
 # The C leaves as Cython sees them; the meaning of every field is in csrc/leaf.h.
 
 cdef extern from "leaf.h" nogil:
-    enum: RX_MAX_SLOTS, RX_ALIGNMENT
+    enum: RX_MAX_SLOTS, RX_ALIGNMENT, RX_FULL, RX_BF16, RX_INT8
     enum rx_activation:
         RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2
         RX_ELU, RX_SOFTSIGN, RX_LEAKY_RELU, RX_RELU6
@@ -34,6 +34,8 @@ cdef extern from "leaf.h" nogil:
         const char *isa
         int panel
         int itemsize
+        int weightsize
+        int head
         int strip
         int sum_rows
         void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
@@ -52,7 +54,7 @@ cdef extern from "leaf.h" nogil:
         void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out) noexcept nogil
         void (*add)(ptrdiff_t count, const void *a, void *sum) noexcept nogil
         void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil
-    const rx_leaf *rx_leaf_get(const char *isa, int itemsize)
+    const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights)
 
 
 cdef extern from "pool.h" nogil:

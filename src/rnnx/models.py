@@ -10,9 +10,10 @@ import numpy as np
 
 from rnnx.backpropagation import GraphPullback
 from rnnx.batching import starting_mask
-from rnnx.layers.base import Array, Layer, Weight, layer_config, layer_from_config, unique_name
+from rnnx.layers.base import Array, Layer, Weight, layer_config, layer_from_config
 from rnnx.layers.core import Embedding, Input, InputLayer
 from rnnx.layers.graph import SymbolicTensor, enter, topological_order
+from rnnx.layers.names import unique_name
 from rnnx.layers.undo import undone
 from rnnx.models_config import clone_model, graph_config, graph_from_config, model_from_json
 from rnnx.training import Trainer

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import _kernels
@@ -54,8 +53,7 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int) -> Step | None:
             name = engine_activation(own.activation)
             if name is None:  # softmax and the like end the chain
                 name, last = "linear", own.activation
-            kernel, *bias = (np.ascontiguousarray(weight.value) for weight in own.weights)
-            links.append(_kernels.DenseStepper(kernel, bias[0] if bias else None, name, batch_size))
+            links.append(_kernels.DenseStepper(own.packed(), name, batch_size))
         elif type(own) is Activation:
             last = own.activation
         elif not isinstance(own, NoiseLayer):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.layers.base import clear_names
+from rnnx.layers.names import clear_names
 
 __all__ = [
     "PyDataset", "Sequence", "TextVectorization", "clear_session", "normalize", "pad_sequences", "set_random_seed",

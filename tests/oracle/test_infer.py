@@ -145,7 +145,7 @@ def test_chains_refuse_and_stay(end: str) -> None:
 
 def test_dense_stepper_checks_its_arguments() -> None:
     kernel = np.eye(3, 2, dtype=np.float32)
-    dense = _kernels.DenseStepper(kernel, None, "linear", 2)
+    dense = _kernels.DenseStepper(_kernels.PackedDense(kernel, None), "linear", 2)
     x = np.arange(12, dtype=np.float32).reshape(2, 6)
     assert np.array_equal(dense.step(x[:, ::2]), x[:, [0, 2]])
     assert np.array_equal(dense.step(x[::-1, :3]), x[::-1, :2])

@@ -3,10 +3,18 @@
 
 #include <string.h>
 
-extern const rx_leaf rx_leaf_generic_f32, rx_leaf_generic_f64;
+#define DECLARE(isa) extern const rx_leaf rx_leaf_##isa##_f32, rx_leaf_##isa##_f64, rx_leaf_##isa##_bf16, rx_leaf_##isa##_int8
+#define CHOOSE(isa)                                                                                            \
+    (itemsize == 8           ? weights == RX_FULL ? &rx_leaf_##isa##_f64 : NULL                                \
+     : weights == RX_BF16 ? &rx_leaf_##isa##_bf16                                                              \
+     : weights == RX_INT8 ? &rx_leaf_##isa##_int8                                                              \
+                          : &rx_leaf_##isa##_f32)
+
+DECLARE(generic);
 
 #if defined(RNNX_X86)
-extern const rx_leaf rx_leaf_avx2_f32, rx_leaf_avx2_f64, rx_leaf_avx512_f32, rx_leaf_avx512_f64;
+DECLARE(avx2);
+DECLARE(avx512);
 
 #if defined(_MSC_VER)
 #include <immintrin.h>
@@ -33,12 +41,11 @@ static int cpu_level(void) {
 #endif
 #endif
 
-const rx_leaf *rx_leaf_get(const char *isa, int itemsize) {
-    if (strcmp(isa, "generic") == 0) return itemsize == 4 ? &rx_leaf_generic_f32 : &rx_leaf_generic_f64;
+const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights) {
+    if (strcmp(isa, "generic") == 0) return CHOOSE(generic);
 #if defined(RNNX_X86)
-    if (strcmp(isa, "avx2") == 0 && cpu_level() >= 2) return itemsize == 4 ? &rx_leaf_avx2_f32 : &rx_leaf_avx2_f64;
-    if (strcmp(isa, "avx512") == 0 && cpu_level() >= 3)
-        return itemsize == 4 ? &rx_leaf_avx512_f32 : &rx_leaf_avx512_f64;
+    if (strcmp(isa, "avx2") == 0 && cpu_level() >= 2) return CHOOSE(avx2);
+    if (strcmp(isa, "avx512") == 0 && cpu_level() >= 3) return CHOOSE(avx512);
 #endif
     return NULL;
 }

@@ -4,7 +4,8 @@
  * caller's; nothing here allocates, locks or fails. Dimension letters: n rows, K depth, H units, U padded units.
  *
  * Panels. A weight matrix is cut into panels of `panel` columns: a panel holds K rows of `panel` contiguous
- * elements, so that one broadcast of A meets whole vectors of weights. The gates of one block of units follow
+ * elements, so that one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than
+ * those of A: bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column, which fill `head` rows in front of the others. The gates of one block of units follow
  * each other, which lets one pass compute all gates of these units and finish them while they are in L1. */
 #ifndef RNNX_LEAF_H
 #define RNNX_LEAF_H
@@ -13,6 +14,11 @@
 
 #define RX_MAX_SLOTS 4
 #define RX_ALIGNMENT 64
+
+/* What the panels hold. */
+#define RX_FULL 0 /* elements */
+#define RX_BF16 1
+#define RX_INT8 2
 
 #if defined(__GNUC__)
 #define RX_PREFETCH(p) __builtin_prefetch(p, 1, 2)
@@ -60,10 +66,12 @@ typedef struct rx_step {
 
 typedef struct rx_leaf {
     const char *isa;
-    int panel;    /* columns of a panel */
-    int itemsize; /* bytes of an element */
-    int strip;    /* columns of a strip, rows of the largest tile */
-    int sum_rows; /* most rows of one sum of outer products */
+    int panel;      /* columns of a panel */
+    int itemsize;   /* bytes of an element */
+    int weightsize; /* bytes of a weight in a panel */
+    int head;       /* rows in front of a panel's weights */
+    int strip;      /* columns of a strip, rows of the largest tile */
+    int sum_rows;   /* most rows of one sum of outer products */
     /* Weights, and transposed weights, into panels (see pack_template.h). */
     void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                  void *panels, ptrdiff_t stride);
@@ -86,8 +94,9 @@ typedef struct rx_leaf {
     void (*activate)(ptrdiff_t count, int activation, const void *x, void *y);
 } rx_leaf;
 
-/* The leaf set for an element size (4 or 8) at an instruction set level ("generic", "avx2", "avx512"); NULL when this
- * build or this CPU lacks it. */
-const rx_leaf *rx_leaf_get(const char *isa, int itemsize);
+/* The leaf set for an element size (4 or 8) and kind of weights (narrow ones with float elements only, and without the
+ * functions for gradients) at an instruction set level ("generic", "avx2", "avx512"); NULL when this build or this CPU
+ * lacks it. */
+const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights);
 
 #endif

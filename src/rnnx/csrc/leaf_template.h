@@ -1,15 +1,45 @@
-/* One leaf set: the text that is compiled for every pair of instruction set and element type.
- * Expects ISA, ISA_NAME, VEC_HEADER and DOUBLE (0: float, 1: double). */
+/* One leaf set: the text that is compiled for every instruction set, element type and kind of weights.
+ * Expects ISA, ISA_NAME, VEC_HEADER, DOUBLE (0: float, 1: double) and WEIGHTS (RX_FULL, RX_BF16, RX_INT8). */
 #if DOUBLE
 #define REAL double
-#define TYPE f64
 #else
 #define REAL float
-#define TYPE f32
 #endif
+#if WEIGHTS == RX_BF16
+#define TYPE bf16
+#define WEIGHT unsigned short
+#elif WEIGHTS == RX_INT8
+#define TYPE int8
+#define WEIGHT signed char
+#elif DOUBLE
+#define TYPE f64
+#define WEIGHT REAL
+#else
+#define TYPE f32
+#define WEIGHT REAL
+#endif
+#define SCALED (WEIGHTS == RX_INT8) /* columns of weights have scales */
+#define HEAD (SCALED ? (int)sizeof(REAL) : 0)
 #define NAME(stem) RX_JOIN(stem, ISA, TYPE)
 
 #include VEC_HEADER
+
+/* The two vectors of a row of a panel. */
+#if WEIGHTS == RX_BF16
+#define vweights_0(p) vbf16_low(p)
+#define vweights_1(p) vbf16_high(p)
+#elif WEIGHTS == RX_INT8
+#define vweights_0(p) vint8(p)
+#define vweights_1(p) vint8((p) + WIDTH)
+#else
+#define vweights_0(p) vload(p)
+#define vweights_1(p) vload((p) + WIDTH)
+#endif
+#if WEIGHTS == RX_FULL
+#define FOR_GRADIENTS(stem) NAME(stem)
+#else
+#define FOR_GRADIENTS(stem) NULL
+#endif
 
 #define PANEL (2 * WIDTH)
 #define STRIP (TALL_TILES ? 12 : 6)
@@ -58,20 +88,32 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
     ISA_NAME,
     PANEL,
     (int)sizeof(REAL),
+    (int)sizeof(WEIGHT),
+    HEAD,
     STRIP,
     SUM_ROWS,
     NAME(pack),
-    NAME(pack_transposed),
+    FOR_GRADIENTS(pack_transposed),
     NAME(product),
-    NAME(pack_strips),
-    NAME(sum_outer),
+    FOR_GRADIENTS(pack_strips),
+    FOR_GRADIENTS(sum_outer),
     {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward), NAME(rnn_forward)},
-    {NAME(lstm_backward), NAME(gru_after_backward), NAME(gru_before_backward), NAME(rnn_backward)},
+    {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward), FOR_GRADIENTS(gru_before_backward),
+     FOR_GRADIENTS(rnn_backward)},
     NAME(multiply),
     NAME(add),
     NAME(activate),
 };
 
+#undef FOR_GRADIENTS
+#undef vweights_0
+#undef vweights_1
+#undef vbf16_low
+#undef vbf16_high
+#undef vint8
+#undef WEIGHT
+#undef SCALED
+#undef HEAD
 #undef PANEL
 #undef STRIP
 #undef SUM_ROWS

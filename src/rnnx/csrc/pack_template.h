@@ -1,5 +1,6 @@
-/* Weights into panels (see leaf.h). With an index only the rows it names are packed, each times its scale. */
+/* Weights into panels (see leaf.h). With an index, which full weights may have, only the rows it names are packed, each times its scale. */
 
+#if WEIGHTS == RX_FULL
 /* W (K rows, N columns, ldw apart) -> ceil(N / PANEL) panels of K rows, `stride` apart; columns from N on are zero. */
 static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                        void *panels, ptrdiff_t stride) {
@@ -31,3 +32,38 @@ static void NAME(pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, con
         memset(out + K * PANEL, 0, (depth - K) * PANEL * sizeof(REAL));
     }
 }
+#else
+/* The nearest narrow weight, to even on a tie. */
+INLINE WEIGHT NAME(rounded)(REAL w) {
+#if SCALED
+    return (WEIGHT)lrintf(w);
+#else
+    unsigned bits;
+    memcpy(&bits, &w, sizeof bits);
+    return (WEIGHT)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+#endif
+}
+
+/* As above, of all rows; a scale makes the largest weight of its column 127. */
+static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
+                       void *panels, ptrdiff_t stride) {
+    (void)index, (void)scale;
+    for (ptrdiff_t column = 0; column < N; column += PANEL) {
+        const ptrdiff_t wide = N - column < PANEL ? N - column : PANEL;
+        const REAL *first = (const REAL *)W + column;
+        WEIGHT *out = (WEIGHT *)panels + column / PANEL * stride;
+        REAL unit[PANEL];
+        for (ptrdiff_t j = 0; j < PANEL; ++j) {
+            REAL largest = 0;
+            for (ptrdiff_t k = 0; SCALED && j < wide && k < K; ++k)
+                largest = fabsf(first[k * ldw + j]) > largest ? fabsf(first[k * ldw + j]) : largest;
+            unit[j] = largest > 0 ? largest / 127 : 1;
+        }
+        memcpy(out, unit, HEAD * PANEL);
+        out += HEAD * PANEL;
+        for (ptrdiff_t k = 0; k < K; ++k, out += PANEL)
+            for (ptrdiff_t j = 0; j < PANEL; ++j)
+                out[SCALED ? j : 2 * (j % WIDTH) + j / WIDTH] = j < wide ? NAME(rounded)(first[k * ldw + j] / unit[j]) : 0;
+    }
+}
+#endif

@@ -4,6 +4,8 @@
  *   KEPT     the same with A[p][:, index]    rows of B under a mask of zero were not packed
  *   STRIPS   C += A^T B                      A packed in strips of STRIP columns: sums over many rows, for gradients
  *
+ * Narrow weights become elements as they are loaded; the scales of 8-bit ones are applied to the finished sums.
+ *
  * TILE(M, P) keeps M rows of P panels in registers (2*M*P vectors) and walks k in order. Every variant adds the
  * same terms in the same order, so a row's result does not depend on which rows share its tile. Six rows of one
  * panel fill the sixteen AVX2 registers, twelve the thirty-two of AVX-512; fewer rows take more panels at once, so
@@ -18,22 +20,25 @@ typedef struct {
 
 #define TILE(M, P)                                                                                          \
     INLINE void NAME(tile_##M##_##P)(const int form, const NAME(shape) *s, ptrdiff_t row,                   \
-                                     const REAL *const *A, const REAL *B, const REAL *const *init,          \
+                                     const REAL *const *A, const WEIGHT *B, const REAL *const *init,        \
                                      REAL *const *C) {                                                      \
         vec acc[P][M][2];                                                                                   \
         const REAL *a[P];                                                                                   \
+        const WEIGHT *const scales = B;                                                                     \
         for (int p = 0; p < P; ++p) {                                                                       \
             a[p] = A[p] + row * s->lda;                                                                     \
             for (int m = 0; m < M; ++m) {                                                                   \
-                acc[p][m][0] = vload(init[p] + (row + m) * s->ldi);                                         \
-                acc[p][m][1] = vload(init[p] + (row + m) * s->ldi + WIDTH);                                 \
+                acc[p][m][0] = SCALED ? vset(0) : vload(init[p] + (row + m) * s->ldi);                      \
+                acc[p][m][1] = SCALED ? vset(0) : vload(init[p] + (row + m) * s->ldi + WIDTH);              \
             }                                                                                               \
         }                                                                                                   \
+        B += HEAD * PANEL;                                                                                  \
         for (ptrdiff_t k = 0; k < s->K; ++k, B += PANEL) {                                                  \
             const ptrdiff_t first = form == NAME(STRIPS) ? k * STRIP : form == NAME(KEPT) ? s->index[k] : k; \
             const ptrdiff_t next = form == NAME(STRIPS) ? 1 : s->lda;                                       \
             for (int p = 0; p < P; ++p) {                                                                   \
-                const vec b0 = vload(B + p * s->panel_stride), b1 = vload(B + p * s->panel_stride + WIDTH); \
+                const WEIGHT *b = B + p * s->panel_stride;                                                  \
+                const vec b0 = vweights_0(b), b1 = vweights_1(b);                                           \
                 for (int m = 0; m < M; ++m) {                                                               \
                     const vec x = vset(a[p][first + m * next]);                                             \
                     acc[p][m][0] = vfma(x, b0, acc[p][m][0]);                                               \
@@ -43,6 +48,10 @@ typedef struct {
         }                                                                                                   \
         for (int p = 0; p < P; ++p)                                                                         \
             for (int m = 0; m < M; ++m) {                                                                   \
+                for (int w = 0; SCALED && w < 2; ++w)                                                       \
+                    acc[p][m][w] = vfma(acc[p][m][w],                                                       \
+                                        vload((const REAL *)(scales + p * s->panel_stride) + w * WIDTH),    \
+                                        vload(init[p] + (row + m) * s->ldi + w * WIDTH));                   \
                 vstore(C[p] + (row + m) * s->ldc, acc[p][m][0]);                                            \
                 vstore(C[p] + (row + m) * s->ldc + WIDTH, acc[p][m][1]);                                    \
             }                                                                                               \
@@ -59,7 +68,7 @@ TILE(3, 2) TILE(2, 2) TILE(1, 2) TILE(2, 3) TILE(1, 3) TILE(1, 4)
 
 /* At most three rows, several panels at once. */
 INLINE void NAME(few_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, int count, const REAL *const *A,
-                           const REAL *B, const REAL *const *init, REAL *const *C) {
+                           const WEIGHT *B, const REAL *const *init, REAL *const *C) {
     const ptrdiff_t row = 0;
     int p = 0;
     if (n == 3) {
@@ -105,7 +114,7 @@ INLINE void NAME(few_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, in
 /* Rows in tiles of nearly equal height: a small remainder would run at half the speed. The panels are outside, so
  * that a panel stays in L1. */
 INLINE void NAME(all_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, int count, const REAL *const *A,
-                           const REAL *B, const REAL *const *init, REAL *const *C) {
+                           const WEIGHT *B, const REAL *const *init, REAL *const *C) {
     const ptrdiff_t tiles = (n + STRIP - 1) / STRIP, low = n / tiles, taller = n % tiles;
     for (int p = 0; p < count; ++p) {
         ptrdiff_t row = 0, height;
@@ -118,7 +127,7 @@ INLINE void NAME(all_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, in
 
 /* C[p] = init[p] + A[p] B[p] for `count` panels; with an index, A[p][:, index] has the K columns of the product. */
 static void NAME(tiles)(ptrdiff_t n, ptrdiff_t K, int count, const REAL *const *A, ptrdiff_t lda, const int *index,
-                        const REAL *B, ptrdiff_t panel_stride, const REAL *const *init, ptrdiff_t ldi, REAL *const *C,
+                        const WEIGHT *B, ptrdiff_t panel_stride, const REAL *const *init, ptrdiff_t ldi, REAL *const *C,
                         ptrdiff_t ldc) {
     const NAME(shape) shape = {K, lda, panel_stride, ldi, ldc, index}, *s = &shape;
     if (n <= 3 && index) NAME(few_rows)(NAME(KEPT), s, n, count, A, B, init, C);
@@ -134,6 +143,7 @@ static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const
                 (REAL *const *)C, ldc);
 }
 
+#if WEIGHTS == RX_FULL
 /* A (n, M) into strips of STRIP columns and `rows` rows, one after the other; with an index its columns `index` times
  * `scale`. */
 static void NAME(pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index,
@@ -182,6 +192,7 @@ static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const vo
         }
     }
 }
+#endif
 #undef CALL
 #undef SWITCH
 #undef TALL_CASES

@@ -1,4 +1,5 @@
-/* Vectors of AVX2 for the element type chosen by DOUBLE. vmin(c, x) and vmax(c, x) return x when x is NaN;
+/* Vectors of AVX2 for the element type chosen by DOUBLE. vbf16_low and vbf16_high are the even and the odd ones of
+ * 2 * WIDTH bfloat16 numbers. vmin(c, x) and vmax(c, x) return x when x is NaN;
  * vsign(a, b) is a >= 0 with the sign of b; vpow2(n + MAGIC) is 2^n for an integer n, infinity where n is one above
  * the largest exponent. */
 #include <immintrin.h>
@@ -44,6 +45,10 @@
 #define vsign(a, b) _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0f)))
 #define vless(a, b) _mm256_cmp_ps(a, b, _CMP_LT_OQ)
 #define vselect(mask, a, b) _mm256_blendv_ps(b, a, mask)
+#define vbf16_low(p) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(p)), 16))
+#define vbf16_high(p)                                                                                   \
+    _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p)), _mm256_set1_epi32(-65536)))
+#define vint8(p) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p))))
 #define MAGIC 12582912.0f
 #define vpow2(shifted)                                                                                  \
     _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127)), 23))

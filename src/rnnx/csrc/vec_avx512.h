@@ -43,6 +43,9 @@
 #define vsign(a, b) _mm512_or_ps(a, _mm512_and_ps(b, _mm512_set1_ps(-0.0f)))
 #define vless(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
 #define vselect(mask, a, b) _mm512_mask_blend_ps(mask, b, a)
+#define vbf16_low(p) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))
+#define vbf16_high(p) _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)))
+#define vint8(p) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(p))))
 #define MAGIC 12582912.0f
 #define vpow2(shifted)                                                                                  \
     _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127)), 23))

@@ -52,8 +52,25 @@ static inline vec NAME(load)(const REAL *p) {
     return a;
 }
 static inline void NAME(store)(REAL *p, vec a) { memcpy(p, &a, sizeof a); }
+#if !DOUBLE
+static inline vec NAME(from_bf16)(const unsigned short *p) {
+    unsigned bits[WIDTH];
+    vec a;
+    for (int j = 0; j < WIDTH; ++j) bits[j] = (unsigned)p[2 * j] << 16;
+    memcpy(&a, bits, sizeof a);
+    return a;
+}
+static inline vec NAME(from_int8)(const signed char *p) {
+    REAL a[WIDTH];
+    for (int j = 0; j < WIDTH; ++j) a[j] = p[j];
+    return NAME(load)(a);
+}
+#endif
 
 #define vload(p) NAME(load)(p)
+#define vbf16_low(p) NAME(from_bf16)(p)
+#define vbf16_high(p) NAME(from_bf16)((p) + 1)
+#define vint8(p) NAME(from_int8)(p)
 #define vstore(p, a) NAME(store)(p, a)
 #define vadd(a, b) ((a) + (b))
 #define vsub(a, b) ((a) - (b))

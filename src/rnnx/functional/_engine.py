@@ -44,12 +44,14 @@ def engine_activation(activation: Any) -> str | None:
     return activation if activation in _kernels.ACTIVATIONS else None
 
 
-def pack(params: Params) -> _kernels.Packed | None:
+def pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
     """Lay the weights out for the engine.
 
     Parameters
     ----------
     params : LSTMParams, GRUParams or RNNParams
+    weights : {"full", "bf16", "int8"}
+        What is read at every step; see `Core.pack`.
 
     Returns
     -------
@@ -74,7 +76,9 @@ def pack(params: Params) -> _kernels.Packed | None:
     else:
         cell = "simple_rnn"
     kernel, recurrent_kernel = (np.ascontiguousarray(w) for w in (params.kernel, params.recurrent_kernel))
-    return _kernels.Packed(cell, kernel, recurrent_kernel, params.bias, activation, recurrent)
+    if weights not in _kernels.WEIGHTS or (weights != "full" and kernel.dtype != np.float32):
+        raise ValueError(f"pack: `weights` must be 'full', or of float32 'bf16' or 'int8', got {weights!r}")
+    return _kernels.Packed(cell, kernel, recurrent_kernel, params.bias, activation, recurrent, weights)
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,16 @@ class Core:
 
     params_class: type
 
-    def pack(self, params: Params) -> _kernels.Packed | None:
+    def pack(self, params: Params, weights: str = "full") -> _kernels.Packed | None:
         """Lay the weights out for the engine.
 
         Parameters
         ----------
         params : LSTMParams, GRUParams or RNNParams
             Those of the module.
+        weights : {"full", "bf16", "int8"}
+            What is read at every step: the kernels as they are, or for inference rounded to bfloat16, or to 8-bit
+            integers with a scale for each output channel. Bias and sums stay float32.
 
         Returns
         -------
@@ -103,7 +110,7 @@ class Core:
             If the weights do not fit together.
         """
         self._check_class(params)
-        return pack(params)
+        return pack(params, weights)
 
     def _check_class(self, params: Any) -> None:
         if not isinstance(params, self.params_class):
@@ -215,6 +222,8 @@ class Core:
             masks, packed = replace(masks, recurrent=None, recurrent_mode="state"), None
         if packed is None:
             packed = pack(params)
+        if packed is not None and packed.narrow and training:
+            raise ValueError(f"{who}: `packed` has narrow weights, which are for inference only")
         if packed is None:
             return _forward_reference(
                 params,

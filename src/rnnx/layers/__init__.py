@@ -12,6 +12,7 @@ from rnnx.layers.convolution import (
 from rnnx.layers.core import Activation, Dense, Embedding, Input, InputLayer, Masking, ReLU, Softmax
 from rnnx.layers.noise import AlphaDropout, Dropout, GaussianDropout, SpatialDropout1D
 from rnnx.layers.normalization import BatchNormalization, LayerNormalization
+from rnnx.layers.quantization import quantization_report
 from rnnx.layers.recurrent import GRU, LSTM, SimpleRNN
 from rnnx.layers.rnn import RNN
 from rnnx.layers.shaping import (
@@ -36,5 +37,5 @@ __all__ = [
     "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Gradients", "Input", "InputLayer", "LSTMCell", "Layer",
     "LayerNormalization", "Masking", "MaxPooling1D", "Multiply", "Permute", "ReLU", "RepeatVector", "Reshape",
     "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "StackedRNNCells", "TimeDistributed", "Weight", "add",
-    "average", "concatenate", "multiply",
+    "average", "concatenate", "multiply", "quantization_report",
 ]  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +15,13 @@ from rnnx import constraints, initializers, regularizers
 from rnnx._config import plain
 from rnnx.layers import graph
 from rnnx.layers.arguments import check_dtype, given_shape
+from rnnx.layers.names import unique_name
 from rnnx.layers.undo import undone_on_failure
+from rnnx.layers.weight import Weight
 
 Array = NDArray[Any]
 Pullback = Callable[..., "Gradients"]
+QUANTIZATION_MODES = ("bf16", "int8")
 LEGACY_IGNORED = {"weights", "input_length"}
 
 
@@ -42,85 +44,7 @@ class Gradients:
     dinitial_state: Any = None
 
 
-class Weight:
-    """One array of a layer, with what training needs to know about it.
-
-    Parameters
-    ----------
-    name : str
-    value : array
-    trainable : bool
-    regularizer, constraint : objects or None
-
-    Attributes
-    ----------
-    version : int
-        Grows with every change; whatever was derived from the value is stale then.
-    """
-
-    __slots__ = ("name", "value", "trainable", "regularizer", "constraint", "version")
-
-    def __init__(
-        self, name: str, value: Array, trainable: bool = True, regularizer: Any = None, constraint: Any = None
-    ):
-        self.name = name
-        self.value = value
-        self.trainable = trainable
-        self.regularizer = regularizer
-        self.constraint = constraint
-        self.version = 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    def assign(self, value: Any) -> None:
-        """Replace the value by a copy of an array of the same shape; it is cast to the weight's dtype.
-
-        Raises
-        ------
-        ValueError
-            If the shape differs or the values are not real numbers.
-        """
-        array = np.asarray(value)
-        if array.shape != self.value.shape:
-            raise ValueError(f"weight {self.name!r} has shape {self.value.shape}, got an array of shape {array.shape}")
-        if array.dtype.kind not in "fiub":
-            raise ValueError(f"weight {self.name!r} takes real numbers, got dtype {array.dtype}")
-        self.value = array.astype(self.value.dtype, copy=True)
-        self.version += 1
-
-    def mutable(self) -> Array:
-        """The value for a change in place; a read-only (memory-mapped) one is copied first."""
-        if not self.value.flags.writeable:
-            self.value = self.value.copy()
-        self.version += 1
-        return self.value
-
-    def __repr__(self) -> str:
-        return f"<Weight {self.name} {self.value.shape} {self.value.dtype}>"
-
-
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its name, those of users included
-
-_name_counts: dict[str, int] = {}
-_name_lock = threading.Lock()
-
-
-def unique_name(class_name: str) -> str:
-    """``lstm``, ``lstm_1``, ...: the class name in snake case with a counter, as Keras does."""
-    stem = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", class_name)
-    stem = re.sub(r"([a-z])([A-Z])", r"\1_\2", stem).lower()
-    with _name_lock:
-        count = _name_counts.get(stem, 0)
-        _name_counts[stem] = count + 1
-    return f"{stem}_{count}" if count else stem
-
-
-def clear_names() -> None:
-    """Start the automatic names again."""
-    with _name_lock:
-        _name_counts.clear()
 
 
 def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
@@ -176,6 +100,7 @@ class Layer:
 
     supports_masking = True
     call_arguments = frozenset({"mask", "training"})
+    quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
     _node: graph.Node | None = None  # the first symbolic call
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -186,6 +111,10 @@ class Layer:
 
     def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = "float32", **kwargs: Any):
         self.given_input_shape, self.given_batch_size = given_shape(type(self).__name__, kwargs)
+        if mode := kwargs.pop("quantization_mode", None):
+            if mode not in QUANTIZATION_MODES:
+                raise ValueError(f"{type(self).__name__}: unknown quantization_mode {mode!r}")
+            self.quantization_mode = mode
         unknown = [k for k in kwargs if k not in LEGACY_IGNORED]
         if unknown:
             raise TypeError(f"{type(self).__name__}: unknown argument(s) {', '.join(sorted(unknown))}")
@@ -225,7 +154,10 @@ class Layer:
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the layer again."""
-        return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype.name}
+        config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype.name}
+        if self.quantization_mode:
+            config["quantization_mode"] = self.quantization_mode
+        return config
 
     # ---- Calling ---------------------------------------------------------------------------------------------------
 
@@ -366,6 +298,37 @@ class Layer:
         for layer in self.sublayers:
             own += layer.weights
         return own
+
+    @property
+    def quantized_weights(self) -> list[Weight] | None:
+        """Kernels of this layer that `quantize` makes narrow; None for a layer that it leaves alone."""
+        return None
+
+    def quantize(self, mode: str) -> None:
+        """Read the kernels of all recurrent and Dense layers in 16 or 8 bits from now on, for inference.
+
+        The weights are rounded to what their narrow forms stand for; biases, states and sums stay float32. A quantized
+        layer cannot be trained any more. See ``rnnx.layers.quantization_report`` for how far the outputs move.
+
+        Parameters
+        ----------
+        mode : {"bf16", "int8"}
+            bfloat16, or 8-bit integers with a scale for each output channel.
+
+        Raises
+        ------
+        ValueError
+            If the mode is unknown, or there is nothing to quantize, or a layer is not built, not float32, has weights
+            that are not finite or another mode already; nothing has changed then.
+        """
+        from rnnx.layers.quantization import quantize
+
+        quantize(self, mode)
+
+    def check_trainable(self) -> None:
+        """Raise a ValueError if gradients are wanted of quantized weights."""
+        if self.quantization_mode:
+            raise ValueError(f"{self.name} is quantized to {self.quantization_mode}: it is for inference only")
 
     def weight_is_trained(self) -> list[bool]:
         """For each weight, whether training changes it."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import activations, constraints, initializers, regularizers
+from rnnx import _kernels, activations, constraints, initializers, regularizers
 from rnnx.layers import graph
-from rnnx.layers.base import Array, Gradients, Layer, Pullback, weight_value
+from rnnx.layers.base import Array, Gradients, Layer, Pullback, Weight, weight_value
 
 
 class InputLayer(Layer):
@@ -133,6 +133,7 @@ class Dense(Layer):
 
     kernel = weight_value(0)
     bias = weight_value(1)
+    _memo: tuple[Any, Any] = (None, None)
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
@@ -160,9 +161,14 @@ class Dense(Layer):
         if x.ndim < 2 or x.shape[-1] != kernel.shape[0]:
             raise ValueError(f"{self.name}: the input must have shape (batch, ..., {kernel.shape[0]}), got {x.shape}")
         flat = x.reshape(-1, kernel.shape[0])
-        a = flat @ kernel
-        if self.use_bias:
-            a += self._weights[1].value
+        if keep:
+            self.check_trainable()
+        if self.quantization_mode:
+            a = self.packed().apply(np.ascontiguousarray(flat))
+        else:
+            a = flat @ kernel
+            if self.use_bias:
+                a += self._weights[1].value
         a = a.reshape(*x.shape[:-1], self.units)
         y = self.activation(a)
         if not keep:
@@ -179,6 +185,20 @@ class Dense(Layer):
             return Gradients((da @ kernel.T).reshape(x.shape) if need_dx else None, dweights)
 
         return y, pullback
+
+    def packed(self) -> _kernels.PackedDense:
+        """The kernel and bias in the layout of the engine, made once for each version of the weights."""
+        versions = [(w.version, id(w.value)) for w in self._weights]
+        if self._memo[0] != versions:
+            kernel, *bias = (np.ascontiguousarray(w.value) for w in self._weights)
+            packed = _kernels.PackedDense(kernel, bias[0] if bias else None, self.quantization_mode or "full")
+            self._memo = (versions, packed)
+        made: _kernels.PackedDense = self._memo[1]
+        return made
+
+    @property
+    def quantized_weights(self) -> list[Weight]:
+        return self._weights[:1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         if self._weights and input_shape[-1] not in (None, width := self._weights[0].shape[0]):

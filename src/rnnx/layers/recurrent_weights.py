@@ -10,7 +10,7 @@ from rnnx import activations, constraints, functional, initializers, regularizer
 from rnnx import dropout as noise
 from rnnx.dropout import DropoutMasks, SeedGenerator
 from rnnx.functional import GRUParams, LSTMParams, RNNParams
-from rnnx.layers.base import Array, Layer, weight_value
+from rnnx.layers.base import Array, Layer, Weight, weight_value
 
 
 def _activation(identifier: Any, compat: str) -> activations.Activation:
@@ -169,9 +169,13 @@ class RecurrentWeights(Layer):
         known, params, packed = self._memo
         if known != versions:
             params = self.make_params(*(w.value for w in self._weights))
-            packed = self.core.pack(params)
+            packed = self.core.pack(params, self.quantization_mode or "full")
             self._memo = (versions, params, packed)
         return params, packed
+
+    @property
+    def quantized_weights(self) -> list[Weight]:
+        return self._weights[:2]
 
     def sample_masks(self, batch: int, timesteps: int, *, training: bool = True) -> DropoutMasks | None:
         """Draw the dropout masks of one call, as ``layer(x, training=True)`` would.
@@ -241,6 +245,8 @@ class RecurrentWeights(Layer):
     ) -> tuple[Any, DropoutMasks | None]:
         """Run over whole sequences; the functional core's result and the masks that were applied."""
         batch, timesteps = x.shape[:2]
+        if keep:
+            self.check_trainable()
         if initial_state is not None:
             initial_state = self.cast_states(initial_state, batch)
         masks = None

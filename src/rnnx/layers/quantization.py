@@ -1,0 +1,171 @@
+"""Weights in 16 or 8 bits for inference: a quarter or a half of the bytes to read at every step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnx.layers.base import QUANTIZATION_MODES, Array, Layer
+
+
+def round_weights(kernel: Array, mode: str) -> Array:
+    """The values that a quantized kernel stands for.
+
+    Parameters
+    ----------
+    kernel : float32 array of shape (inputs, outputs)
+    mode : {"bf16", "int8"}
+        bfloat16, or 8-bit integers from -127 to 127 times a scale for each output channel; rounded to nearest, ties to
+        even.
+
+    Returns
+    -------
+    float32 array of shape (inputs, outputs)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round_weights(np.array([[1.27, 0.5], [0.014, -1.0]], np.float32), "int8").round(3)
+    array([[ 1.27 ,  0.504],
+           [ 0.01 , -1.   ]], dtype=float32)
+    """
+    if mode == "bf16":
+        bits = np.ascontiguousarray(kernel).view(np.uint32)
+        nearest: Array = ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+        return nearest
+    scale = np.abs(kernel).max(axis=0, initial=0) / np.float32(127)
+    scale[scale == 0] = 1
+    whole: Array = np.rint(kernel / scale) * scale
+    return whole
+
+
+def quantizable(layer: Layer) -> Iterator[Layer]:
+    """Layers in a layer or model whose products can run on narrow weights: recurrent ones, their cells and Dense."""
+    if layer.quantized_weights is not None:
+        yield layer
+    for part in layer.sublayers:
+        yield from quantizable(part)
+
+
+def quantize(layer: Layer, mode: str) -> None:
+    """See `Layer.quantize`."""
+    if mode not in QUANTIZATION_MODES:
+        raise ValueError(f"quantize: `mode` must be one of {', '.join(map(repr, QUANTIZATION_MODES))}, got {mode!r}")
+    found = list({id(part): part for part in quantizable(layer)}.values())
+    if not found:
+        raise ValueError(f"quantize: {layer.name} has no recurrent or Dense layer")
+    for part in found:
+        if not part.built:
+            raise ValueError(f"quantize: {part.name} is not built yet; call the model once or give it an input shape")
+        if part.dtype != np.float32:
+            raise ValueError(f"quantize: {part.name} is {part.dtype}; only float32 layers can be quantized")
+        if part.quantization_mode not in (None, mode):
+            raise ValueError(f"quantize: {part.name} is quantized to {part.quantization_mode} already")
+        for weight in part.quantized_weights or []:
+            if not np.isfinite(weight.value).all():
+                raise ValueError(f"quantize: {part.name} has weights in {weight.name!r} that are not finite")
+    for part in found:
+        for weight in part.quantized_weights or []:
+            weight.assign(round_weights(weight.value, mode))
+        part.quantization_mode = mode
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """How far the outputs of a model move when its weights are quantized.
+
+    Attributes
+    ----------
+    mode : str
+    largest, mean : float
+        Largest and mean absolute difference of an output.
+    relative : float
+        Root mean square of the difference over that of the outputs.
+    agreement : float or None
+        Share of outputs with the same largest entry; None for outputs of width 1.
+    bytes_before, bytes_after : int
+        Of the weights that are read at every step.
+    """
+
+    mode: str
+    largest: float
+    mean: float
+    relative: float
+    agreement: float | None
+    bytes_before: int
+    bytes_after: int
+
+    def __str__(self) -> str:
+        agree = "" if self.agreement is None else f", same largest entry in {self.agreement:.2%}"
+        return (
+            f"{self.mode}: outputs move by at most {self.largest:.2g} (mean {self.mean:.2g}, "
+            f"relative {self.relative:.2g}){agree}; weights {self.bytes_before:,} -> {self.bytes_after:,} bytes"
+        )
+
+
+def quantization_report(model: Any, x: Any, modes: Sequence[str] = QUANTIZATION_MODES) -> list[QuantizationReport]:
+    """Compare a model with its quantized forms on given data; the model stays as it is.
+
+    Parameters
+    ----------
+    model : Model
+        Built, in float32, not quantized.
+    x : array, or list of arrays of different lengths
+        As for ``model.predict``.
+    modes : sequence of {"bf16", "int8"}
+
+    Returns
+    -------
+    list of QuantizationReport
+        One for each mode.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be quantized.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> model = rnnx.Sequential([rnnx.Input((None, 3)), rnnx.layers.GRU(16), rnnx.layers.Dense(2)])
+    >>> report = rnnx.layers.quantization_report(model, np.ones((4, 9, 3)), ["int8"])[0]
+    >>> report.largest < 0.05, report.bytes_after < report.bytes_before / 2
+    (True, True)
+    """
+    if any(part.quantization_mode for part in quantizable(model)):
+        raise ValueError(f"quantization_report: {model.name} is quantized already")
+    exact = _flat(model.predict(x, verbose=0))
+    reports = []
+    for mode in modes:
+        narrow = copy.deepcopy(model)
+        narrow.quantize(mode)
+        outputs = _flat(narrow.predict(x, verbose=0))
+        gaps = np.concatenate([np.abs(a - b).ravel() for a, b in zip(exact, outputs, strict=True)])
+        wide = [(a, b) for a, b in zip(exact, outputs, strict=True) if a.shape[-1] > 1]
+        same = [a.argmax(-1) == b.argmax(-1) for a, b in wide]
+        size = float(np.sqrt(np.mean(np.concatenate([a.ravel() for a in exact]).astype(np.float64) ** 2)))
+        shapes = [weight.shape for part in quantizable(model) for weight in part.quantized_weights or []]
+        numbers, channels = sum(a * b for a, b in shapes), sum(b for _, b in shapes)
+        reports.append(
+            QuantizationReport(
+                mode,
+                float(gaps.max(initial=0)),
+                float(gaps.mean()),
+                float(np.sqrt(np.mean(gaps.astype(np.float64) ** 2))) / (size or 1.0),
+                float(np.concatenate([s.ravel() for s in same]).mean()) if same else None,
+                4 * numbers,
+                2 * numbers if mode == "bf16" else numbers + 4 * channels,
+            )
+        )
+    return reports
+
+
+def _flat(outputs: Any) -> list[Array]:
+    """Arrays of a prediction: of one output or several, of equal or of different lengths."""
+    if isinstance(outputs, (list, tuple)):
+        return [array for part in outputs for array in _flat(part)]
+    return [np.asarray(outputs)]
