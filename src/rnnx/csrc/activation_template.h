@@ -43,11 +43,12 @@ INLINE vec NAME(exp_parts)(vec x, vec *power) {
     return vfma(p, rr, r);
 }
 
-/* e^x, at least e^EXP_FLOOR; infinity from EXP_CEILING on; NaN in NaN out. */
+/* e^x, at least e^EXP_FLOOR; infinity from EXP_CEILING on; NaN in NaN out. Close to it the power is infinite and m may be
+ * negative, so that m * power + power would be NaN. */
 INLINE vec NAME(exp)(vec x) {
     vec power;
     const vec m = NAME(exp_parts)(vmin(C(EXP_CEILING), vmax(C(EXP_FLOOR), x)), &power);
-    return vfma(m, power, power);
+    return vmul(vadd(m, C(1.0)), power);
 }
 
 INLINE vec NAME(sigmoid)(vec x) { return vdiv(C(1.0), vadd(C(1.0), NAME(exp)(vsub(C(0.0), x)))); }
