@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import contextvars
 import functools
@@ -10,10 +9,12 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnx import _kernels
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _local = threading.local()
 
@@ -30,11 +31,16 @@ def _check(n: Any) -> int:
     return n
 
 
+def _text(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
 def _quota() -> float:
     """Processors that the control group of this process may use on average; infinity without a limit."""
     for files in _QUOTA_FILES:
         try:
-            quota, period = (float(word) for name in files for word in Path(name).read_text().split())
+            quota, period = (float(word) for name in files for word in _text(name).split())
         except (OSError, ValueError):  # no such file, or "max"
             continue
         if quota > 0 and period > 0:
@@ -108,7 +114,7 @@ def threads(n: int) -> Iterator[None]:
         _local.count = before
 
 
-_helpers: concurrent.futures.ThreadPoolExecutor | None = None
+_helpers: ThreadPoolExecutor | None = None
 
 
 def _forget_helpers() -> None:
@@ -129,6 +135,8 @@ def side_by_side(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[A
     count = get_num_threads()
     if count < 2 or _kernels.busy():
         return first(), second()
+    import concurrent.futures  # not at the top: it takes longer than all of this package's own start
+
     if _helpers is None:
         _helpers = concurrent.futures.ThreadPoolExecutor(_available(), "rnnx")
 

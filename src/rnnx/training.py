@@ -12,7 +12,8 @@ from rnnx import losses as loss_functions
 from rnnx import metrics as figures
 from rnnx import optimizers
 from rnnx.batching import as_list, batches_of, class_weights, data_of_fit, for_each, in_order, one_batch, one_hot
-from rnnx.callbacks import CallbackList, History, Progress
+from rnnx.callbacks_base import CallbackList, History
+from rnnx.callbacks_progress import Progress
 from rnnx.data import Batch, take
 from rnnx.interrupts import Interrupts, interrupts_wait
 from rnnx.layers.undo import undone_on_failure
