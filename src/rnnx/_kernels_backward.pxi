@@ -172,7 +172,8 @@ cdef void spread_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize
     # dx (+)= mask * product, at the places that the packed rows of a chunk came from.
     cdef const Job *job = part.rows.job
     cdef const BackJob *back = part.back
-    cdef Py_ssize_t s, r, b, t, j
+    cdef Py_ssize_t s, r, b, t, j, F = job.F, sf = job.inputs.sf, count = job.x_kept.count[gate]
+    cdef const int *index = job.x_kept.index[gate]
     cdef const real *product = <const real *>part.products
     cdef real *out
     cdef const char *m
@@ -182,14 +183,16 @@ cdef void spread_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize
             t = time_of(job, s, r)
             out = <real *>(back.dx + b * back.dxb + t * back.dxt)
             if job.x_kept.gates:
-                for j in range(job.x_kept.count[gate]):
-                    out[job.x_kept.index[gate][j]] += product[j]
+                for j in range(count):
+                    out[index[j]] += product[j]
             elif job.inputs.gates == 0:
-                memcpy(out, product, job.F * sizeof(real))
+                memcpy(out, product, F * sizeof(real))
+            elif sf == <Py_ssize_t>sizeof(real):
+                job.leaf.multiply_add(F, product, mask_row(&job.inputs, gate, b, t), first, out)
             else:
                 m = mask_row(&job.inputs, gate, b, t)
-                for j in range(job.F):
-                    out[j] = (<real>0 if first else out[j]) + product[j] * (<const real *>(m + j * job.inputs.sf))[0]
+                for j in range(F):
+                    out[j] = (<real>0 if first else out[j]) + product[j] * (<const real *>(m + j * sf))[0]
             product += ld
 
 

@@ -52,6 +52,7 @@ cdef extern from "leaf.h" nogil:
         void (*forward[4])(const rx_step *step) noexcept nogil
         void (*backward[4])(const rx_step *step) noexcept nogil
         void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out) noexcept nogil
+        void (*multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum) noexcept nogil
         void (*add)(ptrdiff_t count, const void *a, void *sum) noexcept nogil
         void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil
     const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights)

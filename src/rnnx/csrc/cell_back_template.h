@@ -115,12 +115,16 @@ static void NAME(through_recurrent)(const rx_step *s, int count, int gates_in_al
         }
         NAME(through_gate)(s, g, gates_in_all, dG, !first, sum);
         if (!last) continue;
-        for (ptrdiff_t r = 0; r < s->n; ++r)
+        const ptrdiff_t units = s->kept_count[g];
+        for (ptrdiff_t r = 0; r < s->n; ++r) {
+            REAL *to = AT(dh, r, 0);
+            const REAL *from = AT(sum, r, 0);
             if (mask)
                 for (ptrdiff_t j = 0; j < s->U; j += WIDTH)
-                    vstore(AT(dh, r, j), vfma(vload(AT(sum, r, j)), vload(AT(mask, r, j)), vload(AT(dh, r, j))));
+                    vstore(to + j, vfma(vload(from + j), vload(AT(mask, r, j)), vload(to + j)));
             else
-                for (ptrdiff_t i = 0; i < s->kept_count[g]; ++i) *AT(dh, r, kept[i]) += *AT(sum, r, i);
+                for (ptrdiff_t i = 0; i < units; ++i) to[kept[i]] += from[i];
+        }
     }
 }
 

@@ -90,6 +90,8 @@ typedef struct rx_leaf {
     void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */
     void (*backward[4])(const rx_step *step);
     void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out);
+    /* sum = a * b, or sum += a * b unless `first` */
+    void (*multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum);
     void (*add)(ptrdiff_t count, const void *a, void *sum); /* sum += a */
     void (*activate)(ptrdiff_t count, int activation, const void *x, void *y);
 } rx_leaf;

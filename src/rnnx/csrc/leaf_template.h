@@ -64,6 +64,18 @@ static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, void *
     for (; j < count; ++j) y[j] = x[j] * m[j];
 }
 
+static void NAME(multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum) {
+    const REAL *x = a, *m = b;
+    REAL *y = sum;
+    ptrdiff_t j = 0;
+    if (first) {
+        NAME(multiply)(count, a, b, sum);
+        return;
+    }
+    for (; j + WIDTH <= count; j += WIDTH) vstore(y + j, vfma(vload(x + j), vload(m + j), vload(y + j)));
+    for (; j < count; ++j) y[j] += x[j] * m[j];
+}
+
 static void NAME(add)(ptrdiff_t count, const void *a, void *sum) {
     const REAL *x = a;
     REAL *y = sum;
@@ -101,6 +113,7 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
     {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward), FOR_GRADIENTS(gru_before_backward),
      FOR_GRADIENTS(rnn_backward)},
     NAME(multiply),
+    NAME(multiply_add),
     NAME(add),
     NAME(activate),
 };

@@ -151,10 +151,15 @@ static void NAME(pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_
     const REAL *A = A_, *scale = scale_;
     for (ptrdiff_t m0 = 0; m0 < M; m0 += STRIP) {
         const int wide = M - m0 < STRIP ? (int)(M - m0) : STRIP;
-        REAL *out = (REAL *)strips + m0 * rows;
+        REAL *out = (REAL *)strips + m0 * rows, factor[STRIP];
+        ptrdiff_t from[STRIP];
+        for (int m = 0; m < STRIP; ++m) { /* beyond `wide` the last column again */
+            from[m] = index ? index[m0 + (m < wide ? m : wide - 1)] : 0;
+            factor[m] = index ? scale[m0 + (m < wide ? m : wide - 1)] : 1;
+        }
         for (ptrdiff_t r = 0; r < n; ++r, out += STRIP)
             if (index)
-                for (int m = 0; m < wide; ++m) out[m] = A[r * lda + index[m0 + m]] * scale[m0 + m];
+                for (int m = 0; m < STRIP; ++m) out[m] = A[r * lda + from[m]] * factor[m];
             else if (wide == STRIP)
                 memcpy(out, A + r * lda + m0, STRIP * sizeof(REAL));
             else
