@@ -4,7 +4,8 @@
  *   KEPT     the same with A[p][:, index]    rows of B under a mask of zero were not packed
  *   STRIPS   C += A^T B                      A packed in strips of STRIP columns: sums over many rows, for gradients
  *
- * Narrow weights become elements as they are loaded; the scales of 8-bit ones are applied to the finished sums.
+ * Narrow weights become elements as they are loaded; the scales of 8-bit ones are applied to the finished sums. Sums
+ * start at zero, and what was there is added to them in the end: partial sums stay small, and so do their roundings.
  *
  * TILE(M, P) keeps M rows of P panels in registers (2*M*P vectors) and walks k in order. Every variant adds the
  * same terms in the same order, so a row's result does not depend on which rows share its tile. Six rows of one
@@ -27,10 +28,7 @@ typedef struct {
         const WEIGHT *const scales = B;                                                                     \
         for (int p = 0; p < P; ++p) {                                                                       \
             a[p] = A[p] + row * s->lda;                                                                     \
-            for (int m = 0; m < M; ++m) {                                                                   \
-                acc[p][m][0] = SCALED ? vset(0) : vload(init[p] + (row + m) * s->ldi);                      \
-                acc[p][m][1] = SCALED ? vset(0) : vload(init[p] + (row + m) * s->ldi + WIDTH);              \
-            }                                                                                               \
+            for (int m = 0; m < M; ++m) acc[p][m][0] = acc[p][m][1] = vset(0);                              \
         }                                                                                                   \
         B += HEAD * PANEL;                                                                                  \
         for (ptrdiff_t k = 0; k < s->K; ++k, B += PANEL) {                                                  \
@@ -47,14 +45,13 @@ typedef struct {
             }                                                                                               \
         }                                                                                                   \
         for (int p = 0; p < P; ++p)                                                                         \
-            for (int m = 0; m < M; ++m) {                                                                   \
-                for (int w = 0; SCALED && w < 2; ++w)                                                       \
-                    acc[p][m][w] = vfma(acc[p][m][w],                                                       \
-                                        vload((const REAL *)(scales + p * s->panel_stride) + w * WIDTH),    \
-                                        vload(init[p] + (row + m) * s->ldi + w * WIDTH));                   \
-                vstore(C[p] + (row + m) * s->ldc, acc[p][m][0]);                                            \
-                vstore(C[p] + (row + m) * s->ldc + WIDTH, acc[p][m][1]);                                    \
-            }                                                                                               \
+            for (int m = 0; m < M; ++m)                                                                     \
+                for (int w = 0; w < 2; ++w) {                                                               \
+                    const vec start = vload(init[p] + (row + m) * s->ldi + w * WIDTH);                      \
+                    const REAL *scale = (const REAL *)(scales + p * s->panel_stride) + w * WIDTH;           \
+                    vstore(C[p] + (row + m) * s->ldc + w * WIDTH,                                           \
+                           SCALED ? vfma(acc[p][m][w], vload(scale), start) : vadd(start, acc[p][m][w]));   \
+                }                                                                                           \
     }
 
 #if TALL_TILES
