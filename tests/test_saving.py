@@ -267,3 +267,13 @@ def test_an_unpickled_or_copied_model_is_the_same() -> None:
         assert exact(twin.get_weights(), model.get_weights()) and np.array_equal(twin(X), model(X))
         twin.weights[0].mutable()[...] = 0
         assert model.weights[0].value.any()
+
+
+@pytest.mark.parametrize("kind", [layers.Dropout, layers.GaussianDropout, layers.AlphaDropout])
+def test_noise_keeps_its_stream(kind, tmp_path):
+    model = Sequential([Input((6,)), kind(0.5, seed=rnnx.dropout.SeedGenerator(7, stream="keras"))])
+    model.save(tmp_path / "m.safetensors")
+    again = rnnx.load_model(tmp_path / "m.safetensors")
+    assert again.layers[-1].seed_generator.stream == "keras"
+    x = np.ones((4, 6), np.float32)
+    assert np.array_equal(again(x, training=True), model(x, training=True))

@@ -129,8 +129,8 @@ def one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
 
 
 def split_rows(x: Any, y: Any, weight: Any, share: float, several: bool = False) -> tuple[Any, Any, Any, Any]:
-    if not 0 < share < 1:
-        raise ValueError(f"fit: `validation_split` must lie between 0 and 1, got {share}")
+    if not isinstance(share, (int, float, np.number)) or not 0 < share < 1:
+        raise ValueError(f"fit: `validation_split` must be a number between 0 and 1, got {share!r}")
     if is_source(x):
         raise ValueError("fit: `validation_split` needs arrays, not an iterable of batches")
     ragged = not several and is_ragged(x)

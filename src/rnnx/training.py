@@ -264,15 +264,20 @@ class Trainer:
             If the data do not fit together; no weight has been changed then.
         """
         self._check_compiled("fit")
-        if not isinstance(epochs, (int, np.integer)) or epochs < 0:
-            raise ValueError(f"fit: `epochs` must be a number of at least 0, got {epochs!r}")
+        for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 0:
+                raise ValueError(f"fit: `{name}` must be an integer of at least 0, got {number!r}")
+        if verbose not in ("auto", 0, 1, 2):
+            raise ValueError(f'fit: `verbose` must be "auto", 0, 1 or 2, got {verbose!r}')
         if not isinstance(validation_freq, (int, np.integer)) or validation_freq < 1:
             raise ValueError(f"fit: `validation_freq` must be a positive integer, got {validation_freq!r}")
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
             raise ValueError(f"fit: `seed` must be an integer of at least 0, got {seed!r}")
+        if validation_batch_size is None:
+            validation_batch_size = batch_size
         batches, validation = data_of_fit(
             self, x, y, sample_weight, class_weight, batch_size, shuffle, steps_per_epoch, seed,
-            validation_split, validation_data, validation_batch_size or batch_size, validation_steps,
+            validation_split, validation_data, validation_batch_size, validation_steps,
         )  # fmt: skip
         self.history = history = History()
         params = {"epochs": epochs, "steps": len(batches), "verbose": verbose, "validation_freq": validation_freq}

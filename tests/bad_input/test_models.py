@@ -299,3 +299,24 @@ def test_control_c(event: str, how: str, capsys: Any) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(made.get_weights(), twin.get_weights(), strict=True))
     assert all(len(v) == finished // 2 - ((event, how) == ("epoch_end", "raise")) for v in history.history.values())
     assert np.isfinite(made.predict(X)).all()
+
+
+FIT_ARGUMENTS = [
+    ("batch_size", 0), ("batch_size", 2.5), ("epochs", True), ("epochs", -1), ("epochs", 1.5), ("initial_epoch", -1),
+    ("initial_epoch", 1.5), ("verbose", 3), ("verbose", None), ("validation_split", 1.0), ("validation_split", "a"),
+    ("steps_per_epoch", 0), ("validation_steps", 0), ("validation_batch_size", 0), ("validation_freq", 0), ("seed", -1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), FIT_ARGUMENTS)
+def test_arguments_of_fit(name, value):
+    model = Sequential([Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    x, y = np.ones((8, 3)), np.ones((8, 1))
+    call = {"verbose": 0, name: value}
+    if name in ("validation_steps", "validation_batch_size", "validation_freq"):
+        call["validation_data"] = (x, y)
+    with pytest.raises(ValueError, match="steps" if "steps" in name else name.removeprefix("validation_")):
+        model.fit(x, y, **call)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))

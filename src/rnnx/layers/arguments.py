@@ -1,4 +1,4 @@
-"""Arguments that every layer takes: names, dtypes, shapes and masks, checked."""
+"""Arguments that layers share: dtypes, shapes, masks and seeds, checked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rnnx.dropout import SeedGenerator
 
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
@@ -82,3 +84,17 @@ def check_sequence_shape(layer: Any, input_shape: Any, features: int | None = No
     if len(shape) != 3 or (features is not None and shape[-1] not in (None, features)):
         wanted = f"(batch, timesteps, {'features' if features is None else features})"
         raise ValueError(f"{layer.name}: the input must have shape {wanted}, got {shape}")
+
+
+def generator_of(seed: Any) -> SeedGenerator:
+    """A source of noise from a seed, a generator, or what `seed_config` made of it."""
+    if isinstance(seed, dict):
+        seed = SeedGenerator(**seed.get("config", seed))
+    return SeedGenerator.of(seed)
+
+
+def seed_config(seed: int | None, generator: SeedGenerator) -> Any:
+    """The seed; with the name of its stream if that is not the usual one."""
+    if generator.stream == "rnnx":
+        return seed
+    return {"class_name": "SeedGenerator", "config": {"seed": generator.seed, "stream": generator.stream}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnnx import dropout as functions
 from rnnx.dropout import SeedGenerator
-from rnnx.layers.arguments import check_sequence_shape
+from rnnx.layers.arguments import check_sequence_shape, generator_of, seed_config
 from rnnx.layers.base import Array, Gradients, Layer, Pullback
 
 
@@ -19,8 +19,8 @@ class NoiseLayer(Layer):
     def __init__(self, rate: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.rate = functions.check_rate(type(self).__name__, "rate", rate, one_allowed=self.one_allowed)
-        self.seed = seed.seed if isinstance(seed, SeedGenerator) else seed
-        self.seed_generator = SeedGenerator.of(seed)
+        self.seed_generator = generator_of(seed)
+        self.seed = None if seed is None else self.seed_generator.seed
         self.built = True
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
@@ -39,7 +39,7 @@ class NoiseLayer(Layer):
         return y, pullback if keep else None
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+        return {**super().get_config(), "rate": self.rate, "seed": seed_config(self.seed, self.seed_generator)}
 
 
 class Dropout(NoiseLayer):

@@ -8,8 +8,9 @@ import numpy as np
 
 from rnnx import activations, constraints, functional, initializers, regularizers
 from rnnx import dropout as noise
-from rnnx.dropout import DropoutMasks, SeedGenerator
+from rnnx.dropout import DropoutMasks
 from rnnx.functional import GRUParams, LSTMParams, RNNParams
+from rnnx.layers.arguments import generator_of, seed_config
 from rnnx.layers.base import Array, Layer, Weight, weight_value
 
 
@@ -24,20 +25,6 @@ def constructor_arguments(scope: dict[str, Any]) -> dict[str, Any]:
     """What a constructor was called with, from its ``locals()``."""
     own = {name: value for name, value in scope.items() if name not in ("self", "__class__", "kwargs")}
     return {**own, **scope["kwargs"]}
-
-
-def _seed_generator(seed: Any) -> SeedGenerator:
-    """A source of noise from a seed, a generator, or what `_seed_config` made of it."""
-    if isinstance(seed, dict):
-        seed = SeedGenerator(**seed.get("config", seed))
-    return SeedGenerator.of(seed)
-
-
-def _seed_config(seed: int | None, generator: SeedGenerator) -> Any:
-    """The seed; with the name of its stream if that is not the usual one."""
-    if generator.stream == "rnnx":
-        return seed
-    return {"class_name": "SeedGenerator", "config": {"seed": generator.seed, "stream": generator.stream}}
 
 
 class RecurrentWeights(Layer):
@@ -103,7 +90,7 @@ class RecurrentWeights(Layer):
         self.dropout_gates, self.recurrent_dropout_mode = dropout_gates, recurrent_dropout_mode
         self.zoneout = tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout
         self.compat = compat
-        self.seed_generator = _seed_generator(seed)
+        self.seed_generator = generator_of(seed)
         self.seed = None if seed is None else self.seed_generator.seed
         self._has_noise = bool(self.dropout or self.recurrent_dropout or has_zoneout)
         # Inference takes the expectation of zoneout, and a stream of Keras moves on in it.
@@ -279,7 +266,7 @@ class RecurrentWeights(Layer):
             "recurrent_dropout_mode", "zoneout", "compat",
         ):  # fmt: skip
             config[name] = getattr(self, name)
-        return {**config, "seed": _seed_config(self.seed, self.seed_generator)}
+        return {**config, "seed": seed_config(self.seed, self.seed_generator)}
 
 
 class LSTMWeights(RecurrentWeights):
