@@ -11,11 +11,17 @@ import pytest
 
 import rnnx
 from rnnx.cli import main
+from rnnx.formats import convert, torch
+from rnnx.saving import FORMATS
+
+from .golden import store
 
 
 @pytest.fixture
 def model_file(tmp_path):
-    model = rnnx.Sequential([rnnx.layers.GRU(4, name="first", input_shape=(None, 3)), rnnx.layers.Dense(2)])
+    model = rnnx.Sequential(
+        [rnnx.layers.GRU(4, name="first", input_shape=(None, 3)), rnnx.layers.Dense(2, name="dense")]
+    )
     model.compile("adam", "mse")
     model.fit(np.zeros((4, 5, 3)), np.zeros((4, 2)), verbose=0)
     path = tmp_path / "m.safetensors"
@@ -47,12 +53,130 @@ def test_info_of_something_else_is_one_clear_line(make, model_file, tmp_path, ca
     assert error.startswith("rnnx: ") and error.count("\n") == 1 and path.name in error
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["info"], ["demo", "--what"], ["bench", "--profile", "huge"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["info"], ["demo", "--what"], ["convert", "a"], ["bench", "--profile", "huge"]]
+)
 def test_bad_arguments_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as error:
         main(arguments)
     assert error.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+FILES = store.DATA / "torch_files"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FILES.iterdir()))
+def test_info_of_files_of_torch(name, capsys):
+    assert main(["info", str(FILES / name)]) == 0
+    text = capsys.readouterr().out
+    assert "framework: PyTorch" in text and " parameters" in text and "weight_ih" in text
+
+
+def test_info_prints_nothing_that_moves_the_cursor(tmp_path, capsys):
+    torch.save({"evil\x1b[2J\nname": rnnx.Sequential([rnnx.layers.Dense(2, input_shape=(3,))])}, tmp_path / "m.pt")
+    assert main(["info", str(tmp_path / "m.pt")]) == 0
+    text = capsys.readouterr().out
+    assert "evil?[2J" in text and "\x1b" not in text
+
+
+# ---- convert --------------------------------------------------------------------------------------------------------
+
+
+def outputs(path, x, **options):
+    module = convert.reader_of(path)
+    if module is torch:
+        return torch.load(path, **options)[""](x)
+    return module.load_model(path)(x)
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS.keys() - {".h5", ".hdf5"}))
+@pytest.mark.parametrize("name", ["lstm.pt", "gru_stack.pth", "lstm_legacy.pt", "whole_module.pt", "lstm.safetensors"])
+def test_convert_from_torch(name, suffix, tmp_path, capsys):
+    if reader := {".onnx": "onnx", ".keras": "h5py"}.get(suffix):
+        pytest.importorskip(reader, reason=f"{suffix} files need the package {reader}")
+    target = tmp_path / f"out{suffix}"
+    assert main(["convert", str(FILES / name), str(target)]) == 0
+    assert "largest difference" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    np.testing.assert_allclose(outputs(target, x), torch.load(FILES / name)[""](x), rtol=0, atol=1e-6)
+    back = tmp_path / "back.pt"
+    assert main(["convert", str(target), str(back)]) == 0
+    np.testing.assert_allclose(outputs(back, x), torch.load(FILES / name)[""](x), rtol=0, atol=1e-6)
+
+
+def test_convert_a_model(model_file, tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    for target in ("a.pt", "b.safetensors"):
+        options = ["--torch"] if target.startswith("b") else []
+        assert main(["convert", str(model_file), str(tmp_path / target), *options]) == 0
+        text = capsys.readouterr().out
+        assert "not in the file" in text
+        made = torch.load(tmp_path / target)
+        np.testing.assert_allclose(made["dense"](made["first"](x)[:, -1]), rnnx.load_model(model_file)(x), atol=1e-6)
+
+
+def test_convert_a_chain_of_modules(tmp_path, capsys):
+    target, names = tmp_path / "out.safetensors", "embedding,encoder.0,conv,layer_norm"
+    assert main(["convert", str(FILES / "network.pt"), str(target), "--modules", names]) == 0
+    assert rnnx.load_model(target)(np.array([[1, 2, 3, 4]])).shape == (1, 2, 5)
+    assert main(["convert", str(FILES / "network.pt"), str(tmp_path / "all.safetensors"), "--torch"]) == 0
+    assert "7 modules" in capsys.readouterr().out
+    assert len(torch.load(tmp_path / "all.safetensors")) == 7
+
+
+@pytest.mark.parametrize(
+    "source, target, options, words",
+    [
+        ("network.pt", "out.safetensors", [], "how they are connected"),
+        ("network.pt", "out.safetensors", ["--modules", "nothing"], "no module 'nothing'"),
+        ("nothing.pt", "out.safetensors", [], "no such file"),
+        ("lstm.pt", "out.txt", [], "'.txt'"),
+        ("lstm.pt", "out.onnx", ["--torch"], "end in .pt"),
+        ("lstm.pt", "nowhere/out.safetensors", [], "nowhere"),
+        ("lstm.pt", "lstm.pt", [], "same file"),
+        ("damaged.pt", "out.safetensors", [], "damaged.pt"),
+        ("own.safetensors", "out.safetensors", ["--modules", "a"], "PyTorch's files only"),
+        ("own.safetensors", "out.pt", [], "recurrent_dropout=0.5"),
+        ("weights.safetensors", "out.pt", [], "holds weights"),
+    ],
+)
+def test_convert_refuses_and_leaves_what_was_there(source, target, options, words, tmp_path, capsys):
+    for name in ("network.pt", "lstm.pt"):
+        (tmp_path / name).write_bytes((FILES / name).read_bytes())
+    (tmp_path / "damaged.pt").write_bytes((FILES / "lstm.pt").read_bytes()[:-900])
+    own = rnnx.Sequential([rnnx.layers.LSTM(4, recurrent_dropout=0.5, input_shape=(None, 3))])
+    own.save(tmp_path / "own.safetensors")
+    own.save_weights(tmp_path / "weights.safetensors")
+    if not (tmp_path / target).exists() and "/" not in target:
+        (tmp_path / target).write_bytes(b"precious")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["convert", str(tmp_path / source), str(tmp_path / target), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("rnnx: ") and error.count("\n") == 1 and words in error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_convert_compares_before_it_writes(model_file, tmp_path, capsys, monkeypatch):
+    """A writer that gets a weight wrong is caught."""
+    honest = torch.state_dict
+
+    def wrong(layers, prefix=""):
+        return {name: array + 0.01 for name, array in honest(layers, prefix).items()}
+
+    monkeypatch.setattr(torch, "state_dict", wrong)
+    assert main(["convert", str(model_file), str(tmp_path / "out.pt")]) == 2
+    assert "outputs differ by" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [model_file.name]
+
+
+def test_convert_a_model_that_draws_noise_in_every_call(tmp_path, capsys):
+    x = rnnx.Input((None, 3))
+    model = rnnx.Model(x, rnnx.layers.Dropout(0.5)(rnnx.layers.GRU(4)(x), training=True))
+    model.save(tmp_path / "m.safetensors")
+    assert main(["convert", str(tmp_path / "m.safetensors"), str(tmp_path / "n.safetensors")]) == 0
+    assert "draws noise" in capsys.readouterr().out
 
 
 def run(*arguments, **options):

@@ -1,4 +1,4 @@
-"""The command line: ``rnnx demo``, ``rnnx info FILE``, ``rnnx bench``."""
+"""The command line: ``rnnx demo``, ``rnnx info FILE``, ``rnnx convert IN OUT``, ``rnnx bench``."""
 
 from __future__ import annotations
 
@@ -11,32 +11,22 @@ from rnnx import __version__
 
 def _info(path: str) -> int:
     """What is in a model file."""
-    from rnnx.formats import safetensors
-    from rnnx.layers.base import layer_from_config
-    from rnnx.saving import format_of
+    from rnnx.formats.info import lines
 
-    if format_of(path) is not safetensors:
-        raise ValueError(f"{path}: only .safetensors files are described")
-    found = safetensors.describe(path)
-    weights = {n: t for n, t in found["tensors"].items() if n.startswith("weights/")}
-    count = sum(_size(shape) for _, shape in weights.values())
-    print(f"{path}: {found['kind']}, written by rnnx {found['rnnx']} (format {found['format']})")
-    print(f"{len(weights)} weight arrays, {count:,} numbers, {', '.join(sorted({t for t, _ in weights.values()}))}")
-    if found["kind"] == "model":
-        layer_from_config(found["model"]).summary()
-    for number, name in enumerate(found["weights"]):
-        dtype, shape = found["tensors"][f"weights/{number}"]
-        print(f"  {number:>3}  {name:<20} {dtype} {shape}")
-    if "training" in found:
-        print(f"state of training: optimizer {found['training']['optimizer']['class_name']}")
+    print("\n".join(lines(path)))
     return 0
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    count = 1
-    for n in shape:
-        count *= n
-    return count
+def _convert(source: str, target: str, to_torch: bool, modules: str | None) -> int:
+    """A model file in another format."""
+    from rnnx.formats.convert import convert
+
+    done = convert(source, target, to_torch=to_torch, modules=modules.split(",") if modules is not None else None)
+    print(f"{source} -> {target}")
+    print(f"read again: largest difference {done.largest_difference:.1e} ({done.compared})")
+    for note in done.notes:
+        print(f"not in the file: {note}")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,6 +37,17 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--tiny", action="store_true", help="a second instead of half a minute")
     info = commands.add_parser("info", help="say what is in a model file")
     info.add_argument("file", metavar="FILE")
+    convert = commands.add_parser(
+        "convert", help="write a model file in another format, and compare the outputs of both"
+    )
+    convert.add_argument("source", metavar="IN")
+    convert.add_argument("target", metavar="OUT", help="its suffix says the format")
+    convert.add_argument("--torch", action="store_true", help="a .safetensors OUT is for PyTorch, not for rnnx")
+    convert.add_argument(
+        "--modules",
+        metavar="NAME,...",
+        help="of a PyTorch file: the modules that are the model, in the order of the chain",
+    )
     commands.add_parser("bench", help="measure against a NumPy loop", add_help=False)
     return parser
 
@@ -73,6 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parser().parse_args(given)
         if options.command == "info":
             return _info(options.file)
+        if options.command == "convert":
+            return _convert(options.source, options.target, options.torch, options.modules)
         from rnnx import demo
 
         demo.run(**({"units": 8, "epochs": 2, "seeds": 1} if options.tiny else {}))
@@ -84,6 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader has gone: say nothing, also when the interpreter flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError:
+        print("rnnx: the file needs more memory than there is", file=sys.stderr)
+        return 2
     except (OSError, ValueError) as error:
         print(f"rnnx: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FORMATS = {".safetensors": "safetensors"}  # suffix -> module of rnnx.formats
+FORMATS = {  # suffix -> module of rnnx.formats
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+    ".pt": "torch",
+    ".pth": "torch",
+}
 
 
 class FormatError(ValueError):

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import __version__
-from rnnx.layers.base import layer_config, layer_from_config
+from rnnx.layers.base import layer_config, layer_from_config, weights_limited
 from rnnx.saving import FormatError, write_whole
 
 Array = NDArray[Any]
@@ -62,7 +62,10 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     metadata = header.pop("__metadata__", {})
     known = isinstance(metadata, dict) and all(isinstance(metadata.get(key), str) for key in ("rnnx", "checksum"))
     if not known:
-        raise FormatError(f"{path}: a safetensors file, but not one that rnnx wrote (its metadata has no 'rnnx')")
+        raise FormatError(
+            f"{path}: a safetensors file, but not one that rnnx wrote (its metadata has no 'rnnx'); for weights of "
+            "PyTorch use rnnx.formats.torch.load(path)"
+        )
     tensors = {name: _tensor(path, name, entry, raw, start) for name, entry in header.items()}
     if _checksum(tensors, metadata["rnnx"]) != metadata["checksum"]:
         raise FormatError(f"{path}: the file was altered or damaged (its checksum differs)")
@@ -154,7 +157,8 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
     if description.get("kind") != "model":
         raise FormatError(f"{path}: holds {description.get('kind')}, not a model; use model.load_weights(path)")
     try:
-        model = layer_from_config(description["model"])
+        with weights_limited(sum(array.size for array in tensors.values())):
+            model = layer_from_config(description["model"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: the model cannot be made: {error}") from error
     _put_weights(model, path, tensors)

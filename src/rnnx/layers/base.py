@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +48,19 @@ class Gradients:
 
 
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its name, those of users included
+
+
+_room: ContextVar[int | None] = ContextVar("room", default=None)  # numbers that new weights may still have
+
+
+@contextmanager
+def weights_limited(numbers: int) -> Iterator[None]:
+    """Refuse new weights of more than so many numbers in all: what a file describes must fit what it holds."""
+    token = _room.set(numbers)
+    try:
+        yield
+    finally:
+        _room.reset(token)
 
 
 def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
@@ -281,6 +297,10 @@ class Layer:
         constraint: Any = None,
     ) -> Weight:
         """Make a weight; to be called by ``build``."""
+        if (room := _room.get()) is not None:
+            _room.set(room - math.prod(shape))
+            if math.prod(shape) > room:
+                raise ValueError(f"{self.name}: there are no numbers for the weight {name!r} of shape {tuple(shape)}")
         value = np.asarray(initializers.get(initializer)(shape, dtype=self.dtype), self.dtype)
         weight = Weight(name, value, trainable, regularizers.get(regularizer), constraints.get(constraint))
         self._weights.append(weight)

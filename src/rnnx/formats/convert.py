@@ -1,0 +1,259 @@
+"""From one kind of model file to another, with the result read again and held against the original."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.formats import safetensors, torch
+from rnnx.layers import BatchNormalization, Conv1D, Dense, Embedding, LayerNormalization, TimeDistributed
+from rnnx.models import Model, clone_model
+from rnnx.saving import FormatError, format_of
+
+Array = NDArray[Any]
+TOLERANCE = 1e-5  # largest difference of outputs, of their largest value if that is above 1
+SIZE = 6  # of an axis of the random input that may have any size
+BATCH = 3
+
+
+@dataclass
+class Conversion:
+    """What `convert` did.
+
+    Attributes
+    ----------
+    model : Model or dict of str to layer
+        What was read.
+    largest_difference : float
+        Between the outputs of what was read and of what was written, on random input.
+    compared : str
+        What was compared.
+    notes : list of str
+        What the new file does not hold.
+    """
+
+    model: Any
+    largest_difference: float
+    compared: str
+    notes: list[str] = field(default_factory=list)
+
+
+def reader_of(path: Any) -> Any:
+    """The module of `rnnx.formats` that reads a file; what a ``.safetensors`` file is, its metadata say.
+
+    Raises
+    ------
+    FormatError
+        If the suffix is unknown or the file is damaged.
+    OSError
+        If it cannot be read.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    module = format_of(path, "read")
+    if module is safetensors:
+        _, header, _ = safetensors._open(path)
+        metadata = header.get("__metadata__", {})
+        if not isinstance(metadata, dict) or "rnnx" not in metadata:
+            return torch
+    return module
+
+
+def convert(source: Any, target: Any, *, to_torch: bool = False, modules: Iterable[str] | None = None) -> Conversion:
+    """Write a model file in another format.
+
+    The new file is written beside its place, read again and compared on random input; it is moved to its place only
+    if the outputs agree.
+
+    Parameters
+    ----------
+    source, target : path
+        Their suffixes say the formats.
+    to_torch : bool
+        A ``.safetensors`` target is for PyTorch (a state dict), not a model of rnnx.
+    modules : iterable of str, optional
+        Of a PyTorch file: the modules that are the model, in the order of the chain.
+
+    Raises
+    ------
+    FormatError
+        If the source cannot be honoured, the target cannot express it, or the outputs differ. What was at ``target``
+        is still there.
+    OSError
+        If a file cannot be read or written.
+    """
+    source, target = Path(source), Path(target)
+    reader, writer = reader_of(source), torch if to_torch else format_of(target, "write")
+    if target.exists() and target.samefile(source):
+        raise FormatError(f"{target}: source and target are the same file")
+    if to_torch and target.suffix.lower() not in (".safetensors", ".pt", ".pth"):
+        raise FormatError(f"{target}: PyTorch's files end in .pt, .pth or .safetensors")
+    if modules is not None and reader is not torch:
+        raise FormatError(f"{source}: modules are named for PyTorch's files only")
+    model: Any
+    if reader is torch and writer is torch:
+        model = torch.load(source, modules=modules)
+    elif reader is torch:
+        model = torch.load_model(source, modules=modules)
+    else:
+        model = reader.load_model(source, compile=False)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist")
+    with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent) as folder:
+        part = Path(folder) / target.name
+        try:
+            if writer is torch:
+                torch.save(model, part)
+            else:
+                writer.save_model(model, part)
+            done = _verify(model, part, writer)
+        except FormatError as error:
+            raise FormatError(str(error).replace(str(part), str(target))) from error
+        if target.exists():
+            part.chmod(target.stat().st_mode & 0o777)
+        os.replace(part, target)
+    return done
+
+
+# ---- Verification ---------------------------------------------------------------------------------------------------
+
+
+def _verify(model: Any, path: Path, writer: Any) -> Conversion:
+    """Read a new file again and compare."""
+    random = np.random.default_rng(0)
+    notes: list[str] = []
+    if isinstance(model, dict):
+        again = torch.load(path)
+        pairs = [
+            (_run(layer, x), _run(again[name], x)) for name, layer in model.items() for x in _inputs(layer, random)
+        ]
+        compared = f"{len(model)} modules, each on random input"
+    elif writer is torch:
+        notes = _not_in_a_state_dict(model)
+        copy = clone_model(model)
+        torch.load_weights(copy, path)
+        pairs, compared = _model_pairs(model, copy, random)
+    elif path.suffix.lower() == ".onnx":
+        pairs, compared = _onnx_pairs(model, writer.Session(path), random)
+    else:
+        pairs, compared = _model_pairs(model, writer.load_model(path, compile=False), random)
+    largest = 0.0
+    for before, after in pairs:
+        for a, b in zip(before, after, strict=True):
+            if a.shape != b.shape:
+                raise FormatError(f"{path}: not written, an output has shape {b.shape} instead of {a.shape}")
+            finite = np.isfinite(a)
+            if not np.array_equal(finite, np.isfinite(b)):
+                raise FormatError(f"{path}: not written, outputs are not finite at different places ({compared})")
+            difference = float(np.abs(a[finite].astype(np.float64) - b[finite]).max(initial=0.0))
+            if difference > TOLERANCE * max(1.0, float(np.abs(a[finite]).max(initial=0.0))):
+                raise FormatError(f"{path}: not written, outputs differ by {difference:.1e} ({compared})")
+            largest = max(largest, difference)
+    return Conversion(model, largest, compared, notes)
+
+
+Pair = tuple[list[Array], list[Array]]
+
+
+def _is_cell(layer: Any) -> bool:
+    return hasattr(layer, "get_initial_state")
+
+
+def _run(model: Any, x: Any) -> list[Array]:
+    """Outputs of a model or layer, from a fresh state."""
+    for part in (model, *model.sublayers):
+        if getattr(part, "stateful", False):
+            part.reset_states()
+    if _is_cell(model):
+        y, states = model(x, model.get_initial_state(len(x)))
+        return [y, *states]
+    y = model(x)
+    return [np.asarray(part) for part in (y if isinstance(y, list) else [y])]
+
+
+def _model_pairs(model: Any, again: Any, random: np.random.Generator) -> tuple[list[Pair], str]:
+    """Outputs of two models; their weights if outputs are random also outside of training."""
+    x = _model_inputs(model, random)
+    given = x if model.several_inputs else x[0]
+    if any(node.call.get("training") for node in model.nodes):
+        return [(model.get_weights(), again.get_weights())], "weights, because the model draws noise in every call"
+    return [(_run(model, given), _run(again, given))], _shapes(x)
+
+
+def _onnx_pairs(model: Any, session: Any, random: np.random.Generator) -> tuple[list[Pair], str]:
+    x = _model_inputs(model, random)
+    feeds = {port.name: part.astype(port.dtype) for port, part in zip(session.inputs, x, strict=True)}
+    found = session.run(feeds)
+    after = [found[port.name] for port in session.outputs]
+    before = _run(model, x if model.several_inputs else x[0])
+    return [(before, after[: len(before)])], _shapes(x)
+
+
+def _shapes(x: Sequence[Array]) -> str:
+    return "random input of shape " + ", ".join(str(part.shape) for part in x)
+
+
+def _layers(model: Any) -> list[Any]:
+    """A layer or model and everything inside it."""
+    return [model, *(inner for part in model.sublayers for inner in _layers(part))]
+
+
+def _model_inputs(model: Any, random: np.random.Generator) -> list[Array]:
+    """Random inputs of the shapes and types that a model takes."""
+    ids = min((part.input_dim for part in _layers(model) if isinstance(part, Embedding)), default=2)
+    made: list[Array] = []
+    for tensor in model.inputs:
+        batch, *sizes = tensor.shape
+        shape = (batch or BATCH, *(SIZE if n is None else n for n in sizes))
+        kind = tensor.node.layer.value_dtype
+        is_ids = kind.kind in "iu" or _feeds_an_embedding(model, tensor)
+        made.append(random.integers(0, ids, shape) if is_ids else random.normal(size=shape).astype(kind))
+    return made
+
+
+def _feeds_an_embedding(model: Any, tensor: Any) -> bool:
+    return any(
+        isinstance(node.layer, Embedding) and any(given is tensor for given in node.inputs) for node in model.nodes
+    )
+
+
+def _inputs(layer: Any, random: np.random.Generator) -> list[Array]:
+    """Random input of one layer that was read from a PyTorch file."""
+    if isinstance(layer, Model):
+        return _model_inputs(layer, random)
+    if isinstance(layer, Embedding):
+        return [random.integers(0, layer.input_dim, (BATCH, SIZE))]
+    first = layer.weights[0].shape
+    if isinstance(layer, Conv1D):
+        return [random.normal(size=(BATCH, SIZE + layer.window, first[1] * layer.groups)).astype(layer.dtype)]
+    if isinstance(layer, (BatchNormalization, LayerNormalization)):
+        return [random.normal(size=(BATCH, SIZE, first[0])).astype(layer.dtype)]
+    shape = (BATCH, first[0]) if _is_cell(layer) else (BATCH, SIZE, first[0])
+    return [random.normal(size=shape).astype(layer.dtype)]
+
+
+def _not_in_a_state_dict(model: Any) -> list[str]:
+    """What belongs to the model and has no place in a state dict."""
+    notes = ["the file holds weights; how the layers are connected is for your own module to say"]
+    for part in _layers(model):
+        inner = part.layer if isinstance(part, TimeDistributed) else part
+        words = [f"quantization_mode={inner.quantization_mode}"] if inner.quantization_mode else []
+        if isinstance(inner, (Dense, Conv1D)) and inner.activation.name != "linear":
+            words.append(f"activation={inner.activation.name}")
+        if isinstance(inner, Conv1D):
+            words += [f"{name}={getattr(inner, name)}" for name in ("strides", "padding", "dilation_rate", "groups")]
+        if isinstance(inner, (BatchNormalization, LayerNormalization)):
+            words.append(f"eps={inner.epsilon}")
+        rate = getattr(part, "rate", None)
+        if rate and not part.weights:
+            words.append(f"rate={rate}")
+        if words and f"{part.name}: {', '.join(words)}" not in notes:
+            notes.append(f"{part.name}: {', '.join(words)}")
+    return notes

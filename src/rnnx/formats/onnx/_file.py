@@ -1,0 +1,344 @@
+"""ONNX files: reading them, and checks of everything in them that could ask for memory or reach other files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+LONGEST_TEXT = 300  # of a name or reason in a message
+DEEPEST = 24  # subgraphs inside subgraphs
+MOST_NODES = 1_000_000  # counted with every local function written out
+MOST_COMPUTED = 2**28
+LARGEST_FILE = 2**31 - 1  # bytes, of protocol buffers
+OLDEST_OPSET = 7
+TEXT = 8  # TensorProto.STRING
+
+
+def require_onnx() -> Any:
+    """The package `onnx`.
+
+    Raises
+    ------
+    FormatError
+        If it is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise FormatError("ONNX files need the package onnx: pip install 'rnnx[onnx]'") from error
+    return onnx
+
+
+class Source:
+    """A parsed and checked model.
+
+    Parameters
+    ----------
+    source : path, bytes or ModelProto
+
+    Attributes
+    ----------
+    name : str
+        For error messages.
+    proto : ModelProto
+        Local functions are written out.
+    folder : Path or None
+        Where tensors outside the file may lie; None if there was no file.
+
+    Raises
+    ------
+    FormatError
+        If it is not an ONNX model, or asks for what cannot be honoured.
+    OSError
+        If the file cannot be read.
+    """
+
+    def __init__(self, source: Any):
+        onnx = require_onnx()
+        self.folder: Path | None = None
+        if isinstance(source, onnx.ModelProto):
+            self.name, proto = "ModelProto", onnx.ModelProto()
+            proto.CopyFrom(source)
+        else:
+            if isinstance(source, (bytes, bytearray, memoryview)):
+                self.name, data = "bytes", bytes(source)
+            else:
+                path = Path(source)
+                self.name, self.folder = str(source), path.parent
+                if path.stat().st_size > LARGEST_FILE:
+                    raise FormatError(f"{source}: an ONNX file has at most {LARGEST_FILE} bytes")
+                data = path.read_bytes()
+            proto = self._parsed(data)
+        self._check(proto)
+        if proto.functions:
+            self._count_functions(proto)
+            proto = self._written_out(proto)
+            self._check(proto)
+        self.proto = proto
+        self.budget = MOST_COMPUTED + 4 * proto.ByteSize()  # bytes that may be computed from constants beforehand
+        self.opsets: dict[str, int] = {entry.domain: entry.version for entry in proto.opset_import}
+        self.opsets.setdefault("", self.opsets.pop("ai.onnx", 1))
+
+    def _parsed(self, data: bytes) -> Any:
+        proto = require_onnx().ModelProto()
+        try:
+            proto.ParseFromString(data)
+        except Exception as error:  # the class of the parser's errors depends on how protobuf was built
+            raise FormatError(f"{self.name}: not an ONNX file, or a damaged one: {reason(error)}") from error
+        if not proto.ir_version or not proto.HasField("graph"):
+            raise FormatError(f"{self.name}: not an ONNX file, or a damaged one: it holds no graph")
+        return proto
+
+    def _check(self, proto: Any) -> None:
+        texts = [proto.producer_name, proto.producer_version]
+        texts += [text for entry in proto.metadata_props for text in (entry.key, entry.value)]
+        texts += [entry.domain for entry in proto.opset_import] + [function.domain for function in proto.functions]
+        self._check_texts(texts)
+        versions = {entry.domain: entry.version for entry in proto.opset_import}
+        version = versions.get("", versions.get("ai.onnx", 0))
+        if version < OLDEST_OPSET:
+            raise FormatError(f"{self.name}: written for opset {version}; opsets from {OLDEST_OPSET} on are supported")
+        for graph in [proto.graph, *proto.functions]:
+            for inner, depth in walk(graph):
+                if depth > DEEPEST:
+                    raise FormatError(f"{self.name}: more than {DEEPEST} graphs inside each other")
+                self._check_texts(_names(inner))
+                if getattr(inner, "sparse_initializer", None):
+                    raise FormatError(f"{self.name}: sparse initializers are not supported")
+                for tensor in getattr(inner, "initializer", ()):
+                    self.check_tensor(tensor)
+                for node in inner.node:
+                    self._check_node(node)
+
+    def _check_texts(self, texts: Iterable[Any]) -> None:
+        if any(isinstance(text, bytes) for text in texts):
+            raise FormatError(f"{self.name}: damaged: a name in it is not UTF-8 text")
+
+    def _check_node(self, node: Any) -> None:
+        for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+                raise FormatError(f"{self.name}: {called(node)} has a sparse tensor, which is not supported")
+            tensors = [attribute.t] if attribute.HasField("t") else []
+            for tensor in [*tensors, *attribute.tensors]:
+                self.check_tensor(tensor, called(node))
+
+    def check_tensor(self, tensor: Any, owner: str = "initializer") -> int:
+        """Number of elements of a tensor, whose data are there in full.
+
+        Raises
+        ------
+        FormatError
+            If type, shape and data do not fit together.
+        """
+        onnx = require_onnx()
+        who = f"{self.name}: {owner} {_short(tensor.name)!r}"
+        if any(n < 0 for n in tensor.dims):
+            raise FormatError(f"{who} has the shape {tuple(tensor.dims)}")
+        count = math.prod(tensor.dims)
+        if tensor.data_type == TEXT:
+            found = len(tensor.string_data)
+            if found != count:
+                raise FormatError(f"{who} of shape {tuple(tensor.dims)} holds {found} strings")
+            return count
+        try:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        except (KeyError, ValueError, TypeError) as error:
+            raise FormatError(f"{who} has the unknown type {tensor.data_type}") from error
+        bits = 2 if "2" in dtype.name[-1:] and dtype.name in ("int2", "uint2") else None
+        bits = 4 if dtype.name in ("int4", "uint4", "float4_e2m1fn") else bits or 8 * dtype.itemsize
+        size = (count * bits + 7) // 8
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            return count
+        if tensor.HasField("raw_data"):
+            if len(tensor.raw_data) != size:
+                raise FormatError(
+                    f"{who} of type {dtype.name} and shape {tuple(tensor.dims)} needs {size} bytes, "
+                    f"there are {len(tensor.raw_data)}"
+                )
+            return count
+        field = onnx.helper.tensor_dtype_to_field(tensor.data_type)
+        held = len(getattr(tensor, field))
+        wanted = size if bits < 8 else 2 * count if dtype.kind == "c" else count
+        if held != wanted:
+            raise FormatError(
+                f"{who} of type {dtype.name} and shape {tuple(tensor.dims)} needs {wanted} numbers, there are {held}"
+            )
+        return count
+
+    def array(self, tensor: Any, owner: str = "initializer") -> Array:
+        """The values of a tensor, also of one whose data lie in another file of the same folder."""
+        onnx = require_onnx()
+        count = self.check_tensor(tensor, owner)
+        try:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                return self._external(tensor, count, owner)
+            return np.asarray(onnx.numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, OverflowError, MemoryError, UnicodeDecodeError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(
+                f"{self.name}: {owner} {_short(tensor.name)!r} cannot be read: {reason(error)}"
+            ) from error
+
+    def _external(self, tensor: Any, count: int, owner: str) -> Array:
+        """Data in another file: below the folder of the model, without leaving it by any way."""
+        who = f"{self.name}: {owner} {_short(tensor.name)!r}"
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if self.folder is None:
+            raise FormatError(
+                f"{who} lies in another file ({_short(location)!r}), and a model without a path has no folder"
+            )
+        if not location or "\0" in location or "\\" in location or Path(location).is_absolute():
+            raise FormatError(
+                f"{who} has the location {_short(location)!r}, which is not a path inside the model's folder"
+            )
+        root = self.folder.resolve()
+        try:
+            path = (root / location).resolve()
+        except (OSError, RuntimeError) as error:
+            raise FormatError(f"{who}: {_short(location)!r} cannot be followed: {reason(error)}") from error
+        if ".." in Path(location).parts or not path.is_relative_to(root):
+            raise FormatError(f"{who} has the location {_short(location)!r}, which leads out of the model's folder")
+        if not path.is_file():
+            raise FormatError(f"{who}: there is no file {_short(location)!r} beside the model")
+        dtype = require_onnx().helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        try:
+            start, length = int(entries.get("offset", 0)), int(entries.get("length", count * dtype.itemsize))
+        except ValueError as error:
+            raise FormatError(f"{who}: offset and length of the data must be integers") from error
+        if dtype.name in ("int4", "uint4", "int2", "uint2", "float4_e2m1fn"):
+            raise FormatError(f"{who}: data of type {dtype.name} in another file are not supported")
+        if start < 0 or length != count * dtype.itemsize or start + length > path.stat().st_size:
+            raise FormatError(
+                f"{who} of type {dtype.name} and shape {tuple(tensor.dims)} does not fit bytes "
+                f"{start}..{start + length} of {_short(location)!r} ({path.stat().st_size} bytes)"
+            )
+        data = np.fromfile(path, dtype.newbyteorder("<"), count, offset=start)
+        return data.astype(dtype, copy=False).reshape(tuple(tensor.dims))
+
+    def _count_functions(self, proto: Any) -> None:
+        """Refuse functions that call themselves, or that grow beyond all bounds when they are written out."""
+        bodies = {(f.domain, f.name): f for f in proto.functions}
+        if len(bodies) != len(proto.functions):
+            raise FormatError(f"{self.name}: two local functions have the same name")
+        sizes: dict[tuple[str, str], int] = {}
+
+        def size(body: Any, above: tuple[Any, ...]) -> int:
+            total = 0
+            for graph, _ in walk(body):
+                for node in graph.node:
+                    key = (node.domain, node.op_type)
+                    if key in above or len(above) > DEEPEST:
+                        raise FormatError(f"{self.name}: local function {_short(node.op_type)!r} calls itself")
+                    if key in bodies and key not in sizes:
+                        sizes[key] = size(bodies[key], (*above, key))
+                    total += sizes.get(key, 1)
+            if total > MOST_NODES:
+                raise FormatError(f"{self.name}: its local functions grow to more than {MOST_NODES} nodes")
+            return total
+
+        size(proto.graph, ())
+
+    def _written_out(self, proto: Any) -> Any:
+        from onnx import inliner
+
+        try:
+            return inliner.inline_local_functions(proto)
+        except Exception as error:  # the exceptions of a C++ library have no common class
+            raise FormatError(f"{self.name}: its local functions cannot be written out: {reason(error)}") from error
+
+
+def walk(graph: Any, depth: int = 0) -> Iterator[tuple[Any, int]]:
+    """A graph (or function) and all graphs inside it, each with its depth."""
+    pending = [(graph, depth)]
+    while pending:
+        inner, level = pending.pop()
+        yield inner, level
+        if level > DEEPEST:
+            continue
+        for node in inner.node:
+            pending += [(sub, level + 1) for sub in subgraphs(node)]
+
+
+def subgraphs(node: Any) -> list[Any]:
+    """The graphs among the attributes of a node."""
+    found: list[Any] = []
+    for attribute in node.attribute:
+        found += [attribute.g] if attribute.HasField("g") else []
+        found += list(attribute.graphs)
+    return found
+
+
+def called(node: Any) -> str:
+    """What error messages call a node."""
+    operator = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else str(node.op_type)
+    name = node.name or next((output for output in node.output if output), "")
+    return f"{_short(operator)} node {_short(name)!r}"
+
+
+def reason(error: BaseException) -> str:
+    """The message of an exception of another package in one line of bounded length."""
+    text = _short(str(error))
+    return (
+        text if isinstance(error, FormatError) else f"{type(error).__name__}: {text}" if text else type(error).__name__
+    )
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    return line if len(line) <= LONGEST_TEXT else line[:LONGEST_TEXT] + "..."
+
+
+def _names(message: Any) -> Iterator[Any]:
+    """All texts of a graph or function that name something; bytes where one is not UTF-8."""
+    yield message.name
+    for value in [*message.input, *message.output, *message.value_info]:
+        yield value if isinstance(value, (str, bytes)) else value.name
+    for tensor in getattr(message, "initializer", ()):
+        yield tensor.name
+    for node in message.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
+
+
+def attributes_of(node: Any) -> dict[str, Any]:
+    """Numbers, strings, lists of them, tensors and graphs of a node by their names.
+
+    Raises
+    ------
+    FormatError
+        If an attribute is damaged, or one of a function that was not written out.
+    """
+    from onnx import helper
+
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            raise FormatError(f"{called(node)}: attribute {_short(attribute.name)!r} belongs to a function")
+        try:
+            value = helper.get_attribute_value(attribute)
+            found[attribute.name] = _plain(value)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise FormatError(
+                f"{called(node)}: attribute {_short(attribute.name)!r} is damaged: {reason(error)}"
+            ) from error
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    if hasattr(value, "extend"):  # a list of protocol buffers
+        return [_plain(part) for part in value]
+    return value

@@ -1,0 +1,62 @@
+"""The operator DynamicQuantizeLSTM of ONNX Runtime: an LSTM whose weights are bytes with scale and zero point.
+
+The weights are turned back into float32 once, and the rest is an LSTM in float32. ONNX Runtime also rounds inputs and
+states to bytes in every step, which moves its outputs from those of the float network by some 1e-2: the two engines
+differ by that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.formats.onnx._node import NodeInfo
+from rnnx.formats.onnx._recurrent import Options, Recurrent
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+SCALES = (8, 9, 10, 11)  # the inputs with scale and zero point of W, then of R
+
+
+class QuantizedLSTM:
+    """The operator, to be called with its twelve inputs (None for those that are missing).
+
+    Parameters
+    ----------
+    options : Options
+    info : NodeInfo
+        Its constant inputs: if all weights are among them, they are packed here, once.
+    """
+
+    def __init__(self, options: Options, info: NodeInfo):
+        self.options, self.wanted = options, info.outputs
+        self.fixed: Recurrent | None = None
+        constants = info.constants
+        if all(place in constants or not info.has(place) for place in (1, 2, 3, 7, *SCALES)):
+            if not {1, 2, *SCALES} <= set(constants):
+                raise FormatError("W and R, and their scales and zero points, are needed")
+            scales = [constants[k] for k in SCALES]
+            self.fixed = self._recurrent(constants[1], constants[2], constants.get(3), constants.get(7), scales)
+
+    def _recurrent(self, w: Array, r: Array, b: Array | None, p: Array | None, scales: list[Any]) -> Recurrent:
+        if any(part is None for part in scales):
+            raise FormatError("scales and zero points of W and R are needed")
+        of_w, of_r = _floats(w, scales[0], scales[1]), _floats(r, scales[2], scales[3])
+        return Recurrent(self.options, self.wanted, of_w, of_r, b, p)
+
+    def __call__(
+        self, x: Array, w: Array, r: Array, b: Any = None, lengths: Any = None, h: Any = None, c: Any = None,
+        p: Any = None, *scales: Any,
+    ) -> Any:  # fmt: skip
+        inner = self._recurrent(w, r, b, p, [*scales, *[None] * 4][:4]) if self.fixed is None else self.fixed
+        return inner(x, lengths=lengths, h=h, c=c)
+
+
+def _floats(values: Array, scale: Array, zero: Array) -> Array:
+    """Weights of shape (directions, gates*hidden, inputs) from bytes of shape (directions, inputs, gates*hidden)."""
+    if values.ndim != 3 or values.dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
+        raise FormatError(f"quantized weights must be bytes with three axes, got {values.dtype} {values.shape}")
+    factor, shift = (np.asarray(part, np.float32).reshape(len(values), 1, -1) for part in (scale, zero))
+    return np.ascontiguousarray(((values.astype(np.float32) - shift) * factor).swapaxes(1, 2))

@@ -1,0 +1,139 @@
+"""Reading an ONNX file as a rnnx model."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx import initializers
+from rnnx.formats.onnx._chain import read_chain
+from rnnx.formats.onnx._file import Source
+from rnnx.formats.onnx._write import DESCRIPTION, exported
+from rnnx.layers.base import Layer, layer_from_config, weights_limited
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+UNMADE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+
+
+def load_model(path: Any, *, compile: bool = True) -> Any:
+    """A rnnx model of an ONNX file.
+
+    A file that rnnx wrote gives the model that was written, also with what ONNX itself cannot hold, such as the rates
+    of dropout inside recurrent layers. Any other file gives a `Sequential` if its graph is a chain of layers.
+
+    Parameters
+    ----------
+    path : path, bytes or ModelProto
+    compile : bool
+        Without effect: there is no state of training in an ONNX file.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, or its graph is not a chain of layers that rnnx has; `Session` runs any graph.
+    OSError
+        If it cannot be read.
+    """
+    source = Source(path)
+    model = _described(source)
+    return model if model is not None else read_chain(source)
+
+
+def load_weights(model: Any, path: Any) -> None:
+    """Refused: the weights of an ONNX file belong to its own graph.
+
+    Raises
+    ------
+    FormatError
+    """
+    raise FormatError(f"{path}: an ONNX file holds a whole model, not weights of another; use rnnx.load_model(path)")
+
+
+def _described(source: Source) -> Any | None:
+    """The model that the file says it was written from, if writing it again gives the same graph; else None."""
+    texts = [entry.value for entry in source.proto.metadata_props if entry.key == "rnnx"]
+    if len(texts) != 1:
+        return None
+    arrays = {tensor.name: tensor for tensor in source.proto.graph.initializer}
+    try:
+        description = json.loads(texts[0])
+        if description["format"] != DESCRIPTION:
+            return None
+        config = description["model"]
+        plain = copy.deepcopy(config)
+        _start_from_zeros(plain)
+        with weights_limited(sum(source.check_tensor(tensor) for tensor in arrays.values())):
+            model = layer_from_config(plain)
+        made, graph = exported(model)
+        _restore_initializers(config, model)
+    except UNMADE:
+        return None
+    own, found = made.graph, source.proto.graph
+    same = (
+        [node.SerializeToString(deterministic=True) for node in own.node]
+        == [node.SerializeToString(deterministic=True) for node in found.node]
+        and [value.SerializeToString(deterministic=True) for value in (*own.input, *own.output)]
+        == [value.SerializeToString(deterministic=True) for value in (*found.input, *found.output)]
+        and {tensor.name for tensor in own.initializer} == set(arrays)
+        and made.opset_import[0].version == source.opsets[""]
+    )
+    if not same:
+        return None
+    values = {name: source.array(tensor) for name, tensor in arrays.items()}
+    for name, array in {**graph.constants, **graph.weights}.items():
+        if values[name].dtype != array.dtype or values[name].shape != array.shape:
+            return None
+    if not all(np.array_equal(values[name], array) for name, array in graph.constants.items()):
+        return None
+    for name, back in graph.backs.items():
+        for weight, value in back(values[name]):
+            weight.assign(np.ascontiguousarray(value))
+    return model
+
+
+def _configs(entry: Any) -> Iterator[dict[str, Any]]:
+    """The configurations of a layer or model and of all layers inside."""
+    pending = [entry]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            if "class_name" in value and isinstance(value.get("config"), dict):
+                yield value["config"]
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+
+
+def _start_from_zeros(entry: Any) -> None:
+    for config in list(_configs(entry)):
+        for key in config:
+            if key.endswith("_initializer"):
+                config[key] = "zeros"
+
+
+def _restore_initializers(entry: Any, model: Any) -> None:
+    """Give the layers the initializers of the description, which a clone of the model starts from."""
+    by_name: dict[str, dict[str, Any]] = {}
+    for config in _configs(entry):
+        if isinstance(config.get("name"), str):
+            by_name[config["name"]] = config
+    for layer in _layers(model):
+        for key, value in by_name.get(layer.name, {}).items():
+            if key.endswith("_initializer") and hasattr(layer, key):
+                setattr(layer, key, initializers.get(value))
+
+
+def _layers(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for inner in layer.sublayers:
+        yield from _layers(inner)

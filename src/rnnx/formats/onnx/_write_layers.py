@@ -1,0 +1,340 @@
+"""The other layers as ONNX nodes, one function for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rnnx import layers
+from rnnx.activations import SELU_ALPHA, SELU_SCALE
+from rnnx.formats.onnx._graph import GraphWriter, Value
+from rnnx.formats.onnx._write_recurrent import write_bidirectional, write_sequence
+from rnnx.layers.noise import NoiseLayer
+from rnnx.saving import FormatError
+
+Writer = Callable[[GraphWriter, Any, list[Value], list[Value], str], list[Value]]
+OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "tanh": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "relu": ("Relu", {}),
+    "elu": ("Elu", {"alpha": 1.0}),
+    "selu": ("Selu", {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}),
+    "softplus": ("Softplus", {}),
+    "softsign": ("Softsign", {}),
+    "softmax": ("Softmax", {"axis": -1}),
+    "exponential": ("Exp", {}),
+    "gelu": ("Gelu", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
+    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "hard_sigmoid_keras2": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
+}
+
+
+def activation(graph: GraphWriter, name: str, layer: Any, x: str, hint: str) -> str:
+    """An activation of rnnx as nodes."""
+    if name == "linear":
+        return x
+    if name == "silu":
+        return graph.add("Mul", [x, graph.add("Sigmoid", [x], hint)], hint)
+    if name == "relu6":
+        return graph.add("Clip", [x, graph.constant(0, layer.dtype), graph.constant(6, layer.dtype)], hint)
+    if name not in OPERATORS:
+        raise FormatError(f"layer {layer.name!r}: activation {name!r} cannot be written to ONNX")
+    operator, attributes = OPERATORS[name]
+    return graph.add(operator, [x], hint, **attributes)
+
+
+def _same(value: Value, name: str) -> list[Value]:
+    return [Value(name, value.rank, value.dtype, value.mask)]
+
+
+def _dense(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    y = graph.add("MatMul", [values[0].name, graph.own(f"{layer.name}/kernel", layer.weights[0])], hint)
+    if layer.use_bias:
+        y = graph.add("Add", [y, graph.own(f"{layer.name}/bias", layer.weights[1])], hint)
+    return _same(values[0], activation(graph, layer.activation.name, layer, y, hint))
+
+
+def _activation(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    return _same(values[0], activation(graph, layer.activation.name, layer, values[0].name, hint))
+
+
+def _relu(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    x, dtype = values[0].name, layer.dtype
+    threshold = graph.constant(layer.threshold, dtype)
+    below = graph.add("Sub", [x, threshold], hint)
+    below = graph.add("Mul", [below, graph.constant(layer.negative_slope, dtype)], hint)
+    y = graph.add("Where", [graph.add("Greater", [x, threshold], hint), x, below], hint)
+    if layer.max_value is not None:
+        y = graph.add("Min", [y, graph.constant(layer.max_value, dtype)], hint)
+    return _same(values[0], y)
+
+
+def _softmax(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    return _same(values[0], graph.add("Softmax", [values[0].name], hint, axis=layer.axis))
+
+
+def _embedding(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    from onnx import TensorProto
+
+    x, mask = values[0], values[0].mask
+    ids = x.name if x.dtype == np.int64 else graph.add("Cast", [x.name], hint, to=TensorProto.INT64)
+    y = graph.add("Gather", [graph.own(f"{layer.name}/embeddings", layer.weights[0]), ids], hint, axis=0)
+    if layer.mask_zero:
+        mask = graph.add("Not", [graph.add("Equal", [ids, graph.constant(0)], hint)], hint)
+    return [Value(y, x.rank + 1, layer.dtype, mask)]
+
+
+def _masking(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    from onnx import TensorProto
+
+    x = values[0]
+    equal = graph.add("Equal", [x.name, graph.constant(layer.mask_value, layer.dtype)], hint)
+    differs = graph.add("Cast", [graph.add("Not", [equal], hint)], hint, to=TensorProto.FLOAT)
+    used = graph.add("ReduceMax", [differs, graph.constant([-1])], hint, keepdims=1)
+    used = graph.add("Cast", [used], hint, to=TensorProto.BOOL)
+    y = graph.add("Where", [used, x.name, graph.constant(0, layer.dtype)], hint)
+    mask = graph.add("Squeeze", [used, graph.constant([-1])], hint)
+    return [Value(y, x.rank, x.dtype, mask)]
+
+
+def _noise(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    """Noise layers do nothing outside training; the rates of those that drop stand in the file."""
+    if isinstance(layer, (layers.Dropout, layers.SpatialDropout1D)) and layer.rate < 1:
+        rate = graph.constant(layer.rate, np.float32)
+        return _same(values[0], graph.add("Dropout", [values[0].name, rate], hint))
+    return _same(values[0], graph.add("Identity", [values[0].name], hint))
+
+
+def _batch_normalization(
+    graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str
+) -> list[Value]:
+    own = {weight.name: graph.own(f"{layer.name}/{weight.name}", weight) for weight in layer.weights}
+    epsilon = graph.constant(layer.epsilon, layer.dtype)
+    y = graph.add("Sub", [values[0].name, own["moving_mean"]], hint)
+    spread = graph.add("Sqrt", [graph.add("Add", [own["moving_variance"], epsilon], hint)], hint)
+    y = graph.add("Div", [y, spread], hint)
+    if "gamma" in own:
+        y = graph.add("Mul", [y, own["gamma"]], hint)
+    if "beta" in own:
+        y = graph.add("Add", [y, own["beta"]], hint)
+    return _same(values[0], y)
+
+
+def _layer_normalization(
+    graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str
+) -> list[Value]:
+    own = {weight.name: graph.own(f"{layer.name}/{weight.name}", weight) for weight in layer.weights}
+    scale = own.get("gamma") or graph.constant(np.ones(layer._width), layer.dtype)
+    inputs = [values[0].name, scale, own.get("beta", "")]
+    return _same(values[0], graph.add("LayerNormalization", inputs, hint, axis=-1, epsilon=layer.epsilon))
+
+
+def _conv(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    kernel = layer.weights[0]
+    inputs = [graph.add("Transpose", [values[0].name], hint, perm=[0, 2, 1])]
+    inputs.append(
+        graph.weight(f"{layer.name}/W", kernel.value.transpose(2, 1, 0), lambda w: [(kernel, w.transpose(2, 1, 0))])
+    )
+    if layer.use_bias:
+        inputs.append(graph.own(f"{layer.name}/B", layer.weights[1]))
+    attributes = {"dilations": [layer.dilation_rate], "strides": [layer.strides], "group": layer.groups}
+    y = graph.add("Conv", inputs, hint, kernel_shape=[layer.kernel_size], **attributes, **_padding(layer, layer.window))
+    y = graph.add("Transpose", [y], hint, perm=[0, 2, 1])
+    return [Value(activation(graph, layer.activation.name, layer, y, hint), 3, layer.dtype)]
+
+
+def _padding(layer: Any, window: int) -> dict[str, Any]:
+    if layer.padding == "causal":
+        return {"pads": [window - 1, 0]}
+    if layer.padding == "valid":
+        return {}
+    if layer.strides == 1:
+        return {"pads": [(window - 1) // 2, window - 1 - (window - 1) // 2]}
+    return {"auto_pad": "SAME_UPPER"}  # depends on the number of steps
+
+
+def _pool(operator: str, **attributes: Any) -> Writer:
+    def write(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+        x = graph.add("Transpose", [values[0].name], hint, perm=[0, 2, 1])
+        y = graph.add(
+            operator, [x], hint, kernel_shape=[layer.pool_size], strides=[layer.strides], **attributes,
+            **_padding(layer, layer.pool_size),
+        )  # fmt: skip
+        return [Value(graph.add("Transpose", [y], hint, perm=[0, 2, 1]), 3, layer.dtype)]
+
+    return write
+
+
+def _global_max(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    y = graph.add("ReduceMax", [values[0].name, graph.constant([1])], hint, keepdims=int(layer.keepdims))
+    return [Value(y, 3 if layer.keepdims else 2, layer.dtype)]
+
+
+def _global_average(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    from onnx import helper
+
+    x, axis, keep = values[0], graph.constant([1]), int(layer.keepdims)
+    if x.mask is None:
+        y = graph.add("ReduceMean", [x.name, axis], hint, keepdims=keep)
+    else:
+        used = graph.add("Unsqueeze", [x.mask, graph.constant([-1])], hint)
+        zero, one = graph.constant(0, layer.dtype), graph.constant(1, layer.dtype)
+        total = graph.add("ReduceSum", [graph.add("Where", [used, x.name, zero], hint), axis], hint, keepdims=keep)
+        steps = graph.add("Cast", [used], hint, to=helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype)))
+        steps = graph.add("ReduceSum", [steps, axis], hint, keepdims=keep)
+        y = graph.add("Div", [total, graph.add("Max", [steps, one], hint)], hint)
+    return [Value(y, 3 if layer.keepdims else 2, layer.dtype)]
+
+
+def _flatten(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    return [Value(graph.add("Flatten", [values[0].name], hint, axis=1), 2, values[0].dtype)]
+
+
+def _reshape(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    if 0 in layer.target_shape:
+        raise FormatError(f"layer {layer.name!r}: target_shape {layer.target_shape}; a size of 0 cannot be written")
+    y = graph.add("Reshape", [values[0].name, graph.constant([0, *layer.target_shape])], hint)
+    return [Value(y, 1 + len(layer.target_shape), values[0].dtype)]
+
+
+def _permute(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    return [
+        Value(graph.add("Transpose", [values[0].name], hint, perm=[0, *layer.dims]), values[0].rank, values[0].dtype)
+    ]
+
+
+def _repeat(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    y = graph.add("Unsqueeze", [values[0].name, graph.constant([1])], hint)
+    return [Value(graph.add("Tile", [y, graph.constant([1, layer.n, 1])], hint), 3, values[0].dtype)]
+
+
+def _merge(operator: str) -> Writer:
+    def write(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+        y = values[0].name
+        for value in values[1:]:
+            y = graph.add(operator, [y, value.name], hint)
+        if isinstance(layer, layers.Average):
+            y = graph.add("Div", [y, graph.constant(len(values), layer.dtype)], hint)
+        return [Value(y, values[0].rank, values[0].dtype, _any_mask(graph, values, hint))]
+
+    return write
+
+
+def _any_mask(graph: GraphWriter, values: list[Value], hint: str) -> str | None:
+    """Steps that are valid in any input; None if an input has no mask."""
+    mask = values[0].mask
+    for value in values[1:]:
+        if mask is None or value.mask is None:
+            return None
+        mask = graph.add("Or", [mask, value.mask], hint)
+    return mask
+
+
+def _concatenate(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    y = graph.add("Concat", [value.name for value in values], hint, axis=layer.axis)
+    mask: str | None = None
+    if any(value.mask is not None for value in values):
+        full = [Value("", 0, None, value.mask or _all_valid(graph, value, hint)) for value in values]
+        if layer.axis % values[0].rank == 1:
+            mask = graph.add("Concat", [str(value.mask) for value in full], hint, axis=1)
+        else:
+            mask = _any_mask(graph, full, hint)
+    return [Value(y, values[0].rank, values[0].dtype, mask)]
+
+
+def _all_valid(graph: GraphWriter, value: Value, hint: str) -> str:
+    from onnx import numpy_helper
+
+    shape = graph.add("Shape", [value.name], hint, start=0, end=2)
+    return graph.add("ConstantOfShape", [shape], hint, value=numpy_helper.from_array(np.ones(1, bool)))
+
+
+def _time_distributed(
+    graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str
+) -> list[Value]:
+    """The steps become rows of one batch, and back."""
+    x = values[0]
+    before = graph.add("Shape", [x.name], hint)
+    rest = graph.add("Shape", [x.name], hint, start=2)
+    flat = graph.add("Concat", [graph.constant([-1]), rest], hint, axis=0)
+    rows = Value(graph.add("Reshape", [x.name, flat], hint), x.rank - 1, x.dtype)
+    (y,) = write_layer(graph, layer.layer, [rows], [], f"{hint}/{layer.layer.name}")
+    leading = graph.add("Slice", [before, graph.constant([0]), graph.constant([2])], hint)
+    after = graph.add("Concat", [leading, graph.add("Shape", [y.name], hint, start=1)], hint, axis=0)
+    return [Value(graph.add("Reshape", [y.name, after], hint), y.rank + 1, y.dtype, x.mask)]
+
+
+def cells_of(layer: Any) -> list[Any]:
+    """The cells of a recurrent layer, from the input to the output."""
+    return list(layer.cells) if isinstance(layer, layers.RNN) else [layer]
+
+
+def _recurrent(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    return write_sequence(graph, layer, cells_of(layer), values, states, hint)
+
+
+def _bidirectional(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    return write_bidirectional(graph, layer, values, states, hint, cells_of)
+
+
+WRITERS: dict[type, Writer] = {
+    layers.Activation: _activation,
+    layers.Add: _merge("Add"),
+    layers.Average: _merge("Add"),
+    layers.AveragePooling1D: _pool("AveragePool", count_include_pad=0),
+    layers.BatchNormalization: _batch_normalization,
+    layers.Bidirectional: _bidirectional,
+    layers.Concatenate: _concatenate,
+    layers.Conv1D: _conv,
+    layers.Dense: _dense,
+    layers.Embedding: _embedding,
+    layers.Flatten: _flatten,
+    layers.GlobalAveragePooling1D: _global_average,
+    layers.GlobalMaxPooling1D: _global_max,
+    layers.GRU: _recurrent,
+    layers.LayerNormalization: _layer_normalization,
+    layers.LSTM: _recurrent,
+    layers.Masking: _masking,
+    layers.MaxPooling1D: _pool("MaxPool"),
+    layers.Multiply: _merge("Mul"),
+    layers.Permute: _permute,
+    layers.ReLU: _relu,
+    layers.RepeatVector: _repeat,
+    layers.Reshape: _reshape,
+    layers.RNN: _recurrent,
+    layers.SimpleRNN: _recurrent,
+    layers.Softmax: _softmax,
+    layers.TimeDistributed: _time_distributed,
+}
+
+
+def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    """The nodes of one call of a layer.
+
+    Raises
+    ------
+    FormatError
+        If ONNX cannot express it; the layer is named.
+    """
+    from onnx import helper
+
+    from rnnx.formats.onnx._write import write_graph
+    from rnnx.models import Model
+
+    if isinstance(layer, Model):
+        return write_graph(graph, layer, values, f"{hint}/")
+    writer = _noise if isinstance(layer, NoiseLayer) else WRITERS.get(type(layer))
+    if writer is None:
+        raise FormatError(f"layer {layer.name!r} ({type(layer).__name__}) cannot be written to ONNX")
+    if not isinstance(layer, layers.Embedding):
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype))
+        values = [
+            v
+            if v.dtype == layer.dtype
+            else Value(graph.add("Cast", [v.name], hint, to=kind), v.rank, layer.dtype, v.mask)
+            for v in values
+        ]
+    return writer(graph, layer, values, states, hint)

@@ -1,0 +1,164 @@
+"""Running an ONNX model: recurrent operators on rnnx, others in NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.formats.onnx._file import Source, require_onnx
+from rnnx.formats.onnx._program import Program
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+MEMORY = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a model.
+
+    Attributes
+    ----------
+    name : str
+    dtype : dtype or None
+        None where the file does not say, or for what is not an array of numbers.
+    shape : tuple or None
+        Sizes; names (or None) where any size will do. None if the file does not say.
+    kind : str
+        ``"tensor"``, or another type of ONNX, such as a sequence, which is given as a list.
+    """
+
+    name: str
+    dtype: Any
+    shape: tuple[int | str | None, ...] | None
+    kind: str = "tensor"
+
+
+class Session:
+    """A loaded ONNX model.
+
+    The operators LSTM, GRU and RNN run on rnnx' engine, as does ONNX Runtime's DynamicQuantizeLSTM with its weights
+    turned back to float32. Clipped or coupled gates, peepholes and activations that rnnx lacks run in NumPy. Common
+    other operators have small versions of their own; all others run on the reference evaluator of the package `onnx`.
+
+    Parameters
+    ----------
+    model : path, bytes or ModelProto
+        Opset 7 or newer.
+    memory : int
+        Bytes that the values of one run may take together; a file that asks for more is refused before it gets them.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of Port
+    evaluated : tuple of str
+        Operators that run on the reference evaluator, which is slow and exact.
+
+    Raises
+    ------
+    FormatError
+        If the model is damaged or has something that cannot be honoured; the operator is named.
+    OSError
+        If the file cannot be read.
+
+    Notes
+    -----
+    A session is read-only while it runs: any number of threads may share it. Rows of ``sequence_lens`` 0 end in states
+    of zeros, and outputs behind the end of a row are 0, as in ONNX Runtime.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> from rnnx.formats.onnx import Session, save_model
+    >>> model = rnnx.Sequential([rnnx.layers.GRU(4, input_shape=(None, 3), name="gru")])
+    >>> save_model(model, "gru.onnx")                                     # doctest: +SKIP
+    >>> session = Session("gru.onnx")                                     # doctest: +SKIP
+    >>> session.run({session.inputs[0].name: np.zeros((2, 5, 3), "f")})   # doctest: +SKIP
+    """
+
+    def __init__(self, model: Any, *, memory: int = MEMORY):
+        source = Source(model)
+        self.name = source.name
+        graph = source.proto.graph
+        try:
+            self._program = Program(source, graph, memory)
+        except (RecursionError, MemoryError) as error:
+            raise FormatError(f"{source.name}: too deep or too large: {type(error).__name__}") from error
+        given = {tensor.name for tensor in graph.initializer}
+        self.inputs = tuple(_port(value) for value in graph.input if value.name not in given)
+        self.outputs = tuple(_port(value) for value in graph.output)
+        self.evaluated = tuple(sorted(self._program.evaluated))
+        self._checks = [(port, port.dtype, port.shape) for port in self.inputs]
+
+    def run(self, feeds: dict[str, Any]) -> dict[str, Any]:
+        """The outputs for these inputs.
+
+        Parameters
+        ----------
+        feeds : dict
+            An array for every name in ``inputs``.
+
+        Returns
+        -------
+        dict
+            An array for every name in ``outputs``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an input is missing, unknown, or has another type or shape than the model says.
+        FormatError
+            If an operator fails on them.
+        """
+        arrays = []
+        for port, dtype, shape in self._checks:
+            if port.name not in feeds:
+                raise ValueError(f"{self.name}: input {port.name!r} is missing; it needs {self._names()}")
+            if port.kind != "tensor":
+                arrays.append(feeds[port.name])
+                continue
+            array = np.asarray(feeds[port.name])
+            if dtype is not None and array.dtype != dtype:
+                raise TypeError(f"{self.name}: input {port.name!r} must be {dtype}, got {array.dtype}")
+            if shape is not None and not _fits(array.shape, shape):
+                raise ValueError(f"{self.name}: input {port.name!r} must have the shape {shape}, got {array.shape}")
+            arrays.append(array)
+        if len(feeds) != len(arrays):
+            unknown = sorted(set(feeds) - {port.name for port in self.inputs})
+            raise ValueError(f"{self.name}: unknown input(s) {', '.join(unknown)}; it needs {self._names()}")
+        with np.errstate(all="ignore"):
+            results = self._program.run(*arrays)
+        return {
+            port.name: np.asarray(result) if isinstance(result, np.generic) else result
+            for port, result in zip(self.outputs, results, strict=True)
+        }
+
+    def _names(self) -> str:
+        return ", ".join(repr(port.name) for port in self.inputs)
+
+    def __repr__(self) -> str:
+        return f"<rnnx.formats.onnx.Session of {self.name}: {self._names()} -> {[p.name for p in self.outputs]}>"
+
+
+def _fits(got: tuple[int, ...], wanted: tuple[int | str | None, ...]) -> bool:
+    if len(got) != len(wanted):
+        return False
+    return all(n == want or not isinstance(want, int) for n, want in zip(got, wanted, strict=True))
+
+
+def _port(value: Any) -> Port:
+    onnx = require_onnx()
+    if not value.type.HasField("tensor_type"):
+        return Port(value.name, None, None, str(value.type.WhichOneof("value") or "tensor").removesuffix("_type"))
+    tensor = value.type.tensor_type
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    except (KeyError, TypeError, ValueError):
+        dtype = None
+    if not tensor.HasField("shape"):
+        return Port(value.name, dtype, None)
+    sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim]
+    return Port(value.name, dtype, tuple(sizes))

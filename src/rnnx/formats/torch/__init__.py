@@ -1,0 +1,296 @@
+"""PyTorch's files without PyTorch: state dicts to layers and back.
+
+`load` finds the recurrent modules, Linear, Embedding, Conv1d and norms of a ``.pt``, ``.pth`` or ``.safetensors``
+file by the names and shapes of their parameters; `state_dict` and `save` go the other way, and `load_weights` fills a
+model that exists. No pickled code is ever run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rnnx.formats.torch import _write
+from rnnx.formats.torch._modules import kind_of, make_layer, modules_of, spoken
+from rnnx.formats.torch._slots import Slot, slots
+from rnnx.formats.torch._state import State, read_state
+from rnnx.models import Model, Sequential
+from rnnx.saving import FormatError
+
+__all__ = ["describe", "load", "load_model", "load_weights", "save", "save_model", "save_weights", "state_dict"]
+Array = NDArray[Any]
+
+
+def load(
+    source: Any,
+    *,
+    modules: Iterable[str] | None = None,
+    key: str | None = None,
+    nonlinearity: str = "tanh",
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    return_state: bool = False,
+) -> dict[str, Any]:
+    """Layers with the weights of a PyTorch file or state dict.
+
+    Parameters
+    ----------
+    source : path or mapping
+        A file of ``torch.save`` (state dict, checkpoint around one, whole module, TorchScript archive) or of
+        safetensors; or a state dict itself, of NumPy arrays or tensors.
+    modules : iterable of str, optional
+        Names of the modules that are wanted; all if not given. A name stands for everything below it too.
+    key : str, optional
+        The entry of a checkpoint that is wanted, if it has several state dicts.
+    nonlinearity : {"tanh", "relu"}
+        Of every ``nn.RNN``: the file does not say it.
+    options : dict of str to dict, optional
+        By module, what the file does not say: ``nonlinearity`` of an RNN; ``kind``, ``"Embedding"`` or ``"Linear"``,
+        of a matrix without bias (an Embedding if "emb" is in its name); ``strides``, ``padding``, ``dilation_rate``,
+        ``groups`` of a Conv1d; ``epsilon`` (1e-5) of a norm and ``momentum`` (0.9) of a BatchNorm.
+    return_state : bool
+        Recurrent layers return ``[y, *final states]``, those of all layers and directions in order.
+
+    Returns
+    -------
+    dict of str to layer or model
+        By module name; the module that is the whole file is ``""``. A recurrent module of one layer is a LSTM, GRU,
+        SimpleRNN or Bidirectional, one of several layers (or with ``proj_size``) a model. All take input of shape
+        (batch, timesteps, features) and give all outputs; with ``lengths=`` padded steps are 0, as
+        ``pad_packed_sequence`` gives them.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged or would run code, or a module is unknown; it is named.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> from rnnx.formats import torch
+    >>> arrays = {"rnn.weight_ih_l0": np.ones((12, 5)), "rnn.weight_hh_l0": np.ones((12, 4)),
+    ...           "rnn.bias_ih_l0": np.ones(12), "rnn.bias_hh_l0": np.ones(12)}
+    >>> torch.load(arrays)["rnn"](np.ones((2, 7, 5))).shape
+    (2, 7, 4)
+    """
+    state = read_state(source, key)
+    found = modules_of(state.arrays)
+    wanted = None if modules is None else [modules] if isinstance(modules, str) else list(modules)
+    given = dict(options or {})
+    for name in [*(wanted or []), *given]:
+        if not any(_is_below(module, name) for module in found):
+            raise FormatError(f"{state.who}: there is no module {name!r}; there are {_listed(found)}")
+    made: dict[str, Any] = {}
+    for name, parts in found.items():
+        if wanted is not None and not any(_is_below(name, one) for one in wanted):
+            continue
+        own = dict(given.get(name, {}))
+        kind = kind_of(name, parts, own)
+        if kind == "nothing":
+            continue
+        if kind is None:
+            raise FormatError(
+                f"{state.who}: module {name!r} with {_listed(parts)} is of a kind that rnnx does not have; name the "
+                "modules you want by modules=[...]"
+            )
+        if kind in ("recurrent", "cell"):
+            own = {"nonlinearity": nonlinearity, **own}
+        try:
+            made[name] = make_layer(name, kind, parts, own, return_state=return_state)
+        except FormatError as error:
+            raise FormatError(f"{state.who}: {error}") from error
+    if not made:
+        raise FormatError(f"{state.who}: there are no modules with weights")
+    return made
+
+
+def _is_below(module: str, name: str) -> bool:
+    return module == name or name == "" or module.startswith(f"{name}.")
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [repr(name)[:80] for name in names]
+    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")
+
+
+def _slots(layers: Any, prefix: str) -> list[Slot]:
+    """The slots of a layer, a model, or layers by name."""
+    if isinstance(layers, Mapping):
+        parts = layers.items()
+        return [slot for name, layer in parts for slot in slots(layer, prefix + (f"{name}." if name else ""))]
+    return list(slots(layers, prefix))
+
+
+def state_dict(layers: Any, prefix: str = "") -> dict[str, Array]:
+    """Weights under PyTorch's names and in its layout.
+
+    Parameters
+    ----------
+    layers : layer, model, or dict of str to layer
+        Layers of a model are named after themselves, ``"lstm.weight_ih_l0"``; a chain of like recurrent layers is one
+        module of several layers, ``"weight_ih_l0"``, ``"weight_ih_l1"``.
+    prefix : str
+        Comes before every name, such as ``"encoder."``.
+
+    Returns
+    -------
+    dict of str to array
+        Copies. ``module.load_state_dict({k: torch.from_numpy(v) for k, v in ...items()}, strict=True)`` takes them.
+
+    Raises
+    ------
+    FormatError
+        If a layer computes what no module of PyTorch does; the layer and the argument are named.
+    """
+    made: dict[str, Array] = {}
+    for slot in _slots(layers, prefix):
+        for name, array in slot.export().items():
+            if name in made:
+                raise FormatError(f"two layers are named alike: {name!r} is there twice")
+            made[name] = array.copy()
+    return made
+
+
+def save(layers: Any, path: Any, *, prefix: str = "", overwrite: bool = True) -> None:
+    """Write a state dict for PyTorch.
+
+    Parameters
+    ----------
+    layers, prefix
+        See `state_dict`.
+    path : path
+        ``.pt`` or ``.pth`` for ``torch.load(path, weights_only=True)``, ``.safetensors`` for
+        ``safetensors.torch.load_file``.
+    overwrite : bool
+
+    Raises
+    ------
+    FormatError
+        As `state_dict`, or if the suffix is another.
+    OSError
+        If the file cannot be written; an old one is still there.
+    """
+    _write.write(path, state_dict(layers, prefix), overwrite=overwrite)
+
+
+def load_weights(layers: Any, source: Any, *, prefix: str = "", key: str | None = None) -> None:
+    """Fill layers that exist with the weights of a PyTorch file: the other way of `state_dict`.
+
+    Parameters
+    ----------
+    layers, prefix
+        See `state_dict`: the names must be those that it gives.
+    source, key
+        See `load`.
+
+    Raises
+    ------
+    FormatError
+        If a name is missing, is left over or has another shape; nothing is changed then.
+    """
+    state = read_state(source, key)
+    places = _slots(layers, prefix)
+    expected = {name for slot in places for name in slot.names()}
+    if left := [name for name in state.arrays if name not in expected and name.startswith(prefix)]:
+        raise FormatError(f"{state.who}: no layer takes {_listed(left)}")
+    try:
+        assignments = [pair for slot in places for pair in slot.arrange(state.arrays)]
+    except FormatError as error:
+        raise FormatError(f"{state.who}: {error}") from error
+    for weight, array in assignments:
+        weight.assign(array)
+
+
+# ---- As rnnx.saving asks for it -------------------------------------------------------------------------------------
+
+
+def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
+    """See `rnnx.saving.save_weights`."""
+    save(model, path, overwrite=overwrite)
+
+
+def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+    """Refused: a state dict holds weights and no structure."""
+    raise FormatError(
+        f"{path}: PyTorch's files hold weights, not the structure of a model; use model.save_weights({str(path)!r})"
+    )
+
+
+def load_model(path: Any, *, compile: bool = True, modules: Iterable[str] | None = None, **options: Any) -> Any:
+    """A model that is the chain of some modules of a file.
+
+    Parameters
+    ----------
+    path : path
+    compile : bool
+        Without effect: the file holds no state of training that rnnx reads.
+    modules : iterable of str, optional
+        In the order of the chain. May be left out if the file has one module only, because a state dict does not say
+        how modules are connected.
+    **options
+        See `load`.
+
+    Raises
+    ------
+    FormatError
+        If the order is needed, or widths do not fit.
+    """
+    names = None if modules is None else [modules] if isinstance(modules, str) else list(modules)
+    layers = load(path, modules=names, **options)
+    if names is None and len(layers) > 1:
+        raise FormatError(
+            f"{path}: {len(layers)} modules ({_listed(layers)}) and no word on how they are connected; name those of a "
+            "chain in order, or use rnnx.formats.torch.load(path) for all of them"
+        )
+    chain = [layers[name] if name in layers else None for name in names or layers]
+    if None in chain:
+        raise FormatError(f"{path}: {_listed(names or [])} must be modules with weights; there are {_listed(layers)}")
+    if len(chain) == 1 and isinstance(chain[0], Model):
+        return chain[0]
+    model = Sequential(chain)
+    try:
+        model.build(_input_shape(chain[0]))
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{path}: the modules do not make a chain: {error}") from error
+    return model
+
+
+def _input_shape(layer: Any) -> tuple[Any, ...]:
+    """Of a batch of sequences for the first layer of a chain."""
+    from rnnx.layers import Embedding
+
+    if isinstance(layer, Embedding):
+        return (None, None)
+    if isinstance(layer, Model):
+        return tuple(layer.input_shape)
+    first = layer.weights[0].shape
+    return (None, None, first[-2] * getattr(layer, "groups", 1) if len(first) > 1 else first[0])
+
+
+def describe(path: Any) -> dict[str, Any]:
+    """What `rnnx info` prints: modules, shapes and warnings, without making layers."""
+    state: State = read_state(path)
+    rows, warnings = [], list(state.warnings)
+    for name, parts in modules_of(state.arrays).items():
+        kind = kind_of(name, parts, {})
+        if kind is None:
+            warnings.append(f"module {name!r} ({_listed(parts)}) is of a kind that rnnx does not have")
+        try:
+            words = spoken(name, kind, parts)
+        except FormatError as error:
+            words = "unknown"
+            warnings.append(str(error))
+        shapes = {leaf: (str(array.dtype), array.shape) for leaf, array in parts.items()}
+        rows.append({"name": name, "class": words, "weights": shapes})
+    return {
+        "framework": "PyTorch",
+        "version": None,
+        "container": state.kind,
+        "notes": state.notes,
+        "kind": "weights",
+        "layers": rows,
+        "warnings": warnings,
+    }

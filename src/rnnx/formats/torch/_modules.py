@@ -1,0 +1,265 @@
+"""Modules of PyTorch found by the names and shapes of their parameters, and the layers that are made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx import initializers
+from rnnx.formats.torch._slots import PROJECTION, slots
+from rnnx.layers import (
+    GRU,
+    LSTM,
+    BatchNormalization,
+    Bidirectional,
+    Conv1D,
+    Dense,
+    Embedding,
+    GRUCell,
+    Input,
+    LayerNormalization,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+)
+from rnnx.models import Model, Sequential
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+Parts = dict[str, Array]
+RECURRENT = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d{1,4})(_reverse)?")
+CELL_NAMES = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
+BATCH_NAMES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+LAYERS = {4: LSTM, 3: GRU, 1: SimpleRNN}
+CELLS = {4: LSTMCell, 3: GRUCell, 1: SimpleRNNCell}
+LARGEST_PRODUCT = 1 << 24  # numbers in the recurrent kernel of an LSTM with proj_size, if its file is small
+OPTIONS = {
+    "recurrent": {"nonlinearity"},
+    "matrix": {"kind"},
+    "Conv1d": {"strides", "padding", "dilation_rate", "groups"},
+    "BatchNorm": {"epsilon", "momentum"},
+    "LayerNorm": {"epsilon"},
+}
+STARTS = ("kernel_initializer", "recurrent_initializer", "bias_initializer", "embeddings_initializer")
+
+
+def modules_of(arrays: Mapping[str, Array]) -> dict[str, Parts]:
+    """Parameters by the name of their module; the module without a name is ``""``."""
+    found: dict[str, Parts] = {}
+    for name, array in arrays.items():
+        module, _, leaf = name.rpartition(".")
+        found.setdefault(module, {})[leaf] = array
+    return found
+
+
+def kind_of(name: str, parts: Parts, options: Mapping[str, Any]) -> str | None:
+    """What a module is: a key of `OPTIONS` or ``"cell"``; ``"nothing"`` if it has no weights; None if unknown."""
+    if any(RECURRENT.fullmatch(leaf) for leaf in parts):
+        return "recurrent" if all(RECURRENT.fullmatch(leaf) for leaf in parts) else None
+    if {"weight_ih", "weight_hh"} <= parts.keys() <= CELL_NAMES:
+        return "cell"
+    if {"running_mean", "running_var"} <= parts.keys() <= BATCH_NAMES:
+        return "BatchNorm"
+    if "weight" in parts and parts.keys() <= {"weight", "bias"} and parts["weight"].dtype.kind == "f":
+        shape = parts["weight"].shape
+        if len(shape) == 2:
+            return "matrix"
+        if len(shape) == 3:
+            return "Conv1d"
+        if (
+            len(shape) == 1
+            and "bias" in parts
+            and ("norm" in name.lower() or "ln" in name.lower() or "epsilon" in options)
+        ):
+            return "LayerNorm"
+    return "nothing" if all(array.dtype.kind in "iub" for array in parts.values()) else None
+
+
+def is_embedding(name: str, parts: Parts, options: Mapping[str, Any]) -> bool:
+    """Whether a matrix is a table of rows; by the name of its module, since shapes cannot tell."""
+    kind = options.get("kind", "Embedding" if "bias" not in parts and "emb" in name.lower() else "Linear")
+    if kind not in ("Embedding", "Linear"):
+        raise FormatError(f"module {name!r}: `kind` must be 'Embedding' or 'Linear', got {kind!r}")
+    return bool(kind == "Embedding")
+
+
+def spoken(name: str, kind: str | None, parts: Parts) -> str:
+    """What a module is, in PyTorch's words."""
+    if kind in ("recurrent", "cell"):
+        made = make_layer(name, kind, parts, {})
+        first: Any = made.layers[0] if isinstance(made, Model) else made
+        both = isinstance(first, Bidirectional)
+        words = [type(first.forward_layer if both else first).__name__.replace("SimpleRNN", "RNN")]
+        depth = sum(leaf.startswith("weight_hh") and not leaf.endswith("_reverse") for leaf in parts)
+        if depth > 1:
+            words.append(f"{depth} layers")
+        if both:
+            words.append("bidirectional")
+        if "weight_hr_l0" in parts:
+            words.append(f"proj_size={parts['weight_hr_l0'].shape[0]}")
+        return ", ".join(words)
+    if kind == "matrix":
+        return "Embedding" if is_embedding(name, parts, {}) else "Linear"
+    return {"BatchNorm": "BatchNorm1d", "nothing": "numbers", None: "unknown"}.get(kind, kind or "")
+
+
+def make_layer(name: str, kind: str, parts: Parts, options: Mapping[str, Any], *, return_state: bool = False) -> Any:
+    """A layer with the weights of a module.
+
+    Parameters
+    ----------
+    name : str
+    kind : str
+        What `kind_of` said.
+    parts : dict of str to array
+    options : dict
+        What the file does not say, see `OPTIONS`.
+    return_state : bool
+        Recurrent layers also give their final states.
+
+    Raises
+    ------
+    FormatError
+        If shapes do not fit each other.
+    """
+    known = OPTIONS.get("recurrent" if kind == "cell" else kind, set())
+    if unknown := sorted(set(options) - known):
+        raise FormatError(f"module {name!r}: unknown option(s) {', '.join(unknown)}; known: {sorted(known)}")
+    if odd := [leaf for leaf, array in parts.items() if array.dtype.kind != "f" and leaf != "num_batches_tracked"]:
+        raise FormatError(f"module {name!r}: {odd[0]!r} must be floating-point numbers, got {parts[odd[0]].dtype}")
+    dtype = "float64" if {a.dtype.str[1:] for a in parts.values() if a.dtype.kind == "f"} == {"f8"} else "float32"
+    common = {"dtype": dtype, **({"name": name} if name else {})}
+    try:
+        if kind == "recurrent":
+            layer = _recurrent(name, parts, options, common, return_state)
+        elif kind == "cell":
+            layer = _cell(parts, options, common)
+        else:
+            layer = _plain(name, kind, parts, options, common)
+        assignments = [pair for slot in slots(layer, "") for pair in slot.arrange(parts)]
+        for weight, array in assignments:
+            weight.assign(array)
+    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else f"its parameters do not fit each other ({error!r})"
+        raise FormatError(f"module {name!r}: {reason}") from error
+    return layer
+
+
+def _built(layer: Any, shape: tuple[Any, ...]) -> Any:
+    """Build a layer without drawing initial weights that are replaced at once."""
+    ends = [layer.forward_layer, layer.backward_layer] if isinstance(layer, Bidirectional) else [layer]
+    kept = [(end, name, getattr(end, name)) for end in ends for name in STARTS if hasattr(end, name)]
+    for end, name, _ in kept:
+        setattr(end, name, initializers.get("zeros"))
+    layer.build(shape)
+    for end, name, start in kept:
+        setattr(end, name, start)
+    return layer
+
+
+def _sizes(weight_hh: Array, units: int) -> int:
+    """Number of gates."""
+    rows = weight_hh.shape[0]
+    if weight_hh.ndim != 2 or units < 1 or rows % units or rows // units not in LAYERS:
+        raise FormatError(f"'weight_hh' of shape {weight_hh.shape} is of no LSTM, GRU or RNN of {units} units")
+    return rows // units
+
+
+def _nonlinearity(gates: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    if gates != 1:
+        return {}
+    activation = options.get("nonlinearity", "tanh")
+    if activation not in ("tanh", "relu"):
+        raise FormatError(f"`nonlinearity` must be 'tanh' or 'relu', got {activation!r}")
+    return {"activation": activation}
+
+
+def _cell(parts: Parts, options: Mapping[str, Any], common: dict[str, Any]) -> Any:
+    units, features = parts["weight_hh"].shape[1], parts["weight_ih"].shape[1]
+    gates = _sizes(parts["weight_hh"], units)
+    bias = _has_bias(parts, "")
+    cell = CELLS[gates](units, use_bias=bias, **_nonlinearity(gates, options), **common)
+    return _built(cell, (None, features))
+
+
+def _has_bias(parts: Parts, suffix: str) -> bool:
+    both = [f"bias_{side}{suffix}" in parts for side in ("ih", "hh")]
+    if both[0] != both[1]:
+        raise FormatError(f"one of 'bias_ih{suffix}' and 'bias_hh{suffix}' is missing")
+    return both[0]
+
+
+def _recurrent(name: str, parts: Parts, options: Mapping[str, Any], common: dict[str, Any], return_state: bool) -> Any:
+    """A layer, a Bidirectional, or a model of several."""
+    first = parts["weight_ih_l0"], parts["weight_hh_l0"]
+    projected, both = "weight_hr_l0" in parts, "weight_ih_l0_reverse" in parts
+    width = first[1].shape[1]
+    units = parts["weight_hr_l0"].shape[1] if projected else width
+    gates, features = _sizes(first[1], units), first[0].shape[1]
+    if projected and gates != 4:
+        raise FormatError("'weight_hr' (proj_size) is known for an LSTM only")
+    if projected and 4 * units * units > max(LARGEST_PRODUCT, 64 * sum(array.size for array in parts.values())):
+        raise FormatError(f"proj_size={width} of {units} units: the product of its kernels would be too large")
+    use_bias = _has_bias(parts, "_l0")
+    depth = 1 + max(int(match[2]) for leaf in parts if (match := RECURRENT.fullmatch(leaf)))
+    stems = ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"] * use_bias, *["weight_hr"] * projected]
+    ends = ["", "_reverse"][: 1 + both]
+    wanted = {f"{stem}_l{k}{end}" for stem in stems for k in range(min(depth, len(parts))) for end in ends}
+    if wanted != parts.keys() or depth > len(parts):
+        odd = sorted(wanted ^ parts.keys())
+        raise FormatError(f"its layers differ: {odd[0] if odd else 'some'!r} is missing or does not belong to them")
+    base = name or {4: "lstm", 3: "gru", 1: "rnn"}[gates]
+    alone = depth == 1 and not projected
+    chain: list[Any] = []
+    for k in range(depth):
+        own = {**common, "name": base if alone else f"{base}_l{k}"}
+        layer = LAYERS[gates](
+            units, return_sequences=True, return_state=return_state, use_bias=use_bias, zero_output_for_mask=True,
+            **_nonlinearity(gates, options), **own,
+        )  # fmt: skip
+        layer = Bidirectional(layer, name=own["name"]) if both else layer
+        chain.append(_built(layer, (None, None, features)))
+        features = units * len(ends)
+        if projected:
+            own["name"] += PROJECTION
+            dense = Dense(width * len(ends), use_bias=False, **own)
+            chain.append(_built(dense, (None, None, features)))
+            features = width * len(ends)
+    if alone:
+        return chain[0]
+    if not return_state:
+        return Sequential([Input((None, first[0].shape[1]), dtype=common["dtype"]), *chain], name=base)
+    y = x = Input((None, first[0].shape[1]), dtype=common["dtype"])
+    states: list[Any] = []
+    for layer in chain:
+        y = layer(y)
+        if isinstance(y, list):
+            states += y[1:]
+            y = y[0]
+    return Model(x, [y, *states], name=base)
+
+
+def _plain(name: str, kind: str, parts: Parts, options: Mapping[str, Any], common: dict[str, Any]) -> Any:
+    weight = parts.get("weight", parts.get("running_mean", np.zeros(0)))
+    if kind == "matrix":
+        if is_embedding(name, parts, options):
+            return _built(Embedding(*weight.shape, **common), (None, None))
+        return _built(Dense(weight.shape[0], use_bias="bias" in parts, **common), (None, weight.shape[1]))
+    if kind == "Conv1d":
+        filters, channels, steps = weight.shape
+        layer = Conv1D(filters, steps, use_bias="bias" in parts, **options, **common)
+        return _built(layer, (None, None, channels * layer.groups))
+    if weight.ndim != 1:
+        raise FormatError(f"a normalization over one axis is needed, got parameters of shape {weight.shape}")
+    settings = {"epsilon": 1e-5, **options}
+    if kind == "LayerNorm":
+        return _built(LayerNormalization(**settings, **common), (None, weight.shape[0]))
+    affine = "weight" in parts
+    if affine != ("bias" in parts):
+        raise FormatError("one of 'weight' and 'bias' is missing")
+    settings = {"momentum": 0.9, **settings}
+    return _built(BatchNormalization(center=affine, scale=affine, **settings, **common), (None, weight.shape[0]))

