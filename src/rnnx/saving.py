@@ -14,6 +14,10 @@ FORMATS = {  # suffix -> module of rnnx.formats
     ".onnx": "onnx",
     ".pt": "torch",
     ".pth": "torch",
+    ".keras": "keras",
+    ".h5": "keras",
+    ".hdf5": "keras",
+    ".json": "keras",
 }
 
 

@@ -55,7 +55,7 @@ _room: ContextVar[int | None] = ContextVar("room", default=None)  # numbers that
 
 @contextmanager
 def weights_limited(numbers: int) -> Iterator[None]:
-    """Refuse new weights of more than so many numbers in all: what a file describes must fit what it holds."""
+    """For models whose weights come from a file: new ones are zeros, and have no more than so many numbers in all."""
     token = _room.set(numbers)
     try:
         yield
@@ -301,7 +301,9 @@ class Layer:
             _room.set(room - math.prod(shape))
             if math.prod(shape) > room:
                 raise ValueError(f"{self.name}: there are no numbers for the weight {name!r} of shape {tuple(shape)}")
-        value = np.asarray(initializers.get(initializer)(shape, dtype=self.dtype), self.dtype)
+            value = np.zeros(shape, self.dtype)
+        else:
+            value = np.asarray(initializers.get(initializer)(shape, dtype=self.dtype), self.dtype)
         weight = Weight(name, value, trainable, regularizers.get(regularizer), constraints.get(constraint))
         self._weights.append(weight)
         return weight

@@ -1,0 +1,207 @@
+"""Files of Keras 1, 2 and 3 and of tf.keras, without Keras: models and weights read, ``.keras`` files written.
+
+Only h5py is needed (``pip install 'rnnx[keras]'``). Nothing in a file is ever run.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rnnx.formats.keras import _describe, _weights, _write
+from rnnx.formats.keras._container import Contents, contents, parse
+from rnnx.formats.keras._dialect import dialect_of
+from rnnx.formats.keras._graph import Models
+from rnnx.formats.keras._training import compile_like
+from rnnx.layers.base import weights_limited
+from rnnx.saving import FormatError
+
+__all__ = ["describe", "from_json", "load_model", "load_weights", "save_model", "save_weights"]
+
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@contextmanager
+def _reading(path: Any) -> Iterator[None]:
+    """Whatever a malformed file leads to is a `FormatError`."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except DAMAGE as error:
+        raise FormatError(f"{path}: the file is damaged or not of Keras: {type(error).__name__}: {error}") from error
+
+
+def load_model(path: Any, *, compile: bool = True) -> Any:
+    """Read a model.
+
+    Parameters
+    ----------
+    path : path
+        A ``.keras`` file (Keras 3, tf.keras from 2.12), or ``.h5`` / ``.hdf5`` (Keras 1, 2, 3, tf.keras).
+    compile : bool
+        Compile it as it was; the state of its optimizer is not taken over.
+
+    Returns
+    -------
+    Model
+        Its recurrent layers have the ``compat`` profile of the version that wrote the file.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, holds weights alone, or a layer cannot be honoured; the layer is named.
+    OSError
+        If it cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        About what means something else in training than in the file.
+    """
+    if Path(path).suffix.lower() == ".json":
+        raise FormatError(f"{path}: holds no weights; use rnnx.formats.keras.from_json(text, weights=...)")
+    with _reading(path), contents(path) as found:
+        if found.config is None:
+            raise FormatError(
+                f"{path}: holds weights, not a model; use model.load_weights(path), or "
+                "rnnx.formats.keras.from_json(text, weights=path) with what model.to_json() gave"
+            )
+        made = Models(path, dialect_of(found.version, found.config))
+        with weights_limited(found.numbers):
+            model = made.make(found.config)
+        _fill(model, found, made.order, path)
+        notes = list(made.layers.warnings)
+        if compile and found.training:
+            notes += compile_like(model, found.training)
+    _warn(path, notes)
+    return model
+
+
+def from_json(text: str, *, weights: Any = None) -> Any:
+    """A model from what ``model.to_json()`` of Keras gave, and its weights from another file.
+
+    Parameters
+    ----------
+    text : str
+        The JSON text, of any generation.
+    weights : path, optional
+        A ``.h5`` or ``.weights.h5`` file; without it the weights are fresh.
+
+    Raises
+    ------
+    FormatError
+        If the text or the file cannot be honoured.
+    OSError
+        If the file cannot be read.
+    """
+    where = "JSON"
+    config = parse(where, text, "the text")
+    version = config.get("keras_version")
+    with _reading(where):
+        made = Models(where, dialect_of(str(version) if version is not None else None, config))
+        if weights is None:
+            model = made.make(config)
+        else:
+            with _reading(weights), contents(weights) as found:
+                with weights_limited(found.numbers):
+                    model = made.make(config)
+                _fill(model, found, made.order, weights)
+    _warn(where, made.layers.warnings)
+    return model
+
+
+def load_weights(model: Any, path: Any) -> None:
+    """Read the weights of a ``.keras``, ``.h5`` or ``.weights.h5`` file into a model of the same structure.
+
+    Raises
+    ------
+    FormatError
+        If they do not fit; the model is as before then.
+    OSError
+        If the file cannot be read.
+    """
+    if not model.built:
+        raise FormatError(f"{path}: {model.name!r} is not built yet; call it once first, or give it an input shape")
+    with _reading(path), contents(path) as found:
+        _fill(model, found, {}, path)
+
+
+def _fill(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> None:
+    if found.weights is None:
+        raise FormatError(f"{path}: there are no weights in the file")
+    if found.legacy:
+        _weights.from_lists(model, found.weights, orders, found.backend)
+    else:
+        _weights.from_tree(model, found.weights, orders)
+
+
+def _warn(path: Any, notes: list[str]) -> None:
+    if notes:
+        warnings.warn(f"{path}: {'; '.join(notes)}", UserWarning, stacklevel=3)
+
+
+def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+    """Write a ``.keras`` file that Keras 3 opens.
+
+    Raises
+    ------
+    FormatError
+        If the model has something that Keras 3 does not know; it is named.
+    OSError
+        If the file cannot be written; an old one is still there.
+    """
+    if Path(path).suffix.lower() != ".keras":
+        raise FormatError(f"{path}: models are written for Keras as .keras files, which Keras 3 opens")
+    if include_optimizer:
+        raise FormatError(f"{path}: the state of the optimizer is kept in .safetensors files only")
+    _write.save_model(model, path, overwrite)
+
+
+def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
+    """Write a ``.weights.h5`` file that ``model.load_weights`` of Keras 3 reads.
+
+    Raises
+    ------
+    FormatError
+        If the name does not end so, or the model is not built.
+    OSError
+        If the file cannot be written.
+    """
+    if not str(path).lower().endswith(".weights.h5"):
+        raise FormatError(f"{path}: weights are written for Keras as .weights.h5 files, which Keras 3 reads")
+    _write.save_weights(model, path, overwrite)
+
+
+def describe(path: Any) -> dict[str, Any]:
+    """What ``rnnx info`` prints: who wrote a file, the profile that was chosen and why, layers, warnings.
+
+    Parameters
+    ----------
+    path : path
+        A model, weights, or a ``.json`` file of ``model.to_json()``.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged.
+    OSError
+        If it cannot be read.
+    """
+    with _reading(path):
+        if Path(path).suffix.lower() == ".json":
+            return _describe.description(path, Contents("structure", parse(path, Path(path).read_bytes(), "the text")))
+        with contents(path) as found:
+            return _describe.description(path, found)

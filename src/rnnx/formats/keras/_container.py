@@ -1,0 +1,179 @@
+"""What is in a file of Keras: the configuration, the weights, and who wrote it."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnx.formats.keras._hdf5 import EXPANSION, ROOM, Group, opened
+from rnnx.saving import FormatError
+
+LONGEST_CONFIG = 64 << 20
+DEEPEST = 200  # nested tables of a configuration
+ZIP_ERRORS = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, struct.error,
+    OverflowError, LookupError, UnicodeError,
+)  # fmt: skip
+ARCHIVED_WEIGHTS = "model.weights.h5"
+OLD_LAYERS = ("_layer_checkpoint_dependencies",)  # what TensorFlow 2.12 and 2.13 called "layers"
+
+
+@dataclass
+class Contents:
+    """What was found in a file.
+
+    Attributes
+    ----------
+    kind : str
+    config : dict or None
+        Of the whole model: ``class_name``, ``config`` and so on. None if there are only weights.
+    training : dict or None
+        How the model was compiled.
+    version, backend : str or None
+        As the file says.
+    weights : Group or None
+        Where the weights begin.
+    legacy : bool
+        Whether they are lists by layer (``layer_names``) rather than a tree of paths.
+    numbers : int
+        More weights than this cannot be in the file.
+    """
+
+    kind: str
+    config: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+    version: str | None = None
+    backend: str | None = None
+    weights: Group | None = None
+    legacy: bool = False
+    numbers: int = 0
+
+
+def parse(path: Any, text: str | bytes | None, what: str) -> dict[str, Any]:
+    """A table from JSON.
+
+    Raises
+    ------
+    FormatError
+        If it is none, or too deep.
+    """
+    try:
+        found = json.loads(text if text is not None else "")
+        if isinstance(found, str):  # Keras 1 and 2.0 sometimes wrote JSON inside JSON
+            found = json.loads(found)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path}: {what} is damaged: {str(error)[:200]}") from error
+    if not isinstance(found, dict):
+        raise FormatError(f"{path}: {what} is damaged: it is not a table")
+    level: list[Any] = [found]
+    for _ in range(DEEPEST):
+        level = [
+            part
+            for outer in level
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(part, (dict, list))
+        ]
+        if not level:
+            return found
+    raise FormatError(f"{path}: {what} has more than {DEEPEST} tables inside each other")
+
+
+@contextmanager
+def contents(path: Any) -> Iterator[Contents]:
+    """Open a file of any kind and generation.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged or not of Keras.
+    OSError
+        If it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        start = file.read(4)
+        size = file.seek(0, 2)
+    if start == b"PK\x03\x04":
+        with _archive(path) as found:
+            yield found
+    elif Path(path).suffix.lower() == ".keras" and start[1:] != b"HDF":
+        raise FormatError(f"{path}: not a file of Keras, or cut off: it has {size} bytes and is no zip archive")
+    else:
+        with opened(path) as root:
+            yield _hdf5(path, root)
+
+
+def _hdf5(path: Any, root: Group) -> Contents:
+    """A ``.h5`` file: model and weights, or weights alone."""
+    text = root.text("model_config")
+    group = root.group("model_weights") if text is not None else root
+    if text is None and root.group("model_weights") is not None and root.texts("layer_names") is None:
+        group = root.group("model_weights")
+    if group is None:
+        raise FormatError(f"{path}: there is a model, but no group 'model_weights'")
+    legacy = group.texts("layer_names") is not None
+    if not legacy and text is None and not any(group.group(name) for name in ("layers", *OLD_LAYERS)):
+        raise FormatError(f"{path}: an HDF5 file, but not of Keras: it has neither 'model_config' nor 'layer_names'")
+    training = root.text("training_config")
+    return Contents(
+        "weights" if text is None else "model",
+        None if text is None else parse(path, text, "its model_config"),
+        None if training is None else parse(path, training, "its training_config"),
+        root.text("keras_version") or group.text("keras_version"),
+        root.text("backend") or group.text("backend"),
+        group,
+        legacy,
+        root.room.size // 4,
+    )
+
+
+@contextmanager
+def _archive(path: Any) -> Iterator[Contents]:
+    """A ``.keras`` archive."""
+    size = Path(path).stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members: dict[str, zipfile.ZipInfo] = {}
+            for member in archive.infolist():
+                if member.filename in members:
+                    raise FormatError(f"{path}: member {member.filename[:200]!r} is in the archive twice")
+                members[member.filename] = member
+            metadata = parse(path, _read(path, archive, members, "metadata.json", LONGEST_CONFIG), "metadata.json")
+            config = parse(path, _read(path, archive, members, "config.json", LONGEST_CONFIG), "config.json")
+            if ARCHIVED_WEIGHTS not in members:
+                others = ", ".join(sorted(name[:60] for name in members if "weights" in name)) or "none"
+                raise FormatError(f"{path}: there is no {ARCHIVED_WEIGHTS} in the archive (weights: {others})")
+            data = _read(path, archive, members, ARCHIVED_WEIGHTS, ROOM + EXPANSION * size)
+    except ZIP_ERRORS as error:
+        raise FormatError(f"{path}: the archive is damaged or cut off: {error}") from error
+    version = metadata.get("keras_version")
+    with opened(path, data) as root:
+        yield Contents(
+            "model",
+            config,
+            config.get("compile_config") or None,
+            str(version) if version is not None else None,
+            None,
+            root,
+            False,
+            root.room.size // 4,
+        )
+
+
+def _read(path: Any, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str, most: int) -> bytes:
+    """The bytes of a member, its checksum compared."""
+    if name not in members:
+        raise FormatError(f"{path}: there is no {name} in the archive; is it a file of Keras?")
+    if members[name].file_size > most:
+        raise FormatError(f"{path}: {name} would have {members[name].file_size} bytes, more than such a file can hold")
+    with archive.open(members[name]) as member:
+        data = member.read(most + 1)
+    if len(data) > most:
+        raise FormatError(f"{path}: {name} has more bytes than it says")
+    return data

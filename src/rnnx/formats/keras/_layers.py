@@ -1,0 +1,337 @@
+"""Layers from their configurations in the words of Keras 1, 2 and 3."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rnnx import layers
+from rnnx.formats.keras import _values
+from rnnx.formats.keras._dialect import Dialect
+from rnnx.layers.arguments import check_dtype
+from rnnx.layers.base import Layer
+from rnnx.saving import FormatError
+
+MODELS = ("Sequential", "Functional", "Model")
+SAME = (
+    "LSTM GRU SimpleRNN RNN LSTMCell GRUCell SimpleRNNCell StackedRNNCells Bidirectional TimeDistributed Masking "
+    "Embedding Dense Activation Dropout SpatialDropout1D GaussianDropout AlphaDropout Flatten Reshape Permute "
+    "RepeatVector Concatenate Add Multiply Average Conv1D MaxPooling1D AveragePooling1D GlobalMaxPooling1D "
+    "GlobalAveragePooling1D BatchNormalization LayerNormalization ReLU Softmax InputLayer"
+).split()
+CLASSES: dict[str, str] = {
+    **{name: name for name in SAME},
+    "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU", "Convolution1D": "Conv1D", "AtrousConvolution1D": "Conv1D",
+    "MaxPool1D": "MaxPooling1D", "AvgPool1D": "AveragePooling1D", "GlobalMaxPool1D": "GlobalMaxPooling1D",
+    "GlobalAvgPool1D": "GlobalAveragePooling1D", "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization", "LSTMV2": "LSTM", "GRUV2": "GRU", "LSTMCellV2": "LSTMCell",
+    "GRUCellV2": "GRUCell",
+}  # fmt: skip
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell")
+KERAS1_WORDS = {
+    "output_dim": "units", "init": "kernel_initializer", "inner_init": "recurrent_initializer",
+    "inner_activation": "recurrent_activation", "forget_bias_init": "unit_forget_bias", "bias": "use_bias",
+    "W_regularizer": "kernel_regularizer", "U_regularizer": "recurrent_regularizer",
+    "b_regularizer": "bias_regularizer", "W_constraint": "kernel_constraint", "U_constraint": "recurrent_constraint",
+    "b_constraint": "bias_constraint", "dropout_W": "dropout", "dropout_U": "recurrent_dropout", "p": "rate",
+    "nb_filter": "filters", "filter_length": "kernel_size", "subsample_length": "strides", "border_mode": "padding",
+    "atrous_rate": "dilation_rate", "pool_length": "pool_size", "stride": "strides",
+    "gamma_init": "gamma_initializer", "beta_init": "beta_initializer",
+}  # fmt: skip
+KERAS1_EMBEDDING = {
+    "init": "embeddings_initializer",
+    "W_regularizer": "embeddings_regularizer",
+    "W_constraint": "embeddings_constraint",
+}
+WITHOUT_EFFECT = {  # on the numbers: how Keras computes, or what is only there to be saved
+    "implementation", "input_spec", "consume_less", "input_dim", "input_dtype", "input_length", "data_format",
+    "dim_ordering", "fused", "virtual_batch_size", "synchronized", "renorm_clipping", "renorm_momentum",
+    "quantization_config", "autocast", "use_cudnn", "dynamic", "batch_shape", "batch_input_shape", "input_shape",
+    "stateful", "unroll",
+}  # fmt: skip
+REFUSED = {"time_major": "time-major input", "renorm": "batch renormalization", "num_constants": "constants"}
+
+
+@dataclass
+class Layers:
+    """Makes layers of one file.
+
+    Attributes
+    ----------
+    path : path
+        For messages.
+    dialect : Dialect
+    model : callable
+        Makes a model from its class, configuration and name.
+    warnings : list of str
+        What was changed, and in which layer.
+    sources : dict
+        The name of the class in the file, by the id of the layer.
+    """
+
+    path: Any
+    dialect: Dialect
+    model: Callable[[str, Any, str | None], Any]
+    warnings: list[str] = field(default_factory=list)
+    sources: dict[int, str] = field(default_factory=dict)
+    made: list[Any] = field(default_factory=list)
+
+    def make(self, entry: Any, name: str | None = None) -> Any:
+        """The layer of an entry with ``class_name`` and ``config``.
+
+        Raises
+        ------
+        FormatError
+            If it is of a class that rnnx does not have, or says what rnnx does not know.
+        """
+        if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+            raise FormatError(f"{self.path}: a layer has no class name")
+        source, config = entry["class_name"].split(">")[-1], entry.get("config")
+        if name is None and isinstance(config, dict):
+            name = config.get("name")
+        where = f"{self.path}: layer {str(name)[:200]!r} ({source[:200]})"
+        if source in MODELS:
+            layer = self.model(source, config, name)
+        else:
+            if not isinstance(config, dict):
+                raise FormatError(f"{where}: it has no configuration")
+            if source in SPECIAL:
+                layer = SPECIAL[source](self, dict(config), where)
+            elif source == "Lambda":
+                raise FormatError(f"{where}: it is Python code, and rnnx runs no code from files")
+            elif source not in CLASSES:
+                raise FormatError(f"{where}: this class of layers is not supported")
+            else:
+                layer = self._known(source, dict(config), where)
+        self.sources[id(layer)] = source
+        self.made.append(layer)
+        return layer
+
+    def warn(self, where: str, what: str) -> None:
+        """Remember what was changed."""
+        sentence = f"{where.removeprefix(f'{self.path}: ')}: {what}"
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
+
+    # ---- One layer ---------------------------------------------------------------------------------------------------
+
+    def _known(self, source: str, config: dict[str, Any], where: str) -> Any:
+        """A layer of a class that rnnx has."""
+        name = CLASSES[source]
+        if self.dialect.generation == 1:
+            config = _renamed(config, name)
+        kind = getattr(layers, name)
+        arguments = self._shared(name, config, where)
+        if name in RECURRENT:
+            self._recurrent(source, name, config, arguments, where)
+        known = _arguments_of(kind)
+        for word, value in config.items():
+            if word in arguments or word in ("name", "trainable", "dtype"):
+                continue
+            if word in REFUSED and value:
+                raise FormatError(f"{where}: {REFUSED[word]} ({word}={str(value)[:100]}) is not supported")
+            if word == "data_format" and value not in (None, "channels_last"):
+                raise FormatError(f"{where}: data_format {str(value)[:100]!r} is not supported")
+            if word in known:
+                arguments[word] = self._value(word, value, where)
+            elif word not in WITHOUT_EFFECT and not _is_nothing(value) and word not in REFUSED:
+                raise FormatError(f"{where}: the argument {word[:100]}={str(value)[:100]} is not supported")
+        try:
+            return kind(**arguments)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise FormatError(f"{where}: {error}") from error
+
+    def _shared(self, name: str, config: dict[str, Any], where: str) -> dict[str, Any]:
+        """Arguments that all layers have."""
+        arguments: dict[str, Any] = {}
+        if isinstance(config.get("name"), str) and config["name"]:
+            arguments["name"] = config["name"]
+        if name == "InputLayer":
+            return self._input(config, arguments, where)
+        arguments["trainable"] = bool(config.get("trainable", True))
+        inner = name in ("Bidirectional", "TimeDistributed", "RNN", "StackedRNNCells")
+        if not inner:
+            arguments["dtype"], changed = _values.dtype(config.get("dtype"), where)
+            if changed:
+                self.warn(where, f"computes in float32 instead of {config['dtype']!s:.100}")
+        for word in ("batch_input_shape", "batch_shape"):
+            if config.get(word) is not None:
+                arguments["batch_input_shape"] = config[word]
+        if "batch_input_shape" in arguments and name != "Embedding":
+            config.pop("input_dim", None)
+        if name in ("Bidirectional", "TimeDistributed"):
+            for word in ("layer", "backward_layer"):
+                if config.get(word) is not None:
+                    arguments[word] = self.make(config[word])
+            config.pop("backward_layer", None)
+        if name == "RNN":
+            if isinstance(config.get("cell"), list):
+                arguments["cell"] = [self.make(cell) for cell in config["cell"]]
+            else:
+                arguments["cell"] = self.make(config.get("cell"))
+        if name == "StackedRNNCells":
+            cells = config.get("cells")
+            if not isinstance(cells, list):
+                raise FormatError(f"{where}: `cells` must be a list")
+            arguments["cells"] = [self.make(cell) for cell in cells]
+            if config.pop("reverse_state_order", False):
+                raise FormatError(f"{where}: reverse_state_order=True is not supported")
+        if name == "BatchNormalization" and config.pop("mode", 0) not in (0, 2):
+            raise FormatError(f"{where}: mode=1 (averages over features) is not supported")
+        if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
+            config["axis"] = config["axis"][0]
+        if name == "Embedding" and self.dialect.generation == 1 and config.get("dropout"):
+            self.warn(where, f"drops no words in training (dropout={config.pop('dropout')!s:.20})")
+        if name == "Bidirectional" and arguments.get("layer") is not None:
+            if getattr(arguments["layer"], "go_backwards", False):
+                raise FormatError(f"{where}: its layer goes backwards itself; that is not supported")
+        return arguments
+
+    def _input(self, config: dict[str, Any], arguments: dict[str, Any], where: str) -> dict[str, Any]:
+        shape = config.get("batch_shape", config.get("batch_input_shape"))
+        if not isinstance(shape, (list, tuple)) or not shape:
+            raise FormatError(f"{where}: it does not say the shape of the input")
+        dtype = config.get("dtype", config.get("input_dtype")) or "float32"
+        if dtype in _values.HALF_TYPES:
+            dtype = "float32"
+        return {**arguments, "shape": list(shape[1:]), "batch_size": shape[0], "dtype": dtype}
+
+    def _recurrent(self, source: str, name: str, config: dict[str, Any], arguments: dict[str, Any], where: str) -> None:
+        """What recurrent layers of older generations mean without saying it."""
+        generation = self.dialect.generation
+        profile = self.dialect.layer_profile(config)
+        if profile != "keras3":
+            arguments["compat"] = profile
+        if "recurrent_activation" not in config and not name.startswith("Simple"):
+            old = profile in ("keras1", "keras2.2") and not source.startswith("CuDNN")
+            arguments["recurrent_activation"] = "hard_sigmoid_keras2" if old else "sigmoid"
+        if name.startswith("GRU") and (generation < 3 or source.startswith("CuDNN")):
+            arguments["reset_after"] = bool(config.get("reset_after", source.startswith("CuDNN")))
+        if generation == 1:
+            arguments["unit_forget_bias"] = config.pop("unit_forget_bias", "one") in ("one", "ones", True)
+            if not name.startswith("LSTM"):
+                del arguments["unit_forget_bias"]
+        self.warn_of_masks(where, config)
+
+    def warn_of_masks(self, where: str, config: dict[str, Any]) -> None:
+        """Say where training will draw other masks than the version that wrote the file."""
+        version = self.dialect.version or ""
+        rates = [config.get("dropout") or 0.0, config.get("recurrent_dropout") or 0.0]
+        if version.startswith(("3.0.", "3.1.")) and rates[1] and rates[0] != rates[1]:
+            self.warn(
+                where,
+                f"Keras {version} used the rate of `dropout` ({rates[0]}) for the recurrent masks too; "
+                f"here recurrent_dropout={rates[1]} means what it says",
+            )
+
+    def _value(self, word: str, value: Any, where: str) -> Any:
+        """A value in the words of rnnx."""
+        if word.endswith("activation"):
+            return _values.activation(value, self.dialect, where)
+        if word.endswith("_initializer"):
+            return _values.initializer(value)
+        for ending, look_up in (("_regularizer", _values.regularizer), ("_constraint", _values.constraint)):
+            if word.endswith(ending):
+                found = look_up(value)
+                if found is None and value is not None and _says_something(value):
+                    self.warn(where, f"its {word} {str(_values.name_of(value)[0])[:100]!r} is not known and left out")
+                return found
+        if word == "seed":
+            return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value
+
+
+def _says_something(value: Any) -> bool:
+    """Whether a penalty is more than the zero that Keras 1 wrote."""
+    _, arguments = _values.name_of(value)
+    return not arguments or any(own for own in arguments.values())
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether an argument has a value that changes nothing."""
+    return value is None or value is False or value in (0, "", [], {}, "auto")
+
+
+def _renamed(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The configuration of a layer of Keras 1 in the words of Keras 2."""
+    words = KERAS1_EMBEDDING if name == "Embedding" else KERAS1_WORDS
+    renamed = {words.get(word, word): value for word, value in config.items()}
+    if name in ("Conv1D", "MaxPooling1D", "AveragePooling1D") and renamed.get("padding") is None:
+        renamed["padding"] = "valid"
+    return renamed
+
+
+def _arguments_of(kind: Any) -> set[str]:
+    """Names of the arguments of a class of layers."""
+    found: set[str] = set()
+    for base in kind.__mro__:
+        if "__init__" in vars(base) and base not in (Layer, object):
+            found |= set(inspect.signature(base.__init__).parameters)
+    return found - {"self", "kwargs", "compat", "noise_generator"}
+
+
+# ---- Layers that rnnx has under another name -------------------------------------------------------------------------
+
+
+def _shape_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Name and input shape, for a layer that is made from others."""
+    found = {word: config[word] for word in ("name", "batch_input_shape") if config.get(word) is not None}
+    if isinstance(config.get("dtype"), str) and config["dtype"] == "float64":
+        found["dtype"] = check_dtype("", "float64")
+    return found
+
+
+def _leaky_relu(maker: Layers, config: dict[str, Any], where: str) -> Any:
+    slope = config.get("negative_slope", config.get("alpha", 0.3))
+    if isinstance(slope, dict):  # an array, as some versions of tf.keras wrote it
+        slope = _values.name_of(slope)[1].get("value", slope.get("value"))
+    if not isinstance(slope, (int, float)):
+        raise FormatError(f"{where}: its slope is not a number")
+    return layers.ReLU(negative_slope=float(slope), **_shape_of(config))
+
+
+def _thresholded_relu(maker: Layers, config: dict[str, Any], where: str) -> Any:
+    return layers.ReLU(threshold=float(config.get("theta", 1.0)), **_shape_of(config))
+
+
+def _elu(maker: Layers, config: dict[str, Any], where: str) -> Any:
+    if config.get("alpha", 1.0) != 1.0:
+        raise FormatError(f"{where}: alpha={config['alpha']!s:.50} is not supported, only 1")
+    return layers.Activation("elu", **_shape_of(config))
+
+
+def _identity(maker: Layers, config: dict[str, Any], where: str) -> Any:
+    """A layer that does nothing but in training, where it is left out."""
+    maker.warn(where, "does nothing here, in training too")
+    return layers.Activation("linear", **_shape_of(config))
+
+
+def _time_distributed_dense(maker: Layers, config: dict[str, Any], where: str) -> Any:
+    inner = {word: value for word, value in config.items() if word not in ("name", "batch_input_shape")}
+    dense = maker.make({"class_name": "Dense", "config": {**inner, "name": f"{config.get('name')}_dense"}})
+    return layers.TimeDistributed(dense, **_shape_of(config))
+
+
+def _merge(maker: Layers, config: dict[str, Any], where: str) -> Any:
+    """The layer of Keras 1 that joins several."""
+    mode = config.get("mode", "sum")
+    kinds = {"sum": layers.Add, "mul": layers.Multiply, "ave": layers.Average}
+    if mode == "concat":
+        return layers.Concatenate(axis=config.get("concat_axis", -1), **_shape_of(config))
+    if mode not in kinds:
+        raise FormatError(f"{where}: mode {str(mode)[:100]!r} is not supported, only sum, mul, ave and concat")
+    return kinds[mode](**_shape_of(config))
+
+
+SPECIAL: dict[str, Callable[[Layers, dict[str, Any], str], Any]] = {
+    "LeakyReLU": _leaky_relu,
+    "ThresholdedReLU": _thresholded_relu,
+    "ELU": _elu,
+    "Identity": lambda maker, config, where: layers.Activation("linear", **_shape_of(config)),
+    "GaussianNoise": _identity,
+    "ActivityRegularization": _identity,
+    "TimeDistributedDense": _time_distributed_dense,
+    "Merge": _merge,
+}

@@ -1,0 +1,271 @@
+"""Weights in the layouts of all generations of Keras: lists by layer, trees of paths, CuDNN's and Keras 1's arrays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx.formats.keras._hdf5 import Group
+from rnnx.layers import RNN, Bidirectional, Conv1D, InputLayer, StackedRNNCells, TimeDistributed
+from rnnx.layers.base import Layer, Weight
+from rnnx.layers.recurrent_base import Recurrent
+from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights
+from rnnx.models import Model
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+Order = list[tuple[str, Any]]  # layers of a model as a file orders them, each with the name of its class there
+KERAS1_GATES = {"LSTM": "icfo", "GRU": "zrh"}  # one W, U, b after the other; Keras 2: i f c o
+
+
+def snake_case(name: str) -> str:
+    """``GlobalMaxPooling1D`` -> ``global_max_pooling1d``, as Keras names the groups of its files."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def order_of(model: Any, orders: dict[int, Order]) -> Order:
+    """The layers of a model in the order of the file it was read from, else in its own."""
+    found = orders.get(id(model))
+    return found if found is not None else [(class_in_keras(layer), layer) for layer in model.layers]
+
+
+def class_in_keras(layer: Any) -> str:
+    """The name that Keras has for the class of a layer."""
+    return "Functional" if type(layer) is Model else type(layer).__name__
+
+
+# ---- Trees of paths: .keras and .weights.h5 --------------------------------------------------------------------------
+
+
+def parts(layer: Any, orders: dict[int, Order], root: str = "layers") -> Iterator[tuple[str, Any]]:
+    """Paths of the groups of what is inside a layer."""
+    if isinstance(layer, Model):
+        order = order_of(layer, orders)
+        for key, (_, inner) in zip(keys([name for name, _ in order]), order, strict=True):
+            yield f"{root}/{key}", inner
+    elif isinstance(layer, Bidirectional):
+        yield "forward_layer", layer.forward_layer
+        yield "backward_layer", layer.backward_layer
+    elif isinstance(layer, TimeDistributed):
+        yield "layer", layer.layer
+    elif isinstance(layer, RNN):
+        yield "cell", layer.cell
+    elif isinstance(layer, StackedRNNCells):
+        for key, cell in zip(keys([type(cell).__name__ for cell in layer.cells]), layer.cells, strict=True):
+            yield f"cells/{key}", cell
+
+
+def keys(classes: list[str]) -> list[str]:
+    """``lstm``, ``dense``, ``lstm_1``: the class in snake case with a counter."""
+    counts: dict[str, int] = {}
+    found = []
+    for name in classes:
+        stem = snake_case(name)
+        found.append(f"{stem}_{counts[stem]}" if stem in counts else stem)
+        counts[stem] = counts.get(stem, 0) + 1
+    return found
+
+
+def variables(layer: Any) -> str:
+    """The path of a layer's own arrays inside its group: those of a recurrent layer are in its cell."""
+    return "cell/vars" if isinstance(layer, Recurrent) else "vars"
+
+
+def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> None:
+    """Fill a model from a tree; it is unchanged if anything does not fit.
+
+    Raises
+    ------
+    FormatError
+        If an array is missing or has another shape; both are named.
+    """
+    pairs: list[tuple[Weight, Array]] = []
+    done: set[int] = set()
+
+    def visit(layer: Any, group: Group | None, where: str) -> None:
+        if id(layer) in done or not layer.weights:
+            return
+        done.add(id(layer))
+        if group is None:
+            raise FormatError(f"{root.path}: there is no group {where!r} with the weights of {layer.name!r}")
+        if own := layer._weights:
+            arrays = _numbered(group, variables(layer), len(own), layer, where)
+            pairs.extend(zip(own, converted(layer, arrays, root.path, None), strict=True))
+        inside = "layers" if group.group("layers") is not None else "_layer_checkpoint_dependencies"
+        groups = {path: (inner, group.group(path)) for path, inner in parts(layer, orders, inside)}
+        for path, (inner, found) in _by_name(layer, groups, orders).items():
+            visit(inner, found, f"{where}/{path}")
+
+    visit(model, root, "")
+    put(root.path, pairs)
+
+
+def _by_name(layer: Any, groups: dict[str, tuple[Any, Any]], orders: dict[int, Order]) -> dict[str, tuple[Any, Any]]:
+    """The groups of a model's layers by the names that Keras 3.6 and later write, where the order is not known."""
+    if not isinstance(layer, Model) or id(layer) in orders:
+        return groups
+    wanted = {inner.name: path for path, (inner, _) in groups.items() if inner.weights}
+    named = {_name_in(group): group for _, group in groups.values() if group is not None}
+    if not set(wanted) <= set(named):
+        return groups
+    return {path: (groups[path][0], named[name]) for name, path in wanted.items()}
+
+
+def _name_in(group: Group) -> str | None:
+    found = group.group("vars")
+    return None if found is None else found.text("name")
+
+
+def _numbered(group: Group, path: str, count: int, layer: Any, where: str) -> list[Array]:
+    found = group.group(path)
+    if found is None:
+        raise FormatError(f"{group.path}: there is no group {f'{where}/{path}'!r} with the weights of {layer.name!r}")
+    names = found.names()
+    if sorted(names) != sorted(str(k) for k in range(len(names))):
+        raise FormatError(f"{group.path}: the arrays in {f'{where}/{path}'!r} are not numbered: {names[:5]}")
+    if len(names) != count:
+        raise FormatError(f"{group.path}: {layer.name!r} has {count} weights, the file has {len(names)} for it")
+    return [found.array(str(k)) for k in range(count)]
+
+
+# ---- Lists by layer: the .h5 files of Keras 1, 2 and 3 ---------------------------------------------------------------
+
+
+def from_lists(model: Any, root: Group, orders: dict[int, Order], backend: str | None) -> None:
+    """Fill a model from lists of arrays, one for each layer; it is unchanged if anything does not fit.
+
+    Layers are found by their names; if one is not there, by their order. The arrays of a layer come as Keras has
+    them: those that are trained, then the others.
+
+    Raises
+    ------
+    FormatError
+        If an array is missing or has another shape.
+    """
+    lists: dict[str, list[str]] = {}
+    for name in root.texts("layer_names") or []:
+        group = root.group(name)
+        if group is None:
+            raise FormatError(f"{root.path}: there is no group for the layer {name[:200]!r}")
+        if own := group.texts("weight_names"):
+            lists[name] = own
+    flat = [layer for _, layer in order_of(model, orders) if not isinstance(layer, InputLayer)]
+    wanted = [layer for layer in dict.fromkeys(flat) if layer.weights]
+    if len(wanted) != len(lists):
+        raise FormatError(
+            f"{root.path}: the file has weights for {len(lists)} layers ({', '.join(lists)[:200]}), "
+            f"the model has {len(wanted)} ({', '.join(layer.name for layer in wanted)[:200]})"
+        )
+    by_name = all(layer.name in lists for layer in wanted)
+    names = [layer.name for layer in wanted] if by_name else list(lists)
+    pairs: list[tuple[Weight, Array]] = []
+    for layer, name in zip(wanted, names, strict=True):
+        group = root.group(name)
+        assert group is not None
+        arrays = [group.array(entry) for entry in lists[name]]
+        pairs += _distributed(layer, arrays, root.path, backend)
+    put(root.path, pairs)
+
+
+def _distributed(layer: Any, arrays: list[Array], path: Any, backend: str | None) -> list[tuple[Weight, Array]]:
+    """The weights of a layer and all inside it, each with its array."""
+    trained = {id(w): flag for w, flag in zip(layer.weights, layer.weight_is_trained(), strict=True)}
+    leaves = list(dict.fromkeys(_leaves(layer)))
+    stages = [
+        (leaf, [w for w in leaf._weights if trained[id(w)] == stage]) for stage in (True, False) for leaf in leaves
+    ]
+    stages = [(leaf, own) for leaf, own in stages if own]
+    counts = [len(own) for _, own in stages]
+    if sum(counts) != len(arrays):
+        counts = [3 * len(_gates_of(leaf)) or len(own) for leaf, own in stages]
+    if sum(counts) != len(arrays):
+        expected = sum(len(own) for _, own in stages)
+        raise FormatError(f"{path}: layer {layer.name!r} has {expected} weights, the file has {len(arrays)} for it")
+    pairs: list[tuple[Weight, Array]] = []
+    for (leaf, own), count in zip(stages, counts, strict=True):
+        taken, arrays = arrays[:count], arrays[count:]
+        found = converted(leaf, taken, path, backend)
+        if len(found) != len(own):
+            raise FormatError(f"{path}: {leaf.name!r} has {len(own)} weights, the file has {len(found)} for it")
+        pairs += zip(own, found, strict=True)
+    return pairs
+
+
+def _leaves(layer: Any) -> Iterator[Any]:
+    """Layers with weights of their own, in a layer and itself."""
+    if layer._weights:
+        yield layer
+    for inner in layer.sublayers:
+        yield from _leaves(inner)
+
+
+def _gates_of(leaf: Any) -> str:
+    if isinstance(leaf, LSTMWeights):
+        return KERAS1_GATES["LSTM"]
+    return KERAS1_GATES["GRU"] if isinstance(leaf, GRUWeights) else ""
+
+
+# ---- Arrays of other layouts -----------------------------------------------------------------------------------------
+
+
+def converted(layer: Layer, arrays: list[Array], path: Any, backend: str | None) -> list[Array]:
+    """The arrays of a layer as Keras has them today.
+
+    Keras 1 has a W, U and b for each gate; CuDNN has transposed blocks and two biases; convolutions of Keras 1 have a
+    kernel (steps, 1, features, filters), and those of Theano run against time.
+    """
+    if isinstance(layer, RecurrentWeights):
+        gates = _gates_of(layer)
+        if gates and len(arrays) == 3 * len(gates):
+            arrays = _from_keras1(arrays, gates, path, layer)
+        if len(arrays) == 3 and _is_cudnn(layer, arrays):
+            arrays = _from_cudnn(arrays, layer.gates)
+    if isinstance(layer, Conv1D) and arrays:
+        kernel, *rest = arrays
+        if kernel.ndim == 4 and kernel.shape[-1] == 1 and kernel.shape[1] != 1:
+            kernel = kernel.transpose(2, 3, 1, 0)  # (filters, features, steps, 1)
+        if kernel.ndim == 4 and kernel.shape[1] == 1:
+            kernel = kernel[:, 0]
+        arrays = [kernel[::-1] if backend == "theano" else kernel, *rest]
+    return arrays
+
+
+def _from_keras1(arrays: list[Array], gates: str, path: Any, layer: Any) -> list[Array]:
+    by_gate = {gate: arrays[3 * k : 3 * k + 3] for k, gate in enumerate(gates)}
+    order = "ifco" if gates == "icfo" else gates
+    try:
+        return [np.concatenate([by_gate[gate][part] for gate in order], axis=-1) for part in range(3)]
+    except ValueError as error:
+        raise FormatError(f"{path}: the arrays of {layer.name!r} do not fit together: {error}") from error
+
+
+def _is_cudnn(layer: RecurrentWeights, arrays: list[Array]) -> bool:
+    """Two biases in one row."""
+    return arrays[2].shape == (2 * layer.gates * layer.units,) and layer.gates > 1
+
+
+def _from_cudnn(arrays: list[Array], gates: int) -> list[Array]:
+    kernel, recurrent, bias = arrays
+    if kernel.ndim != 2 or recurrent.ndim != 2 or kernel.shape[1] % gates or recurrent.shape[1] % gates:
+        return arrays
+    blocks = [k.ravel().reshape(k.shape[::-1]).T for k in np.split(kernel, gates, axis=1)]
+    turned = [k.T for k in np.split(recurrent, gates, axis=1)]
+    halves = bias.reshape(2, -1)
+    return [np.hstack(blocks), np.hstack(turned), halves.sum(axis=0) if gates == 4 else halves]
+
+
+def put(path: Any, pairs: list[tuple[Weight, Array]]) -> None:
+    """Set weights; all are checked before the first is changed."""
+    for weight, array in pairs:
+        if array.shape != weight.shape:
+            raise FormatError(
+                f"{path}: weight {weight.name!r} has shape {weight.shape}, the file has an array of shape {array.shape}"
+            )
+    for weight, array in pairs:
+        weight.assign(array)

@@ -1,0 +1,251 @@
+"""``.keras`` and ``.weights.h5`` files in the form of Keras 3."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from rnnx import layers
+from rnnx.formats.keras import _weights
+from rnnx.formats.keras._container import ARCHIVED_WEIGHTS
+from rnnx.formats.keras._hdf5 import reader
+from rnnx.layers.base import layer_from_config
+from rnnx.layers.graph import Node, SymbolicTensor, topological_order
+from rnnx.models import Model, Sequential
+from rnnx.saving import FormatError, write_whole
+
+VERSION = "3.8.0"  # of Keras, whose words these are
+OWN_DEFAULTS = {  # arguments that Keras does not have, and the values that change nothing
+    "noise_shape": (None,), "recurrent_noise_shape": (None,), "dropout_gates": ("keras",),
+    "recurrent_dropout_mode": ("state",), "zoneout": (0.0, 0, (0.0, 0.0), [0.0, 0.0]), "quantization_mode": (None,),
+}  # fmt: skip
+NOT_WRITTEN = ("recompute", "compat", *OWN_DEFAULTS)
+OBJECTS = {"initializer": "initializers", "regularizer": "regularizers", "constraint": "constraints"}
+INNER = ("layer", "backward_layer", "cell")
+Order = list[tuple[str, Any]]
+
+
+def save_model(model: Any, path: Any, overwrite: bool) -> None:
+    """See `rnnx.formats.keras.save_model`."""
+    writer = _Writer(path)
+    config = {**writer.entry(model), "compile_config": None}
+    metadata = {
+        "keras_version": VERSION,
+        "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S"),
+    }
+
+    def write(part: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix=".rnnx", dir=part.parent) as folder:
+            weights = Path(folder) / ARCHIVED_WEIGHTS
+            _write_weights(model, weights, writer.orders)
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+                archive.writestr("metadata.json", json.dumps(metadata))
+                archive.writestr("config.json", json.dumps(config))
+                archive.write(weights, ARCHIVED_WEIGHTS)
+
+    write_whole(path, write, overwrite=overwrite)
+
+
+def save_weights(model: Any, path: Any, overwrite: bool) -> None:
+    """See `rnnx.formats.keras.save_weights`."""
+    if not model.built:
+        raise FormatError(f"{path}: {model.name!r} is not built yet, there are no weights to save; call it once first")
+    writer = _Writer(path)
+    writer.note_order(model)
+    write_whole(path, lambda part: _write_weights(model, part, writer.orders), overwrite=overwrite)
+
+
+def _write_weights(model: Any, path: Path, orders: dict[int, Order]) -> None:
+    with reader().File(path, "w") as file:
+        done: set[int] = set()
+
+        def visit(layer: Any, group: Any) -> None:
+            if id(layer) in done:
+                return
+            done.add(id(layer))
+            own = group.require_group("vars")
+            own.attrs["name"] = layer.name
+            if layer._weights:
+                arrays = group.require_group(_weights.variables(layer))
+                for k, weight in enumerate(layer._weights):
+                    arrays.create_dataset(str(k), data=weight.value)
+            for inside, inner in _weights.parts(layer, orders):
+                visit(inner, group.require_group(inside))
+
+        visit(model, file)
+
+
+class _Writer:
+    """Makes the configuration of one model.
+
+    Attributes
+    ----------
+    orders : dict
+        For each model, by its id, its layers in the order in which Keras will have them.
+    """
+
+    def __init__(self, path: Any):
+        self.path = path
+        self.orders: dict[int, Order] = {}
+
+    def note_order(self, model: Any) -> None:
+        """Remember the orders of a model and of those inside of it."""
+        for inner in model.sublayers:
+            self.note_order(inner)
+        if isinstance(model, Model):
+            found = list(model.layers) if isinstance(model, Sequential) else _keras_order(model)
+            self.orders[id(model)] = [(_weights.class_in_keras(layer), layer) for layer in found]
+
+    def entry(self, layer: Any) -> dict[str, Any]:
+        """The description of a layer or model.
+
+        Raises
+        ------
+        FormatError
+            If Keras 3 does not have it.
+        """
+        where = f"{self.path}: layer {layer.name!r} ({type(layer).__name__})"
+        if not layer.built and layer.sublayers:
+            raise FormatError(f"{where}: not built yet, there are no weights to save; call it once first")
+        if isinstance(layer, Model):
+            if type(layer) not in (Model, Sequential):
+                raise FormatError(f"{where}: Keras does not have this class")
+            self.note_order(layer)
+            if isinstance(layer, Sequential):
+                return _described("keras", "Sequential", self._sequential(layer))
+            return _described("keras.src.models.functional", "Functional", self._functional(layer))
+        if getattr(layers, type(layer).__name__, None) is not type(layer):
+            raise FormatError(f"{where}: Keras does not have this class")
+        try:
+            config = layer.get_config()
+        except ValueError as error:
+            raise FormatError(f"{where}: {error}") from error
+        return self._layer(type(layer).__name__, config, where)
+
+    # ---- One layer ---------------------------------------------------------------------------------------------------
+
+    def _layer(self, name: str, config: dict[str, Any], where: str) -> dict[str, Any]:
+        dropout = name in ("Dropout", "AlphaDropout")
+        for word, plain in OWN_DEFAULTS.items():
+            if config.get(word) not in plain and word in config and not (dropout and word == "noise_shape"):
+                raise FormatError(f"{where}: Keras has no {word}={config[word]!r}")
+        written = {
+            word: self._value(word, value, where)
+            for word, value in config.items()
+            if word not in NOT_WRITTEN or (dropout and word == "noise_shape")
+        }
+        if name == "InputLayer":
+            written["batch_shape"] = [written.pop("batch_size"), *written.pop("shape")]
+        if name == "SpatialDropout1D":
+            written.pop("trainable", None)
+        if name == "Dense" and written.get("activity_regularizer") is None:
+            written.pop("activity_regularizer", None)
+        if name == "Bidirectional" and "backward_layer" not in written:
+            written["backward_layer"] = None
+        return _described("keras.layers", name, written)
+
+    def _value(self, word: str, value: Any, where: str) -> Any:
+        if word in INNER and value is not None:
+            return self._inner(value, where)
+        if word == "cells":
+            return [self._inner(cell, where) for cell in value]
+        if word.endswith("activation") and value == "hard_sigmoid_keras2":
+            raise FormatError(f"{where}: Keras 3 has no clip(0.2 x + 0.5), the hard_sigmoid of Keras 1 and 2")
+        kind = OBJECTS.get(word.rsplit("_", 1)[-1])
+        if kind is not None and isinstance(value, dict):
+            return _described(f"keras.{kind}", value["class_name"], value["config"])
+        if word == "seed" and isinstance(value, dict):
+            return value["config"]["seed"]
+        return list(value) if isinstance(value, tuple) else value
+
+    def _inner(self, entry: dict[str, Any], where: str) -> Any:
+        """A layer inside another one, of which there is only the configuration."""
+        name = entry["class_name"]
+        if name in ("Model", "Sequential"):
+            return self.entry(layer_from_config(entry))
+        if not hasattr(layers, name):
+            raise FormatError(f"{where}: Keras does not have the class {name!r}")
+        return self._layer(name, entry["config"], where)
+
+    # ---- Models ------------------------------------------------------------------------------------------------------
+
+    def _sequential(self, model: Any) -> dict[str, Any]:
+        first = self.entry(model.inputs[0].node.layer)
+        entries = [first, *(self.entry(layer) for layer in model.layers)]
+        return {
+            "name": model.name,
+            "trainable": model.trainable,
+            "layers": entries,
+            "build_input_shape": list(model.inputs[0].shape),
+        }
+
+    def _functional(self, model: Any) -> dict[str, Any]:
+        places: dict[int, tuple[str, int]] = {id(tensor.node): (tensor.name, 0) for tensor in model.inputs}
+        calls: dict[str, list[Any]] = {layer.name: [] for layer in model.layers}
+
+        def place(tensor: SymbolicTensor) -> list[Any]:
+            return [*places[id(tensor.node)], tensor.index]
+
+        def described(tensor: SymbolicTensor) -> dict[str, Any]:
+            kind = getattr(tensor.node.layer, "value_dtype", tensor.dtype)
+            config = {"shape": list(tensor.shape), "dtype": str(kind), "keras_history": place(tensor)}
+            return {"class_name": "__keras_tensor__", "config": config}
+
+        for node in model.nodes:
+            name = node.layer.name
+            places[id(node)] = (name, len(calls[name]))
+            calls[name].append(self._call(node, described))
+        entries = []
+        for _, layer in self.orders[id(model)]:
+            entries.append({**self.entry(layer), "name": layer.name, "inbound_nodes": calls[layer.name]})
+        inputs, outputs = ([place(tensor) for tensor in ends] for ends in (model.inputs, model.outputs))
+        return {
+            "name": model.name,
+            "trainable": model.trainable,
+            "layers": entries,
+            "input_layers": inputs if model.several_inputs else inputs[0],
+            "output_layers": outputs if model.several_outputs else outputs[0],
+        }
+
+    def _call(self, node: Node, described: Any) -> dict[str, Any]:
+        ends = len(node.inputs) - node.states
+        given = [described(tensor) for tensor in node.inputs[:ends]]
+        kwargs: dict[str, Any] = {}
+        if node.states:
+            kwargs["initial_state"] = [described(tensor) for tensor in node.inputs[ends:]]
+        for word, value in node.call.items():
+            if word != "training":
+                raise FormatError(f"{self.path}: layer {node.layer.name!r}: the call argument {word!r} is not written")
+            kwargs["training"] = value
+        return {"args": [given[0] if node.single else given], "kwargs": kwargs}
+
+
+def _described(module: str, name: str, config: Any) -> dict[str, Any]:
+    return {"module": module, "class_name": name, "config": config, "registered_name": None}
+
+
+def _keras_order(model: Any) -> list[Any]:
+    """The layers of a graph as Keras sorts them: by their distance from the outputs, then as a search finds them."""
+    found: dict[int, int] = {}
+    stack = [tensor.node for tensor in reversed(model.outputs)]
+    seen: set[int] = set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        found.setdefault(id(node.layer), len(found))
+        stack += [tensor.node for tensor in reversed(node.inputs)]
+    depths: dict[int, int] = {}
+    node_depths: dict[int, int] = {}
+    for node in reversed(topological_order(model.outputs)):
+        depth = max(node_depths.get(id(node), 0), depths.get(id(node.layer), 0))
+        depths[id(node.layer)] = node_depths[id(node)] = depth
+        for tensor in node.inputs:
+            node_depths[id(tensor.node)] = max(depth + 1, node_depths.get(id(tensor.node), 0))
+    order = sorted(model.layers, key=lambda layer: (-depths.get(id(layer), 0), found.get(id(layer), len(found))))
+    return list(order)
