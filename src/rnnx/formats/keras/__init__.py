@@ -1,6 +1,6 @@
 """Files of Keras 1, 2 and 3 and of tf.keras, without Keras: models and weights read, ``.keras`` files written.
 
-Only h5py is needed (``pip install 'rnnx[keras]'``). Nothing in a file is ever run.
+Reading needs nothing else; writing needs h5py (``pip install 'rnnx[keras]'``). Nothing in a file is ever run.
 """
 
 from __future__ import annotations

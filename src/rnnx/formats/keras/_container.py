@@ -129,7 +129,7 @@ def _hdf5(path: Any, root: Group) -> Contents:
         root.text("backend") or group.text("backend"),
         group,
         legacy,
-        root.room.size // 4,
+        root.file.room // 4,
     )
 
 
@@ -162,7 +162,7 @@ def _archive(path: Any) -> Iterator[Contents]:
             None,
             root,
             False,
-            root.room.size // 4,
+            root.file.room // 4,
         )
 
 

@@ -1,40 +1,33 @@
-"""HDF5 files, read so that nothing outside of them is touched and no more memory is used than they can fill."""
+"""HDF5 files as trees of groups with arrays and attributes, read without any other library.
+
+Files with links to elsewhere, arrays whose data are elsewhere, and arrays larger than the file can hold are refused.
+"""
 
 from __future__ import annotations
 
-import io
 import math
+import mmap
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx.formats.keras import _hdf5_objects as objects
+from rnnx.formats.keras._hdf5_objects import Cursor, Data, Type
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ROOM = 64 << 20  # bytes of arrays that any file may hold ...
 EXPANSION = 16  # ... and how much larger than the file they may be: trained weights hardly compress
-LONGEST_ATTRIBUTE = 64 << 20
-MOST_PARTS = 10_000
-
-
-def reader() -> Any:
-    """The h5py package.
-
-    Raises
-    ------
-    FormatError
-        If it is not installed.
-    """
-    try:
-        import h5py
-    except ImportError as error:
-        raise FormatError("Keras' files need h5py: pip install 'rnnx[keras]'") from error
-    return h5py
+MOST_PIECES = 10_000  # of one list of texts
+DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3
 
 
 @contextmanager
@@ -55,87 +48,117 @@ def opened(path: Any, data: bytes | None = None) -> Iterator[Group]:
     OSError
         If it cannot be read.
     """
-    h5py = reader()
+    view: Any = data
     if data is None:
-        with Path(path).open("rb") as file:
-            size, start = file.seek(0, 2), (file.seek(0), file.read(8))[1]
-    else:
-        size, start = len(data), data[:8]
+        with Path(path).open("rb") as source:
+            if source.seek(0, 2):
+                view = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
+    file = Data(path, view if view is not None else b"")
+    file.room = ROOM + EXPANSION * len(file.data)
+    start = bytes(file.data[:8])
     if start != SIGNATURE:
-        raise FormatError(f"{path}: not an HDF5 file, or cut off: it has {size} bytes and begins with {start!r}")
+        raise FormatError(f"{path}: not an HDF5 file, or cut off: it has {len(file.data)} bytes, first {start!r}")
     try:
-        file = h5py.File(io.BytesIO(data) if data is not None else path, "r")
-    except (OSError, RuntimeError, ValueError, KeyError, OverflowError) as error:
-        raise FormatError(f"{path}: the HDF5 file is damaged or cut off: {error}") from error
-    try:
-        yield Group(path, file, Room(ROOM + EXPANSION * size))
-    except (OSError, RuntimeError, KeyError, UnicodeError, OverflowError) as error:  # what h5py raises
-        raise FormatError(f"{path}: the HDF5 file is damaged: {error}") from error
-    finally:
-        file.close()
+        yield Group(file, objects.root_address(file), "")
+    except (struct.error, UnicodeError, OverflowError, zlib.error) as error:
+        raise file.damaged(str(error)) from error
 
 
-class Room:
-    """Bytes that may still be read from a file."""
-
-    def __init__(self, size: int):
-        self.size = size
-
-    def take(self, path: Any, name: str, size: int) -> None:
-        if size > self.size:
-            raise FormatError(f"{path}: array {name!r} would have {size} bytes, more than such a file can hold")
-        self.size -= size
-
-
-class Group:
-    """A group of an HDF5 file: its members by name, its attributes.
+class Node:
+    """An object of the file.
 
     Parameters
     ----------
-    path : path
-        Of the file, for messages.
-    group : h5py.Group
-    room : Room
-        Shared by all groups of the file.
+    file : Data
+    address : int
+        Of its header.
+    name : str
+        Its path, for messages.
     """
 
-    def __init__(self, path: Any, group: Any, room: Room):
-        self.path, self._group, self.room = path, group, room
+    def __init__(self, file: Data, address: int, name: str):
+        self.file, self.address, self.name = file, address, name
+        self.path = file.path
 
-    @property
-    def name(self) -> str:
-        return str(self._group.name)
+    @cached_property
+    def header(self) -> list[objects.Message]:
+        return list(objects.messages(self.file, self.address))
+
+    @cached_property
+    def _attributes(self) -> dict[str, tuple[Type, tuple[int, ...] | None, memoryview]]:
+        return objects.attributes(self.file, self.header)
+
+    def text(self, name: str) -> str | None:
+        """An attribute of text; None if there is none."""
+        found = self.texts(name)
+        if found is None:
+            return None
+        if len(found) != 1:
+            raise FormatError(f"{self.path}: attribute {name!r} of {self.name!r} is not one text")
+        return found[0]
+
+    def texts(self, name: str) -> list[str] | None:
+        """An attribute that is a list of texts, also one in pieces ``name0``, ``name1``, ...; None if there is none."""
+        names = [name] if name in self._attributes else []
+        while not names or names != [name]:
+            piece = f"{name}{len(names)}"
+            if piece not in self._attributes or len(names) >= MOST_PIECES:
+                break
+            names.append(piece)
+        return [entry for piece in names for entry in self._texts(piece)] if names else None
+
+    def _texts(self, name: str) -> list[str]:
+        kind, shape, data = self._attributes[name]
+        count = 0 if shape is None else math.prod(shape)
+        if not count:
+            return []
+        if kind.kind not in ("text", "texts"):
+            raise FormatError(f"{self.path}: attribute {name!r} of {self.name!r} is not text")
+        return objects.texts(self.file, kind, count, data)
+
+
+class Group(Node):
+    """A group: its members by name, its attributes."""
+
+    @cached_property
+    def _links(self) -> objects.Links:
+        return objects.links(self.file, self.header) or {}
 
     def names(self) -> list[str]:
         """Members, in the order of the alphabet."""
-        return list(self._group)
+        return sorted(self._links)
 
-    def _member(self, name: str) -> Any:
+    def _find(self, name: str) -> Node | None:
         """A member behind hard links only; None if there is none."""
-        h5py = reader()
-        found = self._group
+        found: Node = self
         for part in name.split("/"):
             if part in ("", ".", ".."):
-                raise FormatError(f"{self.path}: {name!r} is not the name of an array")
-            if not isinstance(found, h5py.Group):
+                raise FormatError(f"{self.path}: {name[:200]!r} is not the name of an array")
+            if not isinstance(found, Group) or part not in found._links:
                 return None
-            link = found.get(part, getlink=True)
-            if link is None:
-                return None
-            if not isinstance(link, h5py.HardLink):
-                raise FormatError(f"{self.path}: {name!r} is a link that may lead outside of the file; refused")
-            found = found[part]
+            address = found._links[part]
+            if address is None:
+                raise FormatError(f"{self.path}: {name[:200]!r} is a link that may lead outside of the file; refused")
+            found = Node(self.file, address, f"{found.name}/{part}")
+            if objects.links(self.file, found.header) is not None:
+                found = Group(self.file, address, found.name)
         return found
 
     def group(self, name: str) -> Group | None:
         """A group inside this one; None if there is none."""
-        found = self._member(name)
-        return Group(self.path, found, self.room) if isinstance(found, reader().Group) else None
+        found = self._find(name)
+        return found if isinstance(found, Group) else None
+
+    def _dataset(self, name: str) -> Dataset:
+        found = self._find(name)
+        if found is None or isinstance(found, Group):
+            raise FormatError(f"{self.path}: there is no array {name[:200]!r} in {self.name!r}")
+        return Dataset(self.file, found.address, found.name)
 
     def shape(self, name: str) -> tuple[str, tuple[int, ...]]:
         """Type and shape of an array, without reading it."""
         dataset = self._dataset(name)
-        return str(dataset.dtype), tuple(dataset.shape)
+        return str(dataset.type), dataset.shape
 
     def array(self, name: str) -> Array:
         """An array of numbers.
@@ -145,54 +168,145 @@ class Group:
         FormatError
             If there is none, if its data are in another file, or if it is larger than such a file can hold.
         """
-        dataset = self._dataset(name)
-        self.room.take(self.path, f"{self.name}/{name}", int(dataset.size) * int(dataset.dtype.itemsize))
-        if dataset.dtype.kind in "fiu":
-            return np.asarray(dataset[()])
-        if dataset.dtype.itemsize == 2 and dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16"):
-            bits = np.asarray(dataset[()]).view(np.uint16).astype(np.uint32) << 16
-            return bits.view(np.float32)
-        raise FormatError(f"{self.path}: array {name!r} holds {dataset.dtype}, not numbers")
+        return self._dataset(name).read()
 
-    def _dataset(self, name: str) -> Any:
-        dataset = self._member(name)
-        if not isinstance(dataset, reader().Dataset) or dataset.shape is None:
-            raise FormatError(f"{self.path}: there is no array {name!r} in {self.name!r}")
-        if dataset.is_virtual or dataset.external:
-            raise FormatError(f"{self.path}: the data of array {name!r} are outside of the file; refused")
-        return dataset
 
-    def text(self, name: str) -> str | None:
-        """An attribute of text; None if there is none."""
-        value = self._attribute(name)
-        if value is None:
-            return None
-        if isinstance(value, np.ndarray) and value.size == 1:
-            value = value.item()
-        if not isinstance(value, (str, bytes)):
-            raise FormatError(f"{self.path}: attribute {name!r} of {self.name!r} is not text")
-        return value.decode() if isinstance(value, bytes) else value
+class Dataset(Node):
+    """An array."""
 
-    def texts(self, name: str) -> list[str] | None:
-        """An attribute that is a list of texts, also one in pieces ``name0``, ``name1``, ...; None if there is none."""
-        whole = self._attribute(name)
-        parts = [] if whole is None else [whole]
-        while whole is None and len(parts) < MOST_PARTS:
-            part = self._attribute(f"{name}{len(parts)}")
-            if part is None:
-                break
-            parts.append(part)
-        if not parts:
-            return None
-        found = [entry for part in parts for entry in np.asarray(part).ravel().tolist()]
-        if not all(isinstance(entry, (str, bytes)) for entry in found):
-            raise FormatError(f"{self.path}: attribute {name!r} of {self.name!r} is not a list of names")
-        return [entry.decode() if isinstance(entry, bytes) else entry for entry in found]
+    def _message(self, kind: int) -> Cursor | None:
+        for own, flags, data in self.header:
+            if own == kind:
+                if flags & objects.SHARED:
+                    raise FormatError(f"{self.path}: array {self.name!r} has a type of its own; that is not supported")
+                return Cursor(self.file, data)
+        return None
 
-    def _attribute(self, name: str) -> Any:
-        if name not in self._group.attrs:
-            return None
-        handle = self._group.attrs.get_id(name)
-        if math.prod(handle.shape or ()) * handle.dtype.itemsize > LONGEST_ATTRIBUTE:
-            raise FormatError(f"{self.path}: attribute {name!r} of {self.name!r} has too many bytes")
-        return self._group.attrs[name]
+    def _needed(self, kind: int) -> Cursor:
+        found = self._message(kind)
+        if found is None:
+            raise self.file.damaged(f"there is no array {self.name!r}")
+        return found
+
+    @cached_property
+    def type(self) -> Type:
+        return objects.type_of(self.file, self._needed(objects.DATATYPE))
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        shape = objects.shape_of(self.file, self._needed(objects.DATASPACE))
+        if shape is None:
+            raise FormatError(f"{self.path}: array {self.name!r} is empty")
+        return shape
+
+    def read(self) -> Array:
+        """The values."""
+        bfloat16 = self.type.kind == "opaque" and self.type.size == 2 and self.text("dtype") == "bfloat16"
+        if self.type.dtype is None and not bfloat16:
+            raise FormatError(f"{self.path}: array {self.name!r} does not hold numbers")
+        dtype = np.dtype("<u2") if bfloat16 else self.type.dtype
+        assert dtype is not None
+        self.file.charge(self.name, math.prod(self.shape) * dtype.itemsize)
+        found = self._values(dtype)
+        if bfloat16:
+            return (found.astype(np.uint32) << 16).view(np.float32)
+        return found.astype(dtype.newbyteorder("="), copy=False)
+
+    def _values(self, dtype: np.dtype[Any]) -> Array:
+        if self._message(objects.EXTERNAL) is not None:
+            raise FormatError(f"{self.path}: the data of array {self.name!r} are outside of the file; refused")
+        layout = self._needed(objects.LAYOUT)
+        version, kind = layout.number(1), layout.number(1)
+        if version not in (3, 4) or kind > 2 or (version == 4 and kind == 2):
+            what = "are outside of the file" if kind == 3 else f"are stored in a way that is not supported ({version})"
+            raise FormatError(f"{self.path}: the data of array {self.name!r} {what}; refused")
+        size = math.prod(self.shape) * dtype.itemsize
+        if kind == 2:
+            return self._chunks(layout, dtype)
+        if kind == 0:
+            data = layout.take(layout.number(2))
+        else:
+            address, length = layout.number(8), layout.number(8)
+            if address == objects.UNDEFINED:
+                return np.zeros(self.shape, dtype)
+            data = self.file.take(address, length)
+        if len(data) < size:
+            raise self.file.damaged(f"array {self.name!r} has {len(data)} bytes instead of {size}")
+        return np.frombuffer(data[:size], dtype).reshape(self.shape)
+
+    # ---- Arrays in pieces, perhaps compressed --------------------------------------------------------------------
+
+    def _chunks(self, layout: Cursor, dtype: np.dtype[Any]) -> Array:
+        axes, tree = layout.number(1) - 1, layout.number(8)
+        chunk = tuple(layout.number(4) for _ in range(axes))
+        if axes != len(self.shape) or not all(chunk):
+            raise self.file.damaged(f"array {self.name!r} has pieces of another shape")
+        self.file.charge(self.name, math.prod(chunk) * dtype.itemsize)
+        filters = self._filters()
+        values = np.zeros(self.shape, dtype)
+        for place, address, length, skipped in self._pieces(tree, axes):
+            data = bytes(self.file.take(address, length))
+            for number, kind in reversed(list(enumerate(filters))):
+                if not skipped >> number & 1:
+                    data = self._undone(kind, data, math.prod(chunk) * dtype.itemsize, dtype.itemsize)
+            inside_it = all(p < n for p, n in zip(place, self.shape, strict=True))
+            if len(data) != math.prod(chunk) * dtype.itemsize or not inside_it:
+                raise self.file.damaged(f"a piece of array {self.name!r} has another size")
+            ends = [min(n, p + c) for p, c, n in zip(place, chunk, self.shape, strict=True)]
+            inside = tuple(slice(0, end - p) for p, end in zip(place, ends, strict=True))
+            outside = tuple(slice(p, end) for p, end in zip(place, ends, strict=True))
+            values[outside] = np.frombuffer(data, dtype).reshape(chunk)[inside]
+        return values
+
+    def _pieces(self, tree: int, axes: int) -> Iterator[tuple[tuple[int, ...], int, int, int]]:
+        """Place, address, length and left-out filters of all pieces."""
+        waiting, seen = ([tree], {tree}) if tree != objects.UNDEFINED else ([], set())
+        width = 8 + 8 * (axes + 1)
+        while waiting:
+            address = waiting.pop()
+            if bytes(self.file.take(address, 4)) != b"TREE":
+                raise self.file.damaged(f"array {self.name!r} without its tree")
+            kind, level, count = self.file.numbers("BBH", address + 4)
+            if kind != 1:
+                raise self.file.damaged("a tree of another kind")
+            for k in range(count):
+                key = address + 24 + k * (width + 8)
+                length, skipped = self.file.numbers("II", key)
+                place = self.file.numbers(f"{axes}Q", key + 8)
+                (child,) = self.file.numbers("Q", key + width)
+                if child in seen:
+                    raise self.file.damaged("a tree that leads back to itself")
+                seen.add(child)
+                if level:
+                    waiting.append(child)
+                else:
+                    yield place, child, length, skipped
+
+    def _filters(self) -> list[int]:
+        part = self._message(objects.FILTERS)
+        if part is None:
+            return []
+        version, count = part.number(1), part.number(1)
+        part.skip(6 if version == 1 else 0)
+        found = []
+        for _ in range(count):
+            kind = part.number(2)
+            name = part.number(2) if version == 1 or kind >= 256 else 0
+            part.skip(2)
+            values = part.number(2)
+            part.skip(name + (-name % 8 if version == 1 else 0) + 4 * values)
+            part.skip(4 if version == 1 and values % 2 else 0)
+            if kind not in (DEFLATE, SHUFFLE, CHECKSUM):
+                raise FormatError(f"{self.path}: array {self.name!r} is compressed in a way that is not supported")
+            found.append(kind)
+        return found
+
+    def _undone(self, kind: int, data: bytes, size: int, width: int) -> bytes:
+        """The data before a filter."""
+        if kind == DEFLATE:
+            return zlib.decompressobj().decompress(data, size + 4)
+        if kind == CHECKSUM:
+            return data[:-4]
+        if len(data) % width:
+            raise self.file.damaged(f"a piece of array {self.name!r} has another size")
+        return np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes()

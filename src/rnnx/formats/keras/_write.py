@@ -12,7 +12,6 @@ from typing import Any
 from rnnx import layers
 from rnnx.formats.keras import _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS
-from rnnx.formats.keras._hdf5 import reader
 from rnnx.layers.base import layer_from_config
 from rnnx.layers.graph import Node, SymbolicTensor, topological_order
 from rnnx.models import Model, Sequential
@@ -60,7 +59,11 @@ def save_weights(model: Any, path: Any, overwrite: bool) -> None:
 
 
 def _write_weights(model: Any, path: Path, orders: dict[int, Order]) -> None:
-    with reader().File(path, "w") as file:
+    try:
+        import h5py
+    except ImportError as error:
+        raise FormatError(f"{path}: to write Keras' files takes h5py: pip install 'rnnx[keras]'") from error
+    with h5py.File(path, "w") as file:
         done: set[int] = set()
 
         def visit(layer: Any, group: Any) -> None:
