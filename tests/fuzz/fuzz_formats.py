@@ -19,6 +19,7 @@ import tempfile
 import time
 import traceback
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ SECONDS = 2.0  # for one file
 MEMORY = 2 << 30  # bytes of address space beyond those in use at the start
 BLOCK = 2000  # inputs of one process
 LONGEST_MESSAGE = 4000  # characters
+KERAS_FILES = 12  # one of so many is worth damaging
 LARGEST_SEED = 300_000  # bytes of a file that is worth damaging
 
 
@@ -48,6 +50,10 @@ def seeds(folder: Path) -> dict[str, bytes]:
         for path in sorted(DATA.rglob("*"))
         if path.suffix.lower() in FORMATS and path.stat().st_size <= LARGEST_SEED
     }
+    for archive in sorted((DATA / "keras_files").glob("*.zip")):
+        with zipfile.ZipFile(archive) as opened:
+            chosen = [name for name in opened.namelist() if Path(name).suffix in FORMATS][::KERAS_FILES]
+            found.update({f"{archive.stem}-{name}": opened.read(name) for name in chosen})
     import rnnx
 
     model = rnnx.Sequential([
