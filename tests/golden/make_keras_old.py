@@ -18,7 +18,7 @@ from tests.golden.store import DATA
 from .keras_archive import pack
 
 RNG = np.random.default_rng(1)
-T, I, U = 6, 3, 4
+T, F, U = 6, 3, 4
 
 
 def array(*shape):
@@ -154,12 +154,12 @@ def sequential(*layers, plain=True):
     return {"class_name": "Sequential", "config": config}
 
 
-FIRST = {"batch_input_shape": [None, T, I]}
+FIRST = {"batch_input_shape": [None, T, F]}
 KERAS1 = {
     "init": "glorot_uniform", "inner_init": "orthogonal", "W_regularizer": None, "U_regularizer": None,
     "b_regularizer": None, "activation": "tanh", "inner_activation": "hard_sigmoid", "return_sequences": False,
     "go_backwards": False, "stateful": False, "unroll": False, "consume_less": "cpu", "dropout_W": 0.0,
-    "dropout_U": 0.0, "input_dim": I, "input_length": None,
+    "dropout_U": 0.0, "input_dim": F, "input_length": None,
 }  # fmt: skip
 DENSE1 = {
     "output_dim": 2, "init": "glorot_uniform", "activation": "linear", "W_regularizer": None, "b_regularizer": None,
@@ -177,16 +177,16 @@ KERAS2 = {
 CUDNN = {"return_sequences": False, "return_state": False, "go_backwards": False, "stateful": False}
 
 
-def lstm_weights(features=I):
+def lstm_weights(features=F):
     return array(features, 4 * U), array(U, 4 * U), array(4 * U)
 
 
 def gru_weights(after=False):
-    return array(I, 3 * U), array(U, 3 * U), array(2, 3 * U) if after else array(3 * U)
+    return array(F, 3 * U), array(U, 3 * U), array(2, 3 * U) if after else array(3 * U)
 
 
 def keras1(folder):
-    x = array(2, T, I)
+    x = array(2, T, F)
     k, r, b = lstm_weights()
     y = lstm(x, k, r, b)[0]
     one = layer("LSTM", "lstm_1", output_dim=U, forget_bias_init="one", **{**KERAS1, **FIRST})
@@ -199,7 +199,7 @@ def keras1(folder):
     one = layer("GRU", "gru_1", output_dim=U, **{**KERAS1, **FIRST})
     y = gru(x, gk, gr, gb)
     write(folder, "k1_gru", sequential(one), [("gru_1", by_gate(gk, gr, gb, (0, 1, 2)))], x, y[:, -1])
-    sk, sr, sb = array(I, U), array(U, U), array(U)
+    sk, sr, sb = array(F, U), array(U, U), array(U)
     simple = {word: value for word, value in KERAS1.items() if word != "inner_activation"}
     one = layer("SimpleRNN", "rnn", output_dim=U, **{**simple, **FIRST, "return_sequences": True})
     write(folder, "k1_simple", sequential(one), [("rnn", [sk, sr, sb])], x, simple_rnn(x, sk, sr, sb))
@@ -218,10 +218,10 @@ def keras1(folder):
     second = lstm(first, k2, r2, b2)[0]
     lists = [("a", icfo), ("drop", []), ("b", by_gate(k2, r2, b2, (0, 2, 1, 3))), ("each", [d, db]), ("act", [])]
     write(folder, "k1_stack", stack, lists, x, hard_sigmoid(second @ d + db))
-    table = array(7, I)
+    table = array(7, F)
     ids = RNG.integers(1, 7, (2, T)).astype("int32")
     ids[0, 4:] = 0
-    words = {"input_dim": 7, "output_dim": I, "init": "uniform", "input_length": T, "mask_zero": True,
+    words = {"input_dim": 7, "output_dim": F, "init": "uniform", "input_length": T, "mask_zero": True,
              "activity_regularizer": None, "W_regularizer": None, "W_constraint": None, "dropout": 0.0,
              "batch_input_shape": [None, T], "input_dtype": "int32"}  # fmt: skip
     model = sequential(layer("Embedding", "words", **words), layer("LSTM", "l", output_dim=U, **KERAS1))
@@ -232,10 +232,10 @@ def keras1(folder):
     both = sequential(layer("Bidirectional", "both", layer=inner, merge_mode="concat", **FIRST))
     y = np.concatenate([lstm(x, k, r, b)[0], lstm(x[:, ::-1], *back)[0][:, ::-1]], axis=-1)
     write(folder, "k1_both", both, [("both", icfo + by_gate(*back, (0, 2, 1, 3)))], x, y)
-    w, wb = array(3, 1, I, 5), array(5)
+    w, wb = array(3, 1, F, 5), array(5)
     conv = {"nb_filter": 5, "filter_length": 3, "init": "glorot_uniform", "activation": "relu", "border_mode": "valid",
             "subsample_length": 1, "W_regularizer": None, "b_regularizer": None, "activity_regularizer": None,
-            "W_constraint": None, "b_constraint": None, "bias": True, "input_dim": I, "input_length": None}  # fmt: skip
+            "W_constraint": None, "b_constraint": None, "bias": True, "input_dim": F, "input_length": None}  # fmt: skip
     model = sequential(
         layer("Convolution1D", "conv", **{**conv, **FIRST}),
         layer("MaxPooling1D", "pool", pool_length=2, stride=2, border_mode="valid"),
@@ -245,7 +245,7 @@ def keras1(folder):
     write(folder, "k1_convolution", model, [("conv", [w, wb])], x, y)
     write(folder, "k1_convolution_theano", model, [("conv", [w[::-1], wb])], x, y, version="1.2.2", backend="theano")
     source = {"class_name": "InputLayer", "name": "in",
-              "config": {"batch_input_shape": [None, T, I], "input_dtype": "float32", "sparse": False, "name": "in"},
+              "config": {"batch_input_shape": [None, T, F], "input_dtype": "float32", "sparse": False, "name": "in"},
               "inbound_nodes": []}  # fmt: skip
     graph = {"name": "model_1", "input_layers": [["in", 0, 0]], "output_layers": [["join", 0, 0]], "layers": [
         source,
@@ -261,7 +261,7 @@ def keras1(folder):
 
 
 def keras2(folder):
-    x = array(2, T, I)
+    x = array(2, T, F)
     k, r, b = lstm_weights()
     one = layer("LSTM", "lstm_1", units=U, unit_forget_bias=True, **{**KERAS2, **FIRST, "dtype": "float32"})
     last = lstm(x, k, r, b)[0][:, -1]
@@ -304,7 +304,7 @@ def keras2(folder):
     y = y + lstm(x[:, ::-1], back[0], back[1], back[2] + more, sigmoid)[0][:, ::-1]
     lists = [("both", cudnn(k, r, (b, extra)) + cudnn(back[0], back[1], (back[2], more)))]
     write(folder, "k2_cudnn_both", both, lists, x, y, version="2.2.4")
-    w, wb = array(3, I, 5), array(5)
+    w, wb = array(3, F, 5), array(5)
     conv = layer("Conv1D", "conv", filters=5, kernel_size=[3], strides=[1], padding="valid", dilation_rate=[1],
                  activation="linear", use_bias=True, data_format="channels_last", **FIRST)  # fmt: skip
     write(folder, "k2_convolution_theano", sequential(conv, plain=False), [("conv", [w[::-1], wb])], x,
@@ -314,7 +314,7 @@ def keras2(folder):
 
 
 def encoder_decoder(folder):
-    source, target = array(2, T, I), array(2, 4, I)
+    source, target = array(2, T, F), array(2, 4, F)
     first, second = lstm_weights(), lstm_weights()
     _, h, c = lstm(source, *first)
     y = lstm(target, *second, h=h, c=c)[0]
@@ -323,7 +323,7 @@ def encoder_decoder(folder):
         return {**layer("LSTM", name, units=U, **{**KERAS2, **config}), "name": name, "inbound_nodes": inbound}
 
     def start(name):
-        config = {"batch_input_shape": [None, None, I], "dtype": "float32", "sparse": False, "name": name}
+        config = {"batch_input_shape": [None, None, F], "dtype": "float32", "sparse": False, "name": name}
         return {"class_name": "InputLayer", "name": name, "config": config, "inbound_nodes": []}
 
     graph = {"name": "model_1", "input_layers": [["src", 0, 0], ["tgt", 0, 0]], "output_layers": [["dec", 0, 0]],
@@ -337,7 +337,7 @@ def encoder_decoder(folder):
 
 
 def tf_of_tensorflow2(folder):
-    x = array(2, T, I)
+    x = array(2, T, F)
     weights = gru_weights(True)
     new = {**KERAS2, **FIRST, "implementation": 2, "recurrent_activation": "sigmoid", "time_major": False}
     one = layer("GRU", "gru", units=U, reset_after=True, **new)

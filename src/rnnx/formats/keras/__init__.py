@@ -21,6 +21,7 @@ from rnnx.saving import FormatError
 
 __all__ = ["describe", "from_json", "load_model", "load_weights", "save_model", "save_weights"]
 
+LONGEST_MESSAGE = 1000  # characters
 DAMAGE = (
     ArithmeticError,
     AttributeError,
@@ -38,10 +39,20 @@ def _reading(path: Any) -> Iterator[None]:
     """Whatever a malformed file leads to is a `FormatError`."""
     try:
         yield
-    except FormatError:
-        raise
+    except FormatError as error:
+        text = _one_line(str(error))
+        if text == str(error):
+            raise
+        raise FormatError(text) from error
     except DAMAGE as error:
-        raise FormatError(f"{path}: the file is damaged or not of Keras: {type(error).__name__}: {error}") from error
+        text = f"{path}: the file is damaged or not of Keras: {type(error).__name__}: {error}"
+        raise FormatError(_one_line(text)) from error
+
+
+def _one_line(text: str) -> str:
+    """A message without what a hostile name could do to a terminal."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
 
 
 def load_model(path: Any, *, compile: bool = True) -> Any:

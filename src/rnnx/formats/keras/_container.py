@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zipfile
@@ -19,7 +20,7 @@ LONGEST_CONFIG = 64 << 20
 DEEPEST = 200  # nested tables of a configuration
 ZIP_ERRORS = (
     zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, struct.error,
-    OverflowError, LookupError, UnicodeError,
+    OverflowError, LookupError, OSError, ValueError,
 )  # fmt: skip
 ARCHIVED_WEIGHTS = "model.weights.h5"
 OLD_LAYERS = ("_layer_checkpoint_dependencies",)  # what TensorFlow 2.12 and 2.13 called "layers"
@@ -136,9 +137,10 @@ def _hdf5(path: Any, root: Group) -> Contents:
 @contextmanager
 def _archive(path: Any) -> Iterator[Contents]:
     """A ``.keras`` archive."""
-    size = Path(path).stat().st_size
+    raw = Path(path).read_bytes()
+    size = len(raw)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             members: dict[str, zipfile.ZipInfo] = {}
             for member in archive.infolist():
                 if member.filename in members:
@@ -150,6 +152,8 @@ def _archive(path: Any) -> Iterator[Contents]:
                 others = ", ".join(sorted(name[:60] for name in members if "weights" in name)) or "none"
                 raise FormatError(f"{path}: there is no {ARCHIVED_WEIGHTS} in the archive (weights: {others})")
             data = _read(path, archive, members, ARCHIVED_WEIGHTS, ROOM + EXPANSION * size)
+    except FormatError:
+        raise
     except ZIP_ERRORS as error:
         raise FormatError(f"{path}: the archive is damaged or cut off: {error}") from error
     version = metadata.get("keras_version")

@@ -1,0 +1,130 @@
+"""Files for Keras: the same model comes back, what Keras does not know is refused by name."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+import rnnx
+from rnnx import layers
+from rnnx.formats import keras
+from rnnx.saving import FormatError
+
+from ..golden.keras_models import MODELS, inputs_of
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_round_trip(name, tmp_path):
+    model, x = MODELS[name](), None
+    x = inputs_of(model, name)
+    given = x if model.several_inputs else x[0]
+    model.save(tmp_path / "m.keras")
+    again = rnnx.load_model(tmp_path / "m.keras")
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    if name != "noisy":
+        before, after = model.predict(given, verbose=0), again.predict(given, verbose=0)
+        for a, b in zip(before, after, strict=True) if isinstance(before, list) else [(before, after)]:
+            np.testing.assert_array_equal(a, b)
+    model.save_weights(tmp_path / "m.weights.h5")
+    again.set_weights([np.zeros_like(w) for w in again.get_weights()])
+    again.load_weights(tmp_path / "m.weights.h5")
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_names_and_options_survive(tmp_path):
+    model = rnnx.Sequential(
+        [
+            rnnx.Input((None, 3)),
+            layers.GRU(4, dropout=0.2, recurrent_dropout=0.1, seed=5, name="mine", trainable=False),
+            layers.Dense(2, kernel_regularizer=rnnx.regularizers.L1L2(l1=0.1, l2=0.2), activation="relu"),
+        ],
+        name="whole",
+    )
+    model.save(tmp_path / "m.keras")
+    again = rnnx.load_model(tmp_path / "m.keras")
+    assert again.to_json() == model.to_json()
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        assert set(archive.namelist()) == {"metadata.json", "config.json", "model.weights.h5"}
+        assert json.loads(archive.read("config.json"))["class_name"] == "Sequential"
+
+
+class Doubled(layers.Layer):
+    def forward(self, x, *, mask=None, training=False, keep=False, **call):
+        return 2 * x, (lambda dy, need_dx=True: None) if keep else None
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (lambda: layers.LSTM(2, dropout=0.5, noise_shape=(1, 1, None)), "noise_shape"),
+        (lambda: layers.GRU(2, recurrent_dropout=0.5, recurrent_noise_shape=(1, 1, None)), "recurrent_noise_shape"),
+        (lambda: layers.LSTM(2, recurrent_dropout=0.5, recurrent_dropout_mode="update"), "recurrent_dropout_mode"),
+        (lambda: layers.LSTM(2, dropout=0.5, dropout_gates="per_gate"), "dropout_gates"),
+        (lambda: layers.LSTM(2, zoneout=0.1), "zoneout"),
+        (lambda: layers.Bidirectional(layers.LSTM(2, zoneout=0.1)), "zoneout"),
+        (lambda: layers.LSTM(2, recurrent_activation="hard_sigmoid_keras2"), "clip"),
+        (lambda: layers.TimeDistributed(Doubled()), "Doubled"),
+        (lambda: Doubled(), "Doubled"),
+        (lambda: layers.Dense(2, activation=np.tanh), "tanh"),
+    ],
+)
+def test_refused_by_name(layer, words, tmp_path):
+    model = rnnx.Sequential([rnnx.Input((5, 3)), layer()])
+    with pytest.raises(FormatError, match=words) as caught:
+        model.save(tmp_path / "m.keras")
+    assert str(tmp_path / "m.keras") in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_refusals(tmp_path):
+    model = rnnx.Sequential([rnnx.Input((5, 3)), layers.LSTM(2)])
+    with pytest.raises(FormatError, match=r"\.keras files"):
+        model.save(tmp_path / "m.h5")
+    with pytest.raises(FormatError, match=r"\.weights\.h5"):
+        model.save_weights(tmp_path / "m.h5")
+    model.compile("adam", "mse")
+    with pytest.raises(FormatError, match="safetensors"):
+        model.save(tmp_path / "m.keras", include_optimizer=True)
+    with pytest.raises(FormatError, match="not built"):
+        rnnx.Sequential([layers.LSTM(2)]).save(tmp_path / "m.keras")
+    with pytest.raises(FormatError, match="not built"):
+        rnnx.Sequential([layers.LSTM(2)]).save_weights(tmp_path / "m.weights.h5")
+    assert not list(tmp_path.iterdir())
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(FileExistsError):
+        model.save(tmp_path / "m.keras", overwrite=False)
+
+
+def test_weights_that_do_not_fit_change_nothing(tmp_path):
+    rnnx.Sequential([rnnx.Input((5, 3)), layers.LSTM(2), layers.Dense(3)]).save(tmp_path / "m.keras")
+    other = rnnx.Sequential([rnnx.Input((5, 3)), layers.LSTM(2), layers.Dense(4)])
+    before = other.get_weights()
+    with pytest.raises(FormatError, match=r"\(2, 4\)"):
+        other.load_weights(tmp_path / "m.keras")
+    for a, b in zip(before, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_compiled_as_it_was(tmp_path):
+    model = rnnx.Sequential([rnnx.Input((5, 3)), layers.LSTM(2)])
+    model.save(tmp_path / "m.keras")
+    config = {
+        "optimizer": {"class_name": "Adam", "config": {"learning_rate": 0.01, "weight_decay": None}},
+        "loss": "mse",
+        "metrics": ["mae", "unheard"],
+    }
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["config.json"] = json.dumps({**json.loads(parts["config.json"]), "compile_config": config}).encode()
+    with zipfile.ZipFile(tmp_path / "n.keras", "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    with pytest.warns(UserWarning, match="metric"):
+        again = rnnx.load_model(tmp_path / "n.keras")
+    assert again.optimizer.learning_rate == pytest.approx(0.01)
+    assert again.fit(np.ones((4, 5, 3)), np.ones((4, 2)), verbose=0).history["loss"]
+    assert rnnx.load_model(tmp_path / "n.keras", compile=False).optimizer is None
+    assert keras.describe(tmp_path / "n.keras")["compiled"] == "yes"
