@@ -16,7 +16,7 @@ from ..golden.keras_models import MODELS, inputs_of
 
 @pytest.mark.parametrize("name", MODELS)
 def test_round_trip(name, tmp_path):
-    model, x = MODELS[name](), None
+    model = MODELS[name]()
     x = inputs_of(model, name)
     given = x if model.several_inputs else x[0]
     model.save(tmp_path / "m.keras")
@@ -24,8 +24,8 @@ def test_round_trip(name, tmp_path):
     for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     if name != "noisy":
-        before, after = model.predict(given, verbose=0), again.predict(given, verbose=0)
-        for a, b in zip(before, after, strict=True) if isinstance(before, list) else [(before, after)]:
+        outputs = [made.predict(given, verbose=0) for made in (model, again)]
+        for a, b in zip(*(y if isinstance(y, list) else [y] for y in outputs), strict=True):
             np.testing.assert_array_equal(a, b)
     model.save_weights(tmp_path / "m.weights.h5")
     again.set_weights([np.zeros_like(w) for w in again.get_weights()])

@@ -26,8 +26,8 @@ def test_keras_opens_it(name, tmp_path):
         return
     y = model(x if model.several_inputs else x[0])
     found = theirs(x if model.several_inputs else x[0])
-    pairs = zip(y, found, strict=True) if isinstance(y, list) else [(y, found)]
-    for a, b in pairs:
+    listed = [part if isinstance(part, (list, tuple)) else [part] for part in (y, found)]
+    for a, b in zip(*listed, strict=True):
         np.testing.assert_allclose(np.asarray(b), a, rtol=1e-6, atol=1e-6)
     model.save_weights(tmp_path / "m.weights.h5")
     theirs.set_weights([np.zeros_like(w) for w in theirs.get_weights()])

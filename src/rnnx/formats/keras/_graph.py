@@ -141,12 +141,11 @@ class Models:
         graph = _Graph(self, where)
         for entry in config["layers"]:
             graph.add(entry)
-        inputs, several_inputs = _ends(config.get("input_layers"), self.dialect, where)
-        outputs, several_outputs = _ends(config.get("output_layers"), self.dialect, where)
+        inputs, outputs = (_ends(config.get(name), where) for name in ("input_layers", "output_layers"))
         graph.number_calls(outputs)
         graph.run([place[0] for place in inputs])
         ins, outs = ([graph.tensor(place) for place in places] for places in (inputs, outputs))
-        model = Model(ins if several_inputs else ins[0], outs if several_outputs else outs[0], name=name or None)
+        model = Model(ins if len(ins) > 1 else ins[0], outs if len(outs) > 1 else outs[0], name=name or None)
         self.order[id(model)] = graph.order
         return model
 
@@ -171,16 +170,13 @@ def _entry_name(entry: Any) -> str | None:
     return name if name is not None else entry.get("name")
 
 
-def _ends(places: Any, dialect: Dialect, where: str) -> tuple[list[Place], bool]:
-    """Inputs or outputs of a graph, and whether they are a list."""
+def _ends(places: Any, where: str) -> list[Place]:
+    """Inputs or outputs of a graph; Keras makes no difference between one tensor and a list of one."""
     if isinstance(places, dict):
         places = list(places.values())
     if not isinstance(places, list) or not places:
         raise FormatError(f"{where}: it does not say its inputs and outputs")
-    if isinstance(places[0], str):  # Keras 3: one tensor, not in a list
-        return [_place(places, where)], False
-    found = [_place(place, where) for place in places]
-    return found, len(found) > 1 or dialect.generation == 3
+    return [_place(place, where) for place in ([places] if isinstance(places[0], str) else places)]
 
 
 def _place(value: Any, where: str) -> Place:
@@ -377,7 +373,8 @@ def _call_of_keras3(node: dict[str, Any], layer: Any, where: str) -> Call:
     first = _tensors_in(args[0], where)
     if first is None:
         raise FormatError(f"{where}: it is called with {str(args[0])[:100]}, not with a tensor")
-    call = Call(first, isinstance(args[0], dict))
+    one_model = isinstance(layer, Model) and not layer.several_inputs and len(first) == 1
+    call = Call(first, isinstance(args[0], dict) or one_model)
     rest = list(args[1:])
     if isinstance(layer, tuple(SUMS.values())) and rest and call.single:  # an operator with two arguments
         call.inputs += [place for part in rest for place in _tensors_in(part, where) or []]
