@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rnnx.layers.base import LAYER_CLASSES
+
 FORMATS = {  # suffix -> module of rnnx.formats
     ".safetensors": "safetensors",
     ".onnx": "onnx",
@@ -100,7 +102,7 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwr
     format_of(path, "write").save_model(model, path, include_optimizer=include_optimizer, overwrite=overwrite)
 
 
-def load_model(path: Any, *, compile: bool = True) -> Any:
+def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any] | None = None) -> Any:
     """Read a model.
 
     Parameters
@@ -108,6 +110,9 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
     path : path
     compile : bool
         Whether to restore optimizer and loss if the file has them.
+    custom_objects : dict, optional
+        Layer classes by the names they have in the file. Classes of your own are known to files of rnnx by themselves
+        once they are defined; files of Keras need to be told which is meant.
 
     Returns
     -------
@@ -123,7 +128,13 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
-    return format_of(path, "read").load_model(path, compile=compile)
+    module = format_of(path, "read")
+    if not custom_objects:
+        return module.load_model(path, compile=compile)
+    if module.__name__ == "rnnx.formats.keras":
+        return module.load_model(path, compile=compile, custom_objects=custom_objects)
+    LAYER_CLASSES.update(custom_objects)
+    return module.load_model(path, compile=compile)
 
 
 def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:

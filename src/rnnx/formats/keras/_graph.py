@@ -62,6 +62,8 @@ class Models:
     path : path
         For messages.
     dialect : Dialect
+    custom : dict, optional
+        Layer classes of the user by their names in the file.
 
     Attributes
     ----------
@@ -71,9 +73,9 @@ class Models:
         there.
     """
 
-    def __init__(self, path: Any, dialect: Dialect):
+    def __init__(self, path: Any, dialect: Dialect, custom: dict[str, Any] | None = None):
         self.path, self.dialect = path, dialect
-        self.layers = Layers(path, dialect, self._model)
+        self.layers = Layers(path, dialect, self._model, dict(custom or {}))
         self.order: dict[int, list[tuple[str, Any]]] = {}
         self._depth = 0
 

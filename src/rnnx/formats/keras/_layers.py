@@ -65,6 +65,8 @@ class Layers:
     dialect : Dialect
     model : callable
         Makes a model from its class, configuration and name.
+    custom : dict
+        Layer classes of the user by their names in the file.
     warnings : list of str
         What was changed, and in which layer.
     sources : dict
@@ -74,6 +76,7 @@ class Layers:
     path: Any
     dialect: Dialect
     model: Callable[[str, Any, str | None], Any]
+    custom: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     sources: dict[int, str] = field(default_factory=dict)
     made: list[Any] = field(default_factory=list)
@@ -97,12 +100,16 @@ class Layers:
         else:
             if not isinstance(config, dict):
                 raise FormatError(f"{where}: it has no configuration")
-            if source in SPECIAL:
+            if source in SPECIAL and source not in self.custom:
                 layer = SPECIAL[source](self, dict(config), where)
+            elif source in self.custom:
+                layer = self._known(self._base(source, where), dict(config), where, self.custom[source])
             elif source == "Lambda":
                 raise FormatError(f"{where}: it is Python code, and rnnx runs no code from files")
             elif source not in CLASSES:
-                raise FormatError(f"{where}: this class of layers is not supported")
+                raise FormatError(
+                    f"{where}: this class of layers is not supported; for one of your own give custom_objects"
+                )
             else:
                 layer = self._known(source, dict(config), where)
         self.sources[id(layer)] = source
@@ -117,12 +124,19 @@ class Layers:
 
     # ---- One layer ---------------------------------------------------------------------------------------------------
 
-    def _known(self, source: str, config: dict[str, Any], where: str) -> Any:
-        """A layer of a class that rnnx has."""
-        name = CLASSES[source]
+    def _base(self, source: str, where: str) -> str:
+        """The layer of rnnx that a class of the user is derived from; its own name if from none."""
+        kind = self.custom[source]
+        if not isinstance(kind, type) or not issubclass(kind, Layer):
+            raise FormatError(f"{where}: custom_objects must hold subclasses of rnnx.layers.Layer")
+        return next((base.__name__ for base in kind.__mro__ if base.__name__ in CLASSES), source)
+
+    def _known(self, source: str, config: dict[str, Any], where: str, kind: Any = None) -> Any:
+        """A layer of a class that rnnx has, or that the user derived from one."""
+        name = CLASSES.get(source, source)
         if self.dialect.generation == 1:
             config = _renamed(config, name)
-        kind = getattr(layers, name)
+        kind = kind or getattr(layers, name)
         arguments = self._shared(name, config, where)
         if name in RECURRENT:
             self._recurrent(source, name, config, arguments, where)
