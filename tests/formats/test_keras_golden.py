@@ -14,7 +14,7 @@ from ..golden.store import DATA
 FOLDER = DATA / "keras_files"
 FILES = [
     (archive, name)
-    for archive in ("keras", "tf_keras", "old")
+    for archive in ("keras", "tf_keras", "old", "sleepecg")
     for name in keras_archive.names(FOLDER / f"{archive}.zip")
 ]
 TOLERANCE = 1e-6
@@ -46,7 +46,7 @@ def outputs(model, x):
 
 
 def test_there_are_enough_files():
-    assert len(FILES) >= 160
+    assert len(FILES) >= 220
 
 
 @pytest.mark.parametrize(("archive", "name"), [f for f in FILES if not f[1].startswith("noisy")])

@@ -112,21 +112,29 @@ def test_rnnmorph(language: str, folder: Path) -> None:
 
 
 def test_medaka(folder: Path, tmp_path: Path) -> None:
+    """Its float32 outputs are some 2e-5 from those in float64; ours must not be further from these than it is itself."""
     import torch as framework
 
     name = "medaka/data/r1041_e82_400bps_sup_v5.2.0_model_pt.tar.gz"
     with tarfile.open(unpacked("medaka==2.2.2", folder) / name) as archive:
         archive.extract("model/weights.pt", tmp_path, filter="data")
-    model = torch.load_model(tmp_path / "model/weights.pt")
-    state = framework.load(tmp_path / "model/weights.pt", weights_only=True)
-    gru = framework.nn.GRU(10, 128, num_layers=2, bidirectional=True, batch_first=True)  # as its GRUModel has them
-    linear = framework.nn.Linear(256, 5)
-    for part, prefix in ((gru, "gru."), (linear, "linear.")):
-        part.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-    x = np.random.default_rng(0).uniform(size=(8, 1000, 10)).astype("float32")
+    model = torch.load_model(tmp_path / "model/weights.pt", modules=["gru", "linear"])
+    model.add(rnnx.layers.Softmax())
+    state = framework.load(tmp_path / "model/weights.pt", map_location="cpu", weights_only=True)
+
+    def engine(dtype: Any) -> Any:
+        gru = framework.nn.GRU(10, 128, num_layers=2, bidirectional=True, batch_first=True)  # as its GRUModel has them
+        linear = framework.nn.Linear(256, 5)
+        for part, prefix in ((gru, "gru."), (linear, "linear.")):
+            part.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+            part.to(dtype)
+        return lambda x: linear(gru(framework.from_numpy(x).to(dtype))[0]).softmax(dim=-1)
+
+    x = np.random.default_rng(1).dirichlet(np.full(10, 0.3), size=(8, 1000)).astype("float32")
     with framework.inference_mode():
-        wanted, other = timed(lambda x: linear(gru(framework.from_numpy(x))[0]), x)
+        exact = engine(framework.float64)(x).numpy()
+        theirs, other = timed(engine(framework.float32), x)
     y, ours = timed(lambda x: model.predict(x, verbose=0), x)
-    difference = float(np.abs(y - wanted).max() / np.abs(wanted).max())
-    report("medaka r1041 sup", difference, ours, other)
-    assert difference <= TOLERANCE
+    difference, own = float(np.abs(y - exact).max()), float(np.abs(theirs - exact).max())
+    report(f"medaka r1041 sup (PyTorch itself: {own:.1e})", difference, ours, other)
+    assert difference <= max(TOLERANCE, own)
