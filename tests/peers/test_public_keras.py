@@ -112,7 +112,7 @@ def test_rnnmorph(language: str, folder: Path) -> None:
 
 
 def test_medaka(folder: Path, tmp_path: Path) -> None:
-    """Its float32 outputs are some 2e-5 from those in float64; ours must not be further from these than it is itself."""
+    """Its float32 outputs are some 2e-5 from those in float64; ours must not be further off than it is."""
     import torch as framework
 
     name = "medaka/data/r1041_e82_400bps_sup_v5.2.0_model_pt.tar.gz"
