@@ -309,8 +309,23 @@ def keras2(folder):
                  activation="linear", use_bias=True, data_format="channels_last", **FIRST)  # fmt: skip
     write(folder, "k2_convolution_theano", sequential(conv, plain=False), [("conv", [w[::-1], wb])], x,
           convolution(x, w, wb), version="2.1.6", backend="theano")  # fmt: skip
+    masked_both(folder)
     encoder_decoder(folder)
     tf_of_tensorflow2(folder)
+
+
+def masked_both(folder):
+    """Steps without input repeat the output before them, in each direction."""
+    x, mask = array(3, T, F), np.ones((3, T), bool)
+    mask[0, 4:] = mask[1, :2] = mask[2, 2] = False
+    x[~mask] = 0
+    ahead, back = lstm_weights(), lstm_weights()
+    inner = layer("LSTM", "lstm", units=U, **{**KERAS2, "return_sequences": True})
+    both = layer("Bidirectional", "both", layer=inner, merge_mode="concat")
+    model = sequential(layer("Masking", "gaps", mask_value=0.0, **FIRST), both, plain=False)
+    turned = lstm(x[:, ::-1], *back, mask=mask[:, ::-1])[0][:, ::-1]
+    y = np.concatenate([lstm(x, *ahead, mask=mask)[0], turned], axis=-1)
+    write(folder, "k2_both_masked", model, [("gaps", []), ("both", [*ahead, *back])], x, y, version="2.2.4")
 
 
 def encoder_decoder(folder):

@@ -14,6 +14,7 @@ from rnnx.layers.recurrent_base import Recurrent, SequenceLayer, check_gradients
 from rnnx.runtime import side_by_side
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
+REPEATING = ("keras1", "keras2.2", "keras2.3")  # before tf.keras 2, padding repeated the output in both directions
 NOISE_SHAPES = ("noise_shape", "recurrent_noise_shape")
 PRODUCTS_WORTH_A_THREAD = 10_000_000  # in each direction; waking a thread of Python costs some 50 microseconds
 OTHER_DIRECTION = 0x9E3779B9  # keeps the noise of the two directions apart
@@ -22,7 +23,8 @@ OTHER_DIRECTION = 0x9E3779B9  # keeps the noise of the two directions apart
 class Bidirectional(SequenceLayer):
     """A recurrent layer read forwards, and a copy of it read backwards.
 
-    Outputs at masked steps are 0 with ``return_sequences``; each direction sees what it would see of the unpadded row.
+    Outputs at masked steps are 0 with ``return_sequences`` (with the ``compat`` of a Keras before tf.keras 2 they
+    repeat the output before them); each direction sees what it would see of the unpadded row.
 
     Parameters
     ----------
@@ -284,7 +286,7 @@ def _copy(layer: Any, prefix: str, backwards: bool, apart: bool = False) -> Any:
     config = layer.get_config()
     config["name"] = prefix + config["name"].removeprefix("forward_").removeprefix("backward_")
     config["go_backwards"] = backwards
-    config["zero_output_for_mask"] = config["return_sequences"]
+    config["zero_output_for_mask"] = config["return_sequences"] and config.get("compat") not in REPEATING
     copy = type(layer).from_config(config)
     for part in _noisy_parts(copy):
         generator = part.seed_generator
