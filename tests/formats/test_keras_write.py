@@ -1,8 +1,10 @@
 """Files for Keras: the same model comes back, what Keras does not know is refused by name."""
 
+import io
 import json
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -128,3 +130,36 @@ def test_compiled_as_it_was(tmp_path):
     assert again.fit(np.ones((4, 5, 3)), np.ones((4, 2)), verbose=0).history["loss"]
     assert rnnx.load_model(tmp_path / "n.keras", compile=False).optimizer is None
     assert keras.describe(tmp_path / "n.keras")["compiled"] == "yes"
+
+
+class Turned(layers.LSTM):
+    """Reads backwards and gives its outputs forwards."""
+
+    def __init__(self, units, **options):
+        super().__init__(units, **{**options, "go_backwards": True})
+
+    def forward(self, x, **call):
+        y, back = super().forward(x, **call)
+        return y[:, ::-1], back
+
+
+def test_classes_of_ones_own(tmp_path):
+    model = rnnx.Sequential([rnnx.Input((5, 3)), layers.LSTM(2, return_sequences=True, name="lstm")])
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["config.json"] = parts["config.json"].replace(b'"class_name": "LSTM"', b'"class_name": "pack>Reversed"')
+    with io.BytesIO(parts["model.weights.h5"]) as file:
+        with h5py.File(file, "r+") as weights:
+            weights.move("layers/lstm", "layers/reversed")
+        parts["model.weights.h5"] = file.getvalue()
+    with zipfile.ZipFile(tmp_path / "n.keras", "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    with pytest.raises(FormatError, match="custom_objects"):
+        rnnx.load_model(tmp_path / "n.keras")
+    with pytest.raises(FormatError, match="subclasses"):
+        rnnx.load_model(tmp_path / "n.keras", custom_objects={"Reversed": int})
+    again = rnnx.load_model(tmp_path / "n.keras", custom_objects={"Reversed": Turned})
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    np.testing.assert_array_equal(again(x), model(x[:, ::-1])[:, ::-1])
