@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
+
+
+@pytest.fixture(scope="session")
+def public_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where packages with public networks are fetched to: ``RNNX_PUBLIC``, which keeps them, or a folder of the run."""
+    given = os.environ.get("RNNX_PUBLIC")
+    return Path(given) if given else tmp_path_factory.mktemp("public")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

