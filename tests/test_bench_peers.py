@@ -49,6 +49,14 @@ def test_table_has_ratios_their_mean_and_the_worst(bench, rows):
     ]
 
 
+def test_summary_has_the_fastest_peer_of_each_cell(bench, rows):
+    assert bench.report.summary(rows, ["numpy", "torch"]).splitlines()[2:] == [
+        "| streaming step, B = 1 | 4.00 | 2.00 | 4.00 | 30.00 |"
+    ]
+    groups = {bench.report.group_of(cell) for cell in bench.grid.cells(bench.problem.WORKS, quick=False)}
+    assert len(groups) == 12
+
+
 def test_report_names_versions_and_missing_peers(bench, rows):
     facts = bench.report.about(["bench/peers"], 1, {"rnnx": {"rnnx": "1"}, "torch": {"torch": "2"}})
     text = bench.report.markdown(rows, ["rnnx", "numpy", "torch"], facts)

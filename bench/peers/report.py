@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import OURS, Row
-from problem import WORKS
+from problem import WORKS, Cell
 
 
 def cpu_name() -> str:
@@ -62,6 +62,39 @@ def table(rows: Sequence[Row], peers: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def group_of(cell: Cell) -> str:
+    """The line of the summary that a cell belongs to."""
+    kind = cell.kind.upper()
+    if cell.work == "sequence":
+        return "sequence, B = 1" if cell.batch == 1 else f"sequence, B = 8 to 128, {kind}"
+    if cell.work == "training":
+        return f"training step, {kind}"
+    if cell.work == "dropout":
+        return f"training step with dropout, masks {cell.masks}"
+    return {
+        "step": "streaming step, B = 1",
+        "bidirectional": "two bidirectional layers",
+        "ragged": "ragged batch",
+        "ragged-training": "ragged batch, training",
+        "startup": "start of the process",
+    }[cell.work]
+
+
+def summary(rows: Sequence[Row], peers: Sequence[str]) -> str:
+    """A line for each kind of work: the fastest peer of each cell (mean and smallest), then the mean of every peer."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if len(row.seconds) > 1 and OURS in row.seconds:
+            groups.setdefault(group_of(row.cell), []).append(row)
+    lines = ["| work | fastest peer | smallest | " + " | ".join(peers) + " |", "|---" * (len(peers) + 3) + "|"]
+    for name, chosen in groups.items():
+        best = [min(r for peer in peers if (r := row.ratio(peer)) is not None) for row in chosen]
+        means = [statistics.geometric_mean(found) if (found := ratios(chosen, peer)) else None for peer in peers]
+        values = [statistics.geometric_mean(best), min(best), *means]
+        lines.append(f"| {name} | " + " | ".join("-" if v is None else f"{v:.2f}" for v in values) + " |")
+    return "\n".join(lines)
+
+
 def remarks(rows: Sequence[Row]) -> list[str]:
     """Why peers have no figure, each reason once with the number of its cells."""
     counts: dict[tuple[str, str], int] = {}
@@ -84,6 +117,8 @@ def markdown(rows: Sequence[Row], peers: Sequence[str], facts: Mapping[str, Any]
             f"- {peer}: " + ", ".join(f"{name} {version}" for name, version in found.items())
             for peer, found in facts["versions"].items()
         ),
+        "Geometric means; a peer's is over the cells that it has.",
+        summary(rows, others),
     ]
     for work in WORKS:
         chosen = [row for row in rows if row.cell.work == work]

@@ -163,3 +163,29 @@ def test_classes_of_ones_own(tmp_path):
     again = rnnx.load_model(tmp_path / "n.keras", custom_objects={"Reversed": Turned})
     x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
     np.testing.assert_array_equal(again(x), model(x[:, ::-1])[:, ::-1])
+
+
+def test_weights_under_the_names_of_tensorflow_2_12(tmp_path):
+    model = rnnx.Sequential([rnnx.Input((5, 3)), layers.LSTM(2), layers.Dense(2)])
+    model.save_weights(tmp_path / "m.weights.h5")
+    with h5py.File(tmp_path / "m.weights.h5", "r+") as file:
+        file.move("layers", "_layer_checkpoint_dependencies")
+    other = rnnx.Sequential([rnnx.Input((5, 3)), layers.LSTM(2), layers.Dense(2)])
+    other.load_weights(tmp_path / "m.weights.h5")
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_bfloat16_and_compressed_arrays(tmp_path):
+    model = rnnx.Sequential([rnnx.Input((5, 3)), layers.Dense(2)])
+    model.save_weights(tmp_path / "m.weights.h5")
+    kernel = np.array([[1.5, -2.0], [0.25, 3.0], [0.0, -0.5]], "float32")
+    with h5py.File(tmp_path / "m.weights.h5", "r+") as file:
+        place = file["layers/dense/vars"]
+        del place["0"], place["1"]
+        place.create_dataset("0", data=(kernel.view(np.uint32) >> 16).astype(np.uint16).view("V2"))
+        place["0"].attrs["dtype"] = "bfloat16"
+        place.create_dataset("1", data=[1, 2], dtype=">f8", chunks=(1,), compression="gzip", shuffle=True)
+    model.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+    np.testing.assert_array_equal(model.get_weights()[1], [1, 2])
