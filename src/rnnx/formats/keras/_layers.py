@@ -51,7 +51,12 @@ WITHOUT_EFFECT = {  # on the numbers: how Keras computes, or what is only there 
     "quantization_config", "autocast", "use_cudnn", "dynamic", "batch_shape", "batch_input_shape", "input_shape",
     "stateful", "unroll",
 }  # fmt: skip
-REFUSED = {"time_major": "time-major input", "renorm": "batch renormalization", "num_constants": "constants"}
+REFUSED = {
+    "time_major": "time-major input",
+    "renorm": "batch renormalization",
+    "num_constants": "constants",
+    "reverse_state_order": "a reversed order of states",
+}
 
 
 @dataclass
@@ -144,13 +149,9 @@ class Layers:
         for word, value in config.items():
             if word in arguments or word in ("name", "trainable", "dtype"):
                 continue
-            if word in REFUSED and value:
-                raise FormatError(f"{where}: {REFUSED[word]} ({word}={str(value)[:100]}) is not supported")
-            if word == "data_format" and value not in (None, "channels_last"):
-                raise FormatError(f"{where}: data_format {str(value)[:100]!r} is not supported")
             if word in known:
                 arguments[word] = self._value(word, value, where)
-            elif word not in WITHOUT_EFFECT and not _is_nothing(value) and word not in REFUSED:
+            elif word not in WITHOUT_EFFECT and not _is_nothing(value):
                 raise FormatError(f"{where}: the argument {word[:100]}={str(value)[:100]} is not supported")
         try:
             return kind(**arguments)
@@ -158,50 +159,54 @@ class Layers:
             raise FormatError(f"{where}: {error}") from error
 
     def _shared(self, name: str, config: dict[str, Any], where: str) -> dict[str, Any]:
-        """Arguments that all layers have."""
+        """Arguments that all layers have, and the layers inside."""
         arguments: dict[str, Any] = {}
         if isinstance(config.get("name"), str) and config["name"]:
             arguments["name"] = config["name"]
         if name == "InputLayer":
             return self._input(config, arguments, where)
+        self._refuse(name, config, where)
         arguments["trainable"] = bool(config.get("trainable", True))
-        inner = name in ("Bidirectional", "TimeDistributed", "RNN", "StackedRNNCells")
+        for word in ("batch_input_shape", "batch_shape"):
+            if config.get(word) is not None:
+                arguments["batch_input_shape"] = config[word]
+        inner = self._inner(name, config, where)
         if not inner:
             arguments["dtype"], changed = _values.dtype(config.get("dtype"), where)
             if changed:
                 self.warn(where, f"computes in float32 instead of {config['dtype']!s:.100}")
-        for word in ("batch_input_shape", "batch_shape"):
-            if config.get(word) is not None:
-                arguments["batch_input_shape"] = config[word]
-        if "batch_input_shape" in arguments and name != "Embedding":
-            config.pop("input_dim", None)
-        if name in ("Bidirectional", "TimeDistributed"):
-            for word in ("layer", "backward_layer"):
-                if config.get(word) is not None:
-                    arguments[word] = self.make(config[word])
-            config.pop("backward_layer", None)
-        if name == "RNN":
-            if isinstance(config.get("cell"), list):
-                arguments["cell"] = [self.make(cell) for cell in config["cell"]]
-            else:
-                arguments["cell"] = self.make(config.get("cell"))
-        if name == "StackedRNNCells":
-            cells = config.get("cells")
-            if not isinstance(cells, list):
-                raise FormatError(f"{where}: `cells` must be a list")
-            arguments["cells"] = [self.make(cell) for cell in cells]
-            if config.pop("reverse_state_order", False):
-                raise FormatError(f"{where}: reverse_state_order=True is not supported")
-        if name == "BatchNormalization" and config.pop("mode", 0) not in (0, 2):
-            raise FormatError(f"{where}: mode=1 (averages over features) is not supported")
         if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
             config["axis"] = config["axis"][0]
+        return {**arguments, **inner}
+
+    def _inner(self, name: str, config: dict[str, Any], where: str) -> dict[str, Any]:
+        """Layers and cells inside of a layer."""
+        made: dict[str, Any] = {}
+        if name in ("Bidirectional", "TimeDistributed"):
+            given = {word: config.pop(word, None) for word in ("layer", "backward_layer")}
+            made = {word: self.make(part) for word, part in given.items() if part is not None}
+        elif name == "RNN":
+            cell = config.get("cell")
+            made["cell"] = [self.make(part) for part in cell] if isinstance(cell, list) else self.make(cell)
+        elif name == "StackedRNNCells":
+            if not isinstance(config.get("cells"), list):
+                raise FormatError(f"{where}: `cells` must be a list")
+            made["cells"] = [self.make(part) for part in config["cells"]]
+        if name == "Bidirectional" and getattr(made.get("layer"), "go_backwards", False):
+            raise FormatError(f"{where}: its layer goes backwards itself; that is not supported")
+        return made
+
+    def _refuse(self, name: str, config: dict[str, Any], where: str) -> None:
+        """Refuse what a layer says and rnnx does not do."""
+        for word, what in REFUSED.items():
+            if value := config.pop(word, None):
+                raise FormatError(f"{where}: {what} ({word}={str(value)[:100]}) is not supported")
+        if config.get("data_format") not in (None, "channels_last"):
+            raise FormatError(f"{where}: data_format {str(config['data_format'])[:100]!r} is not supported")
+        if name == "BatchNormalization" and config.pop("mode", 0) not in (0, 2):
+            raise FormatError(f"{where}: mode=1 (averages over features) is not supported")
         if name == "Embedding" and self.dialect.generation == 1 and config.get("dropout"):
             self.warn(where, f"drops no words in training (dropout={config.pop('dropout')!s:.20})")
-        if name == "Bidirectional" and arguments.get("layer") is not None:
-            if getattr(arguments["layer"], "go_backwards", False):
-                raise FormatError(f"{where}: its layer goes backwards itself; that is not supported")
-        return arguments
 
     def _input(self, config: dict[str, Any], arguments: dict[str, Any], where: str) -> dict[str, Any]:
         shape = config.get("batch_shape", config.get("batch_input_shape"))
@@ -227,9 +232,9 @@ class Layers:
             arguments["unit_forget_bias"] = config.pop("unit_forget_bias", "one") in ("one", "ones", True)
             if not name.startswith("LSTM"):
                 del arguments["unit_forget_bias"]
-        self.warn_of_masks(where, config)
+        self._warn_of_masks(where, config)
 
-    def warn_of_masks(self, where: str, config: dict[str, Any]) -> None:
+    def _warn_of_masks(self, where: str, config: dict[str, Any]) -> None:
         """Say where training will draw other masks than the version that wrote the file."""
         version = self.dialect.version or ""
         rates = [config.get("dropout") or 0.0, config.get("recurrent_dropout") or 0.0]
