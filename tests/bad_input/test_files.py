@@ -236,7 +236,7 @@ def test_weights_of_another_structure(tmp_path: Path) -> None:
     refuse(lambda: rnnx.load_model(path), FormatError, "weights", "load_weights")
 
 
-@pytest.mark.parametrize("suffix", ["", ".h5", ".txt", ".ckpt"])
+@pytest.mark.parametrize("suffix", ["", ".npz", ".txt", ".ckpt"])
 @pytest.mark.parametrize("what", ["save", "load"])
 def test_unknown_suffix(what: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"model{suffix}"

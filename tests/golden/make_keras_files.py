@@ -1,5 +1,7 @@
 """Model files of Keras 3 and tf_keras with the outputs these gave, for `tests/formats/test_keras_golden.py`.
 
+They lie in ``keras_files``, beside those of `make_keras_old` and `make_sleepecg`.
+
 Commands, each in an environment with that framework (``pip install keras==3.15.1 jax==0.10.2``,
 ``pip install tf_keras==2.21.0 tensorflow-cpu==2.21.0``)::
 

@@ -1,7 +1,7 @@
 """Two trained networks of sleepecg (BSD-3) with what Keras 3 computes from random features.
 
 Command, in an environment with ``keras==3.15.1`` and a backend, which fetches the wheel of sleepecg 0.6.0 with pip:
-``KERAS_BACKEND=jax python -m tests.golden.make_sleepecg``
+``KERAS_BACKEND=jax python -m tests.golden.make_sleepecg``. It also writes ``LICENSE-sleepecg.txt``.
 """
 
 import tempfile
