@@ -47,6 +47,9 @@ CELLS = {"lstm": RX_LSTM, "gru_after": RX_GRU_AFTER, "gru_before": RX_GRU_BEFORE
 cdef enum:
     CHUNK_ROWS = 96        # packed rows whose input projection is made at once: it stays in L2
     PRODUCTS_WORTH_THE_LOCK = 200000  # multiplications; giving up the interpreter's lock for fewer costs more
+    BLOCK_BYTES = 400 << 10  # gates of the rows that go through all steps before the next rows do: they stay in L2
+    MIN_ROWS_OF_BLOCK = 48   # fewer would read the weights too often; where so many do not fit,
+    ROWS_OF_WIDE_BLOCK = 192 # the weights are beyond L3 as well, and more rows are to share what is read
     MIN_ROWS_TO_PACK = 16  # packed rows for which a shared mask gets panels of its own
 
 MAX_THREADS = RX_MAX_PARTS
@@ -83,7 +86,7 @@ cdef struct Kept:
 cdef struct Job:
     const rx_leaf *leaf
     int cell, activation, recurrent_activation
-    Py_ssize_t B, T, S, F, H, U, G, slots, first, ld, ldg, total
+    Py_ssize_t B, T, S, F, H, U, G, slots, first, ld, ldg, total, block_rows
     bint backwards, keep, masked_blend
     const Py_ssize_t *order      # NULL: rows as they come
     const Py_ssize_t *counts     # NULL: B rows at every step
@@ -368,7 +371,7 @@ cdef void forward_part(const Part *part, real *_) noexcept nogil:
             finish_rows[real](job, s - 1, part.lo + n, before, NULL)
             before = part.lo + n
             fill_sites[real](part, s, True, NULL)
-            step.n, step.gates = n, gates
+            step.n, step.gates, step.downwards = n, gates, s % 2
             step.h_prev = state_block[real](job, job.h, s - 1, NULL) + own
             step.h = state_block[real](job, job.h, s, NULL) + own
             if job.c != NULL:

@@ -197,20 +197,42 @@ cdef struct Backward:
     BackPart parts[RX_MAX_PARTS]
 
 
+cdef Py_ssize_t blocks_of(const Part *part) noexcept nogil:
+    """A part takes its rows through all steps block by block: states and gates of a block stay in L2."""
+    return max(<Py_ssize_t>1, (part.hi - part.lo + part.job.block_rows - 1) // part.job.block_rows)
+
+
+cdef Part block_of(const Part *part, Py_ssize_t k, Py_ssize_t blocks) noexcept nogil:
+    cdef Part block = part[0]
+    cdef Py_ssize_t rows = part.hi - part.lo
+    block.lo, block.hi = part.lo + k * rows // blocks, part.lo + (k + 1) * rows // blocks
+    return block
+
+
 cdef void forward_task(void *context, int number) noexcept nogil:
     cdef Forward *call = <Forward *>context
-    if call.is_float:
-        forward_part[float](&call.parts[number], NULL)
-    else:
-        forward_part[double](&call.parts[number], NULL)
+    cdef const Part *part = &call.parts[number]
+    cdef Py_ssize_t k, blocks = blocks_of(part)
+    cdef Part block
+    for k in range(blocks):
+        block = block_of(part, k, blocks)
+        if call.is_float:
+            forward_part[float](&block, NULL)
+        else:
+            forward_part[double](&block, NULL)
 
 
 cdef void through_time_task(void *context, int number) noexcept nogil:
     cdef Backward *call = <Backward *>context
-    if call.is_float:
-        through_time[float](&call.parts[number].rows, call.parts[number].back, NULL)
-    else:
-        through_time[double](&call.parts[number].rows, call.parts[number].back, NULL)
+    cdef const Part *part = &call.parts[number].rows
+    cdef Py_ssize_t k, blocks = blocks_of(part)
+    cdef Part block
+    for k in range(blocks):
+        block = block_of(part, k, blocks)
+        if call.is_float:
+            through_time[float](&block, call.parts[number].back, NULL)
+        else:
+            through_time[double](&block, call.parts[number].back, NULL)
 
 
 cdef void gradients_task(void *context, int number) noexcept nogil:

@@ -216,6 +216,8 @@ cdef class Packed:
         return made
 
     cdef void fill(self, Job *job) noexcept:
+        cdef Py_ssize_t rows = BLOCK_BYTES // (self.ldg * self.leaf.itemsize)
+        job.block_rows = rows if rows >= MIN_ROWS_OF_BLOCK else ROWS_OF_WIDE_BLOCK
         job.leaf, job.cell = self.leaf, self.cell
         job.activation, job.recurrent_activation = self.activation, self.recurrent_activation
         job.F, job.H, job.U, job.G = self.F, self.H, self.U, self.G

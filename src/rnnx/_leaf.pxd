@@ -29,7 +29,7 @@ cdef extern from "leaf.h" nogil:
         void *dc
         void *scratch
         const void *gates_ahead
-        int activation, recurrent_activation
+        int activation, recurrent_activation, downwards
     ctypedef struct rx_leaf:
         const char *isa
         int panel

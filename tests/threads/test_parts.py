@@ -15,7 +15,7 @@ from rnnx.dropout import DropoutMasks
 from rnnx.functional import _engine
 from tests.oracle import cases
 
-SIZES = [(37, 11, 13, 40), (300, 3, 5, 33), (16, 40, 64, 64)]
+SIZES = [(37, 11, 13, 40), (300, 3, 5, 33), (16, 40, 64, 64), (130, 2, 9, 300)]  # the last one in blocks of rows
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,10 @@
 /* share * old + (1 - share) * new */
 INLINE vec NAME(blend)(vec share, vec old, vec new_) { return vfma(share, vsub(old, new_), new_); }
 
+/* Where the block of units after `done` others starts: every other step goes the other way, and finds in L2 the panels
+ * that the step before it used last. */
+INLINE ptrdiff_t NAME(block)(const rx_step *s, ptrdiff_t done) { return s->downwards ? s->U - PANEL - done : done; }
+
 /* Rows of a gate's packed kernel. */
 INLINE ptrdiff_t NAME(depth)(const rx_step *s, int gate) { return s->kept[gate] ? s->kept_count[gate] : s->H; }
 
@@ -52,7 +56,8 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
 
 INLINE void NAME(lstm_forward_body)(const rx_step *s, int act, int rec, int masks) {
     const ptrdiff_t U = s->U;
-    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+    for (ptrdiff_t done = 0; done < U; done += PANEL) {
+        const ptrdiff_t block = NAME(block)(s, done);
         NAME(recurrent)(s, block, 0, 4, 4, 0, NULL);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
@@ -104,7 +109,8 @@ INLINE void NAME(gru_output)(const rx_step *s, int masks, ptrdiff_t r, ptrdiff_t
 
 INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int masks) {
     const ptrdiff_t U = s->U;
-    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+    for (ptrdiff_t done = 0; done < U; done += PANEL) {
+        const ptrdiff_t block = NAME(block)(s, done);
         NAME(recurrent)(s, block, 0, 2, 3, 1, NULL);
         NAME(recurrent)(s, block, 2, 1, 3, 3, s->bias_q);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
@@ -132,7 +138,8 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
     const ptrdiff_t U = s->U;
     const ptrdiff_t stride = (s->H + HEAD) * PANEL;
     REAL *all = s->gates;
-    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+    for (ptrdiff_t done = 0; done < U; done += PANEL) {
+        const ptrdiff_t block = NAME(block)(s, done);
         NAME(recurrent)(s, block, 0, 2, 3, 1, NULL);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
@@ -144,7 +151,8 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
             }
         }
     }
-    for (ptrdiff_t block = 0; block < U; block += PANEL) {
+    for (ptrdiff_t done = 0; done < U; done += PANEL) {
+        const ptrdiff_t block = NAME(block)(s, done);
         const REAL *A = all + 3 * U, *init = all + block;
         REAL *C = all + block;
         NAME(tiles)(s->n, NAME(depth)(s, 2), 1, &A, s->ldg, s->kept[2],
@@ -164,7 +172,8 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
 
 INLINE void NAME(rnn_forward_body)(const rx_step *s, int act, int rec, int masks) {
     (void)rec;
-    for (ptrdiff_t block = 0; block < s->U; block += PANEL) {
+    for (ptrdiff_t done = 0; done < s->U; done += PANEL) {
+        const ptrdiff_t block = NAME(block)(s, done);
         NAME(recurrent)(s, block, 0, 1, 1, 0, NULL);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;

@@ -62,6 +62,7 @@ typedef struct rx_step {
     void *scratch;                     /* backward: n * ld elements */
     const void *gates_ahead;           /* backward: `gates` of the step that follows; NULL = none */
     int activation, recurrent_activation;
+    int downwards;                     /* forward: blocks of units from the last to the first */
 } rx_step;
 
 typedef struct rx_leaf {

@@ -164,8 +164,14 @@ static void NAME(pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_
     }
 }
 
+/* Ask for PANEL columns of the rows r0 <= r < r1, which no prefetcher of the processor expects. */
+INLINE void NAME(fetch)(const REAL *columns, ptrdiff_t r0, ptrdiff_t r1, ptrdiff_t ld) {
+    for (ptrdiff_t r = r0; r < r1; ++r)
+        for (int j = 0; j < PANEL; j += RX_ALIGNMENT / (int)sizeof(REAL)) RX_PREFETCH(columns + r * ld + j);
+}
+
 /* C (M, panels of PANEL columns) += A^T B over n rows, at most SUM_ROWS; sums += the columns of B, unless NULL.
- * Each panel of B is copied once, next to itself, and meets all strips of A. */
+ * Each panel of B is copied once, next to itself, and meets all strips of A; meanwhile the next one is on its way. */
 static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
                             void *C_, ptrdiff_t ldc, void *sums) {
     REAL copy[SUM_ROWS * PANEL];
@@ -185,12 +191,14 @@ static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const vo
             vstore(to, vadd(vload(to), sum[w]));
         }
         for (ptrdiff_t m = 0; m < M; m += STRIP) {
-            const ptrdiff_t row = 0;
+            const ptrdiff_t row = 0, height = M - m < STRIP ? M - m : STRIP;
             const int p = 0;
             const REAL *a = (const REAL *)strips + m * n, *const *A = &a, *B = copy;
             REAL *c = (REAL *)C_ + m * ldc + panel * PANEL, *const *C = &c;
             const REAL *const *init = (const REAL *const *)&c;
-            SWITCH(M - m < STRIP ? M - m : STRIP)
+            NAME(fetch)(c, 0, height, ldc);
+            if (panel + 1 < panels) NAME(fetch)(rows + PANEL, m * n / M, (m + height) * n / M, ldb);
+            SWITCH(height)
         }
     }
 }
