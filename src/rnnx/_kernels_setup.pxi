@@ -182,8 +182,8 @@ cdef class Packed:
     cdef object panels(self, bint backward, bint of_x, list kept):
         """The panels of one kernel for one direction, made on first use.
 
-        Forward they are (panels, G, rows, panel), the rows after those of the head; backward, of the transpose, (panels, G, units, panel), where the
-        kernel's gates come in slot order: the GRU has h z r, so that the gates of x and those of h are runs. ``kept``
+        Forward they are (panels, G, rows, panel), the rows after those of the head; backward, of the transpose,
+        (panels, G, units, panel), where the kernel's gates come in slot order: the GRU has h z r, so that the gates of x and those of h are runs. ``kept``
         is None, or for each gate of a shared mask the indices of the rows that it keeps and its values there: then
         the panels have these rows alone, times the mask, and serve this call only.
         """

@@ -1,9 +1,16 @@
 # Included by _kernels.pyx: one step at a time, with every buffer made beforehand.
 
 cdef void step_core(Part *part, rx_step *step, real *_) noexcept nogil:
-    project[real](part, 0, 1, part.hi, <real *>part.gates)
+    cdef const Job *job = part.job
+    cdef Py_ssize_t ldx
+    if job.inputs.gates > 1 or job.x_kept.gates:
+        project[real](part, 0, 1, part.hi, <real *>part.gates)
+    else:
+        step.x = packed_x[real](part, 0, 1, 0, &ldx, NULL)
+        step.ldx = ldx
+    step.downwards = not step.downwards
     operands_of[real](part, <const real *>step.h_prev, part.hi, step)
-    part.job.leaf.forward[part.job.cell](step)
+    job.leaf.forward[job.cell](step)
 
 
 cdef int check_step_input(cnp.ndarray x, int number, Py_ssize_t rows, Py_ssize_t width) except -1:
@@ -65,6 +72,7 @@ cdef class Stepper:
             cache.state_c = initial_block(cache, 2 * batch, None)
             job.c = data_of(cache.state_c)
         start_step(&self.all, one)
+        one.F, one.packed_x, one.bias_x = job.F, job.wx, job.bias_x
         one.n, one.packed, one.bias_q, one.gates = batch, job.wh, job.bias_q, self.all.gates
         self.is_float = packed.leaf.itemsize == 4
         self.type_number = packed.dtype.num

@@ -13,6 +13,10 @@ cdef extern from "leaf.h" nogil:
         const void *packed
         const int *kept[4]
         ptrdiff_t kept_count[4]
+        const void *x
+        ptrdiff_t F, ldx
+        const void *packed_x
+        const void *bias_x
         const void *bias_q
         void *gates
         const void *h_prev

@@ -43,8 +43,8 @@ INLINE vec NAME(exp_parts)(vec x, vec *power) {
     return vfma(p, rr, r);
 }
 
-/* e^x, at least e^EXP_FLOOR; infinity from EXP_CEILING on; NaN in NaN out. Close to it the power is infinite and m may be
- * negative, so that m * power + power would be NaN. */
+/* e^x, at least e^EXP_FLOOR; infinity from EXP_CEILING on; NaN in NaN out. Close to it the power is infinite and m may
+ * be negative, so that m * power + power would be NaN. */
 INLINE vec NAME(exp)(vec x) {
     vec power;
     const vec m = NAME(exp_parts)(vmin(C(EXP_CEILING), vmax(C(EXP_FLOOR), x)), &power);

@@ -52,12 +52,28 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
                     init + g, bias_row ? 0 : s->ldg, C + g, s->ldg);
 }
 
+/* gates = x W + b for the block of units that starts at j and the first `count` slots, if that is left to the step. */
+INLINE void NAME(projected)(const rx_step *s, ptrdiff_t j, int count) {
+    const ptrdiff_t stride = (s->F + HEAD) * PANEL;
+    const REAL *A[RX_MAX_SLOTS], *init[RX_MAX_SLOTS];
+    REAL *C[RX_MAX_SLOTS];
+    if (!s->x) return;
+    for (int slot = 0; slot < count; ++slot) {
+        A[slot] = s->x;
+        C[slot] = (REAL *)s->gates + slot * s->U + j;
+        init[slot] = (const REAL *)s->bias_x + slot * s->U + j;
+    }
+    NAME(tiles)(s->n, s->F, count, A, s->ldx, NULL, (const WEIGHT *)s->packed_x + j / PANEL * count * stride, stride,
+                init, 0, C, s->ldg);
+}
+
 /* ---- LSTM: c' = f c + i cand, h = o act(c') ------------------------------------------------------------- */
 
 INLINE void NAME(lstm_forward_body)(const rx_step *s, int act, int rec, int masks) {
     const ptrdiff_t U = s->U;
     for (ptrdiff_t done = 0; done < U; done += PANEL) {
         const ptrdiff_t block = NAME(block)(s, done);
+        NAME(projected)(s, block, 4);
         NAME(recurrent)(s, block, 0, 4, 4, 0, NULL);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
@@ -111,6 +127,7 @@ INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int
     const ptrdiff_t U = s->U;
     for (ptrdiff_t done = 0; done < U; done += PANEL) {
         const ptrdiff_t block = NAME(block)(s, done);
+        NAME(projected)(s, block, 3);
         NAME(recurrent)(s, block, 0, 2, 3, 1, NULL);
         NAME(recurrent)(s, block, 2, 1, 3, 3, s->bias_q);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
@@ -140,6 +157,7 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
     REAL *all = s->gates;
     for (ptrdiff_t done = 0; done < U; done += PANEL) {
         const ptrdiff_t block = NAME(block)(s, done);
+        NAME(projected)(s, block, 3);
         NAME(recurrent)(s, block, 0, 2, 3, 1, NULL);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
@@ -174,6 +192,7 @@ INLINE void NAME(rnn_forward_body)(const rx_step *s, int act, int rec, int masks
     (void)rec;
     for (ptrdiff_t done = 0; done < s->U; done += PANEL) {
         const ptrdiff_t block = NAME(block)(s, done);
+        NAME(projected)(s, block, 1);
         NAME(recurrent)(s, block, 0, 1, 1, 0, NULL);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;

@@ -5,8 +5,9 @@
  *
  * Panels. A weight matrix is cut into panels of `panel` columns: a panel holds K rows of `panel` contiguous
  * elements, so that one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than
- * those of A: bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column, which fill `head` rows in front of the others. The gates of one block of units follow
- * each other, which lets one pass compute all gates of these units and finish them while they are in L1. */
+ * those of A: bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column, which
+ * fill `head` rows in front of the others. The gates of one block of units follow each other, which lets one pass
+ * compute all gates of these units and finish them while they are in L1. */
 #ifndef RNNX_LEAF_H
 #define RNNX_LEAF_H
 
@@ -47,8 +48,11 @@ typedef struct rx_step {
     ptrdiff_t n, H, U, ld, ldg;
     const void *operand[RX_MAX_SLOTS]; /* forward: h of the previous step for each recurrent gate, masked; ld apart */
     const void *packed;                /* forward: panels of R; backward: panels of its transpose */
-    const int *kept[RX_MAX_SLOTS];     /* units of the operand that a shared mask keeps, for each recurrent gate; NULL */
-    ptrdiff_t kept_count[RX_MAX_SLOTS]; /*    = all. Only these rows of R are packed, times their mask. */
+    const int *kept[RX_MAX_SLOTS];     /* units of the operand that a shared mask keeps, for each recurrent gate */
+    ptrdiff_t kept_count[RX_MAX_SLOTS]; /* (NULL: all). Only these rows of R are packed, times their mask. */
+    const void *x;                     /* forward: n rows of x, still to be projected; NULL: `gates` has x W + b */
+    ptrdiff_t F, ldx;
+    const void *packed_x, *bias_x;     /* panels of W; its bias, U elements a slot */
     const void *bias_q;                /* reset-after GRU: recurrent bias of the candidate, U elements */
     void *gates;                       /* forward: x W + b in, activations out; backward: activations in, dG out */
     const void *h_prev, *c_prev;       /* state before the step, unmasked */
@@ -83,7 +87,8 @@ typedef struct rx_leaf {
     void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
                     const void *B, ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C,
                     ptrdiff_t ldc);
-    /* Sums over rows, for gradients: A^T in strips of `rows` rows, then C += A^T B and sums += columns of B (see tile_template.h). */
+    /* Sums over rows, for gradients: A^T in strips of `rows` rows, then C += A^T B and sums += columns of B (see
+     * tile_template.h). */
     void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
                         void *strips, ptrdiff_t rows);
     void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,

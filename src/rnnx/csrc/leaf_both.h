@@ -1,5 +1,5 @@
-/* Both element types and all kinds of weights of one instruction set. Everything but the tables has internal linkage: two objects
- * built with different flags must never share a symbol. */
+/* Both element types and all kinds of weights of one instruction set. Everything but the tables has internal linkage: two
+ * objects built with different flags must never share a symbol. */
 #include "leaf.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* Weights into panels (see leaf.h). With an index, which full weights may have, only the rows it names are packed, each times its scale. */
+/* Weights into panels (see leaf.h). With an index, which full weights may have, only the rows it names are packed, each
+ * times its scale. */
 
 #if WEIGHTS == RX_FULL
 /* W (K rows, N columns, ldw apart) -> ceil(N / PANEL) panels of K rows, `stride` apart; columns from N on are zero. */
