@@ -18,6 +18,7 @@ MSVC = sys.platform == "win32"
 ISA_FLAGS = {
     f"{CSRC}/leaf_avx2.c": ["-mavx2", "-mfma"],
     f"{CSRC}/leaf_avx512.c": ["-mavx512f", "-mavx512dq", "-mfma"],
+    f"{CSRC}/leaf_avx512_vnni.c": ["-mavx512f", "-mavx512dq", "-mavx512vnni", "-mfma"],
 }
 
 flags = (

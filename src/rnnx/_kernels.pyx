@@ -87,6 +87,7 @@ cdef struct Job:
     const rx_leaf *leaf
     int cell, activation, recurrent_activation
     Py_ssize_t B, T, S, F, H, U, G, slots, first, ld, ldg, total, block_rows
+    Py_ssize_t ldr               # 8-bit weights: length of the rows that operands are rounded to
     bint backwards, keep, masked_blend
     const Py_ssize_t *order      # NULL: rows as they come
     const Py_ssize_t *counts     # NULL: B rows at every step
@@ -119,6 +120,7 @@ cdef struct Part:
     Py_ssize_t lo, hi
     char *x_rows                 # packed rows of x for one chunk
     char *gates                  # gates of one chunk, where they are not kept
+    char *rounded                # 8-bit weights: room for rounded rows of a chunk, or of a step for all gates
 
 
 cdef inline Py_ssize_t rows_at(const Job *job, Py_ssize_t s) noexcept nogil:
@@ -203,7 +205,7 @@ cdef void start_step(const Part *part, rx_step *step) noexcept nogil:
     cdef const Job *job = part.job
     cdef Py_ssize_t g
     memset(step, 0, sizeof(rx_step))
-    step.H, step.U, step.ld, step.ldg = job.H, job.U, job.ld, job.ldg
+    step.H, step.U, step.ld, step.ldg, step.ldo = job.H, job.U, job.ld, job.ldg, job.ldr or job.ld
     step.activation, step.recurrent_activation = job.activation, job.recurrent_activation
     if job.update.gates and job.cell_mode:
         step.cell_mask = own_rows(part, &job.update_site)
@@ -224,7 +226,22 @@ cdef void start_step(const Part *part, rx_step *step) noexcept nogil:
 
 cdef const real *packed_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate, Py_ssize_t *ldx,
                           real *_) noexcept nogil:
-    # The packed rows of x for the steps s0 <= s < s1, times the input mask of a gate; x itself where that serves.
+    # The packed rows of x for the steps s0 <= s < s1, times the input mask of a gate, as products take them.
+    cdef const Job *job = part.job
+    cdef Py_ssize_t s, n = 0
+    cdef const real *rows = plain_x[real](part, s0, s1, gate, ldx, NULL)
+    if job.ldr == 0:
+        return rows
+    for s in range(s0, s1):
+        n += end_at(part, s) - part.lo
+    job.leaf.round_rows(n, job.F, rows, ldx[0], part.rounded, job.ldr)
+    ldx[0] = job.ldr
+    return <const real *>part.rounded
+
+
+cdef const real *plain_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate, Py_ssize_t *ldx,
+                         real *_) noexcept nogil:
+    # Those rows before they are rounded; x itself where that serves.
     cdef const Job *job = part.job
     cdef Py_ssize_t s, r, j, b, t, size = sizeof(real)
     cdef const char *source
@@ -297,7 +314,7 @@ cdef inline Py_ssize_t gate_of_slot(const Job *job, Py_ssize_t slot) noexcept no
 cdef void project_rows(const Job *job, const real *rows, Py_ssize_t n, Py_ssize_t ldx, int first, int count,
                        real *gates) noexcept nogil:
     # gates = rows W + b for n rows and `count` slots.
-    cdef Py_ssize_t panel = job.leaf.panel, stride = (job.F + job.leaf.head) * panel, depth = job.F, block, gate
+    cdef Py_ssize_t panel = job.leaf.panel, stride = depth_of(job.leaf, job.F) * panel, depth = job.F, block, gate
     cdef const int *index = NULL
     cdef int slot
     cdef const void *A[4]
@@ -349,6 +366,23 @@ cdef void operands_of(const Part *part, const real *h_prev, Py_ssize_t n, rx_ste
             if g < job.state.gates:
                 job.leaf.multiply(n * job.ld, h_prev, <real *>job.state_sites[g].rows + part.lo * job.ld, masked)
             step.operand[g] = masked
+    if job.ldr:
+        round_operands(part, n, step)
+
+
+cdef void round_operands(const Part *part, Py_ssize_t n, rx_step *step) noexcept nogil:
+    # The operands of 8-bit weights, one after the other. The last of a reset-before GRU is made during the step.
+    cdef const Job *job = part.job
+    cdef const void *made = NULL
+    cdef Py_ssize_t g, size = n * job.ldr * job.leaf.itemsize
+    step.rounded = part.rounded
+    for g in range(job.G - 1 if job.cell == RX_GRU_BEFORE else job.G):
+        if step.operand[g] != made:
+            made = step.operand[g]
+            step.rounded = <char *>step.rounded + size
+            job.leaf.round_rows(n, job.H, made, job.ld, step.rounded, job.ldr)
+        step.operand[g] = step.rounded
+    step.rounded = part.rounded
 
 
 cdef void forward_part(const Part *part, real *_) noexcept nogil:

@@ -348,7 +348,7 @@ cdef int run_forward(Job *job, h0, c0, int threads) except -1:
         for p in range(parts):
             rows = max(rows, bounds[p + 1] - bounds[p])
         rows = min(max(rows, <Py_ssize_t>CHUNK_ROWS), max(rows, job.total))
-        of_part = padded(rows * (job.F + (0 if job.keep else job.ldg)), RX_ALIGNMENT)
+        of_part = padded(rows * (job.F + (0 if job.keep else job.ldg) + (job.G + 1) * job.ldr), RX_ALIGNMENT)
         memory = take_block((2 * of_states + parts * of_part) * size + RX_ALIGNMENT)
         start = memory.start()
         if not job.keep:
@@ -363,6 +363,7 @@ cdef int run_forward(Job *job, h0, c0, int threads) except -1:
             part.job, part.lo, part.hi = job, bounds[p], bounds[p + 1]
             part.gates = start + (2 * of_states + p * of_part) * size
             part.x_rows = part.gates + (0 if job.keep else rows * job.ldg) * size
+            part.rounded = part.x_rows + rows * job.F * size
         if parts == 1 and job.total * job.G * job.H * (job.F + job.H) < PRODUCTS_WORTH_THE_LOCK:
             forward_task(&call, 0)
         else:

@@ -18,6 +18,11 @@ cdef inline Py_ssize_t padded(Py_ssize_t count, Py_ssize_t panel) noexcept nogil
     return (count + panel - 1) // panel * panel
 
 
+cdef inline Py_ssize_t depth_of(const rx_leaf *leaf, Py_ssize_t rows) noexcept nogil:
+    """Rows of a panel for so many rows of weights."""
+    return leaf.head + padded(rows, leaf.group)
+
+
 WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8}
 
 
@@ -197,7 +202,7 @@ cdef class Packed:
         made = self.made.get((backward, of_x)) if kept is None else None
         if made is not None:
             return made
-        depth += self.leaf.head
+        depth = depth_of(self.leaf, depth)
         stride = G * depth * panel
         made = aligned((panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
         for slot in range(G):
@@ -222,6 +227,7 @@ cdef class Packed:
         job.activation, job.recurrent_activation = self.activation, self.recurrent_activation
         job.F, job.H, job.U, job.G = self.F, self.H, self.U, self.G
         job.slots, job.first, job.ld, job.ldg = self.slots, self.first, self.ld, self.ldg
+        job.ldr = RX_ROUNDED_ROW(max(self.F, self.H)) if self.leaf.round_rows != NULL else 0
         job.bias_x, job.bias_q = data_of(self.bias_x), data_of(self.bias_q)
 
     cdef object in_gate_order(self, rows, bint slot_order):

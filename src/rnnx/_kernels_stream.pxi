@@ -68,6 +68,7 @@ cdef class Stepper:
         job.h = data_of(cache.state_h)
         self.all.job, self.all.lo, self.all.hi, self.all.gates = job, 0, batch, data_of(cache.gates)
         self.all.x_rows = data_of(cache.buffer((batch, packed.F)))
+        self.all.rounded = data_of(cache.buffer((batch * (job.G + 1), job.ldr)))
         if packed.cell == RX_LSTM:
             cache.state_c = initial_block(cache, 2 * batch, None)
             job.c = data_of(cache.state_c)
@@ -171,7 +172,7 @@ cdef class PackedDense:
     """
 
     cdef const rx_leaf *leaf
-    cdef Py_ssize_t features, units, width
+    cdef Py_ssize_t features, units, width, ldr
     cdef object panels, bias
     cdef readonly object dtype
 
@@ -179,23 +180,27 @@ cdef class PackedDense:
         cdef Py_ssize_t panel, depth
         self.dtype = kernel.dtype
         self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
-        panel, depth = self.leaf.panel, kernel.shape[0] + self.leaf.head
+        panel, depth = self.leaf.panel, depth_of(self.leaf, kernel.shape[0])
         self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], panel)
         dtype = self.dtype if weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
         self.panels = aligned((self.width // panel, depth, panel), dtype)
         self.leaf.pack(self.features, self.units, cnp.PyArray_DATA(kernel), self.units, NULL, NULL, data_of(self.panels),
                        depth * panel)
+        self.ldr = RX_ROUNDED_ROW(self.features) if self.leaf.round_rows != NULL else 0
         self.bias = aligned((self.width,), self.dtype, True)
         if bias is not None:
             self.bias[:self.units] = bias
 
-    cdef void compute(self, Py_ssize_t n, const char *x, Py_ssize_t ldx, char *rows, const char *panels,
+    cdef void compute(self, Py_ssize_t n, const char *x, Py_ssize_t ldx, char *rounded, char *rows, const char *panels,
                       const char *bias) noexcept nogil:
-        # rows (n, width) = x W + b
-        cdef Py_ssize_t k, panel = self.leaf.panel, stride = (self.features + self.leaf.head) * panel
+        # rows (n, width) = x W + b; 8-bit weights need room for n rows of ldr
+        cdef Py_ssize_t k, panel = self.leaf.panel, stride = depth_of(self.leaf, self.features) * panel
         cdef const void *A = x
         cdef const void *init
         cdef void *C
+        if self.ldr:
+            self.leaf.round_rows(n, self.features, x, ldx, rounded, self.ldr)
+            A, ldx = rounded, self.ldr
         for k in range(self.width // panel):
             init, C = bias + k * panel * self.leaf.itemsize, rows + k * panel * self.leaf.itemsize
             self.leaf.product(n, self.features, 1, &A, ldx, NULL, panels + k * stride * self.leaf.weightsize, stride,
@@ -213,12 +218,13 @@ cdef class PackedDense:
         array of shape (n, units)
         """
         cdef Py_ssize_t n = x.shape[0]
-        rows = aligned((n, self.width), self.dtype)
+        rows, operands = aligned((n, self.width), self.dtype), aligned((n, self.ldr), self.dtype)
         cdef char *out = data_of(rows)
+        cdef char *rounded = data_of(operands)
         cdef const char *panels = data_of(self.panels)
         cdef const char *bias = data_of(self.bias)
         with nogil:
-            self.compute(n, <const char *>cnp.PyArray_DATA(x), self.features, out, panels, bias)
+            self.compute(n, <const char *>cnp.PyArray_DATA(x), self.features, rounded, out, panels, bias)
         return rows[:, :self.units]
 
 
@@ -237,12 +243,13 @@ cdef class DenseStepper:
     cdef PackedDense packed
     cdef Py_ssize_t batch
     cdef int activation, type_number
-    cdef object rows
+    cdef object rows, rounded
 
     def __init__(self, PackedDense packed, str activation, Py_ssize_t batch):
         self.packed, self.batch, self.activation = packed, batch, ACTIVATIONS[activation]
         self.type_number = packed.dtype.num
         self.rows = aligned((batch, packed.width), packed.dtype)
+        self.rounded = aligned((batch, packed.ldr), packed.dtype)
 
     cpdef cnp.ndarray step(self, cnp.ndarray x, cnp.ndarray out=None):
         """The output for one step.
@@ -266,6 +273,7 @@ cdef class DenseStepper:
         cdef cnp.npy_intp shape[2]
         cdef Py_ssize_t r, size = packed.leaf.itemsize, ldx
         cdef char *rows = data_of(self.rows)
+        cdef char *rounded = data_of(self.rounded)
         cdef const char *panels = data_of(packed.panels)
         cdef const char *bias = data_of(packed.bias)
         cdef const char *start
@@ -277,10 +285,10 @@ cdef class DenseStepper:
         shape[0], shape[1] = self.batch, packed.units
         out = output_of(out, shape, self.type_number)
         if self.batch * packed.features * packed.width < PRODUCTS_WORTH_THE_LOCK:
-            packed.compute(self.batch, start, ldx, rows, panels, bias)
+            packed.compute(self.batch, start, ldx, rounded, rows, panels, bias)
         else:
             with nogil:
-                packed.compute(self.batch, start, ldx, rows, panels, bias)
+                packed.compute(self.batch, start, ldx, rounded, rows, panels, bias)
         if self.activation != RX_LINEAR:
             packed.leaf.activate(self.batch * packed.width, self.activation, rows, rows)
         y = <char *>cnp.PyArray_DATA(out)

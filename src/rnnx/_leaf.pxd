@@ -2,6 +2,7 @@
 
 cdef extern from "leaf.h" nogil:
     enum: RX_MAX_SLOTS, RX_ALIGNMENT, RX_FULL, RX_BF16, RX_INT8
+    ptrdiff_t RX_ROUNDED_ROW(ptrdiff_t K)
     enum rx_activation:
         RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2
         RX_ELU, RX_SOFTSIGN, RX_LEAKY_RELU, RX_RELU6
@@ -10,6 +11,8 @@ cdef extern from "leaf.h" nogil:
     ctypedef struct rx_step:
         ptrdiff_t n, H, U, ld, ldg
         const void *operand[4]
+        ptrdiff_t ldo
+        void *rounded
         const void *packed
         const int *kept[4]
         ptrdiff_t kept_count[4]
@@ -40,6 +43,7 @@ cdef extern from "leaf.h" nogil:
         int itemsize
         int weightsize
         int head
+        int group
         int strip
         int sum_rows
         void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
@@ -49,6 +53,8 @@ cdef extern from "leaf.h" nogil:
         void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void **A, ptrdiff_t lda, const int *index,
                         const void *B, ptrdiff_t panel_stride, const void **init, ptrdiff_t ldi, void **C,
                         ptrdiff_t ldc) noexcept nogil
+        void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded,
+                           ptrdiff_t ldr) noexcept nogil
         void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index,
                             const void *scale, void *strips, ptrdiff_t rows) noexcept nogil
         void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,10 +250,11 @@ def test_stepper_equals_the_sequence(cell, dtype):
 @pytest.mark.skipif("RNNX_ISA" in os.environ, reason="this run is already forced to one instruction set")
 @pytest.mark.parametrize("isa", [name for name in _kernels.ISA_LEVELS if name != _kernels.ISA])
 def test_other_instruction_sets(isa):
-    """The whole file again at every other level this CPU has."""
+    """The whole file and narrow weights again at every other level this CPU has."""
+    narrow = Path(__file__).parents[1] / "test_quantization.py"
     environment = dict(os.environ, RNNX_ISA=isa)
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, str(narrow)],
         env=environment,
         capture_output=True,
         text=True,

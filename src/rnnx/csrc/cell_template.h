@@ -38,7 +38,7 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
     REAL *gates = s->gates;
     const REAL *A[RX_MAX_SLOTS], *init[RX_MAX_SLOTS];
     REAL *C[RX_MAX_SLOTS];
-    const ptrdiff_t stride = (s->H + HEAD) * PANEL;
+    const ptrdiff_t stride = DEPTH(s->H) * PANEL;
     const WEIGHT *B = (const WEIGHT *)s->packed + (j / PANEL * gates_in_all + gate0) * stride;
     /* gates whose masks keep the same units go together */
     const int together = s->kept[gate0] == s->kept[gate0 + count - 1] ? count : 1;
@@ -48,13 +48,13 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
         init[g] = bias_row ? bias_row + j : C[g];
     }
     for (int g = 0; g < count; g += together)
-        NAME(tiles)(s->n, NAME(depth)(s, gate0 + g), together, A + g, s->ld, s->kept[gate0 + g], B + g * stride, stride,
+        NAME(tiles)(s->n, NAME(depth)(s, gate0 + g), together, A + g, s->ldo, s->kept[gate0 + g], B + g * stride, stride,
                     init + g, bias_row ? 0 : s->ldg, C + g, s->ldg);
 }
 
 /* gates = x W + b for the block of units that starts at j and the first `count` slots, if that is left to the step. */
 INLINE void NAME(projected)(const rx_step *s, ptrdiff_t j, int count) {
-    const ptrdiff_t stride = (s->F + HEAD) * PANEL;
+    const ptrdiff_t stride = DEPTH(s->F) * PANEL;
     const REAL *A[RX_MAX_SLOTS], *init[RX_MAX_SLOTS];
     REAL *C[RX_MAX_SLOTS];
     if (!s->x) return;
@@ -153,7 +153,7 @@ INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int
 
 INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, int masks) {
     const ptrdiff_t U = s->U;
-    const ptrdiff_t stride = (s->H + HEAD) * PANEL;
+    const ptrdiff_t stride = DEPTH(s->H) * PANEL;
     REAL *all = s->gates;
     for (ptrdiff_t done = 0; done < U; done += PANEL) {
         const ptrdiff_t block = NAME(block)(s, done);
@@ -169,11 +169,18 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
             }
         }
     }
+    const REAL *A = all + 3 * U;
+    ptrdiff_t lda = s->ldg;
+#if SCALED
+    NAME(round_rows)(s->n, s->H, A, lda, s->rounded, s->ldo);
+    A = s->rounded;
+    lda = s->ldo;
+#endif
     for (ptrdiff_t done = 0; done < U; done += PANEL) {
         const ptrdiff_t block = NAME(block)(s, done);
-        const REAL *A = all + 3 * U, *init = all + block;
+        const REAL *init = all + block;
         REAL *C = all + block;
-        NAME(tiles)(s->n, NAME(depth)(s, 2), 1, &A, s->ldg, s->kept[2],
+        NAME(tiles)(s->n, NAME(depth)(s, 2), 1, &A, lda, s->kept[2],
                     (const WEIGHT *)s->packed + (block / PANEL * 3 + 2) * stride, stride, &init, s->ldg, &C, s->ldg);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;

@@ -19,7 +19,7 @@ DECLARE(avx512);
 #if defined(_MSC_VER)
 #include <immintrin.h>
 #include <intrin.h>
-/* Level 2 is AVX2 with FMA, 3 is AVX-512 F and DQ: of the CPU, and of the system, which has to save the registers. */
+/* Level 2 is AVX2 with FMA, 3 is AVX-512 F and DQ, 4 has VNNI too: of the CPU, and of the system, which has to save the registers. */
 static int cpu_level(void) {
     int r[4];
     unsigned long long saved;
@@ -30,13 +30,15 @@ static int cpu_level(void) {
     saved = _xgetbv(0);
     __cpuidex(r, 7, 0);
     if ((saved & 6) != 6 || (r[1] & (1 << 5)) == 0) return 1;
-    return (saved & 0xe6) == 0xe6 && (r[1] & (1 << 16)) != 0 && (r[1] & (1 << 17)) != 0 ? 3 : 2;
+    if ((saved & 0xe6) != 0xe6 || (r[1] & (1 << 16)) == 0 || (r[1] & (1 << 17)) == 0) return 2;
+    return (r[2] & (1 << 11)) != 0 ? 4 : 3;
 }
 #else
 static int cpu_level(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 1;
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? 3 : 2;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq")) return 2;
+    return __builtin_cpu_supports("avx512vnni") ? 4 : 3;
 }
 #endif
 #endif
@@ -45,7 +47,8 @@ const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights) {
     if (strcmp(isa, "generic") == 0) return CHOOSE(generic);
 #if defined(RNNX_X86)
     if (strcmp(isa, "avx2") == 0 && cpu_level() >= 2) return CHOOSE(avx2);
-    if (strcmp(isa, "avx512") == 0 && cpu_level() >= 3) return CHOOSE(avx512);
+    if (strcmp(isa, "avx512") == 0 && cpu_level() >= 3)
+        return weights == RX_INT8 && cpu_level() == 3 ? &rx_leaf_avx2_int8 : CHOOSE(avx512);
 #endif
     return NULL;
 }

@@ -6,7 +6,8 @@
  * Panels. A weight matrix is cut into panels of `panel` columns: a panel holds K rows of `panel` contiguous
  * elements, so that one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than
  * those of A: bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column, which
- * fill `head` rows in front of the others. The gates of one block of units follow each other, which lets one pass
+ * fill `head` rows in front of the others; these lie `group` rows column by column, and A is rounded to 16 bits before
+ * (round_rows). The gates of one block of units follow each other, which lets one pass
  * compute all gates of these units and finish them while they are in L1. */
 #ifndef RNNX_LEAF_H
 #define RNNX_LEAF_H
@@ -20,6 +21,10 @@
 #define RX_FULL 0 /* elements */
 #define RX_BF16 1
 #define RX_INT8 2
+
+/* Elements of a row of K operands of 16 bits, and how many of them come before the operands. */
+#define RX_ROUNDED_HEAD 4
+#define RX_ROUNDED_ROW(K) (RX_ROUNDED_HEAD + ((K) + 15) / 16 * 8)
 
 #if defined(__GNUC__)
 #define RX_PREFETCH(p) __builtin_prefetch(p, 1, 2)
@@ -46,7 +51,9 @@ enum rx_cell { RX_LSTM, RX_GRU_AFTER, RX_GRU_BEFORE, RX_SIMPLE_RNN };
  * A NULL mask means "no mask". */
 typedef struct rx_step {
     ptrdiff_t n, H, U, ld, ldg;
-    const void *operand[RX_MAX_SLOTS]; /* forward: h of the previous step for each recurrent gate, masked; ld apart */
+    const void *operand[RX_MAX_SLOTS]; /* forward: h of the previous step for each recurrent gate, masked, perhaps */
+    ptrdiff_t ldo;                     /* rounded; ldo apart (of reset-before GRUs the last is as it is, ld apart) */
+    void *rounded;                     /* room for n rounded rows, where weights have 8 bits */
     const void *packed;                /* forward: panels of R; backward: panels of its transpose */
     const int *kept[RX_MAX_SLOTS];     /* units of the operand that a shared mask keeps, for each recurrent gate */
     ptrdiff_t kept_count[RX_MAX_SLOTS]; /* (NULL: all). Only these rows of R are packed, times their mask. */
@@ -75,6 +82,7 @@ typedef struct rx_leaf {
     int itemsize;   /* bytes of an element */
     int weightsize; /* bytes of a weight in a panel */
     int head;       /* rows in front of a panel's weights */
+    int group;      /* rows of weights that lie together; a panel is filled up with zeros to whole groups */
     int strip;      /* columns of a strip, rows of the largest tile */
     int sum_rows;   /* most rows of one sum of outer products */
     /* Weights, and transposed weights, into panels (see pack_template.h). */
@@ -87,6 +95,9 @@ typedef struct rx_leaf {
     void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
                     const void *B, ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C,
                     ptrdiff_t ldc);
+    /* A (n, K) -> rows of RX_ROUNDED_ROW(K) elements or more, ldr apart, which products with 8-bit weights take for A.
+     * NULL with other weights. */
+    void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);
     /* Sums over rows, for gradients: A^T in strips of `rows` rows, then C += A^T B and sums += columns of B (see
      * tile_template.h). */
     void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,

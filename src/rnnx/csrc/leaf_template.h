@@ -18,27 +18,53 @@
 #define TYPE f32
 #define WEIGHT REAL
 #endif
-#define SCALED (WEIGHTS == RX_INT8) /* columns of weights have scales */
-#define HEAD (SCALED ? (int)sizeof(REAL) : 0)
 #define NAME(stem) RX_JOIN(stem, ISA, TYPE)
+
+/* Four bytes of operands at a time are spread over a vector. */
+static inline int NAME(four_bytes)(const REAL *p) {
+    int bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    return bytes;
+}
 
 #include VEC_HEADER
 
-/* The two vectors of a row of a panel. */
+/* What the tiles sum up: products of weights, GROUP rows of them at a time, and of operands, which are spread over a
+ * vector; SUMS vectors make a sum. */
+#if WEIGHTS == RX_INT8
+#define SCALED 1 /* rows of operands and columns of weights have scales; sums are integers */
+#else
+#define SCALED 0
+#define GROUP 1
+#define SUMS 1
+#define vsum vec
+#define vweight vec
+#define voperand vec
+#define vsum_zero() vset(0)
+#define vspread(p) vset(*(p))
+#define vmac(x, w, sum) vfma(x, w, sum)
+#endif
 #if WEIGHTS == RX_BF16
 #define vweights_0(p) vbf16_low(p)
 #define vweights_1(p) vbf16_high(p)
 #elif WEIGHTS == RX_INT8
-#define vweights_0(p) vint8(p)
-#define vweights_1(p) vint8((p) + WIDTH)
+#define vweights_0(p) vweights(p)
+#define vweights_1(p) vweights((p) + GROUP * WIDTH)
 #else
 #define vweights_0(p) vload(p)
 #define vweights_1(p) vload((p) + WIDTH)
 #endif
+#define HEAD (SCALED ? 2 * (int)sizeof(REAL) : 0)
+#define DEPTH(K) (HEAD + ((K) + GROUP - 1) / GROUP * GROUP) /* rows of a panel for K rows of weights */
 #if WEIGHTS == RX_FULL
 #define FOR_GRADIENTS(stem) NAME(stem)
 #else
 #define FOR_GRADIENTS(stem) NULL
+#endif
+#if SCALED
+#define FOR_INTEGERS(stem) NAME(stem)
+#else
+#define FOR_INTEGERS(stem) NULL
 #endif
 
 #define PANEL (2 * WIDTH)
@@ -102,11 +128,13 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
     (int)sizeof(REAL),
     (int)sizeof(WEIGHT),
     HEAD,
+    GROUP,
     STRIP,
     SUM_ROWS,
     NAME(pack),
     FOR_GRADIENTS(pack_transposed),
     NAME(product),
+    FOR_INTEGERS(round_rows),
     FOR_GRADIENTS(pack_strips),
     FOR_GRADIENTS(sum_outer),
     {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward), NAME(rnn_forward)},
@@ -119,11 +147,23 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
 };
 
 #undef FOR_GRADIENTS
+#undef FOR_INTEGERS
+#undef vsum
+#undef vweight
+#undef voperand
+#undef vsum_zero
+#undef vspread
+#undef vmac
+#undef vweights
+#undef vtotal
+#undef GROUP
+#undef SUMS
+#undef OPERAND_BIAS
+#undef DEPTH
 #undef vweights_0
 #undef vweights_1
 #undef vbf16_low
 #undef vbf16_high
-#undef vint8
 #undef WEIGHT
 #undef SCALED
 #undef HEAD

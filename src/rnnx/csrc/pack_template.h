@@ -45,7 +45,8 @@ INLINE WEIGHT NAME(rounded)(REAL w) {
 #endif
 }
 
-/* As above, of all rows; a scale makes the largest weight of its column 127. */
+/* As above, of all rows. In front of 8-bit weights stand the scales, which make the largest weight of a column 127, and
+ * the sums of the columns times the bias of operands; GROUP of their rows lie column by column. */
 static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                        void *panels, ptrdiff_t stride) {
     (void)index, (void)scale;
@@ -54,17 +55,63 @@ static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, c
         const REAL *first = (const REAL *)W + column;
         WEIGHT *out = (WEIGHT *)panels + column / PANEL * stride;
         REAL unit[PANEL];
+        int sum[PANEL] = {0};
         for (ptrdiff_t j = 0; j < PANEL; ++j) {
             REAL largest = 0;
             for (ptrdiff_t k = 0; SCALED && j < wide && k < K; ++k)
                 largest = fabsf(first[k * ldw + j]) > largest ? fabsf(first[k * ldw + j]) : largest;
             unit[j] = largest > 0 ? largest / 127 : 1;
         }
-        memcpy(out, unit, HEAD * PANEL);
-        out += HEAD * PANEL;
-        for (ptrdiff_t k = 0; k < K; ++k, out += PANEL)
-            for (ptrdiff_t j = 0; j < PANEL; ++j)
-                out[SCALED ? j : 2 * (j % WIDTH) + j / WIDTH] = j < wide ? NAME(rounded)(first[k * ldw + j] / unit[j]) : 0;
+        for (ptrdiff_t k = 0; k < DEPTH(K) - HEAD; ++k)
+            for (ptrdiff_t j = 0; j < PANEL; ++j) {
+                const ptrdiff_t place = SCALED ? k % GROUP + GROUP * j : 2 * (j % WIDTH) + j / WIDTH;
+                const WEIGHT w = j < wide && k < K ? NAME(rounded)(first[k * ldw + j] / unit[j]) : 0;
+                out[(HEAD + k / GROUP * GROUP) * PANEL + place] = w;
+                sum[j] += w;
+            }
+#if SCALED
+        for (ptrdiff_t j = 0; j < PANEL; ++j) sum[j] = (int)((unsigned)sum[j] * OPERAND_BIAS);
+        memcpy(out, unit, sizeof unit);
+        memcpy(out + sizeof unit, sum, sizeof sum);
+#endif
     }
 }
+
+#if SCALED
+/* WIDTH elements of a row from k on, zeros after the last. */
+INLINE vec NAME(some)(const REAL *row, ptrdiff_t k, ptrdiff_t K) {
+    REAL some[WIDTH] = {0};
+    if (k + WIDTH <= K) return vload(row + k);
+    for (int j = 0; k + j < K; ++j) some[j] = row[k + j];
+    return vload(some);
+}
+
+/* A (n, K) -> rows of 16-bit operands, ldr elements apart: a scale, and after RX_ROUNDED_HEAD elements what it is to be
+ * multiplied by. Its largest is 32767, or what keeps sums of K products with 127 below 2^31. */
+static void NAME(round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr) {
+    const ptrdiff_t limit = K ? 2147483647 / (127 * K) : 1;
+    const REAL most = (REAL)(limit < 32767 ? limit : 32767);
+    for (ptrdiff_t r = 0; r < n; ++r) {
+        const REAL *row = (const REAL *)A + r * lda;
+        REAL *out = (REAL *)rounded + r * ldr, largest[WIDTH], other[WIDTH], inverse;
+        vec large = vset(0), wrong = vset(0);
+        for (ptrdiff_t k = 0; k < K; k += WIDTH) {
+            const vec x = NAME(some)(row, k, K);
+            large = vmax(vabs(x), large);
+            wrong = vfma(x, vset(0), wrong);
+        }
+        vstore(largest, large);
+        vstore(other, wrong);
+        for (int j = 1; j < WIDTH; ++j) {
+            largest[0] = largest[j] > largest[0] ? largest[j] : largest[0];
+            other[0] += other[j];
+        }
+        inverse = largest[0] > (REAL)1e-30 && other[0] == 0 ? most / largest[0] : 0;
+        out[0] = inverse > 0 ? largest[0] / most : other[0]; /* not a number, if an element is infinite or none */
+        for (ptrdiff_t k = 0; k < DEPTH(K) - HEAD; k += WIDTH)
+            NAME(store_operands)((short *)(out + RX_ROUNDED_HEAD) + k,
+                                 vfma(inverse > 0 ? NAME(some)(row, k, K) : vset(0), vset(inverse), vset(MAGIC)));
+    }
+}
+#endif
 #endif

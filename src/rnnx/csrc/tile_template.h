@@ -4,8 +4,9 @@
  *   KEPT     the same with A[p][:, index]    rows of B under a mask of zero were not packed
  *   STRIPS   C += A^T B                      A packed in strips of STRIP columns: sums over many rows, for gradients
  *
- * Narrow weights become elements as they are loaded; the scales of 8-bit ones are applied to the finished sums. Sums
- * start at zero, and what was there is added to them in the end: partial sums stay small, and so do their roundings.
+ * 16-bit weights become elements as they are loaded. 8-bit ones meet operands of 16 bits in integer sums, GROUP rows at
+ * a time; the finished sums are multiplied by the scales of row and column. Sums start at zero, and what was there is
+ * added to them in the end: partial sums stay small, and so do their roundings.
  *
  * TILE(M, P) keeps M rows of P panels in registers (2*M*P vectors) and walks k in order. Every variant adds the
  * same terms in the same order, so a row's result does not depend on which rows share its tile. Six rows of one
@@ -19,38 +20,52 @@ typedef struct {
     const int *index;
 } NAME(shape);
 
+/* Where the operand of depth k is in its row; and a finished sum. */
+#if SCALED
+#define PLACE(k) (RX_ROUNDED_HEAD + (k) / 2)
+#define FINISH(start, sum, row_scale, scales)                                                               \
+    vfma(vtotal(sum, (const int *)(scales) + PANEL), vmul(vload(scales), vset(row_scale)), start)
+#else
+#define PLACE(k) (k)
+#define FINISH(start, sum, row_scale, scales) ((void)(scales), vadd(start, (sum)[0]))
+#endif
+
 #define TILE(M, P)                                                                                          \
     INLINE void NAME(tile_##M##_##P)(const int form, const NAME(shape) *s, ptrdiff_t row,                   \
                                      const REAL *const *A, const WEIGHT *B, const REAL *const *init,        \
                                      REAL *const *C) {                                                      \
-        vec acc[P][M][2];                                                                                   \
+        vsum acc[P][M][2][SUMS];                                                                            \
         const REAL *a[P];                                                                                   \
-        const WEIGHT *const scales = B;                                                                     \
+        const WEIGHT *const head = B;                                                                       \
         for (int p = 0; p < P; ++p) {                                                                       \
             a[p] = A[p] + row * s->lda;                                                                     \
-            for (int m = 0; m < M; ++m) acc[p][m][0] = acc[p][m][1] = vset(0);                              \
+            for (int m = 0; m < M; ++m)                                                                     \
+                for (int part = 0; part < SUMS; ++part) acc[p][m][0][part] = acc[p][m][1][part] = vsum_zero();  \
         }                                                                                                   \
         B += HEAD * PANEL;                                                                                  \
-        for (ptrdiff_t k = 0; k < s->K; ++k, B += PANEL) {                                                  \
-            const ptrdiff_t first = form == NAME(STRIPS) ? k * STRIP : form == NAME(KEPT) ? s->index[k] : k; \
+        for (ptrdiff_t k = 0; k < s->K; k += GROUP, B += GROUP * PANEL) {                                   \
+            const ptrdiff_t first = form == NAME(STRIPS) ? k * STRIP                                        \
+                                    : form == NAME(KEPT) ? s->index[k]                                      \
+                                                         : PLACE(k);                                        \
             const ptrdiff_t next = form == NAME(STRIPS) ? 1 : s->lda;                                       \
             for (int p = 0; p < P; ++p) {                                                                   \
                 const WEIGHT *b = B + p * s->panel_stride;                                                  \
-                const vec b0 = vweights_0(b), b1 = vweights_1(b);                                           \
-                for (int m = 0; m < M; ++m) {                                                               \
-                    const vec x = vset(a[p][first + m * next]);                                             \
-                    acc[p][m][0] = vfma(x, b0, acc[p][m][0]);                                               \
-                    acc[p][m][1] = vfma(x, b1, acc[p][m][1]);                                               \
-                }                                                                                           \
+                const vweight b0 = vweights_0(b), b1 = vweights_1(b);                                       \
+                for (int m = 0; m < M; ++m)                                                                 \
+                    for (int part = 0; part < SUMS; ++part) {                                               \
+                        const voperand x = vspread(a[p] + first + m * next + part);                         \
+                        acc[p][m][0][part] = vmac(x, b0, acc[p][m][0][part]);                               \
+                        acc[p][m][1][part] = vmac(x, b1, acc[p][m][1][part]);                               \
+                    }                                                                                       \
             }                                                                                               \
         }                                                                                                   \
         for (int p = 0; p < P; ++p)                                                                         \
             for (int m = 0; m < M; ++m)                                                                     \
                 for (int w = 0; w < 2; ++w) {                                                               \
                     const vec start = vload(init[p] + (row + m) * s->ldi + w * WIDTH);                      \
-                    const REAL *scale = (const REAL *)(scales + p * s->panel_stride) + w * WIDTH;           \
                     vstore(C[p] + (row + m) * s->ldc + w * WIDTH,                                           \
-                           SCALED ? vfma(acc[p][m][w], vload(scale), start) : vadd(start, acc[p][m][w]));   \
+                           FINISH(start, acc[p][m][w], *(a[p] + m * s->lda),                                \
+                                  (const REAL *)(head + p * s->panel_stride) + w * WIDTH));                 \
                 }                                                                                           \
     }
 
@@ -60,6 +75,8 @@ TILE(12, 1) TILE(11, 1) TILE(10, 1) TILE(9, 1) TILE(8, 1) TILE(7, 1)
 TILE(6, 1) TILE(5, 1) TILE(4, 1) TILE(3, 1) TILE(2, 1) TILE(1, 1)
 TILE(3, 2) TILE(2, 2) TILE(1, 2) TILE(2, 3) TILE(1, 3) TILE(1, 4)
 #undef TILE
+#undef PLACE
+#undef FINISH
 
 #define CALL(M, P) NAME(tile_##M##_##P)(form, s, row, A + p, B + p * s->panel_stride, init + p, C + p)
 
@@ -127,6 +144,7 @@ static void NAME(tiles)(ptrdiff_t n, ptrdiff_t K, int count, const REAL *const *
                         const WEIGHT *B, ptrdiff_t panel_stride, const REAL *const *init, ptrdiff_t ldi, REAL *const *C,
                         ptrdiff_t ldc) {
     const NAME(shape) shape = {K, lda, panel_stride, ldi, ldc, index}, *s = &shape;
+    if (WEIGHTS != RX_FULL) index = NULL;
     if (n <= 3 && index) NAME(few_rows)(NAME(KEPT), s, n, count, A, B, init, C);
     else if (n <= 3) NAME(few_rows)(NAME(ROWS), s, n, count, A, B, init, C);
     else if (index) NAME(all_rows)(NAME(KEPT), s, n, count, A, B, init, C);

@@ -48,8 +48,26 @@
 #define vbf16_low(p) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)(p)), 16))
 #define vbf16_high(p)                                                                                   \
     _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const __m256i *)(p)), _mm256_set1_epi32(-65536)))
-#define vint8(p) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(p))))
 #define MAGIC 12582912.0f
 #define vpow2(shifted)                                                                                  \
     _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127)), 23))
+#endif
+
+#if WEIGHTS == RX_INT8
+/* Two weights of each column, widened, times two 16-bit operands. */
+#define GROUP 2
+#define OPERAND_BIAS 0
+#define SUMS 1
+#define vsum __m256i
+#define vweight __m256i
+#define voperand __m256i
+#define vsum_zero() _mm256_setzero_si256()
+#define vweights(p) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p)))
+#define vspread(p) _mm256_set1_epi32(NAME(four_bytes)(p))
+#define vmac(x, w, sum) _mm256_add_epi32(sum, _mm256_madd_epi16(x, w))
+#define vtotal(sum, bias) _mm256_cvtepi32_ps((sum)[0])
+static inline void NAME(store_operands)(short *p, vec shifted) {
+    const __m256i q = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_castps_si256(vset(MAGIC)));
+    _mm_storeu_si128((__m128i *)p, _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)));
+}
 #endif

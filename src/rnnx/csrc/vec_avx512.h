@@ -1,8 +1,8 @@
 /* Vectors of AVX-512 for the element type chosen by DOUBLE; the same operations, with the same roundings, as those of
- * AVX2. Thirty-two registers hold a tile of twelve rows. */
+ * AVX2. Thirty-two registers hold a tile of twelve rows, or of six where a sum takes two of them. */
 #include <immintrin.h>
 
-#define TALL_TILES 1
+#define TALL_TILES (WEIGHTS != RX_INT8)
 
 #if DOUBLE
 #define WIDTH 8
@@ -45,8 +45,39 @@
 #define vselect(mask, a, b) _mm512_mask_blend_ps(mask, b, a)
 #define vbf16_low(p) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16))
 #define vbf16_high(p) _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)))
-#define vint8(p) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(p))))
 #define MAGIC 12582912.0f
 #define vpow2(shifted)                                                                                  \
     _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127)), 23))
+#endif
+
+#if WEIGHTS == RX_INT8
+/* VNNI multiplies bytes without a sign and bytes with one: an operand q is stored as the high and the low bytes of
+ * q + 32768, and 32768 times the sum of a column's weights is taken off in the end. All sums are modulo 2^32. */
+#define GROUP 4
+#define OPERAND_BIAS 32768
+#define SUMS 2
+#define vsum __m512i
+#define vweight __m512i
+#define voperand __m512i
+#define vsum_zero() _mm512_setzero_si512()
+#define vweights(p) _mm512_loadu_si512(p)
+#define vspread(p) _mm512_set1_epi32(NAME(four_bytes)(p))
+#define vmac(x, w, sum) NAME(mac)(x, w, sum)
+static inline __m512i NAME(mac)(__m512i x, __m512i w, __m512i sum) {
+#if defined(__GNUC__) /* which copies the sums to and fro around the intrinsic */
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
+    return sum;
+#else
+    return _mm512_dpbusd_epi32(sum, x, w);
+#endif
+}
+#define vtotal(sum, bias)                                                                               \
+    _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32((sum)[0], 8), (sum)[1]),     \
+                                        _mm512_loadu_si512(bias)))
+static inline void NAME(store_operands)(short *p, vec shifted) {
+    const __m512i q = _mm512_sub_epi32(_mm512_castps_si512(shifted), _mm512_castps_si512(vset(MAGIC - OPERAND_BIAS)));
+    const __m128i high = _mm512_cvtepi32_epi8(_mm512_srli_epi32(q, 8)), low = _mm512_cvtepi32_epi8(q);
+    _mm_storeu_si128((__m128i *)p, _mm_unpacklo_epi32(high, low));
+    _mm_storeu_si128((__m128i *)p + 1, _mm_unpackhi_epi32(high, low));
+}
 #endif

@@ -60,17 +60,11 @@ static inline vec NAME(from_bf16)(const unsigned short *p) {
     memcpy(&a, bits, sizeof a);
     return a;
 }
-static inline vec NAME(from_int8)(const signed char *p) {
-    REAL a[WIDTH];
-    for (int j = 0; j < WIDTH; ++j) a[j] = p[j];
-    return NAME(load)(a);
-}
 #endif
 
 #define vload(p) NAME(load)(p)
 #define vbf16_low(p) NAME(from_bf16)(p)
 #define vbf16_high(p) NAME(from_bf16)((p) + 1)
-#define vint8(p) NAME(from_int8)(p)
 #define vstore(p, a) NAME(store)(p, a)
 #define vadd(a, b) ((a) + (b))
 #define vsub(a, b) ((a) - (b))
@@ -82,3 +76,44 @@ static inline vec NAME(from_int8)(const signed char *p) {
 #define vmax(a, b) NAME(select)(vless(b, a), a, b)
 #define vselect(m, a, b) NAME(select)(m, a, b)
 #define vpow2(shifted) NAME(pow2)(shifted)
+
+#if WEIGHTS == RX_INT8
+/* Two weights of each column times two 16-bit operands. */
+#define GROUP 2
+#define OPERAND_BIAS 0
+#define SUMS 1
+typedef struct {
+    unsigned column[WIDTH];
+} NAME(sums);
+typedef struct {
+    short pair[2];
+} NAME(operands);
+typedef const signed char *NAME(weights);
+#define vsum NAME(sums)
+#define vweight NAME(weights)
+#define voperand NAME(operands)
+#define vsum_zero() ((NAME(sums)){{0}})
+#define vweights(p) (p)
+static inline NAME(operands) NAME(spread)(const REAL *p) {
+    NAME(operands) two;
+    memcpy(&two, p, sizeof two);
+    return two;
+}
+#define vspread(p) NAME(spread)(p)
+static inline NAME(sums) NAME(add_products)(NAME(operands) x, const signed char *w, NAME(sums) sum) {
+    for (int j = 0; j < WIDTH; ++j) sum.column[j] += (unsigned)(x.pair[0] * w[2 * j] + x.pair[1] * w[2 * j + 1]);
+    return sum;
+}
+static inline vec NAME(total)(NAME(sums) sum) {
+    REAL a[WIDTH];
+    for (int j = 0; j < WIDTH; ++j) a[j] = (REAL)(int)sum.column[j];
+    return NAME(load)(a);
+}
+#define vmac(x, w, sum) NAME(add_products)(x, w, sum)
+#define vtotal(sum, bias) NAME(total)((sum)[0])
+static inline void NAME(store_operands)(short *p, vec shifted) {
+    REAL a[WIDTH];
+    NAME(store)(a, shifted);
+    for (int j = 0; j < WIDTH; ++j) p[j] = (short)(a[j] - MAGIC);
+}
+#endif

@@ -96,7 +96,8 @@ class Core:
             Those of the module.
         weights : {"full", "bf16", "int8"}
             What is read at every step: the kernels as they are, or for inference rounded to bfloat16, or to 8-bit
-            integers with a scale for each output channel. Bias and sums stay float32.
+            integers with a scale for each output channel, multiplied by 16-bit operands (see `Layer.quantize`). Biases
+            and states stay float32.
 
         Returns
         -------

@@ -329,8 +329,10 @@ class Layer:
     def quantize(self, mode: str) -> None:
         """Read the kernels of all recurrent and Dense layers in 16 or 8 bits from now on, for inference.
 
-        The weights are rounded to what their narrow forms stand for; biases, states and sums stay float32. A quantized
-        layer cannot be trained any more. See ``rnnx.layers.quantization_report`` for how far the outputs move.
+        The weights are rounded to what their narrow forms stand for; biases and states stay float32. What 8-bit weights
+        multiply is rounded to 16-bit integers times a scale for each row (1 / 32767 of its largest element), and
+        sums of such products are exact. A row with an element that is not finite gives NaN. A quantized layer cannot
+        be trained any more. See ``rnnx.layers.quantization_report`` for how far the outputs move.
 
         Parameters
         ----------
