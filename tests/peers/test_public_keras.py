@@ -65,6 +65,18 @@ def test_sleepecg(name: str, folder: Path, tmp_path: Path) -> None:
     assert difference <= TOLERANCE
 
 
+@pytest.mark.parametrize("name", SLEEP)
+def test_sleepecg_in_8_bits(name: str, folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(unpacked("sleepecg==0.6.0", folder) / f"sleepecg/classifiers/{name}.zip") as archive:
+        model = rnnx.load_model(archive.extract("classifier.keras", tmp_path))
+    x = np.random.default_rng(3).normal(size=(48, 90, 36)).astype("float32")
+    x[::2, 60:] = -1
+    for data in (None, x[8:]):
+        (report,) = rnnx.layers.quantization_report(model, x[:8], ["int8"], calibration_data=data)
+        print(f"\nsleepecg {name}, {'nearest' if data is None else 'calibrated'}: {report}")
+    assert report.largest <= 5e-3
+
+
 class ReversedLSTM(rnnx.layers.LSTM):
     """rnnmorph's own layer: an LSTM that reads backwards and gives its outputs forwards."""
 

