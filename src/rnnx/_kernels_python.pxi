@@ -1,52 +1,5 @@
 # Included by _kernels.pyx: from numpy arrays to jobs and back.
 
-@cython.final
-cdef class Plan:
-    """Which rows and times are computed, in which order.
-
-    Parameters
-    ----------
-    batch, timesteps : int
-    valid : bool array of shape (batch, timesteps) or None
-        True where a step counts, in input order; None if all do.
-    backwards : bool
-        Whether the steps are read from the last to the first.
-    """
-
-    cdef readonly Py_ssize_t batch, timesteps, steps, total
-    cdef readonly bint backwards
-    cdef readonly object valid, row_counts
-    cdef object order, counts, offsets, times
-
-    def __init__(self, Py_ssize_t batch, Py_ssize_t timesteps, valid=None, bint backwards=False):
-        self.batch, self.timesteps, self.backwards = batch, timesteps, backwards
-        self.steps, self.total = timesteps, batch * timesteps
-        if valid is None or valid.all():
-            return
-        if backwards:
-            valid = valid[:, ::-1]
-        self.valid = np.ascontiguousarray(valid, np.uint8)
-        self.row_counts = np.count_nonzero(valid, axis=1)
-        order = np.argsort(-self.row_counts, kind="stable")
-        sorted_counts = self.row_counts[order]
-        self.steps = sorted_counts[0] if batch else 0
-        counts = np.searchsorted(-sorted_counts, -np.arange(self.steps), side="left")
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        rows, positions = np.nonzero(self.valid[order])
-        step = np.arange(rows.size) - np.concatenate([[0], np.cumsum(sorted_counts)])[rows]
-        times = np.empty(rows.size, np.intp)
-        times[offsets[step] + rows] = timesteps - 1 - positions if backwards else positions
-        self.total = rows.size
-        self.order, self.counts = order.astype(np.intp), counts.astype(np.intp)
-        self.offsets, self.times = offsets.astype(np.intp), times
-
-    cdef void fill(self, Job *job) noexcept:
-        job.B, job.T, job.S, job.total, job.backwards = (self.batch, self.timesteps, self.steps, self.total,
-                                                         self.backwards)
-        job.order, job.counts = <const Py_ssize_t *>data_of(self.order), <const Py_ssize_t *>data_of(self.counts)
-        job.offsets, job.times = <const Py_ssize_t *>data_of(self.offsets), <const Py_ssize_t *>data_of(self.times)
-
-
 cdef list kept_columns(object array, Py_ssize_t rows):
     """For each gate of a (gates, batch, timesteps, width) mask: where it is not zero, and its values there.
 

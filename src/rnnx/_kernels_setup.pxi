@@ -1,4 +1,4 @@
-# Included by _kernels.pyx: which leaves serve this process, aligned buffers, packed weights.
+# Included by _kernels.pyx: which leaves serve this process, aligned buffers, packed weights, plans of ragged batches.
 
 def _choose_isa():
     """The instruction set level in use: ``RNNX_ISA``, or the best this CPU has."""
@@ -236,3 +236,64 @@ cdef class Packed:
         if slot_order and self.G == 3:
             blocks = blocks[:, [1, 2, 0]]
         return np.ascontiguousarray(blocks).reshape(-1, self.G * self.H)
+
+
+@cython.final
+cdef class Plan:
+    """Which rows and times are computed, in which order.
+
+    Parameters
+    ----------
+    batch, timesteps : int
+    valid : bool array of shape (batch, timesteps) or None
+        True where a step counts, in input order; None if all do.
+    backwards : bool
+        Whether the steps are read from the last to the first.
+    """
+
+    cdef readonly Py_ssize_t batch, timesteps, steps, total
+    cdef readonly bint backwards
+    cdef readonly object valid, row_counts
+    cdef object order, counts, offsets, times
+
+    def __init__(self, Py_ssize_t batch, Py_ssize_t timesteps, valid=None, bint backwards=False):
+        self.batch, self.timesteps, self.backwards = batch, timesteps, backwards
+        self.steps, self.total = timesteps, batch * timesteps
+        if valid is None or valid.all():
+            return
+        self.valid = np.ascontiguousarray(valid[:, ::-1] if backwards else valid, np.uint8)
+        self._sort()
+
+    cdef void _sort(self) except *:
+        # Rows by falling number of steps, equal ones as they come; then where and when each packed row is.
+        cdef Py_ssize_t B = self.batch, T = self.timesteps, r, s, t
+        cdef const unsigned char *valid = <const unsigned char *>data_of(self.valid)
+        self.row_counts = np.count_nonzero(self.valid, axis=1).astype(np.intp)
+        self.order = np.argsort(-self.row_counts, kind="stable").astype(np.intp)
+        cdef const Py_ssize_t *row_counts = <const Py_ssize_t *>data_of(self.row_counts)
+        cdef const Py_ssize_t *order = <const Py_ssize_t *>data_of(self.order)
+        self.steps = row_counts[order[0]] if B else 0
+        self.counts, self.offsets = np.empty(self.steps, np.intp), np.zeros(self.steps + 1, np.intp)
+        cdef Py_ssize_t *counts = <Py_ssize_t *>data_of(self.counts)
+        cdef Py_ssize_t *offsets = <Py_ssize_t *>data_of(self.offsets)
+        r = B
+        for s in range(self.steps):
+            while row_counts[order[r - 1]] <= s:
+                r -= 1
+            counts[s] = r
+            offsets[s + 1] = offsets[s] + r
+        self.total = offsets[self.steps]
+        self.times = np.empty(self.total, np.intp)
+        cdef Py_ssize_t *times = <Py_ssize_t *>data_of(self.times)
+        for r in range(B):
+            s = 0
+            for t in range(T):
+                if valid[order[r] * T + t]:
+                    times[offsets[s] + r] = T - 1 - t if self.backwards else t
+                    s += 1
+
+    cdef void fill(self, Job *job) noexcept:
+        job.B, job.T, job.S, job.total, job.backwards = (self.batch, self.timesteps, self.steps, self.total,
+                                                         self.backwards)
+        job.order, job.counts = <const Py_ssize_t *>data_of(self.order), <const Py_ssize_t *>data_of(self.counts)
+        job.offsets, job.times = <const Py_ssize_t *>data_of(self.offsets), <const Py_ssize_t *>data_of(self.times)
