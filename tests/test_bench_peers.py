@@ -54,7 +54,16 @@ def test_summary_has_the_fastest_peer_of_each_cell(bench, rows):
         "| streaming step, B = 1 | 4.00 | 2.00 | 4.00 | 30.00 |"
     ]
     groups = {bench.report.group_of(cell) for cell in bench.grid.cells(bench.problem.WORKS, quick=False)}
-    assert len(groups) == 12
+    assert len(groups) == 13
+
+
+def test_8_bit_weights_are_compared_with_float32(bench):
+    cell = bench.problem.Cell("int8", "lstm", 1, 100, 64)
+    assert bench.measure.disagreement({"y": 0.1}, bench.measure.NARROW) is None
+    row = bench.measure.Row(cell, {"rnnx": 1e-4, "torch": 2e-4}, differences={"rnnx": {"y": 3e-3}, "torch": {"y": 2e-2}})
+    text = bench.report.markdown([row], ["rnnx", "torch"], bench.report.about(["bench/peers"], 1, {}))
+    assert "| sequence, 8-bit weights | 2.00 | 2.00 | 2.00 |" in text
+    assert "- largest difference from float32: rnnx 3.0e-03, torch 2.0e-02" in text
 
 
 def test_report_names_versions_and_missing_peers(bench, rows):

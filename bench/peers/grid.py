@@ -13,6 +13,7 @@ FULL: dict[str, list[tuple[int, int, int]]] = {  # batch, timesteps, units; each
     "dropout": [(b, 50, h) for b in (16, 32) for h in HIDDEN[:3]],
     "ragged": [(32, 100, h) for h in HIDDEN[:3]],
     "ragged-training": [(32, 100, h) for h in HIDDEN[:3]],
+    "int8": [(b, 100, h) for b in (1, 8) for h in HIDDEN[1:]],
     "startup": [(1, 100, 128)],
 }
 QUICK: dict[str, list[tuple[str, int, int, int]]] = {
@@ -23,6 +24,7 @@ QUICK: dict[str, list[tuple[str, int, int, int]]] = {
     "dropout": [("lstm", 16, 50, 64)],
     "ragged": [("gru", 32, 100, 64)],
     "ragged-training": [("lstm", 32, 100, 64)],
+    "int8": [("lstm", 1, 100, 128)],
     "startup": [("lstm", 1, 100, 128)],
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import openvino
-from onnx_model import inputs_of, model_of, output_of, states
+from as_onnx import inputs_of, model_of, output_of, states
 from problem import Problem, Work, several_steps
 
 

@@ -36,7 +36,7 @@ class Peer:
             return self.bidirectional(p)
         if "training" in c.work or c.work == "dropout":
             return self.training(p, core, params)
-        packed = core.pack(params)
+        packed = core.pack(params, "int8" if c.work == "int8" else "full")
         options = {"lengths": p.lengths, "return_sequences": False} if c.work == "ragged" else {}
 
         def call() -> Any:

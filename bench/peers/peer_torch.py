@@ -36,6 +36,8 @@ class Peer:
         size = 2 if c.work == "bidirectional" else 1
         module = (nn.LSTM if c.kind == "lstm" else nn.GRU)(c.units, c.units, size, bidirectional=size == 2)
         load(module, p, [(k, d) for k in range(size) for d in range(size)])
+        if c.work == "int8":
+            module = narrow(module)
         x = tensor(p.by_time("x"))
         if c.work == "training":
             return self.training(p, module, x)
@@ -93,6 +95,14 @@ class Peer:
             return gradients(y.detach().numpy(), *in_keras_layout(p, grads))
 
         return Work(step, results)
+
+
+def narrow(module: nn.Module) -> nn.Module:
+    """The module with 8-bit weights, and inputs and states rounded to 8 bits in every call."""
+    from torch.ao.quantization import quantize_dynamic
+
+    quantized: nn.Module = quantize_dynamic(nn.ModuleDict({"rnn": module}), {nn.LSTM, nn.GRU}, dtype=torch.qint8)["rnn"]
+    return quantized
 
 
 def last_state(state: Any) -> Tensor:

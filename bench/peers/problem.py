@@ -14,7 +14,7 @@ Array = NDArray[Any]
 Weights = tuple[Array, Array, Array]  # kernel, recurrent kernel, bias as in Keras
 Results = dict[str, Array]
 
-WORKS = ("step", "sequence", "bidirectional", "training", "dropout", "ragged", "ragged-training", "startup")
+WORKS = ("step", "sequence", "bidirectional", "training", "dropout", "ragged", "ragged-training", "int8", "startup")
 GATES = {"lstm": 4, "gru": 3}
 DROPOUT, RECURRENT_DROPOUT = 0.5, 0.25
 STEPS_TO_CHECK = 3

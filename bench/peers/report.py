@@ -76,6 +76,7 @@ def group_of(cell: Cell) -> str:
         "bidirectional": "two bidirectional layers",
         "ragged": "ragged batch",
         "ragged-training": "ragged batch, training",
+        "int8": "sequence, 8-bit weights",
         "startup": "start of the process",
     }[cell.work]
 
@@ -104,6 +105,15 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     return [f"- {peer}: {reason} ({count} of {len(rows)} cells)" for (peer, reason), count in counts.items()]
 
 
+def accuracy(rows: Sequence[Row]) -> str:
+    """How far 8-bit weights move outputs, for each that has them."""
+    worst: dict[str, float] = {}
+    for row in rows:
+        for peer, found in row.differences.items():
+            worst[peer] = max(worst.get(peer, 0.0), found["y"])
+    return "- largest difference from float32: " + ", ".join(f"{peer} {d:.1e}" for peer, d in worst.items())
+
+
 def markdown(rows: Sequence[Row], peers: Sequence[str], facts: Mapping[str, Any]) -> str:
     """The whole report."""
     others = [peer for peer in peers if peer != OURS]
@@ -124,6 +134,7 @@ def markdown(rows: Sequence[Row], peers: Sequence[str], facts: Mapping[str, Any]
         chosen = [row for row in rows if row.cell.work == work]
         if chosen:
             text += [f"## {work}", table(chosen, others)]
-            if found := remarks(chosen):
+            found = [accuracy(chosen)] if work == "int8" else []
+            if found := found + remarks(chosen):
                 text.append("\n".join(found))
     return "\n\n".join(text) + "\n"

@@ -9,7 +9,7 @@ import numpy as np
 from problem import GATES, Array, Problem
 
 ORDER = {"lstm": (0, 3, 1, 2), "gru": (0, 1, 2)}  # ONNX' gates, i o f c and z r h, in Keras' numbering
-WORKS = ("step", "sequence", "bidirectional", "ragged", "startup")
+WORKS = ("step", "sequence", "bidirectional", "ragged", "int8", "startup")
 
 
 def model_of(p: Problem) -> Path:
