@@ -1,9 +1,17 @@
 """Every test starts from the same random streams, whatever ran before it, so that a failure repeats."""
 
+import signal
+
 import numpy as np
 import pytest
 
 from rnnx import utils
+
+
+def pytest_configure(config):
+    """Ctrl-C is to be heard here and in child processes, also in a run that a shell has put into the background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

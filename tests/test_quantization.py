@@ -11,7 +11,7 @@ import pytest
 import rnnx
 from rnnx import Input, Sequential, _kernels, layers
 from rnnx.functional import GRUParams, LSTMParams, gru, lstm
-from rnnx.layers.quantization import round_weights
+from rnnx.layers.quantization import narrow_form, round_weights, wide_form
 from tests.oracle import cases
 
 RNG = np.random.default_rng(71)
@@ -154,6 +154,40 @@ def test_models_streams_and_files_keep_the_mode(mode: str, tmp_path: Any) -> Non
     causal.quantize(mode)
     stream, y = causal.stream(2), causal(x)
     np.testing.assert_allclose(np.stack([stream.step(x[:, t]) for t in range(7)], 1), y, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_files_are_as_narrow_as_the_weights(mode: str, tmp_path: Any) -> None:
+    model = model_of(layers.Bidirectional(layers.LSTM(70, return_sequences=True)), layers.GRU(60), layers.Dense(40))
+    model.save(tmp_path / "wide.safetensors")
+    model.quantize(mode, RNG.normal(size=(9, 8, 5)).astype(np.float32))
+    model.save(tmp_path / "narrow.safetensors")
+    wide, narrow = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("wide", "narrow"))
+    assert narrow < wide * (0.32 if mode == "int8" else 0.55)
+    again = rnnx.load_model(tmp_path / "narrow.safetensors")
+    assert all(np.array_equal(a, b) for a, b in zip(again.get_weights(), model.get_weights(), strict=True))
+    model.save_weights(tmp_path / "weights.safetensors")
+    plain = rnnx.load_model(tmp_path / "wide.safetensors")
+    plain.load_weights(tmp_path / "weights.safetensors")
+    assert all(np.array_equal(a, b) for a, b in zip(plain.get_weights(), model.get_weights(), strict=True))
+    assert plain.layers[-1].quantization_mode is None
+
+    changed = [w + RNG.normal(size=w.shape).astype(np.float32) for w in model.get_weights()]
+    model.set_weights(changed)
+    model.save(tmp_path / "changed.safetensors")
+    again = rnnx.load_model(tmp_path / "changed.safetensors")
+    assert all(np.array_equal(a, b) for a, b in zip(again.get_weights(), changed, strict=True))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_narrow_forms(mode: str) -> None:
+    for scale in np.float32([1e-38, 3e-20, 1, 7e30]):
+        kernel = round_weights(scale * RNG.normal(size=(40, 300)).astype(np.float32), mode)
+        kernel[:, 5] = 0
+        numbers, scales = narrow_form(kernel, mode)  # type: ignore[misc]
+        assert numbers.dtype == (np.int8 if mode == "int8" else np.uint16)
+        assert np.array_equal(wide_form(numbers, scales), kernel)
+    assert narrow_form(RNG.normal(size=(9, 4)).astype(np.float32), mode) is None
 
 
 def test_monte_carlo_dropout_runs_on_narrow_weights() -> None:

@@ -190,6 +190,14 @@ ALTERED: dict[str, tuple[Callable[[Any, Any], Any], tuple[str, ...]]] = {
     "transposed": (put("weights/1", np.zeros((12, 4), np.float32)), ("(4, 12)", "(12, 4)")),
     "dtype": (put("weights/0", np.zeros((3, 12))), ("float32", "float64")),
     "whole_numbers": (put("weights/0", np.zeros((3, 12), np.int32)), ("float32", "int32")),
+    "bytes_without_scales": (put("weights/0", np.zeros((3, 12), np.int8)), ("float32", "int8")),
+    "scales_of_floats": (put("scales/0", np.ones(12, np.float32)), ("weights/0", "int8", "float32 (3, 12)")),
+    "too_few_scales": (
+        lambda tensors, description: tensors.update(
+            {"weights/0": np.zeros((3, 12), np.int8), "scales/0": np.ones(11, np.float32)}
+        ),
+        ("weights/0", "(3, 12)", "(11,)"),
+    ),
 }
 ALTERED_MODEL: dict[str, tuple[Callable[[Any, Any], Any], tuple[str, ...]]] = {
     "class": (describe("model", "class_name", value="Perceptron"), ("'Perceptron'",)),

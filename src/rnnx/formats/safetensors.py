@@ -4,7 +4,9 @@
 metadata ``rnnx``             JSON: version of the format and of rnnx, kind (model or weights), class and
                               configuration of the model, and with an optimizer what ``compile`` was given
 metadata ``checksum``         BLAKE2b of names, types, shapes and bytes of all tensors and of the JSON
-tensor ``weights/<n>``        weight number n of ``model.weights``
+tensor ``weights/<n>``        weight number n of ``model.weights``; of quantized kernels 8-bit integers, or the bits of
+                              bfloat16
+tensor ``scales/<n>``         what the columns of these 8-bit integers are multiplied by
 tensor ``optimizer/<name>``   state of the optimizer
 tensor ``noise/<n>``          seed and counter of source of noise n
 ============================  =========================================================================
@@ -23,13 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import __version__
-from rnnx.layers.base import layer_config, layer_from_config, weights_limited
+from rnnx.layers.base import Layer, layer_config, layer_from_config, weights_limited
+from rnnx.layers.quantization import narrow_form, quantizable, wide_form
 from rnnx.saving import FormatError, write_whole
 
 Array = NDArray[Any]
 FORMAT = 1
 LARGEST_HEADER = 100_000_000
-TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_}
+TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_,
+         "I8": np.int8, "U16": np.uint16}  # fmt: skip
 
 
 # ---- The container --------------------------------------------------------------------------------------------------
@@ -131,7 +135,19 @@ def _description(kind: str, model: Any) -> dict[str, Any]:
 def _weights(model: Any) -> dict[str, Array]:
     if not model.built:
         raise FormatError(f"{model.name}: not built yet, there are no weights to save; call it once first")
-    return {f"weights/{k}": weight.value for k, weight in enumerate(model.weights)}
+    modes = {
+        id(weight): part.quantization_mode
+        for part in (quantizable(model) if isinstance(model, Layer) else ())
+        for weight in part.quantized_weights or []
+        if part.quantization_mode
+    }
+    tensors = {}
+    for k, weight in enumerate(model.weights):
+        narrow = narrow_form(weight.value, modes[id(weight)]) if id(weight) in modes else None
+        tensors[f"weights/{k}"], scales = narrow or (weight.value, None)
+        if scales is not None:
+            tensors[f"scales/{k}"] = scales
+    return tensors
 
 
 def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
@@ -179,9 +195,24 @@ def load_weights(model: Any, path: Any) -> None:
     _put_weights(model, path, tensors)
 
 
+def _wide(path: Any, name: str, tensors: dict[str, Array]) -> Array:
+    """A weight as it was before it was stored in 16 or 8 bits; any other as it is."""
+    array, scales = tensors[name], tensors.get(name.replace("weights/", "scales/"))
+    if array.dtype == np.uint16 and scales is None:
+        return wide_form(array, None)
+    if scales is None:
+        return array
+    if array.dtype != np.int8 or array.ndim != 2 or scales.dtype != np.float32 or scales.shape != array.shape[1:]:
+        raise FormatError(
+            f"{path}: {name} with scales must be int8 of shape (inputs, outputs) and the scales float32 (outputs,), "
+            f"got {array.dtype} {array.shape} and {scales.dtype} {scales.shape}"
+        )
+    return wide_form(array, scales)
+
+
 def _put_weights(model: Any, path: Any, tensors: dict[str, Array]) -> None:
     """Point the weights at the mapped file; all are checked before the first is changed."""
-    found = {name: array for name, array in tensors.items() if name.startswith("weights/")}
+    found = {name: _wide(path, name, tensors) for name in tensors if name.startswith("weights/")}
     own = model.weights
     if set(found) != {f"weights/{k}" for k in range(len(own))}:
         raise FormatError(f"{path}: holds {len(found)} weights, the model has {len(own)}")

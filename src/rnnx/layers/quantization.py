@@ -50,6 +50,44 @@ def _scales(kernel: Array) -> Array:
     return scale
 
 
+def narrow_form(kernel: Array, mode: str) -> tuple[Array, Array | None] | None:
+    """The numbers of 16 or 8 bits that a quantized kernel is made of.
+
+    Parameters
+    ----------
+    kernel : float32 array of shape (inputs, outputs)
+    mode : {"bf16", "int8"}
+
+    Returns
+    -------
+    numbers : uint16 array (the bits of bfloat16) or int8 array of the kernel's shape
+    scales : float32 array of shape (outputs,), or None for bfloat16
+        `wide_form` makes the same kernel of them, bit for bit.
+
+    None if it is not made of such numbers: its values were changed after it was quantized.
+    """
+    if mode == "bf16":
+        bits = np.ascontiguousarray(kernel).view(np.uint32)
+        return None if (bits & 0xFFFF).any() else ((bits >> 16).astype(np.uint16), None)
+    near = _scales(kernel)
+    numbers, found = np.rint(kernel / near), np.zeros(near.shape, bool)
+    scales = near.copy()
+    for ulps in (0, 1, -1, 2, -2):  # the scale that it was made with is one of these
+        scale = (near.view(np.int32) + np.int32(ulps)).view(np.float32)
+        fits = (numbers * scale == kernel).all(axis=0) & ~found
+        scales[fits] = scale[fits]
+        found |= fits
+    return (numbers.astype(np.int8), scales) if found.all() else None
+
+
+def wide_form(numbers: Array, scales: Array | None) -> Array:
+    """The float32 kernel that the two results of `narrow_form` stand for."""
+    if scales is None:
+        return (numbers.astype(np.uint32) << 16).view(np.float32)
+    wide: Array = numbers.astype(np.float32) * scales
+    return wide
+
+
 def quantizable(layer: Layer) -> Iterator[Layer]:
     """Layers in a layer or model whose products can run on narrow weights: recurrent ones, their cells and Dense."""
     if layer.quantized_weights is not None:
