@@ -115,6 +115,25 @@ def test_convert_a_model(model_file, tmp_path, capsys):
         np.testing.assert_allclose(made["dense"](made["first"](x)[:, -1]), rnnx.load_model(model_file)(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", [None, ".npy", ".npz"])
+@pytest.mark.parametrize("mode", ["bf16", "int8"])
+def test_convert_to_weights_of_fewer_bits(mode, suffix, model_file, tmp_path, capsys):
+    x, target = np.random.default_rng(0).normal(size=(20, 5, 3)).astype("float32"), tmp_path / "small.safetensors"
+    options = ["--quantize", mode]
+    if suffix:
+        data = tmp_path / f"data{suffix}"
+        np.save(data, x) if suffix == ".npy" else np.savez(data, first=x)
+        options += ["--calibration", str(data)]
+    assert main(["convert", str(model_file), str(target), *options]) == 0
+    text = capsys.readouterr().out
+    assert f"on {tmp_path / f'data{suffix}' if suffix else 'random input'}, {mode}: outputs move by at most" in text
+    model = rnnx.load_model(model_file)
+    model.quantize(mode, x if suffix else None)
+    assert np.array_equal(rnnx.load_model(target)(x), model(x))
+    assert main(["convert", str(target), str(tmp_path / "again.safetensors"), *options]) == 2
+    assert "quantized already" in capsys.readouterr().err
+
+
 def test_convert_a_chain_of_modules(tmp_path, capsys):
     target, names = tmp_path / "out.safetensors", "embedding,encoder.0,conv,layer_norm"
     assert main(["convert", str(FILES / "network.pt"), str(target), "--modules", names]) == 0
@@ -138,6 +157,13 @@ def test_convert_a_chain_of_modules(tmp_path, capsys):
         ("own.safetensors", "out.safetensors", ["--modules", "a"], "PyTorch's files only"),
         ("own.safetensors", "out.pt", [], "recurrent_dropout=0.5"),
         ("weights.safetensors", "out.pt", [], "holds weights"),
+        ("own.safetensors", "out.onnx", ["--quantize", "int8"], "only rnnx' own .safetensors"),
+        ("own.safetensors", "out.safetensors", ["--quantize", "int8", "--torch"], "only rnnx' own .safetensors"),
+        ("own.safetensors", "out.safetensors", ["--calibration", "{folder}/x.npy"], "`quantize`"),
+        ("own.safetensors", "out.safetensors", ["--quantize", "int8", "--calibration", "{folder}/x.npy"], "(2, 5, 7)"),
+        ("own.safetensors", "out.safetensors", ["--quantize", "bf16", "--calibration", "{folder}/no.npy"], "no.npy"),
+        ("own.safetensors", "out.safetensors", ["--quantize", "bf16", "--calibration", "{folder}/lstm.pt"], "numbers"),
+        ("own.safetensors", "out.safetensors", ["--quantize", "bf16", "--calibration", "{folder}/a.npy"], "a.npy"),
     ],
 )
 def test_convert_refuses_and_leaves_what_was_there(source, target, options, words, tmp_path, capsys):
@@ -147,6 +173,9 @@ def test_convert_refuses_and_leaves_what_was_there(source, target, options, word
     own = rnnx.Sequential([rnnx.layers.LSTM(4, recurrent_dropout=0.5, input_shape=(None, 3))])
     own.save(tmp_path / "own.safetensors")
     own.save_weights(tmp_path / "weights.safetensors")
+    np.save(tmp_path / "x.npy", np.zeros((2, 5, 7), "float32"))
+    (tmp_path / "a.npy").write_bytes(b"")
+    options = [option.format(folder=tmp_path) for option in options]
     if not (tmp_path / target).exists() and "/" not in target:
         (tmp_path / target).write_bytes(b"precious")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}

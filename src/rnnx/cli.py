@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 from rnnx import __version__
 
@@ -17,16 +18,41 @@ def _info(path: str) -> int:
     return 0
 
 
-def _convert(source: str, target: str, to_torch: bool, modules: str | None) -> int:
+def _convert(options: argparse.Namespace) -> int:
     """A model file in another format."""
     from rnnx.formats.convert import convert
 
-    done = convert(source, target, to_torch=to_torch, modules=modules.split(",") if modules is not None else None)
-    print(f"{source} -> {target}")
+    done = convert(
+        options.source,
+        options.target,
+        to_torch=options.torch,
+        modules=options.modules.split(",") if options.modules is not None else None,
+        quantize=options.quantize,
+        calibration_data=_arrays(options.calibration) if options.calibration is not None else None,
+    )
+    print(f"{options.source} -> {options.target}")
     print(f"read again: largest difference {done.largest_difference:.1e} ({done.compared})")
+    if done.quantization:
+        print(f"on {options.calibration or 'random input'}, {done.quantization}")
     for note in done.notes:
         print(f"not in the file: {note}")
     return 0
+
+
+def _arrays(path: str) -> Any:
+    """The array of a ``.npy`` file, or the list of those in an ``.npz`` file."""
+    import zipfile
+
+    import numpy as np
+
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        arrays = [loaded] if isinstance(loaded, np.ndarray) else list(loaded.values())
+        if not arrays or not all(isinstance(array, np.ndarray) for array in arrays):
+            raise ValueError("it holds something else")
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: expected a .npy or .npz file of numbers ({error})") from error
+    return arrays[0] if len(arrays) == 1 else arrays
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
         "--modules",
         metavar="NAME,...",
         help="of a PyTorch file: the modules that are the model, in the order of the chain",
+    )
+    convert.add_argument("--quantize", choices=("bf16", "int8"), help="weights of 16 or 8 bits in a .safetensors OUT")
+    convert.add_argument(
+        "--calibration",
+        metavar="DATA",
+        help="inputs to round weights for: a .npy file, or .npz with one array for each input of the model",
     )
     commands.add_parser("bench", help="measure against a NumPy loop", add_help=False)
     return parser
@@ -75,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "info":
             return _info(options.file)
         if options.command == "convert":
-            return _convert(options.source, options.target, options.torch, options.modules)
+            return _convert(options)
         from rnnx import demo
 
         demo.run(**({"units": 8, "epochs": 2, "seeds": 1} if options.tiny else {}))

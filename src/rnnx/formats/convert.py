@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rnnx.formats import safetensors, torch
 from rnnx.layers import BatchNormalization, Conv1D, Dense, Embedding, LayerNormalization, TimeDistributed
+from rnnx.layers.quantization import QuantizationReport, quantization_report
 from rnnx.models import Model, clone_model
 from rnnx.saving import FormatError, format_of
 
@@ -37,12 +38,15 @@ class Conversion:
         What was compared.
     notes : list of str
         What the new file does not hold.
+    quantization : QuantizationReport or None
+        How far its weights of fewer bits move the outputs: on the calibration data, or on random input without any.
     """
 
     model: Any
     largest_difference: float
     compared: str
     notes: list[str] = field(default_factory=list)
+    quantization: QuantizationReport | None = None
 
 
 def reader_of(path: Any) -> Any:
@@ -66,7 +70,15 @@ def reader_of(path: Any) -> Any:
     return module
 
 
-def convert(source: Any, target: Any, *, to_torch: bool = False, modules: Iterable[str] | None = None) -> Conversion:
+def convert(
+    source: Any,
+    target: Any,
+    *,
+    to_torch: bool = False,
+    modules: Iterable[str] | None = None,
+    quantize: str | None = None,
+    calibration_data: Any = None,
+) -> Conversion:
     """Write a model file in another format.
 
     The new file is written beside its place, read again and compared on random input; it is moved to its place only
@@ -80,12 +92,18 @@ def convert(source: Any, target: Any, *, to_torch: bool = False, modules: Iterab
         A ``.safetensors`` target is for PyTorch (a state dict), not a model of rnnx.
     modules : iterable of str, optional
         Of a PyTorch file: the modules that are the model, in the order of the chain.
+    quantize : {"bf16", "int8"}, optional
+        Bits of the new file's weights, as for ``model.quantize``; for rnnx' own ``.safetensors`` only.
+    calibration_data : optional
+        As for ``model.quantize``.
 
     Raises
     ------
     FormatError
         If the source cannot be honoured, the target cannot express it, or the outputs differ. What was at ``target``
         is still there.
+    ValueError
+        If the model cannot be quantized, or the calibration data do not fit it.
     OSError
         If a file cannot be read or written.
     """
@@ -97,6 +115,10 @@ def convert(source: Any, target: Any, *, to_torch: bool = False, modules: Iterab
         raise FormatError(f"{target}: PyTorch's files end in .pt, .pth or .safetensors")
     if modules is not None and reader is not torch:
         raise FormatError(f"{source}: modules are named for PyTorch's files only")
+    if quantize is not None and writer is not safetensors:
+        raise FormatError(f"{target}: only rnnx' own .safetensors files keep weights of fewer bits")
+    if calibration_data is not None and quantize is None:
+        raise ValueError("convert: `calibration_data` is for `quantize`, which was not given")
     model: Any
     if reader is torch and writer is torch:
         model = torch.load(source, modules=modules)
@@ -106,6 +128,7 @@ def convert(source: Any, target: Any, *, to_torch: bool = False, modules: Iterab
         model = reader.load_model(source, compile=False)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist")
+    report = None if quantize is None else _quantize(model, quantize, calibration_data)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent) as folder:
         part = Path(folder) / target.name
         try:
@@ -119,7 +142,19 @@ def convert(source: Any, target: Any, *, to_torch: bool = False, modules: Iterab
         if target.exists():
             part.chmod(target.stat().st_mode & 0o777)
         os.replace(part, target)
+    done.quantization = report
     return done
+
+
+def _quantize(model: Any, mode: str, calibration_data: Any) -> QuantizationReport:
+    """Quantize a model in place, and say how far that moves its outputs."""
+    data = calibration_data
+    if data is None:
+        made = _model_inputs(model, np.random.default_rng(0))
+        data = made if model.several_inputs else made[0]
+    report = quantization_report(model, data, [mode], calibration_data)[0]
+    model.quantize(mode, calibration_data)
+    return report
 
 
 # ---- Verification ---------------------------------------------------------------------------------------------------
