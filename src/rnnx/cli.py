@@ -47,7 +47,10 @@ def _arrays(path: str) -> Any:
 
     try:
         loaded = np.load(path, allow_pickle=False)
-        arrays = [loaded] if isinstance(loaded, np.ndarray) else list(loaded.values())
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            arrays = list(loaded.values())
         if not arrays or not all(isinstance(array, np.ndarray) for array in arrays):
             raise ValueError("it holds something else")
     except (ValueError, EOFError, zipfile.BadZipFile) as error:

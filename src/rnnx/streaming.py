@@ -16,18 +16,18 @@ from rnnx import _kernels
 from rnnx.layers.cells import Cell, call_cell, zero_state
 from rnnx.layers.convolution import Conv1D, GlobalPooling1D, Pooling1D
 from rnnx.layers.core import Activation, Dense, Embedding, InputLayer, Masking, ReLU, Softmax
+from rnnx.layers.merging import Concatenate, Merge
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
 from rnnx.layers.recurrent_base import Recurrent
 from rnnx.layers.rnn import RNN
-from rnnx.layers.shaping import Add, Concatenate, Flatten, Multiply
+from rnnx.layers.shaping import Flatten
 from rnnx.layers.wrappers import Bidirectional, TimeDistributed
 from rnnx.streaming_short import short_way
 
 Array = NDArray[Any]
 Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
 STEPWISE = (Activation, Dense, Embedding, Masking, ReLU, Softmax, NoiseLayer, Normalization, TimeDistributed)
-MERGES = (Add, Concatenate, Multiply)
 WHY_NOT = {
     Bidirectional: "it reads the sequence from its end too",
     Flatten: "it joins all steps",
@@ -247,7 +247,7 @@ class Stream:
             raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
         if isinstance(layer, (Softmax, Concatenate)) and layer.axis in (1, -2):
             raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: axis {layer.axis} joins the steps")
-        if isinstance(layer, (*STEPWISE, *MERGES)):
+        if isinstance(layer, (*STEPWISE, Merge)):
             return _stepwise(layer), True
         raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed step by step")
 
@@ -463,7 +463,7 @@ def _stepwise(layer: Any) -> Function:
         return inside
     if isinstance(layer, Embedding):  # ids must be looked at: a negative one would count from the end
         return _after_cast(layer, one)
-    return several if isinstance(layer, MERGES) else one
+    return several if isinstance(layer, Merge) else one
 
 
 def _whole(layer: Any) -> Function:

@@ -122,6 +122,39 @@ def test_graphs_that_do_not_connect(tmp_path):
         keras.from_json(json.dumps(text))
 
 
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (None, "two operands"),
+        ([1], "two operands"),
+        (["x", "x", "x"], "two operands"),
+        ([1, 2], "tensors and single numbers"),
+        (["x", [1.0, 2.0]], "tensors and single numbers"),
+        (["x", True], "tensors and single numbers"),
+        (["x", "1"], "tensors and single numbers"),
+        (["x", 10**400], "too large"),
+        (["x", {"class_name": "__numpy__"}], "list of two inputs, got"),
+    ],
+)
+def test_arithmetic(args, words, tmp_path):
+    x = rnnx.Input((3,), name="x")
+    rnnx.Model(x, x + x).save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    table = json.loads(members["config.json"])
+    node = table["config"]["layers"][1]["inbound_nodes"][0]
+    tensor = node["args"][0]
+    if args is None:
+        del node["args"]
+    else:
+        node["args"] = [tensor if part == "x" else "text" if part == "1" else part for part in args]
+    members["config.json"] = json.dumps(table).encode()
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as changed:
+        for name, data in members.items():
+            changed.writestr(name, data)
+    refused(tmp_path / "m.keras", words)
+
+
 def link(made):
     def change(file):
         del file["layers/dense/vars/0"]

@@ -80,6 +80,20 @@ def branches():
     return rnnx.Model(x, [L.Concatenate()([L.Dense(2)(early), late])])
 
 
+def arithmetic():
+    x = rnnx.Input((7, 3))
+    gate, y = L.Dense(3, activation="sigmoid")(x), L.GRU(3, return_sequences=True)(x)
+    mixed = -(gate * x + (1 - gate) * y) / 2 + x / (2 + gate) - 0.25
+    return rnnx.Model(x, L.LSTM(2)(L.Arithmetic("maximum")([mixed, L.Arithmetic("minimum")([x, y])])))
+
+
+def arithmetic_masked():
+    x = rnnx.Input((7, 3))
+    masked = L.Masking()(x)
+    both = [L.GRU(3, return_sequences=True)(masked) for _ in range(2)]
+    return rnnx.Model(x, [L.LSTM(2)(both[0] + both[1]), L.LSTM(2)(L.Add()(both))])
+
+
 def noisy():
     x = rnnx.Input((7, 3))
     return rnnx.Model(x, L.Dropout(0.5)(L.LSTM(3)(x), training=True))
@@ -132,6 +146,8 @@ MODELS = {
     "shared": shared,
     "nested": nested,
     "branches": branches,
+    "arithmetic": arithmetic,
+    "arithmetic_masked": arithmetic_masked,
     "noisy": noisy,
 }
 

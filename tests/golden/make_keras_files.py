@@ -164,6 +164,22 @@ def noisy(keras):
     return made
 
 
+def arithmetic(keras):
+    """Tensors that are added and scaled; what comes out has no mask in Keras 3. (That of tf_keras is not read.)"""
+    if keras.__name__ == "tf_keras":
+        return {}
+    L, made = keras.layers, {}
+    x = keras.Input((7, 3))
+    gate, y = L.Dense(3, activation="sigmoid")(x), L.GRU(3, return_sequences=True)(x)
+    mixed = -(gate * x + (1 - gate) * y) / 2 + x / (2 + gate) - 0.25
+    made["arithmetic"] = keras.Model(x, L.LSTM(2)(keras.ops.maximum(mixed, keras.ops.minimum(x, y))))
+    x = keras.Input((7, 3))
+    masked = L.Masking()(x)
+    both = [L.GRU(3, return_sequences=True)(masked) for _ in range(2)]
+    made["arithmetic_masked"] = keras.Model(x, [L.LSTM(2)(both[0] + both[1]), L.LSTM(2)(L.Add()(both))])
+    return made
+
+
 def values(weight):
     if "variance" in weight.name:
         return RNG.uniform(0.3, 0.9, weight.shape).astype("float32")
@@ -179,7 +195,7 @@ def inputs(name, model):
             x[0, 5:] = x[1, :2] = x[1, 4] = 0
         else:
             x = RNG.normal(size=shape).astype("float32")
-            if name.endswith(("concat", "sum", "mul", "ave")):
+            if name.endswith(("concat", "sum", "mul", "ave", "masked")):
                 x[0, 4:] = x[1, :2] = x[1, 4] = 0
         made.append(x)
     return made
@@ -213,7 +229,7 @@ def main(framework):
     keras = importlib.import_module(framework)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = {**recurrent(keras), **others(keras), **noisy(keras)}
+        made = {**recurrent(keras), **others(keras), **noisy(keras), **arithmetic(keras)}
         for k, (name, model) in enumerate(made.items()):
             write(keras, folder, name, model, k)
         for path in sorted(folder.glob("*.keras")):  # the framework itself opens them

@@ -105,6 +105,9 @@ EXAMPLES |= {
     "Add_spread": Example(of(layers.Add), [PAIR[0], PAIR[1][:, :1]], mask="own"),
     "Average": Example(of(layers.Average), PAIR),
     "Multiply": Example(of(layers.Multiply), PAIR),
+    "Arithmetic": Example(of(layers.Arithmetic, "subtract"), PAIR, mask="drop"),
+    "Arithmetic_spread": Example(of(layers.Arithmetic, "divide"), [PAIR[0], PAIR[1][:, :1] + 5], mask="drop"),
+    "Arithmetic_number": Example(of(layers.Arithmetic, "divide", left=2.0), [SEQUENCE + 5], mask="drop"),
     "Concatenate": Example(of(layers.Concatenate), PAIR),
     "Concatenate_steps": Example(of(layers.Concatenate, axis=1), PAIR, mask="own"),
 }

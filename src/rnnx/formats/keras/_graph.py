@@ -9,11 +9,11 @@ from typing import Any
 
 from rnnx.formats.keras._dialect import Dialect
 from rnnx.formats.keras._layers import MODELS, Layers
-from rnnx.layers import Add, InputLayer, Masking, Multiply
+from rnnx.layers import Arithmetic, InputLayer, Masking
 from rnnx.layers.base import Layer
 from rnnx.layers.graph import SymbolicTensor, enter
+from rnnx.layers.merging import Merge
 from rnnx.layers.recurrent_base import SequenceLayer
-from rnnx.layers.shaping import Merge
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
@@ -25,7 +25,10 @@ MASK_OPERATORS = {
     "NotEqual", "Any", "All", "ExpandDims", "ZerosLike", "OnesLike", "LogicalOr", "LogicalAnd", "Concatenate", "Stack",
     "Squeeze", "Cast", "BroadcastTo", "Flip",
 }  # fmt: skip
-SUMS = {"Add": Add, "Multiply": Multiply}
+ARITHMETIC = {
+    "Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide", "TrueDivide": "divide",
+    "Maximum": "maximum", "Minimum": "minimum",
+}  # fmt: skip
 
 
 @dataclass
@@ -228,7 +231,7 @@ class _Graph:
         module, config = entry.get("module"), entry.get("config")
         if isinstance(module, str):
             return module.startswith(OPERATORS)
-        known = entry.get("class_name") in MASK_OPERATORS | SUMS.keys()
+        known = entry.get("class_name") in MASK_OPERATORS | ARITHMETIC.keys() | {"Negative"}
         return known and self.models.dialect.generation == 3 and isinstance(config, dict) and "trainable" not in config
 
     # ---- What files say about calls ----------------------------------------------------------------------------------
@@ -348,11 +351,27 @@ class _Graph:
 def _operator(entry: dict[str, Any], where: str, name: str) -> Layer | str:
     """An operation of Keras 3 that is no layer: a layer that does the same, or the name of one on masks."""
     kind = str(entry.get("class_name"))
-    if kind in SUMS:
-        return SUMS[kind](name=name)
+    if kind == "Negative":
+        return Arithmetic("multiply", right=-1.0, name=name)
+    if kind in ARITHMETIC:
+        return Arithmetic(ARITHMETIC[kind], *_numbers(entry, f"{where}: {name[:200]!r}"), name=name)
     if kind not in MASK_OPERATORS:
         raise FormatError(f"{where}: {name[:200]!r}: the operator {kind[:200]!r} between layers is not supported")
     return kind
+
+
+def _numbers(entry: dict[str, Any], where: str) -> list[float | None]:
+    """The operands of an operation, None for those that are tensors."""
+    nodes = entry.get("inbound_nodes")
+    args = nodes[0].get("args") if isinstance(nodes, list) and nodes and isinstance(nodes[0], dict) else None
+    if not isinstance(args, list) or len(args) != 2:
+        raise FormatError(f"{where}: an operation needs two operands")
+    if not all(type(part) in (dict, int, float) for part in args) or dict not in map(type, args):
+        raise FormatError(f"{where}: only arithmetic of tensors and single numbers is supported")
+    try:
+        return [None if isinstance(part, dict) else float(part) for part in args]
+    except OverflowError as error:
+        raise FormatError(f"{where}: an operand is too large") from error
 
 
 def _tensors_in(value: Any, where: str) -> list[Place] | None:
@@ -372,18 +391,15 @@ def _call_of_keras3(node: dict[str, Any], layer: Any, where: str) -> Call:
         raise FormatError(f"{where}: a call without arguments")
     if isinstance(layer, str):
         return Call([place for part in args for place in _tensors_in(part, where) or []], False)
+    if isinstance(layer, Arithmetic):
+        operands = [place for part in args for place in _tensors_in(part, where) or []]
+        return Call(operands, len(operands) == 1)
     first = _tensors_in(args[0], where)
     if first is None:
         raise FormatError(f"{where}: it is called with {str(args[0])[:100]}, not with a tensor")
     one_model = isinstance(layer, Model) and not layer.several_inputs and len(first) == 1
     call = Call(first, isinstance(args[0], dict) or one_model)
     rest = list(args[1:])
-    if isinstance(layer, tuple(SUMS.values())) and rest and call.single:  # an operator with two arguments
-        call.inputs += [place for part in rest for place in _tensors_in(part, where) or []]
-        call.single, constants = False, [part for part in rest if _tensors_in(part, where) is None]
-        if constants:
-            raise FormatError(f"{where}: arithmetic with a constant is not supported")
-        rest = []
     if isinstance(layer, SequenceLayer) and rest:
         kwargs.setdefault("initial_state", rest.pop(0))
     if kwargs.get("initial_state") is not None:

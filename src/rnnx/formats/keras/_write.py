@@ -24,6 +24,10 @@ OWN_DEFAULTS = {  # arguments that Keras does not have, and the values that chan
 }  # fmt: skip
 NOT_WRITTEN = ("recompute", "compat", *OWN_DEFAULTS)
 OBJECTS = {"initializer": "initializers", "regularizer": "regularizers", "constraint": "constraints"}
+OPERATIONS = {
+    "add": "Add", "subtract": "Subtract", "multiply": "Multiply", "divide": "TrueDivide", "maximum": "Maximum",
+    "minimum": "Minimum",
+}  # fmt: skip
 INNER = ("layer", "backward_layer", "cell")
 Order = list[tuple[str, Any]]
 
@@ -121,6 +125,9 @@ class _Writer:
             if isinstance(layer, Sequential):
                 return _described("keras", "Sequential", self._sequential(layer))
             return _described("keras.src.models.functional", "Functional", self._functional(layer))
+        if type(layer) is layers.Arithmetic:
+            name = OPERATIONS[layer.operator]
+            return {**_described("keras.src.ops.numpy", name, {"name": layer.name}), "registered_name": name}
         if getattr(layers, type(layer).__name__, None) is not type(layer):
             raise FormatError(f"{where}: Keras does not have this class")
         try:
@@ -224,6 +231,9 @@ class _Writer:
             if word != "training":
                 raise FormatError(f"{self.path}: layer {node.layer.name!r}: the call argument {word!r} is not written")
             kwargs["training"] = value
+        if isinstance(node.layer, layers.Arithmetic):
+            numbers = [[] if n is None else [n] for n in (node.layer.left, node.layer.right)]
+            return {"args": [*numbers[0], *given, *numbers[1]], "kwargs": kwargs}
         return {"args": [given[0] if node.single else given], "kwargs": kwargs}
 
 

@@ -31,6 +31,10 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "hard_sigmoid_keras2": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
 }
 
+ARITHMETIC = {
+    "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min",
+}  # fmt: skip
+
 
 def activation(graph: GraphWriter, name: str, layer: Any, x: str, hint: str) -> str:
     """An activation of rnnx as nodes."""
@@ -223,6 +227,12 @@ def _merge(operator: str) -> Writer:
     return write
 
 
+def _arithmetic(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
+    numbers = [[] if n is None else [graph.constant(n, layer.dtype)] for n in (layer.left, layer.right)]
+    y = graph.add(ARITHMETIC[layer.operator], [*numbers[0], *(value.name for value in values), *numbers[1]], hint)
+    return [Value(y, values[0].rank, values[0].dtype, None)]
+
+
 def _any_mask(graph: GraphWriter, values: list[Value], hint: str) -> str | None:
     """Steps that are valid in any input; None if an input has no mask."""
     mask = values[0].mask
@@ -283,6 +293,7 @@ def _bidirectional(graph: GraphWriter, layer: Any, values: list[Value], states: 
 WRITERS: dict[type, Writer] = {
     layers.Activation: _activation,
     layers.Add: _merge("Add"),
+    layers.Arithmetic: _arithmetic,
     layers.Average: _merge("Add"),
     layers.AveragePooling1D: _pool("AveragePool", count_include_pad=0),
     layers.BatchNormalization: _batch_normalization,

@@ -1,0 +1,174 @@
+"""Layers that join several inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx.layers.base import Array, Gradients, Layer, Pullback
+
+
+class Merge(Layer):
+    """A layer of several inputs."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.built = True
+
+    def takes_list(self, x: Any) -> bool:
+        return True
+
+    def prepare(self, x: Any) -> Any:
+        if not isinstance(x, (list, tuple)) or not x:
+            raise ValueError(f"{self.name}: expected a list of inputs, got {type(x).__name__}")
+        return super().prepare(x)
+
+    def merge(self, x: list[Array]) -> Array:
+        """The output."""
+        raise TypeError(f"{type(self).__name__} does not say how it merges")
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        """Gradients of the inputs."""
+        raise TypeError(f"{type(self).__name__} has no gradient")
+
+    def forward(
+        self, x: list[Array], *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            return Gradients(self.split(x, self.cast(dy)) if need_dx else None)
+
+        try:
+            return self.merge(x), pullback if keep else None
+        except ValueError as error:
+            shapes = ", ".join(str(part.shape) for part in x)
+            raise ValueError(f"{self.name}: inputs of shapes {shapes} do not fit together") from error
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        first, *others = input_shape
+        if any(len(shape) != len(first) for shape in others):
+            raise ValueError(f"{self.name}: the inputs must have the same number of axes, got {input_shape}")
+        return tuple(_broadcast(self.name, sizes) for sizes in zip(*input_shape, strict=True))
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        """True where any input has a valid step, as in Keras 3 (every input in Keras 2); None if one has no mask."""
+        return None if not mask or any(m is None for m in mask) else np.logical_or.reduce(mask)
+
+
+def _broadcast(who: str, sizes: tuple[int | None, ...]) -> int | None:
+    known = {n for n in sizes if n is not None and n != 1}
+    if len(known) > 1:
+        raise ValueError(f"{who}: sizes {sizes} do not fit together")
+    return known.pop() if known else (None if None in sizes else 1)
+
+
+def fold(dy: Array, shape: tuple[int, ...]) -> Array:
+    """Sum a gradient over the axes along which its input was broadcast."""
+    axes = tuple(k for k, (got, want) in enumerate(zip(dy.shape, shape, strict=True)) if got != want)
+    return dy.sum(axis=axes, keepdims=True) if axes else dy
+
+
+class Add(Merge):
+    """Sum of the inputs."""
+
+    def merge(self, x: list[Array]) -> Array:
+        total = x[0]
+        for part in x[1:]:
+            total = total + part
+        return total
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        return [fold(dy, part.shape) for part in x]
+
+
+class Average(Add):
+    """Mean of the inputs."""
+
+    def merge(self, x: list[Array]) -> Array:
+        return super().merge(x) / np.asarray(len(x), self.dtype)
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        return super().split(x, dy / np.asarray(len(x), self.dtype))
+
+
+class Multiply(Merge):
+    """Product of the inputs."""
+
+    def merge(self, x: list[Array]) -> Array:
+        product = x[0]
+        for part in x[1:]:
+            product = product * part
+        return product
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        gradients = []
+        for k, part in enumerate(x):
+            others = [other for j, other in enumerate(x) if j != k]
+            gradients.append(fold(dy * self.merge(others) if others else dy, part.shape))
+        return gradients
+
+
+class Concatenate(Merge):
+    """The inputs side by side along an axis.
+
+    Parameters
+    ----------
+    axis : int
+    """
+
+    def __init__(self, axis: int = -1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = int(axis)
+
+    def merge(self, x: list[Array]) -> Array:
+        return np.concatenate(x, axis=self.axis)
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        ends = np.cumsum([part.shape[self.axis] for part in x])[:-1]
+        return np.split(dy, ends, axis=self.axis)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        first = list(input_shape[0])
+        if any(len(shape) != len(first) for shape in input_shape):
+            raise ValueError(f"{self.name}: the inputs must have the same number of axes, got {input_shape}")
+        if not -len(first) <= self.axis < len(first):
+            raise ValueError(f"{self.name}: there is no axis {self.axis} in inputs of shapes {input_shape}")
+        axis = self.axis % len(first)
+        sizes = [shape[axis] for shape in input_shape]
+        for shape in input_shape[1:]:
+            rest = [(a, b) for k, (a, b) in enumerate(zip(first, shape, strict=True)) if k != axis]
+            if any(a is not None and b is not None and a != b for a, b in rest):
+                raise ValueError(f"{self.name}: inputs of shapes {input_shape} do not fit together along axis {axis}")
+        first[axis] = None if None in sizes else sum(sizes)
+        return tuple(first)
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        if not mask or all(m is None for m in mask):
+            return None
+        full = [np.ones(part.shape[:2], bool) if m is None else m for part, m in zip(x, mask, strict=True)]
+        if self.axis % x[0].ndim == 1:
+            return np.concatenate(full, axis=1)
+        return np.logical_or.reduce(full)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.axis}
+
+
+def add(inputs: Any, **kwargs: Any) -> Any:
+    """`Add` as a function."""
+    return Add(**kwargs)(inputs)
+
+
+def average(inputs: Any, **kwargs: Any) -> Any:
+    """`Average` as a function."""
+    return Average(**kwargs)(inputs)
+
+
+def multiply(inputs: Any, **kwargs: Any) -> Any:
+    """`Multiply` as a function."""
+    return Multiply(**kwargs)(inputs)
+
+
+def concatenate(inputs: Any, axis: int = -1, **kwargs: Any) -> Any:
+    """`Concatenate` as a function."""
+    return Concatenate(axis=axis, **kwargs)(inputs)
