@@ -125,15 +125,17 @@ def test_graphs_that_do_not_connect(tmp_path):
 @pytest.mark.parametrize(
     "args, words",
     [
-        (None, "two operands"),
+        (None, "without operands"),
         ([1], "two operands"),
         (["x", "x", "x"], "two operands"),
-        ([1, 2], "tensors and single numbers"),
+        ([1, 2], "both operands are numbers"),
+        (["x", float("nan"), {}], "tensors and single numbers"),
         (["x", [1.0, 2.0]], "tensors and single numbers"),
         (["x", True], "tensors and single numbers"),
         (["x", "1"], "tensors and single numbers"),
         (["x", 10**400], "too large"),
-        (["x", {"class_name": "__numpy__"}], "list of two inputs, got"),
+        (["x", {"class_name": "__numpy__"}], "tensors and single numbers"),
+        (["x", {"place": "x"}], "not the place of a tensor"),
     ],
 )
 def test_arithmetic(args, words, tmp_path):

@@ -165,14 +165,13 @@ def noisy(keras):
 
 
 def arithmetic(keras):
-    """Tensors that are added and scaled; what comes out has no mask in Keras 3. (That of tf_keras is not read.)"""
-    if keras.__name__ == "tf_keras":
-        return {}
+    """Tensors that are added and scaled; what comes out has no mask."""
+    ops = importlib.import_module("tensorflow") if keras.__name__ == "tf_keras" else keras.ops
     L, made = keras.layers, {}
     x = keras.Input((7, 3))
     gate, y = L.Dense(3, activation="sigmoid")(x), L.GRU(3, return_sequences=True)(x)
     mixed = -(gate * x + (1 - gate) * y) / 2 + x / (2 + gate) - 0.25
-    made["arithmetic"] = keras.Model(x, L.LSTM(2)(keras.ops.maximum(mixed, keras.ops.minimum(x, y))))
+    made["arithmetic"] = keras.Model(x, L.LSTM(2)(ops.maximum(mixed, ops.minimum(x, y))))
     x = keras.Input((7, 3))
     masked = L.Masking()(x)
     both = [L.GRU(3, return_sequences=True)(masked) for _ in range(2)]

@@ -3,58 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+from rnnx.formats.keras._calls import Call, Place, call_of, place_of
 from rnnx.formats.keras._dialect import Dialect
 from rnnx.formats.keras._layers import MODELS, Layers
+from rnnx.formats.keras._operations import call_of_operation, is_operation, operation
 from rnnx.layers import Arithmetic, InputLayer, Masking
-from rnnx.layers.base import Layer
 from rnnx.layers.graph import SymbolicTensor, enter
-from rnnx.layers.merging import Merge
-from rnnx.layers.recurrent_base import SequenceLayer
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
 DEEPEST_MODEL = 20
 Key = tuple[str, int]  # layer, which of its calls
-Place = tuple[str, int, int]  # layer, call, output
-OPERATORS = ("keras.src.ops", "keras.ops")
-MASK_OPERATORS = {
-    "NotEqual", "Any", "All", "ExpandDims", "ZerosLike", "OnesLike", "LogicalOr", "LogicalAnd", "Concatenate", "Stack",
-    "Squeeze", "Cast", "BroadcastTo", "Flip",
-}  # fmt: skip
-ARITHMETIC = {
-    "Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide", "TrueDivide": "divide",
-    "Maximum": "maximum", "Minimum": "minimum",
-}  # fmt: skip
-
-
-@dataclass
-class Call:
-    """One call of a layer, as a file describes it.
-
-    Attributes
-    ----------
-    inputs, states : list of places
-    single : bool
-        Whether the layer was called with one tensor rather than a list.
-    training : bool or None
-        A constant that was given in the call.
-    mask : place or None
-        A mask that was given, or that Keras 3 wrote down.
-    """
-
-    inputs: list[Place]
-    single: bool
-    states: list[Place] = field(default_factory=list)
-    training: bool | None = None
-    mask: Place | None = None
-
-    @property
-    def needs(self) -> list[Place]:
-        return self.inputs + self.states
 
 
 class Models:
@@ -181,18 +142,7 @@ def _ends(places: Any, where: str) -> list[Place]:
         places = list(places.values())
     if not isinstance(places, list) or not places:
         raise FormatError(f"{where}: it does not say its inputs and outputs")
-    return [_place(place, where) for place in ([places] if isinstance(places[0], str) else places)]
-
-
-def _place(value: Any, where: str) -> Place:
-    if (
-        not isinstance(value, (list, tuple))
-        or len(value) < 3
-        or not isinstance(value[0], str)
-        or not all(isinstance(n, int) and n >= 0 for n in value[1:3])
-    ):
-        raise FormatError(f"{where}: {str(value)[:100]} is not the place of a tensor")
-    return value[0], value[1], value[2]
+    return [place_of(place, where) for place in ([places] if isinstance(places[0], str) else places)]
 
 
 class _Graph:
@@ -214,8 +164,8 @@ class _Graph:
         name = entry.get("name") or _entry_name(entry)
         if not isinstance(name, str) or name in self.entries:
             raise FormatError(f"{self.where}: the layer name {str(name)[:200]!r} is missing or used twice")
-        if self._is_operator(entry):
-            layer: Any = _operator(entry, self.where, name)
+        if is_operation(entry, self.models.dialect.generation):
+            layer: Any = operation(entry, self.where, name)
         else:
             layer = self.models.layers.make(entry, name)
             self.order.append((self.models.layers.sources[id(layer)], layer))
@@ -226,21 +176,13 @@ class _Graph:
         for k, node in enumerate(nodes):
             self.calls[name, k] = self._call(name, layer, node)
 
-    def _is_operator(self, entry: dict[str, Any]) -> bool:
-        """Whether it is an operation and no layer; the ``.h5`` files of Keras 3 do not say the module."""
-        module, config = entry.get("module"), entry.get("config")
-        if isinstance(module, str):
-            return module.startswith(OPERATORS)
-        known = entry.get("class_name") in MASK_OPERATORS | ARITHMETIC.keys() | {"Negative"}
-        return known and self.models.dialect.generation == 3 and isinstance(config, dict) and "trainable" not in config
-
     # ---- What files say about calls ----------------------------------------------------------------------------------
 
     def _call(self, name: str, layer: Any, node: Any) -> Call:
         where = f"{self.where}: layer {name[:200]!r}"
-        if isinstance(node, dict) and "args" in node:
-            return _call_of_keras3(node, layer, where)
-        return _call_of_keras2(node, layer, where)
+        if isinstance(layer, (str, Arithmetic)):
+            return call_of_operation(node, layer, where)
+        return call_of(node, layer, where)
 
     def number_calls(self, outputs: list[Place]) -> None:
         """Count the calls of models inside as tf.keras does: from 1, if a model was built before it was called.
@@ -346,109 +288,3 @@ class _Graph:
                 f"{where}: it was called with a mask of its own ({call.mask[0][:200]!r}); only masks of Masking and "
                 "Embedding layers are supported"
             )
-
-
-def _operator(entry: dict[str, Any], where: str, name: str) -> Layer | str:
-    """An operation of Keras 3 that is no layer: a layer that does the same, or the name of one on masks."""
-    kind = str(entry.get("class_name"))
-    if kind == "Negative":
-        return Arithmetic("multiply", right=-1.0, name=name)
-    if kind in ARITHMETIC:
-        return Arithmetic(ARITHMETIC[kind], *_numbers(entry, f"{where}: {name[:200]!r}"), name=name)
-    if kind not in MASK_OPERATORS:
-        raise FormatError(f"{where}: {name[:200]!r}: the operator {kind[:200]!r} between layers is not supported")
-    return kind
-
-
-def _numbers(entry: dict[str, Any], where: str) -> list[float | None]:
-    """The operands of an operation, None for those that are tensors."""
-    nodes = entry.get("inbound_nodes")
-    args = nodes[0].get("args") if isinstance(nodes, list) and nodes and isinstance(nodes[0], dict) else None
-    if not isinstance(args, list) or len(args) != 2:
-        raise FormatError(f"{where}: an operation needs two operands")
-    if not all(type(part) in (dict, int, float) for part in args) or dict not in map(type, args):
-        raise FormatError(f"{where}: only arithmetic of tensors and single numbers is supported")
-    try:
-        return [None if isinstance(part, dict) else float(part) for part in args]
-    except OverflowError as error:
-        raise FormatError(f"{where}: an operand is too large") from error
-
-
-def _tensors_in(value: Any, where: str) -> list[Place] | None:
-    """Places of a tensor or of a list of them in Keras 3's words; None if it is something else."""
-    if isinstance(value, (list, tuple)):
-        found = [_tensors_in(part, where) for part in value]
-        return None if not found or None in found else [place for part in found for place in part or []]
-    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
-        config = value.get("config")
-        return [_place(config.get("keras_history") if isinstance(config, dict) else None, where)]
-    return None
-
-
-def _call_of_keras3(node: dict[str, Any], layer: Any, where: str) -> Call:
-    args, kwargs = node.get("args"), dict(node.get("kwargs") or {})
-    if not isinstance(args, list) or not args:
-        raise FormatError(f"{where}: a call without arguments")
-    if isinstance(layer, str):
-        return Call([place for part in args for place in _tensors_in(part, where) or []], False)
-    if isinstance(layer, Arithmetic):
-        operands = [place for part in args for place in _tensors_in(part, where) or []]
-        return Call(operands, len(operands) == 1)
-    first = _tensors_in(args[0], where)
-    if first is None:
-        raise FormatError(f"{where}: it is called with {str(args[0])[:100]}, not with a tensor")
-    one_model = isinstance(layer, Model) and not layer.several_inputs and len(first) == 1
-    call = Call(first, isinstance(args[0], dict) or one_model)
-    rest = list(args[1:])
-    if isinstance(layer, SequenceLayer) and rest:
-        kwargs.setdefault("initial_state", rest.pop(0))
-    if kwargs.get("initial_state") is not None:
-        states = _tensors_in(kwargs.pop("initial_state"), where)
-        if states is None:
-            raise FormatError(f"{where}: its initial state is not a tensor")
-        call.states = states
-    # Keras 3 writes training=False also where nothing was given, and `fit` overrides it.
-    call.training = True if kwargs.pop("training", None) is True else None
-    masks = _tensors_in(kwargs.pop("mask", None), where)
-    call.mask = masks[0] if masks and len(masks) == 1 else None
-    left = [name for name, value in kwargs.items() if value is not None] + [part for part in rest if part is not None]
-    if left:
-        raise FormatError(f"{where}: the call argument {str(left[0])[:100]!r} is not supported")
-    return call
-
-
-def _call_of_keras2(node: Any, layer: Any, where: str) -> Call:
-    entries = node if isinstance(node, list) else list(node.values()) if isinstance(node, dict) else None
-    if entries and isinstance(entries[0], str):
-        entries = [entries]
-    if not entries:
-        raise FormatError(f"{where}: a call without tensors")
-    kwargs: dict[str, Any] = {}
-    for entry in entries:
-        if isinstance(entry, list) and len(entry) > 3 and isinstance(entry[3], dict):
-            kwargs.update(entry[3])
-    places = [_place(entry, where) for entry in entries]
-    merges = isinstance(layer, Merge) or getattr(layer, "several_inputs", False)
-    call = Call(places, not merges)
-    if isinstance(layer, SequenceLayer):
-        call.inputs, call.states = places[:1], places[1:]
-    elif not merges and len(places) > 1:
-        raise FormatError(f"{where}: it takes one input and is called with {len(places)}")
-    state = kwargs.pop("initial_state", None)
-    if state is not None and not call.states:
-        call.states = list(_places_in(state, where))
-    training = kwargs.pop("training", None)
-    call.training = bool(training) if training in (True, False) else None
-    left = [name for name, value in kwargs.items() if value not in (None, [], {}, False)]
-    if left:
-        raise FormatError(f"{where}: the call argument {str(left[0])[:100]!r} is not supported")
-    return call
-
-
-def _places_in(value: Any, where: str) -> Iterator[Place]:
-    """Places in a list of them, however deep."""
-    if isinstance(value, list) and value and not isinstance(value[0], str):
-        for part in value:
-            yield from _places_in(part, where)
-    else:
-        yield _place(value, where)

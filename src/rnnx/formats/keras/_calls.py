@@ -1,0 +1,140 @@
+"""Calls of layers as files describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rnnx.layers.merging import Merge
+from rnnx.layers.recurrent_base import SequenceLayer
+from rnnx.models import Model
+from rnnx.saving import FormatError
+
+Place = tuple[str, int, int]  # layer, call, output
+
+
+@dataclass
+class Call:
+    """One call of a layer, as a file describes it.
+
+    Attributes
+    ----------
+    inputs, states : list of places
+    single : bool
+        Whether the layer was called with one tensor rather than a list.
+    training : bool or None
+        A constant that was given in the call.
+    mask : place or None
+        A mask that was given, or that Keras 3 wrote down.
+    """
+
+    inputs: list[Place]
+    single: bool
+    states: list[Place] = field(default_factory=list)
+    training: bool | None = None
+    mask: Place | None = None
+
+    @property
+    def needs(self) -> list[Place]:
+        return self.inputs + self.states
+
+
+def call_of(node: Any, layer: Any, where: str) -> Call:
+    """The call of a layer in the words of any generation.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be honoured.
+    """
+    if isinstance(node, dict) and "args" in node:
+        return _call_of_keras3(node, layer, where)
+    return _call_of_keras2(node, layer, where)
+
+
+def place_of(value: Any, where: str) -> Place:
+    """Where a tensor comes from."""
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) < 3
+        or not isinstance(value[0], str)
+        or not all(isinstance(n, int) and n >= 0 for n in value[1:3])
+    ):
+        raise FormatError(f"{where}: {str(value)[:100]} is not the place of a tensor")
+    return value[0], value[1], value[2]
+
+
+def tensors_in(value: Any, where: str) -> list[Place] | None:
+    """Places of a tensor or of a list of them in Keras 3's words; None if it is something else."""
+    if isinstance(value, (list, tuple)):
+        found = [tensors_in(part, where) for part in value]
+        return None if not found or None in found else [place for part in found for place in part or []]
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        config = value.get("config")
+        return [place_of(config.get("keras_history") if isinstance(config, dict) else None, where)]
+    return None
+
+
+def _call_of_keras3(node: dict[str, Any], layer: Any, where: str) -> Call:
+    args, kwargs = node.get("args"), dict(node.get("kwargs") or {})
+    if not isinstance(args, list) or not args:
+        raise FormatError(f"{where}: a call without arguments")
+    first = tensors_in(args[0], where)
+    if first is None:
+        raise FormatError(f"{where}: it is called with {str(args[0])[:100]}, not with a tensor")
+    one_model = isinstance(layer, Model) and not layer.several_inputs and len(first) == 1
+    call = Call(first, isinstance(args[0], dict) or one_model)
+    rest = list(args[1:])
+    if isinstance(layer, SequenceLayer) and rest:
+        kwargs.setdefault("initial_state", rest.pop(0))
+    if kwargs.get("initial_state") is not None:
+        states = tensors_in(kwargs.pop("initial_state"), where)
+        if states is None:
+            raise FormatError(f"{where}: its initial state is not a tensor")
+        call.states = states
+    # Keras 3 writes training=False also where nothing was given, and `fit` overrides it.
+    call.training = True if kwargs.pop("training", None) is True else None
+    masks = tensors_in(kwargs.pop("mask", None), where)
+    call.mask = masks[0] if masks and len(masks) == 1 else None
+    left = [name for name, value in kwargs.items() if value is not None] + [part for part in rest if part is not None]
+    if left:
+        raise FormatError(f"{where}: the call argument {str(left[0])[:100]!r} is not supported")
+    return call
+
+
+def _call_of_keras2(node: Any, layer: Any, where: str) -> Call:
+    entries = node if isinstance(node, list) else list(node.values()) if isinstance(node, dict) else None
+    if entries and isinstance(entries[0], str):
+        entries = [entries]
+    if not entries:
+        raise FormatError(f"{where}: a call without tensors")
+    kwargs: dict[str, Any] = {}
+    for entry in entries:
+        if isinstance(entry, list) and len(entry) > 3 and isinstance(entry[3], dict):
+            kwargs.update(entry[3])
+    places = [place_of(entry, where) for entry in entries]
+    merges = isinstance(layer, Merge) or getattr(layer, "several_inputs", False)
+    call = Call(places, not merges)
+    if isinstance(layer, SequenceLayer):
+        call.inputs, call.states = places[:1], places[1:]
+    elif not merges and len(places) > 1:
+        raise FormatError(f"{where}: it takes one input and is called with {len(places)}")
+    state = kwargs.pop("initial_state", None)
+    if state is not None and not call.states:
+        call.states = list(_places_in(state, where))
+    training = kwargs.pop("training", None)
+    call.training = bool(training) if training in (True, False) else None
+    left = [name for name, value in kwargs.items() if value not in (None, [], {}, False)]
+    if left:
+        raise FormatError(f"{where}: the call argument {str(left[0])[:100]!r} is not supported")
+    return call
+
+
+def _places_in(value: Any, where: str) -> Iterator[Place]:
+    """Places in a list of them, however deep."""
+    if isinstance(value, list) and value and not isinstance(value[0], str):
+        for part in value:
+            yield from _places_in(part, where)
+    else:
+        yield place_of(value, where)
