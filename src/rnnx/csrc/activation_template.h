@@ -4,60 +4,65 @@
 #define EXP_FLOOR -708.0
 #define EXP_CEILING 710.0
 #define TANH_ONE 20.0 /* tanh is 1 from here on */
-#define LN2_HIGH 6.93147180369123816490e-01
-#define LN2_LOW 1.90821492927058770002e-10
 #else
 #define EXP_FLOOR -87.0
 #define EXP_CEILING 89.0
 #define TANH_ONE 10.0
-#define LN2_HIGH 0.693359375
-#define LN2_LOW -2.12194440e-4
 #endif
+#define LOG2_E 1.4426950408889634
 #define C(x) vset((REAL)(x))
 
-/* e^x = 2^n (1 + m): returns m = e^r - 1 for |r| <= ln(2)/2 (Cody-Waite reduction), the polynomial being the minimax
- * of degree 6 (float) or Taylor's of degree 13 (double). x is within EXP_FLOOR and EXP_CEILING. */
-INLINE vec NAME(exp_parts)(vec x, vec *power) {
-    const vec shifted = vfma(x, C(1.4426950408889634), C(MAGIC)); /* its low bits are n = round(x / ln 2) */
-    const vec n = vsub(shifted, C(MAGIC));
-    const vec r = vfnma(n, C(LN2_LOW), vfnma(n, C(LN2_HIGH), x)), rr = vmul(r, r);
-#if DOUBLE
-    vec p = C(1.6059043836821613e-10); /* 1/13! */
-    p = vfma(p, r, C(2.0876756987868099e-09));
-    p = vfma(p, r, C(2.5052108385441720e-08));
-    p = vfma(p, r, C(2.7557319223985893e-07));
-    p = vfma(p, r, C(2.7557319223985888e-06));
-    p = vfma(p, r, C(2.4801587301587302e-05));
-    p = vfma(p, r, C(1.9841269841269841e-04));
-    p = vfma(p, r, C(1.3888888888888889e-03));
-    p = vfma(p, r, C(8.3333333333333332e-03));
-    p = vfma(p, r, C(4.1666666666666664e-02));
-    p = vfma(p, r, C(1.6666666666666666e-01));
-    p = vfma(p, r, C(0.5));
-#else
-    const vec low = vfma(C(1.6666517761e-01), r, C(4.9999993254e-01));
-    const vec high = vfma(C(8.3690636194e-03), r, C(4.1668421829e-02));
-    const vec p = vfma(vfma(C(1.3813880717e-03), rr, high), rr, low);
-#endif
+/* e^(factor x) = 2^n 2^r with |r| <= 1/2: returns r, which is rounded once, and 2^n. factor x is within EXP_FLOOR and
+ * EXP_CEILING. */
+INLINE vec NAME(exp_parts)(vec x, int factor, vec *power) {
+    const vec shifted = vfma(x, C(factor * LOG2_E), C(MAGIC)); /* its low bits are n */
     *power = vpow2(shifted);
-    return vfma(p, rr, r);
+    return vfma(x, C(factor * LOG2_E), vsub(C(MAGIC), shifted));
 }
 
-/* e^x, at least e^EXP_FLOOR; infinity from EXP_CEILING on; NaN in NaN out. Close to it the power is infinite and m may
- * be negative, so that m * power + power would be NaN. */
-INLINE vec NAME(exp)(vec x) {
+/* (2^r - 1) / r for |r| <= 1/2: Taylor's polynomial (double), or the one whose largest relative error is smallest. */
+INLINE vec NAME(growth)(vec r) {
+#if DOUBLE
+    vec p = C(1.3691488853904129e-12); /* ln(2)^13 / 13! */
+    p = vfma(p, r, C(2.5678435993488205e-11));
+    p = vfma(p, r, C(4.4455382718708115e-10));
+    p = vfma(p, r, C(7.0549116208011233e-09));
+    p = vfma(p, r, C(1.0178086009239700e-07));
+    p = vfma(p, r, C(1.3215486790144309e-06));
+    p = vfma(p, r, C(1.5252733804059840e-05));
+    p = vfma(p, r, C(1.5403530393381610e-04));
+    p = vfma(p, r, C(1.3333558146428443e-03));
+    p = vfma(p, r, C(9.6181291076284772e-03));
+    p = vfma(p, r, C(5.5504108664821580e-02));
+    p = vfma(p, r, C(2.4022650695910071e-01));
+    return vfma(p, r, C(6.9314718055994531e-01));
+#else
+    vec p = vfma(C(1.5403512225e-04), r, C(1.3390746899e-03));
+    p = vfma(p, r, C(9.6182376146e-03));
+    p = vfma(p, r, C(5.5503573269e-02));
+    p = vfma(p, r, C(2.4022649229e-01));
+    return vfma(p, r, C(6.9314718246e-01));
+#endif
+}
+
+/* e^(sign x), infinity from EXP_CEILING on; NaN in NaN out. */
+INLINE vec NAME(exp)(vec x, int sign) {
     vec power;
-    const vec m = NAME(exp_parts)(vmin(C(EXP_CEILING), vmax(C(EXP_FLOOR), x)), &power);
-    return vmul(vadd(m, C(1.0)), power);
+    const vec r = NAME(exp_parts)(x, sign, &power);
+    return vmul(vfma(NAME(growth)(r), r, C(1.0)), power);
 }
 
-INLINE vec NAME(sigmoid)(vec x) { return vdiv(C(1.0), vadd(C(1.0), NAME(exp)(vsub(C(0.0), x)))); }
+INLINE vec NAME(sigmoid)(vec x) {
+    const vec a = vmin(C(-EXP_FLOOR), vmax(C(-EXP_CEILING), x));
+    return vdiv(C(1.0), vadd(C(1.0), NAME(exp)(a, -1)));
+}
 
 /* d / (d + 2) with d = e^2|x| - 1, which keeps its relative accuracy at both ends. */
 INLINE vec NAME(tanh)(vec x) {
     vec power;
     const vec a = vmin(C(TANH_ONE), vabs(x));
-    const vec m = NAME(exp_parts)(vadd(a, a), &power);
+    const vec r = NAME(exp_parts)(a, 2, &power);
+    const vec m = vmul(NAME(growth)(r), r);
     const vec d = vfma(m, power, vsub(power, C(1.0)));
     return vsign(vdiv(d, vadd(d, C(2.0))), x);
 }
@@ -70,7 +75,7 @@ static vec NAME(act)(int kind, vec x) {
     case RX_RELU: return vmax(zero, x);
     case RX_HARD_SIGMOID: return vmin(one, vmax(zero, vadd(vdiv(x, C(6.0)), C(0.5))));
     case RX_HARD_SIGMOID_KERAS2: return vmin(one, vmax(zero, vfma(x, C(0.2), C(0.5))));
-    case RX_ELU: return vselect(vless(x, zero), vsub(NAME(exp)(vmin(zero, x)), one), x);
+    case RX_ELU: return vselect(vless(x, zero), vsub(NAME(exp)(vmax(C(EXP_FLOOR), vmin(zero, x)), 1), one), x);
     case RX_SOFTSIGN: return vdiv(x, vadd(one, vabs(x)));
     case RX_LEAKY_RELU: return vselect(vless(x, zero), vmul(x, C(0.2)), x);
     case RX_RELU6: return vmin(C(6.0), vmax(zero, x));
@@ -99,5 +104,4 @@ INLINE vec NAME(act_slope)(int kind, vec y) {
 #undef EXP_FLOOR
 #undef EXP_CEILING
 #undef TANH_ONE
-#undef LN2_HIGH
-#undef LN2_LOW
+#undef LOG2_E
