@@ -71,16 +71,18 @@ INLINE void NAME(gru_after_backward_body)(const rx_step *s, int act, int rec, in
 
 /* ---- The way back through the recurrent kernel: dh += sum over gates of mask_g * (dG_g R_g^T) -------------- */
 
-/* out (n, ld) = dG_g R_g^T, added to what is there if `add`; of the kept units only, side by side. */
-static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, const REAL *dG, int add, REAL *out) {
+/* out (n, ld) = dG_g R_g^T, added to what is there if `add`, under the mask if there is one; of the kept units only,
+ * side by side. */
+static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, const REAL *dG, int add, const REAL *mask,
+                               REAL *out) {
     const ptrdiff_t stride = s->H * PANEL, units = s->kept[gate] ? s->kept_count[gate] : s->U;
     const REAL zeros[PANEL] = {0};
     for (ptrdiff_t block = 0; block < units; block += PANEL) {
+        const REAL *panel = (const REAL *)s->packed + (block / PANEL * gates_in_all + gate) * stride;
         REAL *C = out + block;
         const REAL *init = add ? C : zeros;
-        NAME(tiles)(s->n, s->H, 1, &dG, s->ldg, NULL,
-                    (const REAL *)s->packed + (block / PANEL * gates_in_all + gate) * stride, stride, &init,
-                    add ? s->ld : 0, &C, s->ld);
+        if (mask) NAME(masked_tiles)(s->n, s->H, &dG, s->ldg, panel, mask + block, &C, s->ld);
+        else NAME(tiles)(s->n, s->H, 1, &dG, s->ldg, NULL, panel, stride, &init, add ? s->ld : 0, &C, s->ld);
     }
 }
 
@@ -105,26 +107,16 @@ static void NAME(through_recurrent)(const rx_step *s, int count, int gates_in_al
     REAL *dh = s->dh, *sum = s->scratch;
     for (int g = 0; g < count; ++g) {
         NAME(fetch_ahead)(s, g, count);
-        const REAL *dG = (const REAL *)s->gates + (slot0 + g) * s->U, *mask = s->state_mask[g];
+        const REAL *dG = (const REAL *)s->gates + (slot0 + g) * s->U;
         const int *kept = s->kept[g];
-        const int first = g == 0 || !(mask ? s->state_mask[g - 1] == mask : kept == s->kept[g - 1]);
-        const int last = g + 1 == count || !(mask ? s->state_mask[g + 1] == mask : kept == s->kept[g + 1]);
-        if (!mask && !kept) {
-            NAME(through_gate)(s, g, gates_in_all, dG, 1, dh);
+        if (!kept) {
+            NAME(through_gate)(s, g, gates_in_all, dG, 1, s->state_mask[g], dh);
             continue;
         }
-        NAME(through_gate)(s, g, gates_in_all, dG, !first, sum);
-        if (!last) continue;
-        const ptrdiff_t units = s->kept_count[g];
-        for (ptrdiff_t r = 0; r < s->n; ++r) {
-            REAL *to = AT(dh, r, 0);
-            const REAL *from = AT(sum, r, 0);
-            if (mask)
-                for (ptrdiff_t j = 0; j < s->U; j += WIDTH)
-                    vstore(to + j, vfma(vload(from + j), vload(AT(mask, r, j)), vload(to + j)));
-            else
-                for (ptrdiff_t i = 0; i < units; ++i) to[kept[i]] += from[i];
-        }
+        NAME(through_gate)(s, g, gates_in_all, dG, g && kept == s->kept[g - 1], NULL, sum);
+        if (g + 1 < count && kept == s->kept[g + 1]) continue;
+        for (ptrdiff_t r = 0; r < s->n; ++r)
+            for (ptrdiff_t i = 0; i < s->kept_count[g]; ++i) *AT(dh, r, kept[i]) += *AT(sum, r, i);
     }
 }
 
@@ -144,7 +136,7 @@ INLINE void NAME(gru_before_backward_body)(const rx_step *s, int act, int rec, i
             vstore(gates + U + j, dz);
         }
     }
-    NAME(through_gate)(s, 2, 3, all, 0, dq);
+    NAME(through_gate)(s, 2, 3, all, 0, NULL, dq);
     if (s->kept[2]) NAME(spread_out)(s, s->kept[2], s->kept_count[2], dq);
     for (ptrdiff_t r = 0; r < s->n; ++r) {
         REAL *gates = all + r * s->ldg;

@@ -1,8 +1,10 @@
-/* Products on tiles that stay in registers, in three forms that differ in where the element (row m, depth k) of A is:
+/* Products on tiles that stay in registers, in four forms that differ in where the element (row m, depth k) of A is
+ * and in what becomes of a sum:
  *
- *   ROWS     C[p] = init[p] + A[p] B[p]      A as it lies, B in packed panels
- *   KEPT     the same with A[p][:, index]    rows of B under a mask of zero were not packed
- *   STRIPS   C += A^T B                      A packed in strips of STRIP columns: sums over many rows, for gradients
+ *   ROWS     C[p] = init[p] + A[p] B[p]          A as it lies, B in packed panels
+ *   MASKED   C[p] = init[p] + mask (A[p] B[p])   likewise
+ *   KEPT     C[p] = init[p] + A[p][:, index] B   rows of B under a mask of zero were not packed
+ *   STRIPS   C += A^T B                          A packed in strips of STRIP columns: sums over many rows, for gradients
  *
  * 16-bit weights become elements as they are loaded. 8-bit ones meet operands of 16 bits in integer sums, GROUP rows at
  * a time; the finished sums are multiplied by the scales of row and column. Sums start at zero, and what was there is
@@ -12,22 +14,24 @@
  * same terms in the same order, so a row's result does not depend on which rows share its tile. Six rows of one
  * panel fill the sixteen AVX2 registers, twelve the thirty-two of AVX-512; fewer rows take more panels at once, so
  * that at least eight independent sums hide the latency of the FMA. */
-enum NAME(form) { NAME(ROWS), NAME(KEPT), NAME(STRIPS) };
+enum NAME(form) { NAME(ROWS), NAME(MASKED), NAME(KEPT), NAME(STRIPS) };
 
 /* Everything of a product but the row it starts at. */
 typedef struct {
     ptrdiff_t K, lda, panel_stride, ldi, ldc;
     const int *index;
+    const REAL *mask; /* rows ldc apart */
 } NAME(shape);
 
 /* Where the operand of depth k is in its row; and a finished sum. */
 #if SCALED
 #define PLACE(k) (RX_ROUNDED_HEAD + (k) / 2)
-#define FINISH(start, sum, row_scale, scales)                                                               \
-    vfma(vtotal(sum, (const int *)(scales) + PANEL), vmul(vload(scales), vset(row_scale)), start)
+#define FINISH(start, sum, row_scale, scales, mask)                                                         \
+    ((void)(mask), vfma(vtotal(sum, (const int *)(scales) + PANEL), vmul(vload(scales), vset(row_scale)), start))
 #else
 #define PLACE(k) (k)
-#define FINISH(start, sum, row_scale, scales) ((void)(scales), vadd(start, (sum)[0]))
+#define FINISH(start, sum, row_scale, scales, mask)                                                         \
+    ((void)(scales), form == NAME(MASKED) ? vfma((sum)[0], vload(mask), start) : vadd(start, (sum)[0]))
 #endif
 
 #define TILE(M, P)                                                                                          \
@@ -65,7 +69,8 @@ typedef struct {
                     const vec start = vload(init[p] + (row + m) * s->ldi + w * WIDTH);                      \
                     vstore(C[p] + (row + m) * s->ldc + w * WIDTH,                                           \
                            FINISH(start, acc[p][m][w], *(a[p] + m * s->lda),                                \
-                                  (const REAL *)(head + p * s->panel_stride) + w * WIDTH));                 \
+                                  (const REAL *)(head + p * s->panel_stride) + w * WIDTH,                   \
+                                  s->mask + (row + m) * s->ldc + w * WIDTH));                               \
                 }                                                                                           \
     }
 
@@ -143,7 +148,7 @@ INLINE void NAME(all_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, in
 static void NAME(tiles)(ptrdiff_t n, ptrdiff_t K, int count, const REAL *const *A, ptrdiff_t lda, const int *index,
                         const WEIGHT *B, ptrdiff_t panel_stride, const REAL *const *init, ptrdiff_t ldi, REAL *const *C,
                         ptrdiff_t ldc) {
-    const NAME(shape) shape = {K, lda, panel_stride, ldi, ldc, index}, *s = &shape;
+    const NAME(shape) shape = {K, lda, panel_stride, ldi, ldc, index, NULL}, *s = &shape;
     if (WEIGHTS != RX_FULL) index = NULL;
     if (n <= 3 && index) NAME(few_rows)(NAME(KEPT), s, n, count, A, B, init, C);
     else if (n <= 3) NAME(few_rows)(NAME(ROWS), s, n, count, A, B, init, C);
@@ -159,6 +164,15 @@ static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const
 }
 
 #if WEIGHTS == RX_FULL
+/* C += mask (A B) for one panel; C and the mask have rows ldc apart. */
+static void NAME(masked_tiles)(ptrdiff_t n, ptrdiff_t K, const REAL *const *A, ptrdiff_t lda, const WEIGHT *B,
+                               const REAL *mask, REAL *const *C, ptrdiff_t ldc) {
+    const NAME(shape) shape = {K, lda, 0, ldc, ldc, NULL, mask}, *s = &shape;
+    const REAL *const *init = (const REAL *const *)C;
+    if (n <= 3) NAME(few_rows)(NAME(MASKED), s, n, 1, A, B, init, C);
+    else NAME(all_rows)(NAME(MASKED), s, n, 1, A, B, init, C);
+}
+
 /* A (n, M) into strips of STRIP columns and `rows` rows, one after the other; with an index its columns `index` times
  * `scale`. */
 static void NAME(pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index,
@@ -194,7 +208,7 @@ static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const vo
                             void *C_, ptrdiff_t ldc, void *sums) {
     REAL copy[SUM_ROWS * PANEL];
     const int form = NAME(STRIPS);
-    const NAME(shape) shape = {n, 0, 0, ldc, ldc, NULL}, *s = &shape;
+    const NAME(shape) shape = {n, 0, 0, ldc, ldc, NULL, NULL}, *s = &shape;
     for (ptrdiff_t panel = 0; panel < panels; ++panel) {
         const REAL *rows = (const REAL *)B + panel * PANEL;
         vec sum[2] = {vset(0), vset(0)};
