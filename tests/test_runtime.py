@@ -64,6 +64,34 @@ def test_environment(monkeypatch):
     assert rnnx.get_num_threads() >= 1
 
 
+@pytest.mark.parametrize("text, expected", [("1", 1), (" 1 , 4", 1), ("0", None), ("many", None), ("100000", None)])
+def test_openmp_divides_the_machine(monkeypatch, text, expected):
+    monkeypatch.delenv("RNNX_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert rnnx.get_num_threads() == (expected or rnnx.cpu_info()["processors"])
+    monkeypatch.setenv("RNNX_NUM_THREADS", "3")
+    assert rnnx.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("first", ["import threadpoolctl, rnnx.layers", "import rnnx.layers, rnnx.threadpools"])
+def test_threadpoolctl(first):
+    code = f"""
+{first}
+import rnnx, threadpoolctl
+rnnx.set_num_threads(5)
+(pool,) = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "rnnx"]
+assert pool["num_threads"] == 5 and pool["version"] == rnnx.__version__, pool
+with threadpoolctl.threadpool_limits(limits={{"rnnx": 2}}):
+    assert rnnx.get_num_threads() == 2
+with threadpoolctl.threadpool_limits(1):
+    assert rnnx.get_num_threads() == 1
+    with rnnx.threads(3):
+        assert rnnx.get_num_threads() == 3
+assert rnnx.get_num_threads() == 5
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_cpu_info():
     info = rnnx.cpu_info()
     assert info["isa"] in info["isa_levels"]

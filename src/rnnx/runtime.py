@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import importlib
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -58,7 +60,8 @@ def _available() -> int:
 def _default() -> int:
     text = os.environ.get("RNNX_NUM_THREADS", "")
     if not text:
-        return _available()
+        openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+        return min(_available(), int(openmp)) if openmp.isdigit() and int(openmp) > 0 else _available()
     if not text.isdigit() or int(text) < 1:
         raise ValueError(f"RNNX_NUM_THREADS must be a positive integer, got {text!r}")
     return int(text)
@@ -70,8 +73,10 @@ _count: int | None = None
 def get_num_threads() -> int:
     """Threads that a call may use: of the innermost ``with threads(n)``, of `set_num_threads`, or the default.
 
-    The default is ``RNNX_NUM_THREADS``, or the number of processors this process may use: of its affinity, and within
-    the CPU quota of its container. Calls that are made side by side share this number.
+    The default is ``RNNX_NUM_THREADS``, or the number of processors this process may use: of its affinity, within the
+    CPU quota of its container, and no more than ``OMP_NUM_THREADS``, by which joblib and others divide a machine among
+    processes. Calls that are made side by side share this number. ``threadpoolctl`` sees and sets it (see
+    ``rnnx.threadpools``).
     """
     local = getattr(_local, "count", None)
     if local is not None:
@@ -169,3 +174,7 @@ def cpu_info() -> dict[str, Any]:
         "num_threads": get_num_threads(),
         "processors": _available(),
     }
+
+
+if "threadpoolctl" in sys.modules:
+    importlib.import_module("rnnx.threadpools")

@@ -40,6 +40,7 @@ FLOORS = {
     "interrupts": 4,
     "runtime": 2,
     "schedules": 4,
+    "threadpools": 5,
     "formats": 5,
     "cli": 5,
     "demo": 5,

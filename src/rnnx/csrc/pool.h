@@ -4,6 +4,13 @@
 
 #define RX_MAX_PARTS 64
 
+/* For programs that look at the libraries of a process, as threadpoolctl does. */
+#if defined(_WIN32)
+#define RX_PUBLIC __declspec(dllexport)
+#else
+#define RX_PUBLIC __attribute__((visibility("default")))
+#endif
+
 typedef void (*rx_task)(void *context, int part);
 
 /* How many parts to cut a call into that may use `wanted` threads: fewer when other calls are computing, so that
@@ -12,7 +19,7 @@ int rx_pool_enter(int wanted);
 void rx_pool_leave(void);
 
 /* Threads that are computing now, callers and workers. */
-int rx_pool_busy(void);
+RX_PUBLIC int rx_pool_busy(void);
 
 /* task(context, p) for every p < parts, on the calling thread and on workers; returns when all are done. Workers are
  * started when first needed. After a fork the child starts its own. Where no thread can be started, the caller does
