@@ -8,7 +8,6 @@ peak, float64, dropout, structured, ragged, threads, calls, start, narrow, recom
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 import statistics
@@ -22,6 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).with_name("peers")))
+
+import machine
 
 import rnnx
 from rnnx import Input, Sequential, _kernels, layers
@@ -95,26 +98,13 @@ def masks_for(cell: str, x: Any, units: int, **options: Any) -> Any:
 
 @section
 def peak() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "peak.so"
-        source = Path(__file__).with_name("fma_peak.c")
-        subprocess.run(["cc", "-O2", "-funroll-loops", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
-        loaded = ctypes.CDLL(str(library))
-    isa = "avx512" if _kernels.ISA == "avx512" else "avx2"
-    function = loaded[f"peak_{isa}"]
-    function.restype, function.argtypes = ctypes.c_double, [ctypes.c_long, ctypes.POINTER(ctypes.c_float)]
-    sink = ctypes.c_float()
-
-    def burn() -> float:
-        return float(function(200_000, ctypes.byref(sink)))
-
     for cell in CORES:
         for units in (128, 256):
             for batch in (8, 32):
                 given = problem(cell, batch, 50, units)
                 forward = 2.0 * batch * 50 * given[2].products
-                t = medians(burn, inference(*given), training(*given))
-                flops = burn() / t[0]
+                t = medians(machine.burn, inference(*given), training(*given))
+                flops = machine.burn() / t[0]
                 line(
                     f"{cell} B={batch} H={units}: share of the FMA peak ({flops / 1e9:.0f} GFLOP/s), "
                     "inference / training",

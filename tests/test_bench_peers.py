@@ -20,12 +20,14 @@ def bench():
         import client
         import environments
         import grid
+        import machine
         import measure
         import problem
         import report
         import worker
 
-        yield type("Bench", (), {m.__name__: m for m in (client, environments, grid, measure, problem, report, worker)})
+        modules = (client, environments, grid, machine, measure, problem, report, worker)
+        yield type("Bench", (), {m.__name__: m for m in modules})
 
 
 @pytest.fixture
@@ -33,28 +35,46 @@ def rows(bench):
     """Two cells; one peer has both, another disagrees in the second."""
     first, second = (bench.problem.Cell("step", "lstm", 1, 1, units) for units in (32, 64))
     return [
-        bench.measure.Row(first, {"rnnx": 1e-6, "numpy": 8e-6, "torch": 3e-5}),
+        bench.measure.Row(first, {"rnnx": 1e-6, "numpy": 8e-6, "torch": 3e-5}, least=8e-7),
         bench.measure.Row(second, {"rnnx": 2e-3, "numpy": 4e-3}, remarks={"torch": "disagrees: y by 1.0e+00"}),
     ]
 
 
 def test_table_has_ratios_their_mean_and_the_worst(bench, rows):
     assert bench.report.table(rows, ["numpy", "torch", "absent"]).splitlines() == [
-        "| cell | rnnx | numpy | torch |",
-        "|---|---|---|---|",
-        "| LSTM B=1 T=1 H=32 | 1.0 µs | 8.00 | 30.00 |",
-        "| LSTM B=1 T=1 H=64 | 2.00 ms | 2.00 | - |",
-        "| geometric mean |  | 4.00 | 30.00 |",
-        "| worst |  | 2.00 | 30.00 |",
+        "| cell | rnnx | of the limit | numpy | torch |",
+        "|---|---|---|---|---|",
+        "| LSTM B=1 T=1 H=32 | 1.0 µs | 80% | 8.00 | 30.00 |",
+        "| LSTM B=1 T=1 H=64 | 2.00 ms |  | 2.00 | - |",
+        "| geometric mean |  |  | 4.00 | 30.00 |",
+        "| worst |  |  | 2.00 | 30.00 |",
     ]
 
 
 def test_summary_has_the_fastest_peer_of_each_cell(bench, rows):
     assert bench.report.summary(rows, ["numpy", "torch"]).splitlines()[2:] == [
-        "| streaming step, B = 1 | 4.00 | 2.00 | 4.00 | 30.00 |"
+        "| streaming step, B = 1 | 4.00 | 10.00 | 2.00 | 4.00 | 30.00 |"
     ]
     groups = {bench.report.group_of(cell) for cell in bench.grid.cells(bench.problem.WORKS, quick=False)}
     assert len(groups) == 13
+
+
+def test_least_time_counts_operations_and_bytes(bench, monkeypatch):
+    monkeypatch.setattr(bench.machine, "peak", lambda: 1e9)
+    monkeypatch.setattr(bench.machine, "bandwidth", lambda size: 1e9)
+
+    def least(work, batch, timesteps):
+        return bench.machine.least_time(bench.problem.Cell(work, "lstm", batch, timesteps, 10)) * 1e9
+
+    kernel = 4 * 10 * 10  # weights
+    assert least("step", 1, 1) == pytest.approx(2 * 4 * kernel)
+    assert least("sequence", 1, 7) == pytest.approx(7 * (2 * kernel + 4 * kernel))  # one row: bytes take longer
+    assert least("sequence", 8, 7) == pytest.approx(7 * 8 * 4 * kernel)
+    assert least("training", 8, 7) == pytest.approx(3 * least("sequence", 8, 7))
+    assert least("bidirectional", 8, 7) == pytest.approx(5 * least("sequence", 8, 7))
+    lengths = bench.problem.Cell("ragged", "lstm", 8, 100, 10).arrays()["lengths"].sum()
+    assert 1 < least("ragged", 8, 100) / (lengths * 4 * kernel) < 1.2
+    assert bench.machine.least_time(bench.problem.Cell("startup", "lstm", 1, 1, 10)) is None
 
 
 def test_8_bit_weights_are_compared_with_float32(bench):
@@ -63,7 +83,7 @@ def test_8_bit_weights_are_compared_with_float32(bench):
     far = {"rnnx": {"y": 3e-3}, "torch": {"y": 2e-2}}
     row = bench.measure.Row(cell, {"rnnx": 1e-4, "torch": 2e-4}, differences=far)
     text = bench.report.markdown([row], ["rnnx", "torch"], bench.report.about(["bench/peers"], 1, {}))
-    assert "| sequence, 8-bit weights | 2.00 | 2.00 | 2.00 |" in text
+    assert "| sequence, 8-bit weights | 2.00 | - | 2.00 | 2.00 |" in text
     assert "- largest difference from float32: rnnx 3.0e-03, torch 2.0e-02" in text
 
 

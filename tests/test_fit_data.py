@@ -210,6 +210,7 @@ def test_a_py_dataset_must_be_implemented():
 
 # ---- Errors before anything is trained -------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [

@@ -44,6 +44,8 @@ class Row:
         For each peer the largest difference of its results from ours, as `differences` gives it.
     remarks : dict
         Why a peer has no time.
+    least : float or None
+        Seconds that nobody can go below on this machine, as `machine.least_time` gives them.
     """
 
     cell: Cell
@@ -51,10 +53,16 @@ class Row:
     rounds: dict[str, list[float]] = field(default_factory=dict)
     differences: dict[str, dict[str, float]] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    least: float | None = None
 
     def ratio(self, peer: str) -> float | None:
         """The peer's time over ours."""
         return self.seconds[peer] / self.seconds[OURS] if {peer, OURS} <= self.seconds.keys() else None
+
+    @property
+    def fastest(self) -> float:
+        """The fastest peer's time."""
+        return min(seconds for peer, seconds in self.seconds.items() if peer != OURS)
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "name": str(self.cell)}

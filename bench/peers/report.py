@@ -45,20 +45,25 @@ def ratios(rows: Sequence[Row], peer: str) -> list[float]:
 
 
 def table(rows: Sequence[Row], peers: Sequence[str]) -> str:
-    """A table of the ratios of one kind of work: cells down, peers across, then the mean and the worst of each peer."""
-    shown = [peer for peer in peers if ratios(rows, peer)]
-    lines = [f"| cell | {OURS} | " + " | ".join(shown) + " |", "|---" * (len(shown) + 2) + "|"]
+    """A table of the ratios of one kind of work: cells down, peers across, then the mean and the worst of each peer.
 
-    def line(name: str, ours: str, values: Sequence[float | None]) -> str:
+    Beside our time stands which share of the machine's limit it is.
+    """
+    shown = [peer for peer in peers if ratios(rows, peer)]
+    lines = [f"| cell | {OURS} | of the limit | " + " | ".join(shown) + " |", "|---" * (len(shown) + 3) + "|"]
+
+    def line(name: str, ours: str, share: float | None, values: Sequence[float | None]) -> str:
         cells = ["-" if value is None else f"{value:.2f}" for value in values]
-        return f"| {' | '.join([name, ours, *cells])} |"
+        return f"| {' | '.join([name, ours, '' if share is None else f'{share:.0%}', *cells])} |"
 
     for row in rows:
         if OURS in row.seconds:
-            lines.append(line(str(row.cell), time_text(row.seconds[OURS]), [row.ratio(peer) for peer in shown]))
+            ours = row.seconds[OURS]
+            share = None if row.least is None else row.least / ours
+            lines.append(line(str(row.cell), time_text(ours), share, [row.ratio(peer) for peer in shown]))
     found = [ratios(rows, peer) for peer in shown]
-    lines.append(line("geometric mean", "", [statistics.geometric_mean(values) for values in found]))
-    lines.append(line("worst", "", [min(values) for values in found]))
+    lines.append(line("geometric mean", "", None, [statistics.geometric_mean(values) for values in found]))
+    lines.append(line("worst", "", None, [min(values) for values in found]))
     return "\n".join(lines)
 
 
@@ -82,16 +87,21 @@ def group_of(cell: Cell) -> str:
 
 
 def summary(rows: Sequence[Row], peers: Sequence[str]) -> str:
-    """A line for each kind of work: the fastest peer of each cell (mean and smallest), then the mean of every peer."""
+    """A line for each kind of work: the fastest peer of each cell (mean and smallest), then the mean of every peer.
+
+    ``limit`` is the mean that the first of these would have at the machine's limit.
+    """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if len(row.seconds) > 1 and OURS in row.seconds:
             groups.setdefault(group_of(row.cell), []).append(row)
-    lines = ["| work | fastest peer | smallest | " + " | ".join(peers) + " |", "|---" * (len(peers) + 3) + "|"]
+    lines = ["| work | fastest peer | limit | smallest | " + " | ".join(peers) + " |", "|---" * (len(peers) + 4) + "|"]
     for name, chosen in groups.items():
-        best = [min(r for peer in peers if (r := row.ratio(peer)) is not None) for row in chosen]
+        best = [row.fastest / row.seconds[OURS] for row in chosen]
+        at_limit = [row.fastest / row.least for row in chosen if row.least is not None]
+        limit = statistics.geometric_mean(at_limit) if at_limit else None
         means = [statistics.geometric_mean(found) if (found := ratios(chosen, peer)) else None for peer in peers]
-        values = [statistics.geometric_mean(best), min(best), *means]
+        values = [statistics.geometric_mean(best), limit, min(best), *means]
         lines.append(f"| {name} | " + " | ".join("-" if v is None else f"{v:.2f}" for v in values) + " |")
     return "\n".join(lines)
 
@@ -127,7 +137,9 @@ def markdown(rows: Sequence[Row], peers: Sequence[str], facts: Mapping[str, Any]
             f"- {peer}: " + ", ".join(f"{name} {version}" for name, version in found.items())
             for peer, found in facts["versions"].items()
         ),
-        "Geometric means; a peer's is over the cells that it has.",
+        "Geometric means; a peer's is over the cells that it has. No engine can be faster than the multiplications at "
+        "the measured peak of the core and the weights at the measured bandwidth of its caches: *limit* is what the "
+        "column before it would be then, *of the limit* how close rnnx comes.",
         summary(rows, others),
     ]
     for work in WORKS:
