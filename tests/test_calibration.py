@@ -124,6 +124,49 @@ def test_states_of_layers_that_return_their_last_output() -> None:
     np.testing.assert_allclose(wanted[1].sums, np.einsum("btu,btv->uv", y, y, dtype=np.float64), rtol=1e-4, atol=1e-4)
 
 
+def amplifying() -> Any:
+    """A model whose first layer is so sensitive that its weights need more than 8 bits."""
+    model = model_of(layers.GRU(24, return_sequences=True), layers.GRU(16, return_sequences=True), layers.Dense(4))
+    model.layers[0].set_weights([30 * w for w in model.layers[0].get_weights()])
+    return model
+
+
+def test_layers_that_move_outputs_too_far_stay_exact(tmp_path: Any) -> None:
+    model, data = amplifying(), correlated(20, 30)
+    before, exact = model.get_weights(), model.predict(data)
+    (whole,) = layers.quantization_report(model, data, ["int8"], data)
+    (partly,) = layers.quantization_report(model, data, ["int8"], data, tolerance=whole.largest / 10)
+    assert partly.largest <= whole.largest / 10
+    assert whole.bytes_after < partly.bytes_after < partly.bytes_before
+    model.quantize("int8", data, tolerance=whole.largest / 10)
+    assert [layer.quantization_mode for layer in model.layers] == [None, "int8", "int8"]
+    assert all(np.array_equal(a, b) for a, b in zip(before[:3], model.get_weights()[:3], strict=True))
+    assert 0 < np.abs(model.predict(data) - exact).max() <= whole.largest / 10
+    model.save(tmp_path / "m.safetensors")
+    again = rnnx.load_model(tmp_path / "m.safetensors")
+    assert [layer.quantization_mode for layer in again.layers] == [None, "int8", "int8"]
+    assert np.array_equal(again.predict(data), model.predict(data))
+
+
+def test_a_tolerance_that_all_layers_keep_or_none() -> None:
+    model, free, data = amplifying(), amplifying(), correlated(20, 30)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="no layer of sequential.* stays within tolerance=1e-09; .* alone moves"):
+        model.quantize("int8", data, tolerance=1e-9)
+    for tolerance, calibration in ((0.1, None), (0.0, data), (-1, data), (np.nan, data)):
+        with pytest.raises(ValueError, match="must be positive and needs `calibration_data`"):
+            model.quantize("int8", calibration, tolerance)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert all(layer.quantization_mode is None for layer in model.layers)
+    model.quantize("int8", data, tolerance=100.0)
+    free.quantize("int8", data)
+    assert all(np.array_equal(a, b) for a, b in zip(free.get_weights(), model.get_weights(), strict=True))
+    cell = layers.GRU(5)
+    cell.build((None, 9, 12))
+    cell.quantize("int8", correlated(3, 9), tolerance=1.0)
+    assert cell.quantization_mode == "int8"
+
+
 def test_bad_data_leave_the_model() -> None:
     model = model_of(layers.LSTM(6), layers.Dense(2))
     before = model.get_weights()

@@ -134,6 +134,17 @@ def test_convert_to_weights_of_fewer_bits(mode, suffix, model_file, tmp_path, ca
     assert "quantized already" in capsys.readouterr().err
 
 
+def test_convert_within_a_tolerance(model_file, tmp_path, capsys):
+    data, target = tmp_path / "x.npy", tmp_path / "small.safetensors"
+    np.save(data, np.random.default_rng(0).normal(size=(20, 5, 3)).astype("float32"))
+    options = ["--quantize", "int8", "--calibration", str(data), "--tolerance"]
+    assert main(["convert", str(model_file), str(target), *options, "0.5"]) == 0
+    assert "int8: outputs move by at most" in capsys.readouterr().out
+    target.unlink()
+    assert main(["convert", str(model_file), str(target), *options, "1e-9"]) == 2
+    assert "tolerance=1e-09" in capsys.readouterr().err and not target.exists()
+
+
 def test_convert_a_chain_of_modules(tmp_path, capsys):
     target, names = tmp_path / "out.safetensors", "embedding,encoder.0,conv,layer_norm"
     assert main(["convert", str(FILES / "network.pt"), str(target), "--modules", names]) == 0
@@ -160,6 +171,13 @@ def test_convert_a_chain_of_modules(tmp_path, capsys):
         ("own.safetensors", "out.onnx", ["--quantize", "int8"], "only rnnx' own .safetensors"),
         ("own.safetensors", "out.safetensors", ["--quantize", "int8", "--torch"], "only rnnx' own .safetensors"),
         ("own.safetensors", "out.safetensors", ["--calibration", "{folder}/x.npy"], "`quantize`"),
+        ("own.safetensors", "out.safetensors", ["--tolerance", "0.01"], "`quantize`"),
+        (
+            "own.safetensors",
+            "out.safetensors",
+            ["--quantize", "int8", "--tolerance", "0.1"],
+            "needs `calibration_data`",
+        ),
         ("own.safetensors", "out.safetensors", ["--quantize", "int8", "--calibration", "{folder}/x.npy"], "(2, 5, 7)"),
         ("own.safetensors", "out.safetensors", ["--quantize", "bf16", "--calibration", "{folder}/no.npy"], "no.npy"),
         ("own.safetensors", "out.safetensors", ["--quantize", "bf16", "--calibration", "{folder}/lstm.pt"], "numbers"),

@@ -29,6 +29,7 @@ def _convert(options: argparse.Namespace) -> int:
         modules=options.modules.split(",") if options.modules is not None else None,
         quantize=options.quantize,
         calibration_data=_arrays(options.calibration) if options.calibration is not None else None,
+        tolerance=options.tolerance,
     )
     print(f"{options.source} -> {options.target}")
     print(f"read again: largest difference {done.largest_difference:.1e} ({done.compared})")
@@ -82,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
         "--calibration",
         metavar="DATA",
         help="inputs to round weights for: a .npy file, or .npz with one array for each input of the model",
+    )
+    convert.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="CHANGE",
+        help="how far an output may move on these inputs; layers that would move one farther keep float32",
     )
     commands.add_parser("bench", help="measure against a NumPy loop", add_help=False)
     return parser

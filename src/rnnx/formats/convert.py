@@ -78,6 +78,7 @@ def convert(
     modules: Iterable[str] | None = None,
     quantize: str | None = None,
     calibration_data: Any = None,
+    tolerance: float | None = None,
 ) -> Conversion:
     """Write a model file in another format.
 
@@ -94,7 +95,7 @@ def convert(
         Of a PyTorch file: the modules that are the model, in the order of the chain.
     quantize : {"bf16", "int8"}, optional
         Bits of the new file's weights, as for ``model.quantize``; for rnnx' own ``.safetensors`` only.
-    calibration_data : optional
+    calibration_data, tolerance : optional
         As for ``model.quantize``.
 
     Raises
@@ -117,8 +118,9 @@ def convert(
         raise FormatError(f"{source}: modules are named for PyTorch's files only")
     if quantize is not None and writer is not safetensors:
         raise FormatError(f"{target}: only rnnx' own .safetensors files keep weights of fewer bits")
-    if calibration_data is not None and quantize is None:
-        raise ValueError("convert: `calibration_data` is for `quantize`, which was not given")
+    for name, value in (("calibration_data", calibration_data), ("tolerance", tolerance)):
+        if value is not None and quantize is None:
+            raise ValueError(f"convert: `{name}` is for `quantize`, which was not given")
     model: Any
     if reader is torch and writer is torch:
         model = torch.load(source, modules=modules)
@@ -128,7 +130,7 @@ def convert(
         model = reader.load_model(source, compile=False)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist")
-    report = None if quantize is None else _quantize(model, quantize, calibration_data)
+    report = None if quantize is None else _quantize(model, quantize, calibration_data, tolerance)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent) as folder:
         part = Path(folder) / target.name
         try:
@@ -146,14 +148,14 @@ def convert(
     return done
 
 
-def _quantize(model: Any, mode: str, calibration_data: Any) -> QuantizationReport:
+def _quantize(model: Any, mode: str, calibration_data: Any, tolerance: float | None) -> QuantizationReport:
     """Quantize a model in place, and say how far that moves its outputs."""
     data = calibration_data
     if data is None:
         made = _model_inputs(model, np.random.default_rng(0))
         data = made if model.several_inputs else made[0]
-    report = quantization_report(model, data, [mode], calibration_data)[0]
-    model.quantize(mode, calibration_data)
+    report = quantization_report(model, data, [mode], calibration_data, tolerance)[0]
+    model.quantize(mode, calibration_data, tolerance)
     return report
 
 

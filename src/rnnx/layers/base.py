@@ -326,7 +326,7 @@ class Layer:
         """Kernels of this layer that `quantize` makes narrow; None for a layer that it leaves alone."""
         return None
 
-    def quantize(self, mode: str, calibration_data: Any = None) -> None:
+    def quantize(self, mode: str, calibration_data: Any = None, tolerance: float | None = None) -> None:
         """Read the kernels of all recurrent and Dense layers in 16 or 8 bits from now on, for inference.
 
         The weights are rounded to what their narrow forms stand for; biases and states stay float32. What 8-bit weights
@@ -342,16 +342,20 @@ class Layer:
             Typical inputs, as for ``predict``: some hundred sequences, labels are not needed. With them weights are not
             rounded to nearest, but so that the products with these inputs and the states they lead to move as little as
             possible (GPTQ; Frantar et al. 2023); outputs then move two to five times less.
+        tolerance : float, optional
+            How far an output may move on the calibration data. Layers that would move one farther, alone or together
+            with those that move them less, keep float32 (``layer.quantization_mode`` is None).
 
         Raises
         ------
         ValueError
             If the mode is unknown, or there is nothing to quantize, or a layer is not built, not float32, has weights
-            that are not finite or another mode already; nothing has changed then.
+            that are not finite or another mode already, or a tolerance comes without calibration data, is not positive,
+            or no layer is within it; nothing has changed then.
         """
         from rnnx.layers.quantization import quantize
 
-        quantize(self, mode, calibration_data)
+        quantize(self, mode, calibration_data, tolerance)
 
     def check_trainable(self) -> None:
         """Raise a ValueError if gradients are wanted of quantized weights."""

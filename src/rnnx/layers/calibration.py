@@ -68,6 +68,11 @@ def _record_dense(layer: Any, moments: list[Moments]) -> None:
     layer.forward = recording
 
 
+def outputs_on(layer: Layer, data: Any) -> Any:
+    """What a model's ``predict``, or a layer's call, gives for calibration data."""
+    return layer.predict(data, verbose=0) if hasattr(layer, "predict") else layer(data)
+
+
 def observe(layer: Layer, data: Any, parts: list[Layer]) -> list[list[Moments]]:
     """Run a copy of a model or layer on data.
 
@@ -92,10 +97,7 @@ def observe(layer: Layer, data: Any, parts: list[Layer]) -> list[list[Moments]]:
         else:
             part.core = RecordingCore(part.core, moments)  # type: ignore[attr-defined]
         found.append(moments)
-    if hasattr(twin, "predict"):
-        twin.predict(data, verbose=0)
-    else:
-        twin(data)
+    outputs_on(twin, data)
     return found
 
 

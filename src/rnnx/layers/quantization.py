@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx.layers.base import QUANTIZATION_MODES, Array, Layer
-from rnnx.layers.calibration import Moments, observe, round_in_order
+from rnnx.layers.calibration import Moments, observe, outputs_on, round_in_order
 
 
 def round_weights(kernel: Array, mode: str) -> Array:
@@ -107,10 +107,47 @@ def _calibrated(kernel: Array, mode: str, moments: Moments) -> Array:
     return whole.astype(np.float32) * scale
 
 
-def quantize(layer: Layer, mode: str, calibration_data: Any = None) -> None:
+def _assign(part: Layer, values: Sequence[Array], mode: str | None) -> None:
+    part.quantization_mode = mode
+    for weight, value in zip(part.quantized_weights or [], values, strict=True):
+        weight.assign(value)
+
+
+def _within(
+    tolerance: float, layer: Layer, found: list[Layer], rounded: list[list[Array]], mode: str, data: Any
+) -> list[int]:
+    """Which parts may be quantized: all, or from the one that moves outputs least on, as long as none moves too far."""
+    twin, parts = copy.deepcopy((layer, found))
+    originals = [[weight.value.copy() for weight in part.quantized_weights or []] for part in parts]
+    exact = _flat(outputs_on(twin, data))
+
+    def movement(narrow: list[int]) -> float:
+        for k, part in enumerate(parts):
+            _assign(part, *((rounded[k], mode) if k in narrow else (originals[k], None)))
+        return max(float(gaps.max(initial=0)) for gaps in _gaps(exact, _flat(outputs_on(twin, data))))
+
+    everything = list(range(len(parts)))
+    if movement(everything) <= tolerance:
+        return everything
+    alone = [movement([k]) for k in everything]
+    chosen: list[int] = []
+    for k in sorted(everything, key=alone.__getitem__):
+        if movement([*chosen, k]) <= tolerance:
+            chosen.append(k)
+    if not chosen:
+        raise ValueError(
+            f"quantize: no layer of {layer.name} stays within tolerance={tolerance:g}; "
+            f"{parts[int(np.argmin(alone))].name} alone moves an output by {min(alone):.2g}"
+        )
+    return chosen
+
+
+def quantize(layer: Layer, mode: str, calibration_data: Any = None, tolerance: float | None = None) -> None:
     """See `Layer.quantize`."""
     if mode not in QUANTIZATION_MODES:
         raise ValueError(f"quantize: `mode` must be one of {', '.join(map(repr, QUANTIZATION_MODES))}, got {mode!r}")
+    if tolerance is not None and (calibration_data is None or not tolerance > 0):
+        raise ValueError(f"quantize: `tolerance` must be positive and needs `calibration_data`, got {tolerance!r}")
     found = list({id(part): part for part in quantizable(layer)}.values())
     if not found:
         raise ValueError(f"quantize: {layer.name} has no recurrent or Dense layer")
@@ -131,10 +168,11 @@ def quantize(layer: Layer, mode: str, calibration_data: Any = None) -> None:
             [_calibrated(w.value, mode, m) for w, m in zip(part.quantized_weights or [], moments, strict=True)]
             for part, moments in zip(found, observe(layer, calibration_data, found), strict=True)
         ]
-    for part, values in zip(found, rounded, strict=True):
-        for weight, value in zip(part.quantized_weights or [], values, strict=True):
-            weight.assign(value)
-        part.quantization_mode = mode
+    chosen: Sequence[int] = range(len(found))
+    if tolerance is not None:
+        chosen = _within(tolerance, layer, found, rounded, mode, calibration_data)
+    for k in chosen:
+        _assign(found[k], rounded[k], mode)
 
 
 @dataclass(frozen=True)
@@ -171,7 +209,11 @@ class QuantizationReport:
 
 
 def quantization_report(
-    model: Any, x: Any, modes: Sequence[str] = QUANTIZATION_MODES, calibration_data: Any = None
+    model: Any,
+    x: Any,
+    modes: Sequence[str] = QUANTIZATION_MODES,
+    calibration_data: Any = None,
+    tolerance: float | None = None,
 ) -> list[QuantizationReport]:
     """Compare a model with its quantized forms on given data; the model stays as it is.
 
@@ -182,7 +224,7 @@ def quantization_report(
     x : array, or list of arrays of different lengths
         As for ``model.predict``.
     modes : sequence of {"bf16", "int8"}
-    calibration_data : optional
+    calibration_data, tolerance : optional
         As for ``model.quantize``; other data than ``x``, or the report is too kind.
 
     Returns
@@ -209,14 +251,12 @@ def quantization_report(
     reports = []
     for mode in modes:
         narrow = copy.deepcopy(model)
-        narrow.quantize(mode, calibration_data)
+        narrow.quantize(mode, calibration_data, tolerance)
         outputs = _flat(narrow.predict(x, verbose=0))
-        gaps = np.concatenate([np.abs(a - b).ravel() for a, b in zip(exact, outputs, strict=True)])
+        gaps = np.concatenate([gap.ravel() for gap in _gaps(exact, outputs)])
         wide = [(a, b) for a, b in zip(exact, outputs, strict=True) if a.shape[-1] > 1]
         same = [a.argmax(-1) == b.argmax(-1) for a, b in wide]
         size = float(np.sqrt(np.mean(np.concatenate([a.ravel() for a in exact]).astype(np.float64) ** 2)))
-        shapes = [weight.shape for part in quantizable(model) for weight in part.quantized_weights or []]
-        numbers, channels = sum(a * b for a, b in shapes), sum(b for _, b in shapes)
         reports.append(
             QuantizationReport(
                 mode,
@@ -224,11 +264,25 @@ def quantization_report(
                 float(gaps.mean()),
                 float(np.sqrt(np.mean(gaps.astype(np.float64) ** 2))) / (size or 1.0),
                 float(np.concatenate([s.ravel() for s in same]).mean()) if same else None,
-                4 * numbers,
-                2 * numbers if mode == "bf16" else numbers + 4 * channels,
+                _size(model),
+                _size(narrow),
             )
         )
     return reports
+
+
+def _size(model: Any) -> int:
+    """Bytes of the kernels that can be quantized."""
+    size = 0
+    for part in quantizable(model):
+        for inputs, outputs in (weight.shape for weight in part.quantized_weights or []):
+            bytes_of = {None: 4 * inputs, "bf16": 2 * inputs, "int8": inputs + 4}  # a channel: its weights and scale
+            size += outputs * bytes_of[part.quantization_mode]
+    return size
+
+
+def _gaps(exact: list[Array], outputs: list[Array]) -> list[Array]:
+    return [np.abs(a - b) for a, b in zip(exact, outputs, strict=True)]
 
 
 def _flat(outputs: Any) -> list[Array]:
