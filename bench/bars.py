@@ -286,12 +286,12 @@ def narrow() -> None:
         for units in (256, 512, 1024):
             for batch in (1, 8):
                 _, params, _, x, _ = problem(cell, batch, 20, units)
-                packed = [core.pack(params, weights) for weights in ("full", "bf16", "int8")]
+                packed = [core.pack(params, weights) for weights in ("full", "bf16", "int8", "int16")]
                 t = medians(*(functools.partial(core.infer, p, x) for p in packed), seconds=0.5)
                 line(
-                    f"{cell} B={batch} H={units}: speed of bf16 / int8 weights over float32",
+                    f"{cell} B={batch} H={units}: speed of bf16 / int8 / int16 weights over float32",
                     "1 beyond L2",
-                    f"{t[0] / t[1]:.2f} / {t[0] / t[2]:.2f}",
+                    " / ".join(f"{t[0] / narrow:.2f}" for narrow in t[1:]),
                 )
 
 

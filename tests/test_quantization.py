@@ -11,11 +11,11 @@ import pytest
 import rnnx
 from rnnx import Input, Sequential, _kernels, layers
 from rnnx.functional import GRUParams, LSTMParams, gru, lstm
-from rnnx.layers.quantization import narrow_form, round_weights, wide_form
+from rnnx.layers.quantization import LARGEST, narrow_form, round_weights, wide_form
 from tests.oracle import cases
 
 RNG = np.random.default_rng(71)
-MODES = ("bf16", "int8")
+MODES = ("bf16", "int8", "int16")
 
 
 def model_of(*inner: Any) -> Any:
@@ -105,7 +105,7 @@ def test_rounding(mode: str, isa: str) -> None:
     w = RNG.normal(size=(50, 9)).astype(np.float32)
     w[:, 3] = 0
     rounded = round_weights(w, mode)
-    step = np.abs(w).max(axis=0) / 127 if mode == "int8" else np.abs(w) / 128
+    step = np.abs(w) / 128 if mode == "bf16" else np.abs(w).max(axis=0) / LARGEST[mode]
     assert np.all(np.abs(rounded - w) <= step / 2 * 1.0001)
     np.testing.assert_allclose(round_weights(rounded, mode), rounded, rtol=1e-6)
 
@@ -123,8 +123,8 @@ def test_dense(rows: int, mode: str) -> None:
     dense(x)
     dense.quantize(mode)
     kernel, bias = dense.get_weights()
-    assert np.array_equal(kernel, round_weights(kernel, mode)) or mode == "int8"
-    operands = round_operands(x) if mode == "int8" else x
+    assert np.array_equal(kernel, round_weights(kernel, mode)) or mode != "bf16"
+    operands = x if mode == "bf16" else round_operands(x)
     np.testing.assert_allclose(dense(x), np.tanh(operands @ kernel + bias), rtol=0, atol=2e-6)
 
 
@@ -181,11 +181,11 @@ def test_files_are_as_narrow_as_the_weights(mode: str, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_narrow_forms(mode: str) -> None:
-    for scale in np.float32([1e-38, 3e-20, 1, 7e30]):
+    for scale in np.float32([1e-38 if mode != "int16" else 1e-33, 3e-20, 1, 7e30]):
         kernel = round_weights(scale * RNG.normal(size=(40, 300)).astype(np.float32), mode)
         kernel[:, 5] = 0
         numbers, scales = narrow_form(kernel, mode)  # type: ignore[misc]
-        assert numbers.dtype == (np.int8 if mode == "int8" else np.uint16)
+        assert numbers.dtype == (np.uint16 if mode == "bf16" else mode)
         assert np.array_equal(wide_form(numbers, scales), kernel)
     assert narrow_form(RNG.normal(size=(9, 4)).astype(np.float32), mode) is None
 
@@ -220,7 +220,7 @@ def test_training_is_refused() -> None:
 def test_refusals_leave_the_model() -> None:
     model = model_of(layers.GRU(4), layers.Dense(1))
     before = model.get_weights()
-    with pytest.raises(ValueError, match="'bf16', 'int8'"):
+    with pytest.raises(ValueError, match="'bf16', 'int8', 'int16'"):
         model.quantize("int4")
     with pytest.raises(ValueError, match="no recurrent or Dense"):
         Sequential([Input((None, 5)), layers.Dropout(0.5)]).quantize("int8")
@@ -251,7 +251,7 @@ def test_report() -> None:
     x = [RNG.normal(size=(n, 5)).astype(np.float32) for n in (3, 9, 4)]
     before = model.predict(x, verbose=0)
     reports = layers.quantization_report(model, x)
-    assert [r.mode for r in reports] == ["bf16", "int8"]
+    assert [r.mode for r in reports] == list(MODES)
     for r in reports:
         assert 0 < r.mean <= r.largest < 0.05
         assert r.agreement is not None

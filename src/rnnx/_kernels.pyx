@@ -88,6 +88,8 @@ cdef struct Job:
     int cell, activation, recurrent_activation
     Py_ssize_t B, T, S, F, H, U, G, slots, first, ld, ldg, total, block_rows
     Py_ssize_t ldr               # 8-bit weights: length of the rows that operands are rounded to
+    int planes                   # of panels, and how many weights lie between two of them
+    Py_ssize_t plane_x, plane_h
     bint backwards, keep, masked_blend
     const Py_ssize_t *order      # NULL: rows as they come
     const Py_ssize_t *counts     # NULL: B rows at every step
@@ -206,6 +208,7 @@ cdef void start_step(const Part *part, rx_step *step) noexcept nogil:
     cdef Py_ssize_t g
     memset(step, 0, sizeof(rx_step))
     step.H, step.U, step.ld, step.ldg, step.ldo = job.H, job.U, job.ld, job.ldg, job.ldr or job.ld
+    step.planes, step.plane, step.plane_x = job.planes, job.plane_h, job.plane_x
     step.activation, step.recurrent_activation = job.activation, job.recurrent_activation
     if job.update.gates and job.cell_mode:
         step.cell_mask = own_rows(part, &job.update_site)
@@ -329,7 +332,8 @@ cdef void project_rows(const Job *job, const real *rows, Py_ssize_t n, Py_ssize_
             C[slot] = gates + (first + slot) * job.U + block * panel
             init[slot] = <const real *>job.bias_x + (first + slot) * job.U + block * panel
         job.leaf.product(n, depth, count, A, ldx, index,
-                         job.wx + (block * job.G + first) * stride * job.leaf.weightsize, stride, init, 0, C, job.ldg)
+                         job.wx + (block * job.G + first) * stride * job.leaf.weightsize, stride, job.planes,
+                         job.plane_x, init, 0, C, job.ldg)
 
 
 cdef void project(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, real *gates) noexcept nogil:

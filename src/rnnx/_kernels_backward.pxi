@@ -216,7 +216,7 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
                 C = <real *>part.products + block * panel
                 init = zeros if g == slot else C
                 job.leaf.product(n, U, 1, &A, job.ldg, NULL, <const real *>part.back.wx_back + block * stride + g * U * panel,
-                                 0, &init, 0 if g == slot else ld, &C, ld)
+                                 0, 1, 0, &init, 0 if g == slot else ld, &C, ld)
         spread_dx[real](part, s0, s1, gate, slot == 0, ld, NULL)
         slot += count
 

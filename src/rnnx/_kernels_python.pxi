@@ -513,8 +513,8 @@ def product(cnp.ndarray a, cnp.ndarray b):
     cdef void *C
     for p in range(panels):
         C = <char *>cnp.PyArray_DATA(out) + p * panel * leaf.itemsize
-        leaf.product(n, K, 1, &A, K, NULL, <char *>cnp.PyArray_DATA(packed) + p * K * panel * leaf.itemsize, K * panel, &init,
-                     0, &C, panels * panel)
+        leaf.product(n, K, 1, &A, K, NULL, <char *>cnp.PyArray_DATA(packed) + p * K * panel * leaf.itemsize, K * panel,
+                     1, 0, &init, 0, &C, panels * panel)
     return out[:, :N]
 
 

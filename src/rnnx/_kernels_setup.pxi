@@ -23,7 +23,18 @@ cdef inline Py_ssize_t depth_of(const rx_leaf *leaf, Py_ssize_t rows) noexcept n
     return leaf.head + padded(rows, leaf.group)
 
 
-WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8}
+WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8, "int16": RX_INT8}  # the last in two planes
+
+
+cdef list planes_of(kernel, str weights):
+    """What is packed for a kernel, plane by plane: whole numbers and their columns' scales; or the kernel itself."""
+    if weights != "int16":
+        return [(kernel, None)]
+    scale = np.abs(kernel).max(axis=0, initial=0) / np.float32(254 * 127)
+    scale[scale == 0] = 1
+    numbers = np.rint(kernel / scale)
+    high = np.rint(numbers / np.float32(254))
+    return [(high, scale * np.float32(254)), (numbers - np.float32(254) * high, scale)]
 
 
 cdef const rx_leaf *leaf_for(Py_ssize_t units, int itemsize, int weights=RX_FULL):
@@ -131,8 +142,8 @@ cdef class Packed:
     activation, recurrent_activation : str
         Names in ``ACTIVATIONS``.
     weights : str
-        What the tiles read, a name in ``WEIGHTS``: ``"full"``, or of float32 kernels ``"bf16"`` or ``"int8"`` with a
-        scale for each column, for inference only.
+        What the tiles read, a name in ``WEIGHTS``: ``"full"``, or of float32 kernels ``"bf16"``, or ``"int8"`` or
+        ``"int16"`` with a scale for each column, for inference only.
 
     Attributes
     ----------
@@ -144,6 +155,7 @@ cdef class Packed:
     cdef const rx_leaf *leaf
     cdef int cell, activation, recurrent_activation
     cdef readonly bint narrow
+    cdef str weights
     cdef Py_ssize_t F, H, U, G, slots, first, ld, ldg
     cdef object kernel, recurrent_kernel, bias_x, bias_q
     cdef dict made
@@ -157,7 +169,7 @@ cdef class Packed:
         self.recurrent_activation = ACTIVATIONS[recurrent_activation]
         self.dtype = kernel.dtype
         self.leaf = leaf_for(recurrent_kernel.shape[0], self.dtype.itemsize, WEIGHTS[weights])
-        self.narrow = weights != "full"
+        self.narrow, self.weights = weights != "full", weights
         self.kernel, self.recurrent_kernel = kernel, recurrent_kernel
         self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
         self.U = padded(self.H, self.leaf.panel)
@@ -187,9 +199,9 @@ cdef class Packed:
     cdef object panels(self, bint backward, bint of_x, list kept):
         """The panels of one kernel for one direction, made on first use.
 
-        Forward they are (panels, G, rows, panel), the rows after those of the head; backward, of the transpose,
-        (panels, G, units, panel), where the kernel's gates come in slot order: the GRU has h z r, so that the gates of x and those of h are runs. ``kept``
-        is None, or for each gate of a shared mask the indices of the rows that it keeps and its values there: then
+        Forward they are (panels, G, rows, panel) for each plane, the rows after those of the head; backward, of the
+        transpose, (panels, G, units, panel), where the kernel's gates come in slot order: the GRU has h z r, so that
+        the gates of x and those of h are runs. ``kept`` is None, or for each gate of a shared mask the indices of the rows that it keeps and its values there: then
         the panels have these rows alone, times the mask, and serve this call only.
         """
         cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.panel, H = self.H, G = self.G
@@ -204,18 +216,22 @@ cdef class Packed:
             return made
         depth = depth_of(self.leaf, depth)
         stride = G * depth * panel
-        made = aligned((panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
-        for slot in range(G):
-            gate = (slot + 2) % 3 if of_x and G == 3 else slot
-            block = data_of(self.kernel if of_x else self.recurrent_kernel) + gate * H * self.leaf.itemsize
-            out = data_of(made) + slot * depth * panel * size
-            if kept is not None:
-                columns, values = kept[gate if len(kept) > 1 else 0]
-                index, scale, count = <const int *>data_of(columns), data_of(values), len(columns)
-            if backward:
-                self.leaf.pack_transposed(H, depth, count, block, G * H, index, scale, out, stride)
-            else:
-                self.leaf.pack(count, H, block, G * H, index, scale, out, stride)
+        planes = planes_of(self.kernel if of_x else self.recurrent_kernel, self.weights)
+        made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
+        for plane, (numbers, scales) in enumerate(planes):
+            for slot in range(G):
+                gate = (slot + 2) % 3 if of_x and G == 3 else slot
+                block = data_of(numbers) + gate * H * self.leaf.itemsize
+                out = data_of(made) + (<Py_ssize_t>plane * panels * G + slot) * depth * panel * size
+                if scales is not None:
+                    scale = data_of(scales) + gate * H * self.leaf.itemsize
+                if kept is not None:
+                    columns, values = kept[gate if len(kept) > 1 else 0]
+                    index, scale, count = <const int *>data_of(columns), data_of(values), len(columns)
+                if backward:
+                    self.leaf.pack_transposed(H, depth, count, block, G * H, index, scale, out, stride)
+                else:
+                    self.leaf.pack(count, H, block, G * H, index, scale, out, stride)
         if kept is None:
             self.made[backward, of_x] = made
         return made
@@ -228,6 +244,9 @@ cdef class Packed:
         job.F, job.H, job.U, job.G = self.F, self.H, self.U, self.G
         job.slots, job.first, job.ld, job.ldg = self.slots, self.first, self.ld, self.ldg
         job.ldr = RX_ROUNDED_ROW(max(self.F, self.H)) if self.leaf.round_rows != NULL else 0
+        job.planes = 2 if self.weights == "int16" else 1
+        job.plane_x = self.U * self.G * depth_of(self.leaf, self.F)
+        job.plane_h = self.U * self.G * depth_of(self.leaf, self.H)
         job.bias_x, job.bias_q = data_of(self.bias_x), data_of(self.bias_q)
 
     cdef object in_gate_order(self, rows, bint slot_order):

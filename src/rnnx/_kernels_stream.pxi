@@ -173,19 +173,24 @@ cdef class PackedDense:
 
     cdef const rx_leaf *leaf
     cdef Py_ssize_t features, units, width, ldr
+    cdef int planes
     cdef object panels, bias
     cdef readonly object dtype
 
     def __init__(self, cnp.ndarray kernel, bias, str weights="full"):
-        cdef Py_ssize_t panel, depth
+        cdef Py_ssize_t panel, depth, plane = 0
         self.dtype = kernel.dtype
         self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
         panel, depth = self.leaf.panel, depth_of(self.leaf, kernel.shape[0])
         self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], panel)
         dtype = self.dtype if weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
-        self.panels = aligned((self.width // panel, depth, panel), dtype)
-        self.leaf.pack(self.features, self.units, cnp.PyArray_DATA(kernel), self.units, NULL, NULL, data_of(self.panels),
-                       depth * panel)
+        planes = planes_of(kernel, weights)
+        self.planes = len(planes)
+        self.panels = aligned((self.planes, self.width // panel, depth, panel), dtype)
+        for numbers, scales in planes:
+            self.leaf.pack(self.features, self.units, data_of(numbers), self.units, NULL, data_of(scales),
+                           data_of(self.panels) + plane * depth * self.width * self.leaf.weightsize, depth * panel)
+            plane += 1
         self.ldr = RX_ROUNDED_ROW(self.features) if self.leaf.round_rows != NULL else 0
         self.bias = aligned((self.width,), self.dtype, True)
         if bias is not None:
@@ -204,7 +209,7 @@ cdef class PackedDense:
         for k in range(self.width // panel):
             init, C = bias + k * panel * self.leaf.itemsize, rows + k * panel * self.leaf.itemsize
             self.leaf.product(n, self.features, 1, &A, ldx, NULL, panels + k * stride * self.leaf.weightsize, stride,
-                              &init, 0, &C, self.width)
+                              self.planes, self.width // panel * stride, &init, 0, &C, self.width)
 
     def apply(self, cnp.ndarray x):
         """``x @ kernel + bias``.

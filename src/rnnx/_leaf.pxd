@@ -14,6 +14,8 @@ cdef extern from "leaf.h" nogil:
         ptrdiff_t ldo
         void *rounded
         const void *packed
+        int planes
+        ptrdiff_t plane, plane_x
         const int *kept[4]
         ptrdiff_t kept_count[4]
         const void *x
@@ -51,8 +53,8 @@ cdef extern from "leaf.h" nogil:
         void (*pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
                                 const int *index, const void *scale, void *panels, ptrdiff_t stride) noexcept nogil
         void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void **A, ptrdiff_t lda, const int *index,
-                        const void *B, ptrdiff_t panel_stride, const void **init, ptrdiff_t ldi, void **C,
-                        ptrdiff_t ldc) noexcept nogil
+                        const void *B, ptrdiff_t panel_stride, int planes, ptrdiff_t plane, const void **init,
+                        ptrdiff_t ldi, void **C, ptrdiff_t ldc) noexcept nogil
         void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded,
                            ptrdiff_t ldr) noexcept nogil
         void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index,

@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME,...",
         help="of a PyTorch file: the modules that are the model, in the order of the chain",
     )
-    convert.add_argument("--quantize", choices=("bf16", "int8"), help="weights of 16 or 8 bits in a .safetensors OUT")
+    convert.add_argument("--quantize", choices=("bf16", "int8", "int16"), help="narrow weights in a .safetensors OUT")
     convert.add_argument(
         "--calibration",
         metavar="DATA",

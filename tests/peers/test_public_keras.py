@@ -88,6 +88,35 @@ class ReversedLSTM(rnnx.layers.LSTM):
         return y[:, ::-1], back and (lambda dy, **options: back(dy[:, ::-1], **options))
 
 
+def morphology(language: str, folder: Path) -> tuple[Any, str, Path]:
+    """rnnmorph's model, its configuration and the file of its weights."""
+    place = unpacked("rnnmorph==0.4.1", folder) / f"rnnmorph-0.4.1/rnnmorph/models/{language}"
+    text, weights = (place / "eval_model.json").read_text(), place / "eval_model.h5"
+    return keras.from_json(text, weights=weights, custom_objects={"ReversedLSTM": ReversedLSTM}), text, weights
+
+
+def sentences(model: Any, count: int, seed: int) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [
+        rng.integers(0, high, (count, 12, inputs.shape[-1])).astype("float32")
+        for high, inputs in zip((2, 60), model.inputs, strict=True)
+    ]
+
+
+def moves_within(name: str, model: Any, data: Any, x: Any, tolerance: float = 5e-3) -> None:
+    """How far 8-bit weights move outputs for ``x``, and those with which none moves too far for other data."""
+    for allowed in (None, tolerance):
+        (report,) = rnnx.layers.quantization_report(model, x, ["int8"], data, allowed)
+        print(f"\n{name}, tolerance {allowed}: {report}")
+    assert report.largest <= tolerance and report.bytes_after < 0.6 * report.bytes_before
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_rnnmorph_in_8_bits(language: str, folder: Path) -> None:
+    model, _, _ = morphology(language, folder)
+    moves_within(f"rnnmorph {language}", model, sentences(model, 200, 1), sentences(model, 20, 2))
+
+
 @pytest.mark.parametrize("language", ["ru", "en"])
 def test_rnnmorph(language: str, folder: Path) -> None:
     import tf_keras
@@ -99,19 +128,13 @@ def test_rnnmorph(language: str, folder: Path) -> None:
         def call(self, inputs: Any, **call: Any) -> Any:
             return tf_keras.backend.reverse(super().call(inputs, **call), 1)
 
-    place = unpacked("rnnmorph==0.4.1", folder) / f"rnnmorph-0.4.1/rnnmorph/models/{language}"
-    text, weights = (place / "eval_model.json").read_text(), place / "eval_model.h5"
-    model = keras.from_json(text, weights=weights, custom_objects={"ReversedLSTM": ReversedLSTM})
+    model, text, weights = morphology(language, folder)
     theirs = tf_keras.models.model_from_json(text, custom_objects={"ReversedLSTM": Reversed})
     theirs.load_weights(weights)
     noisy = [layer for layer in model.layers if isinstance(layer, rnnx.layers.LSTM)]
     assert [(layer.dropout, layer.recurrent_dropout) for layer in noisy] == [(0.3, 0.3)] * 2
     assert all(layer.recurrent_activation.name == "hard_sigmoid_keras2" for layer in noisy)
-    rng = np.random.default_rng(0)
-    x = [
-        rng.integers(0, 2, (3, 12, model.inputs[0].shape[-1])).astype("float32"),
-        rng.integers(0, 60, (3, 12, model.inputs[1].shape[-1])).astype("float32"),
-    ]
+    x = sentences(model, 3, 0)
     y, ours = timed(lambda x: model.predict(x, verbose=0), x)
     wanted, other = timed(lambda x: theirs.predict(x, verbose=0), x)
     difference = float(np.abs(y - wanted).max())
@@ -121,15 +144,26 @@ def test_rnnmorph(language: str, folder: Path) -> None:
     assert masks.recurrent is not None and masks.inputs is not None
 
 
-def test_medaka(folder: Path, tmp_path: Path) -> None:
-    """Its float32 outputs are some 2e-5 from those in float64; ours must not be further off than it is."""
-    import torch as framework
-
+def genomes(folder: Path, tmp_path: Path) -> Any:
+    """medaka's model, whose file is left in ``tmp_path``."""
     name = "medaka/data/r1041_e82_400bps_sup_v5.2.0_model_pt.tar.gz"
     with tarfile.open(unpacked("medaka==2.2.2", folder) / name) as archive:
         archive.extract("model/weights.pt", tmp_path, filter="data")
     model = torch.load_model(tmp_path / "model/weights.pt", modules=["gru", "linear"])
     model.add(rnnx.layers.Softmax())
+    return model
+
+
+def test_medaka_in_8_bits(folder: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(1).dirichlet(np.full(10, 0.3), size=(24, 1000)).astype("float32")
+    moves_within("medaka r1041 sup", genomes(folder, tmp_path), x[4:], x[:4])
+
+
+def test_medaka(folder: Path, tmp_path: Path) -> None:
+    """Its float32 outputs are some 2e-5 from those in float64; ours must not be further off than it is."""
+    import torch as framework
+
+    model = genomes(folder, tmp_path)
     state = framework.load(tmp_path / "model/weights.pt", map_location="cpu", weights_only=True)
 
     def engine(dtype: Any) -> Any:

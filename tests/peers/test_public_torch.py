@@ -8,6 +8,7 @@ network as TorchScript and as safetensors.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 import time
@@ -123,6 +124,20 @@ def test_g2p_en_hidden_states(g2p_en: Any, phonemes: dict[str, Any], words: list
         x = g2p_en.encode(word)
         wish = g2p_en.gru(x, len(word) + 1, v["enc_w_ih"], v["enc_w_hh"], v["enc_b_ih"], v["enc_b_hh"])
         np.testing.assert_allclose(phonemes["encoder"](x), wish, rtol=0, atol=1e-5)
+
+
+def test_g2p_en_hidden_states_in_8_bits(g2p_en: Any, phonemes: dict[str, Any], words: list[str]) -> None:
+    """Integers within a tolerance, on words that it was not set with."""
+    encoder = copy.deepcopy(phonemes["encoder"])
+    rows = [g2p_en.encode(word)[0] for word in words[:300]]
+    padded, lengths = np.zeros((300, max(map(len, rows)), 256), np.float32), [len(row) for row in rows]
+    for place, row in zip(padded, rows, strict=True):
+        place[: len(row)] = row
+    exact = encoder(padded[200:], lengths=lengths[200:])
+    encoder.quantize("int8", padded[:200], tolerance=5e-3)
+    moved = np.abs(encoder(padded[200:], lengths=lengths[200:]) - exact).max()
+    print(f"\ng2p_en, {encoder.quantization_mode}: hidden states move by at most {moved:.2g}")
+    assert moved <= 5e-3
 
 
 # ---- g2pM -----------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, con
         REAL *C = out + block;
         const REAL *init = add ? C : zeros;
         if (mask) NAME(masked_tiles)(s->n, s->H, &dG, s->ldg, panel, mask + block, &C, s->ld);
-        else NAME(tiles)(s->n, s->H, 1, &dG, s->ldg, NULL, panel, stride, &init, add ? s->ld : 0, &C, s->ld);
+        else NAME(tiles)(s->n, s->H, 1, &dG, s->ldg, NULL, panel, stride, 1, 0, &init, add ? s->ld : 0, &C, s->ld);
     }
 }
 

@@ -49,7 +49,7 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
     }
     for (int g = 0; g < count; g += together)
         NAME(tiles)(s->n, NAME(depth)(s, gate0 + g), together, A + g, s->ldo, s->kept[gate0 + g], B + g * stride, stride,
-                    init + g, bias_row ? 0 : s->ldg, C + g, s->ldg);
+                    s->planes, s->plane, init + g, bias_row ? 0 : s->ldg, C + g, s->ldg);
 }
 
 /* gates = x W + b for the block of units that starts at j and the first `count` slots, if that is left to the step. */
@@ -64,7 +64,7 @@ INLINE void NAME(projected)(const rx_step *s, ptrdiff_t j, int count) {
         init[slot] = (const REAL *)s->bias_x + slot * s->U + j;
     }
     NAME(tiles)(s->n, s->F, count, A, s->ldx, NULL, (const WEIGHT *)s->packed_x + j / PANEL * count * stride, stride,
-                init, 0, C, s->ldg);
+                s->planes, s->plane_x, init, 0, C, s->ldg);
 }
 
 /* ---- LSTM: c' = f c + i cand, h = o act(c') ------------------------------------------------------------- */
@@ -181,7 +181,8 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
         const REAL *init = all + block;
         REAL *C = all + block;
         NAME(tiles)(s->n, NAME(depth)(s, 2), 1, &A, lda, s->kept[2],
-                    (const WEIGHT *)s->packed + (block / PANEL * 3 + 2) * stride, stride, &init, s->ldg, &C, s->ldg);
+                    (const WEIGHT *)s->packed + (block / PANEL * 3 + 2) * stride, stride, s->planes, s->plane, &init,
+                    s->ldg, &C, s->ldg);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
             for (ptrdiff_t j = block; j < block + PANEL; j += WIDTH) {

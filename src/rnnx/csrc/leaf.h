@@ -7,8 +7,9 @@
  * elements, so that one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than
  * those of A: bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column, which
  * fill `head` rows in front of the others; these lie `group` rows column by column, and A is rounded to 16 bits before
- * (round_rows). The gates of one block of units follow each other, which lets one pass
- * compute all gates of these units and finish them while they are in L1. */
+ * (round_rows). Weights of 16 bits are two planes of such panels, whose products are added: one of the high parts of all
+ * weights, and one of what remains. The gates of one block of units follow each other, which lets one pass compute all
+ * gates of these units and finish them while they are in L1. */
 #ifndef RNNX_LEAF_H
 #define RNNX_LEAF_H
 
@@ -55,6 +56,8 @@ typedef struct rx_step {
     ptrdiff_t ldo;                     /* rounded; ldo apart (of reset-before GRUs the last is as it is, ld apart) */
     void *rounded;                     /* room for n rounded rows, where weights have 8 bits */
     const void *packed;                /* forward: panels of R; backward: panels of its transpose */
+    int planes;                        /* of the panels of R and W, and how many weights lie between two planes */
+    ptrdiff_t plane, plane_x;
     const int *kept[RX_MAX_SLOTS];     /* units of the operand that a shared mask keeps, for each recurrent gate */
     ptrdiff_t kept_count[RX_MAX_SLOTS]; /* (NULL: all). Only these rows of R are packed, times their mask. */
     const void *x;                     /* forward: n rows of x, still to be projected; NULL: `gates` has x W + b */
@@ -85,16 +88,17 @@ typedef struct rx_leaf {
     int group;      /* rows of weights that lie together; a panel is filled up with zeros to whole groups */
     int strip;      /* columns of a strip, rows of the largest tile */
     int sum_rows;   /* most rows of one sum of outer products */
-    /* Weights, and transposed weights, into panels (see pack_template.h). */
+    /* Weights, and transposed weights, into panels (see pack_template.h). 8-bit ones with a scale are whole numbers
+     * already, and it is their columns'. */
     void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                  void *panels, ptrdiff_t stride);
     void (*pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index,
                             const void *scale, void *panels, ptrdiff_t stride);
-    /* C[p] = init[p] + A[p] B[p] for `count` panels; init rows are ldi apart (0: one row for all). With an index, the
-     * K columns of A that count are named by it. */
+    /* C[p] = init[p] + A[p] B[p] for `count` panels and all planes; init rows are ldi apart (0: one row for all). With an
+     * index, the K columns of A that count are named by it. */
     void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
-                    const void *B, ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C,
-                    ptrdiff_t ldc);
+                    const void *B, ptrdiff_t panel_stride, int planes, ptrdiff_t plane, const void *const *init,
+                    ptrdiff_t ldi, void *const *C, ptrdiff_t ldc);
     /* A (n, K) -> rows of RX_ROUNDED_ROW(K) elements or more, ldr apart, which products with 8-bit weights take for A.
      * NULL with other weights. */
     void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);

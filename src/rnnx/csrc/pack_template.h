@@ -45,11 +45,12 @@ INLINE WEIGHT NAME(rounded)(REAL w) {
 #endif
 }
 
-/* As above, of all rows. In front of 8-bit weights stand the scales, which make the largest weight of a column 127, and
- * the sums of the columns times the bias of operands; GROUP of their rows lie column by column. */
+/* As above, of all rows. In front of 8-bit weights stand the scales, which make the largest weight of a column 127 unless
+ * they are given and W is whole numbers, and the sums of the columns times the bias of operands; GROUP of their rows lie
+ * column by column. */
 static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                        void *panels, ptrdiff_t stride) {
-    (void)index, (void)scale;
+    (void)index;
     for (ptrdiff_t column = 0; column < N; column += PANEL) {
         const ptrdiff_t wide = N - column < PANEL ? N - column : PANEL;
         const REAL *first = (const REAL *)W + column;
@@ -60,7 +61,7 @@ static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, c
             REAL largest = 0;
             for (ptrdiff_t k = 0; SCALED && j < wide && k < K; ++k)
                 largest = fabsf(first[k * ldw + j]) > largest ? fabsf(first[k * ldw + j]) : largest;
-            unit[j] = largest > 0 ? largest / 127 : 1;
+            unit[j] = largest > 0 && !scale ? largest / 127 : 1;
         }
         for (ptrdiff_t k = 0; k < DEPTH(K) - HEAD; ++k)
             for (ptrdiff_t j = 0; j < PANEL; ++j) {
@@ -70,7 +71,10 @@ static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, c
                 sum[j] += w;
             }
 #if SCALED
-        for (ptrdiff_t j = 0; j < PANEL; ++j) sum[j] = (int)((unsigned)sum[j] * OPERAND_BIAS);
+        for (ptrdiff_t j = 0; j < PANEL; ++j) {
+            sum[j] = (int)((unsigned)sum[j] * OPERAND_BIAS);
+            if (scale && j < wide) unit[j] = ((const REAL *)scale)[column + j];
+        }
         memcpy(out, unit, sizeof unit);
         memcpy(out + sizeof unit, sum, sizeof sum);
 #endif

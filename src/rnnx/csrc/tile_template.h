@@ -144,23 +144,28 @@ INLINE void NAME(all_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, in
     }
 }
 
-/* C[p] = init[p] + A[p] B[p] for `count` panels; with an index, A[p][:, index] has the K columns of the product. */
+/* C[p] = init[p] + A[p] B[p] for `count` panels; with an index, A[p][:, index] has the K columns of the product. Further
+ * planes of B are added to it. */
 static void NAME(tiles)(ptrdiff_t n, ptrdiff_t K, int count, const REAL *const *A, ptrdiff_t lda, const int *index,
-                        const WEIGHT *B, ptrdiff_t panel_stride, const REAL *const *init, ptrdiff_t ldi, REAL *const *C,
-                        ptrdiff_t ldc) {
-    const NAME(shape) shape = {K, lda, panel_stride, ldi, ldc, index, NULL}, *s = &shape;
+                        const WEIGHT *B, ptrdiff_t panel_stride, int planes, ptrdiff_t plane, const REAL *const *init,
+                        ptrdiff_t ldi, REAL *const *C, ptrdiff_t ldc) {
+    NAME(shape) shape = {K, lda, panel_stride, ldi, ldc, index, NULL}, *s = &shape;
     if (WEIGHTS != RX_FULL) index = NULL;
-    if (n <= 3 && index) NAME(few_rows)(NAME(KEPT), s, n, count, A, B, init, C);
-    else if (n <= 3) NAME(few_rows)(NAME(ROWS), s, n, count, A, B, init, C);
-    else if (index) NAME(all_rows)(NAME(KEPT), s, n, count, A, B, init, C);
-    else NAME(all_rows)(NAME(ROWS), s, n, count, A, B, init, C);
+    for (;;) {
+        if (n <= 3 && index) NAME(few_rows)(NAME(KEPT), s, n, count, A, B, init, C);
+        else if (n <= 3) NAME(few_rows)(NAME(ROWS), s, n, count, A, B, init, C);
+        else if (index) NAME(all_rows)(NAME(KEPT), s, n, count, A, B, init, C);
+        else NAME(all_rows)(NAME(ROWS), s, n, count, A, B, init, C);
+        if (!SCALED || --planes == 0) return;
+        B += plane, init = (const REAL *const *)C, shape.ldi = ldc;
+    }
 }
 
 static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
-                          const void *B, ptrdiff_t panel_stride, const void *const *init, ptrdiff_t ldi, void *const *C,
-                          ptrdiff_t ldc) {
-    NAME(tiles)(n, K, count, (const REAL *const *)A, lda, index, B, panel_stride, (const REAL *const *)init, ldi,
-                (REAL *const *)C, ldc);
+                          const void *B, ptrdiff_t panel_stride, int planes, ptrdiff_t plane, const void *const *init,
+                          ptrdiff_t ldi, void *const *C, ptrdiff_t ldc) {
+    NAME(tiles)(n, K, count, (const REAL *const *)A, lda, index, B, panel_stride, planes, plane,
+                (const REAL *const *)init, ldi, (REAL *const *)C, ldc);
 }
 
 #if WEIGHTS == RX_FULL

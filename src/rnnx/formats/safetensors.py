@@ -4,9 +4,9 @@
 metadata ``rnnx``             JSON: version of the format and of rnnx, kind (model or weights), class and
                               configuration of the model, and with an optimizer what ``compile`` was given
 metadata ``checksum``         BLAKE2b of names, types, shapes and bytes of all tensors and of the JSON
-tensor ``weights/<n>``        weight number n of ``model.weights``; of quantized kernels 8-bit integers, or the bits of
-                              bfloat16
-tensor ``scales/<n>``         what the columns of these 8-bit integers are multiplied by
+tensor ``weights/<n>``        weight number n of ``model.weights``; of quantized kernels integers of 8 or
+                              16 bits, or the bits of bfloat16
+tensor ``scales/<n>``         what the columns of these integers are multiplied by
 tensor ``optimizer/<name>``   state of the optimizer
 tensor ``noise/<n>``          seed and counter of source of noise n
 ============================  =========================================================================
@@ -33,7 +33,7 @@ Array = NDArray[Any]
 FORMAT = 1
 LARGEST_HEADER = 100_000_000
 TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_,
-         "I8": np.int8, "U16": np.uint16}  # fmt: skip
+         "I8": np.int8, "I16": np.int16, "U16": np.uint16}  # fmt: skip
 
 
 # ---- The container --------------------------------------------------------------------------------------------------
@@ -202,10 +202,11 @@ def _wide(path: Any, name: str, tensors: dict[str, Array]) -> Array:
         return wide_form(array, None)
     if scales is None:
         return array
-    if array.dtype != np.int8 or array.ndim != 2 or scales.dtype != np.float32 or scales.shape != array.shape[1:]:
+    whole = array.dtype in (np.int8, np.int16) and array.ndim == 2
+    if not whole or scales.dtype != np.float32 or scales.shape != array.shape[1:]:
         raise FormatError(
-            f"{path}: {name} with scales must be int8 of shape (inputs, outputs) and the scales float32 (outputs,), "
-            f"got {array.dtype} {array.shape} and {scales.dtype} {scales.shape}"
+            f"{path}: {name} with scales must be int8 or int16 of shape (inputs, outputs) and the scales float32 "
+            f"(outputs,), got {array.dtype} {array.shape} and {scales.dtype} {scales.shape}"
         )
     return wide_form(array, scales)
 

@@ -50,7 +50,7 @@ def pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
     Parameters
     ----------
     params : LSTMParams, GRUParams or RNNParams
-    weights : {"full", "bf16", "int8"}
+    weights : {"full", "bf16", "int8", "int16"}
         What is read at every step; see `Core.pack`.
 
     Returns
@@ -77,7 +77,7 @@ def pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
         cell = "simple_rnn"
     kernel, recurrent_kernel = (np.ascontiguousarray(w) for w in (params.kernel, params.recurrent_kernel))
     if weights not in _kernels.WEIGHTS or (weights != "full" and kernel.dtype != np.float32):
-        raise ValueError(f"pack: `weights` must be 'full', or of float32 'bf16' or 'int8', got {weights!r}")
+        raise ValueError(f"pack: `weights` must be 'full', or of float32 'bf16', 'int8' or 'int16', got {weights!r}")
     return _kernels.Packed(cell, kernel, recurrent_kernel, params.bias, activation, recurrent, weights)
 
 
@@ -94,10 +94,10 @@ class Core:
         ----------
         params : LSTMParams, GRUParams or RNNParams
             Those of the module.
-        weights : {"full", "bf16", "int8"}
-            What is read at every step: the kernels as they are, or for inference rounded to bfloat16, or to 8-bit
-            integers with a scale for each output channel, multiplied by 16-bit operands (see `Layer.quantize`). Biases
-            and states stay float32.
+        weights : {"full", "bf16", "int8", "int16"}
+            What is read at every step: the kernels as they are, or for inference rounded to bfloat16, or to integers of
+            8 or 16 bits with a scale for each output channel, multiplied by 16-bit operands (see `Layer.quantize`).
+            Biases and states stay float32.
 
         Returns
         -------

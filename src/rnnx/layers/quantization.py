@@ -12,6 +12,8 @@ import numpy as np
 from rnnx.layers.base import QUANTIZATION_MODES, Array, Layer
 from rnnx.layers.calibration import Moments, observe, outputs_on, round_in_order
 
+LARGEST = {"int8": 127, "int16": 127 * 254}  # the engine reads the latter as 254 * high + low, of 8 bits each
+
 
 def round_weights(kernel: Array, mode: str) -> Array:
     """The values that a quantized kernel stands for.
@@ -19,9 +21,9 @@ def round_weights(kernel: Array, mode: str) -> Array:
     Parameters
     ----------
     kernel : float32 array of shape (inputs, outputs)
-    mode : {"bf16", "int8"}
-        bfloat16, or 8-bit integers from -127 to 127 times a scale for each output channel; rounded to nearest, ties to
-        even.
+    mode : {"bf16", "int8", "int16"}
+        bfloat16, or integers, from -127 to 127 or from -32258 to 32258, times a scale for each output channel; rounded
+        to nearest, ties to even.
 
     Returns
     -------
@@ -38,14 +40,14 @@ def round_weights(kernel: Array, mode: str) -> Array:
         bits = np.ascontiguousarray(kernel).view(np.uint32)
         nearest: Array = ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
         return nearest
-    scale = _scales(kernel)
+    scale = _scales(kernel, mode)
     whole: Array = np.rint(kernel / scale) * scale
     return whole
 
 
-def _scales(kernel: Array) -> Array:
-    """What makes the largest weight of each column 127."""
-    scale: Array = np.abs(kernel).max(axis=0, initial=0) / np.float32(127)
+def _scales(kernel: Array, mode: str) -> Array:
+    """What makes the largest weight of each column the largest integer."""
+    scale: Array = np.abs(kernel).max(axis=0, initial=0) / np.float32(LARGEST[mode])
     scale[scale == 0] = 1
     return scale
 
@@ -56,11 +58,11 @@ def narrow_form(kernel: Array, mode: str) -> tuple[Array, Array | None] | None:
     Parameters
     ----------
     kernel : float32 array of shape (inputs, outputs)
-    mode : {"bf16", "int8"}
+    mode : {"bf16", "int8", "int16"}
 
     Returns
     -------
-    numbers : uint16 array (the bits of bfloat16) or int8 array of the kernel's shape
+    numbers : uint16 array (the bits of bfloat16), int8 or int16 array of the kernel's shape
     scales : float32 array of shape (outputs,), or None for bfloat16
         `wide_form` makes the same kernel of them, bit for bit.
 
@@ -69,7 +71,7 @@ def narrow_form(kernel: Array, mode: str) -> tuple[Array, Array | None] | None:
     if mode == "bf16":
         bits = np.ascontiguousarray(kernel).view(np.uint32)
         return None if (bits & 0xFFFF).any() else ((bits >> 16).astype(np.uint16), None)
-    near = _scales(kernel)
+    near = _scales(kernel, mode)
     numbers, found = np.rint(kernel / near), np.zeros(near.shape, bool)
     scales = near.copy()
     for ulps in (0, 1, -1, 2, -2):  # the scale that it was made with is one of these
@@ -77,7 +79,7 @@ def narrow_form(kernel: Array, mode: str) -> tuple[Array, Array | None] | None:
         fits = (numbers * scale == kernel).all(axis=0) & ~found
         scales[fits] = scale[fits]
         found |= fits
-    return (numbers.astype(np.int8), scales) if found.all() else None
+    return (numbers.astype(mode), scales) if found.all() else None
 
 
 def wide_form(numbers: Array, scales: Array | None) -> Array:
@@ -101,10 +103,21 @@ def _calibrated(kernel: Array, mode: str, moments: Moments) -> Array:
     if mode == "bf16":
         nearest = round_in_order(kernel, moments, lambda row: round_weights(row.astype(np.float32), mode))
         return nearest.astype(np.float32)
-    scale = _scales(kernel)
+    scale, limit = _scales(kernel, mode), LARGEST[mode]
     largest = np.arange(len(kernel))[:, None] == np.abs(kernel).argmax(axis=0)  # from these the scales are read again
-    whole = round_in_order(kernel / scale, moments, lambda row: np.clip(np.rint(row), -127, 127), largest)
+    whole = round_in_order(kernel / scale, moments, lambda row: np.clip(np.rint(row), -limit, limit), largest)
     return whole.astype(np.float32) * scale
+
+
+def _rounded(found: list[Layer], moments: list[list[Moments]] | None, mode: str) -> list[list[Array]]:
+    """The kernels of all parts as narrow weights stand for them."""
+    kernels = [[weight.value for weight in part.quantized_weights or []] for part in found]
+    if moments is None:
+        return [[round_weights(kernel, mode) for kernel in own] for own in kernels]
+    return [
+        [_calibrated(kernel, mode, seen) for kernel, seen in zip(own, all_seen, strict=True)]
+        for own, all_seen in zip(kernels, moments, strict=True)
+    ]
 
 
 def _assign(part: Layer, values: Sequence[Array], mode: str | None) -> None:
@@ -114,30 +127,35 @@ def _assign(part: Layer, values: Sequence[Array], mode: str | None) -> None:
 
 
 def _within(
-    tolerance: float, layer: Layer, found: list[Layer], rounded: list[list[Array]], mode: str, data: Any
-) -> list[int]:
-    """Which parts may be quantized: all, or from the one that moves outputs least on, as long as none moves too far."""
+    tolerance: float, layer: Layer, found: list[Layer], rounded: dict[str, list[list[Array]]], data: Any
+) -> list[str | None]:
+    """The modes of all parts with which no output moves too far: of those in ``rounded`` the first for all if that will
+    do, else for each part the first that will, from the part that moves outputs least on."""
     twin, parts = copy.deepcopy((layer, found))
     originals = [[weight.value.copy() for weight in part.quantized_weights or []] for part in parts]
     exact = _flat(outputs_on(twin, data))
 
-    def movement(narrow: list[int]) -> float:
-        for k, part in enumerate(parts):
-            _assign(part, *((rounded[k], mode) if k in narrow else (originals[k], None)))
-        return max(float(gaps.max(initial=0)) for gaps in _gaps(exact, _flat(outputs_on(twin, data))))
+    def movement(modes: list[str | None]) -> float:
+        for k, (part, mode) in enumerate(zip(parts, modes, strict=True)):
+            _assign(part, originals[k] if mode is None else rounded[mode][k], mode)
+        return max(float(gap.max(initial=0)) for gap in _gaps(exact, _flat(outputs_on(twin, data))))
 
-    everything = list(range(len(parts)))
-    if movement(everything) <= tolerance:
-        return everything
-    alone = [movement([k]) for k in everything]
-    chosen: list[int] = []
-    for k in sorted(everything, key=alone.__getitem__):
-        if movement([*chosen, k]) <= tolerance:
-            chosen.append(k)
-    if not chosen:
+    chosen: list[str | None] = [None] * len(parts)
+    for mode in rounded:
+        everywhere: list[str | None] = [own or mode for own in chosen]
+        if movement(everywhere) <= tolerance:
+            return everywhere
+        rest = [k for k, own in enumerate(chosen) if own is None]
+        alone = {k: movement([mode if j == k else None for j in range(len(parts))]) for k in rest}
+        for k in sorted(rest, key=alone.__getitem__):
+            more = [mode if j == k else own for j, own in enumerate(chosen)]
+            if movement(more) <= tolerance:
+                chosen = more
+    if not any(chosen):
+        least = min(alone, key=alone.__getitem__)
         raise ValueError(
             f"quantize: no layer of {layer.name} stays within tolerance={tolerance:g}; "
-            f"{parts[int(np.argmin(alone))].name} alone moves an output by {min(alone):.2g}"
+            f"{parts[least].name} alone moves an output by {alone[least]:.2g}"
         )
     return chosen
 
@@ -161,18 +179,15 @@ def quantize(layer: Layer, mode: str, calibration_data: Any = None, tolerance: f
         for weight in part.quantized_weights or []:
             if not np.isfinite(weight.value).all():
                 raise ValueError(f"quantize: {part.name} has weights in {weight.name!r} that are not finite")
-    if calibration_data is None:
-        rounded = [[round_weights(w.value, mode) for w in part.quantized_weights or []] for part in found]
-    else:
-        rounded = [
-            [_calibrated(w.value, mode, m) for w, m in zip(part.quantized_weights or [], moments, strict=True)]
-            for part, moments in zip(found, observe(layer, calibration_data, found), strict=True)
-        ]
-    chosen: Sequence[int] = range(len(found))
+    moments = None if calibration_data is None else observe(layer, calibration_data, found)
+    ladder = ("int8", "int16") if mode == "int8" and tolerance is not None else (mode,)
+    rounded = {step: _rounded(found, moments, step) for step in ladder}
+    chosen: list[str | None] = [mode] * len(found)
     if tolerance is not None:
-        chosen = _within(tolerance, layer, found, rounded, mode, calibration_data)
-    for k in chosen:
-        _assign(found[k], rounded[k], mode)
+        chosen = _within(tolerance, layer, found, rounded, calibration_data)
+    for k, (part, own) in enumerate(zip(found, chosen, strict=True)):
+        if own is not None:
+            _assign(part, rounded[own][k], own)
 
 
 @dataclass(frozen=True)
@@ -223,7 +238,7 @@ def quantization_report(
         Built, in float32, not quantized.
     x : array, or list of arrays of different lengths
         As for ``model.predict``.
-    modes : sequence of {"bf16", "int8"}
+    modes : sequence of {"bf16", "int8", "int16"}
     calibration_data, tolerance : optional
         As for ``model.quantize``; other data than ``x``, or the report is too kind.
 
@@ -276,7 +291,8 @@ def _size(model: Any) -> int:
     size = 0
     for part in quantizable(model):
         for inputs, outputs in (weight.shape for weight in part.quantized_weights or []):
-            bytes_of = {None: 4 * inputs, "bf16": 2 * inputs, "int8": inputs + 4}  # a channel: its weights and scale
+            # an output channel: its weights, and their scale for each plane
+            bytes_of = {None: 4 * inputs, "bf16": 2 * inputs, "int8": inputs + 4, "int16": 2 * (inputs + 4)}
             size += outputs * bytes_of[part.quantization_mode]
     return size
 
