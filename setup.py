@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+import sysconfig
 
 import numpy as np
 from Cython.Build import cythonize
@@ -10,11 +11,18 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CSRC = "src/rnnx/csrc"
-X86 = platform.machine().lower() in ("x86_64", "amd64", "x64") and "arm64" not in os.environ.get("ARCHFLAGS", "")
 MSVC = sys.platform == "win32"
 
+# What the build is for, which is not always this machine. On a Mac, Python may be made for two processors at once, but
+# instruction sets are for one: the one at hand, unless ARCHFLAGS says otherwise; with both in it, only generic code fits.
+TARGET = sysconfig.get_platform()
+if sys.platform == "darwin":
+    TARGET = os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
+X86 = TARGET.endswith(("x86_64", "amd64")) and "arm64" not in TARGET
+ARM64 = TARGET.endswith(("aarch64", "arm64")) and "x86_64" not in TARGET and not MSVC  # whose NEON nobody has tried
+
 # An instruction-set file is compiled with its own flags and with no others' (see CONTRIBUTING.md).
-# MSVC needs none for intrinsics.
+# MSVC needs none for intrinsics, arm64 none for NEON.
 ISA_FLAGS = {
     f"{CSRC}/leaf_avx2.c": ["-mavx2", "-mfma"],
     f"{CSRC}/leaf_avx512.c": ["-mavx512f", "-mavx512dq", "-mfma"],
@@ -50,6 +58,9 @@ macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if X86:
     sources += list(ISA_FLAGS)
     macros += [("RNNX_X86", "1")]
+if ARM64:
+    sources += [f"{CSRC}/leaf_neon.c"]
+    macros += [("RNNX_ARM64", "1")]
 
 kernels = Extension(
     "rnnx._kernels",

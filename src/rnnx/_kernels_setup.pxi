@@ -3,7 +3,8 @@
 def _choose_isa():
     """The instruction set level in use: ``RNNX_ISA``, or the best this CPU has."""
     wanted = os.environ.get("RNNX_ISA", "")
-    levels = [name for name in ("avx512", "avx2", "generic") if rx_leaf_get(name.encode(), 4, RX_FULL) != NULL]
+    known = ("avx512", "avx2", "neon", "generic")
+    levels = [name for name in known if rx_leaf_get(name.encode(), 4, RX_FULL) != NULL]
     if not wanted:
         return levels[0], levels
     if wanted not in levels:

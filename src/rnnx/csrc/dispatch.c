@@ -11,6 +11,9 @@
                           : &rx_leaf_##isa##_f32)
 
 DECLARE(generic);
+#if defined(RNNX_ARM64)
+DECLARE(neon);
+#endif
 
 #if defined(RNNX_X86)
 DECLARE(avx2);
@@ -45,6 +48,9 @@ static int cpu_level(void) {
 
 const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights) {
     if (strcmp(isa, "generic") == 0) return CHOOSE(generic);
+#if defined(RNNX_ARM64)
+    if (strcmp(isa, "neon") == 0) return CHOOSE(neon);
+#endif
 #if defined(RNNX_X86)
     if (strcmp(isa, "avx2") == 0 && cpu_level() >= 2) return CHOOSE(avx2);
     if (strcmp(isa, "avx512") == 0 && cpu_level() >= 3)

@@ -12,8 +12,8 @@
  *
  * TILE(M, P) keeps M rows of P panels in registers (2*M*P vectors) and walks k in order. Every variant adds the
  * same terms in the same order, so a row's result does not depend on which rows share its tile. Six rows of one
- * panel fill the sixteen AVX2 registers, twelve the thirty-two of AVX-512; fewer rows take more panels at once, so
- * that at least eight independent sums hide the latency of the FMA. */
+ * panel fill the sixteen AVX2 registers, twelve the thirty-two of AVX-512 and NEON; fewer rows take more panels at
+ * once, so that at least eight independent sums hide the latency of the FMA. */
 enum NAME(form) { NAME(ROWS), NAME(MASKED), NAME(KEPT), NAME(STRIPS) };
 
 /* Everything of a product but the row it starts at. */
