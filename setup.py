@@ -22,12 +22,18 @@ X86 = TARGET.endswith(("x86_64", "amd64")) and "arm64" not in TARGET
 ARM64 = TARGET.endswith(("aarch64", "arm64")) and "x86_64" not in TARGET and not MSVC  # whose NEON nobody has tried
 
 # An instruction-set file is compiled with its own flags and with no others' (see CONTRIBUTING.md).
-# MSVC needs none for intrinsics, arm64 none for NEON.
-ISA_FLAGS = {
-    f"{CSRC}/leaf_avx2.c": ["-mavx2", "-mfma"],
-    f"{CSRC}/leaf_avx512.c": ["-mavx512f", "-mavx512dq", "-mfma"],
-    f"{CSRC}/leaf_avx512_vnni.c": ["-mavx512f", "-mavx512dq", "-mavx512vnni", "-mfma"],
-}
+# MSVC needs none for intrinsics.
+ISA_FLAGS: dict[str, list[str]] = {}
+if X86:
+    ISA_FLAGS = {
+        f"{CSRC}/leaf_avx2.c": ["-mavx2", "-mfma"],
+        f"{CSRC}/leaf_avx512.c": ["-mavx512f", "-mavx512dq", "-mfma"],
+        f"{CSRC}/leaf_avx512_vnni.c": ["-mavx512f", "-mavx512dq", "-mavx512vnni", "-mfma"],
+    }
+if ARM64:
+    ISA_FLAGS = {f"{CSRC}/leaf_neon.c": ["-ffp-contract=fast"]}
+    if sys.platform != "darwin":  # GCC would load all operands of a tile at once, and then has no registers for its sums
+        ISA_FLAGS[f"{CSRC}/leaf_neon.c"] += ["-fno-schedule-insns"]
 
 flags = (
     ["/O2"]
@@ -53,13 +59,11 @@ class build_with_isa_flags(build_ext):
         return super().build_extension(ext)
 
 
-sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/pool.c", f"{CSRC}/leaf_generic.c"]
+sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/pool.c", f"{CSRC}/leaf_generic.c", *ISA_FLAGS]
 macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if X86:
-    sources += list(ISA_FLAGS)
     macros += [("RNNX_X86", "1")]
 if ARM64:
-    sources += [f"{CSRC}/leaf_neon.c"]
     macros += [("RNNX_ARM64", "1")]
 
 kernels = Extension(

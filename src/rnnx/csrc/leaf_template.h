@@ -42,7 +42,9 @@ static inline int NAME(four_bytes)(const REAL *p) {
 #define voperand vec
 #define vsum_zero() vset(0)
 #define vspread(p) vset(*(p))
+#ifndef vmac
 #define vmac(x, w, sum) vfma(x, w, sum)
+#endif
 #endif
 #if WEIGHTS == RX_BF16
 #define vweights_0(p) vbf16_low(p)

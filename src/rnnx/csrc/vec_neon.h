@@ -1,9 +1,9 @@
 /* Vectors of arm64's NEON for the element type chosen by DOUBLE; the same operations, with the same roundings, as those
  * of AVX2. Minimum and maximum are NaN if either number is, and no bound is. Thirty-two registers hold a tile of twelve
- * rows. */
+ * rows, or of six where Clang takes two registers for a sum. */
 #include <arm_neon.h>
 
-#define TALL_TILES 1
+#define TALL_TILES (WEIGHTS != RX_INT8)
 
 #if DOUBLE
 #define WIDTH 2
@@ -69,10 +69,13 @@ static inline NAME(weights) NAME(load_weights)(const signed char *p) {
     return w;
 }
 #define vweights(p) NAME(load_weights)(p)
-#define vspread(p) vreinterpret_s16_s32(vdup_n_s32(NAME(four_bytes)(p)))
+#define vspread(p) vcreate_s16((unsigned)NAME(four_bytes)(p))
 #define vmac(x, w, sum) vmlal_lane_s16(vmlal_lane_s16(sum, (w).first, x, 0), (w).second, x, 1)
 #define vtotal(sum, bias) vcvtq_f32_s32((sum)[0])
 static inline void NAME(store_operands)(short *p, vec shifted) {
     vst1_s16(p, vqmovn_s32(vsubq_s32(vreinterpretq_s32_f32(shifted), vreinterpretq_s32_f32(vset(MAGIC)))));
 }
+#else
+/* One fused instruction too. GCC takes the intrinsic for a reader of memory and would store sums in every turn. */
+#define vmac(x, w, sum) ((sum) + (x) * (w))
 #endif
