@@ -14,15 +14,15 @@ CSRC = "src/rnnx/csrc"
 MSVC = sys.platform == "win32"
 
 # What the build is for, which is not always this machine. On a Mac, Python may be made for two processors at once, but
-# instruction sets are for one: the one at hand, unless ARCHFLAGS says otherwise; with both in it, only generic code fits.
+# instruction sets are for one: the one at hand, unless ARCHFLAGS says otherwise. Both in it leave generic code alone.
 TARGET = sysconfig.get_platform()
 if sys.platform == "darwin":
-    TARGET = os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
-X86 = TARGET.endswith(("x86_64", "amd64")) and "arm64" not in TARGET
-ARM64 = TARGET.endswith(("aarch64", "arm64")) and "x86_64" not in TARGET and not MSVC  # whose NEON nobody has tried
+    TARGET = os.environ["ARCHFLAGS"] = os.environ.get("ARCHFLAGS") or f"-arch {platform.machine()}"
+X86 = ("x86_64" in TARGET or "amd64" in TARGET) and "arm64" not in TARGET
+NEON = ("aarch64" in TARGET or "arm64" in TARGET) and "x86_64" not in TARGET and not MSVC
 
 # An instruction-set file is compiled with its own flags and with no others' (see CONTRIBUTING.md).
-# MSVC needs none for intrinsics.
+# MSVC needs none for intrinsics, and its NEON is untried.
 ISA_FLAGS: dict[str, list[str]] = {}
 if X86:
     ISA_FLAGS = {
@@ -30,9 +30,9 @@ if X86:
         f"{CSRC}/leaf_avx512.c": ["-mavx512f", "-mavx512dq", "-mfma"],
         f"{CSRC}/leaf_avx512_vnni.c": ["-mavx512f", "-mavx512dq", "-mavx512vnni", "-mfma"],
     }
-if ARM64:
+if NEON:
     ISA_FLAGS = {f"{CSRC}/leaf_neon.c": ["-ffp-contract=fast"]}
-    if sys.platform != "darwin":  # GCC would load all operands of a tile at once, and then has no registers for its sums
+    if sys.platform != "darwin":  # GCC would load all operands of a tile first, and then lacks registers for its sums
         ISA_FLAGS[f"{CSRC}/leaf_neon.c"] += ["-fno-schedule-insns"]
 
 flags = (
@@ -63,8 +63,8 @@ sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/pool.c", f"{C
 macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if X86:
     macros += [("RNNX_X86", "1")]
-if ARM64:
-    macros += [("RNNX_ARM64", "1")]
+if NEON:
+    macros += [("RNNX_NEON", "1")]
 
 kernels = Extension(
     "rnnx._kernels",

@@ -6,7 +6,7 @@
 #   scripts/test_arm64.sh [arguments of pytest]
 #
 # Everything else is fetched into build/arm64 (or $RNNX_ARM64): Python from Debian, packages from PyPI. Nothing is
-# installed and no right of root is needed. It takes about ten minutes. The processor is one of the first of arm64, and
+# installed and no right of root is needed. It takes about five minutes. The processor is one of the first of arm64, and
 # QEMU says whether results are right, not how fast they come.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,7 +28,8 @@ if [ ! -x "$python" ]; then # Python and its libraries, chosen by an apt of its 
     apt-get "${options[@]}" install --download-only --yes "python$version" "libpython$version-dev" libstdc++6
     for package in "$work"/apt/archives/*.deb; do dpkg -x "$package" "$root"; done
     # Tests start other Pythons as sys.executable, so that has to be the emulator too.
-    printf '#!/bin/sh\nexec qemu-aarch64-static -cpu cortex-a72 -L %q -0 "$0" %q "$@"\n' "$root" "$root/usr/bin/python$version" >"$python"
+    printf '#!/bin/sh\nexec qemu-aarch64-static -cpu cortex-a72 -L "%s" -0 "$0" "%s" "$@"\n' \
+        "$root" "$root/usr/bin/python$version" >"$python"
     chmod +x "$python"
 fi
 

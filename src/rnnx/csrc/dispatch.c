@@ -11,7 +11,7 @@
                           : &rx_leaf_##isa##_f32)
 
 DECLARE(generic);
-#if defined(RNNX_ARM64)
+#if defined(RNNX_NEON)
 DECLARE(neon);
 #endif
 
@@ -48,7 +48,7 @@ static int cpu_level(void) {
 
 const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights) {
     if (strcmp(isa, "generic") == 0) return CHOOSE(generic);
-#if defined(RNNX_ARM64)
+#if defined(RNNX_NEON)
     if (strcmp(isa, "neon") == 0) return CHOOSE(neon);
 #endif
 #if defined(RNNX_X86)

@@ -118,8 +118,8 @@ typedef struct rx_leaf {
 } rx_leaf;
 
 /* The leaf set for an element size (4 or 8) and kind of weights (narrow ones with float elements only, and without the
- * functions for gradients) at an instruction set level ("generic", "avx2", "avx512", "neon"); NULL when this build or this
- * CPU lacks it. */
+ * functions for gradients) at an instruction set level ("generic", "avx2", "avx512", "neon"); NULL when this build or
+ * this CPU lacks it. */
 const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights);
 
 #endif
