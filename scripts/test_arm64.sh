@@ -12,18 +12,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(realpath -m "${RNNX_ARM64:-build/arm64}")
 root=$work/root site=$work/site python=$work/root/usr/bin/python-arm64
-release=bookworm version=3.11
+version=3.11 # of this release of Debian
 [ $# -gt 0 ] || set -- tests/oracle tests/contract tests/test_quantization.py
 
 if [ ! -x "$python" ]; then # Python and its libraries, chosen by an apt of its own that believes nothing is installed
     mkdir -p "$work"/apt/{lists,archives}/partial "$root"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $release main" \
-        >"$work/apt/sources.list"
     : >"$work/apt/status"
     options=(-qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Install-Recommends=0
         -o APT::Sandbox::User= -o Debug::NoLocking=1
-        -o Dir::Etc::sourcelist="$work/apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State="$work/apt"
-        -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt")
+        -o Dir::State="$work/apt" -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt")
     apt-get "${options[@]}" update
     apt-get "${options[@]}" install --download-only --yes "python$version" "libpython$version-dev" libstdc++6
     for package in "$work"/apt/archives/*.deb; do dpkg -x "$package" "$root"; done
