@@ -202,8 +202,9 @@ cdef class Packed:
 
         Forward they are (panels, G, rows, panel) for each plane, the rows after those of the head; backward, of the
         transpose, (panels, G, units, panel), where the kernel's gates come in slot order: the GRU has h z r, so that
-        the gates of x and those of h are runs. ``kept`` is None, or for each gate of a shared mask the indices of the rows that it keeps and its values there: then
-        the panels have these rows alone, times the mask, and serve this call only.
+        the gates of x and those of h are runs. ``kept`` is None, or for each gate of a shared mask the indices of the
+        rows that it keeps and its values there: then the panels have these rows alone, times the mask, and serve this
+        call only.
         """
         cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.panel, H = self.H, G = self.G
         cdef Py_ssize_t depth = rows if not backward else self.U if of_x else H, slot, gate, count = rows

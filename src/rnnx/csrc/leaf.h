@@ -7,9 +7,9 @@
  * elements, so that one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than
  * those of A: bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column, which
  * fill `head` rows in front of the others; these lie `group` rows column by column, and A is rounded to 16 bits before
- * (round_rows). Weights of 16 bits are two planes of such panels, whose products are added: one of the high parts of all
- * weights, and one of what remains. The gates of one block of units follow each other, which lets one pass compute all
- * gates of these units and finish them while they are in L1. */
+ * (round_rows). Weights of 16 bits are two planes of such panels, whose products are added: one of the high parts of
+ * all weights, and one of what remains. The gates of one block of units follow each other, which lets one pass compute
+ * all gates of these units and finish them while they are in L1. */
 #ifndef RNNX_LEAF_H
 #define RNNX_LEAF_H
 
@@ -94,8 +94,8 @@ typedef struct rx_leaf {
                  void *panels, ptrdiff_t stride);
     void (*pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index,
                             const void *scale, void *panels, ptrdiff_t stride);
-    /* C[p] = init[p] + A[p] B[p] for `count` panels and all planes; init rows are ldi apart (0: one row for all). With an
-     * index, the K columns of A that count are named by it. */
+    /* C[p] = init[p] + A[p] B[p] for `count` panels and all planes; init rows are ldi apart (0: one row for all). With
+     * an index, the K columns of A that count are named by it. */
     void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
                     const void *B, ptrdiff_t panel_stride, int planes, ptrdiff_t plane, const void *const *init,
                     ptrdiff_t ldi, void *const *C, ptrdiff_t ldc);

@@ -45,9 +45,9 @@ INLINE WEIGHT NAME(rounded)(REAL w) {
 #endif
 }
 
-/* As above, of all rows. In front of 8-bit weights stand the scales, which make the largest weight of a column 127 unless
- * they are given and W is whole numbers, and the sums of the columns times the bias of operands; GROUP of their rows lie
- * column by column. */
+/* As above, of all rows. In front of 8-bit weights stand the scales, which make the largest weight of a column 127
+ * unless they are given and W is whole numbers, and the sums of the columns times the bias of operands; GROUP of their
+ * rows lie column by column. */
 static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                        void *panels, ptrdiff_t stride) {
     (void)index;

@@ -4,7 +4,7 @@
  *   ROWS     C[p] = init[p] + A[p] B[p]          A as it lies, B in packed panels
  *   MASKED   C[p] = init[p] + mask (A[p] B[p])   likewise
  *   KEPT     C[p] = init[p] + A[p][:, index] B   rows of B under a mask of zero were not packed
- *   STRIPS   C += A^T B                          A packed in strips of STRIP columns: sums over many rows, for gradients
+ *   STRIPS   C += A^T B                          A packed in strips of STRIP columns: sums over many rows
  *
  * 16-bit weights become elements as they are loaded. 8-bit ones meet operands of 16 bits in integer sums, GROUP rows at
  * a time; the finished sums are multiplied by the scales of row and column. Sums start at zero, and what was there is
@@ -144,8 +144,8 @@ INLINE void NAME(all_rows)(const int form, const NAME(shape) *s, ptrdiff_t n, in
     }
 }
 
-/* C[p] = init[p] + A[p] B[p] for `count` panels; with an index, A[p][:, index] has the K columns of the product. Further
- * planes of B are added to it. */
+/* C[p] = init[p] + A[p] B[p] for `count` panels; with an index, A[p][:, index] has the K columns of the product.
+ * Further planes of B are added to it. */
 static void NAME(tiles)(ptrdiff_t n, ptrdiff_t K, int count, const REAL *const *A, ptrdiff_t lda, const int *index,
                         const WEIGHT *B, ptrdiff_t panel_stride, int planes, ptrdiff_t plane, const REAL *const *init,
                         ptrdiff_t ldi, REAL *const *C, ptrdiff_t ldc) {
