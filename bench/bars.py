@@ -184,13 +184,13 @@ def ragged() -> None:
 @section
 def threads() -> None:
     for cell in CORES:
-        for units in (128, 256):
-            given = problem(cell, 32, 50, units)
+        for batch, steps, units in ((16, 20, 32), (16, 50, 64), (32, 50, 128), (32, 50, 256)):
+            given = problem(cell, batch, steps, units)
             calls = [call(*given, threads=n) for call in (inference, training) for n in (1, 2)]
             t = medians(*calls)
             line(
-                f"{cell} B=32 H={units}: speed of two threads over one, inference / training",
-                "1.8",
+                f"{cell} B={batch} T={steps} H={units}: speed of two threads over one, inference / training",
+                "1" if batch == 16 else "1.8",
                 f"{t[0] / t[1]:.2f} / {t[2] / t[3]:.2f}",
             )
     both = Sequential([Input((None, 256)), layers.Bidirectional(layers.LSTM(256, return_sequences=True))])

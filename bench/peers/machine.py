@@ -28,7 +28,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _function(name: str) -> Any:
-    return _library()[f"{name}_{'avx512' if _kernels.ISA == 'avx512' else 'avx2'}"]
+    return _library()[f"{name}_{_kernels.ISA if _kernels.ISA in ('avx512', 'avx2') else 'baseline'}"]
 
 
 def burn() -> float:

@@ -12,6 +12,8 @@ CELLS: dict[str, int]
 ISA: str
 ISA_LEVELS: list[str]
 WEIGHTS: dict[str, int]
+PLANE_STEP: int
+LARGEST: dict[str, int]
 MAX_THREADS: int
 MIN_ROWS_OF_PART: int
 __test__: dict[str, str]

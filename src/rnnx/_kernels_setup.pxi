@@ -25,17 +25,19 @@ cdef inline Py_ssize_t depth_of(const rx_leaf *leaf, Py_ssize_t rows) noexcept n
 
 
 WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8, "int16": RX_INT8}  # the last in two planes
+PLANE_STEP = 254                                         # 16-bit numbers are 254 * high + low, both within +-127
+LARGEST = {"int8": 127, "int16": 127 * PLANE_STEP}       # what the largest weight of a column becomes
 
 
 cdef list planes_of(kernel, str weights):
     """What is packed for a kernel, plane by plane: whole numbers and their columns' scales; or the kernel itself."""
     if weights != "int16":
         return [(kernel, None)]
-    scale = np.abs(kernel).max(axis=0, initial=0) / np.float32(254 * 127)
+    scale = np.abs(kernel).max(axis=0, initial=0) / np.float32(LARGEST[weights])
     scale[scale == 0] = 1
-    numbers = np.rint(kernel / scale)
-    high = np.rint(numbers / np.float32(254))
-    return [(high, scale * np.float32(254)), (numbers - np.float32(254) * high, scale)]
+    numbers, step = np.rint(kernel / scale), np.float32(PLANE_STEP)
+    high = np.rint(numbers / step)
+    return [(high, scale * step), (numbers - step * high, scale)]
 
 
 cdef const rx_leaf *leaf_for(Py_ssize_t units, int itemsize, int weights=RX_FULL):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-import importlib
 import math
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -174,7 +172,3 @@ def cpu_info() -> dict[str, Any]:
         "num_threads": get_num_threads(),
         "processors": _available(),
     }
-
-
-if "threadpoolctl" in sys.modules:
-    importlib.import_module("rnnx.threadpools")

@@ -1,6 +1,6 @@
 """rnnx among the thread pools that ``threadpoolctl`` knows.
 
-This module is loaded with the engine if ``threadpoolctl`` (scikit-learn, joblib) was loaded before; otherwise
+This module is loaded with rnnx if ``threadpoolctl`` (scikit-learn, joblib) was loaded before; otherwise
 ``import rnnx.threadpools`` does it. From then on ``threadpool_info()`` lists the engine and ``threadpool_limits`` holds
 for it.
 

@@ -48,8 +48,8 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
         init[g] = bias_row ? bias_row + j : C[g];
     }
     for (int g = 0; g < count; g += together)
-        NAME(tiles)(s->n, NAME(depth)(s, gate0 + g), together, A + g, s->ldo, s->kept[gate0 + g], B + g * stride, stride,
-                    s->planes, s->plane, init + g, bias_row ? 0 : s->ldg, C + g, s->ldg);
+        NAME(tiles)(s->n, NAME(depth)(s, gate0 + g), together, A + g, s->ldo, s->kept[gate0 + g], B + g * stride,
+                    stride, s->planes, s->plane, init + g, bias_row ? 0 : s->ldg, C + g, s->ldg);
 }
 
 /* gates = x W + b for the block of units that starts at j and the first `count` slots, if that is left to the step. */

@@ -209,8 +209,8 @@ INLINE void NAME(fetch)(const REAL *columns, ptrdiff_t r0, ptrdiff_t r1, ptrdiff
 
 /* C (M, panels of PANEL columns) += A^T B over n rows, at most SUM_ROWS; sums += the columns of B, unless NULL.
  * Each panel of B is copied once, next to itself, and meets all strips of A; meanwhile the next one is on its way. */
-static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
-                            void *C_, ptrdiff_t ldc, void *sums) {
+static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,
+                            ptrdiff_t ldb, void *C_, ptrdiff_t ldc, void *sums) {
     REAL copy[SUM_ROWS * PANEL];
     const int form = NAME(STRIPS);
     const NAME(shape) shape = {n, 0, 0, ldc, ldc, NULL, NULL}, *s = &shape;

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rnnx.formats import safetensors, torch
 from rnnx.layers import BatchNormalization, Conv1D, Dense, Embedding, LayerNormalization, TimeDistributed
-from rnnx.layers.quantization import QuantizationReport, quantization_report
+from rnnx.layers.quantization import QuantizationReport, quantized_copies
 from rnnx.models import Model, clone_model
 from rnnx.saving import FormatError, format_of
 
@@ -130,7 +130,9 @@ def convert(
         model = reader.load_model(source, compile=False)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist")
-    report = None if quantize is None else _quantize(model, quantize, calibration_data, tolerance)
+    report = None
+    if quantize is not None:
+        model, report = _quantized(model, quantize, calibration_data, tolerance)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", dir=target.parent) as folder:
         part = Path(folder) / target.name
         try:
@@ -148,15 +150,13 @@ def convert(
     return done
 
 
-def _quantize(model: Any, mode: str, calibration_data: Any, tolerance: float | None) -> QuantizationReport:
-    """Quantize a model in place, and say how far that moves its outputs."""
+def _quantized(model: Any, mode: str, calibration_data: Any, tolerance: float | None) -> tuple[Any, QuantizationReport]:
+    """A quantized copy of a model, and how far its outputs moved."""
     data = calibration_data
     if data is None:
         made = _model_inputs(model, np.random.default_rng(0))
         data = made if model.several_inputs else made[0]
-    report = quantization_report(model, data, [mode], calibration_data, tolerance)[0]
-    model.quantize(mode, calibration_data, tolerance)
-    return report
+    return next(quantized_copies(model, data, [mode], calibration_data, tolerance))
 
 
 # ---- Verification ---------------------------------------------------------------------------------------------------

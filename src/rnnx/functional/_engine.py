@@ -16,7 +16,7 @@ from rnnx.functional import _validate as validate
 from rnnx.functional._types import Array, Grads, GRUParams, LSTMParams, Params, RNNParams, Run, State
 from rnnx.runtime import get_num_threads
 
-_PRODUCTS_WORTH_A_THREAD = 2_000_000  # multiplications; a millionth of a second has about 50,000
+_PRODUCTS_WORTH_A_THREAD = 12_000_000  # multiplications; a microsecond has about 50,000, and waking a thread costs 50
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._kernels import LARGEST
 from rnnx.layers.base import QUANTIZATION_MODES, Array, Layer
 from rnnx.layers.calibration import Moments, observe, outputs_on, round_in_order
-
-LARGEST = {"int8": 127, "int16": 127 * 254}  # the engine reads the latter as 254 * high + low, of 8 bits each
 
 
 def round_weights(kernel: Array, mode: str) -> Array:
@@ -127,28 +126,30 @@ def _assign(part: Layer, values: Sequence[Array], mode: str | None) -> None:
 
 
 def _within(
-    tolerance: float, layer: Layer, found: list[Layer], rounded: dict[str, list[list[Array]]], data: Any
-) -> list[str | None]:
-    """The modes of all parts with which no output moves too far: of those in ``rounded`` the first for all if that will
-    do, else for each part the first that will, from the part that moves outputs least on."""
+    tolerance: float, layer: Layer, found: list[Layer], moments: list[list[Moments]], ladder: Sequence[str], data: Any
+) -> list[tuple[list[Array], str] | None]:
+    """Narrow kernels and their modes for all parts with which no output moves too far: of the ladder the first mode for
+    all if that will do, else for each part the first that will, from the part that moves outputs least on; None for a
+    part that none is for."""
     twin, parts = copy.deepcopy((layer, found))
-    originals = [[weight.value.copy() for weight in part.quantized_weights or []] for part in parts]
+    wide = [([weight.value.copy() for weight in part.quantized_weights or []], None) for part in parts]
     exact = _flat(outputs_on(twin, data))
 
-    def movement(modes: list[str | None]) -> float:
-        for k, (part, mode) in enumerate(zip(parts, modes, strict=True)):
-            _assign(part, originals[k] if mode is None else rounded[mode][k], mode)
+    def movement(forms: list[tuple[list[Array], str] | None]) -> float:
+        for part, form, own in zip(parts, forms, wide, strict=True):
+            _assign(part, *(form or own))
         return max(float(gap.max(initial=0)) for gap in _gaps(exact, _flat(outputs_on(twin, data))))
 
-    chosen: list[str | None] = [None] * len(parts)
-    for mode in rounded:
-        everywhere: list[str | None] = [own or mode for own in chosen]
-        if movement(everywhere) <= tolerance:
-            return everywhere
+    chosen: list[tuple[list[Array], str] | None] = [None] * len(parts)
+    for mode in ladder:
+        narrow = [(kernels, mode) for kernels in _rounded(found, moments, mode)]
+        everywhere = [own or new for own, new in zip(chosen, narrow, strict=True)]
+        if movement([*everywhere]) <= tolerance:
+            return [*everywhere]
         rest = [k for k, own in enumerate(chosen) if own is None]
-        alone = {k: movement([mode if j == k else None for j in range(len(parts))]) for k in rest}
+        alone = {k: movement([new if j == k else None for j, new in enumerate(narrow)]) for k in rest}
         for k in sorted(rest, key=alone.__getitem__):
-            more = [mode if j == k else own for j, own in enumerate(chosen)]
+            more = [narrow[k] if j == k else own for j, own in enumerate(chosen)]
             if movement(more) <= tolerance:
                 chosen = more
     if not any(chosen):
@@ -180,14 +181,15 @@ def quantize(layer: Layer, mode: str, calibration_data: Any = None, tolerance: f
             if not np.isfinite(weight.value).all():
                 raise ValueError(f"quantize: {part.name} has weights in {weight.name!r} that are not finite")
     moments = None if calibration_data is None else observe(layer, calibration_data, found)
-    ladder = ("int8", "int16") if mode == "int8" and tolerance is not None else (mode,)
-    rounded = {step: _rounded(found, moments, step) for step in ladder}
-    chosen: list[str | None] = [mode] * len(found)
-    if tolerance is not None:
-        chosen = _within(tolerance, layer, found, rounded, calibration_data)
-    for k, (part, own) in enumerate(zip(found, chosen, strict=True)):
-        if own is not None:
-            _assign(part, rounded[own][k], own)
+    forms: Sequence[tuple[list[Array], str] | None]
+    if tolerance is None or moments is None:
+        forms = [(kernels, mode) for kernels in _rounded(found, moments, mode)]
+    else:
+        ladder = ("int8", "int16") if mode == "int8" else (mode,)
+        forms = _within(tolerance, layer, found, moments, ladder, calibration_data)
+    for part, form in zip(found, forms, strict=True):
+        if form is not None:
+            _assign(part, *form)
 
 
 @dataclass(frozen=True)
@@ -260,10 +262,17 @@ def quantization_report(
     >>> report.largest < 0.05, report.bytes_after < report.bytes_before / 2
     (True, True)
     """
+    return [report for _, report in quantized_copies(model, x, modes, calibration_data, tolerance)]
+
+
+def quantized_copies(
+    model: Any, x: Any, modes: Sequence[str], calibration_data: Any, tolerance: float | None
+) -> Iterator[tuple[Any, QuantizationReport]]:
+    """The quantized forms of a model, one for each mode, with the reports of `quantization_report`."""
     if any(part.quantization_mode for part in quantizable(model)):
         raise ValueError(f"quantization_report: {model.name} is quantized already")
     exact = _flat(model.predict(x, verbose=0))
-    reports = []
+    size = float(np.sqrt(np.mean(np.concatenate([a.ravel() for a in exact]).astype(np.float64) ** 2)))
     for mode in modes:
         narrow = copy.deepcopy(model)
         narrow.quantize(mode, calibration_data, tolerance)
@@ -271,8 +280,8 @@ def quantization_report(
         gaps = np.concatenate([gap.ravel() for gap in _gaps(exact, outputs)])
         wide = [(a, b) for a, b in zip(exact, outputs, strict=True) if a.shape[-1] > 1]
         same = [a.argmax(-1) == b.argmax(-1) for a, b in wide]
-        size = float(np.sqrt(np.mean(np.concatenate([a.ravel() for a in exact]).astype(np.float64) ** 2)))
-        reports.append(
+        yield (
+            narrow,
             QuantizationReport(
                 mode,
                 float(gaps.max(initial=0)),
@@ -281,20 +290,19 @@ def quantization_report(
                 float(np.concatenate([s.ravel() for s in same]).mean()) if same else None,
                 _size(model),
                 _size(narrow),
-            )
+            ),
         )
-    return reports
 
 
 def _size(model: Any) -> int:
     """Bytes of the kernels that can be quantized."""
-    size = 0
-    for part in quantizable(model):
-        for inputs, outputs in (weight.shape for weight in part.quantized_weights or []):
-            # an output channel: its weights, and their scale for each plane
-            bytes_of = {None: 4 * inputs, "bf16": 2 * inputs, "int8": inputs + 4, "int16": 2 * (inputs + 4)}
-            size += outputs * bytes_of[part.quantization_mode]
-    return size
+    of_weight = {None: 4, "bf16": 2, "int8": 1, "int16": 2}
+    scales = {"int8": 1, "int16": 2}  # of a channel, one for each plane
+    return sum(
+        outputs * (inputs * of_weight[part.quantization_mode] + 4 * scales.get(part.quantization_mode or "", 0))
+        for part in quantizable(model)
+        for inputs, outputs in (weight.shape for weight in part.quantized_weights or [])
+    )
 
 
 def _gaps(exact: list[Array], outputs: list[Array]) -> list[Array]:
