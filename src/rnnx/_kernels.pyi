@@ -58,6 +58,7 @@ class Cache:
 @final
 class Stepper:
     state: tuple[_Array, ...]
+    moved: bool
     def __init__(self, packed: Packed, batch: int, masks: DropoutMasks | None = None) -> None: ...
     def step(self, x: _Array, out: _Array | None = None) -> _Array: ...
 

@@ -43,8 +43,14 @@ cdef class Stepper:
     batch : int
     masks : DropoutMasks or None
         Constant in time (the expectation of zoneout); None for plain inference.
+
+    Attributes
+    ----------
+    moved : bool
+        Whether there was a step since the state was assigned.
     """
 
+    cdef readonly bint moved
     cdef Cache cache
     cdef rx_step one
     cdef Part all
@@ -129,6 +135,7 @@ cdef class Stepper:
         for r in range(job.B):
             memcpy(y + r * size, <char *>self.one.h + r * job.ld * job.leaf.itemsize, size)
         self._point(1 if <char *>self.one.h != job.h else 0)
+        self.moved = True
         return out
 
     cdef void _run(self) noexcept nogil:
@@ -157,6 +164,7 @@ cdef class Stepper:
                              f"got {[part.shape for part in parts]}")
         for view, part in zip(views, parts):
             view[...] = part
+        self.moved = False
 
 
 @cython.final

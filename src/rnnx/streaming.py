@@ -51,22 +51,22 @@ class RecurrentStepper:
     def __init__(self, cell: Any, batch_size: int, dtype: Any, zero_output_for_mask: bool = False):
         self._stepper: Any = _stepper(cell, batch_size, dtype)
         self._zero_output = zero_output_for_mask
-        self.step = self._stepper.step  # when every row is valid: set `all_started` then
+        self.step = self._stepper.step
         self.compiled = self._stepper if isinstance(self._stepper, _kernels.Stepper) else None
-        self.all_started = False
+        self._all_started = False
         self._started = np.zeros(batch_size, bool)
 
     def masked_step(self, x: Array, valid: Array | None) -> Array:
         """Advance the valid rows; the others keep their state and repeat their output."""
         if valid is None or valid.all():
-            self.all_started = True
+            self._all_started = True
             y: Array = self.step(x)
             return y
-        before = self.state
+        before, started = self.state, self.started | valid
         y = self.step(np.where(valid[:, None], x, np.zeros((), x.dtype)))
         after = self._stepper.state
         self._stepper.state = [np.where(valid[:, None], new, old) for new, old in zip(after, before, strict=True)]
-        self.started = started = self.started | valid
+        self.started = started
         emitted = valid if self._zero_output else started
         repeated = np.where(valid[:, None], y, before[0])
         return np.where(emitted[:, None], repeated, np.zeros((), y.dtype))
@@ -74,11 +74,11 @@ class RecurrentStepper:
     @property
     def started(self) -> Any:
         """Rows that have seen a valid step: a bool array, or True for all."""
-        return True if self.all_started else self._started
+        return self._all_started or (self.compiled is not None and self.compiled.moved) or self._started
 
     @started.setter
     def started(self, value: Any) -> None:
-        self.all_started = value is True
+        self._all_started = value is True
         if value is not True:
             self._started = value
 
@@ -91,7 +91,7 @@ class RecurrentStepper:
     @state.setter
     def state(self, value: Any) -> None:
         self._stepper.state = value
-        self.all_started = True
+        self._all_started = True
 
 
 def _stepper(cell: Any, batch_size: int, dtype: Any) -> Any:
@@ -327,12 +327,12 @@ class Stream:
             If an argument does not fit; the state is unchanged then.
         """
         if mask is None and self._short is not None:
-            if type(x) is not np.ndarray or x.dtype is not self._dtype:
-                x = self._cast(x)
-            short: Array = self._short(x, out)
-            for stepper in self._steppers:
-                stepper.all_started = True
-            return short
+            try:
+                return self._short(x, out)
+            except TypeError:
+                if type(x) is np.ndarray and x.dtype is self._dtype:
+                    raise
+            return self._short(self._cast(x), out)
         x = self._cast(x)
         if x.shape[:1] != (self.batch_size,):
             raise ValueError(f"step: `x` must have {self.batch_size} row(s), got shape {x.shape}")
