@@ -35,7 +35,7 @@ def rows(bench):
     """Two cells; one peer has both, another disagrees in the second."""
     first, second = (bench.problem.Cell("step", "lstm", 1, 1, units) for units in (32, 64))
     return [
-        bench.measure.Row(first, {"rnnx": 1e-6, "numpy": 8e-6, "torch": 3e-5}, least=8e-7),
+        bench.measure.Row(first, {"rnnx": 1e-6, "numpy": 8e-6, "torch": 3e-5}, least=8e-7, gates=2e-7),
         bench.measure.Row(second, {"rnnx": 2e-3, "numpy": 4e-3}, remarks={"torch": "disagrees: y by 1.0e+00"}),
     ]
 
@@ -53,7 +53,7 @@ def test_table_has_ratios_their_mean_and_the_worst(bench, rows):
 
 def test_summary_has_the_fastest_peer_of_each_cell(bench, rows):
     assert bench.report.summary(rows, ["numpy", "torch"]).splitlines()[2:] == [
-        "| streaming step, B = 1 | 4.00 | 10.00 | 2.00 | 4.00 | 30.00 |"
+        "| streaming step, B = 1 | 4.00 | 10.00 | 8.00 | 2.00 | 4.00 | 30.00 |"
     ]
     groups = {bench.report.group_of(cell) for cell in bench.grid.cells(bench.problem.WORKS, quick=False)}
     assert len(groups) == 13
@@ -77,13 +77,25 @@ def test_least_time_counts_operations_and_bytes(bench, monkeypatch):
     assert bench.machine.least_time(bench.problem.Cell("startup", "lstm", 1, 1, 10)) is None
 
 
+def test_gates_time_counts_activations(bench, monkeypatch):
+    monkeypatch.setattr(bench.machine, "activation", {"sigmoid": 1.0, "tanh": 100.0}.__getitem__)
+
+    def gates(work, kind, timesteps):
+        return bench.machine.gates_time(bench.problem.Cell(work, kind, 8, timesteps, 10))
+
+    assert gates("sequence", "lstm", 7) == gates("training", "lstm", 7) == 8 * 7 * 10 * 203
+    assert gates("bidirectional", "gru", 7) == 4 * 8 * 7 * 10 * 102
+    lengths = bench.problem.Cell("ragged", "lstm", 8, 100, 10).arrays()["lengths"].sum()
+    assert gates("ragged", "lstm", 100) == lengths * 10 * 203
+
+
 def test_8_bit_weights_are_compared_with_float32(bench):
     cell = bench.problem.Cell("int8", "lstm", 1, 100, 64)
     assert bench.measure.disagreement({"y": 0.1}, bench.measure.NARROW) is None
     far = {"rnnx": {"y": 3e-3}, "torch": {"y": 2e-2}}
     row = bench.measure.Row(cell, {"rnnx": 1e-4, "torch": 2e-4}, differences=far)
     text = bench.report.markdown([row], ["rnnx", "torch"], bench.report.about(["bench/peers"], 1, {}))
-    assert "| sequence, 8-bit weights | 2.00 | - | 2.00 | 2.00 |" in text
+    assert "| sequence, 8-bit weights | 2.00 | - | - | 2.00 | 2.00 |" in text
     assert "- largest difference from float32: rnnx 3.0e-03, torch 2.0e-02" in text
 
 

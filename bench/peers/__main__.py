@@ -30,7 +30,8 @@ Each peer is called the way that suits it: its own tensors, its own order of axe
 - startup: from the start of the process to the first result, with the weights (or the model file) read from disk.
 
 The report also says what share of the machine's limit rnnx reaches: the time that the multiplications need at the
-measured peak and the weights at the measured bandwidth, over rnnx's (one thread; needs ``cc``).
+measured peak and the weights at the measured bandwidth, over rnnx's (one thread; needs ``cc``). With gates, it is what
+is left to an engine whose activations are as fast as rnnx's and whose every other part costs nothing.
 
 Not every peer has every kind of work; the report says what is missing. LiteRT has batch 1 only, without training, and
 TensorFlow converts its models.
@@ -49,7 +50,7 @@ from typing import Any
 
 from environments import REQUIREMENTS, default_folder, python_of
 from grid import cells
-from machine import least_time
+from machine import gates_time, least_time
 from measure import OURS, Pace, Pool, Row, measure
 from problem import WORKS
 from report import about, markdown
@@ -96,7 +97,8 @@ def main(given: list[str] | None = None) -> int:
         grid = cells(options.work, options.quick)
         for number, cell in enumerate(grid, 1):
             rows.append(measure(pool, cell, pace))
-            rows[-1].least = least_time(cell) if options.threads == 1 and shutil.which("cc") else None
+            if options.threads == 1 and shutil.which("cc"):
+                rows[-1].least, rows[-1].gates = least_time(cell), gates_time(cell)
             ratios = {peer: rows[-1].ratio(peer) for peer in options.peers}
             found = ", ".join(f"{peer} {ratio:.2f}" for peer, ratio in ratios.items() if ratio is not None)
             print(f"[{number}/{len(grid)}] {cell.work}, {cell}: {found}", file=sys.stderr, flush=True)

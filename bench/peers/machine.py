@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from problem import GATES, Cell
 
 from rnnx import _kernels
 
 ROUNDS, BURSTS = 200_000, 7
+ACTIVATIONS = {"lstm": {"sigmoid": 3, "tanh": 2}, "gru": {"sigmoid": 2, "tanh": 1}}  # of a unit in a step
 
 
 @functools.cache
@@ -64,6 +66,35 @@ def bandwidth(size: int) -> float:
     return size * rounds / _quickest(lambda: function(start, size // 4, rounds, ctypes.byref(sink)))
 
 
+@functools.cache
+def activation(name: str) -> float:
+    """Seconds that rnnx's activation of one number takes, without reading and writing it."""
+    numbers = np.linspace(-8, 8, 1 << 16, dtype=np.float32)
+
+    def seconds(name: str) -> float:
+        def burst() -> None:
+            for _ in range(100):
+                _kernels.activate(name, numbers)
+
+        return _quickest(burst) / 100
+
+    return (seconds(name) - seconds("linear")) / numbers.size
+
+
+def _rows(cell: Cell) -> NDArray[np.intp]:
+    """How many sequences reach each step."""
+    if not cell.work.startswith("ragged"):
+        return np.full(cell.timesteps, cell.batch)
+    return (np.arange(cell.timesteps)[:, None] < cell.arrays()["lengths"]).sum(axis=1)
+
+
+def gates_time(cell: Cell) -> float:
+    """Seconds for all activations on the way forward, at rnnx's own speed of activations alone."""
+    layers = 4 if cell.work == "bidirectional" else 1
+    of_unit = sum(count * activation(name) for name, count in ACTIVATIONS[cell.kind].items())
+    return layers * float(_rows(cell).sum()) * cell.units * of_unit
+
+
 def least_time(cell: Cell) -> float | None:
     """Seconds that an engine without any overhead needs on one core; None for work that is not bound by these.
 
@@ -76,9 +107,7 @@ def least_time(cell: Cell) -> float | None:
     size = 4 * gates * units**2  # bytes of a kernel of (units, gates * units)
     if cell.work == "step":
         return 2 * size / bandwidth(2 * size)
-    rows = np.full(cell.timesteps, cell.batch)
-    if cell.work.startswith("ragged"):
-        rows = (np.arange(cell.timesteps)[:, None] < cell.arrays()["lengths"]).sum(axis=1)
+    rows = _rows(cell)
     product = 2.0 * gates * units**2 / peak()  # of one row
     once = product * float(rows.sum())
     loop = float(np.maximum(product * rows, size / bandwidth(size) * (rows > 0)).sum())

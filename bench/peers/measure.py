@@ -46,6 +46,8 @@ class Row:
         Why a peer has no time.
     least : float or None
         Seconds that nobody can go below on this machine, as `machine.least_time` gives them.
+    gates : float or None
+        Seconds for the activations alone, as `machine.gates_time` gives them.
     """
 
     cell: Cell
@@ -54,6 +56,7 @@ class Row:
     differences: dict[str, dict[str, float]] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
     least: float | None = None
+    gates: float | None = None
 
     def ratio(self, peer: str) -> float | None:
         """The peer's time over ours."""

@@ -89,19 +89,26 @@ def group_of(cell: Cell) -> str:
 def summary(rows: Sequence[Row], peers: Sequence[str]) -> str:
     """A line for each kind of work: the fastest peer of each cell (mean and smallest), then the mean of every peer.
 
-    ``limit`` is the mean that the first of these would have at the machine's limit.
+    ``limit`` is the mean that the first of these would have at the machine's limit, ``with gates`` what it would have
+    if activations took their time as well.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if len(row.seconds) > 1 and OURS in row.seconds:
             groups.setdefault(group_of(row.cell), []).append(row)
-    lines = ["| work | fastest peer | limit | smallest | " + " | ".join(peers) + " |", "|---" * (len(peers) + 4) + "|"]
+    lines = [
+        "| work | fastest peer | limit | with gates | smallest | " + " | ".join(peers) + " |",
+        "|---" * (len(peers) + 5) + "|",
+    ]
+
+    def mean(found: Sequence[float]) -> float | None:
+        return statistics.geometric_mean(found) if found else None
+
     for name, chosen in groups.items():
         best = [row.fastest / row.seconds[OURS] for row in chosen]
-        at_limit = [row.fastest / row.least for row in chosen if row.least is not None]
-        limit = statistics.geometric_mean(at_limit) if at_limit else None
-        means = [statistics.geometric_mean(found) if (found := ratios(chosen, peer)) else None for peer in peers]
-        values = [statistics.geometric_mean(best), limit, min(best), *means]
+        limit = mean([row.fastest / row.least for row in chosen if row.least])
+        with_gates = mean([row.fastest / (row.least + row.gates) for row in chosen if row.least and row.gates])
+        values = [mean(best), limit, with_gates, min(best), *(mean(ratios(chosen, peer)) for peer in peers)]
         lines.append(f"| {name} | " + " | ".join("-" if v is None else f"{v:.2f}" for v in values) + " |")
     return "\n".join(lines)
 
@@ -139,7 +146,8 @@ def markdown(rows: Sequence[Row], peers: Sequence[str], facts: Mapping[str, Any]
         ),
         "Geometric means; a peer's is over the cells that it has. No engine can be faster than the multiplications at "
         "the measured peak of the core and the weights at the measured bandwidth of its caches: *limit* is what the "
-        "column before it would be then, *of the limit* how close rnnx comes.",
+        "column before it would be then, *of the limit* how close rnnx comes. *With gates*, it has the activations of "
+        "the way forward in it, at rnnx's speed of activations alone; calls, states, masks and memory cost nothing.",
         summary(rows, others),
     ]
     for work in WORKS:

@@ -112,16 +112,23 @@ static void NAME(add)(ptrdiff_t count, const void *a, void *sum) {
     for (; j < count; ++j) y[j] += x[j];
 }
 
+/* `whole` vectors of an activation that is known when this is compiled, or of any. */
+INLINE void NAME(activate_vectors)(ptrdiff_t whole, int activation, int known, const REAL *x, REAL *y) {
+    for (ptrdiff_t j = 0; j < whole * WIDTH; j += WIDTH) {
+        const vec in = vload(x + j);
+        vstore(y + j, !known ? NAME(act)(activation, in) : activation == RX_TANH ? NAME(tanh)(in) : NAME(sigmoid)(in));
+    }
+}
+
 static void NAME(activate)(ptrdiff_t count, int activation, const void *x, void *y) {
-    const REAL *in = x;
-    REAL *out = y;
-    REAL tail[PANEL];
-    ptrdiff_t j = 0;
-    for (; j + WIDTH <= count; j += WIDTH) vstore(out + j, NAME(act)(activation, vload(in + j)));
-    if (j == count) return;
-    for (ptrdiff_t k = 0; k < WIDTH; ++k) tail[k] = j + k < count ? in[j + k] : 0;
+    const ptrdiff_t whole = count / WIDTH, rest = count % WIDTH;
+    REAL tail[WIDTH] = {0};
+    if (activation == RX_TANH) NAME(activate_vectors)(whole, RX_TANH, 1, x, y);
+    else if (activation == RX_SIGMOID) NAME(activate_vectors)(whole, RX_SIGMOID, 1, x, y);
+    else NAME(activate_vectors)(whole, activation, 0, x, y);
+    memcpy(tail, (const REAL *)x + whole * WIDTH, rest * sizeof(REAL));
     vstore(tail, NAME(act)(activation, vload(tail)));
-    for (ptrdiff_t k = 0; j + k < count; ++k) out[j + k] = tail[k];
+    memcpy((REAL *)y + whole * WIDTH, tail, rest * sizeof(REAL));
 }
 
 const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
