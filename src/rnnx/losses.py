@@ -119,7 +119,8 @@ class Loss(Configurable):
         divisor = 1.0
         if self.reduction != "sum":
             divisor = mass or 1.0 if self.reduction == "mean_with_sample_weight" else max(1.0, float(values.size))
-        return total / divisor, (slope * (share / divisor)[..., None]).astype(y_pred.dtype)
+        scale = np.asarray(share / divisor, y_pred.dtype)[..., None]
+        return total / divisor, (slope * scale).astype(y_pred.dtype, copy=False)
 
     def _weights(self, shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
         """One weight for each value; a mask scales the others up so that a mean is one over what counts."""
@@ -319,13 +320,9 @@ class SparseCategoricalCrossentropy(Crossentropy):
         return None if self.ignore_class is None else y_true != self.ignore_class
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-        log_p, back = _log_probabilities(y_pred, self.from_logits)
         ignored = None if self.ignore_class is None else y_true == self.ignore_class
         index = (y_true if ignored is None else np.where(ignored, 0, y_true))[..., None]
-        loss = -np.take_along_axis(log_p, index, axis=-1)[..., 0]
-        t = np.zeros_like(y_pred)
-        np.put_along_axis(t, index, -1, axis=-1)
-        slope = back(t)
+        loss, slope = (_of_class_from_logits if self.from_logits else _of_class)(y_pred, index)
         if ignored is not None:
             loss, slope = np.where(ignored, 0, loss), np.where(ignored[..., None], 0, slope)
         return loss, slope
@@ -364,6 +361,29 @@ def _log_probabilities(y_pred: Array, from_logits: bool) -> tuple[Array, Callabl
         return (dq - (dq * q).sum(axis=-1, keepdims=True)) / total
 
     return np.log(p), back
+
+
+def _of_class_from_logits(y_pred: Array, index: Array) -> tuple[Array, Array]:
+    """Cross-entropy with the class ``index`` of each row, and its slope, without a one-hot row."""
+    shifted = y_pred - y_pred.max(axis=-1, keepdims=True)
+    of_class = np.take_along_axis(shifted, index, axis=-1)
+    slope = np.exp(shifted, out=shifted)
+    total = slope.sum(axis=-1, keepdims=True)
+    slope /= total
+    np.put_along_axis(slope, index, np.take_along_axis(slope, index, axis=-1) - 1, axis=-1)
+    return (np.log(total) - of_class)[..., 0], slope
+
+
+def _of_class(y_pred: Array, index: Array) -> tuple[Array, Array]:
+    """The same for probabilities, which are normalised first."""
+    total = y_pred.sum(axis=-1, keepdims=True)
+    q = np.take_along_axis(y_pred, index, axis=-1) / total
+    p, inside = _clipped(q)
+    dq = np.where(inside, -1 / p, 0)
+    slope = np.empty_like(y_pred)
+    slope[...] = -dq * q / total
+    np.put_along_axis(slope, index, (dq - dq * q) / total, axis=-1)
+    return -np.log(p)[..., 0], slope
 
 
 _TABLE: dict[str, Any] = {
