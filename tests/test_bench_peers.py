@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rnnx
+
 FOLDER = Path(__file__).parents[1] / "bench" / "peers"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="not in a source tree")
 
@@ -19,6 +21,7 @@ def bench():
         patch.syspath_prepend(str(FOLDER))
         import client
         import environments
+        import fit
         import grid
         import machine
         import measure
@@ -26,7 +29,7 @@ def bench():
         import report
         import worker
 
-        modules = (client, environments, grid, machine, measure, problem, report, worker)
+        modules = (client, environments, fit, grid, machine, measure, problem, report, worker)
         yield type("Bench", (), {m.__name__: m for m in modules})
 
 
@@ -56,7 +59,7 @@ def test_summary_has_the_fastest_peer_of_each_cell(bench, rows):
         "| streaming step, B = 1 | 4.00 | 10.00 | 8.00 | 2.00 | 4.00 | 30.00 |"
     ]
     groups = {bench.report.group_of(cell) for cell in bench.grid.cells(bench.problem.WORKS, quick=False)}
-    assert len(groups) == 13
+    assert len(groups) == 14
 
 
 def test_least_time_counts_operations_and_bytes(bench, monkeypatch):
@@ -75,6 +78,18 @@ def test_least_time_counts_operations_and_bytes(bench, monkeypatch):
     lengths = bench.problem.Cell("ragged", "lstm", 8, 100, 10).arrays()["lengths"].sum()
     assert 1 < least("ragged", 8, 100) / (lengths * 4 * kernel) < 1.2
     assert bench.machine.least_time(bench.problem.Cell("startup", "lstm", 1, 1, 10)) is None
+
+
+def test_models_take_their_weights_and_learn(bench, tmp_path):
+    for cell in bench.grid.cells(["fit"], quick=False):
+        if cell.model == "language":  # takes seconds
+            continue
+        np.savez(tmp_path / "data.npz", **bench.fit.arrays(cell))
+        work = bench.fit.work(rnnx, bench.problem.Problem(cell, tmp_path / "data.npz"))
+        before = work.check()["y"]
+        assert before.shape == (cell.batch, 1) and np.isfinite(before).all()
+        assert len(work.call().history["loss"]) == 1
+        assert not np.array_equal(before, work.check()["y"])
 
 
 def test_gates_time_counts_activations(bench, monkeypatch):

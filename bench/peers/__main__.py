@@ -25,6 +25,8 @@ Each peer is called the way that suits it: its own tensors, its own order of axe
   loop over their operations.
 - ragged, ragged-training: lengths 10 to 100, the last valid outputs. PyTorch packs the sequences (which sorts them),
   ONNX Runtime and OpenVINO are given the lengths, NumPy, JAX and Keras compute all steps and mask.
+- fit: one epoch of eight batches of a model with `fit`, the same text for rnnx and Keras: a classifier of sentiment
+  (dropout and recurrent dropout), a language model of two layers, a forecast. Checked are the predictions before.
 - int8: sequences with 8-bit weights, against float32: rnnx, PyTorch (``quantize_dynamic``) and, for LSTM, ONNX Runtime
   (``DynamicQuantizeLSTM``). Outputs may differ from float32 by 0.25; the report says how far they do.
 - startup: from the start of the process to the first result, with the weights (or the model file) read from disk.

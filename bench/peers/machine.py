@@ -101,7 +101,7 @@ def least_time(cell: Cell) -> float | None:
     Operations run at the peak; at each step the recurrent kernel (in a stream both kernels) is read from the cache that
     it fits into, if that takes longer. Calls, gates, states and activations cost nothing.
     """
-    if cell.work in ("int8", "startup"):
+    if cell.work in ("int8", "startup", "fit"):
         return None
     units, gates = cell.units, GATES[cell.kind]
     size = 4 * gates * units**2  # bytes of a kernel of (units, gates * units)

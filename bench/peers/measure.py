@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import fit
 import numpy as np
 from client import Client, WorkerError
 from problem import Cell, Results
@@ -17,7 +18,10 @@ from problem import Cell, Results
 OURS = "rnnx"
 FORWARD, GRADIENT = 1e-4, 1e-3  # allowed: absolute, and relative to the largest value
 NARROW = 0.25  # with 8-bit weights, against float32
-WITH_8_BITS = (OURS, "torch", "onnxruntime")
+SOME = {  # who has a kind of work, and why the others have not
+    "int8": ((OURS, "torch", "onnxruntime"), "float32 only in this comparison"),
+    "fit": ((OURS, "keras-jax", "keras-torch"), "no `fit`"),
+}
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,9 @@ def prepared(pool: Pool, row: Row, data: Path) -> list[str]:
     pool.get(OURS).prepare(replace(row.cell, work="sequence") if narrow else row.cell, data, ours)
     expected, ready = load(ours), [] if narrow else [OURS]
     for peer in [name for name in pool.pythons if narrow or name != OURS]:
-        if narrow and peer not in WITH_8_BITS:
-            row.remarks[peer] = "float32 only in this comparison"
+        able, why_not = SOME.get(row.cell.work, (pool.pythons, ""))
+        if peer not in able:
+            row.remarks[peer] = why_not
             continue
         result = data.with_name(f"{peer}.npz")
         try:
@@ -162,7 +167,7 @@ def measure(pool: Pool, cell: Cell, pace: Pace) -> Row:
     row = Row(cell)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data.npz"
-        np.savez(data, **cell.arrays())
+        np.savez(data, **(fit.arrays(cell) if cell.work == "fit" else cell.arrays()))
         ready = prepared(pool, row, data)
 
         def turn(peer: str) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import fit
 import keras
 import numpy as np
 from problem import DROPOUT, RECURRENT_DROPOUT, Problem, Results, Work, gradients, several_steps
@@ -30,6 +31,8 @@ class KerasPeer:
 
     def prepare(self, p: Problem) -> Work:
         c = p.cell
+        if c.work == "fit":
+            return fit.work(keras, p)
         if c.work == "step":
             cell = (keras.layers.LSTMCell if c.kind == "lstm" else keras.layers.GRUCell)(c.units)
             cell.build((c.batch, c.units))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import fit
 import numpy as np
 from problem import DROPOUT, RECURRENT_DROPOUT, Problem, Results, Work, gradients, several_steps
 
+import rnnx
 from rnnx import functional
 from rnnx.functional import DropoutMasks, GRUParams, LSTMParams
 
@@ -22,12 +24,12 @@ class Peer:
         pass
 
     def versions(self) -> dict[str, str]:
-        import rnnx
-
         return {"rnnx": rnnx.__version__, "numpy": np.__version__, "python": sys.version.split()[0]}
 
     def prepare(self, p: Problem) -> Work:
         c = p.cell
+        if c.work == "fit":
+            return fit.work(rnnx, p)
         core: Any = functional.lstm if c.kind == "lstm" else functional.gru
         params = (LSTMParams if c.kind == "lstm" else GRUParams)(*p.weights())
         if c.work == "step":

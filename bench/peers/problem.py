@@ -14,7 +14,9 @@ Array = NDArray[Any]
 Weights = tuple[Array, Array, Array]  # kernel, recurrent kernel, bias as in Keras
 Results = dict[str, Array]
 
-WORKS = ("step", "sequence", "bidirectional", "training", "dropout", "ragged", "ragged-training", "int8", "startup")
+WORKS = (
+    "step", "sequence", "bidirectional", "training", "dropout", "ragged", "ragged-training", "fit", "int8", "startup",
+)  # fmt: skip
 GATES = {"lstm": 4, "gru": 3}
 DROPOUT, RECURRENT_DROPOUT = 0.5, 0.25
 STEPS_TO_CHECK = 3
@@ -22,7 +24,10 @@ STEPS_TO_CHECK = 3
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the grid; features = units. ``masks`` is "per gate" or "shared" for work with dropout."""
+    """One cell of the grid; features = units.
+
+    ``masks`` is "per gate" or "shared" for work with dropout, ``model`` one of `fit.MODELS` for `fit`.
+    """
 
     work: str
     kind: str
@@ -30,10 +35,11 @@ class Cell:
     timesteps: int
     units: int
     masks: str = ""
+    model: str = ""
 
     def __str__(self) -> str:
         name = f"{self.kind.upper()} B={self.batch} T={self.timesteps} H={self.units}"
-        return f"{name}, {self.masks}" if self.masks else name
+        return ", ".join(part for part in (name, self.masks, self.model) if part)
 
     def arrays(self) -> dict[str, Any]:
         """Weights, inputs, output gradients, lengths and masks, the same ones each time."""

@@ -81,6 +81,7 @@ def group_of(cell: Cell) -> str:
         "bidirectional": "two bidirectional layers",
         "ragged": "ragged batch",
         "ragged-training": "ragged batch, training",
+        "fit": "`fit` of a model",
         "int8": "sequence, 8-bit weights",
         "startup": "start of the process",
     }[cell.work]
