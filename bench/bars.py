@@ -3,7 +3,7 @@
     python bench/bars.py [SECTION ...]
 
 Both sides of a ratio take turns in one process; the figures are ratios of medians. One thread unless said. Sections:
-peak, float64, dropout, structured, ragged, threads, calls, start, narrow, recompute. `cc` is needed for `peak`.
+peak, parts, float64, dropout, structured, ragged, threads, calls, start, narrow, recompute. `cc` is needed for `peak`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).with_name("peers")))
 
 import machine
+from problem import Cell
 
 import rnnx
 from rnnx import Input, Sequential, _kernels, layers
@@ -111,6 +112,24 @@ def peak() -> None:
                     "85 % / 75 %",
                     f"{forward / t[1] / flops:.0%} / {3 * forward / t[2] / flops:.0%}",
                 )
+
+
+@section
+def parts() -> None:
+    batch, steps, more = 32, 50, 8  # `more` times as many rows, so that the call for the product alone is no part of it
+    for cell in CORES:
+        for units in (64, 128, 256, 512):
+            given = problem(cell, batch, steps, units)
+            kernel = _kernels.PackedDense(given[1].kernel, None)
+            rows = RNG.normal(size=(more * batch, units)).astype(np.float32)
+            t = medians(inference(*given), functools.partial(kernel.apply, rows))
+            products = 2 * steps * t[1] / more / t[0]
+            activations = machine.gates_time(Cell("sequence", cell, batch, steps, units)) / t[0]
+            line(
+                f"{cell} B={batch} H={units}: its products alone / its activations alone / the rest, of a sequence",
+                "-",
+                f"{products:.0%} / {activations:.0%} / {1 - products - activations:.0%}",
+            )
 
 
 @section

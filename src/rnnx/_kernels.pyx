@@ -250,10 +250,10 @@ cdef const real *plain_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
     cdef const char *source
     cdef const char *m
     cdef real *out = <real *>part.x_rows
-    if (job.inputs.gates == 0 and job.sxf == size and job.order == NULL and not job.backwards
-            and (job.B == 1 or s1 - s0 == 1)):
+    if (job.inputs.gates == 0 and job.sxf == size and job.order == NULL
+            and (s1 - s0 == 1 or job.B == 1 and not job.backwards)):
         ldx[0] = (job.sxt if job.B == 1 else job.sxb) // size
-        return <const real *>(job.x + part.lo * job.sxb + s0 * job.sxt)
+        return <const real *>(job.x + part.lo * job.sxb + time_of(job, s0, 0) * job.sxt)
     ldx[0] = job.F
     for s in range(s0, s1):
         for r in range(part.lo, end_at(part, s)):

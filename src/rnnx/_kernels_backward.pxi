@@ -74,13 +74,13 @@ cdef void through_time(const Part *part, BackJob *back, real *_) noexcept nogil:
 
 cdef const real *packed_h(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate,
                           real *_) noexcept nogil:
-    # The states before each packed row of a chunk, under a gate's mask: the left operand of dR.
+    # The states before each packed row of the steps s0 <= s < s1, under a gate's mask.
     cdef const Job *job = part.rows.job
     cdef Py_ssize_t s, n, r, lo = part.rows.lo
     cdef real *out = <real *>part.h_rows
     cdef const real *h
-    if job.state.gates == 0 and job.counts == NULL:
-        return <const real *>job.h + (offset_of(job, s0) + lo) * job.ld
+    if job.state.gates == 0 and (s1 - s0 == 1 or job.counts == NULL):
+        return state_block[real](job, job.h, s0 - 1, NULL) + lo * job.ld
     for s in range(s0, s1):
         n = end_at(&part.rows, s) - lo
         h = state_block[real](job, job.h, s - 1, NULL) + lo * job.ld
@@ -97,47 +97,48 @@ cdef const real *packed_h(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
     return <const real *>part.h_rows
 
 
-cdef struct Operand:
-    # The left operand of a sum over the rows of a chunk: `runs` equal runs of n rows, `step` bytes apart.
-    const char *rows
-    Py_ssize_t n, runs, step, ld
+cdef enum Left:
+    # What is transposed in a weight gradient: x, h, or r * h of a reset-before GRU.
+    LEFT_X, LEFT_H, LEFT_RESET
 
 
-cdef Operand operand_x(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, Py_ssize_t gate,
-                       real *_) noexcept nogil:
-    # The packed rows of x: where no mask and no order forbid it, in the place they are.
+cdef void pack_left(const BackPart *part, Left left, const Kept *kept, Py_ssize_t gate, Py_ssize_t s0, Py_ssize_t s1,
+                    Py_ssize_t n, Py_ssize_t M, real *_) noexcept nogil:
+    # The M columns of a left operand, n rows of the steps s0 <= s < s1, into strips: step by step, so that what a mask
+    # makes of a step is still in L1. One row at a time has all steps together.
     cdef const Job *job = part.rows.job
-    cdef Operand x
-    x.n, x.runs, x.step = n, 1, 0
-    if job.inputs.gates == 0 and job.order == NULL and job.sxf == <Py_ssize_t>sizeof(real):
-        x.n, x.runs = n // (s1 - s0), s1 - s0
-        x.step, x.ld = -job.sxt if job.backwards else job.sxt, job.sxb // <Py_ssize_t>sizeof(real)
-        x.rows = job.x + part.rows.lo * job.sxb + time_of(job, s0, 0) * job.sxt
-    else:
-        x.rows = <const char *>packed_x[real](&part.rows, s0, s1, gate, &x.ld, NULL)
-    return x
+    cdef Py_ssize_t s = s0, after, done = 0, count, ld = job.ld
+    cdef const real *rows
+    while s < s1:
+        after = s1 if job.B == 1 else s + 1
+        count = n if job.B == 1 else end_at(&part.rows, s) - part.rows.lo
+        if left == LEFT_X:
+            rows = plain_x[real](&part.rows, s, after, gate, &ld, NULL)
+        elif left == LEFT_H:
+            rows = packed_h[real](part, s, after, gate, NULL)
+        else:
+            rows, ld = <const real *>job.gates + (offset_of(job, s) + part.rows.lo) * job.ldg + 3 * job.U, job.ldg
+        job.leaf.pack_strips(count, M, rows, ld, kept.index[gate], kept.scale[gate],
+                             <real *>part.strips + done * job.leaf.strip, n)
+        done += count
+        s = after
 
 
-cdef void add_outer(const BackPart *part, const Kept *kept, Py_ssize_t gate, const Operand *left, Py_ssize_t M,
+cdef void add_outer(const BackPart *part, Left left, Py_ssize_t gate, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n,
                     Py_ssize_t slot, Py_ssize_t column, Py_ssize_t count, const real *dG, real *dw,
                     real *sums) noexcept nogil:
     # dw[:, column...] += left^T dG[:, slot...], over `count` gates; of these this part's share of panels.
     cdef const Job *job = part.rows.job
-    cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.panel, panels = job.G * U // panel, run
+    cdef const Kept *kept = &job.x_kept if left == LEFT_X else &job.h_kept
+    cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.panel, panels = job.G * U // panel
+    cdef Py_ssize_t M = kept.count[gate] if kept.gates else job.F if left == LEFT_X else job.H
     cdef Py_ssize_t low = max(column * U // panel, part.number * panels // part.parts)
     cdef Py_ssize_t high = min((column + count) * U // panel, (part.number + 1) * panels // part.parts)
-    cdef Py_ssize_t rows = left.n * left.runs
-    cdef const int *index = NULL
-    cdef const void *scale = NULL
     if low >= high:
         return
-    if kept.gates:
-        index, scale, M = kept.index[gate], kept.scale[gate], kept.count[gate]
-    for run in range(left.runs):
-        job.leaf.pack_strips(left.n, M, left.rows + run * left.step, left.ld, index, scale,
-                             <real *>part.strips + run * left.n * job.leaf.strip, rows)
+    pack_left[real](part, left, kept, gate, s0, s1, n, M, NULL)
     dG += slot * U + low * panel - column * U
-    job.leaf.sum_outer(rows, M, high - low, part.strips, dG, job.ldg, dw + low * panel, wide,
+    job.leaf.sum_outer(n, M, high - low, part.strips, dG, job.ldg, dw + low * panel, wide,
                        NULL if sums == NULL else sums + low * panel)
 
 
@@ -145,26 +146,20 @@ cdef void weight_gradients(BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
     # dW += x^T dG, dR += h^T dG and db += sum dG for the n packed rows of a chunk.
     cdef const Job *job = part.rows.job
     cdef const BackJob *back = part.back
-    cdef Py_ssize_t slot = 0, gate = 0, mask, count = job.G if max(job.inputs.gates, job.x_kept.gates) <= 1 else 1
-    cdef Py_ssize_t gates_of_h = 2 if job.cell == RX_GRU_BEFORE else job.G
-    cdef Operand left
+    cdef Py_ssize_t slot = 0, gate = 0, gates_of_h = 2 if job.cell == RX_GRU_BEFORE else job.G
+    cdef bint x_masks = max(job.inputs.gates, job.x_kept.gates) > 1, h_masks = max(job.state.gates, job.h_kept.gates) > 1
+    cdef Py_ssize_t count = 1 if x_masks else job.G
     while slot < job.G:
-        mask = gate_of_slot(job, slot)
-        left = operand_x[real](part, s0, s1, n, mask if job.inputs.gates > 1 else 0, NULL)
-        add_outer[real](part, &job.x_kept, mask if job.x_kept.gates > 1 else 0, &left, job.F, slot, slot, count, dG,
+        add_outer[real](part, LEFT_X, gate_of_slot(job, slot) if x_masks else 0, s0, s1, n, slot, slot, count, dG,
                         <real *>back.dwx, <real *>back.dbias_x)
         slot += count
-    count = gates_of_h if max(job.state.gates, job.h_kept.gates) <= 1 else 1
-    left.n, left.runs, left.step, left.ld = n, 1, 0, job.ld
+    count = 1 if h_masks else gates_of_h
     while gate < gates_of_h:
-        left.rows = <const char *>packed_h[real](part, s0, s1, gate if job.state.gates > 1 else 0, NULL)
-        add_outer[real](part, &job.h_kept, gate if job.h_kept.gates > 1 else 0, &left, job.H, job.first + gate, gate,
-                        count, dG, <real *>back.dwh, <real *>back.dbias_h)
+        add_outer[real](part, LEFT_H, gate if h_masks else 0, s0, s1, n, job.first + gate, gate, count, dG,
+                        <real *>back.dwh, <real *>back.dbias_h)
         gate += count
     if job.cell == RX_GRU_BEFORE:
-        left.rows, left.ld = <const char *>(dG + 3 * job.U), job.ldg
-        add_outer[real](part, &job.h_kept, 2 if job.h_kept.gates > 1 else 0, &left, job.H, 0, 2, 1, dG,
-                        <real *>back.dwh, NULL)
+        add_outer[real](part, LEFT_RESET, 2 if h_masks else 0, s0, s1, n, 0, 2, 1, dG, <real *>back.dwh, NULL)
 
 
 cdef void spread_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate, bint first, Py_ssize_t ld,
