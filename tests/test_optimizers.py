@@ -231,6 +231,23 @@ def test_states_of_other_optimizers_are_refused():
         optimizers.Adam().set_state({})
 
 
+@pytest.mark.parametrize("options", [{}, {"clipnorm": 0.5}, {"clipvalue": 0.1}, {"weight_decay": 0.01}])
+@pytest.mark.parametrize("kind", [optimizers.SGD, optimizers.RMSprop, optimizers.Adam, optimizers.Nadam])
+def test_pieces_change_nothing(kind, options, monkeypatch):
+    start, gradients = np.random.default_rng(1).normal(size=(2, 3, 7, 11, 2))
+
+    def steps(piece):
+        monkeypatch.setattr("rnnx.optimizers_base.PIECE", piece)
+        optimizer = kind(0.1, **options)
+        weights = [Weight("w", start[0].copy()), Weight("b", start[1, :, 0, 0].copy())]
+        for gradient in gradients:
+            optimizer.apply(weights, [gradient, gradient[:, 0, 0]])
+        return [weight.value for weight in weights]
+
+    for whole, in_pieces in zip(steps(1 << 16), steps(50), strict=True):
+        assert np.array_equal(whole, in_pieces)
+
+
 def test_by_name_and_configuration():
     for name in ("sgd", "SGD", "rmsprop", "adam", "Adam", "adamw", "nadam", "adagrad", "Adagrad"):
         assert isinstance(optimizers.get(name), optimizers.Optimizer)

@@ -332,7 +332,7 @@ def busy():
     return rx_pool_busy()
 
 
-def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int threads=1):
+def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int threads=1, cnp.ndarray out=None):
     """Outputs from zero states without masks, by the shortest way; otherwise as ``forward``.
 
     Parameters
@@ -342,6 +342,8 @@ def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int thre
     backwards, sequences : bool
         Whether steps are read from the last to the first, and whether every output is wanted.
     threads : int
+    out : array of shape (batch, timesteps, units), optional
+        Where to put every output: of the packed dtype, its last axis contiguous, any strides otherwise.
 
     Returns
     -------
@@ -349,7 +351,6 @@ def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int thre
     """
     cdef Job job
     cdef cnp.npy_intp shape[3]
-    cdef cnp.ndarray out
     cdef int axes = 3 if sequences else 2
     memset(&job, 0, sizeof(Job))
     packed.fill(&job)
@@ -359,7 +360,9 @@ def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int thre
     wx, wh = packed.panels(False, True, None), packed.panels(False, False, None)
     job.wx, job.wh = data_of(wx), data_of(wh)
     shape[0], shape[1], shape[axes - 1] = job.B, job.T, job.H
-    if job.total * job.H * job.leaf.itemsize < POOLED_FROM or not sequences:
+    if out is not None:
+        pass
+    elif job.total * job.H * job.leaf.itemsize < POOLED_FROM or not sequences:
         out = cnp.PyArray_EMPTY(axes, shape, (<cnp.dtype>packed.dtype).num, 0)
     else:
         out = aligned((job.B, job.T, job.H), packed.dtype)

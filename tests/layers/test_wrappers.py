@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import rnnx
 from rnnx import Input, Model, Sequential, layers
 from rnnx.dropout import SeedGenerator
 from rnnx.layers import RNN, Bidirectional, GRUCell, LSTMCell, TimeDistributed
@@ -130,6 +131,22 @@ def test_the_stream_of_keras_gives_both_directions_the_same_masks() -> None:
     forward, backward = layer.sample_masks(B, T)
     assert np.array_equal(forward.inputs, backward.inputs)
     assert layer.backward_layer.seed_generator.stream == "keras"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("sequences", [False, True])
+def test_a_plain_call_equals_one_that_is_kept_for_gradients(name: str, mode: Any, sequences: bool) -> None:
+    rng = np.random.default_rng(7)
+    layer = both(name, rng, mode, return_sequences=sequences)
+    for x in (data(rng), data(rng)[:, ::-1], data(rng)[:, :1], data(rng)[:0], data(rng).astype(np.float32)):
+        for threads in (1, 2):
+            with rnnx.threads(threads):
+                plain, kept = layer(x), layer.vjp(x)[0]
+        assert isinstance(plain, list) == isinstance(kept, list) == (mode is None)
+        for a, b in zip(flat(plain), flat(kept), strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b)
+            assert a.flags.writeable
 
 
 def test_another_layer_for_the_backward_direction() -> None:

@@ -263,7 +263,14 @@ class Core:
         )
         return Run(outputs, h if c is None else (h, c), cache)
 
-    def infer(self, packed: _kernels.Packed, x: Array, go_backwards: bool = False, sequences: bool = True) -> Array:
+    def infer(
+        self,
+        packed: _kernels.Packed,
+        x: Array,
+        go_backwards: bool = False,
+        sequences: bool = True,
+        out: Array | None = None,
+    ) -> Array:
         """Outputs from zero states, without masks: `forward` with nothing left to check.
 
         Parameters
@@ -273,13 +280,15 @@ class Core:
             Of the packed weights' dtype; the caller has made sure of that and of the number of features.
         go_backwards, sequences : bool
             As ``go_backwards`` and ``return_sequences`` of `forward`.
+        out : array of shape (batch, timesteps, units), optional
+            Where to put the outputs of all steps; its last axis is contiguous.
 
         Returns
         -------
         array of shape (batch, timesteps, units) or (batch, units)
         """
         rows, steps, _ = x.shape
-        return _kernels.infer(packed, x, go_backwards, sequences, _threads(None, rows, rows * steps, packed))
+        return _kernels.infer(packed, x, go_backwards, sequences, _threads(None, rows, rows * steps, packed), out)
 
     def backward(
         self, cache: Any, doutputs: Array | None, dstate: Any = None, *, need_dx: bool = True, need_dparams: bool = True

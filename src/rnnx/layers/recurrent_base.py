@@ -162,15 +162,18 @@ class Recurrent(SequenceLayer, RecurrentWeights):
 
     def __call__(self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False, **call: Any) -> Any:
         if initial_state is None and mask is None and not training and not call:
-            y = self._infer(x)
+            y = self.infer(x)
             if y is not None:
                 return y
         return super().__call__(x, initial_state, mask, training, **call)
 
     __call__.__doc__ = SequenceLayer.__call__.__doc__
 
-    def _infer(self, x: Any) -> Array | None:
-        """The short way of a call with nothing but ``x``; None if it needs a check, a conversion or a state."""
+    def infer(self, x: Any, out: Array | None = None) -> Array | None:
+        """The short way of a call with nothing but ``x``; None if it needs a check, a conversion or a state.
+
+        ``out`` takes the outputs of all steps.
+        """
         if (
             type(x) is not np.ndarray
             or x.dtype is not self.dtype
@@ -187,7 +190,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         packed = self.packed()[1]
         if packed is None:
             return None
-        y: Array = self.core.infer(packed, x, self.go_backwards, self.return_sequences)
+        y: Array = self.core.infer(packed, x, self.go_backwards, self.return_sequences, out)
         return y
 
     def cudnn_able(self) -> bool:
@@ -212,7 +215,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         """See `__call__`; the second result is the pullback, which takes the gradient of each output (or None)."""
         y: Any
         if not (keep or training or return_masks) and mask is None and initial_state is None and lengths is None:
-            y = self._infer(x)
+            y = self.infer(x)
             if y is not None:
                 return y, None
         run, masks = self.run(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx import _kernels
 from rnnx.dropout import SeedGenerator
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, layer_config, layer_from_config
 from rnnx.layers.normalization import Normalization
@@ -134,6 +135,11 @@ class Bidirectional(SequenceLayer):
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
         """Run both directions; see the notes of the class."""
+        given = training or keep or return_masks or call
+        if not given and mask is None and initial_state is None and dropout_masks is None:
+            short = self._infer(x)
+            if short is not None:
+                return short, None
         if dropout_masks is not None and (not isinstance(dropout_masks, (list, tuple)) or len(dropout_masks) != 2):
             raise TypeError(
                 f"{self.name}: `dropout_masks` must be a pair (both directions), got {type(dropout_masks).__name__}"
@@ -194,6 +200,23 @@ class Bidirectional(SequenceLayer):
             return Gradients(grads[0].dx + grads[1].dx if need_dx else None, dweights, dinitial)
 
         return ((y, masks) if return_masks else y), pullback if keep else None
+
+    def _infer(self, x: Array) -> Any:
+        """The short way of a call with nothing but ``x``; None if a direction has none. Both fill one array."""
+        a, b = self._directions
+        if not (isinstance(a, Recurrent) and isinstance(b, Recurrent)) or self.return_state:
+            return None
+        outputs: tuple[Any, Any] = (None, None)
+        joined = None
+        if self.return_sequences and self.merge_mode == "concat" and a.dtype == b.dtype:
+            joined = _kernels.empty((*x.shape[:2], a.units + b.units), a.dtype)
+            outputs = joined[..., : a.units], joined[:, ::-1, a.units :]
+        found = self._both(lambda k: self._directions[k].infer(x, outputs[k]), x)
+        if found[0] is None or found[1] is None:
+            return None
+        if joined is not None:
+            return joined
+        return self._merge([found[0], found[1][:, ::-1] if self.return_sequences else found[1]])
 
     def _both(self, direction: Callable[[int], Any], x: Array) -> tuple[Any, Any]:
         """Results of both directions, which run side by side if they are compiled, apart and worth it."""
