@@ -64,7 +64,8 @@ def variables(peer: str, threads: int) -> dict[str, str]:
     xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
     jax = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla}
     others = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": BACKENDS.get(peer, "")}
-    return {**os.environ, **dict.fromkeys(THREADS, str(threads)), **jax, **others}
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # start as installed
+    return {**own, **dict.fromkeys(THREADS, str(threads)), **jax, **others}
 
 
 def cores(threads: int) -> list[int] | None:

@@ -34,6 +34,9 @@ class Peer:
         params = (LSTMParams if c.kind == "lstm" else GRUParams)(*p.weights())
         if c.work == "step":
             return self.step(p)
+        if c.work == "sequence":
+            layer = self.layer(p, return_sequences=True)
+            return Work(lambda: layer(p.x), lambda: {"y": layer(p.x)})
         if c.work == "bidirectional":
             return self.bidirectional(p)
         if "training" in c.work or c.work == "dropout":
@@ -46,13 +49,16 @@ class Peer:
 
         return Work(call, lambda: {"y": call()})
 
-    def step(self, p: Problem) -> Work:
+    def layer(self, p: Problem, **options: Any) -> Any:
         from rnnx import layers
 
-        layer = (layers.LSTM if p.cell.kind == "lstm" else layers.GRU)(p.cell.units)
+        layer = (layers.LSTM if p.cell.kind == "lstm" else layers.GRU)(p.cell.units, **options)
         layer.build((None, None, p.cell.units))
         layer.set_weights(list(p.weights()))
-        stream = layer.stream(batch_size=p.cell.batch)
+        return layer
+
+    def step(self, p: Problem) -> Work:
+        stream = self.layer(p).stream(batch_size=p.cell.batch)
         x, out = np.ascontiguousarray(p.x[:, 0]), np.empty((p.cell.batch, p.cell.units), np.float32)
         return several_steps(lambda: stream.step(x, out), lambda y: y)
 
