@@ -124,7 +124,7 @@ def parts() -> None:
             rows = RNG.normal(size=(more * batch, units)).astype(np.float32)
             t = medians(inference(*given), functools.partial(kernel.apply, rows))
             products = 2 * steps * t[1] / more / t[0]
-            activations = machine.gates_time(Cell("sequence", cell, batch, steps, units)) / t[0]
+            activations = (machine.gates_time(Cell("sequence", cell, batch, steps, units)) or 0) / t[0]
             line(
                 f"{cell} B={batch} H={units}: its products alone / its activations alone / the rest, of a sequence",
                 "-",

@@ -33,12 +33,12 @@ QUICK: dict[str, list[tuple[str, int, int, int]]] = {
 def cells(works: list[str], quick: bool) -> list[Cell]:
     """All cells of these kinds of work, in the order of `WORKS`; dropout with both kinds of masks."""
     found = []
-    for work in WORKS:
-        if work == "fit" and work in works:
+    for work in [work for work in WORKS if work in works]:
+        if work == "fit":
             kinds = ("lstm",) if quick else ("lstm", "gru")
             found += [Cell(work, kind, *shape, model=model) for model, shape in MODELS.items() for kind in kinds]
-        elif work in works:
-            shapes = QUICK[work] if quick else [(kind, *shape) for kind in ("lstm", "gru") for shape in FULL[work]]
-            for masks in ("per gate", "shared") if work == "dropout" else ("",):
-                found += [Cell(work, *shape, masks) for shape in shapes]
+            continue
+        shapes = QUICK[work] if quick else [(kind, *shape) for kind in ("lstm", "gru") for shape in FULL[work]]
+        for masks in ("per gate", "shared") if work == "dropout" else ("",):
+            found += [Cell(work, *shape, masks) for shape in shapes]
     return found

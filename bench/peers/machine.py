@@ -18,6 +18,7 @@ from problem import GATES, Cell
 from rnnx import _kernels
 
 ROUNDS, BURSTS = 200_000, 7
+UNBOUND = ("int8", "startup", "fit")  # work that other things than multiplications and weights take time for
 ACTIVATIONS = {"lstm": {"sigmoid": 3, "tanh": 2}, "gru": {"sigmoid": 2, "tanh": 1}}  # of a unit in a step
 
 
@@ -88,8 +89,10 @@ def _rows(cell: Cell) -> NDArray[np.intp]:
     return (np.arange(cell.timesteps)[:, None] < cell.arrays()["lengths"]).sum(axis=1)
 
 
-def gates_time(cell: Cell) -> float:
-    """Seconds for all activations on the way forward, at rnnx's own speed of activations alone."""
+def gates_time(cell: Cell) -> float | None:
+    """Seconds for all activations on the way forward, at rnnx's own speed of activations alone; None as below."""
+    if cell.work in UNBOUND:
+        return None
     layers = 4 if cell.work == "bidirectional" else 1
     of_unit = sum(count * activation(name) for name, count in ACTIVATIONS[cell.kind].items())
     return layers * float(_rows(cell).sum()) * cell.units * of_unit
@@ -101,7 +104,7 @@ def least_time(cell: Cell) -> float | None:
     Operations run at the peak; at each step the recurrent kernel (in a stream both kernels) is read from the cache that
     it fits into, if that takes longer. Calls, gates, states and activations cost nothing.
     """
-    if cell.work in ("int8", "startup", "fit"):
+    if cell.work in UNBOUND:
         return None
     units, gates = cell.units, GATES[cell.kind]
     size = 4 * gates * units**2  # bytes of a kernel of (units, gates * units)

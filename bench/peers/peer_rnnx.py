@@ -30,8 +30,6 @@ class Peer:
         c = p.cell
         if c.work == "fit":
             return fit.work(rnnx, p)
-        core: Any = functional.lstm if c.kind == "lstm" else functional.gru
-        params = (LSTMParams if c.kind == "lstm" else GRUParams)(*p.weights())
         if c.work == "step":
             return self.step(p)
         if c.work == "sequence":
@@ -39,6 +37,8 @@ class Peer:
             return Work(lambda: layer(p.x), lambda: {"y": layer(p.x)})
         if c.work == "bidirectional":
             return self.bidirectional(p)
+        core: Any = functional.lstm if c.kind == "lstm" else functional.gru
+        params = (LSTMParams if c.kind == "lstm" else GRUParams)(*p.weights())
         if "training" in c.work or c.work == "dropout":
             return self.training(p, core, params)
         packed = core.pack(params, "int8" if c.work == "int8" else "full")
@@ -50,9 +50,7 @@ class Peer:
         return Work(call, lambda: {"y": call()})
 
     def layer(self, p: Problem, **options: Any) -> Any:
-        from rnnx import layers
-
-        layer = (layers.LSTM if p.cell.kind == "lstm" else layers.GRU)(p.cell.units, **options)
+        layer = (rnnx.layers.LSTM if p.cell.kind == "lstm" else rnnx.layers.GRU)(p.cell.units, **options)
         layer.build((None, None, p.cell.units))
         layer.set_weights(list(p.weights()))
         return layer
@@ -63,10 +61,8 @@ class Peer:
         return several_steps(lambda: stream.step(x, out), lambda y: y)
 
     def bidirectional(self, p: Problem) -> Work:
-        from rnnx import layers
-
-        kind = layers.LSTM if p.cell.kind == "lstm" else layers.GRU
-        stack = [layers.Bidirectional(kind(p.cell.units, return_sequences=True)) for _ in range(2)]
+        kind = rnnx.layers.LSTM if p.cell.kind == "lstm" else rnnx.layers.GRU
+        stack = [rnnx.layers.Bidirectional(kind(p.cell.units, return_sequences=True)) for _ in range(2)]
 
         def call() -> Any:
             return stack[1](stack[0](p.x))

@@ -360,11 +360,9 @@ def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int thre
     wx, wh = packed.panels(False, True, None), packed.panels(False, False, None)
     job.wx, job.wh = data_of(wx), data_of(wh)
     shape[0], shape[1], shape[axes - 1] = job.B, job.T, job.H
-    if out is not None:
-        pass
-    elif job.total * job.H * job.leaf.itemsize < POOLED_FROM or not sequences:
+    if out is None and (job.total * job.H * job.leaf.itemsize < POOLED_FROM or not sequences):
         out = cnp.PyArray_EMPTY(axes, shape, (<cnp.dtype>packed.dtype).num, 0)
-    else:
+    elif out is None:
         out = aligned((job.B, job.T, job.H), packed.dtype)
     if sequences:
         job.outputs, job.sob, job.sot = <char *>cnp.PyArray_DATA(out), out.strides[0], out.strides[1]

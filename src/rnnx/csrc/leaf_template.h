@@ -126,6 +126,7 @@ static void NAME(activate)(ptrdiff_t count, int activation, const void *x, void 
     if (activation == RX_TANH) NAME(activate_vectors)(whole, RX_TANH, 1, x, y);
     else if (activation == RX_SIGMOID) NAME(activate_vectors)(whole, RX_SIGMOID, 1, x, y);
     else NAME(activate_vectors)(whole, activation, 0, x, y);
+    if (!rest) return;
     memcpy(tail, (const REAL *)x + whole * WIDTH, rest * sizeof(REAL));
     vstore(tail, NAME(act)(activation, vload(tail)));
     memcpy((REAL *)y + whole * WIDTH, tail, rest * sizeof(REAL));

@@ -162,18 +162,15 @@ class Recurrent(SequenceLayer, RecurrentWeights):
 
     def __call__(self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False, **call: Any) -> Any:
         if initial_state is None and mask is None and not training and not call:
-            y = self.infer(x)
-            if y is not None:
-                return y
+            packed = self.plain(x)
+            if packed is not None:
+                return self.infer(packed, x)
         return super().__call__(x, initial_state, mask, training, **call)
 
     __call__.__doc__ = SequenceLayer.__call__.__doc__
 
-    def infer(self, x: Any, out: Array | None = None) -> Array | None:
-        """The short way of a call with nothing but ``x``; None if it needs a check, a conversion or a state.
-
-        ``out`` takes the outputs of all steps.
-        """
+    def plain(self, x: Any) -> Any:
+        """What `infer` needs in a call with nothing but ``x``; None if that needs a check, a conversion or a state."""
         if (
             type(x) is not np.ndarray
             or x.dtype is not self.dtype
@@ -187,9 +184,10 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             or type(self).forward is not Recurrent.forward
         ):
             return None
-        packed = self.packed()[1]
-        if packed is None:
-            return None
+        return self.packed()[1]
+
+    def infer(self, packed: Any, x: Array, out: Array | None = None) -> Array:
+        """The short way of a `plain` call; ``out`` takes the outputs of all steps."""
         y: Array = self.core.infer(packed, x, self.go_backwards, self.return_sequences, out)
         return y
 
@@ -215,9 +213,9 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         """See `__call__`; the second result is the pullback, which takes the gradient of each output (or None)."""
         y: Any
         if not (keep or training or return_masks) and mask is None and initial_state is None and lengths is None:
-            y = self.infer(x)
-            if y is not None:
-                return y, None
+            packed = self.plain(x)
+            if packed is not None:
+                return self.infer(packed, x), None
         run, masks = self.run(
             x,
             mask=mask,

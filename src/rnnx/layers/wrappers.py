@@ -206,14 +206,15 @@ class Bidirectional(SequenceLayer):
         a, b = self._directions
         if not (isinstance(a, Recurrent) and isinstance(b, Recurrent)) or self.return_state:
             return None
+        packed = a.plain(x), b.plain(x)
+        if packed[0] is None or packed[1] is None:
+            return None
         outputs: tuple[Any, Any] = (None, None)
         joined = None
-        if self.return_sequences and self.merge_mode == "concat" and a.dtype == b.dtype:
+        if self.return_sequences and self.merge_mode == "concat":
             joined = _kernels.empty((*x.shape[:2], a.units + b.units), a.dtype)
             outputs = joined[..., : a.units], joined[:, ::-1, a.units :]
-        found = self._both(lambda k: self._directions[k].infer(x, outputs[k]), x)
-        if found[0] is None or found[1] is None:
-            return None
+        found = self._both(lambda k: self._directions[k].infer(packed[k], x, outputs[k]), x)
         if joined is not None:
             return joined
         return self._merge([found[0], found[1][:, ::-1] if self.return_sequences else found[1]])
