@@ -1,0 +1,186 @@
+"""Limits that the readers of all formats share: what is asked of a file before any work is done for it.
+
+A file below 100 MB is read or refused within 5 s and 1 GB. So no amount that a file names is believed: it is compared
+with a limit here or with the bytes that are there, before the loop or the allocation that it stands for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnx.saving import FormatError
+
+LONGEST_NAME = 200  # characters of a name in a message
+LONGEST_MESSAGE = 1000  # characters
+JSON_BYTES = 100_000_000  # what the reference implementation of safetensors allows for a header
+JSON_ITEMS = 2_000_000  # values and tables: 20,000 layers have less than half, and Python needs 300 bytes for each
+JSON_DEPTH = 200  # tables inside each other; 20 models inside each other have less than 100
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def printable(text: Any, longest: int = LONGEST_NAME) -> str:
+    """Text from a file as it may stand in one line of a message: without control characters, and short.
+
+    Parameters
+    ----------
+    text : object
+        Its ``str`` is taken.
+    longest : int
+        Characters.
+
+    Examples
+    --------
+    >>> printable("dense\\x1b[2J")
+    'dense?[2J'
+    """
+    found = str(text)
+    short = found if len(found) <= longest else found[: longest - 3] + "..."
+    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
+
+
+def check_regular(path: Any) -> None:
+    """Refuse what is not a regular file, without opening it: a pipe would wait for a writer for ever.
+
+    Raises
+    ------
+    FormatError
+        If it is a folder, a pipe, a socket or a device.
+    OSError
+        If there is nothing, or it cannot be reached.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise FormatError(f"{path}: {KINDS.get(stat.S_IFMT(mode), 'something else')}, not a regular file")
+
+
+def read_file(path: Any, most: int, what: str) -> bytes:
+    """All bytes of a regular file that has no more than so many.
+
+    Raises
+    ------
+    FormatError
+        If it is larger, or not a regular file.
+    OSError
+        If it cannot be read.
+    """
+    check_regular(path)
+    with Path(path).open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise FormatError(f"{path}: {what} has more than {most:,} bytes, the most that is read")
+    return data
+
+
+class Budget:
+    """Work that may still be done for a file, in whatever unit.
+
+    Parameters
+    ----------
+    who : path or str
+        For the message: the file.
+    most : int
+    what : str
+        The unit, in the plural: "calls", "bytes to read".
+    """
+
+    def __init__(self, who: Any, most: int, what: str):
+        self.who, self.most, self.what = who, most, what
+        self.left = most
+
+    def spend(self, amount: int = 1) -> None:
+        """Count work that is about to be done.
+
+        Raises
+        ------
+        FormatError
+            If it is more than was left.
+        """
+        self.left -= amount
+        if self.left < 0:
+            raise FormatError(f"{self.who}: asks for more than {self.most:,} {self.what}, the most that is allowed")
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def parse_json(
+    who: Any,
+    text: str | bytes,
+    what: str,
+    *,
+    most_bytes: int = JSON_BYTES,
+    most_items: int = JSON_ITEMS,
+    deepest: int = JSON_DEPTH,
+) -> Any:
+    """The value of a JSON text whose size, depth and number of values are bounded before it is parsed.
+
+    Parameters
+    ----------
+    who : path or str
+        For messages: the file.
+    text : str or bytes
+    what : str
+        For messages: "the header".
+    most_bytes, most_items, deepest : int
+        Bytes of the text, of which other characters than ASCII need up to four; values and tables; tables inside
+        each other.
+
+    Raises
+    ------
+    FormatError
+        If it is no JSON or beyond a limit.
+    """
+    beyond = f"{who}: {what} is damaged or too large: it has"
+    if len(text) > most_bytes:  # before anything is made of it
+        raise FormatError(f"{beyond} {len(text):,} bytes, the most is {most_bytes:,}")
+    try:
+        if isinstance(text, str):
+            raw = text.encode("utf-8", "surrogatepass")
+        else:
+            encoding = json.detect_encoding(text)
+            raw = text if encoding == "utf-8" else text.decode(encoding).encode()
+        if not raw.isascii() and 4 * len(raw) > most_bytes:  # one character beyond 16 bits makes all 4 bytes wide
+            raise FormatError(
+                f"{beyond} {len(raw):,} bytes and other characters than ASCII, the most is {most_bytes // 4:,}"
+            )
+        items = sum(raw.count(sign) for sign in (b",", b"[", b"{"))
+        if items > most_items:
+            raise FormatError(f"{beyond} {items:,} values and tables, the most is {most_items:,}")
+        depth = _depth(raw) if items > deepest else items
+        if depth > deepest:
+            raise FormatError(f"{beyond} {depth:,} tables inside each other, the most is {deepest}")
+        return json.loads(raw)
+    except FormatError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{who}: {what} is damaged: {printable(error)}") from error
+
+
+_NO_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
+_BLOCK = 1 << 20
+
+
+def _depth(raw: bytes) -> int:
+    """How many tables of a JSON text are inside each other, at most; brackets in texts do not count."""
+    signs = raw.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_STRUCTURE)
+    deepest, depth, quotes = 0, 0, 0
+    for start in range(0, len(signs), _BLOCK):
+        block = np.frombuffer(signs[start : start + _BLOCK], np.uint8)
+        inside = (np.cumsum(block == ord('"'), dtype=np.int64) + quotes) & 1
+        quotes = int(inside[-1])
+        opens, closes = (block == ord("[")) | (block == ord("{")), (block == ord("]")) | (block == ord("}"))
+        levels = depth + np.cumsum((opens.astype(np.int8) - closes.astype(np.int8)) * (1 - inside))
+        deepest, depth = max(deepest, int(levels.max())), int(levels[-1])
+    return deepest
