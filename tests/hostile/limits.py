@@ -9,6 +9,7 @@ milliseconds and what one file leaves behind is gone with its process.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import select
@@ -17,12 +18,17 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 SECONDS = 5.0  # for a file below 100 MB
 MEMORY = 1 << 30  # bytes beyond those in use at the start
+LONGEST_MESSAGE = 4000  # characters
+LARGEST_INPUT = 1 << 20  # numbers of an input that a session is given
+LIMIT_OF_JSON = 1 << 20  # numbers of the weights that a description alone is made with
 
 
 @dataclass(frozen=True)
@@ -50,26 +56,48 @@ class TooSlow(BaseException):
     """Raised in a reader that takes too long; nothing catches it on the way."""
 
 
-def act(path: Path) -> None:
-    """Read a file in every way a user does: the model with all its weights, its description, and as a session."""
-    from rnnx.formats import torch
+def ways(path: Path) -> dict[str, Callable[[], Any]]:
+    """What a user does with a file: read the model with all its weights, have it described, make and run a session.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    from rnnx.formats import info, torch
     from rnnx.formats.convert import reader_of
+    from rnnx.formats.keras import from_json
+    from rnnx.layers.base import weights_limited
+
+    def layers() -> list[Any]:
+        module = reader_of(path)
+        return list(torch.load(path).values()) if module is torch else [module.load_model(path)]
+
+    def load() -> None:
+        for layer in layers():
+            for weight in layer.weights:
+                weight.value.sum()
+
+    def structure() -> None:
+        text = path.read_text("utf-8", "replace")
+        with weights_limited(LIMIT_OF_JSON):
+            from_json(text)
+
+    found: dict[str, Callable[[], Any]] = {"info": lambda: info.lines(path), "load": load}
+    if path.suffix == ".onnx":
+        found["run"] = lambda: run(path)
+    if path.suffix == ".json":
+        found["from_json"] = structure
+    return found
+
+
+def act(path: Path) -> None:
+    """Read a file in every way; the first refusal is raised at the end."""
     from rnnx.saving import FormatError
 
     first: Exception | None = None
-    module = reader_of(path)
-    ways: list[Any] = [lambda: module.describe(path)]
-    if module is torch:
-        ways.append(lambda: list(torch.load(path).values()))
-    else:
-        ways.append(lambda: [module.load_model(path)])
-    if path.suffix == ".onnx":
-        ways.append(lambda: run(path))
-    for way in ways:
+    for way in ways(path).values():
         try:
-            for layer in way() or ():
-                for weight in getattr(layer, "weights", ()):
-                    weight.value.sum()
+            way()
         except FormatError as error:
             first = first or error
     if first is not None:
@@ -77,14 +105,29 @@ def act(path: Path) -> None:
 
 
 def run(path: Path) -> None:
-    """Run an ONNX file once, on ones; unknown axes have two elements."""
+    """Run an ONNX file once, on ones; unknown axes have two elements. What needs large inputs is only loaded."""
     import numpy as np
 
     from rnnx.formats.onnx import Session
 
     session = Session(path)
-    shapes = {port.name: [n if isinstance(n, int) else 2 for n in port.shape or ()] for port in session.inputs}
-    session.run({port.name: np.ones(shapes[port.name], port.dtype) for port in session.inputs})
+    feeds: dict[str, Any] = {}
+    for port in session.inputs:
+        shape = [n if isinstance(n, int) else 2 for n in port.shape or ()]
+        if any(n < 0 for n in shape) or math.prod(shape) > LARGEST_INPUT:
+            return
+        array = np.ones(shape, port.dtype)
+        feeds[port.name] = array if port.kind == "tensor" else [array]
+    session.run(feeds)
+
+
+def unclear(message: str, path: Path) -> str | None:
+    """Why the message of a refusal is not one clear line that names the file; None if it is."""
+    if "\n" in message or len(message) > LONGEST_MESSAGE or path.name not in message:
+        return f"not one clear line that names the file: {message[:300]!r}"
+    if any(not character.isprintable() for character in message):
+        return f"characters that are no text reach the terminal: {message[:300]!r}"
+    return None
 
 
 def limited(memory: int) -> None:
@@ -94,33 +137,55 @@ def limited(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def unlimited() -> None:
+    """Take the bound away again."""
+    resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
+
+
 def _late(*_: Any) -> None:
     raise TooSlow
 
 
-def _peak() -> int:
+@contextmanager
+def timed(seconds: float) -> Iterator[None]:
+    """`TooSlow` is raised in what takes longer."""
+    before = signal.signal(signal.SIGALRM, _late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def peak() -> int:
+    """The most bytes that were resident since `peak_again`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10
     raise AssertionError("VmHWM is not in /proc/self/status")
 
 
+def peak_again() -> int:
+    """Let the peak start again; the bytes that are resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak()
+
+
 def _child(path: Path, seconds: float, memory: int) -> Outcome:
     limited(memory)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
-    before = _peak()
-    signal.signal(signal.SIGALRM, _late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = peak_again()
     begin, result, message = time.perf_counter(), "read", ""
     try:
-        act(path)
+        with timed(seconds):
+            act(path)
     except TooSlow:
         result = "too slow"
     except Exception as error:
         result, message = type(error).__name__, str(error)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
-    return Outcome(result, message[:20_000], time.perf_counter() - begin, _peak() - before)
+    taken = time.perf_counter() - begin
+    unlimited()
+    return Outcome(result, message[:20_000], taken, peak() - before)
 
 
 def _measure(path: Path, seconds: float, memory: int) -> Outcome:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from . import keras_files, onnx_files, safetensors_files, torch_files
 from .kinds import Kind
-from .limits import MEMORY, SECONDS, Outcome
+from .limits import MEMORY, SECONDS, Outcome, unclear
 
 KINDS: list[Kind] = [*safetensors_files.KINDS, *keras_files.KINDS, *torch_files.KINDS, *onnx_files.KINDS]
-LONGEST_MESSAGE = 4000  # characters
 
 
 def complaint(kind: Kind, outcome: Outcome, path: Path) -> str | None:
@@ -22,10 +21,8 @@ def complaint(kind: Kind, outcome: Outcome, path: Path) -> str | None:
     if outcome.result == "read":
         return None if kind.refused is None else "was read"
     text = outcome.message
-    if "\n" in text or len(text) > LONGEST_MESSAGE or path.name not in text:
-        return f"not one clear line that names the file: {text[:300]!r}"
-    if any(not character.isprintable() for character in text):
-        return f"characters that are no text reach the terminal: {text[:300]!r}"
+    if (wrong := unclear(text, path)) is not None:
+        return wrong
     if kind.refused is not None and re.search(kind.refused, text) is None:
         return f"refused for another reason than {kind.refused!r}: {text[:300]}"
     return None

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rnnx.saving import FormatError
+
 from .kinds import Kind
 
 if sys.platform != "linux":
@@ -48,3 +50,18 @@ def test_names_of_kinds_are_unique() -> None:
 )
 def test_what_is_wrong_is_noticed(outcome: Outcome) -> None:
     assert complaint(Kind("kind", ".pt", lambda path, size: None, 1, 1), outcome, Path("m.pt")) is not None
+
+
+def test_a_session_is_run_on_small_inputs_only(tmp_path: Path) -> None:
+    """An input of 8 GB is not made: the file that asks for it is loaded, not run."""
+    from onnx import TensorProto, helper
+
+    from .limits import act
+
+    for k, shape in enumerate(([1 << 31], [-2], [2])):
+        ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
+        graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "graph", ports[:1], ports[1:])
+        path = tmp_path / f"{k}.onnx"
+        path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+        with pytest.raises(FormatError, match=path.name):  # of load_model, for which one Relu is no layer
+            act(path)
