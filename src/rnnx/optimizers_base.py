@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rnnx import schedules
 from rnnx._config import Configurable, serialize
-from rnnx.layers.base import Weight
+from rnnx.layers.weight import Weight, changing
 
 Array = NDArray[Any]
 PIECE = 1 << 16  # elements that are updated at a time, so that all arrays of an update stay in the second-level cache
@@ -123,15 +123,20 @@ class Optimizer(Configurable):
         scale = self._global_scale(grads)
         self.iterations += 1
         self._begin_step()
-        for weight, grad, slots in zip(weights, grads, self._slots, strict=True):
-            if grad is None:
-                continue
-            value, own_scale = weight.mutable(), self._own_scale(grad, scale)
-            for piece in _pieces(value.shape):
-                parts = {name: slots[name][piece] for name in self.slot_names}
-                self._update_piece(value[piece], grad[piece], parts, rate, own_scale)
-            if weight.constraint is not None:
-                value[...] = weight.constraint(value)
+        moved = [
+            (weight, grad, slots)
+            for weight, grad, slots in zip(weights, grads, self._slots, strict=True)
+            if grad is not None
+        ]
+        with changing([weight for weight, _, _ in moved]):  # all of them: what is made of several is of one step
+            for weight, grad, slots in moved:
+                own_scale = self._own_scale(grad, scale)
+                with weight.updating() as value:
+                    for piece in _pieces(value.shape):
+                        parts = {name: slots[name][piece] for name in self.slot_names}
+                        self._update_piece(value[piece], grad[piece], parts, rate, own_scale)
+                    if weight.constraint is not None:
+                        value[...] = weight.constraint(value)
 
     def _update_piece(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scale: float) -> None:
         scratch = self._scratch_of(value)

@@ -22,6 +22,7 @@ from rnnx.layers.normalization import Normalization
 from rnnx.layers.recurrent_base import Recurrent
 from rnnx.layers.rnn import RNN
 from rnnx.layers.shaping import Flatten
+from rnnx.layers.weight import settled
 from rnnx.layers.wrappers import Bidirectional, TimeDistributed
 from rnnx.streaming_short import short_way
 
@@ -185,7 +186,7 @@ class Stream:
     The results equal those of the whole sequence; a model whose last recurrent layer returns one output gives at each
     step what it would give if the sequence ended there. A step that `Masking` or ``mask_zero`` masks changes nothing.
     Any number of streams may share a model. Weights are those at the time the stream was made: make a new one after
-    they have changed.
+    they have changed. A stream that is made while another thread changes them takes them again when that is done.
 
     Parameters
     ----------
@@ -218,13 +219,18 @@ class Stream:
         self.batch_size = int(batch_size)
         self._layer = layer
         self._dtype = layer.inputs[0].dtype if hasattr(layer, "inputs") else layer.dtype
-        self._steppers: list[Any] = []
-        self._run, self._many = self._make(layer)
-        self._short = short_way(
-            layer, [getattr(stepper, "compiled", None) for stepper in self._steppers], self.batch_size
-        )
+        self._make_steps()
 
     # ---- Making the function of a step -------------------------------------------------------------------------------
+
+    def _make_steps(self) -> None:
+        """Take the weights as they are now; while another thread changes them, only until the next step."""
+        versions = settled(self._layer.weights)
+        self._steppers: list[Any] = []
+        self._run, self._many = self._make(self._layer)
+        compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
+        self._settled = versions is not None and versions == settled(self._layer.weights)
+        self._short = short_way(self._layer, compiled, self.batch_size) if self._settled else None
 
     def _make(self, layer: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
@@ -333,6 +339,12 @@ class Stream:
                 if type(x) is np.ndarray and x.dtype is self._dtype:
                     raise
             return self._short(self._cast(x), out)
+        if not self._settled:
+            memory = self._memory()
+            self._make_steps()
+            self._remember(memory)
+            if self._settled:
+                return self.step(x, out, mask=mask)
         x = self._cast(x)
         if x.shape[:1] != (self.batch_size,):
             raise ValueError(f"step: `x` must have {self.batch_size} row(s), got shape {x.shape}")

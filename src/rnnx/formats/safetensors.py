@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from rnnx import __version__
 from rnnx.layers.base import Layer, layer_config, layer_from_config, weights_limited
 from rnnx.layers.quantization import narrow_form, quantizable, wide_form
+from rnnx.layers.weight import changing
 from rnnx.saving import FormatError, write_whole
 
 Array = NDArray[Any]
@@ -224,9 +225,9 @@ def _put_weights(model: Any, path: Any, tensors: dict[str, Array]) -> None:
                 f"{path}: weight {k} ({weight.name}) must be {weight.value.dtype} of shape {weight.shape}, "
                 f"got {array.dtype} {array.shape}"
             )
-    for k, weight in enumerate(own):
-        weight.value = found[f"weights/{k}"]
-        weight.version += 1
+    with changing(own):
+        for k, weight in enumerate(own):
+            weight.replace(found[f"weights/{k}"])
 
 
 def _training_config(model: Any) -> dict[str, Any]:

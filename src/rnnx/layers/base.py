@@ -20,7 +20,7 @@ from rnnx.layers import graph
 from rnnx.layers.arguments import check_dtype, given_shape
 from rnnx.layers.names import unique_name
 from rnnx.layers.undo import undone_on_failure
-from rnnx.layers.weight import Weight
+from rnnx.layers.weight import Weight, changing
 
 Array = NDArray[Any]
 Pullback = Callable[..., "Gradients"]
@@ -403,8 +403,9 @@ class Layer:
                 )
             if array.dtype.kind not in "fiub":
                 raise ValueError(f"{self.name}: weight {weight.name!r} takes real numbers, got dtype {array.dtype}")
-        for weight, array in zip(own, arrays, strict=True):
-            weight.assign(array)
+        with changing(own):
+            for weight, array in zip(own, arrays, strict=True):
+                weight.assign(array)
 
     def count_params(self) -> int:
         """Number of weight elements."""

@@ -133,7 +133,7 @@ class Dense(Layer):
 
     kernel = weight_value(0)
     bias = weight_value(1)
-    _memo: tuple[Any, Any] = (None, None)
+    _memo: tuple[Any, Any, Any] = (None, None, None)
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
@@ -188,12 +188,15 @@ class Dense(Layer):
 
     def packed(self) -> _kernels.PackedDense:
         """The kernel and bias in the layout of the engine, made once for each version of the weights."""
-        versions = [(w.version, id(w.value)) for w in self._weights]
-        if self._memo[0] != versions:
-            kernel, *bias = (np.ascontiguousarray(w.value) for w in self._weights)
-            packed = _kernels.PackedDense(kernel, bias[0] if bias else None, self.quantization_mode or "full")
-            self._memo = (versions, packed)
-        made: _kernels.PackedDense = self._memo[1]
+        versions: list[Any] = [(w.version, id(w.value)) for w in self._weights]  # before the values: see `Weight`
+        versions.append(self.quantization_mode)
+        known, _, packed = self._memo
+        if known != versions:
+            values = [w.value for w in self._weights]  # kept, so that no other array gets their ids
+            kernel, *bias = map(np.ascontiguousarray, values)
+            packed = _kernels.PackedDense(kernel, bias[0] if bias else None, versions[-1] or "full")
+            self._memo = (versions, values, packed)
+        made: _kernels.PackedDense = packed
         return made
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from rnnx._kernels import LARGEST
 from rnnx.layers.base import QUANTIZATION_MODES, Array, Layer
 from rnnx.layers.calibration import Moments, observe, outputs_on, round_in_order
+from rnnx.layers.weight import changing
 
 
 def round_weights(kernel: Array, mode: str) -> Array:
@@ -187,9 +188,10 @@ def quantize(layer: Layer, mode: str, calibration_data: Any = None, tolerance: f
     else:
         ladder = ("int8", "int16") if mode == "int8" else (mode,)
         forms = _within(tolerance, layer, found, moments, ladder, calibration_data)
-    for part, form in zip(found, forms, strict=True):
-        if form is not None:
-            _assign(part, *form)
+    with changing([weight for part in found for weight in part.quantized_weights or []]):
+        for part, form in zip(found, forms, strict=True):
+            if form is not None:
+                _assign(part, *form)
 
 
 @dataclass(frozen=True)

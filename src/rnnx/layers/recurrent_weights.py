@@ -152,11 +152,12 @@ class RecurrentWeights(Layer):
 
     def packed(self) -> tuple[Any, Any]:
         """Parameters and their packed form, made once for each version of the weights."""
-        versions = [(w.version, id(w.value)) for w in self._weights]
-        known, params, packed = self._memo
+        versions: list[Any] = [(w.version, id(w.value)) for w in self._weights]  # before the values: see `Weight`
+        versions.append(self.quantization_mode)
+        known, params, packed = self._memo  # `params` keeps the arrays, so that no other one gets their ids
         if known != versions:
             params = self.make_params(*(w.value for w in self._weights))
-            packed = self.core.pack(params, self.quantization_mode or "full")
+            packed = self.core.pack(params, versions[-1] or "full")
             self._memo = (versions, params, packed)
         return params, packed
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+_counting = threading.Lock()  # two threads that end a change at the same time must not count it once
 
 
 class Weight:
@@ -23,10 +27,12 @@ class Weight:
     Attributes
     ----------
     version : int
-        Grows with every change; whatever was derived from the value is stale then.
+        Grows at the end of every change; whatever was derived from the value before is stale then. Read it before the
+        value: what another thread derives from a value that is changing goes by the number before the change, and is
+        made again after it.
     """
 
-    __slots__ = ("name", "value", "trainable", "regularizer", "constraint", "version")
+    __slots__ = ("name", "value", "trainable", "regularizer", "constraint", "version", "_changing")
 
     def __init__(
         self, name: str, value: Array, trainable: bool = True, regularizer: Any = None, constraint: Any = None
@@ -37,6 +43,7 @@ class Weight:
         self.regularizer = regularizer
         self.constraint = constraint
         self.version = 0
+        self._changing = 0  # changes that have begun and not ended
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,15 +62,78 @@ class Weight:
             raise ValueError(f"weight {self.name!r} has shape {self.value.shape}, got an array of shape {array.shape}")
         if array.dtype.kind not in "fiub":
             raise ValueError(f"weight {self.name!r} takes real numbers, got dtype {array.dtype}")
-        self.value = array.astype(self.value.dtype, copy=True)
-        self.version += 1
+        self.replace(array.astype(self.value.dtype, copy=True))
+
+    def replace(self, value: Array) -> None:
+        """Take an array of the weight's shape and dtype as the value, without a copy."""
+        self.value = value
+        with _counting:
+            self.version += 1
+
+    @contextmanager
+    def updating(self) -> Iterator[Array]:
+        """The value for a change in place inside a ``with`` block, also while other threads read it.
+
+        Whoever reads it inside the block may see a part of the change, but nobody keeps what he saw. A read-only
+        (memory-mapped) value is copied first.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> weight = Weight("bias", np.zeros(2))
+        >>> with weight.updating() as value:
+        ...     value += 1
+        >>> weight.value, weight.version
+        (array([1., 1.]), 1)
+        """
+        with changing([self]):
+            yield self._writable()
 
     def mutable(self) -> Array:
-        """The value for a change in place; a read-only (memory-mapped) one is copied first."""
+        """The value for a change in place before anything reads it; see `updating` for one beside other threads."""
+        value = self._writable()
+        with _counting:
+            self.version += 1
+        return value
+
+    def _writable(self) -> Array:
         if not self.value.flags.writeable:
             self.value = self.value.copy()
-        self.version += 1
         return self.value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "_changing"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._changing = 0
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         return f"<Weight {self.name} {self.value.shape} {self.value.dtype}>"
+
+
+@contextmanager
+def changing(weights: Sequence[Weight]) -> Iterator[None]:
+    """The weights change inside this ``with`` block; their versions grow when it ends, however it ends."""
+    with _counting:
+        for weight in weights:
+            weight._changing += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            for weight in weights:
+                weight._changing -= 1
+                weight.version += 1
+
+
+def settled(weights: Sequence[Weight]) -> list[int] | None:
+    """The versions of all weights; None while one of them is changing.
+
+    What was read of the weights between two equal answers belongs together.
+    """
+    with _counting:
+        if any(weight._changing for weight in weights):
+            return None
+        return [weight.version for weight in weights]

@@ -14,6 +14,7 @@ from rnnx.layers import RNN, Bidirectional, Conv1D, InputLayer, StackedRNNCells,
 from rnnx.layers.base import Layer, Weight
 from rnnx.layers.recurrent_base import Recurrent
 from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights
+from rnnx.layers.weight import changing
 from rnnx.models import Model
 from rnnx.saving import FormatError
 
@@ -267,5 +268,6 @@ def put(path: Any, pairs: list[tuple[Weight, Array]]) -> None:
             raise FormatError(
                 f"{path}: weight {weight.name!r} has shape {weight.shape}, the file has an array of shape {array.shape}"
             )
-    for weight, array in pairs:
-        weight.assign(array)
+    with changing([weight for weight, _ in pairs]):
+        for weight, array in pairs:
+            weight.assign(array)

@@ -16,6 +16,7 @@ from rnnx.formats.torch import _write
 from rnnx.formats.torch._modules import kind_of, make_layer, modules_of, spoken
 from rnnx.formats.torch._slots import Slot, slots
 from rnnx.formats.torch._state import State, read_state
+from rnnx.layers.weight import changing
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
@@ -200,8 +201,9 @@ def load_weights(layers: Any, source: Any, *, prefix: str = "", key: str | None 
         assignments = [pair for slot in places for pair in slot.arrange(state.arrays)]
     except FormatError as error:
         raise FormatError(f"{state.who}: {error}") from error
-    for weight, array in assignments:
-        weight.assign(array)
+    with changing([weight for weight, _ in assignments]):
+        for weight, array in assignments:
+            weight.assign(array)
 
 
 # ---- As rnnx.saving asks for it -------------------------------------------------------------------------------------
