@@ -1,7 +1,7 @@
 # Included by _kernels.pyx: from numpy arrays to jobs and back.
 
-cdef list kept_columns(object array, Py_ssize_t rows):
-    """For each gate of a (gates, batch, timesteps, width) mask: where it is not zero, and its values there.
+cdef list kept_columns(object array, Py_ssize_t rows, Py_ssize_t width):
+    """For each gate of a (gates, batch, timesteps, width or 1) mask: where it is not zero, and its values there.
 
     None if the mask is not one for all rows and steps, drops nothing, or serves too few packed rows to be worth
     panels of its own.
@@ -12,7 +12,7 @@ cdef list kept_columns(object array, Py_ssize_t rows):
     if masks.shape[1] != 1 or masks.shape[2] != 1 or masks.all():
         return None
     kept = []
-    for mask in masks[:, 0, 0]:
+    for mask in np.broadcast_to(masks[:, 0, 0], (len(masks), width)):  # one number may stand for all columns
         index = np.flatnonzero(mask).astype(np.intc)
         kept.append((index, mask[index]))
     return kept
@@ -84,36 +84,44 @@ cdef class Cache:
         self.alive.append(array)
         return array
 
+    cdef object held(self, array):
+        """An array as C reads it, kept as long as the cache; None stays None."""
+        if array is not None:
+            array = readable(array)
+            self.alive.append(array)
+        return array
+
     cdef void set_masks(self, masks) except *:
         cdef Job *job = &self.job
         cdef int g
         if masks is None:
             return
-        self.alive.append(masks)
-        self.x_kept = None if self.packed.narrow else kept_columns(masks.inputs, self.plan.total)
+        inputs, recurrent = self.held(masks.inputs), self.held(masks.recurrent)
+        zoneout_hidden, zoneout_cell = self.held(masks.zoneout_hidden), self.held(masks.zoneout_cell)
+        self.x_kept = None if self.packed.narrow else kept_columns(inputs, self.plan.total, job.F)
         if self.x_kept is None:
-            job.inputs = view_mask(masks.inputs)
-        if not (masks.recurrent is None or masks.recurrent_mode != "state" or masks.masked_blend or self.packed.narrow):
-            self.h_kept = kept_columns(masks.recurrent, self.plan.total)
+            job.inputs = view_mask(inputs)
+        if not (recurrent is None or masks.recurrent_mode != "state" or masks.masked_blend or self.packed.narrow):
+            self.h_kept = kept_columns(recurrent, self.plan.total, job.H)
         job.x_kept, job.h_kept = view_kept(self.x_kept), view_kept(self.h_kept)
         if self.h_kept is not None:
             pass
-        elif masks.recurrent is not None and masks.recurrent_mode == "state":
-            job.state = view_mask(masks.recurrent)
+        elif recurrent is not None and masks.recurrent_mode == "state":
+            job.state = view_mask(recurrent)
             for g in range(<int>job.state.gates):
                 job.state_sites[g].mask, job.state_sites[g].gate = &job.state, g
                 job.state_sites[g].rows = data_of(self.site_rows())
             job.operands = data_of(self.buffer((job.state.gates, job.B, job.ld)))
             job.masked_blend = masks.masked_blend and job.G == 3
-        elif masks.recurrent is not None and masks.recurrent_mode != "weights":
-            job.update = view_mask(masks.recurrent)
+        elif recurrent is not None and masks.recurrent_mode != "weights":
+            job.update = view_mask(recurrent)
             job.cell_mode = masks.recurrent_mode == "cell"
             job.update_site.mask, job.update_site.rows = &job.update, data_of(self.site_rows())
-        if masks.zoneout_hidden is not None:
-            job.zone_h = view_mask(masks.zoneout_hidden)
+        if zoneout_hidden is not None:
+            job.zone_h = view_mask(zoneout_hidden)
             job.zone_h_site.mask, job.zone_h_site.rows = &job.zone_h, data_of(self.site_rows())
-        if masks.zoneout_cell is not None and job.cell == RX_LSTM:
-            job.zone_c = view_mask(masks.zoneout_cell)
+        if zoneout_cell is not None and job.cell == RX_LSTM:
+            job.zone_c = view_mask(zoneout_cell)
             job.zone_c_site.mask, job.zone_c_site.rows = &job.zone_c, data_of(self.site_rows())
 
 
@@ -124,7 +132,7 @@ cdef int start_states(const Job *job, char *states, object initial) except -1:
     if initial is None or job.ld > job.H:
         memset(states, 0, job.B * step)
     if initial is not None:
-        initial = np.ascontiguousarray(initial)
+        initial = np.ascontiguousarray(readable(initial))
         rows = data_of(initial)
         for b in range(job.B):
             memcpy(states + b * step, rows + batch_of(job, b) * size, size)
@@ -248,6 +256,7 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
     cdef Py_ssize_t B = plan.batch
     cdef cnp.ndarray out
     memset(job, 0, sizeof(Job))
+    x = readable(x)
     cache.packed, cache.plan, cache.alive, cache.zero_masked = packed, plan, [x], zero_masked
     cache.recompute, cache.h0, cache.c0 = recompute, h0, c0
     packed.fill(job)
@@ -301,6 +310,8 @@ cdef int run_forward(Job *job, h0, c0, int threads) except -1:
         for p in range(parts):
             rows = max(rows, bounds[p + 1] - bounds[p])
         rows = min(max(rows, <Py_ssize_t>CHUNK_ROWS), max(rows, job.total))
+        if <double>rows * (job.F + job.ldg + (job.G + 1) * job.ldr) * size * parts > LARGEST_BLOCK // 4:
+            raise MemoryError(f"rnnx: cannot allocate buffers for {job.B} rows of {job.F} features and {job.H} units")
         of_part = padded(rows * (job.F + (0 if job.keep else job.ldg) + (job.G + 1) * job.ldr), RX_ALIGNMENT)
         memory = take_block((2 * of_states + parts * of_part) * size + RX_ALIGNMENT)
         start = memory.start()
@@ -353,6 +364,7 @@ def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int thre
     cdef cnp.npy_intp shape[3]
     cdef int axes = 3 if sequences else 2
     memset(&job, 0, sizeof(Job))
+    x = readable(x)
     packed.fill(&job)
     job.B, job.T, job.S, job.total = x.shape[0], x.shape[1], x.shape[1], x.shape[0] * x.shape[1]
     job.backwards = backwards
@@ -406,7 +418,7 @@ def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_
         run_forward(job, None, None, threads)
     cache.spent = True
     if doutputs is not None:
-        array = doutputs
+        array = doutputs = readable(doutputs)
         back.doutputs = <const char *>cnp.PyArray_DATA(array)
         back.sdb, back.sdt = array.strides[0], array.strides[1]
         if not cache.zero_masked:
@@ -499,6 +511,7 @@ def empty(shape, dtype):
 
 def product(cnp.ndarray a, cnp.ndarray b):
     """``a @ b`` through the tiles, for tests and benches: shapes (n, K) and (K, N), one dtype."""
+    a, b = readable(a), readable(b)
     cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize, RX_FULL)
     cdef Py_ssize_t n = a.shape[0], K = a.shape[1], N = b.shape[1], panel = leaf.panel
     cdef Py_ssize_t panels = (N + panel - 1) // panel, p
@@ -521,7 +534,7 @@ def product(cnp.ndarray a, cnp.ndarray b):
 
 def activate(str name, x):
     """An activation of the engine on a contiguous float32 or float64 array; for tests and benches."""
-    cdef cnp.ndarray a = np.ascontiguousarray(x)
+    cdef cnp.ndarray a = np.ascontiguousarray(readable(np.asarray(x)))
     cdef cnp.ndarray y = np.empty_like(a)
     cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize, RX_FULL)
     leaf.activate(a.size, ACTIVATIONS[name], cnp.PyArray_DATA(a), cnp.PyArray_DATA(y))

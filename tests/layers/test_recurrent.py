@@ -128,6 +128,20 @@ def test_noise_against_the_reference(name: str, noise: str, backwards: bool) -> 
         against_reference(layer, data(rng), [data(rng, B, U) for _ in range(STATES[name])], masks, **call)
 
 
+@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize("noise", ["noise_shape", "recurrent_noise_shape"])
+@pytest.mark.parametrize("name", KINDS)
+def test_every_shape_of_noise_against_the_reference(name: str, noise: str, rows: int) -> None:
+    """Draws of all eight shapes, also of one number for each gate: calls of few and of many rows."""
+    rng = np.random.default_rng(3)
+    for shape, gates in itertools.product(itertools.product((1, None), repeat=3), ("keras", "shared", "per_gate")):
+        rate = "dropout" if noise == "noise_shape" else "recurrent_dropout"
+        layer = made(name, rng, seed=4, **SHARED, **{rate: 0.5, noise: shape, "dropout_gates": gates})
+        for _ in range(4):
+            masks = layer.sample_masks(rows, T)
+            against_reference(layer, data(rng, rows, T, F), [data(rng, rows, U)] * STATES[name], masks)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_zoneout_at_inference_is_its_expectation(name: str) -> None:
     rng = np.random.default_rng(4)
