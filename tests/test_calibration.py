@@ -184,3 +184,16 @@ def test_bad_data_leave_the_model() -> None:
         model.quantize("int8", calibration_data=np.zeros((3, 4, 5), np.float32))
     assert all(part.quantization_mode is None for part in quantizable(model))
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_any_type_of_data_calibrates(kind: Any) -> None:
+    """Data that are cast on the way give the weights that the cast data give."""
+    made = []
+    for data in (correlated(6, 5), correlated(6, 5).astype(np.float64), correlated(6, 5).astype(">f4")):
+        model = model_of(layers.Bidirectional(kind(8, return_sequences=True)), kind(6), layers.Dense(3))
+        model.quantize("int8", calibration_data=data)
+        made.append(model.get_weights())
+    for other in made[1:]:
+        for a, b in zip(made[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -56,6 +56,8 @@ cdef enum:
     POOLED_FROM = 1 << 16        # smaller buffers are cheap to allocate
     POOL_LIMIT = 1 << 26         # bytes that may lie idle
 
+cdef size_t LARGEST_BLOCK = <size_t>1 << 62  # bytes; sizes are compared with it before they are multiplied out
+
 cdef void *pool_data[POOL_SLOTS]
 cdef size_t pool_size[POOL_SLOTS]
 cdef int pool_count = 0
@@ -112,6 +114,8 @@ cdef cnp.ndarray aligned(shape, dtype, bint zero=False):
     cdef int axes = 0
     for extent in shape:
         extents[axes] = extent
+        if extent and size > LARGEST_BLOCK // <size_t>extents[axes]:
+            raise MemoryError(f"rnnx: cannot allocate an array of shape {tuple(shape)}")
         size *= <size_t>extents[axes]
         axes += 1
     cdef _Block block = take_block(size + RX_ALIGNMENT)
@@ -121,6 +125,15 @@ cdef cnp.ndarray aligned(shape, dtype, bint zero=False):
     cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(axes, extents, dtype.num, start)
     cnp.set_array_base(array, block)
     return array
+
+
+cdef inline cnp.ndarray readable(cnp.ndarray array):
+    """The array as C reads it, in native byte order with data and strides on whole elements: itself, or a copy."""
+    return array if cnp.PyArray_ISBEHAVED_RO(array) else native_copy(array)
+
+
+cdef cnp.ndarray native_copy(cnp.ndarray array):
+    return np.array(array, array.dtype.newbyteorder("="))
 
 
 cdef inline char *data_of(object array) noexcept:
@@ -170,6 +183,7 @@ cdef class Packed:
         self.cell = CELLS[cell]
         self.activation = ACTIVATIONS[activation]
         self.recurrent_activation = ACTIVATIONS[recurrent_activation]
+        kernel, recurrent_kernel = (np.ascontiguousarray(readable(array)) for array in (kernel, recurrent_kernel))
         self.dtype = kernel.dtype
         self.leaf = leaf_for(recurrent_kernel.shape[0], self.dtype.itemsize, WEIGHTS[weights])
         self.narrow, self.weights = weights != "full", weights

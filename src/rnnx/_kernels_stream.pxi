@@ -13,13 +13,14 @@ cdef void step_core(Part *part, rx_step *step, real *_) noexcept nogil:
     job.leaf.forward[job.cell](step)
 
 
-cdef int check_step_input(cnp.ndarray x, int number, Py_ssize_t rows, Py_ssize_t width) except -1:
+cdef cnp.ndarray step_input(cnp.ndarray x, int number, Py_ssize_t rows, Py_ssize_t width):
+    """The input of a step as C reads it, if it fits."""
     if x is None or cnp.PyArray_TYPE(x) != number:
         raise TypeError(f"step: `x` must be an array of {cnp.PyArray_DescrFromType(number)}, "
                         f"got {None if x is None else x.dtype}; use .astype")
     if x.ndim != 2 or x.shape[0] != rows or x.shape[1] != width:
         raise ValueError(f"step: `x` must have shape (batch, features) = {(rows, width)}, got {(<object>x).shape}")
-    return 0
+    return readable(x)
 
 
 cdef cnp.ndarray output_of(cnp.ndarray out, cnp.npy_intp *shape, int number):
@@ -122,7 +123,7 @@ cdef class Stepper:
         cdef cnp.npy_intp shape[2]
         cdef Py_ssize_t r, size = job.H * job.leaf.itemsize
         cdef char *y
-        check_step_input(x, self.type_number, job.B, job.F)
+        x = step_input(x, self.type_number, job.B, job.F)
         shape[0], shape[1] = job.B, job.H
         out = output_of(out, shape, self.type_number)
         job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
@@ -173,7 +174,7 @@ cdef class PackedDense:
 
     Parameters
     ----------
-    kernel : C-contiguous array of shape (features, units)
+    kernel : array of shape (features, units)
     bias : array of shape (units,) or None
     weights : str
         As in `Packed`.
@@ -187,6 +188,7 @@ cdef class PackedDense:
 
     def __init__(self, cnp.ndarray kernel, bias, str weights="full"):
         cdef Py_ssize_t panel, depth, plane = 0
+        kernel = np.ascontiguousarray(readable(kernel))
         self.dtype = kernel.dtype
         self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
         panel, depth = self.leaf.panel, depth_of(self.leaf, kernel.shape[0])
@@ -224,13 +226,14 @@ cdef class PackedDense:
 
         Parameters
         ----------
-        x : C-contiguous array of shape (n, features), of the kernel's dtype
+        x : array of shape (n, features), of the kernel's dtype
 
         Returns
         -------
         array of shape (n, units)
         """
         cdef Py_ssize_t n = x.shape[0]
+        x = np.ascontiguousarray(readable(x))
         rows, operands = aligned((n, self.width), self.dtype), aligned((n, self.ldr), self.dtype)
         cdef char *out = data_of(rows)
         cdef char *rounded = data_of(operands)
@@ -291,7 +294,7 @@ cdef class DenseStepper:
         cdef const char *bias = data_of(packed.bias)
         cdef const char *start
         cdef char *y
-        check_step_input(x, self.type_number, self.batch, packed.features)
+        x = step_input(x, self.type_number, self.batch, packed.features)
         if not cnp.PyArray_ISCARRAY_RO(x):
             x = np.ascontiguousarray(x)
         start, ldx = <const char *>cnp.PyArray_DATA(x), packed.features

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -52,6 +52,16 @@ class DropoutMasks:
     zoneout_hidden: Array | None = None
     zoneout_cell: Array | None = None
     masked_blend: bool = False
+
+    def map(self, function: Callable[[Array], Array]) -> DropoutMasks:
+        """The set with ``function`` applied to each of its arrays; this very set if that changes none."""
+        arrays = {
+            name: array
+            for name in ("inputs", "recurrent", "zoneout_hidden", "zoneout_cell")
+            if (array := getattr(self, name)) is not None
+        }
+        made: dict[str, Any] = {name: function(array) for name, array in arrays.items()}
+        return self if all(made[name] is array for name, array in arrays.items()) else replace(self, **made)
 
 
 class SeedGenerator:

@@ -250,11 +250,13 @@ def test_stepper_equals_the_sequence(cell, dtype):
 @pytest.mark.skipif("RNNX_ISA" in os.environ, reason="this run is already forced to one instruction set")
 @pytest.mark.parametrize("isa", [name for name in _kernels.ISA_LEVELS if name != _kernels.ISA])
 def test_other_instruction_sets(isa):
-    """The whole file and narrow weights again at every other level this CPU has."""
-    narrow = Path(__file__).parents[1] / "test_quantization.py"
+    """The whole file, forms of masks and arrays, and narrow weights again at every other level this CPU has."""
+    here = Path(__file__)
+    others = [here.with_name("test_mask_forms.py"), here.with_name("test_array_forms.py")]
+    others.append(here.parents[1] / "test_quantization.py")
     environment = dict(os.environ, RNNX_ISA=isa)
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, str(narrow)],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, *map(str, others)],
         env=environment,
         capture_output=True,
         text=True,

@@ -64,6 +64,7 @@ def pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
     TypeError, ValueError
         If the weights do not fit together.
     """
+    params = validate.native_params(params)
     validate.check_params(params)
     activation = engine_activation(params.activation)
     recurrent = "sigmoid" if isinstance(params, RNNParams) else engine_activation(params.recurrent_activation)
@@ -75,10 +76,9 @@ def pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
         cell = "gru_after" if params.reset_after else "gru_before"
     else:
         cell = "simple_rnn"
-    kernel, recurrent_kernel = (np.ascontiguousarray(w) for w in (params.kernel, params.recurrent_kernel))
-    if weights not in _kernels.WEIGHTS or (weights != "full" and kernel.dtype != np.float32):
+    if weights not in _kernels.WEIGHTS or (weights != "full" and params.kernel.dtype != np.float32):
         raise ValueError(f"pack: `weights` must be 'full', or of float32 'bf16', 'int8' or 'int16', got {weights!r}")
-    return _kernels.Packed(cell, kernel, recurrent_kernel, params.bias, activation, recurrent, weights)
+    return _kernels.Packed(cell, params.kernel, params.recurrent_kernel, params.bias, activation, recurrent, weights)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ class Core:
         params : LSTMParams, GRUParams or RNNParams
             Those of the module.
         x : array of shape (batch, timesteps, features)
-            float32 or float64 as the weights; any strides, no copy is made of the whole.
+            float32 or float64 as the weights; any strides of whole elements, no copy is made of the whole. Unaligned
+            arrays and those of another byte order are copied.
         initial_state : array of shape (batch, units), for an LSTM a pair ``(h, c)`` of them, optional
             Zeros if not given.
         mask : bool array of shape (batch, timesteps), optional
@@ -165,7 +166,7 @@ class Core:
             Threads that this call and its ``backward`` may use; ``rnnx.get_num_threads()`` if not given. The result
             does not depend on it. Batches of fewer than 16 rows run on one.
         out : array, optional
-            Where to put the outputs.
+            Where to put the outputs; it may share memory with the other arguments, but not with the weights.
         return_sequences : bool
             All outputs, or only the last one.
         zero_output_for_mask : bool
@@ -195,6 +196,8 @@ class Core:
         array([1., 3.])
         """
         self._check_class(params)
+        if packed is None:
+            params = validate.native_params(params)
         who, features, units = validate.check_params(params) if packed is None else _sizes(params)
         dtype = params.recurrent_kernel.dtype
         x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
@@ -203,19 +206,17 @@ class Core:
             raise ValueError(f"{who}: `threads` must be a positive integer or None, got {threads!r}")
         h0, c0 = _initial(who, params, initial_state, batch, units, dtype)
         valid = validate.check_validity(who, batch, timesteps, mask, lengths)
-        validate.check_dropout_masks(who, masks, validate.GATES[type(params)], batch, timesteps, features, units, dtype)
+        gates = validate.GATES[type(params)]
+        masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype)
         shape = (batch, timesteps, units) if return_sequences else (batch, units)
         if out is not None:
-            validate.check_array(
-                who,
-                "out",
-                out,
-                shape,
-                "(batch, timesteps, units)" if return_sequences else "(batch, units)",
-                dtype,
-            )
-            if not out.flags.writeable:
-                raise ValueError(f"{who}: `out` is read-only")
+            meaning = "(batch, timesteps, units)" if return_sequences else "(batch, units)"
+            validate.check_out(who, out, shape, meaning, dtype)
+            if any(_shares(out, array) for array in (params.kernel, params.recurrent_kernel, params.bias)):
+                raise ValueError(f"{who}: `out` shares memory with the weights; give an array of its own")
+            x = _apart(x, out)
+            h0, c0 = (None if part is None else _apart(part, out) for part in (h0, c0))
+            masks = None if masks is None else masks.map(lambda array: _apart(array, out))
         weight_mask = None
         if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:
             weight_mask = masks.recurrent
@@ -243,7 +244,7 @@ class Core:
         plan = _kernels.Plan(batch, timesteps, valid, go_backwards)
         outputs = None
         if return_sequences:
-            direct = out is not None and out.strides[2] == out.itemsize
+            direct = out is not None and out.strides[2] == out.itemsize and out.flags.aligned and out.dtype.isnative
             outputs = out if direct else _kernels.empty(shape, dtype)
         threads = _threads(threads, batch, plan.total, packed)
         h, c, kept = _kernels.forward(
@@ -324,16 +325,19 @@ class Core:
         dtype = params.recurrent_kernel.dtype
         if doutputs is not None:
             shape = cache.shape if cache.return_sequences else (batch, units)
-            validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs", dtype)
+            doutputs = validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs", dtype)
         is_lstm = isinstance(params, LSTMParams)
         parts = (dstate if isinstance(dstate, (tuple, list)) else (dstate,)) if dstate is not None else (None, None)
         if len(parts) != (2 if is_lstm else 1) and dstate is not None:
             raise ValueError(
                 f"{who}: `dstate` must be {'a pair (dh, dc)' if is_lstm else 'one array'}, got {len(parts)} parts"
             )
-        for name, part in zip(("dh", "dc"), parts, strict=False):
-            if part is not None:
-                validate.check_array(who, f"dstate {name}", part, (batch, units), "(batch, units)", dtype)
+        parts = tuple(
+            None
+            if part is None
+            else validate.check_array(who, f"dstate {name}", part, (batch, units), "(batch, units)", dtype)
+            for name, part in zip(("dh", "dc"), parts, strict=False)
+        )
         if not isinstance(cache.kept, _kernels.Cache):
             grads = _reference(params).backward(
                 cache.kept, doutputs, dstate, need_dx=need_dx, need_dparams=need_dparams
@@ -362,6 +366,16 @@ class Core:
                 params, kernel=dkernel, recurrent_kernel=drecurrent, bias=None if params.bias is None else dbias
             )
         return Grads(dx, dh0 if dc0 is None else (dh0, dc0), dparams)
+
+
+def _shares(out: Array, array: Array | None) -> bool:
+    """Whether writing to one array may change the other: their bounds in memory meet."""
+    return array is not None and np.may_share_memory(out, array)
+
+
+def _apart(array: Array, out: Array) -> Array:
+    """An argument that writing to ``out`` does not change: the array, or a copy."""
+    return array.copy() if _shares(out, array) else array
 
 
 def _threads(wanted: int | None, batch: int, rows: int, packed: _kernels.Packed) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,13 @@ RECURRENT_MODES = ("state", "update", "cell", "weights")
 def check_array(
     who: str, name: str, value: Any, shape: tuple[int | None, ...], meaning: str, dtype: Any = None
 ) -> Array:
-    """An array of float32 or float64 with this shape (None: any size) and, if given, this dtype."""
+    """An array of float32 or float64 with this shape (None: any size) and, if given, this dtype.
+
+    Byte order is no matter of the caller's: other than the machine's, the array is returned as a native copy.
+    """
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{who}: `{name}` must be a numpy array, got {type(value).__name__}; use np.asarray(...)")
+    value = native(value)
     if value.dtype != np.float32 and value.dtype != np.float64:
         raise TypeError(
             f"{who}: `{name}` must be float32 or float64, got {value.dtype}; use .astype(np.float32) or np.float64"
@@ -35,6 +40,36 @@ def check_array(
             f"one call has one dtype: use {name}.astype(np.{dtype}), or cast the weights"
         )
     return value
+
+
+def check_out(who: str, out: Any, shape: tuple[int, ...], meaning: str, dtype: Any) -> None:
+    """Check an array that is to be written: every element of it has a place of its own."""
+    check_array(who, "out", out, shape, meaning, dtype)
+    if not out.flags.writeable:
+        raise ValueError(f"{who}: `out` is read-only")
+    axes = [(abs(stride), count) for stride, count in zip(out.strides, shape, strict=True) if count > 1]
+    reach = 0  # bytes between the first and the last element over the axes so far
+    for stride, count in sorted(axes if out.size else []):
+        if stride < reach + out.itemsize:
+            raise ValueError(
+                f"{who}: `out` has elements that overlap (shape {shape}, strides {out.strides}); "
+                "give an array of its own memory, such as np.empty(shape)"
+            )
+        reach += stride * (count - 1)
+
+
+def native(array: Any) -> Any:
+    """An array in the machine's byte order: itself if it is, or a copy. Anything else as it is."""
+    if not isinstance(array, np.ndarray) or array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def native_params(params: Params) -> Params:
+    """Weights in the machine's byte order: the same object if they are."""
+    arrays = {name: getattr(params, name) for name in ("kernel", "recurrent_kernel", "bias")}
+    made = {name: native(array) for name, array in arrays.items()}
+    return params if all(made[name] is array for name, array in arrays.items()) else replace(params, **made)
 
 
 def check_params(params: Params) -> tuple[str, int, int]:
@@ -96,14 +131,16 @@ def check_dropout_masks(
     features: int,
     units: int,
     dtype: Any,
-) -> None:
-    """Check a set of dropout masks against the call it is meant for."""
+) -> DropoutMasks | None:
+    """Check a set of dropout masks against the call it is meant for; the set in the machine's byte order."""
     if masks is None:
-        return
+        return None
     if not isinstance(masks, DropoutMasks):
         raise TypeError(f"{who}: `masks` must be a DropoutMasks, got {type(masks).__name__}")
     if masks.recurrent_mode not in RECURRENT_MODES:
         raise ValueError(f"{who}: `recurrent_mode` must be one of {RECURRENT_MODES}, got {masks.recurrent_mode!r}")
+
+    masks = masks.map(native)
 
     def fits(name: str, value: Array | None, leading: tuple[int, ...], width: int, last: str) -> None:
         if value is None:
@@ -123,7 +160,8 @@ def check_dropout_masks(
 
     fits("inputs", masks.inputs, (1, gates), features, "features")
     if masks.recurrent is not None and masks.recurrent_mode == "weights":
-        check_array(who, "masks.recurrent", masks.recurrent, (units, gates * units), f"(units, {gates}*units)", dtype)
+        wide = (units, gates * units)
+        check_array(who, "masks.recurrent", masks.recurrent, wide, f"(units, {gates}*units)", dtype)
     elif masks.recurrent is not None:
         fits(
             "recurrent",
@@ -136,3 +174,4 @@ def check_dropout_masks(
     if masks.zoneout_cell is not None and who != "LSTM":
         raise ValueError(f"{who}: `masks.zoneout_cell` is for LSTM only, this cell has no separate cell state")
     fits("zoneout_cell", masks.zoneout_cell, (), units, "units")
+    return masks

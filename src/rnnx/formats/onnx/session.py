@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rnnx.formats.onnx._file import Source, require_onnx
 from rnnx.formats.onnx._program import Program
+from rnnx.functional._validate import native
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
@@ -120,7 +121,7 @@ class Session:
             if port.kind != "tensor":
                 arrays.append(feeds[port.name])
                 continue
-            array = np.asarray(feeds[port.name])
+            array = native(np.asarray(feeds[port.name]))
             if dtype is not None and array.dtype != dtype:
                 raise TypeError(f"{self.name}: input {port.name!r} must be {dtype}, got {array.dtype}")
             if shape is not None and not _fits(array.shape, shape):
