@@ -104,8 +104,10 @@ class Weight:
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if name != "_changing"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Any) -> None:
         self._changing = 0
+        if isinstance(state, tuple):  # rnnx 0.1.0 left it to Python: nothing of a __dict__, then the slots
+            state = state[1]
         for name, value in state.items():
             setattr(self, name, value)
 
