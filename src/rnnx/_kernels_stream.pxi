@@ -1,5 +1,84 @@
 # Included by _kernels.pyx: one step at a time, with every buffer made beforehand.
 
+cdef extern from "pythread.h":
+    ctypedef void *PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock)
+    void PyThread_release_lock(PyThread_type_lock)
+    int PyThread_acquire_lock_timed(PyThread_type_lock, long long microseconds, int wakes_for_signals) nogil
+    unsigned long PyThread_get_thread_ident()
+    int PY_LOCK_ACQUIRED
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() except -1
+
+
+@cython.final
+cdef class Turn:
+    """Lets one thread at a time in where buffers are shared; a thread that is in may come in again.
+
+    A ``with`` block takes a turn. Who finds nobody there pays a comparison: the lock is only taken when a thread has to
+    wait, by that thread for the one that is in. All fields change under the interpreter's lock.
+    """
+
+    cdef PyThread_type_lock lock
+    cdef unsigned long owner
+    cdef Py_ssize_t depth, waiting
+    cdef bint locked
+
+    def __cinit__(self):
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        if self.lock != NULL:
+            PyThread_free_lock(self.lock)
+
+    cdef int take(self) except -1:
+        cdef unsigned long me = PyThread_get_thread_ident()
+        if self.depth:
+            if self.owner != me:
+                return self.wait(me)
+            self.depth += 1
+        elif self.waiting:
+            return self.wait(me)
+        else:
+            self.owner, self.depth = me, 1
+        return 0
+
+    cdef int wait(self, unsigned long me) except -1:
+        cdef int found = PY_LOCK_ACQUIRED
+        if not (self.locked or self.waiting):
+            PyThread_acquire_lock_timed(self.lock, 0, 0)  # for the thread that is in, which will release it
+            self.locked = True
+        self.waiting += 1
+        try:
+            while True:
+                with nogil:
+                    found = PyThread_acquire_lock_timed(self.lock, -1, 1)
+                if found == PY_LOCK_ACQUIRED:
+                    break
+                PyErr_CheckSignals()
+        finally:
+            self.waiting -= 1
+        self.locked, self.owner, self.depth = True, me, 1
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.depth -= 1
+        if self.depth == 0 and self.locked:
+            self.locked = False
+            PyThread_release_lock(self.lock)
+
+    def __enter__(self):
+        self.take()
+        return self
+
+    def __exit__(self, *_):
+        self.leave()
+
+
 cdef void step_core(Part *part, rx_step *step, real *_) noexcept nogil:
     cdef const Job *job = part.job
     cdef Py_ssize_t ldx
@@ -44,6 +123,8 @@ cdef class Stepper:
     batch : int
     masks : DropoutMasks or None
         Constant in time (the expectation of zoneout); None for plain inference.
+    turn : Turn, optional
+        What threads wait for; to be given if other buffers belong to the same turn.
 
     Attributes
     ----------
@@ -52,13 +133,14 @@ cdef class Stepper:
     """
 
     cdef readonly bint moved
+    cdef Turn turn
     cdef Cache cache
     cdef rx_step one
     cdef Part all
     cdef bint is_float, large
     cdef int type_number
 
-    def __init__(self, Packed packed, Py_ssize_t batch, masks=None):
+    def __init__(self, Packed packed, Py_ssize_t batch, masks=None, Turn turn=None):
         cdef Cache cache = Cache.__new__(Cache)
         cdef Job *job = &cache.job
         cdef rx_step *one = &self.one
@@ -90,7 +172,7 @@ cdef class Stepper:
                 fill_sites[float](&self.all, 0, False, NULL)
             else:
                 fill_sites[double](&self.all, 0, False, NULL)
-        self.cache = cache
+        self.cache, self.turn = cache, Turn() if turn is None else turn
         self._point(0)
 
     cdef void _point(self, Py_ssize_t block) noexcept:
@@ -126,6 +208,7 @@ cdef class Stepper:
         x = step_input(x, self.type_number, job.B, job.F)
         shape[0], shape[1] = job.B, job.H
         out = output_of(out, shape, self.type_number)
+        self.turn.take()
         job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
         if self.large:
             with nogil:
@@ -137,6 +220,7 @@ cdef class Stepper:
             memcpy(y + r * size, <char *>self.one.h + r * job.ld * job.leaf.itemsize, size)
         self._point(1 if <char *>self.one.h != job.h else 0)
         self.moved = True
+        self.turn.leave()
         return out
 
     cdef void _run(self) noexcept nogil:
@@ -154,18 +238,20 @@ cdef class Stepper:
     @property
     def state(self):
         """Copies of the state: a tuple ``(h,)`` or ``(h, c)`` of arrays of shape (batch, units)."""
-        return tuple(view.copy() for view in self._views())
+        with self.turn:
+            return tuple(view.copy() for view in self._views())
 
     @state.setter
     def state(self, parts):
-        views = self._views()
         parts = [np.asarray(part) for part in parts]
-        if [part.shape for part in parts] != [view.shape for view in views]:
-            raise ValueError(f"state: expected {len(views)} arrays of shape {views[0].shape}, "
-                             f"got {[part.shape for part in parts]}")
-        for view, part in zip(views, parts):
-            view[...] = part
-        self.moved = False
+        with self.turn:
+            views = self._views()
+            if [part.shape for part in parts] != [view.shape for view in views]:
+                raise ValueError(f"state: expected {len(views)} arrays of shape {views[0].shape}, "
+                                 f"got {[part.shape for part in parts]}")
+            for view, part in zip(views, parts):
+                view[...] = part
+            self.moved = False
 
 
 @cython.final
@@ -254,15 +340,19 @@ cdef class DenseStepper:
     activation : str
         A name in ``ACTIVATIONS``.
     batch : int
+    turn : Turn, optional
+        As for `Stepper`.
     """
 
     cdef PackedDense packed
+    cdef Turn turn
     cdef Py_ssize_t batch
     cdef int activation, type_number
     cdef object rows, rounded
 
-    def __init__(self, PackedDense packed, str activation, Py_ssize_t batch):
+    def __init__(self, PackedDense packed, str activation, Py_ssize_t batch, Turn turn=None):
         self.packed, self.batch, self.activation = packed, batch, ACTIVATIONS[activation]
+        self.turn = Turn() if turn is None else turn
         self.type_number = packed.dtype.num
         self.rows = aligned((batch, packed.width), packed.dtype)
         self.rounded = aligned((batch, packed.ldr), packed.dtype)
@@ -300,6 +390,7 @@ cdef class DenseStepper:
         start, ldx = <const char *>cnp.PyArray_DATA(x), packed.features
         shape[0], shape[1] = self.batch, packed.units
         out = output_of(out, shape, self.type_number)
+        self.turn.take()
         if self.batch * packed.features * packed.width < PRODUCTS_WORTH_THE_LOCK:
             packed.compute(self.batch, start, ldx, rounded, rows, panels, bias)
         else:
@@ -310,6 +401,7 @@ cdef class DenseStepper:
         y = <char *>cnp.PyArray_DATA(out)
         for r in range(self.batch):
             memcpy(y + r * packed.units * size, rows + r * packed.width * size, packed.units * size)
+        self.turn.leave()
         return out
 
 
@@ -321,12 +413,15 @@ cdef class Chain:
     ----------
     links : list of Stepper and DenseStepper
         At least one; each as wide as the next one's input.
+    turn : Turn, optional
+        As for `Stepper`; that of the links, if it is theirs alone.
     """
 
     cdef list links, between
+    cdef Turn turn
 
-    def __init__(self, list links):
-        self.links, self.between = links, []
+    def __init__(self, list links, Turn turn=None):
+        self.links, self.between, self.turn = links, [], Turn() if turn is None else turn
         for link in links[:len(links) - 1]:
             self.between.append(np.empty(shape_of(link), np.dtype(cnp.PyArray_DescrFromType(type_of(link)))))
 
@@ -337,9 +432,13 @@ cdef class Chain:
         if last and out is not None:
             shape[0], shape[1] = shape_of(self.links[last])
             output_of(out, shape, type_of(self.links[last]))
-        for k in range(last):
-            x = advance(self.links[k], x, self.between[k])
-        return advance(self.links[last], x, out)
+        self.turn.take()
+        try:
+            for k in range(last):
+                x = advance(self.links[k], x, self.between[k])
+            return advance(self.links[last], x, out)
+        finally:
+            self.turn.leave()
 
 
 cdef cnp.ndarray advance(link, cnp.ndarray x, cnp.ndarray out):

@@ -46,11 +46,13 @@ class RecurrentStepper:
     cell : LSTM, GRU, SimpleRNN, one of their cells, or a cell of one's own
     batch_size : int
     dtype : dtype
+    turn : Turn
+        Of the stream.
     zero_output_for_mask : bool
     """
 
-    def __init__(self, cell: Any, batch_size: int, dtype: Any, zero_output_for_mask: bool = False):
-        self._stepper: Any = _stepper(cell, batch_size, dtype)
+    def __init__(self, cell: Any, batch_size: int, dtype: Any, turn: _kernels.Turn, zero_output_for_mask: bool = False):
+        self._stepper: Any = _stepper(cell, batch_size, dtype, turn)
         self._zero_output = zero_output_for_mask
         self.step = self._stepper.step
         self.compiled = self._stepper if isinstance(self._stepper, _kernels.Stepper) else None
@@ -95,7 +97,7 @@ class RecurrentStepper:
         self._all_started = True
 
 
-def _stepper(cell: Any, batch_size: int, dtype: Any) -> Any:
+def _stepper(cell: Any, batch_size: int, dtype: Any, turn: _kernels.Turn) -> Any:
     """Something with a ``step`` and a ``state``: compiled if it can be."""
     if not hasattr(cell, "packed"):
         return _OwnStepper(cell, batch_size, dtype)
@@ -103,7 +105,7 @@ def _stepper(cell: Any, batch_size: int, dtype: Any) -> Any:
     masks = cell.sample_masks(batch_size, 1, training=False)
     if packed is None:
         return _SlowStepper(cell, params, batch_size, masks)
-    return _kernels.Stepper(packed, batch_size, masks)
+    return _kernels.Stepper(packed, batch_size, masks, turn)
 
 
 class _PlainStepper:
@@ -185,8 +187,10 @@ class Stream:
 
     The results equal those of the whole sequence; a model whose last recurrent layer returns one output gives at each
     step what it would give if the sequence ended there. A step that `Masking` or ``mask_zero`` masks changes nothing.
-    Any number of streams may share a model. Weights are those at the time the stream was made: make a new one after
-    they have changed. A stream that is made while another thread changes them takes them again when that is done.
+    Any number of streams may share a model, in any number of threads. Threads that share one stream take turns: a call
+    waits until the one at hand is done, and the steps of a `run` stay together. Weights are those at the time the
+    stream was made: make a new one after they have changed. A stream that is made while another thread changes them
+    takes them again when that is done.
 
     Parameters
     ----------
@@ -219,6 +223,7 @@ class Stream:
         self.batch_size = int(batch_size)
         self._layer = layer
         self._dtype = layer.inputs[0].dtype if hasattr(layer, "inputs") else layer.dtype
+        self._turn = _kernels.Turn()  # every method takes one, the compiled steps take it themselves
         self._make_steps()
 
     # ---- Making the function of a step -------------------------------------------------------------------------------
@@ -230,7 +235,7 @@ class Stream:
         self._run, self._many = self._make(self._layer)
         compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
         self._settled = versions is not None and versions == settled(self._layer.weights)
-        self._short = short_way(self._layer, compiled, self.batch_size) if self._settled else None
+        self._short = short_way(self._layer, compiled, self.batch_size, self._turn) if self._settled else None
 
     def _make(self, layer: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
@@ -259,7 +264,7 @@ class Stream:
 
     def _recurrent(self, layer: Any, cells: list[Any], many: bool, zero_output: bool) -> tuple[Function, bool]:
         own = [
-            RecurrentStepper(cell, self.batch_size, layer.dtype, zero_output and k == len(cells) - 1)
+            RecurrentStepper(cell, self.batch_size, layer.dtype, self._turn, zero_output and k == len(cells) - 1)
             for k, cell in enumerate(cells)
         ]
         self._steppers += own
@@ -339,12 +344,16 @@ class Stream:
                 if type(x) is np.ndarray and x.dtype is self._dtype:
                     raise
             return self._short(self._cast(x), out)
-        if not self._settled:
-            memory = self._memory()
-            self._make_steps()
-            self._remember(memory)
-            if self._settled:
-                return self.step(x, out, mask=mask)
+        with self._turn:
+            if not self._settled:
+                memory = self._memory()
+                self._make_steps()
+                self._remember(memory)
+                if self._settled:
+                    return self.step(x, out, mask=mask)
+            return self._long_way(x, out, mask)
+
+    def _long_way(self, x: Any, out: Array | None, mask: Any) -> Array:
         x = self._cast(x)
         if x.shape[:1] != (self.batch_size,):
             raise ValueError(f"step: `x` must have {self.batch_size} row(s), got shape {x.shape}")
@@ -398,7 +407,8 @@ class Stream:
         if mask is not None and np.shape(mask) != block.shape[:2]:
             raise ValueError(f"run: `mask` must have shape {block.shape[:2]}, got {np.shape(mask)}")
         valid = [None] * block.shape[1] if mask is None else list(np.asarray(mask).T)
-        outputs = [self.step(np.ascontiguousarray(block[:, t]), mask=own) for t, own in enumerate(valid)]
+        with self._turn:
+            outputs = [self.step(np.ascontiguousarray(block[:, t]), mask=own) for t, own in enumerate(valid)]
         if not outputs:
             raise ValueError("run: the block has no steps")
         return np.stack(outputs, axis=1)
@@ -418,19 +428,21 @@ class Stream:
         ``(h,)`` or ``(h, c)`` of shape (batch, units) for a recurrent layer or cell, and the last inputs of shape
         (batch, steps, features) for a causal convolution.
         """
-        return [tuple(part.copy() for part in stepper.state) for stepper in self._steppers]
+        with self._turn:
+            return [tuple(part.copy() for part in stepper.state) for stepper in self._steppers]
 
     @state.setter
     def state(self, value: Any) -> None:
         if len(value) != len(self._steppers):
             raise ValueError(f"state: {len(self._steppers)} layer(s) with a state, got {len(value)} states")
-        before = self._memory()
-        try:
-            for stepper, own in zip(self._steppers, value, strict=True):
-                stepper.state = own
-        except BaseException:
-            self._remember(before)
-            raise
+        with self._turn:
+            before = self._memory()
+            try:
+                for stepper, own in zip(self._steppers, value, strict=True):
+                    stepper.state = own
+            except BaseException:
+                self._remember(before)
+                raise
 
     def reset(self, rows: Any = None) -> None:
         """Start again, with all rows or with some.
@@ -440,20 +452,36 @@ class Stream:
         rows : int, slice, list or bool array, optional
         """
         chosen = slice(None) if rows is None else rows
-        memory = []
-        for stepper in self._steppers:
-            parts = [part.copy() for part in stepper.state]
-            started = np.full(self.batch_size, stepper.started)
-            for array in (*parts, started):
-                array[chosen] = 0
-            memory.append((parts, started))
-        self._remember(memory)
+        with self._turn:
+            memory = []
+            for stepper in self._steppers:
+                parts = [part.copy() for part in stepper.state]
+                started = np.full(self.batch_size, stepper.started)
+                for array in (*parts, started):
+                    array[chosen] = 0
+                memory.append((parts, started))
+            self._remember(memory)
 
     def copy(self) -> Stream:
-        """An independent stream that goes on from here."""
-        other = Stream(self._layer, self.batch_size)
-        other._remember([(tuple(part.copy() for part in state), started) for state, started in self._memory()])
-        return other
+        """An independent stream of the same layer or model that goes on from here, with its weights of now."""
+        return _going_on(self._layer, self.batch_size, self._copied_memory())
+
+    def _copied_memory(self) -> list[tuple[Any, Any]]:
+        with self._turn:
+            return [(tuple(part.copy() for part in state), started) for state, started in self._memory()]
+
+    __copy__ = copy
+
+    def __reduce__(self) -> Any:
+        """What is pickled, or copied deeply: the layer or model, and where the stream is."""
+        return _going_on, (self._layer, self.batch_size, self._copied_memory())
+
+
+def _going_on(layer: Any, batch_size: int, memory: list[tuple[Any, Any]]) -> Stream:
+    """A stream with the states of another one."""
+    stream = Stream(layer, batch_size)
+    stream._remember(memory)
+    return stream
 
 
 def _stepwise(layer: Any) -> Function:

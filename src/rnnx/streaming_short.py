@@ -17,7 +17,7 @@ Array = NDArray[Any]
 Step = Callable[[Array, "Array | None"], Array]
 
 
-def short_way(layer: Any, steppers: list[Any], batch_size: int) -> Step | None:
+def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.Turn) -> Step | None:
     """The function of an unmasked step of a layer, or of a model that is one chain of recurrent and Dense layers.
 
     Parameters
@@ -26,6 +26,8 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int) -> Step | None:
     steppers : list of Stepper or None
         The compiled step of each layer with a memory, in the order of the model; None for one that has none.
     batch_size : int
+    turn : Turn
+        Of the stream, which its steppers have.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int) -> Step | None:
     if None in steppers or not steppers:
         return None
     if not hasattr(layer, "nodes"):
-        alone: Step = _kernels.Chain(steppers).step if len(steppers) > 1 else steppers[0].step
+        alone: Step = _kernels.Chain(steppers, turn).step if len(steppers) > 1 else steppers[0].step
         return alone
     if layer.several_inputs or layer.several_outputs:
         return None
@@ -53,14 +55,14 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int) -> Step | None:
             name = engine_activation(own.activation)
             if name is None:  # softmax and the like end the chain
                 name, last = "linear", own.activation
-            links.append(_kernels.DenseStepper(own.packed(), name, batch_size))
+            links.append(_kernels.DenseStepper(own.packed(), name, batch_size, turn))
         elif type(own) is Activation:
             last = own.activation
         elif not isinstance(own, NoiseLayer):
             return None
     if not links or before is not layer.outputs[0]:
         return None
-    chain = _kernels.Chain(links)
+    chain = _kernels.Chain(links, turn)
     return chain.step if last is None else _then(chain, last, (batch_size, before.shape[-1]))
 
 
