@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 
 from rnnx.batching import is_rows_of_features
 from rnnx.data import is_ragged, pad
-from rnnx.layers.undo import walk
+from rnnx.layers.normalization import normalization_at_rest
 
 Array = NDArray[Any]
 
@@ -29,7 +27,7 @@ def sample(model: Any, x: Any, samples: int, share_masks: bool, batch_size: int 
     rows = max(1, len(x) if batch_size is None else batch_size)
     mean: Any = 0.0
     squares: Any = 0.0
-    with normalization_at_rest(model):
+    with normalization_at_rest():
         for k in range(samples):
             y = _one_by_one(model, x, lengths) if share_masks else _pass(model, x, lengths, rows)
             change = y.astype(np.float64) - mean
@@ -64,19 +62,3 @@ def _one_by_one(model: Any, x: Array, lengths: Any) -> Array:
             generator.state = state
         rows.append(_noisy(model, x, lengths, slice(k, k + 1)))
     return np.concatenate(rows)
-
-
-@contextmanager
-def normalization_at_rest(model: Any) -> Iterator[None]:
-    """Batch normalization uses and keeps its moving averages inside this block."""
-    from rnnx.layers import BatchNormalization
-
-    found = [layer for layer in walk(model) if isinstance(layer, BatchNormalization)]
-    before = [layer.trainable for layer in found]
-    for layer in found:
-        layer.trainable = False
-    try:
-        yield
-    finally:
-        for layer, trainable in zip(found, before, strict=True):
-            layer.trainable = trainable

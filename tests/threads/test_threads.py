@@ -209,3 +209,30 @@ def test_pickle_and_copy(name: str, protocol: int) -> None:
         assert np.array_equal(twin(X), y)
         twin.weights[0].mutable()[...] = 0
         assert np.array_equal(layer(X), y) and not np.array_equal(twin(X), y)
+
+
+def test_monte_carlo_in_one_thread_stops_no_averages_in_another() -> None:
+    model = Sequential([layers.BatchNormalization(input_shape=(None, 5)), layers.Dropout(0.5), layers.GRU(4)])
+    model(X)
+    normalization, inside, go_on = model.layers[0], threading.Event(), threading.Event()
+    before = normalization.moving_mean.copy()
+    middle = model.layers[1].forward
+
+    def pausing(x: Any, **call: Any) -> Any:
+        inside.set()
+        assert go_on.wait(60)
+        return middle(x, **call)
+
+    model.layers[1].forward = pausing
+    worker = threading.Thread(target=lambda: model.predict_mc(X, samples=2))
+    worker.start()
+    try:
+        assert inside.wait(60)
+        assert normalization.trainable and np.array_equal(normalization.moving_mean, before)
+        normalization(X, training=True)
+        assert not np.array_equal(normalization.moving_mean, before)
+        before = normalization.moving_mean.copy()
+    finally:
+        go_on.set()
+        worker.join(60)
+    assert np.array_equal(normalization.moving_mean, before)

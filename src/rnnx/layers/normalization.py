@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,18 @@ import numpy as np
 from rnnx import constraints, initializers, regularizers
 from rnnx.layers.arguments import check_mask
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, Weight
+
+_at_rest: ContextVar[bool] = ContextVar("at_rest", default=False)
+
+
+@contextmanager
+def normalization_at_rest() -> Iterator[None]:
+    """Batch normalization uses and keeps its moving averages in what this thread calls inside the block."""
+    token = _at_rest.set(True)
+    try:
+        yield
+    finally:
+        _at_rest.reset(token)
 
 
 class Normalization(Layer):
@@ -208,7 +223,7 @@ class BatchNormalization(Normalization):
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
         axes = tuple(range(x.ndim - 1))
-        by_batch = training and self.trainable
+        by_batch = training and self.trainable and not _at_rest.get()
         share: Any = None
         if by_batch:
             share, mean, variance = _moments(self.name, x, mask, axes)
