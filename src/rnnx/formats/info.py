@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rnnx.formats import safetensors
+from rnnx.formats._limits import printable
 from rnnx.formats.convert import reader_of
 from rnnx.saving import FormatError
 
@@ -36,7 +37,13 @@ def lines(path: Any) -> list[str]:
     module = reader_of(path)
     found = module.describe(path)
     text = _rnnx(path, found) if module is safetensors else _others(path, found)
-    return [_printable(line) for part in text for line in part.splitlines()]
+    try:
+        return [_printable(line) for part in text for line in part.splitlines()]
+    except FormatError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # entries missing or odd
+        reason = printable(f"{type(error).__name__}: {error}")
+        raise FormatError(f"{path}: the description in the file is damaged: {reason}") from error
 
 
 def _printable(line: str) -> str:
@@ -62,8 +69,8 @@ def _rnnx(path: Any, found: dict[str, Any]) -> Iterator[str]:
         try:
             with weights_limited(count):
                 layer_from_config(found["model"]).summary(print_fn=table.append)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{path}: the model cannot be made: {error}") from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise FormatError(f"{path}: the model cannot be made: {printable(error, LONGEST_LINE)}") from error
         yield from table
     for number, name in enumerate(found["weights"]):
         dtype, shape = found["tensors"][f"weights/{number}"]
