@@ -3,193 +3,233 @@
 Command, from the root of the repository: ``python -m tests.fuzz.fuzz_formats --inputs 200000``. Files that found
 something are kept in the folder ``--keep``; every input follows from the good files, ``--seed`` and its number.
 
-Each input is read in a process that may take `MEMORY` bytes and `SECONDS` seconds. A process that dies is reported
-with the input that killed it, and the run goes on.
+Each input is read in every way of `tests.hostile.limits.ways`, in a process that may take `MEMORY` bytes and `SECONDS`
+seconds for it. A process that dies is reported with the input that killed it, and the run goes on. Blocks of inputs
+run beside each other in ``--jobs`` processes.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import json
+import os
 import random
-import resource
-import signal
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-import zipfile
-from collections.abc import Callable
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rnnx.formats import torch
-from rnnx.formats.convert import reader_of
-from rnnx.saving import FORMATS, FormatError
+from rnnx.saving import FormatError, load_weights
 
-from ..golden.store import DATA
+from ..hostile.limits import MEMORY, SECONDS, TooSlow, limited, peak, peak_again, timed, unclear, unlimited, ways
+from .good_files import good_files, small_model
 from .mutations import mutated
 
-SECONDS = 2.0  # for one file
-MEMORY = 2 << 30  # bytes of address space beyond those in use at the start
 BLOCK = 2000  # inputs of one process
-LONGEST_MESSAGE = 4000  # characters
-KERAS_FILES = 12  # one of so many is worth damaging
-LARGEST_SEED = 300_000  # bytes of a file that is worth damaging
+GRACE = 2.0  # seconds after which a call into C that does not come back ends with its process
+SHARE = 0.8  # of the time that an input must have had of a processor before it is called slow
+KEPT = 3  # inputs of a block that are stored for one kind of finding
+SOURCES = f"{os.sep}rnnx{os.sep}"  # in the paths of the package's files
+OWN_WEIGHTS = (".h5", ".keras", ".safetensors")  # read into a model that is there
 
 
-class TooSlow(BaseException):
-    """Raised in a reader that takes too long; nothing catches it on the way."""
-
-
-def seeds(folder: Path) -> dict[str, bytes]:
-    """Good files by name: those of the golden data, and small ones that rnnx writes now."""
-    found = {
-        f"{path.parent.name}-{path.name}": path.read_bytes()
-        for path in sorted(DATA.rglob("*"))
-        if path.suffix.lower() in FORMATS and path.stat().st_size <= LARGEST_SEED
-    }
-    for archive in sorted((DATA / "keras_files").glob("*.zip")):
-        with zipfile.ZipFile(archive) as opened:
-            chosen = [name for name in opened.namelist() if Path(name).suffix in FORMATS][::KERAS_FILES]
-            found.update({f"{archive.stem}-{name}": opened.read(name) for name in chosen})
-    import rnnx
-
-    model = rnnx.Sequential([
-        rnnx.layers.GRU(3, return_sequences=True, dropout=0.1, input_shape=(None, 2), name="gru"),
-        rnnx.layers.Bidirectional(rnnx.layers.LSTM(2), name="both"),
-        rnnx.layers.Dense(2, name="head"),
-    ])  # fmt: skip
-    for suffix in FORMATS:
-        path = folder / f"rnnx{suffix}"
-        try:
-            model.save(path)
-        except FormatError:  # what has no structure, or cannot express the model
-            continue
-        found[path.name] = path.read_bytes()
-    return found
+class Finding(Exception):
+    """An outcome that is not as promised; its text is what findings of its kind have in common."""
 
 
 def read(path: Path) -> str:
-    """Read a file in every way; what came of it."""
-    outcome = _outcome(lambda: _load(path), path)
-    _outcome(lambda: reader_of(path).describe(path), path)
+    """Read a file in every way; what came of it, "model" if it was read.
+
+    Raises
+    ------
+    Finding
+        If a refusal is not as promised, or took too much memory.
+    Exception
+        Any other than FormatError and OSError that came out of a reader.
+    """
+    before, outcome = peak_again(), "model"
+    acts = ways(path)
+    if path.suffix in OWN_WEIGHTS:
+        acts["weights"] = lambda: load_weights(_own(), path)
+    for way, act in acts.items():
+        named = Path("JSON") if way == "from_json" else path  # which knows no file
+        try:
+            act()
+        except (FormatError, OSError) as error:
+            outcome = type(error).__name__ if way == "load" else outcome
+            if unclear(str(error), named) is not None:
+                raise Finding(f"unclear {type(error).__name__}") from error
+            if _ran_out(error):
+                raise Finding("refused only when memory ran out") from error
+    if (taken := peak() - before) > MEMORY:
+        raise Finding(f"{taken >> 20 >> 8 << 8} MB or more")
     return outcome
 
 
-def _load(path: Path) -> None:
-    """Read the weights of a file, all of them."""
-    module = reader_of(path)
-    made = list(torch.load(path).values()) if module is torch else [module.load_model(path)]
-    for layer in made:
-        for weight in layer.weights:
-            weight.value.sum()
+@cache
+def _own() -> Any:
+    return small_model()
 
 
-def _outcome(act: Callable[[], object], path: Path) -> str:
-    """The error of an act, which must be one clear line, or that there was none."""
-    try:
-        act()
-    except (FormatError, OSError) as error:
-        text = str(error)
-        if "\n" in text or len(text) > LONGEST_MESSAGE or path.name not in text:
-            raise AssertionError(f"not one clear line that names the file: {error!r}") from error
-        return type(error).__name__
-    return "model"
+def _ran_out(error: BaseException | None) -> bool:
+    """Whether a refusal is what the end of memory led to."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
-def _late(*_: Any) -> None:
-    raise TooSlow
+def kind_of(error: BaseException) -> str:
+    """What findings of a kind have in common: the error, and where in the package it came from."""
+    what = str(error) if isinstance(error, Finding) else type(error).__name__
+    origin: BaseException | None = error
+    frames: list[traceback.FrameSummary] = []
+    while origin is not None:
+        frames = [frame for frame in traceback.extract_tb(origin.__traceback__) if SOURCES in frame.filename] or frames
+        origin = origin.__cause__
+    if not frames:
+        return what
+    return f"{what} in {frames[-1].filename.rpartition(SOURCES)[2]}:{frames[-1].name}"
+
+
+def chosen_names(files: dict[str, bytes], words: list[str]) -> dict[str, list[str]]:
+    """The names of good files by format, those that hold one of some words.
+
+    Raises
+    ------
+    SystemExit
+        If there are none.
+    """
+    found: dict[str, list[str]] = {}
+    for name in files:
+        if not words or any(word in name for word in words):
+            found.setdefault(Path(name).suffix.replace(".pth", ".pt"), []).append(name)
+    if not found:
+        raise SystemExit(f"no file is named like {', '.join(words)}")
+    return found
+
+
+def made_input(seed: int, number: int, files: dict[str, bytes], chosen: dict[str, list[str]]) -> tuple[str, bytes]:
+    """Input number so and so: the name of the good file it comes from, and its bytes. Formats come equally often."""
+    rng = random.Random(f"{seed} {number}")
+    name = rng.choice(chosen[rng.choice(list(chosen))])
+    return name, mutated(name, files[name], list(files.values()), rng)
 
 
 def work(seed: int, first: int, count: int, names: list[str], place: Path) -> dict[str, int]:
     """Read ``count`` inputs; what came of them. The input under way always lies in ``place``."""
-    files = seeds(place)
-    chosen = [name for name in files if not names or any(word in name for word in names)]
-    if not chosen:
-        raise SystemExit(f"no file is named like {', '.join(names)}")
-    others = list(files.values())
-    result: dict[str, int] = {}
-    signal.signal(signal.SIGALRM, _late)
+    files = good_files(place)
+    chosen = chosen_names(files, names)
+    result: Counter[str] = Counter()
     warnings.simplefilter("ignore")
+    (place / "weights.bin").write_bytes(bytes(4096))  # for tensors of ONNX outside of their file
     for number in range(first, first + count):
-        rng = random.Random(f"{seed} {number}")
-        name = rng.choice(chosen)
+        (place / "now").write_text(f"{number} ")
+        name, data = made_input(seed, number, files, chosen)
         path = place / f"input{Path(name).suffix}"
-        data = mutated(name, files[name], others, rng)
         path.write_bytes(data)
         (place / "now").write_text(f"{number} {name}")
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        try:
-            outcome = read(path)
-        except (Exception, TooSlow) as error:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            outcome = f"BAD {type(error).__name__}"
-            keep(place / "bad", number, name, data, traceback.format_exc())
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        result[outcome] = result.get(outcome, 0) + 1
-    return result
+        with (place / "trace").open("w") as trace:
+            faulthandler.enable(trace)
+            faulthandler.dump_traceback_later(SECONDS + GRACE, exit=True, file=trace)
+            limited(MEMORY)
+            begin = time.process_time()
+            try:
+                with timed(SECONDS):
+                    outcome = read(path)
+            except (Exception, TooSlow) as error:
+                unlimited()
+                busy = isinstance(error, TooSlow) and time.process_time() - begin < SHARE * SECONDS
+                outcome = "too slow on a busy machine" if busy else f"BAD {kind_of(error)}"
+                if not busy and result[outcome] < KEPT:
+                    keep(place / "bad", number, name, data, outcome, traceback.format_exc())
+            finally:
+                faulthandler.cancel_dump_traceback_later()
+                faulthandler.disable()
+                unlimited()
+        result[outcome] += 1
+    return dict(result)
 
 
-def keep(folder: Path, number: int, name: str, data: bytes, why: str) -> None:
+def keep(folder: Path, number: int, name: str, data: bytes, outcome: str, why: str) -> None:
     """Store an input that found something."""
     folder.mkdir(exist_ok=True)
     (folder / f"{number}-{name}").write_bytes(data)
-    (folder / f"{number}-{name}.txt").write_text(why)
-    print(f"input {number} from {name}: {why.strip().splitlines()[-1]}", file=sys.stderr, flush=True)
+    (folder / f"{number}-{name}.txt").write_text(f"{outcome}\n{why}", "utf-8", "backslashreplace")
+    print(f"input {number} from {name}: {outcome}", file=sys.stderr, flush=True)
 
 
-def _limited() -> None:
-    """Bound the memory of this process."""
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def run(inputs: int, seed: int, names: list[str], kept: Path) -> dict[str, int]:
-    """Read inputs in processes of their own; how often each outcome came."""
-    total: dict[str, int] = {}
-    done, folder = 0, Path(tempfile.mkdtemp(prefix="fuzz"))
-    while done < inputs:
-        count = min(BLOCK, inputs - done)
-        command = [sys.executable, "-m", "tests.fuzz.fuzz_formats", "--block", str(done), "--inputs", str(count)]
+def run_block(first: int, count: int, seed: int, names: list[str], kept: Path) -> Counter[str]:
+    """Read a block of inputs, in a process of its own and another one behind each input that kills it."""
+    total: Counter[str] = Counter()
+    done, end = first, first + count
+    environment = {**os.environ, "RNNX_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # one process is one job
+    while done < end:
+        folder = Path(tempfile.mkdtemp(prefix="fuzz"))
+        command = [sys.executable, "-m", "tests.fuzz.fuzz_formats", "--block", str(done), "--inputs", str(end - done)]
         command += ["--seed", str(seed), "--keep", str(folder), *names]
-        child = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        for line in child.stdout.splitlines():
-            outcome, number = line.rsplit(" ", 1)
-            total[outcome] = total.get(outcome, 0) + int(number)
-        if child.returncode:
-            number, name = (folder / "now").read_text().split(" ", 1)
-            path = folder / f"input{Path(name).suffix}"
-            keep(folder / "bad", int(number), name, path.read_bytes(), f"the process died with {child.returncode}")
-            total["BAD process died"] = total.get("BAD process died", 0) + 1
-            done = int(number) + 1
+        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
+        if child.returncode == 0:
+            total.update(json.loads(child.stdout))
+            done = end
         else:
-            done += count
-    for path in (folder / "bad").glob("*") if (folder / "bad").exists() else ():
-        kept.mkdir(parents=True, exist_ok=True)
-        (kept / path.name).write_bytes(path.read_bytes())
-    return total
+            number, _, name = (folder / "now").read_text().partition(" ") if (folder / "now").exists() else ("", "", "")
+            if not name:
+                raise SystemExit(
+                    f"the process of inputs {done} to {end} ended with {child.returncode}, not in a reader"
+                )
+            path, trace = folder / f"input{Path(name).suffix}", (folder / "trace").read_text()
+            late = "Timeout (" in trace
+            outcome = f"BAD {path.suffix} process {'hung' if late else f'died with {child.returncode}'}"
+            keep(folder / "bad", int(number), name, path.read_bytes(), outcome, trace)
+            total[outcome] += 1
+            total["read before a process ended"] += int(number) - done
+            done = int(number) + 1
+        if (folder / "bad").exists():
+            shutil.copytree(folder / "bad", kept, dirs_exist_ok=True)
+        shutil.rmtree(folder)
+    return +total
+
+
+def run(inputs: int, seed: int, names: list[str], kept: Path, jobs: int) -> Counter[str]:
+    """Read inputs in processes of their own, some beside each other; how often each outcome came."""
+    block = max(1, min(BLOCK, -(-inputs // jobs)))
+    with ThreadPoolExecutor(jobs) as pool:
+        parts = [
+            pool.submit(run_block, first, min(block, inputs - first), seed, names, kept)
+            for first in range(0, inputs, block)
+        ]
+        try:
+            return sum((part.result() for part in parts), Counter())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, and print how often each outcome came and how many inputs were read in a second."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="only files whose names hold one of these words")
     parser.add_argument("--inputs", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes beside each other")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-found"))
     parser.add_argument("--block", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.block is not None:
-        _limited()
-        for outcome, number in work(options.seed, options.block, options.inputs, options.names, options.keep).items():
-            print(outcome, number)
+        print(json.dumps(work(options.seed, options.block, options.inputs, options.names, options.keep)))
         return 0
     begin = time.perf_counter()
-    total = run(options.inputs, options.seed, options.names, options.keep)
+    total = run(options.inputs, options.seed, options.names, options.keep, options.jobs)
     seconds = time.perf_counter() - begin
     for outcome, number in sorted(total.items()):
         print(f"{outcome}: {number:,}")

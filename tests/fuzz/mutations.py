@@ -1,4 +1,8 @@
-"""Random damage to files: bytes flipped, cut, spliced, and the members of archives rewritten with right checksums."""
+"""Random damage to files: bytes flipped, cut, spliced, and changes that leave containers and checksums right.
+
+The first kind tries the outer readers. The second, one module for each format beside this one, knows what lies inside
+and keeps it well formed, so that the change reaches what comes behind.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,13 @@ import struct
 import zipfile
 from collections.abc import Callable, Sequence
 
+from . import hdf5_files, json_trees, onnx_graphs, pickles, safetensors_headers
+
+Mutation = Callable[[bytes, random.Random], bytes]
 EDGES = (0, 1, 2, 127, 128, 254, 255)
 NUMBERS = (0, 1, -1, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 PLACES = 4  # at most, of one mutation
+WITHIN = 0.6  # the share of mutations that know what is in a file
 
 
 def flip_bits(data: bytes, rng: random.Random) -> bytes:
@@ -59,7 +67,7 @@ def change_digit(data: bytes, rng: random.Random) -> bytes:
     return data[:place] + str(rng.choice(NUMBERS)).encode() + data[place + 1 :]
 
 
-PLAIN: Sequence[Callable[[bytes, random.Random], bytes]] = (
+PLAIN: Sequence[Mutation] = (
     flip_bits, set_bytes, set_number, cut, drop, repeat, change_digit,
 )  # fmt: skip
 
@@ -120,6 +128,45 @@ def description(data: bytes, rng: random.Random) -> bytes:
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
+def json_text(data: bytes, rng: random.Random) -> bytes:
+    """A text of JSON after changes of its tree."""
+    return json_trees.changed(data, rng).encode("utf-8", "replace")
+
+
+def keras_archive(data: bytes, rng: random.Random) -> bytes:
+    """A ``.keras`` file in which the configuration or the weights are changed."""
+    victim = rng.choice(("config.json", "config.json", "config.json", "metadata.json", "model.weights.h5"))
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(out, "w") as target:
+        for info in source.infolist():
+            content = source.read(info)
+            if info.filename == victim:
+                content = (hdf5_files.changed if victim.endswith(".h5") else json_text)(content, rng)
+            target.writestr(zipfile.ZipInfo(info.filename), content, info.compress_type)
+    return out.getvalue()
+
+
+def within(name: str, data: bytes) -> list[Mutation]:
+    """The mutations that know what is in a file; none if it is not what its name says.
+
+    Parameters
+    ----------
+    name : str
+        Its suffix says which format it has.
+    data : bytes
+    """
+    suffix, archive = name[name.rfind(".") :], data[:4] == b"PK\x03\x04"
+    if suffix in (".pt", ".pth"):
+        return [pickles.change_pickle] if archive or data[:1] == b"\x80" else []
+    return {
+        ".safetensors": [safetensors_headers.change_header, safetensors_headers.change_description],
+        ".onnx": [onnx_graphs.changed],
+        ".keras": [keras_archive] if archive else [],
+        ".h5": [hdf5_files.changed, hdf5_files.changed_model],
+        ".json": [json_text],
+    }.get(suffix, [])
+
+
 def mutated(name: str, data: bytes, others: Sequence[bytes], rng: random.Random) -> bytes:
     """One damaged version of a file.
 
@@ -132,14 +179,16 @@ def mutated(name: str, data: bytes, others: Sequence[bytes], rng: random.Random)
         Files to splice it with.
     rng : random.Random
     """
-    ways: list[Callable[[bytes, random.Random], bytes]] = list(PLAIN)
+    if rng.random() < 0.1:
+        other = rng.choice(others)
+        place = rng.randrange(len(data))
+        return data[:place] + other[min(place, rng.randrange(len(other))) :]
+    if (inner := within(name, data)) and rng.random() < WITHIN:
+        return rng.choice(inner)(data, rng)
+    ways: list[Mutation] = list(PLAIN)
     if data[:4] == b"PK\x03\x04":
         ways += [members] * len(PLAIN)
     if name.endswith(".safetensors"):
         ways += [header, tensor] * 3
         ways += [description] * len(PLAIN) * (b'"rnnx"' in data)
-    if rng.random() < 0.1:
-        other = rng.choice(others)
-        place = rng.randrange(len(data))
-        return data[:place] + other[min(place, rng.randrange(len(other))) :]
     return rng.choice(ways)(data, rng)

@@ -1,0 +1,118 @@
+"""The good files that are damaged: those of the golden data, and small ones that rnnx and `onnx` write now."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from rnnx.saving import FORMATS, FormatError
+
+from ..formats import onnx_models
+from ..golden import store
+
+KERAS_FILES = 12  # one of so many is worth damaging
+LARGEST = 300_000  # bytes of a file that is worth damaging
+MODELS = ("lstm-masking-sequences-zero", "cells-both", "states", "merges", "nested", "embedding", "time-gru")
+
+
+def small_model() -> Any:
+    """A model of which files are written, and into which the weights of others are read."""
+    import rnnx
+
+    return rnnx.Sequential([
+        rnnx.layers.GRU(3, return_sequences=True, dropout=0.1, input_shape=(None, 2), name="gru"),
+        rnnx.layers.Bidirectional(rnnx.layers.LSTM(2), name="both"),
+        rnnx.layers.Dense(2, name="head"),
+    ])  # fmt: skip
+
+
+def good_files(folder: Path) -> dict[str, bytes]:
+    """Good files by name; a ``folder`` for those that are written on the way."""
+    found = {
+        f"{path.parent.name}-{path.name}": path.read_bytes()
+        for path in sorted(store.DATA.rglob("*"))
+        if path.suffix.lower() in FORMATS and path.stat().st_size <= LARGEST
+    }
+    for archive in sorted((store.DATA / "keras_files").glob("*.zip")):
+        with zipfile.ZipFile(archive) as opened:
+            chosen = [name for name in opened.namelist() if Path(name).suffix in FORMATS][::KERAS_FILES]
+            found.update({f"{archive.stem}-{name}": opened.read(name) for name in chosen})
+    for name, case in store.load("onnx").items():
+        if (data := case.get("file")) is not None:
+            found[f"{name.replace(' ', '-')}.onnx"] = data.tobytes()
+    model = small_model()
+    for suffix in FORMATS:
+        _write(found, folder / f"rnnx{suffix}", model.save)
+    for suffix in (".weights.h5", ".weights.safetensors"):
+        _write(found, folder / f"rnnx{suffix}", model.save_weights)
+    model.compile("adam", "mse")
+    _write(found, folder / "rnnx-training.safetensors", lambda path: model.save(path, include_optimizer=True))
+    for name in MODELS:
+        for suffix in (".safetensors", ".onnx", ".keras"):
+            _write(found, folder / f"rnnx-{name}{suffix}", onnx_models.made(name).save)
+    for name, proto in control_flow().items():
+        found[f"{name}.onnx"] = proto.SerializeToString()
+    return found
+
+
+def _write(found: dict[str, bytes], path: Path, save: Any) -> None:
+    try:
+        save(path)
+    except FormatError:  # what has no structure, or cannot express the model
+        return
+    found[path.name] = path.read_bytes()
+
+
+def control_flow() -> dict[str, Any]:
+    """ONNX models with graphs inside their nodes, local functions and data of their own file."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    real, whole = TensorProto.FLOAT, TensorProto.INT64
+
+    def info(name: str, kind: int = real, shape: Any = None) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def model(nodes: Any, constants: Any = None, **options: Any) -> Any:
+        tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()]
+        graph = helper.make_graph(nodes, "graph", [info("x", shape=["n", 3])], [info("y")], tensors)
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8, **options)
+
+    def branch(operator: str) -> Any:
+        return helper.make_graph([helper.make_node(operator, ["x"], ["b"])], "branch", [], [info("b")])
+
+    rounds = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Mul", ["v", "x"], ["after"]),
+         helper.make_node("ReduceSum", ["after"], ["seen"])],
+        "rounds", [info("k", whole, []), info("go", TensorProto.BOOL, []), info("v")],
+        [info("on", TensorProto.BOOL, []), info("after"), info("seen")],
+    )  # fmt: skip
+    steps = helper.make_graph(
+        [helper.make_node("Add", ["s", "row"], ["t"]), helper.make_node("Tanh", ["t"], ["u"])],
+        "steps", [info("s"), info("row")], [info("t"), info("u")],
+    )  # fmt: skip
+    square = helper.make_function(
+        "own", "square", ["a"], ["b"], [helper.make_node("Mul", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)]
+    )
+    node = helper.make_node
+    return {
+        "if": model([
+            node("ReduceSum", ["x"], ["sum"], keepdims=0), node("Greater", ["sum", "zero"], ["c"]),
+            node("If", ["c"], ["y"], then_branch=branch("Tanh"), else_branch=branch("Neg")),
+        ], {"zero": np.float32(0)}),
+        "loop": model([node("Loop", ["m", "", "x"], ["y", "sums"], body=rounds)], {"m": np.array(4)}),
+        "scan": model([node("Scan", ["z", "x"], ["end", "y"], body=steps, num_scan_inputs=1)],
+                      {"z": np.zeros(3, np.float32)}),
+        "function": model([node("square", ["x"], ["h"], domain="own"), node("square", ["h"], ["y"], domain="own")],
+                          functions=[square]),
+        "shapes": model([
+            node("Shape", ["x"], ["s"]), node("ConstantOfShape", ["s"], ["zeros"]), node("Add", ["x", "zeros"], ["h"]),
+            node("Pad", ["h", "pads"], ["p"]), node("Tile", ["p", "times"], ["t"]),
+            node("Reshape", ["t", "flat"], ["r"]), node("Concat", ["r", "r"], ["c"], axis=0),
+            node("Slice", ["c", "begin", "end"], ["cut"]),
+            node("Expand", ["cut", "wide"], ["e"]), node("ReduceMean", ["e"], ["y"], axes=[0]),
+        ], {"pads": np.array([0, 1, 0, 1]), "times": np.array([2, 1]), "flat": np.array([-1]), "begin": np.array([1]),
+            "end": np.array([4]), "wide": np.array([2, 3])}),
+    }  # fmt: skip
