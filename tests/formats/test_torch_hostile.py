@@ -9,6 +9,7 @@ import os
 import pickle
 import pickletools
 import struct
+import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -415,3 +416,219 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
             torch.load(path)
     with pytest.raises(TypeError, match="path or a state dict"):
         torch.load(3)
+
+
+# ---- Limits ---------------------------------------------------------------------------------------------------------
+
+
+def module(state: bytes) -> bytes:
+    """The opcodes of an object of a class of one's own with a state."""
+    return b"c__torch__\nNet\n)\x81" + state + b"b"
+
+
+def table(*items: tuple[str, bytes]) -> bytes:
+    return b"}(" + b"".join(_write._text(name) + value for name, value in items) + b"u"
+
+
+def test_modules_that_are_shared_have_all_their_names(tmp_path: Path) -> None:
+    """As in PyTorch's state dict, which has what is shared under each of its names."""
+    part = module(table(("weight", tensor())))
+    content = b"\x80\x02" + module(table(("a", part + b"q\x05"), ("b", b"h\x05"))) + b"."
+    found = torch.load(write(tmp_path, archive(content)))
+    assert list(found) == ["a", "b"]
+    assert found["a"].weights[0] is not found["b"].weights[0]
+
+
+def test_modules_that_share_too_much_are_counted_first(tmp_path: Path) -> None:
+    body = module(b"}") + b"q\x00"
+    for _ in range(60):
+        body += module(table(("a", b"h\x00"), ("b", b"h\x00"))) + b"q\x00"
+    path = write(tmp_path, archive(b"\x80\x02" + body + b"."))
+    with pytest.raises(FormatError, match="1,000,000 entries of tables and modules"):
+        torch.load(path)
+
+
+def test_a_checkpoint_with_the_same_state_dict_twice_asks_which(tmp_path: Path) -> None:
+    part = table(("weight", tensor()))
+    path = write(tmp_path, archive(b"\x80\x02" + table(("one", part + b"q\x05"), ("two", b"h\x05")) + b"."))
+    refused(path, "several state dicts", "'one', 'two'")
+    assert torch.load(path, key="two").keys() == {""}
+
+
+def test_keys_that_lead_to_no_weights_are_left_out(tmp_path: Path) -> None:
+    """Numbers, whose hashes anyone can make collide, and long texts; names of modules are neither."""
+    odd = b"K\x01NG" + bytes(8) + b"N\x88N" + _write._text("x" * 1001) + tensor()
+    content = b"\x80\x02}(" + odd + _write._text("weight") + tensor() + b"u."
+    assert torch.load(write(tmp_path, archive(content))).keys() == {""}
+
+
+@pytest.mark.parametrize(
+    "characters", ["a\x1b[2J", "a\nb", "a\x7f", "a\x9b", "\udc9b", "a\u202eb", "\u2028", "x" * 1001, "tab\there"]
+)
+def test_names_of_tensors_can_be_shown(characters: str, tmp_path: Path) -> None:
+    data = f"{characters}.weight".encode("utf-8", "surrogatepass")
+    content = b"\x80\x02}X" + struct.pack("<I", len(data)) + data + tensor() + b"s."
+    path = write(tmp_path, archive(content))
+    for read in (torch.load, torch.describe):
+        with pytest.raises(FormatError, match="must be printable|holds no state dict") as error:
+            read(path)
+        assert str(error.value).isprintable() and len(str(error.value)) < 1000
+
+
+def test_names_with_other_letters_are_names(tmp_path: Path) -> None:
+    content = state(tensor(), "сеть один.слой.weight")
+    assert torch.load(write(tmp_path, archive(content))).keys() == {"сеть один.слой"}
+
+
+def test_names_in_memory_are_those_of_the_caller(monkeypatch: Any) -> None:
+    """Limits are for files: what a program has made is its own."""
+    assert torch.load({"tab\there.weight": np.ones((2, 3))}).keys() == {"tab\there"}
+    monkeypatch.setattr(torch, "MOST_LAYERS", 3)
+    assert len(torch.load({f"l{k}.weight": np.ones((1, 1)) for k in range(4)})) == 4
+
+
+def test_layers_of_a_file_are_limited_and_may_be_chosen(tmp_path: Path) -> None:
+    """Two in each Bidirectional, and one in each Linear."""
+    parts = [f"both.weight_{side}_l0{end}" for side in ("ih", "hh") for end in ("", "_reverse")]
+    names = [*parts, *(f"l{k}.weight" for k in range(9_999))]
+    shared = tensor((4, 1), (1, 1), 0, 4) + b"q\x05"
+    content = b"\x80\x02" + table(("l.weight", shared), *((name, b"h\x05") for name in names)) + b"."
+    path = write(tmp_path, archive(content, {"0": bytes(200_000)}))
+    with pytest.raises(FormatError, match=r"10,002 layers.*10,000.*modules="):
+        torch.load(path)
+    assert torch.load(path, modules=["l7"]).keys() == {"l7"}
+    assert len(torch.describe(path)["layers"]) == 10_001
+
+
+def test_tensors_tied_to_each_other_are_read(tmp_path: Path) -> None:
+    """An embedding in bfloat16 that is also the last Linear, and all of the file: layers take four times its bytes."""
+    shared = tensor((256, 64), (64, 1), 0, 256 * 64, "BFloat16Storage") + b"q\x05"
+    content = b"\x80\x02" + table(("emb.weight", shared), ("out.weight", b"h\x05")) + b"."
+    path = write(tmp_path, archive(content, {"0": bytes(range(256)) * 128}))
+    found = torch.load(path)
+    assert found["emb"].weights[0].value.shape == (256, 64)
+    np.testing.assert_array_equal(found["emb"].weights[0].value, found["out"].weights[0].value.T)
+
+
+def test_views_of_a_storage_that_differ_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    numbers = np.arange(12, dtype=np.float32)
+    views = {"a": tensor((2, 3), (3, 1), 0, 12), "b": tensor((2, 3), (3, 1), 6, 12), "c": tensor((2, 3), (1, 2), 0, 12)}
+    content = b"\x80\x02" + table(*((f"{name}.weight", value) for name, value in views.items())) + b"."
+    found = torch.load(write(tmp_path, archive(content, {"0": numbers.tobytes()})))
+    np.testing.assert_array_equal(found["a"].weights[0].value.T, numbers[:6].reshape(2, 3))
+    np.testing.assert_array_equal(found["b"].weights[0].value.T, numbers[6:].reshape(2, 3))
+    np.testing.assert_array_equal(found["c"].weights[0].value, numbers[:6].reshape(3, 2))
+
+
+@pytest.mark.parametrize("end", ["", "_l0", "_l1"])
+def test_shapes_are_compared_before_weights_are_made(end: str) -> None:
+    """A kernel of a wide input and many units, each of which is there in another array, would take terabytes."""
+    wide, high = np.zeros((1, 4_000_000), "f4"), np.zeros((4000, 1000), "f4")
+    arrays = {f"weight_ih{end}": wide, f"weight_hh{end}": high}
+    if end == "_l1":
+        arrays |= {"weight_ih_l0": np.zeros((4000, 3), "f4"), "weight_hh_l0": high}
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=rf"'weight_ih{end}' must have shape \(4000, "):
+            torch.load({f"net.{name}": array for name, array in arrays.items()})
+        assert tracemalloc.get_traced_memory()[1] < MEMORY
+    finally:
+        tracemalloc.stop()
+
+
+def test_products_of_all_projections_together_are_limited() -> None:
+    units = 2048
+    arrays = {
+        "ih": np.zeros((4 * units, 1), "f4"),
+        "hh": np.zeros((4 * units, 1), "f4"),
+        "hr": np.zeros((1, units), "f4"),
+    }
+    made = {f"m{k}.weight_{name}_l0": array for k in range(5) for name, array in arrays.items()}
+    with pytest.raises(FormatError, match="'m4'.*proj_size=1 of 2048 units.*modules before it are too large"):
+        torch.load(made)
+
+
+def test_a_product_of_a_projection_is_the_same_in_parts(monkeypatch: Any) -> None:
+    draw = np.random.default_rng(3)
+    shapes = {"weight_ih_l0": (28, 3), "weight_hh_l0": (28, 2), "weight_hr_l0": (2, 7)}
+    arrays = {name: draw.standard_normal(shape).astype("f4") for name, shape in shapes.items()}
+    monkeypatch.setattr(sys.modules["rnnx.formats.torch._slots"], "ROWS", 5)
+    product = arrays["weight_hh_l0"].astype("f8") @ arrays["weight_hr_l0"].astype("f8")
+    np.testing.assert_allclose(torch.load(arrays)[""].layers[0].recurrent_kernel, product.T, rtol=1e-6)
+
+
+# ---- Directories of archives ----------------------------------------------------------------------------------------
+
+
+def altered(directory: dict[int, bytes], name: bytes = b"m/data/0") -> bytes:
+    """A good archive in whose directory the entry of a member has other bytes at some places."""
+    content = bytearray(archive(state(tensor())))
+    at = content.rfind(name) - 46
+    for place, new in directory.items():
+        content[at + place : at + place + len(new)] = new
+    return bytes(content)
+
+
+OFFSET, SIZES, METHOD, FLAGS = 42, 20, 10, 8
+DIRECTORIES = {
+    "onto_another": (altered({OFFSET: bytes(4)}), "overlap"),
+    "longer": (altered({SIZES: struct.pack("<2L", 60, 60)}), "overlap"),
+    "beyond": (altered({SIZES: struct.pack("<2L", 1 << 30, 1 << 30)}), "cut off"),
+    "far_away": (altered({OFFSET: struct.pack("<L", 1 << 30)}), "cut off"),
+    "wide_without_its_number": (altered({OFFSET: b"\xff" * 4}), "cut off"),
+    "sizes_differ": (altered({SIZES: struct.pack("<2L", 10, 24)}), "compressed"),
+    "encrypted": (altered({FLAGS: b"\x01\x00"}), "encrypted"),
+    "method": (altered({METHOD: b"\x0c\x00"}), "compressed"),
+    "no_entry": (altered({0: b"XX"}), "not in its directory"),
+    "not_utf8": (altered({FLAGS: b"\x00\x08", 46: b"\xff"}), "damaged"),
+    "no_end": (archive(state(tensor())).replace(b"PK\x05\x06", b"PK\x05\x07"), "no end"),
+    "long_directory": (archive(state(tensor())) + bytes(1 << 17), "no end"),
+}
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_directories_that_lie(name: str, tmp_path: Path) -> None:
+    content, word = DIRECTORIES[name]
+    refused(write(tmp_path, content), word)
+
+
+def test_a_directory_that_is_too_long(tmp_path: Path) -> None:
+    """It is refused by its length: nothing of it is read."""
+    content = archive(state(tensor()))
+    length = (1 << 25) + 1
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, length, len(content), 0)
+    path = write(tmp_path, content + b"PK\x01\x02" * (length // 4) + b"P" + end)
+    with pytest.raises(FormatError, match="directory of 33,554,433 bytes"):
+        torch.load(path)
+
+
+def test_archives_with_numbers_of_64_bits_are_read(tmp_path: Path) -> None:
+    """PyTorch writes the end of every archive so, and members beyond 4 GB."""
+    path = tmp_path / "wide.pt"
+    with zipfile.ZipFile(path, "w") as target:
+        for name, content in {"m/data.pkl": state(tensor()), "m/data/0": bytes(24), "m/byteorder": b"little"}.items():
+            with target.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+    content = path.read_bytes()
+    at, end = content.rfind(b"m/data/0"), content.rfind(b"PK\x05\x06")
+    size, begin = struct.unpack_from("<2L", content, end + 12)
+    (offset,) = struct.unpack_from("<L", content, at - 4)
+    wide = struct.pack("<4H3Q", 0xCAFE, 0, 1, 24, 24, 24, offset)
+    entry = content[at - 46 :][: 46 + len("m/data/0")]
+    entry = (
+        entry[:20] + b"\xff" * 8 + entry[28:30] + struct.pack("<H", len(wide)) + entry[32:42] + b"\xff" * 4 + entry[46:]
+    )
+    directory = content[begin : at - 46] + entry + wide + content[at + len("m/data/0") : end]
+    assert len(directory) == size + len(wide)
+    last = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 3, 3, len(directory), begin)
+    last += struct.pack("<4sLQL", b"PK\x06\x07", 0, begin + len(directory), 1)
+    narrow = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    path.write_bytes(content[:begin] + directory + last + narrow)
+    assert torch.load(path)[""].weights[0].shape == (3, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with a name")
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(FormatError, match="a pipe, not a regular file"):
+        torch.load(tmp_path / "pipe.pt")

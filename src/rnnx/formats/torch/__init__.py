@@ -12,8 +12,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rnnx.formats._limits import printable
 from rnnx.formats.torch import _write
-from rnnx.formats.torch._modules import kind_of, make_layer, modules_of, spoken
+from rnnx.formats.torch._archive import quoted
+from rnnx.formats.torch._modules import MOST_LAYERS, Space, kind_of, layers_of, make_layer, modules_of, spoken
 from rnnx.formats.torch._slots import Slot, slots
 from rnnx.formats.torch._state import State, read_state
 from rnnx.layers.weight import changing
@@ -64,7 +66,8 @@ def load(
     Raises
     ------
     FormatError
-        If the file is damaged or would run code, or a module is unknown; it is named.
+        If the file is damaged or would run code, if it asks for more than the limits of files allow, or a module is
+        unknown; it is named.
     OSError
         If the file cannot be read.
 
@@ -84,7 +87,7 @@ def load(
     for name in [*(wanted or []), *given]:
         if not any(_is_below(module, name) for module in found):
             raise FormatError(f"{state.who}: there is no module {name!r}; there are {_listed(found)}")
-    made: dict[str, Any] = {}
+    chosen: list[tuple[str, str, dict[str, Array], dict[str, Any]]] = []
     for name, parts in found.items():
         if wanted is not None and not any(_is_below(name, one) for one in wanted):
             continue
@@ -94,13 +97,23 @@ def load(
             continue
         if kind is None:
             raise FormatError(
-                f"{state.who}: module {name!r} with {_listed(parts)} is of a kind that rnnx does not have; name the "
-                "modules you want by modules=[...]"
+                f"{state.who}: module {quoted(name)} with {_listed(parts)} is of a kind that rnnx does not have; name "
+                "the modules you want by modules=[...]"
             )
         if kind in ("recurrent", "cell"):
             own = {"nonlinearity": nonlinearity, **own}
+        chosen.append((name, kind, parts, own))
+    count = sum(layers_of(kind, parts) for _, kind, parts, _ in chosen)
+    if count > MOST_LAYERS and state.kind != "mapping":
+        raise FormatError(
+            f"{state.who}: modules of {count:,} layers, the most that is read at once is {MOST_LAYERS:,}; name those "
+            "you want by modules=[...]"
+        )
+    made: dict[str, Any] = {}
+    space = Space.of_file(state.size)
+    for name, kind, parts, own in chosen:
         try:
-            made[name] = make_layer(name, kind, parts, own, return_state=return_state)
+            made[name] = make_layer(name, kind, parts, own, return_state=return_state, space=space)
         except FormatError as error:
             raise FormatError(f"{state.who}: {error}") from error
     if not made:
@@ -113,8 +126,9 @@ def _is_below(module: str, name: str) -> bool:
 
 
 def _listed(names: Iterable[str]) -> str:
-    shown = [repr(name)[:80] for name in names]
-    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")
+    found = list(names)
+    shown = [printable(repr(name[:200]), 80) for name in found[:12]]
+    return ", ".join(shown) + (f" and {len(found) - 12:,} more" if len(found) > 12 else "")
 
 
 def _slots(layers: Any, prefix: str) -> list[Slot]:
@@ -279,7 +293,7 @@ def describe(path: Any) -> dict[str, Any]:
     for name, parts in modules_of(state.arrays).items():
         kind = kind_of(name, parts, {})
         if kind is None:
-            warnings.append(f"module {name!r} ({_listed(parts)}) is of a kind that rnnx does not have")
+            warnings.append(f"module {quoted(name)} ({_listed(parts)}) is of a kind that rnnx does not have")
         try:
             words = spoken(name, kind, parts)
         except FormatError as error:

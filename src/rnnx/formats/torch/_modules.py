@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import initializers
-from rnnx.formats.torch._slots import PROJECTION, slots
+from rnnx.formats.torch._archive import quoted
+from rnnx.formats.torch._slots import PROJECTION, needed, slots
 from rnnx.layers import (
     GRU,
     LSTM,
@@ -36,7 +38,8 @@ CELL_NAMES = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
 BATCH_NAMES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 LAYERS = {4: LSTM, 3: GRU, 1: SimpleRNN}
 CELLS = {4: LSTMCell, 3: GRUCell, 1: SimpleRNNCell}
-LARGEST_PRODUCT = 1 << 24  # numbers in the recurrent kernel of an LSTM with proj_size, if its file is small
+LARGEST_PRODUCTS = 1 << 28  # bytes of all recurrent kernels of LSTMs with proj_size; 4 times the file if that is more
+MOST_LAYERS = 10_000  # of all modules of a file, each direction and each layer of a stack; one takes 0.1 ms to make
 OPTIONS = {
     "recurrent": {"nonlinearity"},
     "matrix": {"kind"},
@@ -44,6 +47,7 @@ OPTIONS = {
     "BatchNorm": {"epsilon", "momentum"},
     "LayerNorm": {"epsilon"},
 }
+DAMAGE = (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
 STARTS = ("kernel_initializer", "recurrent_initializer", "bias_initializer", "embeddings_initializer")
 
 
@@ -83,31 +87,72 @@ def is_embedding(name: str, parts: Parts, options: Mapping[str, Any]) -> bool:
     """Whether a matrix is a table of rows; by the name of its module, since shapes cannot tell."""
     kind = options.get("kind", "Embedding" if "bias" not in parts and "emb" in name.lower() else "Linear")
     if kind not in ("Embedding", "Linear"):
-        raise FormatError(f"module {name!r}: `kind` must be 'Embedding' or 'Linear', got {kind!r}")
+        raise FormatError(f"module {quoted(name)}: `kind` must be 'Embedding' or 'Linear', got {kind!r}")
     return bool(kind == "Embedding")
 
 
+def layers_of(kind: str | None, parts: Parts) -> int:
+    """How many layers a module becomes, those of two directions twice."""
+    return sum(leaf.startswith("weight_hh") for leaf in parts) if kind == "recurrent" else 1
+
+
 def spoken(name: str, kind: str | None, parts: Parts) -> str:
-    """What a module is, in PyTorch's words."""
+    """What a module is, in PyTorch's words; its parameters are checked, and nothing is made."""
     if kind in ("recurrent", "cell"):
-        made = make_layer(name, kind, parts, {})
-        first: Any = made.layers[0] if isinstance(made, Model) else made
-        both = isinstance(first, Bidirectional)
-        words = [type(first.forward_layer if both else first).__name__.replace("SimpleRNN", "RNN")]
-        depth = sum(leaf.startswith("weight_hh") and not leaf.endswith("_reverse") for leaf in parts)
-        if depth > 1:
-            words.append(f"{depth} layers")
-        if both:
+        try:
+            check_floats(parts)
+            plan = Plan(parts) if kind == "recurrent" else Plan.of_cell(parts)
+        except DAMAGE as error:
+            raise _misfit(name, error) from error
+        words = [(CELLS if kind == "cell" else LAYERS)[plan.gates].__name__.replace("SimpleRNN", "RNN")]
+        if plan.depth > 1:
+            words.append(f"{plan.depth} layers")
+        if plan.both:
             words.append("bidirectional")
-        if "weight_hr_l0" in parts:
-            words.append(f"proj_size={parts['weight_hr_l0'].shape[0]}")
+        if plan.projected:
+            words.append(f"proj_size={plan.width}")
         return ", ".join(words)
     if kind == "matrix":
         return "Embedding" if is_embedding(name, parts, {}) else "Linear"
     return {"BatchNorm": "BatchNorm1d", "nothing": "numbers", None: "unknown"}.get(kind, kind or "")
 
 
-def make_layer(name: str, kind: str, parts: Parts, options: Mapping[str, Any], *, return_state: bool = False) -> Any:
+@dataclass
+class Space:
+    """What the recurrent kernels of LSTMs with ``proj_size`` may still take: they are products, larger than their file.
+
+    Attributes
+    ----------
+    left : int
+        Bytes.
+    """
+
+    left: int = LARGEST_PRODUCTS
+
+    @classmethod
+    def of_file(cls, size: int) -> Space:
+        """For a file of so many bytes."""
+        return cls(max(LARGEST_PRODUCTS, 4 * size))
+
+    def take(self, plan: Plan, itemsize: int) -> None:
+        """Count the products of a module that is about to be made."""
+        self.left -= 4 * plan.units**2 * plan.depth * (1 + plan.both) * itemsize
+        if plan.projected and self.left < 0:
+            raise FormatError(
+                f"proj_size={plan.width} of {plan.units} units: the products of its kernels (4 * {plan.units} * "
+                f"{plan.units} numbers each) and those of the modules before it are too large for such a file"
+            )
+
+
+def make_layer(
+    name: str,
+    kind: str,
+    parts: Parts,
+    options: Mapping[str, Any],
+    *,
+    return_state: bool = False,
+    space: Space | None = None,
+) -> Any:
     """A layer with the weights of a module.
 
     Parameters
@@ -120,33 +165,48 @@ def make_layer(name: str, kind: str, parts: Parts, options: Mapping[str, Any], *
         What the file does not say, see `OPTIONS`.
     return_state : bool
         Recurrent layers also give their final states.
+    space : Space, optional
+        What products of kernels may take; that of a small file if not given.
 
     Raises
     ------
     FormatError
-        If shapes do not fit each other.
+        If shapes do not fit each other; nothing is allocated then.
     """
     known = OPTIONS.get("recurrent" if kind == "cell" else kind, set())
     if unknown := sorted(set(options) - known):
-        raise FormatError(f"module {name!r}: unknown option(s) {', '.join(unknown)}; known: {sorted(known)}")
-    if odd := [leaf for leaf, array in parts.items() if array.dtype.kind != "f" and leaf != "num_batches_tracked"]:
-        raise FormatError(f"module {name!r}: {odd[0]!r} must be floating-point numbers, got {parts[odd[0]].dtype}")
+        raise FormatError(f"module {quoted(name)}: unknown option(s) {', '.join(unknown)}; known: {sorted(known)}")
     dtype = "float64" if {a.dtype.str[1:] for a in parts.values() if a.dtype.kind == "f"} == {"f8"} else "float32"
     common = {"dtype": dtype, **({"name": name} if name else {})}
     try:
+        check_floats(parts)
         if kind == "recurrent":
-            layer = _recurrent(name, parts, options, common, return_state)
+            plan = Plan(parts)
+            if plan.projected:
+                (space or Space()).take(plan, np.dtype(dtype).itemsize)
+            layer = _recurrent(name, plan, options, common, return_state)
         elif kind == "cell":
             layer = _cell(parts, options, common)
         else:
             layer = _plain(name, kind, parts, options, common)
-        assignments = [pair for slot in slots(layer, "") for pair in slot.arrange(parts)]
-        for weight, array in assignments:
-            weight.assign(array)
-    except (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else f"its parameters do not fit each other ({error!r})"
-        raise FormatError(f"module {name!r}: {reason}") from error
+        for slot in slots(layer, ""):  # one after the other: what is turned round for one is gone before the next
+            for weight, array in slot.arrange(parts):
+                weight.assign(array)
+    except DAMAGE as error:
+        raise _misfit(name, error) from error
     return layer
+
+
+def _misfit(name: str, error: Exception) -> FormatError:
+    reason = str(error) if isinstance(error, ValueError) else f"its parameters do not fit each other ({error!r})"
+    return FormatError(f"module {quoted(name)}: {reason}")
+
+
+def check_floats(parts: Parts) -> None:
+    """Refuse parameters that are no floating-point numbers."""
+    for leaf, array in parts.items():
+        if array.dtype.kind != "f" and leaf != "num_batches_tracked":
+            raise FormatError(f"{quoted(leaf)} must be floating-point numbers, got {array.dtype}")
 
 
 def _built(layer: Any, shape: tuple[Any, ...]) -> Any:
@@ -179,11 +239,9 @@ def _nonlinearity(gates: int, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(parts: Parts, options: Mapping[str, Any], common: dict[str, Any]) -> Any:
-    units, features = parts["weight_hh"].shape[1], parts["weight_ih"].shape[1]
-    gates = _sizes(parts["weight_hh"], units)
-    bias = _has_bias(parts, "")
-    cell = CELLS[gates](units, use_bias=bias, **_nonlinearity(gates, options), **common)
-    return _built(cell, (None, features))
+    plan = Plan.of_cell(parts)
+    cell = CELLS[plan.gates](plan.units, use_bias=plan.use_bias, **_nonlinearity(plan.gates, options), **common)
+    return _built(cell, (None, plan.features))
 
 
 def _has_bias(parts: Parts, suffix: str) -> bool:
@@ -193,47 +251,96 @@ def _has_bias(parts: Parts, suffix: str) -> bool:
     return both[0]
 
 
-def _recurrent(name: str, parts: Parts, options: Mapping[str, Any], common: dict[str, Any], return_state: bool) -> Any:
+class Plan:
+    """What the parameters of a recurrent module make together, each of them of the shape that it must have.
+
+    Parameters
+    ----------
+    parts : dict of str to array
+
+    Attributes
+    ----------
+    gates, units, features : int
+    width : int
+        Of the outputs of a direction: ``proj_size`` or the units.
+    depth : int
+        Layers on each other.
+    both, projected, use_bias : bool
+
+    Raises
+    ------
+    FormatError, IndexError, KeyError
+        If parameters are missing or do not fit each other.
+    """
+
+    def __init__(self, parts: Parts):
+        first = parts["weight_ih_l0"], parts["weight_hh_l0"]
+        self.projected, self.both = "weight_hr_l0" in parts, "weight_ih_l0_reverse" in parts
+        self.width = first[1].shape[1]
+        self.units = parts["weight_hr_l0"].shape[1] if self.projected else self.width
+        self.gates, self.features = _sizes(first[1], self.units), first[0].shape[1]
+        if self.projected and self.gates != 4:
+            raise FormatError("'weight_hr' (proj_size) is known for an LSTM only")
+        self.use_bias = _has_bias(parts, "_l0")
+        self.depth = 1 + max(int(match[2]) for leaf in parts if (match := RECURRENT.fullmatch(leaf)))
+        stems = ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"] * self.use_bias, *["weight_hr"] * self.projected]
+        ends = ["", "_reverse"][: 1 + self.both]
+        wanted = {f"{stem}_l{k}{end}" for stem in stems for k in range(min(self.depth, len(parts))) for end in ends}
+        if wanted != parts.keys() or self.depth > len(parts):
+            odd = sorted(wanted ^ parts.keys())
+            raise FormatError(f"its layers differ: {odd[0] if odd else 'some'!r} is missing or does not belong to them")
+        rows, features = self.gates * self.units, self.features
+        for k in range(self.depth):
+            for end in ends:
+                self._check(parts, f"_l{k}{end}", rows, features)
+            features = self.width * len(ends)
+
+    @classmethod
+    def of_cell(cls, parts: Parts) -> Plan:
+        """The plan of a cell."""
+        plan = cls.__new__(cls)
+        plan.width = plan.units = parts["weight_hh"].shape[1]
+        plan.gates, plan.features = _sizes(parts["weight_hh"], plan.units), parts["weight_ih"].shape[1]
+        plan.use_bias, plan.depth, plan.both, plan.projected = _has_bias(parts, ""), 1, False, False
+        plan._check(parts, "", plan.gates * plan.units, plan.features)
+        return plan
+
+    def _check(self, parts: Parts, suffix: str, rows: int, features: int) -> None:
+        """The shapes of one layer in one direction: before its weights, which have them too, are made."""
+        needed(parts, f"weight_ih{suffix}", (rows, features))
+        needed(parts, f"weight_hh{suffix}", (rows, self.width))
+        if self.projected:
+            needed(parts, f"weight_hr{suffix}", (self.width, self.units))
+        for side in ("ih", "hh") if self.use_bias else ():
+            needed(parts, f"bias_{side}{suffix}", (rows,))
+
+
+def _recurrent(name: str, plan: Plan, options: Mapping[str, Any], common: dict[str, Any], return_state: bool) -> Any:
     """A layer, a Bidirectional, or a model of several."""
-    first = parts["weight_ih_l0"], parts["weight_hh_l0"]
-    projected, both = "weight_hr_l0" in parts, "weight_ih_l0_reverse" in parts
-    width = first[1].shape[1]
-    units = parts["weight_hr_l0"].shape[1] if projected else width
-    gates, features = _sizes(first[1], units), first[0].shape[1]
-    if projected and gates != 4:
-        raise FormatError("'weight_hr' (proj_size) is known for an LSTM only")
-    if projected and 4 * units * units > max(LARGEST_PRODUCT, 64 * sum(array.size for array in parts.values())):
-        raise FormatError(f"proj_size={width} of {units} units: the product of its kernels would be too large")
-    use_bias = _has_bias(parts, "_l0")
-    depth = 1 + max(int(match[2]) for leaf in parts if (match := RECURRENT.fullmatch(leaf)))
-    stems = ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"] * use_bias, *["weight_hr"] * projected]
-    ends = ["", "_reverse"][: 1 + both]
-    wanted = {f"{stem}_l{k}{end}" for stem in stems for k in range(min(depth, len(parts))) for end in ends}
-    if wanted != parts.keys() or depth > len(parts):
-        odd = sorted(wanted ^ parts.keys())
-        raise FormatError(f"its layers differ: {odd[0] if odd else 'some'!r} is missing or does not belong to them")
+    gates, units, width, features = plan.gates, plan.units, plan.width, plan.features
+    both, projected, depth, directions = plan.both, plan.projected, plan.depth, 1 + plan.both
     base = name or {4: "lstm", 3: "gru", 1: "rnn"}[gates]
     alone = depth == 1 and not projected
     chain: list[Any] = []
     for k in range(depth):
         own = {**common, "name": base if alone else f"{base}_l{k}"}
         layer = LAYERS[gates](
-            units, return_sequences=True, return_state=return_state, use_bias=use_bias, zero_output_for_mask=True,
+            units, return_sequences=True, return_state=return_state, use_bias=plan.use_bias, zero_output_for_mask=True,
             **_nonlinearity(gates, options), **own,
         )  # fmt: skip
         layer = Bidirectional(layer, name=own["name"]) if both else layer
         chain.append(_built(layer, (None, None, features)))
-        features = units * len(ends)
+        features = units * directions
         if projected:
             own["name"] += PROJECTION
-            dense = Dense(width * len(ends), use_bias=False, **own)
+            dense = Dense(width * directions, use_bias=False, **own)
             chain.append(_built(dense, (None, None, features)))
-            features = width * len(ends)
+            features = width * directions
     if alone:
         return chain[0]
     if not return_state:
-        return Sequential([Input((None, first[0].shape[1]), dtype=common["dtype"]), *chain], name=base)
-    y = x = Input((None, first[0].shape[1]), dtype=common["dtype"])
+        return Sequential([Input((None, plan.features), dtype=common["dtype"]), *chain], name=base)
+    y = x = Input((None, plan.features), dtype=common["dtype"])
     states: list[Any] = []
     for layer in chain:
         y = layer(y)

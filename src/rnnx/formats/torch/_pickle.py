@@ -14,14 +14,21 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any
 
+from rnnx.formats._limits import printable
 from rnnx.saving import FormatError
 
 LONGEST = 1 << 26  # bytes of one pickle; weights lie outside of it
-MOST_OPCODES = 2_000_000
+MOST_OPCODES = 1_000_000  # a tensor needs about 30, so 33,000 tensors, a third of them with the state of an optimizer
+MOST_PAIRS = 1_000_000  # given to calls of OrderedDict, which may name one list again and again
+MOST_ARGUMENTS = 16  # of a call; the functions below take 8 at most
 LONGEST_INTEGER = 64  # bytes
+LARGEST = 1 << 60  # numbers of a storage; hashes of integers below 2**61 differ
+LONGEST_KEY = 1000  # characters of a key, a name or the key of a storage; keys of modules have less than 200
 NEWEST_PROTOCOL = 5
+U8, U16, U32, U64, I32, F64 = (Struct(form) for form in ("<B", "<H", "<I", "<Q", "<i", ">d"))
 
 
 class _Mark:
@@ -31,7 +38,7 @@ class _Mark:
 MARK = _Mark()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Global:
     """The name of a function or class; nothing is imported."""
 
@@ -39,10 +46,10 @@ class Global:
     name: str
 
     def __str__(self) -> str:
-        return "".join(c if c.isprintable() else "?" for c in f"{self.module}.{self.name}"[:200])
+        return printable(f"{self.module}.{self.name}")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Instance:
     """An object of a class that was not made, and the state that it would have."""
 
@@ -50,7 +57,7 @@ class Instance:
     state: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Storage:
     """Bytes of tensors, stored elsewhere in the file.
 
@@ -71,7 +78,7 @@ class Storage:
     offset: int = 0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Tensor:
     """A tensor as the file describes it; nothing of it is checked yet."""
 
@@ -92,16 +99,16 @@ TYPES = {
 def shown(value: Any) -> str:
     """A value of a pickle in an error message: a short one, however deep and wide the value is."""
     if isinstance(value, str):
-        return repr(value[:200])
+        return printable(repr(value[:200]))
     return str(value) if isinstance(value, (Global, int)) else f"a {type(value).__name__}"
 
 
 # ---- The functions that may be called -------------------------------------------------------------------------------
 
 
-def _mapping(*given: Any) -> dict[Any, Any]:
+def _mapping(*given: Any) -> dict[str, Any]:
     """``OrderedDict()`` or ``OrderedDict([(key, value), ...])``."""
-    made: dict[Any, Any] = {}
+    made: dict[str, Any] = {}
     for pair in given[0] if given and isinstance(given[0], list) else ():
         key, value = pair
         put(made, key, value)
@@ -121,7 +128,8 @@ def _first(value: Any, *_: Any) -> Any:
 
 
 def _from_type(function: Any, _kind: Any, arguments: Any, _state: Any = None) -> Any:
-    if function not in (_REBUILD, _REBUILD_V2, _REBUILD_V3) or not isinstance(arguments, tuple):
+    known = isinstance(function, Global) and function in (_REBUILD, _REBUILD_V2, _REBUILD_V3)
+    if not known or not isinstance(arguments, tuple) or len(arguments) > MOST_ARGUMENTS:
         raise FormatError(f"a tensor of an unknown kind ({shown(function)})")
     return CALLS[function](*arguments)
 
@@ -160,9 +168,13 @@ CALLS: dict[Global, Callable[..., Any]] = {
 NAMES_ONLY = ("torch.", "numpy.", "__torch__.")  # packages whose names may stand in a file as plain values
 
 
-def put(table: dict[Any, Any], key: Any, value: Any) -> None:
-    """Set an item of a table. Keys that are neither texts nor numbers cannot lead to weights and are left out."""
-    if type(key) in (str, int, float, bool):
+def put(table: dict[str, Any], key: Any, value: Any) -> None:
+    """Set an item of a table. Keys that cannot lead to weights are left out: long texts, numbers, everything else.
+
+    The hash of numbers is no secret: a table of multiples of 2**61 - 1 takes a time that is quadratic in their number.
+    Long texts that are equal take the time of a comparison each.
+    """
+    if type(key) is str and len(key) <= LONGEST_KEY:
         table[key] = value
 
 
@@ -171,6 +183,9 @@ def put(table: dict[Any, Any], key: Any, value: Any) -> None:
 
 class Machine:
     """Reads pickles one after the other from a block of bytes.
+
+    Every opcode is one step. A step takes a time that is bounded, or one that its own bytes in the file pay for; what
+    else a step would repeat (pairs of a list, arguments of a call) is counted too.
 
     Parameters
     ----------
@@ -184,14 +199,17 @@ class Machine:
     ----------
     position : int
         Behind what was read.
-    storages : list of Storage
-        Those that the pickles refer to.
+    storages : dict of tuple to Storage
+        Those that the pickles refer to, by what is said of them.
     """
 
     def __init__(self, data: memoryview, who: str, start: int = 0):
         self.data, self.who, self.position = data, who, start
-        self.count = 0
-        self.storages: list[Storage] = []
+        self.count = self.pairs = 0
+        self.storages: dict[tuple[str, str, int, int], Storage] = {}
+        self.names: dict[tuple[str, str], Global] = {}
+        self.lines: dict[bytes, Global] = {}  # the same by the bytes that are found in the file
+        self.functions: dict[int, Callable[..., Any]] = {}  # by the id of the name that is in `names`
 
     def load(self) -> Any:
         """The value of the next pickle.
@@ -199,15 +217,17 @@ class Machine:
         Raises
         ------
         FormatError
-            If the pickle is damaged, or asks for anything but data.
+            If the pickle is damaged, too large, or asks for anything but data.
         """
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.mentioned: dict[Global, bool] = {}  # whether it was the class of an object
-        end = min(len(self.data), self.position + LONGEST)
+        self.mentioned: dict[int, Global] = {}  # names that were not the class of an object, by id
+        self.classes: set[int] = set()
+        data, opcodes = self.data, OPCODES
+        self.end = min(len(data), self.position + LONGEST)
         try:
-            while self.position < end:
-                code = self.data[self.position]
+            while self.position < self.end:
+                code = data[self.position]
                 self.position += 1
                 self.count += 1
                 if code == 0x2E:  # STOP
@@ -215,10 +235,10 @@ class Machine:
                     self._check_names()
                     return value
                 if self.count > MOST_OPCODES:
-                    raise FormatError(f"{self.who}: a pickle of more than {MOST_OPCODES} steps")
-                run = OPCODES.get(code)
+                    raise FormatError(f"a pickle of more than {MOST_OPCODES:,} steps, the most that is read")
+                run = opcodes.get(code)
                 if run is None:
-                    raise FormatError(f"{self.who}: the pickle has an unknown or outdated opcode {code:#04x}")
+                    raise FormatError(f"the pickle has an unknown or outdated opcode {code:#04x}")
                 run(self)
         except FormatError as error:
             if str(error).startswith(self.who):
@@ -227,11 +247,12 @@ class Machine:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
             reason = f"{type(error).__name__} at byte {self.position}"
             raise FormatError(f"{self.who}: the pickle is damaged ({reason})") from error
-        raise FormatError(f"{self.who}: the pickle is cut off, or longer than {LONGEST} bytes")
+        raise FormatError(f"{self.who}: the pickle is cut off, or longer than {LONGEST:,} bytes")
 
     def _check_names(self) -> None:
-        for name, is_class in self.mentioned.items():
-            if not is_class and name not in CALLS and not f"{name}".startswith(NAMES_ONLY):
+        for key, name in self.mentioned.items():
+            inside = f"{name.module}.".startswith(NAMES_ONLY)
+            if key not in self.classes and key not in self.functions and not inside:
                 raise FormatError(f"{self.who}: the pickle mentions {name}, which is not part of a state dict")
 
     # ---- Reading -------------------------------------------------------------------------------------------------
@@ -239,39 +260,58 @@ class Machine:
     def take(self, length: int) -> memoryview:
         """The next bytes."""
         begin, end = self.position, self.position + length
-        if length < 0 or end > len(self.data):
-            raise FormatError("the pickle is cut off")
+        if length < 0 or end > self.end:
+            raise FormatError(f"the pickle is cut off, or longer than {LONGEST:,} bytes")
         self.position = end
         return self.data[begin:end]
 
-    def integer(self, form: str) -> int:
-        """The next integer, by its `struct` format."""
-        (value,) = struct.unpack(form, self.take(struct.calcsize(form)))
-        return int(value)
-
-    def line(self) -> str:
-        """Text up to the end of the line."""
-        for length in range(1, 1 << 12):
-            if self.position + length > len(self.data):
-                break
-            if self.data[self.position + length - 1] == 0x0A:
-                return bytes(self.take(length)[:-1]).decode()
-        raise FormatError("the pickle has a name that does not end")
+    def integer(self, form: Struct) -> int:
+        """The next integer, by its `struct` format; what lies behind the end of the file is no integer."""
+        begin = self.position
+        self.position = begin + form.size
+        value: int = form.unpack_from(self.data, begin)[0]
+        return value
 
     def since_mark(self) -> list[Any]:
         """The values above the last mark, which are taken away with it."""
         values: list[Any] = []
-        while (value := self.stack.pop()) is not MARK:
-            values.append(value)
-        return values[::-1]
+        pop, append = self.stack.pop, values.append
+        while (value := pop()) is not MARK:
+            append(value)
+        values.reverse()
+        return values
 
     # ---- Opcodes that need more than a line ------------------------------------------------------------------------
 
+    def line_name(self) -> None:
+        """Put the name on the stack that the next two lines are."""
+        ahead = bytes(self.data[self.position : min(self.position + 2 * LONGEST_KEY, self.end)])
+        first = ahead.find(b"\n")
+        second = ahead.find(b"\n", first + 1)
+        if first < 0 or second < 0:
+            raise FormatError("the pickle has a name that does not end")
+        self.position += second + 1
+        both = ahead[:second]
+        if both not in self.lines:
+            self.name(both[:first].decode(), both[first + 1 :].decode())
+            self.lines[both] = self.stack[-1]
+        else:
+            self.mention(self.lines[both])
+
+    def mention(self, known: Global) -> None:
+        self.mentioned[id(known)] = known
+        self.stack.append(known)
+
     def name(self, module: str, name: str) -> None:
         """Put the name of a function or class on the stack."""
-        known = Global(module, name)
-        self.mentioned.setdefault(known, False)
-        self.stack.append(known)
+        known = self.names.get((module, name))
+        if known is None:
+            if len(module) + len(name) > 2 * LONGEST_KEY:
+                raise FormatError(f"the pickle has a name of {len(module) + len(name):,} characters")
+            known = self.names[module, name] = Global(module, name)
+            if known in CALLS:
+                self.functions[id(known)] = CALLS[known]
+        self.mention(known)
 
     def stack_name(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
@@ -279,28 +319,40 @@ class Machine:
             raise FormatError("the pickle has a name that is not a text")
         self.name(module, name)
 
+    def apply(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Put the result of an imitated function on the stack."""
+        if len(arguments) > MOST_ARGUMENTS:
+            raise FormatError(f"the pickle calls a function with {len(arguments):,} arguments")
+        if function is _mapping and arguments and isinstance(arguments[0], list):
+            self.pairs += len(arguments[0])
+            if self.pairs > MOST_PAIRS:
+                raise FormatError(f"the pickle makes tables of more than {MOST_PAIRS:,} pairs, the most that is read")
+        self.stack.append(function(*arguments))
+
     def call(self) -> None:
         """Imitate one of the known functions."""
-        arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, Global) or function not in CALLS:
+        arguments, name = self.stack.pop(), self.stack.pop()
+        function = self.functions.get(id(name))
+        if function is None:
             raise FormatError(
-                f"{self.who}: refused to call {shown(function)}, as the pickle asks; save model.state_dict() with "
+                f"{self.who}: refused to call {shown(name)}, as the pickle asks; save model.state_dict() with "
                 "torch.save, which needs no such call"
             )
         if not isinstance(arguments, tuple):
             raise FormatError("the pickle calls a function without a tuple of arguments")
-        self.stack.append(CALLS[function](*arguments))
+        self.apply(function, arguments)
 
     def new_object(self) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
         if not isinstance(kind, Global) or not isinstance(arguments, tuple):
             raise FormatError("the pickle makes an object of what is not a class")
-        if kind in CALLS:
-            self.stack.append(CALLS[kind](*arguments))
+        function = self.functions.get(id(kind))
+        if function is not None:
+            self.apply(function, arguments)
             return
         if arguments:
             raise FormatError(f"refused to make an object of {kind} with arguments; save model.state_dict() instead")
-        self.mentioned[kind] = True
+        self.classes.add(id(kind))
         self.stack.append(Instance(kind))
 
     def build(self) -> None:
@@ -317,17 +369,23 @@ class Machine:
             return
         if not isinstance(given, tuple) or len(given) not in (5, 6) or given[0] != "storage":
             raise FormatError("the pickle refers to something outside that is not a storage")
-        _, kind, key, _, numel, *view = given
+        kind, key, numel = given[1], given[2], given[4]
         name = kind.name if isinstance(kind, Global) and kind.module in ("torch", "torch.storage") else ""
         if not name.endswith("Storage") or not isinstance(key, str) or type(numel) is not int:
             raise FormatError(f"the pickle has a storage of an unknown kind ({shown(kind)})")
+        if len(key) > LONGEST_KEY:
+            raise FormatError(f"the pickle has a storage whose key has {len(key):,} characters")
         offset = 0
-        if view and view[0] is not None:
-            _, offset, numel = view[0]
+        if len(given) == 6 and given[5] is not None:
+            _, offset, numel = given[5]
             if type(offset) is not int or type(numel) is not int:
                 raise FormatError("the pickle has a view of a storage that is not described by numbers")
-        self.storages.append(Storage(name.removesuffix("Storage"), key, numel, offset))
-        self.stack.append(self.storages[-1])
+        if not (0 <= numel < LARGEST and 0 <= offset < LARGEST):
+            raise FormatError(f"the pickle has a storage that should hold {numel} numbers from number {offset} on")
+        same = (name, key, numel, offset)
+        if same not in self.storages:
+            self.storages[same] = Storage(name.removesuffix("Storage"), key, numel, offset)
+        self.stack.append(self.storages[same])
 
     def set_items(self, values: list[Any]) -> None:
         table = self.stack[-1]
@@ -346,48 +404,39 @@ class Machine:
             raise FormatError("the pickle appends to what is not a list")
 
     def tuple_of(self, count: int) -> None:
-        values = tuple(self.stack[len(self.stack) - count :])
-        if len(values) != count or any(value is MARK for value in values):
+        values = tuple(self.stack[-count:])
+        if len(values) != count:
             raise FormatError("the pickle has too few values on its stack")
-        del self.stack[len(self.stack) - count :]
+        for value in values:
+            if value is MARK:
+                raise FormatError("the pickle has too few values on its stack")
+        del self.stack[-count:]
         self.stack.append(values)
 
-    def text(self, form: str) -> None:
-        self.stack.append(bytes(self.take(self.integer(form))).decode("utf-8", "surrogatepass"))
+    def text(self, form: Struct) -> None:
+        self.stack.append(str(self.take(self.integer(form)), "utf-8", "surrogatepass"))
 
-    def binary(self, form: str) -> None:
+    def binary(self, form: Struct) -> None:
         self.stack.append(bytes(self.take(self.integer(form))))
 
-    def long(self, form: str) -> None:
+    def latin(self, form: Struct) -> None:
+        self.stack.append(str(self.take(self.integer(form)), "latin-1"))
+
+    def long(self, form: Struct) -> None:
         length = self.integer(form)
         if not 0 <= length <= LONGEST_INTEGER:
             raise FormatError(f"the pickle has an integer of {length} bytes")
         self.stack.append(int.from_bytes(self.take(length), "little", signed=True))
 
+    def keep(self, form: Struct) -> None:
+        number = self.integer(form)
+        if number > MOST_OPCODES:  # they are counted up; what is spread over 2**32 could be made to collide
+            raise FormatError(f"the pickle numbers a value {number:,}, more than it may have")
+        self.memo[number] = self.stack[-1]
+
     def protocol(self) -> None:
-        if (number := self.integer("<B")) > NEWEST_PROTOCOL:
+        if (number := self.integer(U8)) > NEWEST_PROTOCOL:
             raise FormatError(f"the pickle is of protocol {number}; known are those up to {NEWEST_PROTOCOL}")
-
-
-def _push(make: Callable[[Machine], Any]) -> Callable[[Machine], None]:
-    def run(machine: Machine) -> None:
-        machine.stack.append(make(machine))
-
-    return run
-
-
-def _keep(form: str) -> Callable[[Machine], None]:
-    def run(machine: Machine) -> None:
-        machine.memo[machine.integer(form)] = machine.stack[-1]
-
-    return run
-
-
-def _recall(form: str) -> Callable[[Machine], None]:
-    def run(machine: Machine) -> None:
-        machine.stack.append(machine.memo[machine.integer(form)])
-
-    return run
 
 
 def _memoize(machine: Machine) -> None:
@@ -404,35 +453,35 @@ OPCODES: dict[int, Callable[[Machine], Any]] = {
     ord(code): run
     for code, run in {
         "\x80": Machine.protocol,
-        "\x95": lambda m: m.integer("<Q"),  # FRAME
+        "\x95": lambda m: m.integer(U64),  # FRAME
         "(": lambda m: m.stack.append(MARK),
         "0": lambda m: m.stack.pop(),
         "1": Machine.since_mark,
         "N": lambda m: m.stack.append(None),
         "\x88": lambda m: m.stack.append(True),
         "\x89": lambda m: m.stack.append(False),
-        "J": _push(lambda m: m.integer("<i")),
-        "K": _push(lambda m: m.integer("<B")),
-        "M": _push(lambda m: m.integer("<H")),
-        "\x8a": lambda m: m.long("<B"),
-        "\x8b": lambda m: m.long("<i"),
-        "G": _push(lambda m: struct.unpack(">d", m.take(8))[0]),
-        "X": lambda m: m.text("<I"),
-        "\x8c": lambda m: m.text("<B"),
-        "\x8d": lambda m: m.text("<Q"),
-        "U": _push(lambda m: bytes(m.take(m.integer("<B"))).decode("latin-1")),
-        "T": _push(lambda m: bytes(m.take(m.integer("<i"))).decode("latin-1")),
-        "B": lambda m: m.binary("<I"),
-        "C": lambda m: m.binary("<B"),
-        "\x8e": lambda m: m.binary("<Q"),
-        "\x96": lambda m: m.binary("<Q"),
+        "J": lambda m: m.stack.append(m.integer(I32)),
+        "K": lambda m: m.stack.append(m.integer(U8)),
+        "M": lambda m: m.stack.append(m.integer(U16)),
+        "\x8a": lambda m: m.long(U8),
+        "\x8b": lambda m: m.long(I32),
+        "G": lambda m: m.stack.append(m.integer(F64)),
+        "X": lambda m: m.text(U32),
+        "\x8c": lambda m: m.text(U8),
+        "\x8d": lambda m: m.text(U64),
+        "U": lambda m: m.latin(U8),
+        "T": lambda m: m.latin(I32),
+        "B": lambda m: m.binary(U32),
+        "C": lambda m: m.binary(U8),
+        "\x8e": lambda m: m.binary(U64),
+        "\x96": lambda m: m.binary(U64),
         "]": lambda m: m.stack.append([]),
         "}": lambda m: m.stack.append({}),
         ")": lambda m: m.stack.append(()),
         "\x8f": lambda m: m.stack.append([]),  # a set: its members do not matter
-        "l": _push(Machine.since_mark),
-        "t": _push(lambda m: tuple(m.since_mark())),
-        "\x91": _push(Machine.since_mark),
+        "l": lambda m: m.stack.append(m.since_mark()),
+        "t": lambda m: m.stack.append(tuple(m.since_mark())),
+        "\x91": lambda m: m.stack.append(m.since_mark()),
         "\x85": lambda m: m.tuple_of(1),
         "\x86": lambda m: m.tuple_of(2),
         "\x87": lambda m: m.tuple_of(3),
@@ -442,12 +491,12 @@ OPCODES: dict[int, Callable[[Machine], Any]] = {
         "\x90": lambda m: m.extend(m.since_mark()),
         "s": lambda m: m.set_items([m.stack.pop(-2), m.stack.pop()]),
         "u": lambda m: m.set_items(m.since_mark()),
-        "q": _keep("<B"),
-        "r": _keep("<I"),
+        "q": lambda m: m.keep(U8),
+        "r": lambda m: m.keep(U32),
         "\x94": _memoize,
-        "h": _recall("<B"),
-        "j": _recall("<I"),
-        "c": lambda m: m.name(m.line(), m.line()),
+        "h": lambda m: m.stack.append(m.memo[m.integer(U8)]),
+        "j": lambda m: m.stack.append(m.memo[m.integer(U32)]),
+        "c": Machine.line_name,
         "\x93": Machine.stack_name,
         "R": Machine.call,
         "\x81": Machine.new_object,

@@ -49,6 +49,7 @@ Assignment = tuple[Weight, Array]
 SEQUENCE, CELL = (LSTM, GRU, SimpleRNN), (LSTMCell, GRUCell, SimpleRNNCell)
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
 PROJECTION = "_projection"  # end of the name of a Dense that stands for weight_hr
+ROWS = 4096  # of a product in float64 at a time: the whole would take twice its float32
 TOLERANCE = 1e-4  # of a recurrent kernel that is taken apart into weight_hh and weight_hr
 
 
@@ -152,11 +153,14 @@ class ProjectedSlot:
         for slot, block in zip(self.directions, self._blocks(projection), strict=True):
             kernel, recurrent, *bias = slot.layer.weights
             units, width = block.shape
-            hidden = needed(found, f"{slot.prefix}weight_hh{slot.suffix}", (4 * units, width)).astype(np.float64)
+            hidden = needed(found, f"{slot.prefix}weight_hh{slot.suffix}", (4 * units, width))
             down = needed(found, f"{slot.prefix}weight_hr{slot.suffix}", (width, units)).astype(np.float64)
             block[...] = down.T
             made.append((kernel, needed(found, f"{slot.prefix}weight_ih{slot.suffix}", kernel.shape[::-1]).T))
-            made += [(recurrent, (hidden @ down).T), *slot.arrange_bias(found, bias)]
+            product = np.empty((4 * units, units), recurrent.value.dtype)
+            for row in range(0, 4 * units, ROWS):
+                product[row : row + ROWS] = hidden[row : row + ROWS].astype(np.float64) @ down
+            made += [(recurrent, product.T), *slot.arrange_bias(found, bias)]
         return [*made, (weight, projection)]
 
 
@@ -271,7 +275,8 @@ def _kind(layer: Any) -> Any:
 
 def is_stack(model: Model, parts: list[Any]) -> bool:
     """Whether a model is what PyTorch has as one module of several layers: a chain of like recurrent layers."""
-    if any(part not in parts and not isinstance(part, (InputLayer, Dropout)) for part in model.layers):
+    known = {id(part) for part in parts}
+    if any(id(part) not in known and not isinstance(part, (InputLayer, Dropout)) for part in model.layers):
         return False
     before = model.inputs[0]
     for node in model.nodes:

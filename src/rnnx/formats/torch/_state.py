@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx.formats import safetensors
+from rnnx.formats._limits import Budget, printable
 from rnnx.formats.torch import _container
-from rnnx.formats.torch._pickle import Instance, Storage, Tensor
+from rnnx.formats.torch._archive import quoted
+from rnnx.formats.torch._pickle import LONGEST_KEY, Instance, Storage, Tensor
 from rnnx.formats.torch._tensors import Tensors
 from rnnx.saving import FormatError
 
@@ -20,7 +23,9 @@ Array = NDArray[Any]
 USUAL_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 DEEPEST = 64  # modules inside modules
-MOST_TENSORS = 100_000
+MOST_TENSORS = 50_000  # 10,000 LSTMs have 40,000
+MOST_ENTRIES = 1_000_000  # of tables of modules, wherever they are; a module counts as many as its time takes
+MODULE = 20  # entries
 SAFETENSORS_TYPES = {
     "F32": "Float", "F64": "Double", "F16": "Half", "BF16": "BFloat16", "I64": "Long", "I32": "Int", "I16": "Short",
     "I8": "Char", "U8": "Byte", "BOOL": "Bool",
@@ -39,6 +44,8 @@ class State:
         Read-only views of the file.
     kind : str
         Of the file.
+    size : int
+        Bytes of the file, or of the arrays of a mapping.
     notes : dict
         What the file says about itself.
     warnings : list of str
@@ -47,6 +54,7 @@ class State:
     who: str
     arrays: dict[str, Array] = field(default_factory=dict)
     kind: str = "mapping"
+    size: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -63,26 +71,45 @@ def read_state(source: Any, key: str | None = None) -> State:
     Raises
     ------
     FormatError
-        If there is none, or several and no ``key``.
+        If there is none, or several and no ``key``, or a file is beyond the limits.
     OSError
         If the file cannot be read.
     """
     if isinstance(source, Mapping):
         state, tensors = State("the state dict"), _given(source)
         state.arrays = _without_wrappers(_find(state, tensors, key))
+        state.size = sum(array.nbytes for array in state.arrays.values())
         return state
     if not isinstance(source, (str, Path)):
         raise TypeError(f"a path or a state dict is needed, got {type(source).__name__}")
-    if Path(source).suffix.lower() == ".safetensors":
-        return _read_safetensors(source)
-    contents = _container.read(source)
-    state = State(str(source), kind=contents.kind, notes=contents.notes)
+    safe = Path(source).suffix.lower() == ".safetensors"
+    state = _read_safetensors(source) if safe else _read_pickled(source, key)
+    state.size = Path(source).stat().st_size
+    _check_names(state.who, state.arrays)
+    return state
+
+
+def _read_pickled(path: Any, key: str | None) -> State:
+    """The state dict of a file of ``torch.save``."""
+    contents = _container.read(path)
+    state = State(str(path), kind=contents.kind, notes=contents.notes)
     found = _without_wrappers(_find(state, contents.value, key))
-    if len(found) > MOST_TENSORS:
-        raise FormatError(f"{source}: a state dict of {len(found)} tensors")
+    _check_names(state.who, found)
     arrays = {name: contents.tensors.array(name, tensor) for name, tensor in found.items()}
     state.arrays = {name: array for name, array in arrays.items() if array.size}
     return state
+
+
+def _check_names(who: str, found: Mapping[str, Any]) -> None:
+    """Refuse too many tensors, and names that cannot be shown: layers are named after them."""
+    if len(found) > MOST_TENSORS:
+        raise FormatError(f"{who}: a state dict of {len(found):,} tensors, the most that is read is {MOST_TENSORS:,}")
+    for name in found:
+        if len(name) > LONGEST_KEY or not name.isprintable():
+            raise FormatError(
+                f"{who}: tensor {quoted(name)} has a name of {len(name):,} characters, which must be printable and "
+                f"at most {LONGEST_KEY:,}"
+            )
 
 
 def _given(source: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -147,69 +174,83 @@ def _own_tensors(value: Any) -> dict[str, Any]:
     return {name: tensor for name, tensor in value.items() if isinstance(name, str) and _is_tensor(tensor)}
 
 
-def _candidate(value: Any) -> dict[str, Any]:
-    """The tensors of a table or of a whole module."""
-    if isinstance(value, Instance):
-        made: dict[str, Any] = {}
-        _of_module(value, "", made, 0)
-        return made
-    return _own_tensors(value)
+class _Search:
+    """Looks for state dicts; what is looked at is counted, since modules that share parts unfold without end."""
 
+    def __init__(self, who: str):
+        self.budget = Budget(who, MOST_ENTRIES, "entries of tables and modules")
+        self.seen: dict[int, dict[str, Any]] = {}
 
-def _of_module(module: Instance, prefix: str, made: dict[str, Any], depth: int) -> None:
-    """Parameters and buffers of a whole module, as its state dict would name them."""
-    if depth > DEEPEST or len(made) > MOST_TENSORS:
-        raise RecursionError("a module nested too deeply, or in itself")
-    state = module.state if isinstance(module.state, dict) else {}
-    modules = state.get("_modules")
-    inner = modules if isinstance(modules, dict) else state
-    tables = [state.get("_parameters"), state.get("_buffers")] if "_parameters" in state else [state]
-    hidden = state.get("_non_persistent_buffers_set")
-    for table in tables:
-        for name, tensor in _own_tensors(table).items():
-            if not (isinstance(hidden, list) and name in [n for n in hidden if isinstance(n, str)]):
-                made[prefix + name] = tensor
-    for name, part in inner.items():
-        if isinstance(name, str) and isinstance(part, Instance):
-            _of_module(part, f"{prefix}{name}.", made, depth + 1)
+    def candidate(self, value: Any) -> dict[str, Any]:
+        """The tensors of a table or of a whole module; made once, however often it is there."""
+        if id(value) not in self.seen:
+            made: dict[str, Any] = {}
+            self.seen[id(value)] = made
+            if isinstance(value, Instance):
+                self._of_module(value, "", made, 0)
+            elif isinstance(value, dict):
+                self.budget.spend(len(value))
+                made.update(_own_tensors(value))
+        return self.seen[id(value)]
+
+    def _of_module(self, module: Instance, prefix: str, made: dict[str, Any], depth: int) -> None:
+        """Parameters and buffers of a whole module, as its state dict would name them."""
+        who = self.budget.who
+        if depth > DEEPEST:
+            raise FormatError(f"{who}: modules more than {DEEPEST} deep in each other, or a module in itself")
+        if len(prefix) > LONGEST_KEY:
+            raise FormatError(f"{who}: a module whose parts have names of more than {LONGEST_KEY:,} characters")
+        state = module.state if isinstance(module.state, dict) else {}
+        modules = state.get("_modules")
+        inner = modules if isinstance(modules, dict) else state
+        tables = [state.get("_parameters"), state.get("_buffers")] if "_parameters" in state else [state]
+        hidden = state.get("_non_persistent_buffers_set")
+        hidden = hidden if isinstance(hidden, list) else []
+        parts = [part for part in (inner, hidden, *tables) if isinstance(part, (dict, list))]
+        self.budget.spend(MODULE + sum(map(len, parts)))
+        left_out = {name for name in hidden if isinstance(name, str) and len(name) <= LONGEST_KEY}
+        for table in tables:
+            for name, tensor in _own_tensors(table).items():
+                if name not in left_out:
+                    made[prefix + name] = tensor
+                if len(made) > MOST_TENSORS:
+                    raise FormatError(f"{who}: a module of more than {MOST_TENSORS:,} tensors, the most that is read")
+        for name, part in inner.items():
+            if isinstance(name, str) and isinstance(part, Instance):
+                self._of_module(part, f"{prefix}{name}.", made, depth + 1)
 
 
 def _find(state: State, value: Any, key: str | None) -> dict[str, Any]:
     """The state dict in a checkpoint."""
-    try:
-        return _found(state, value, key)
-    except RecursionError as error:
-        raise FormatError(f"{state.who}: {error}") from error
-
-
-def _found(state: State, value: Any, key: str | None) -> dict[str, Any]:
+    candidate = _Search(state.who).candidate
     if key is not None:
         for part in key.split("."):
             if not isinstance(value, dict) or part not in value:
                 raise FormatError(f"{state.who}: there is no entry {key!r}; there are {_names(value)}")
             value = value[part]
-    found = _candidate(value)
+    found = candidate(value)
     if found:
         if isinstance(value, Instance):
             state.warnings.append("a whole module; its tensors were read and its code was not")
         return found
     if not isinstance(value, dict):
         raise FormatError(f"{state.who}: holds no state dict; write one with torch.save(model.state_dict(), path)")
-    inside = {name: tensors for name, part in value.items() if isinstance(name, str) and (tensors := _candidate(part))}
+    inside = {name: tensors for name, part in value.items() if isinstance(name, str) and (tensors := candidate(part))}
     usual = next((name for name in USUAL_KEYS if name in inside), None)
     if len(inside) == 1:
         usual = next(iter(inside))
     if usual is not None:
-        state.warnings.append(f"a checkpoint; taken from its entry {usual!r} of {_names(value)}")
+        state.warnings.append(f"a checkpoint; taken from its entry {quoted(usual)} of {_names(value)}")
         return inside[usual]
     if inside:
-        raise FormatError(f"{state.who}: several state dicts; say which by key=, one of {', '.join(map(repr, inside))}")
+        raise FormatError(f"{state.who}: several state dicts; say which by key=, one of {_names(inside)}")
     raise FormatError(f"{state.who}: holds no state dict (its entries: {_names(value)})")
 
 
 def _names(value: Any) -> str:
-    names = [repr(name)[:60] for name in value] if isinstance(value, dict) else []
-    return (", ".join(names[:12]) + (", ..." if len(names) > 12 else "")) or "none"
+    names = list(islice(value, 13)) if isinstance(value, dict) else []
+    shown = [printable(repr(name[:200] if isinstance(name, str) else name), 60) for name in names[:12]]
+    return (", ".join(shown) + (", ..." if len(names) > 12 else "")) or "none"
 
 
 def _without_wrappers(found: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx.formats.torch._archive import quoted
 from rnnx.formats.torch._pickle import Storage, Tensor, shown
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
 Records = Callable[[Storage], tuple[memoryview, str]]  # the bytes of a storage and their order, "<" or ">"
 MOST_AXES = 8
-MOST_BYTES_PER_BYTE = 8  # tensors that share storages may not claim more than this many times the file
+MOST_BYTES_PER_BYTE = 6  # of the file: bfloat16 takes four for an array and for a layer, and may be tied once
 TYPES = {
     "Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": "u2", "Long": "i8", "Int": "i4", "Short": "i2",
     "Char": "i1", "Byte": "u1", "Bool": "u1",
@@ -37,6 +38,7 @@ class Tensors:
     def __init__(self, who: str, records: Records, size: int):
         self.who, self.records = who, records
         self.left = MOST_BYTES_PER_BYTE * size
+        self.made: dict[Any, Array] = {}
 
     def array(self, name: str, tensor: Tensor) -> Array:
         """A read-only view of the bytes of a tensor; bfloat16 comes as float32, and what is empty with one axis.
@@ -44,9 +46,10 @@ class Tensors:
         Raises
         ------
         FormatError
-            If the tensor is of a type without numbers of NumPy, or reaches outside of its storage.
+            If the tensor is of a type without numbers of NumPy, reaches outside of its storage, or all tensors
+            together are many times the file.
         """
-        who, storage = f"{self.who}: tensor {name!r}", tensor.storage
+        who, storage = f"{self.who}: tensor {quoted(name)}", tensor.storage
         if not isinstance(storage, Storage):
             raise FormatError(f"{who} has no storage")
         kind = tensor.kind or storage.kind
@@ -58,7 +61,7 @@ class Tensors:
         begin, length = storage.offset * unit, storage.numel * unit
         if begin < 0 or length < 0 or begin + length > len(raw):
             raise FormatError(
-                f"{who}: its storage {storage.key!r} should hold {length} bytes from byte {begin}, "
+                f"{who}: its storage {quoted(storage.key)} should hold {length} bytes from byte {begin}, "
                 f"there are {len(raw)}; is the file cut off?"
             )
         size, stride = _numbers(who, "size", tensor.size), _numbers(who, "stride", tensor.stride)
@@ -74,17 +77,36 @@ class Tensors:
                 f"{who} of shape {size} with strides {stride} reaches element {last} or has more than its storage, "
                 f"which holds {room}"
             )
-        self.left -= count * max(itemsize, 4)
-        if self.left < 0:
-            raise FormatError(f"{who}: tensors that share storages claim much more than the file holds")
         if not count:
             return np.zeros(0, np.float32)
-        flat = np.frombuffer(raw[begin : begin + length], np.dtype(order + TYPES[kind]), room)
+        self._claim(who, count * max(itemsize, 4))  # of the layer
+        same = (storage.key, kind, begin, offset, size, stride)
+        if same in self.made:
+            return self.made[same]
+        if kind in ("BFloat16", "Bool"):
+            self._claim(who, count * (4 if kind == "BFloat16" else 1))  # of the array, which is no view
+        self.made[same] = array = self._array(raw[begin : begin + length], order, kind, offset, size, stride)
+        return array
+
+    def _claim(self, who: str, amount: int) -> None:
+        """Count bytes that are about to be taken."""
+        self.left -= amount
+        if self.left < 0:
+            raise FormatError(
+                f"{who}: tensors that share storages claim much more than the file holds, "
+                f"more than {MOST_BYTES_PER_BYTE} bytes of memory for each of its bytes"
+            )
+
+    def _array(self, raw: memoryview, order: str, kind: str, offset: int, size: Any, stride: Any) -> Array:
+        itemsize = np.dtype(TYPES[kind]).itemsize
+        flat = np.frombuffer(raw, np.dtype(order + TYPES[kind]), len(raw) // itemsize)
         view = np.lib.stride_tricks.as_strided(
             flat[offset:], size, [step * itemsize for step in stride], writeable=False
         )
         if kind == "BFloat16":
-            return (view.astype(np.uint32) << 16).view(np.float32)
+            wide = view.astype(np.uint32)
+            wide <<= 16
+            return wide.view(np.float32)
         return view.astype(np.bool_) if kind == "Bool" else view
 
 
