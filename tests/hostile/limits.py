@@ -237,9 +237,10 @@ class Meter:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        assert self.server.stdin is not None
+        assert self.server.stdin is not None and self.server.stdout is not None
         self.server.stdin.close()
         self.server.wait()
+        self.server.stdout.close()
 
     def read(self, path: Path, seconds: float = SECONDS, memory: int = MEMORY) -> Outcome:
         """What came of a file.
