@@ -12,10 +12,10 @@ from rnnx.backpropagation import GraphPullback
 from rnnx.batching import starting_mask
 from rnnx.layers.base import Array, Layer, Weight, layer_config, layer_from_config
 from rnnx.layers.core import Embedding, Input, InputLayer
-from rnnx.layers.graph import SymbolicTensor, enter, topological_order
+from rnnx.layers.graph import SymbolicTensor, calls_of, enter
 from rnnx.layers.names import unique_name
 from rnnx.layers.undo import undone
-from rnnx.models_config import clone_model, graph_config, graph_from_config, model_from_json
+from rnnx.models_config import checked_graph, clone_model, graph_config, graph_from_config, model_from_json
 from rnnx.training import Trainer
 
 
@@ -55,31 +55,19 @@ class Model(Trainer, Layer):
         self.several_outputs = isinstance(outputs, (list, tuple))
         self.inputs: list[SymbolicTensor] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         self.outputs: list[SymbolicTensor] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-        for tensor in [*self.inputs, *self.outputs]:
-            if not isinstance(tensor, SymbolicTensor):
-                raise TypeError(f"Model: inputs and outputs must be symbolic tensors, got {type(tensor).__name__}")
-        nodes = topological_order(self.outputs)
-        for tensor in self.inputs:
-            if not isinstance(tensor.node.layer, InputLayer):
-                raise ValueError(f"Model: inputs must come from Input(...), got {tensor!r}")
-        known = {id(tensor.node) for tensor in self.inputs}
-        for node in nodes:
-            if not node.inputs and id(node) not in known:
-                raise ValueError(f"Model: the outputs depend on {node.layer.name!r}, which is not among the inputs")
-        self.nodes = [node for node in nodes if node.inputs]
-        self.layers: list[Layer] = []
-        for layer in [tensor.node.layer for tensor in self.inputs] + [node.layer for node in self.nodes]:
-            if not any(layer is known_layer for known_layer in self.layers):
-                self.layers.append(layer)
-        names = [layer.name for layer in self.layers]
-        if twice := {n for n in names if names.count(n) > 1}:
-            raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
+        self.layers: list[Layer]
+        self.nodes, self.layers = checked_graph(self.inputs, self.outputs)
+        self._calls_inside = len(self.outputs) + sum(calls_of(node.layer, len(node.inputs)) for node in self.nodes)
         self.dtype = next((layer.dtype for layer in self.layers if not isinstance(layer, InputLayer)), self.dtype)
         self.built = True
 
     @property
     def sublayers(self) -> list[Layer]:
         return getattr(self, "layers", [])
+
+    @property
+    def calls_inside(self) -> int:
+        return self._calls_inside if self.built else super().calls_inside
 
     @property
     def weights(self) -> list[Weight]:
@@ -357,8 +345,7 @@ class Sequential(Model):
         self.several_inputs = self.several_outputs = False
         self._chain: list[Layer] = []
         self._entry: SymbolicTensor | None = None
-        for layer in layers or []:
-            self.add(layer)
+        self._add_all(layers or [])
 
     @property
     def sublayers(self) -> list[Layer]:
@@ -374,6 +361,16 @@ class Sequential(Model):
         ValueError
             If its name is taken, or its input does not fit the layers before.
         """
+        self._add(layer, {other.name for other in self._chain})
+
+    def _add_all(self, layers: Sequence[Any]) -> None:
+        """Append layers, in a time that grows with their number only."""
+        names = {layer.name for layer in self._chain}
+        for layer in layers:
+            self._add(layer, names)
+
+    def _add(self, layer: Any, names: set[str]) -> None:
+        """Append a layer whose name is none of these; it is added to them."""
         if isinstance(layer, SymbolicTensor) and isinstance(layer.node.layer, InputLayer):
             layer = layer.node.layer
         if not isinstance(layer, Layer):
@@ -383,7 +380,7 @@ class Sequential(Model):
                 raise ValueError(f"{self.name}: an input must come first")
             self._entry = enter(layer)
             return
-        if any(layer.name == other.name for other in self._chain):
+        if layer.name in names:
             raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; give it another name")
         entry = self._entry
         if entry is None and not self._chain:
@@ -396,7 +393,12 @@ class Sequential(Model):
         end = self._extend(entry, [layer]) if entry is not None else None
         self._entry = entry
         self._chain.append(layer)
-        if end is not None:
+        names.add(layer.name)
+        if self.built and end is not None:
+            self.outputs = [end]  # the rest of the graph is as it was
+            self.nodes.append(end.node)
+            self._calls_inside += calls_of(layer, 1)
+        elif end is not None:
             self.set_graph(entry, end)
 
     def pop(self) -> Layer:
@@ -474,8 +476,7 @@ class Sequential(Model):
         model = cls(name=config["name"], trainable=config.get("trainable", True))
         if config.get("input") is not None:
             model.add(InputLayer.from_config(config["input"]))
-        for entry in config["layers"]:
-            model.add(layer_from_config(entry))
+        model._add_all([layer_from_config(entry) for entry in config["layers"]])
         return model
 
 

@@ -3,10 +3,42 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
-from rnnx.layers.base import LAYER_CLASSES, layer_config, layer_from_config
-from rnnx.layers.graph import SymbolicTensor, enter
+from rnnx.layers.base import LAYER_CLASSES, Layer, layer_config, layer_from_config
+from rnnx.layers.core import InputLayer
+from rnnx.layers.graph import Node, SymbolicTensor, enter, topological_order
+
+
+def checked_graph(inputs: list[Any], outputs: list[Any]) -> tuple[list[Node], list[Layer]]:
+    """The calls between inputs and outputs, each after those it needs, and the layers with those of the inputs first.
+
+    Raises
+    ------
+    TypeError
+        If one is not a symbolic tensor.
+    ValueError
+        If the outputs need other inputs, or two layers have one name.
+    """
+    for tensor in [*inputs, *outputs]:
+        if not isinstance(tensor, SymbolicTensor):
+            raise TypeError(f"Model: inputs and outputs must be symbolic tensors, got {type(tensor).__name__}")
+    nodes = topological_order(outputs)
+    for tensor in inputs:
+        if not isinstance(tensor.node.layer, InputLayer):
+            raise ValueError(f"Model: inputs must come from Input(...), got {tensor!r}")
+    known = {id(tensor.node) for tensor in inputs}
+    for node in nodes:
+        if not node.inputs and id(node) not in known:
+            raise ValueError(f"Model: the outputs depend on {node.layer.name!r}, which is not among the inputs")
+    nodes = [node for node in nodes if node.inputs]
+    called = [tensor.node.layer for tensor in inputs] + [node.layer for node in nodes]
+    layers: list[Layer] = list({id(layer): layer for layer in called}.values())
+    names = Counter(layer.name for layer in layers)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
+    return nodes, layers
 
 
 def graph_config(model: Any) -> dict[str, Any]:
@@ -45,12 +77,17 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
     """
     layers = {entry["config"]["name"]: layer_from_config(entry) for entry in config["layers"]}
     tensors: dict[tuple[str, int], list[SymbolicTensor]] = {(n, 0): [enter(layers[n])] for n in config["inputs"]}
-    waiting = [(entry["config"]["name"], k, c) for entry in config["layers"] for k, c in enumerate(entry["calls"])]
-    while waiting:
-        ready = [w for w in waiting if all((n, k) in tensors for n, k, _ in w[2]["inputs"])]
-        if not ready:
-            raise ValueError(f"Model: the calls of {', '.join(sorted({w[0] for w in waiting}))} do not connect")
-        for name, k, call in ready:
+    calls = [(entry["config"]["name"], k, c) for entry in config["layers"] for k, c in enumerate(entry["calls"])]
+    needs = [{(n, k) for n, k, _ in call["inputs"]} - tensors.keys() for _, _, call in calls]
+    users: dict[tuple[str, int], list[int]] = {}
+    for place, needed in enumerate(needs):
+        for other in needed:
+            users.setdefault(other, []).append(place)
+    ready = [place for place, needed in enumerate(needs) if not needed]
+    done = len(ready)
+    while ready:  # in rounds, so that layers are built in the order of their depth, then in that of the file
+        reached: list[int] = []
+        for name, k, call in (calls[place] for place in ready):
             inputs = [tensors[(n, j)][i] for n, j, i in call["inputs"]]
             ends = len(inputs) - call["states"]
             arguments = dict(call["call"])
@@ -58,7 +95,16 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
                 arguments["initial_state"] = inputs[ends:]
             y = layers[name](inputs[0] if call["single"] else inputs[:ends], **arguments)
             tensors[(name, k)] = y if isinstance(y, list) else [y]
-        waiting = [w for w in waiting if w not in ready]
+            for user in users.pop((name, k), []):
+                needs[user].discard((name, k))
+                if not needs[user]:
+                    reached.append(user)
+        ready = sorted(reached)
+        done += len(ready)
+    if done < len(calls):
+        unconnected = sorted({calls[place][0] for place, needed in enumerate(needs) if needed})
+        more = f" and {len(unconnected) - 10:,} others" if len(unconnected) > 10 else ""
+        raise ValueError(f"Model: the calls of {', '.join(unconnected[:10])}{more} do not connect")
     inputs = [tensors[(name, 0)][0] for name in config["inputs"]]
     outputs = [tensors[(n, k)][i] for n, k, i in config["outputs"]]
     return inputs if config["several_inputs"] else inputs[0], outputs if config["several_outputs"] else outputs[0]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,12 @@ LONGEST_NAME = 200  # characters of a name in a message
 LONGEST_MESSAGE = 1000  # characters
 JSON_BYTES = 100_000_000  # what the reference implementation of safetensors allows for a header
 JSON_ITEMS = 2_000_000  # values and tables: 20,000 layers have less than half, and Python needs 300 bytes for each
+JSON_DIGITS = 400  # of a number: what long ones take grows with the square
 JSON_DEPTH = 200  # tables inside each other; 20 models inside each other have less than 100
+LONGEST_TRAINING = 100_000  # characters of what ``compile`` was given, as JSON: each metric is an object
+DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError
+)  # fmt: skip
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -48,6 +55,28 @@ def printable(text: Any, longest: int = LONGEST_NAME) -> str:
     found = str(text)
     short = found if len(found) <= longest else found[: longest - 3] + "..."
     return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
+
+
+@contextmanager
+def reading(path: Any, what: str) -> Iterator[None]:
+    """Whatever a malformed file leads to is a `FormatError` of one line.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        The beginning of the message about a fault that has none of its own: "the model cannot be made".
+    """
+    try:
+        yield
+    except FormatError as error:
+        text = printable(error, LONGEST_MESSAGE)
+        if text == str(error):
+            raise
+        raise FormatError(text) from error
+    except DAMAGE as error:
+        kind = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
+        raise FormatError(printable(f"{path}: {what}: {kind}{error}", LONGEST_MESSAGE)) from error
 
 
 def check_regular(path: Any) -> None:
@@ -158,6 +187,8 @@ def parse_json(
         items = sum(raw.count(sign) for sign in (b",", b"[", b"{"))
         if items > most_items:
             raise FormatError(f"{beyond} {items:,} values and tables, the most is {most_items:,}")
+        if raw.translate(_DIGITS).find(b"0" * JSON_DIGITS) >= 0:
+            raise FormatError(f"{beyond} a number of {JSON_DIGITS} digits or more")
         depth = _depth(raw) if items > deepest else items
         if depth > deepest:
             raise FormatError(f"{beyond} {depth:,} tables inside each other, the most is {deepest}")
@@ -168,6 +199,7 @@ def parse_json(
         raise FormatError(f"{who}: {what} is damaged: {printable(error)}") from error
 
 
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _BLOCK = 1 << 20
 

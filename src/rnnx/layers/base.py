@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import math
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +16,7 @@ from rnnx import constraints, initializers, regularizers
 from rnnx._config import plain
 from rnnx.layers import graph
 from rnnx.layers.arguments import check_dtype, given_shape
+from rnnx.layers.limits import room
 from rnnx.layers.names import unique_name
 from rnnx.layers.undo import undone_on_failure
 from rnnx.layers.weight import Weight, changing
@@ -48,19 +47,6 @@ class Gradients:
 
 
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its name, those of users included
-
-
-_room: ContextVar[int | None] = ContextVar("room", default=None)  # numbers that new weights may still have
-
-
-@contextmanager
-def weights_limited(numbers: int) -> Iterator[None]:
-    """For models whose weights come from a file: new ones are zeros, and have no more than so many numbers in all."""
-    token = _room.set(numbers)
-    try:
-        yield
-    finally:
-        _room.reset(token)
 
 
 def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
@@ -126,6 +112,8 @@ class Layer:
             type.__setattr__(cls, "build", _built_once(vars(cls)["build"]))
 
     def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = "float32", **kwargs: Any):
+        if (space := room()) is not None:
+            space.take_layer()
         self.given_input_shape, self.given_batch_size = given_shape(type(self).__name__, kwargs)
         if mode := kwargs.pop("quantization_mode", None):
             if mode not in QUANTIZATION_MODES:
@@ -297,11 +285,10 @@ class Layer:
         constraint: Any = None,
     ) -> Weight:
         """Make a weight; to be called by ``build``."""
-        if (room := _room.get()) is not None:
-            _room.set(room - math.prod(shape))
-            if math.prod(shape) > room:
-                raise ValueError(f"{self.name}: there are no numbers for the weight {name!r} of shape {tuple(shape)}")
-            value = np.zeros(shape, self.dtype)
+        space = room()
+        if space is not None and space.numbers is not None:
+            space.take_weight(self.name, name, shape)
+            value = np.broadcast_to(np.zeros((), self.dtype), shape)
         else:
             value = np.asarray(initializers.get(initializer)(shape, dtype=self.dtype), self.dtype)
         weight = Weight(name, value, trainable, regularizers.get(regularizer), constraints.get(constraint))
@@ -312,6 +299,11 @@ class Layer:
     def sublayers(self) -> list[Layer]:
         """Layers whose weights are also this layer's, in order."""
         return []
+
+    @property
+    def calls_inside(self) -> int:
+        """How many calls of layers inside a call of this one leads to."""
+        return sum(1 + layer.calls_inside for layer in self.sublayers)
 
     @property
     def weights(self) -> list[Weight]:
@@ -469,9 +461,11 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
     Raises
     ------
     ValueError
-        If there is no class of this name.
+        If there is no class of this name, or a file asks for more than is read.
     """
     name = entry.get("class_name")
-    if name not in LAYER_CLASSES:
+    if not isinstance(name, str) or name not in LAYER_CLASSES:
         raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
-    return LAYER_CLASSES[name].from_config(entry["config"])
+    space = room()
+    with nullcontext() if space is None else space.inside():
+        return LAYER_CLASSES[name].from_config(entry["config"])

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnx.layers.limits import room
+
 
 @dataclass(eq=False)
 class Node:
@@ -114,6 +116,8 @@ def is_symbolic(x: Any) -> bool:
 
 def enter(layer: Any) -> SymbolicTensor:
     """The symbolic tensor of an input layer, in a new graph."""
+    if (space := room()) is not None:
+        space.check_shape(layer.name, layer.batch_shape)
     node = Node(layer, [], True, 0, {})
     node.outputs.append(SymbolicTensor(layer.batch_shape, layer.value_dtype, node))
     if layer._node is None:
@@ -141,15 +145,24 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
                 f"got {', '.join(str(tensor.shape) for tensor in states)}"
             )
     shape = inputs[0].shape if single else [tensor.shape for tensor in inputs]
+    if (space := room()) is not None:
+        space.take_calls(layer.name, calls_of(layer, len(inputs) + len(states)))
     layer.build(shape)
     node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
     shapes = layer.compute_output_shape(shape)
     several = isinstance(shapes, list)
     for index, output in enumerate(shapes if several else [shapes]):
+        if space is not None:
+            space.check_shape(layer.name, output)
         node.outputs.append(SymbolicTensor(tuple(output), layer.dtype, node, index))
     if layer._node is None:
         layer._node = node
     return node.outputs if several else node.outputs[0]
+
+
+def calls_of(layer: Any, inputs: int) -> int:
+    """The work of a call: itself and all calls inside, and its inputs if there are many."""
+    return int(1 + inputs // 8 + layer.calls_inside)
 
 
 def topological_order(outputs: list[SymbolicTensor]) -> list[Node]:

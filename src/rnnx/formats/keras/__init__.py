@@ -6,53 +6,26 @@ Reading needs nothing else; writing needs h5py (``pip install 'rnnx[keras]'``). 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from rnnx.formats._limits import printable, read_file, reading
 from rnnx.formats.keras import _describe, _weights, _write
-from rnnx.formats.keras._container import Contents, contents, parse
+from rnnx.formats.keras._container import LONGEST_CONFIG, Contents, contents, parse, version_of
 from rnnx.formats.keras._dialect import dialect_of
 from rnnx.formats.keras._graph import Models
 from rnnx.formats.keras._training import compile_like
-from rnnx.layers.base import weights_limited
+from rnnx.layers.limits import weights_limited
 from rnnx.saving import FormatError
 
 __all__ = ["describe", "from_json", "load_model", "load_weights", "save_model", "save_weights"]
 
-LONGEST_MESSAGE = 1000  # characters
-DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+LONGEST_WARNING = 4000  # characters
 
 
-@contextmanager
-def _reading(path: Any) -> Iterator[None]:
-    """Whatever a malformed file leads to is a `FormatError`."""
-    try:
-        yield
-    except FormatError as error:
-        text = _one_line(str(error))
-        if text == str(error):
-            raise
-        raise FormatError(text) from error
-    except DAMAGE as error:
-        text = f"{path}: the file is damaged or not of Keras: {type(error).__name__}: {error}"
-        raise FormatError(_one_line(text)) from error
-
-
-def _one_line(text: str) -> str:
-    """A message without what a hostile name could do to a terminal."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 3] + "..."
+def _reading(path: Any) -> AbstractContextManager[None]:
+    return reading(path, "the file is damaged or not of Keras")
 
 
 def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any] | None = None) -> Any:
@@ -123,18 +96,18 @@ def from_json(text: str, *, weights: Any = None, custom_objects: dict[str, Any] 
         If the file cannot be read.
     """
     where = "JSON"
-    config = parse(where, text, "the text")
-    version = config.get("keras_version")
     with _reading(where):
-        made = Models(where, dialect_of(str(version) if version is not None else None, config), custom_objects)
+        config = parse(where, text, "the text")
+        made = Models(where, dialect_of(version_of(config.get("keras_version")), config), custom_objects)
         if weights is None:
-            model = made.make(config)
+            with weights_limited(None):
+                model = made.make(config)
         else:
             with _reading(weights), contents(weights) as found:
                 with weights_limited(found.numbers):
                     model = made.make(config)
                 _fill(model, found, made.order, weights)
-    _warn(where, made.layers.warnings)
+    _warn(where, list(made.layers.warnings))
     return model
 
 
@@ -165,7 +138,7 @@ def _fill(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> Non
 
 def _warn(path: Any, notes: list[str]) -> None:
     if notes:
-        warnings.warn(f"{path}: {'; '.join(notes)}", UserWarning, stacklevel=3)
+        warnings.warn(printable(f"{path}: {'; '.join(notes)}", LONGEST_WARNING), UserWarning, stacklevel=3)
 
 
 def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
@@ -217,6 +190,7 @@ def describe(path: Any) -> dict[str, Any]:
     """
     with _reading(path):
         if Path(path).suffix.lower() == ".json":
-            return _describe.description(path, Contents("structure", parse(path, Path(path).read_bytes(), "the text")))
+            config = parse(path, read_file(path, LONGEST_CONFIG, "the text"), "the text")
+            return _describe.description(path, Contents("structure", config))
         with contents(path) as found:
             return _describe.description(path, found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import struct
 import zipfile
 import zlib
@@ -13,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnx.formats.keras._hdf5 import EXPANSION, ROOM, Group, opened
+from rnnx.formats._limits import check_regular, parse_json, printable
+from rnnx.formats.keras._hdf5 import Group, opened, room_of
 from rnnx.saving import FormatError
 
 LONGEST_CONFIG = 64 << 20
-DEEPEST = 200  # nested tables of a configuration
+LONGEST_DIRECTORY = 8 << 20  # bytes of the directory of an archive: some 80,000 members
+LONGEST_VERSION = 60  # characters
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for any memory
 ZIP_ERRORS = (
     zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, struct.error,
     OverflowError, LookupError, OSError, ValueError,
@@ -65,25 +67,17 @@ def parse(path: Any, text: str | bytes | None, what: str) -> dict[str, Any]:
     FormatError
         If it is none, or too deep.
     """
-    try:
-        found = json.loads(text if text is not None else "")
-        if isinstance(found, str):  # Keras 1 and 2.0 sometimes wrote JSON inside JSON
-            found = json.loads(found)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: {what} is damaged: {str(error)[:200]}") from error
+    found = parse_json(path, text if text is not None else "", what)
+    if isinstance(found, str):  # Keras 1 and 2.0 sometimes wrote JSON inside JSON
+        found = parse_json(path, found, what)
     if not isinstance(found, dict):
         raise FormatError(f"{path}: {what} is damaged: it is not a table")
-    level: list[Any] = [found]
-    for _ in range(DEEPEST):
-        level = [
-            part
-            for outer in level
-            for part in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(part, (dict, list))
-        ]
-        if not level:
-            return found
-    raise FormatError(f"{path}: {what} has more than {DEEPEST} tables inside each other")
+    return found
+
+
+def version_of(value: Any) -> str | None:
+    """What a file says about who wrote it, as it can be printed."""
+    return None if value is None else printable(value, LONGEST_VERSION)
 
 
 @contextmanager
@@ -97,6 +91,7 @@ def contents(path: Any) -> Iterator[Contents]:
     OSError
         If it cannot be read.
     """
+    check_regular(path)
     with Path(path).open("rb") as file:
         start = file.read(4)
         size = file.seek(0, 2)
@@ -126,48 +121,75 @@ def _hdf5(path: Any, root: Group) -> Contents:
         "weights" if text is None else "model",
         None if text is None else parse(path, text, "its model_config"),
         None if training is None else parse(path, training, "its training_config"),
-        root.text("keras_version") or group.text("keras_version"),
-        root.text("backend") or group.text("backend"),
+        version_of(root.text("keras_version") or group.text("keras_version")),
+        version_of(root.text("backend") or group.text("backend")),
         group,
         legacy,
         root.file.room // 4,
     )
 
 
+class _Bounded(io.FileIO):
+    """A file of which no more than some bytes can be read at once, until that is lifted.
+
+    The directory of an archive is read in one piece before anything else, and takes ten times its size in memory.
+    """
+
+    most: int | None = LONGEST_DIRECTORY
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.most is not None and size is not None and size > self.most:
+            raise FormatError(f"{self.name}: a directory of {size:,} bytes in the archive, the most is {self.most:,}")
+        return super().read(size) or b""
+
+
 @contextmanager
 def _archive(path: Any) -> Iterator[Contents]:
     """A ``.keras`` archive."""
-    raw = Path(path).read_bytes()
-    size = len(raw)
     try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            members: dict[str, zipfile.ZipInfo] = {}
-            for member in archive.infolist():
-                if member.filename in members:
-                    raise FormatError(f"{path}: member {member.filename[:200]!r} is in the archive twice")
-                members[member.filename] = member
+        with _Bounded(path) as file, zipfile.ZipFile(file) as archive:
+            file.most = None
+            room = room_of(file.seek(0, 2))
+            members = _members(path, archive)
             metadata = parse(path, _read(path, archive, members, "metadata.json", LONGEST_CONFIG), "metadata.json")
             config = parse(path, _read(path, archive, members, "config.json", LONGEST_CONFIG), "config.json")
             if ARCHIVED_WEIGHTS not in members:
-                others = ", ".join(sorted(name[:60] for name in members if "weights" in name)) or "none"
+                names = [name for name in members if "weights" in name]
+                others = ", ".join(printable(name, 60) for name in sorted(names)[:20]) or "none"
                 raise FormatError(f"{path}: there is no {ARCHIVED_WEIGHTS} in the archive (weights: {others})")
-            data = _read(path, archive, members, ARCHIVED_WEIGHTS, ROOM + EXPANSION * size)
+            data = _read(path, archive, members, ARCHIVED_WEIGHTS, room)
     except FormatError:
         raise
     except ZIP_ERRORS as error:
         raise FormatError(f"{path}: the archive is damaged or cut off: {error}") from error
-    version = metadata.get("keras_version")
-    with opened(path, data) as root:
+    with opened(path, data, room) as root:
         yield Contents(
             "model",
             config,
             config.get("compile_config") or None,
-            str(version) if version is not None else None,
+            version_of(metadata.get("keras_version")),
             None,
             root,
             False,
             root.file.room // 4,
         )
+
+
+def _members(path: Any, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members by their names; none twice, and none in the bytes of another."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    reached = 0
+    for member in sorted(archive.infolist(), key=lambda member: member.header_offset):
+        who = f"{path}: member {member.filename[:200]!r}"
+        if member.filename in members:
+            raise FormatError(f"{who} is in the archive twice")
+        if member.header_offset < reached:
+            raise FormatError(f"{who} overlaps another")
+        if member.compress_type not in COMPRESSIONS:
+            raise FormatError(f"{who} is compressed in a way that Keras does not use ({member.compress_type})")
+        reached = member.header_offset + zipfile.sizeFileHeader + member.compress_size  # type: ignore[attr-defined]
+        members[member.filename] = member
+    return members
 
 
 def _read(path: Any, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str, most: int) -> bytes:

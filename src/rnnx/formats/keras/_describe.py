@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx.formats.keras._container import Contents
+from rnnx.formats.keras._container import Contents, version_of
 from rnnx.formats.keras._dialect import dialect_of
 from rnnx.formats.keras._graph import Models
 from rnnx.formats.keras._hdf5 import Group
 from rnnx.layers import InputLayer
-from rnnx.layers.base import weights_limited
+from rnnx.layers.limits import weights_limited
 from rnnx.saving import FormatError
 
 MOST_ARRAYS = 10_000
@@ -25,8 +25,8 @@ def description(path: Any, found: Contents) -> dict[str, Any]:
     """See `describe`."""
     config = found.config
     version = found.version
-    if version is None and config is not None and config.get("keras_version") is not None:
-        version = str(config["keras_version"])
+    if version is None and config is not None:
+        version = version_of(config.get("keras_version"))
     dialect = dialect_of(version, config)
     words: dict[str, Any] = {"kind": f"{found.kind} of Keras", "framework": dialect.framework, "version": version}
     if found.backend:
@@ -75,12 +75,14 @@ def _arrays(found: Contents) -> list[tuple[str, tuple[str, tuple[int, ...]]]]:
     if found.weights is None:
         return arrays
     waiting: list[tuple[str, Group, int]] = [("", found.weights, 0)]
+    seen = {found.weights.address}  # a group that has several names is listed once
     while waiting and len(arrays) < MOST_ARRAYS:
         prefix, group, depth = waiting.pop()
         for name in reversed(group.names()):
             inner = group.group(name)
             if inner is None:
                 arrays.append((f"{prefix}{name}", group.shape(name)))
-            elif depth < DEEPEST_GROUP and len(waiting) < MOST_ARRAYS:
+            elif depth < DEEPEST_GROUP and len(waiting) < MOST_ARRAYS and inner.address not in seen:
+                seen.add(inner.address)
                 waiting.append((f"{prefix}{name}/", inner, depth + 1))
     return arrays

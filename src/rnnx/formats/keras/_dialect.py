@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 
@@ -50,7 +51,7 @@ def dialect_of(version: str | None, config: dict[str, Any] | None) -> Dialect:
     configs = list(_layer_configs(config or {}))
     if version is None:
         return _guess(config or {}, configs)
-    numbers = [int(n) for n in re.findall(r"\d{1,6}", version)[:2]]
+    numbers = [int(n.group()) for n in islice(re.finditer(r"\d{1,6}", version), 2)]
     major, minor = (*numbers, 0, 0)[:2]
     said = f"keras_version is {version}"
     if major >= 3:

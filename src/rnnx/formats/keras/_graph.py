@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from rnnx.formats._limits import Budget
 from rnnx.formats.keras._calls import Call, Place, call_of, place_of
 from rnnx.formats.keras._dialect import Dialect
 from rnnx.formats.keras._layers import MODELS, Layers
 from rnnx.formats.keras._operations import call_of_operation, is_operation, operation
 from rnnx.layers import Arithmetic, InputLayer, Masking
 from rnnx.layers.graph import SymbolicTensor, enter
+from rnnx.layers.limits import MOST_CALLS
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
 DEEPEST_MODEL = 20
+MOST_ORIGINS = 1_000_000  # tensors that masks are made of, over all tensors that carry them
 Key = tuple[str, int]  # layer, which of its calls
 
 
@@ -41,6 +44,8 @@ class Models:
         self.path, self.dialect = path, dialect
         self.layers = Layers(path, dialect, self._model, dict(custom or {}))
         self.order: dict[int, list[tuple[str, Any]]] = {}
+        self.calls = Budget(path, MOST_CALLS, "calls of layers")
+        self.origins = Budget(path, MOST_ORIGINS, "tensors that masks are made of")
         self._depth = 0
 
     def make(self, config: dict[str, Any]) -> Any:
@@ -173,6 +178,7 @@ class _Graph:
         nodes = entry.get("inbound_nodes") or []
         if not isinstance(nodes, list):
             raise FormatError(f"{self.where}: the calls of {name[:200]!r} are not a list")
+        self.models.calls.spend(len(nodes))
         for k, node in enumerate(nodes):
             self.calls[name, k] = self._call(name, layer, node)
 
@@ -236,9 +242,7 @@ class _Graph:
     def _apply(self, key: Key, call: Call) -> None:
         layer = self.entries[key[0]]
         if isinstance(layer, str):  # an operator on masks
-            found: frozenset[Any] = frozenset()
-            for place in call.inputs:
-                found |= self.masks.get(place[:2], frozenset())
+            found = self._joined(self.masks, call)
             self.masks[key] = found | (frozenset(call.inputs) if layer == "NotEqual" else frozenset())
             return
         where = f"{self.where}: layer {key[0][:200]!r}"
@@ -263,13 +267,19 @@ class _Graph:
 
     # ---- Masks: Keras 3 writes down the operators that made them; rnnx makes them again ----------------------------
 
+    def _joined(self, known: dict[Key, frozenset[Any]], call: Call) -> frozenset[Any]:
+        """What the inputs of a call carry together."""
+        parts = dict.fromkeys(known.get(place[:2], frozenset()) for place in call.inputs)
+        if len(parts) == 1:
+            return next(iter(parts))
+        self.models.origins.spend(sum(len(part) for part in parts))
+        return frozenset().union(*parts)
+
     def _origin(self, layer: Any, call: Call) -> frozenset[Any]:
         """Of which tensors the mask was made that the output of a call carries."""
         if isinstance(layer, Masking) or getattr(layer, "mask_zero", False):
             return frozenset(call.inputs[:1])
-        carried: frozenset[Any] = frozenset()
-        for place in call.inputs:
-            carried |= self.origins.get(place[:2], frozenset())
+        carried = self._joined(self.origins, call)
         if isinstance(layer, Model):
             return carried | {None}  # what is inside may change it
         if getattr(layer, "return_sequences", True) is False or not layer.supports_masking:
@@ -280,9 +290,7 @@ class _Graph:
         """Refuse a mask that rnnx would not use by itself."""
         if call.mask is None:
             return
-        carried: frozenset[Any] = frozenset()
-        for place in call.inputs:
-            carried |= self.origins.get(place[:2], frozenset())
+        carried = self._joined(self.origins, call)
         if None not in carried and self.masks.get(call.mask[:2]) != carried:
             raise FormatError(
                 f"{where}: it was called with a mask of its own ({call.mask[0][:200]!r}); only masks of Masking and "

@@ -25,13 +25,19 @@ from rnnx.saving import FormatError
 Array = NDArray[Any]
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ROOM = 64 << 20  # bytes of arrays that any file may hold ...
-EXPANSION = 16  # ... and how much larger than the file they may be: trained weights hardly compress
+EXPANSION = 4  # ... and how much larger than the file they may be: trained weights hardly compress
+MOST_FILTERS = 8  # of the pieces of an array; Keras writes none, h5py at most three
 MOST_PIECES = 10_000  # of one list of texts
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3
 
 
+def room_of(size: int) -> int:
+    """Bytes that the arrays of a file of this size may have."""
+    return ROOM + EXPANSION * size
+
+
 @contextmanager
-def opened(path: Any, data: bytes | None = None) -> Iterator[Group]:
+def opened(path: Any, data: bytes | None = None, room: int | None = None) -> Iterator[Group]:
     """The root of an HDF5 file.
 
     Parameters
@@ -40,6 +46,8 @@ def opened(path: Any, data: bytes | None = None) -> Iterator[Group]:
         For messages, and what is opened if there are no ``data``.
     data : bytes, optional
         The file itself, when it is a member of an archive.
+    room : int, optional
+        Bytes that its arrays may have, if not as many as its own size allows.
 
     Raises
     ------
@@ -54,7 +62,8 @@ def opened(path: Any, data: bytes | None = None) -> Iterator[Group]:
             if source.seek(0, 2):
                 view = mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
     file = Data(path, view if view is not None else b"")
-    file.room = ROOM + EXPANSION * len(file.data)
+    file.room = room_of(len(file.data)) if room is None else room
+    file.unfiltered = 2 * file.room  # a piece may be unpacked and then unshuffled
     start = bytes(file.data[:8])
     if start != SIGNATURE:
         raise FormatError(f"{path}: not an HDF5 file, or cut off: it has {len(file.data)} bytes, first {start!r}")
@@ -139,9 +148,20 @@ class Group(Node):
             address = found._links[part]
             if address is None:
                 raise FormatError(f"{self.path}: {name[:200]!r} is a link that may lead outside of the file; refused")
-            found = Node(self.file, address, f"{found.name}/{part}")
+            found = self._node(address, f"{found.name}/{part}")
+        return found
+
+    def _node(self, address: int, name: str) -> Node:
+        """The object with its header at an address, which is read once however many names it has."""
+        self.file.count(1)
+        found: Node | None = self.file.nodes.get(address)
+        if found is None:
+            found = Node(self.file, address, name)
             if objects.links(self.file, found.header) is not None:
-                found = Group(self.file, address, found.name)
+                found = Group(self.file, address, name)
+            else:
+                found = Dataset(self.file, address, name)
+            self.file.nodes[address] = found
         return found
 
     def group(self, name: str) -> Group | None:
@@ -151,9 +171,9 @@ class Group(Node):
 
     def _dataset(self, name: str) -> Dataset:
         found = self._find(name)
-        if found is None or isinstance(found, Group):
-            raise FormatError(f"{self.path}: there is no array {name[:200]!r} in {self.name!r}")
-        return Dataset(self.file, found.address, found.name)
+        if not isinstance(found, Dataset):
+            raise FormatError(f"{self.path}: there is no array {name[:200]!r} in {self.name[:200]!r}")
+        return found
 
     def shape(self, name: str) -> tuple[str, tuple[int, ...]]:
         """Type and shape of an array, without reading it."""
@@ -244,7 +264,11 @@ class Dataset(Node):
         self.file.charge(self.name, math.prod(chunk) * dtype.itemsize)
         filters = self._filters()
         values = np.zeros(self.shape, dtype)
+        filled: set[tuple[int, ...]] = set()
         for place, address, length, skipped in self._pieces(tree, axes):
+            if place in filled:
+                raise self.file.damaged(f"array {self.name!r} has two pieces at one place")
+            filled.add(place)
             data = bytes(self.file.take(address, length))
             for number, kind in reversed(list(enumerate(filters))):
                 if not skipped >> number & 1:
@@ -299,14 +323,19 @@ class Dataset(Node):
             if kind not in (DEFLATE, SHUFFLE, CHECKSUM):
                 raise FormatError(f"{self.path}: array {self.name!r} is compressed in a way that is not supported")
             found.append(kind)
+        if len(found) > MOST_FILTERS:
+            raise FormatError(f"{self.path}: array {self.name!r} has {len(found)} filters, the most is {MOST_FILTERS}")
         return found
 
     def _undone(self, kind: int, data: bytes, size: int, width: int) -> bytes:
         """The data before a filter."""
-        if kind == DEFLATE:
-            return zlib.decompressobj().decompress(data, size + 4)
         if kind == CHECKSUM:
             return data[:-4]
+        self.file.unfiltered -= size if kind == DEFLATE else len(data)
+        if self.file.unfiltered < 0:
+            raise FormatError(f"{self.path}: array {self.name!r}: its pieces unpack to more than such a file can hold")
+        if kind == DEFLATE:
+            return zlib.decompressobj().decompress(data, size + 4)
         if len(data) % width:
             raise self.file.damaged(f"a piece of array {self.name!r} has another size")
         return np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes()

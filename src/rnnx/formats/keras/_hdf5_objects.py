@@ -11,6 +11,7 @@ The HDF Group, "HDF5 File Format Specification Version 3.0".
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,12 @@ from rnnx.saving import FormatError
 
 Array = NDArray[Any]
 UNDEFINED = 2**64 - 1
-MOST_STEPS = 1_000_000  # pieces of a file that are looked at
+MOST_STEPS = 1_000_000  # pieces of a file that are looked at: each layer of a model has some fifty
+MOST_READS = 4  # how often all bytes are read, which parts that lie over each other would make any number ...
+ROOM_TO_READ = 64 << 20  # ... beyond so many bytes
 MOST_AXES = 32
+STEPS_OF_ATTRIBUTE = 6
+SHORT, LONGEST_NAME = 256, 65536  # bytes of a name: nearly every one is short
 (
     DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, CONTINUATION, SYMBOLS, ATTRIBUTE_INFO
 ) = (0x01, 0x02, 0x03, 0x06, 0x07, 0x08, 0x0B, 0x0C, 0x10, 0x11, 0x15)  # fmt: skip
@@ -65,19 +70,28 @@ class Data:
     def __init__(self, path: Any, data: Any):
         self.path, self.data, self.base = path, memoryview(data), 0
         self.steps = MOST_STEPS
-        self.room = 0
+        self.unread = ROOM_TO_READ + MOST_READS * len(self.data)
+        self.room = self.unfiltered = 0
+        self.nodes: dict[int, Any] = {}  # objects by the addresses of their headers
 
     def damaged(self, what: str) -> FormatError:
         return FormatError(f"{self.path}: the HDF5 file is damaged or cut off: {what}")
 
+    def count(self, steps: int) -> None:
+        """Count pieces of the file that are about to be looked at."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise self.damaged(f"its parts lead nowhere: more than {MOST_STEPS:,} were looked at")
+
     def take(self, start: int, count: int) -> memoryview:
         """Bytes at an address."""
         start += self.base
-        self.steps -= 1
-        if self.steps < 0:
-            raise self.damaged("its parts lead nowhere")
+        self.count(1)
         if start < 0 or count < 0 or start + count > len(self.data):
             raise self.damaged(f"{count} bytes at {start}, and it has {len(self.data)}")
+        self.unread -= count
+        if self.unread < 0:
+            raise self.damaged(f"its parts overlap: more than {MOST_READS} times its size would be read")
         return self.data[start : start + count]
 
     def numbers(self, form: str, start: int) -> tuple[Any, ...]:
@@ -87,7 +101,7 @@ class Data:
     def charge(self, name: str, size: int) -> None:
         """Count the bytes of a value against what the file may hold."""
         if size > self.room:
-            raise FormatError(f"{self.path}: {name!r} would have {size} bytes, more than such a file can hold")
+            raise FormatError(f"{self.path}: {name[:200]!r} would have {size} bytes, more than such a file can hold")
         self.room -= size
 
 
@@ -147,15 +161,16 @@ def messages(file: Data, address: int) -> Iterator[Message]:
     version, _, count, _, size = file.numbers("BBHII", address)
     if version != 1:
         raise file.damaged(f"no header at {address}")
-    blocks, seen = [(address + 16, size)], {address + 16}
+    blocks, seen = deque([(address + 16, size)]), {address + 16}
     while blocks:
-        start, length = blocks.pop(0)
+        start, length = blocks.popleft()
         block = Cursor(file, file.take(start, length))
         while count > 0 and block.place + 8 <= length:
             kind, size, flags = block.number(2), block.number(2), block.number(1)
             block.skip(3)
             data = block.take(size)
             count -= 1
+            file.count(1)
             if kind == CONTINUATION:
                 _continue(file, data, blocks, seen)
             else:
@@ -169,10 +184,10 @@ def _messages_2(file: Data, address: int) -> Iterator[Message]:
     start = address + 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
     width = 1 << (flags & 3)
     size = int.from_bytes(file.take(start, width), "little")
-    blocks, seen = [(start + width, size)], {start + width}
+    blocks, seen = deque([(start + width, size)]), {start + width}
     first = True
     while blocks:
-        start, length = blocks.pop(0)
+        start, length = blocks.popleft()
         if not first:  # a signature before and a checksum behind
             start, length = start + 4, length - 8
         first = False
@@ -182,13 +197,14 @@ def _messages_2(file: Data, address: int) -> Iterator[Message]:
             if flags & 0x04:
                 block.skip(2)
             data = block.take(size)
+            file.count(1)
             if kind == CONTINUATION:
                 _continue(file, data, blocks, seen)
             else:
                 yield kind, own, data
 
 
-def _continue(file: Data, data: memoryview, blocks: list[tuple[int, int]], seen: set[int]) -> None:
+def _continue(file: Data, data: memoryview, blocks: deque[tuple[int, int]], seen: set[int]) -> None:
     part = Cursor(file, data)
     start, length = part.number(8), part.number(8)
     if start in seen:
@@ -248,11 +264,19 @@ def _symbol_table(file: Data, tree: int, heap: int) -> Links:
         (count,) = file.numbers("H", table + 6)
         for k in range(count):
             place, address, cache = file.numbers("QQI", table + 8 + 40 * k)
-            end = bytes(text[place : place + 65536]).find(b"\0")
-            if end < 0:
-                raise file.damaged("a name without end")
-            found[bytes(text[place : place + end]).decode()] = None if cache == 2 or address == UNDEFINED else address
+            found[_name(file, text, place)] = None if cache == 2 or address == UNDEFINED else address
     return found
+
+
+def _name(file: Data, text: memoryview, place: int) -> str:
+    """A text that ends with a zero."""
+    for length in SHORT, LONGEST_NAME:
+        raw = bytes(text[place : place + length])
+        file.unread -= len(raw)
+        end = raw.find(b"\0")
+        if end >= 0:
+            return raw[:end].decode()
+    raise file.damaged("a name without end")
 
 
 def _leaves(file: Data, tree: int) -> Iterator[int]:
@@ -323,6 +347,7 @@ def attributes(file: Data, header: list[Message]) -> dict[str, tuple[Type, tuple
                 )
         if kind != ATTRIBUTE:
             continue
+        file.count(STEPS_OF_ATTRIBUTE)
         version, flags = part.number(1), part.number(1)
         sizes = [part.number(2) for _ in range(3)]
         if version == 3:
@@ -344,9 +369,7 @@ def texts(file: Data, kind: Type, count: int, data: memoryview) -> list[str]:
     part = Cursor(file, data)
     found = []
     for _ in range(count):
-        file.steps -= 1
-        if file.steps < 0:
-            raise file.damaged("too many texts")
+        file.count(1)
         if kind.kind == "text":
             raw = bytes(part.take(kind.size)).split(b"\0")[0]
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from rnnx import layers
@@ -72,8 +73,8 @@ class Layers:
         Makes a model from its class, configuration and name.
     custom : dict
         Layer classes of the user by their names in the file.
-    warnings : list of str
-        What was changed, and in which layer.
+    warnings : dict of str
+        In the order of the file: what was changed, and in which layer.
     sources : dict
         The name of the class in the file, by the id of the layer.
     """
@@ -82,7 +83,7 @@ class Layers:
     dialect: Dialect
     model: Callable[[str, Any, str | None], Any]
     custom: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    warnings: dict[str, None] = field(default_factory=dict)
     sources: dict[int, str] = field(default_factory=dict)
     made: list[Any] = field(default_factory=list)
 
@@ -123,9 +124,7 @@ class Layers:
 
     def warn(self, where: str, what: str) -> None:
         """Remember what was changed."""
-        sentence = f"{where.removeprefix(f'{self.path}: ')}: {what}"
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
+        self.warnings[f"{where.removeprefix(f'{self.path}: ')}: {what}"] = None
 
     # ---- One layer ---------------------------------------------------------------------------------------------------
 
@@ -282,13 +281,14 @@ def _renamed(config: dict[str, Any], name: str) -> dict[str, Any]:
     return renamed
 
 
-def _arguments_of(kind: Any) -> set[str]:
+@lru_cache(maxsize=1000)
+def _arguments_of(kind: Any) -> frozenset[str]:
     """Names of the arguments of a class of layers."""
     found: set[str] = set()
     for base in kind.__mro__:
         if "__init__" in vars(base) and base not in (Layer, object):
             found |= set(inspect.signature(base.__init__).parameters)
-    return found - {"self", "kwargs", "compat", "noise_generator"}
+    return frozenset(found - {"self", "kwargs", "compat", "noise_generator"})
 
 
 # ---- Layers that rnnx has under another name -------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import Any
 
 from rnnx import losses, metrics, optimizers
+from rnnx.formats._limits import LONGEST_TRAINING
 from rnnx.formats.keras._values import name_of
 
 OLD_WORDS = {"lr": "learning_rate", "beta_1": "beta_1", "beta_2": "beta_2"}
@@ -22,6 +24,8 @@ def compile_like(model: Any, training: dict[str, Any]) -> list[str]:
         What could not be honoured; the model is not compiled if the optimizer or the loss is among it.
     """
     notes: list[str] = []
+    if (length := len(json.dumps(training))) > LONGEST_TRAINING:
+        return [f"not compiled: how it was has {length:,} characters, the most is {LONGEST_TRAINING:,}"]
     try:
         optimizer = _optimizer(training.get("optimizer_config") or training.get("optimizer"), notes)
         loss = _each(training.get("loss"), losses.get)
