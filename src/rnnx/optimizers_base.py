@@ -220,7 +220,7 @@ class Optimizer(Configurable):
                     f"{type(self).__name__}: the state has {sorted(set(own) - {'shape'})} for each weight, "
                     f"expected {sorted(self.slot_names)}"
                 )
-            if any(own[name].shape != tuple(own["shape"]) for name in self.slot_names):
+            if own["shape"].size > 32 or any(own[name].shape != tuple(own["shape"]) for name in self.slot_names):
                 raise ValueError(f"{type(self).__name__}: the state of weight {place} has arrays of different shapes")
         rate = self._rate
         if "learning_rate" in state and not callable(rate):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 import struct
 from pathlib import Path
@@ -25,14 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import __version__
-from rnnx.layers.base import Layer, layer_config, layer_from_config, weights_limited
+from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading
+from rnnx.layers.base import Layer, layer_config, layer_from_config
+from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.layers.quantization import narrow_form, quantizable, wide_form
 from rnnx.layers.weight import changing
 from rnnx.saving import FormatError, write_whole
 
 Array = NDArray[Any]
 FORMAT = 1
-LARGEST_HEADER = 100_000_000
+MOST_TENSORS = 100_000
+MOST_NUMBERS = 64  # in the state of a source of noise
 TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_,
          "I8": np.int8, "I16": np.int16, "U16": np.uint16}  # fmt: skip
 
@@ -71,13 +75,13 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
             f"{path}: a safetensors file, but not one that rnnx wrote (its metadata has no 'rnnx'); for weights of "
             "PyTorch use rnnx.formats.torch.load(path)"
         )
-    tensors = {name: _tensor(path, name, entry, raw, start) for name, entry in header.items()}
+    data = raw[start:]
+    places = {name: _place(path, name, entry, data.size) for name, entry in header.items()}
+    check_layout(path, {name: (begin, end) for name, (_, _, begin, end) in places.items()}, data.size)
+    tensors = {name: _view(data[begin:end], dtype, shape) for name, (dtype, shape, begin, end) in places.items()}
     if _checksum(tensors, metadata["rnnx"]) != metadata["checksum"]:
         raise FormatError(f"{path}: the file was altered or damaged (its checksum differs)")
-    try:
-        description = json.loads(metadata["rnnx"])
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: the description of the model is damaged: {error}") from error
+    description = parse_json(path, metadata["rnnx"], "the description of the model")
     if not isinstance(description, dict):
         raise FormatError(f"{path}: the description of the model is damaged: it is not a table")
     version = description.get("format")
@@ -91,39 +95,70 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
 
 def _open(path: Any) -> tuple[Array, dict[str, Any], int]:
     """The mapped file, its header, and where the data start."""
+    check_regular(path)
     with Path(path).open("rb") as file:
         size = file.seek(0, 2)
         if size < 8:
             raise FormatError(f"{path}: not a safetensors file, it has only {size} bytes")
         raw = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     (length,) = struct.unpack("<Q", raw[:8].tobytes())
-    if length > min(LARGEST_HEADER, size - 8):
+    if length > min(JSON_BYTES, size - 8):
         raise FormatError(f"{path}: not a safetensors file, or cut off: a header of {length} bytes in {size} bytes")
-    try:
-        header = json.loads(raw[8 : 8 + length].tobytes())
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: the header is damaged: {error}") from error
+    header = parse_json(path, raw[8 : 8 + length].tobytes(), "the header")
     if not isinstance(header, dict):
         raise FormatError(f"{path}: the header is damaged: it is not a table")
+    if len(header) > MOST_TENSORS + 1:
+        raise FormatError(f"{path}: holds {len(header):,} tensors, the most is {MOST_TENSORS:,}")
     return raw, header, 8 + int(length)
 
 
-def _tensor(path: Any, name: str, entry: Any, raw: Array, start: int) -> Array:
+def whole_numbers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(n) is int for n in values) or len(values) > MOST_AXES:
+        raise ValueError(f"at most {MOST_AXES} whole numbers are needed, got {printable(values, 60)}")
+    return tuple(values)
+
+
+def _place(path: Any, name: str, entry: Any, size: int) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+    """Type, shape, begin and end of a tensor in the bytes behind the header, of which there are ``size``."""
     try:
-        dtype, shape = np.dtype(TYPES[entry["dtype"]]), tuple(int(n) for n in entry["shape"])
-        begin, end = (int(offset) for offset in entry["data_offsets"])
+        dtype, shape = np.dtype(TYPES[entry["dtype"]]), whole_numbers(entry["shape"])
+        begin, end = whole_numbers(entry["data_offsets"])
     except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: tensor {name!r} is not described as expected ({error})") from error
-    count = 1
-    for n in shape:
-        count *= n
-    if any(n < 0 for n in shape) or begin < 0 or end - begin != count * dtype.itemsize or start + end > raw.size:
+        raise FormatError(f"{path}: tensor {printable(name)!r} is not described as expected ({error})") from error
+    count = math.prod(shape)
+    if any(not 0 <= n < 1 << 63 for n in shape) or begin < 0 or end - begin != count * dtype.itemsize or end > size:
         raise FormatError(
-            f"{path}: tensor {name!r} of shape {shape} does not fit bytes {begin}..{end}; is the file cut off?"
+            f"{path}: tensor {printable(name)!r} of shape {printable(shape)} does not fit bytes "
+            f"{printable(begin)}..{printable(end)}; is the file cut off?"
         )
-    part = raw[start + begin : start + end]
+    return dtype, shape, begin, end
+
+
+def _view(part: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     aligned = part.ctypes.data % dtype.itemsize == 0
     return (part.view(dtype) if aligned else np.frombuffer(part.tobytes(), dtype)).reshape(shape)
+
+
+def check_layout(path: Any, places: dict[str, tuple[int, int]], size: int) -> None:
+    """Refuse what the format has none of: tensors that share bytes, and bytes that belong to no tensor.
+
+    Parameters
+    ----------
+    path : path
+    places : dict
+        Begin and end of each tensor by its name.
+    size : int
+        Bytes behind the header.
+    """
+    reached, before = 0, ""
+    for (begin, end), name in sorted((place, name) for name, place in places.items()):
+        if begin < reached:
+            raise FormatError(f"{path}: tensors {printable(before)!r} and {printable(name)!r} overlap at byte {begin}")
+        if begin > reached:
+            raise FormatError(f"{path}: bytes {reached}..{begin} belong to no tensor; is the file damaged?")
+        reached, before = end, name
+    if reached != size:
+        raise FormatError(f"{path}: bytes {reached}..{size} belong to no tensor; is the file damaged?")
 
 
 # ---- Models ---------------------------------------------------------------------------------------------------------
@@ -170,19 +205,23 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwr
 
 def load_model(path: Any, *, compile: bool = True) -> Any:
     """See `rnnx.saving.load_model`."""
-    tensors, description = _read(path)
-    if description.get("kind") != "model":
-        raise FormatError(f"{path}: holds {description.get('kind')}, not a model; use model.load_weights(path)")
-    try:
-        with weights_limited(sum(array.size for array in tensors.values())):
+    with reading(path, "the file is damaged"):
+        tensors, description = _read(path)
+        if description.get("kind") != "model":
+            kind = printable(description.get("kind"))
+            raise FormatError(f"{path}: holds {kind}, not a model; use model.load_weights(path)")
+        with reading(path, "the model cannot be made"), weights_limited(_numbers(tensors)):
             model = layer_from_config(description["model"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: the model cannot be made: {error}") from error
-    _put_weights(model, path, tensors)
-    training = description.get("training")
-    if training is not None and compile:
-        _restore_training(model, path, training, tensors)
+        _put_weights(model, path, tensors)
+        training = description.get("training")
+        if training is not None and compile:
+            with reading(path, "its state of training cannot be restored"):
+                _restore_training(model, training, tensors)
     return model
+
+
+def _numbers(tensors: dict[str, Array]) -> int:
+    return sum(array.size for array in tensors.values())
 
 
 def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
@@ -192,8 +231,9 @@ def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
 
 def load_weights(model: Any, path: Any) -> None:
     """See `rnnx.saving.load_weights`."""
-    tensors, _ = _read(path)
-    _put_weights(model, path, tensors)
+    with reading(path, "the file is damaged"):
+        tensors, _ = _read(path)
+        _put_weights(model, path, tensors)
 
 
 def _wide(path: Any, name: str, tensors: dict[str, Array]) -> Array:
@@ -250,18 +290,21 @@ def _training_config(model: Any) -> dict[str, Any]:
     }
 
 
-def _restore_training(model: Any, path: Any, training: dict[str, Any], tensors: dict[str, Array]) -> None:
-    try:
-        model.compile(**training)
-        state = {name.removeprefix("optimizer/"): a for name, a in tensors.items() if name.startswith("optimizer/")}
-        model.optimizer.set_state(state)
-        for k, generator in enumerate(model.seed_generators()):
-            generator.state = [int(n) for n in tensors[f"noise/{k}"]]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: its state of training cannot be restored: {error}") from error
+def _restore_training(model: Any, training: dict[str, Any], tensors: dict[str, Array]) -> None:
+    if (length := len(json.dumps(training))) > LONGEST_TRAINING:
+        raise ValueError(f"its description has {length:,} characters, the most is {LONGEST_TRAINING:,}")
+    model.compile(**training)
+    state = {name.removeprefix("optimizer/"): a for name, a in tensors.items() if name.startswith("optimizer/")}
+    model.optimizer.set_state(state)
+    for k, generator in enumerate(model.seed_generators()):
+        found = tensors[f"noise/{k}"]
+        if found.size > MOST_NUMBERS:
+            raise ValueError(f"noise/{k} has {found.size:,} numbers")
+        generator.state = [int(n) for n in found]
 
 
 def describe(path: Any) -> dict[str, Any]:
     """What `rnnx info` prints: the description and the sizes of the tensors, without making the model."""
-    tensors, description = _read(path)
+    with reading(path, "the file is damaged"):
+        tensors, description = _read(path)
     return {**description, "tensors": {name: (str(a.dtype), a.shape) for name, a in tensors.items()}}

@@ -132,15 +132,17 @@ def _read_safetensors(path: Any) -> State:
     if isinstance(metadata, dict) and "rnnx" in metadata:
         raise FormatError(f"{path}: a model of rnnx itself; use rnnx.load_model(path)")
     places: dict[str, tuple[int, int]] = {}
-    data = memoryview(raw)  # type: ignore[arg-type]
+    found: dict[str, Tensor] = {}
+    data = memoryview(raw[start:])  # type: ignore[arg-type]
     tensors = Tensors(str(path), lambda storage: (data[slice(*places[storage.key])], "<"), raw.size)
     if len(header) > MOST_TENSORS:
         raise FormatError(f"{path}: a file of {len(header)} tensors")
     state = State(str(path), kind="safetensors", notes=metadata if isinstance(metadata, dict) else {})
     for name, entry in header.items():
         try:
-            kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-            if type(begin) is not int or type(end) is not int or not 0 <= begin <= end <= raw.size - start:
+            kind, shape = entry["dtype"], safetensors.whole_numbers(entry["shape"])
+            begin, end = safetensors.whole_numbers(entry["data_offsets"])
+            if not 0 <= begin <= end <= raw.size - start or any(n < 0 for n in shape):
                 raise ValueError(f"bytes {begin}..{end} of {raw.size - start}")
             strides, count = [], 1
             for n in reversed(shape):
@@ -149,13 +151,15 @@ def _read_safetensors(path: Any) -> State:
             kind = SAFETENSORS_TYPES.get(kind, kind)
             width = np.dtype(_container.TYPES[kind]).itemsize
             if count * width != end - begin:
-                raise ValueError(f"shape {shape} does not fit {end - begin} bytes")
+                raise ValueError(f"shape {printable(shape)} does not fit {end - begin} bytes")
         except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{path}: tensor {name!r} is not described as expected ({error})") from error
-        places[name] = (start + begin, start + end)
+            who = f"{path}: tensor {printable(name)!r}"
+            raise FormatError(f"{who} is not described as expected ({printable(error)})") from error
+        places[name] = (begin, end)
         if count:
-            tensor = Tensor(Storage(kind, name, count), 0, shape, tuple(reversed(strides)))
-            state.arrays[name] = tensors.array(name, tensor)
+            found[name] = Tensor(Storage(kind, name, count), 0, shape, tuple(reversed(strides)))
+    safetensors.check_layout(path, places, raw.size - start)
+    state.arrays = {name: tensors.array(name, tensor) for name, tensor in found.items()}
     state.arrays = _without_wrappers(state.arrays)
     return state
 
