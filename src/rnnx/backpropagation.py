@@ -78,6 +78,7 @@ class GraphPullback:
         ]
         return Gradients(dinputs if model.several_inputs else dinputs[0], dweights)
 
+
     def _passes(self) -> set[int]:
         """Which tensors depend on trained weights: gradients need not flow to the others."""
         found: set[int] = set()

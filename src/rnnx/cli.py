@@ -10,17 +10,25 @@ from typing import Any
 from rnnx import __version__
 
 
+def _print(text: str) -> None:
+    """Print text with names from a file or of one, which the encoding of the terminal may not have."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def _info(path: str) -> int:
     """What is in a model file."""
     from rnnx.formats.info import lines
 
-    print("\n".join(lines(path)))
+    _print("\n".join(lines(path)))
     return 0
 
 
 def _convert(options: argparse.Namespace) -> int:
     """A model file in another format."""
     from rnnx.formats.convert import convert
+    from rnnx.formats.info import LONGEST_LINE
+    from rnnx.layers.names import printable
 
     done = convert(
         options.source,
@@ -31,12 +39,13 @@ def _convert(options: argparse.Namespace) -> int:
         calibration_data=_arrays(options.calibration) if options.calibration is not None else None,
         tolerance=options.tolerance,
     )
-    print(f"{options.source} -> {options.target}")
-    print(f"read again: largest difference {done.largest_difference:.1e} ({done.compared})")
+    _print(f"{options.source} -> {options.target}")
+    _print(f"read again: largest difference {done.largest_difference:.1e} ({done.compared})")
     if done.quantization:
-        print(f"on {options.calibration or 'random input'}, {done.quantization}")
+        report = [printable(line, LONGEST_LINE) for line in str(done.quantization).splitlines()]
+        _print(f"on {options.calibration or 'random input'}, {chr(10).join(report)}")
     for note in done.notes:
-        print(f"not in the file: {note}")
+        _print(f"not in the file: {printable(note, LONGEST_LINE)}")
     return 0
 
 

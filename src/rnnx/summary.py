@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnx.layers.names import LONGEST_NAME, printable
+
 
 def table(model: Any, expand_nested: bool = False, show_trainable: bool = False) -> str:
     """The layers of a model, their output shapes and their numbers of weights."""
     if not model.built:
-        return f"{model.name}: not built yet; call it once or give the first layer an input shape"
+        return f"{printable(model.name)}: not built yet; call it once or give the first layer an input shape"
     rows: list[tuple[str, ...]] = [("Layer (type)", "Output shape", "Weights", "Connected to", "Trained")]
     rows += _rows(model, expand_nested, "")
     columns = range(5 if show_trainable else 4)
@@ -19,7 +21,7 @@ def table(model: Any, expand_nested: bool = False, show_trainable: bool = False)
     total = model.count_params()
     size = sum(w.value.nbytes for w in model.weights)
     lines.append(f"{total:,} weights ({size / 1e6:.2f} MB), {trainable:,} trained, {total - trainable:,} fixed")
-    return f'Model "{model.name}"\n' + "\n".join(lines)
+    return f'Model "{printable(model.name)}"\n' + "\n".join(lines)
 
 
 def _rows(model: Any, expand_nested: bool, indent: str) -> list[tuple[str, ...]]:
@@ -27,12 +29,14 @@ def _rows(model: Any, expand_nested: bool, indent: str) -> list[tuple[str, ...]]
     sources: dict[int, str] = {}
     for node in [tensor.node for tensor in model.inputs] + model.nodes:
         shapes.setdefault(id(node.layer), node.outputs[0].shape)
-        sources.setdefault(id(node.layer), ", ".join(tensor.name for tensor in node.inputs))
+        if id(node.layer) not in sources:
+            shown = [printable(tensor.name) for tensor in node.inputs[:LONGEST_NAME]]
+            sources[id(node.layer)] = printable(", ".join(shown))
     rows: list[tuple[str, ...]] = []
     for layer in model.layers:
         flags = layer.weight_is_trained()
         trained = "" if not flags else "yes" if all(flags) else "in part" if any(flags) else "no"
-        title = f"{indent}{layer.name} ({type(layer).__name__})"
+        title = f"{indent}{printable(layer.name)} ({type(layer).__name__})"
         rows.append((title, str(shapes[id(layer)]), f"{layer.count_params():,}", sources[id(layer)], trained))
         if expand_nested and hasattr(layer, "nodes"):
             rows += _rows(layer, expand_nested, indent + "  ")

@@ -325,7 +325,9 @@ class TextVectorization:
                 f"TextVectorization: `standardize` must be one of {known} or callable, got {standardize!r}"
             )
         if not callable(split) and split not in ("whitespace", "character"):
-            raise ValueError(f"TextVectorization: `split` must be 'whitespace', 'character' or callable, got {split!r}")
+            raise ValueError(
+                f"TextVectorization: `split` must be 'whitespace', 'character' or callable, got {split!r}"
+            )
         limits = (("max_tokens", max_tokens, 3), ("output_sequence_length", output_sequence_length, 1))
         for name, number, least in limits:
             if number is not None and number < least:

@@ -66,7 +66,7 @@ def ways(path: Path) -> dict[str, Callable[[], Any]]:
     from rnnx.formats import info, torch
     from rnnx.formats.convert import reader_of
     from rnnx.formats.keras import from_json
-    from rnnx.layers.base import weights_limited
+    from rnnx.layers.limits import weights_limited
 
     def layers() -> list[Any]:
         module = reader_of(path)
@@ -239,6 +239,7 @@ class Meter:
     def __exit__(self, *_: Any) -> None:
         assert self.server.stdin is not None and self.server.stdout is not None
         self.server.stdin.close()
+        self.server.stdout.close()
         self.server.wait()
         self.server.stdout.close()
 

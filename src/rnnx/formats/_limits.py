@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from rnnx.layers.names import printable as printable
 from rnnx.saving import FormatError
 
-LONGEST_NAME = 200  # characters of a name in a message
 LONGEST_MESSAGE = 1000  # characters
 JSON_BYTES = 100_000_000  # what the reference implementation of safetensors allows for a header
 JSON_ITEMS = 2_000_000  # values and tables: 20,000 layers have less than half, and Python needs 300 bytes for each
@@ -35,26 +35,6 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
-
-def printable(text: Any, longest: int = LONGEST_NAME) -> str:
-    """Text from a file as it may stand in one line of a message: without control characters, and short.
-
-    Parameters
-    ----------
-    text : object
-        Its ``str`` is taken.
-    longest : int
-        Characters.
-
-    Examples
-    --------
-    >>> printable("dense\\x1b[2J")
-    'dense?[2J'
-    """
-    found = str(text)
-    short = found if len(found) <= longest else found[: longest - 3] + "..."
-    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
 
 
 @contextmanager

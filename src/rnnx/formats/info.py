@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rnnx.formats import safetensors
-from rnnx.formats._limits import printable
+from rnnx.formats._limits import printable, reading
 from rnnx.formats.convert import reader_of
-from rnnx.saving import FormatError
 
 LONGEST_LINE = 400
 FIRST = ("kind", "framework", "version", "producer", "container", "profile", "reason", "why")
@@ -34,22 +33,11 @@ def lines(path: Any) -> list[str]:
     OSError
         If it cannot be read.
     """
-    module = reader_of(path)
-    found = module.describe(path)
-    text = _rnnx(path, found) if module is safetensors else _others(path, found)
-    try:
-        return [_printable(line) for part in text for line in part.splitlines()]
-    except FormatError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # entries missing or odd
-        reason = printable(f"{type(error).__name__}: {error}")
-        raise FormatError(f"{path}: the description in the file is damaged: {reason}") from error
-
-
-def _printable(line: str) -> str:
-    """A line that cannot move the cursor of a terminal."""
-    safe = "".join(c if c.isprintable() else "?" for c in line)
-    return safe if len(safe) <= LONGEST_LINE else safe[: LONGEST_LINE - 3] + "..."
+    with reading(path, "the description in the file is damaged"):
+        module = reader_of(path)
+        found = module.describe(path)
+        text = _rnnx(path, found) if module is safetensors else _others(path, found)
+        return [printable(line, LONGEST_LINE) for part in text for line in part.splitlines()]
 
 
 def _numbers(shapes: Iterable[Any]) -> int:
@@ -67,15 +55,12 @@ def _rnnx(path: Any, found: dict[str, Any]) -> Iterator[str]:
     yield f"{len(weights)} weight arrays, {count:,} parameters, {', '.join(sorted({t for t, _ in weights.values()}))}"
     if found["kind"] == "model":
         table: list[str] = []
-        try:
-            with weights_limited(count):
-                layer_from_config(found["model"]).summary(print_fn=table.append)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise FormatError(f"{path}: the model cannot be made: {printable(error, LONGEST_LINE)}") from error
+        with reading(path, "the model cannot be made"), weights_limited(count):
+            layer_from_config(found["model"]).summary(print_fn=table.append)
         yield from table
     for number, name in enumerate(found["weights"]):
         dtype, shape = found["tensors"][f"weights/{number}"]
-        yield f"  {number:>3}  {name:<20} {dtype} {shape}"
+        yield f"  {number:>3}  {printable(name):<20} {dtype} {shape}"
     if "training" in found:
         yield f"state of training: optimizer {found['training']['optimizer']['class_name']}"
 

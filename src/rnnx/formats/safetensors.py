@@ -35,6 +35,7 @@ from rnnx.saving import FormatError, write_whole
 
 Array = NDArray[Any]
 FORMAT = 1
+LONGEST_DESCRIPTION = 16 << 20  # characters: a layer takes some 500
 MOST_TENSORS = 100_000
 MOST_NUMBERS = 64  # in the state of a source of noise
 TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_,
@@ -81,7 +82,8 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     tensors = {name: _view(data[begin:end], dtype, shape) for name, (dtype, shape, begin, end) in places.items()}
     if _checksum(tensors, metadata["rnnx"]) != metadata["checksum"]:
         raise FormatError(f"{path}: the file was altered or damaged (its checksum differs)")
-    description = parse_json(path, metadata["rnnx"], "the description of the model")
+    what = "the description of the model"
+    description = parse_json(path, metadata["rnnx"], what, most_bytes=LONGEST_DESCRIPTION)
     if not isinstance(description, dict):
         raise FormatError(f"{path}: the description of the model is damaged: it is not a table")
     version = description.get("format")

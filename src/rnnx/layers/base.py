@@ -17,6 +17,7 @@ from rnnx._config import plain
 from rnnx.layers import graph
 from rnnx.layers.arguments import check_dtype, given_shape
 from rnnx.layers.limits import room
+from rnnx.layers.limits import weights_limited as weights_limited
 from rnnx.layers.names import unique_name
 from rnnx.layers.undo import undone_on_failure
 from rnnx.layers.weight import Weight, changing

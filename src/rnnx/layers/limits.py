@@ -113,9 +113,11 @@ def weights_limited(numbers: int | None) -> Iterator[None]:
     Parameters
     ----------
     numbers : int or None
-        How many all weights may have; they are zeros that take no memory. With None they are fresh ones.
+        How many all weights may have; they are zeros that take no memory. With None they are fresh ones, unless they
+        are limited already.
     """
-    token = _room.set(Room(numbers))
+    outer = _room.get()
+    token = _room.set(Room(outer.numbers if numbers is None and outer is not None else numbers))
     try:
         yield
     finally:

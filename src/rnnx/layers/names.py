@@ -1,9 +1,12 @@
-"""Automatic names of layers."""
+"""Automatic names of layers, and names of any origin as they can be printed."""
 
 from __future__ import annotations
 
 import re
 import threading
+from typing import Any
+
+LONGEST_NAME = 200  # characters of a name in a message or a table
 
 _name_counts: dict[str, int] = {}
 _name_lock = threading.Lock()
@@ -23,3 +26,23 @@ def clear_names() -> None:
     """Start the automatic names again."""
     with _name_lock:
         _name_counts.clear()
+
+
+def printable(text: Any, longest: int = LONGEST_NAME) -> str:
+    """Text from a file as it may stand in a line of a message or table: without control characters, and short.
+
+    Parameters
+    ----------
+    text : object
+        Its ``str`` is taken.
+    longest : int
+        Characters.
+
+    Examples
+    --------
+    >>> printable("dense\\x1b[2J")
+    'dense?[2J'
+    """
+    found = str(text)
+    short = found if len(found) <= longest else found[: longest - 3] + "..."
+    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)

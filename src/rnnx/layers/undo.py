@@ -18,7 +18,9 @@ def _undo(layer: Any) -> Callable[[], None]:
     """A function that puts the counters of all noise, carried states and moving statistics back."""
     noise = [(generator, generator.state) for generator in layer.seed_generators()]
     carried = [
-        (part, part.states) for part in walk(layer) if getattr(part, "stateful", False) and "states" in vars(part)
+        (part, part.states)
+        for part in walk(layer)
+        if getattr(part, "stateful", False) and "states" in vars(part)
     ]
     moving = [(w, w.value, w.version) for w in layer.weights if not w.trainable]
 
