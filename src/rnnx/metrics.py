@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rnnx import losses
 from rnnx._config import Configurable, lookup, serialize
+from rnnx.functional._products import product
 
 __all__ = [
     "AUC", "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "CategoricalAccuracy", "CategoricalCrossentropy",
@@ -270,7 +271,7 @@ class Precision(Metric):
         truth, guess = np.asarray(y_true).reshape(y_pred.shape) > 0.5, y_pred > self.thresholds
         weights = _weights(y_pred.shape, sample_weight, mask)
         share = np.ones(y_pred.shape) if weights is None else weights
-        self.total += float((truth & guess) @ share if share.ndim == 1 else ((truth & guess) * share).sum())
+        self.total += float(product(truth & guess, share) if share.ndim == 1 else ((truth & guess) * share).sum())
         self.count += float((self._among(truth, guess) * share).sum())
 
     def get_config(self) -> dict[str, Any]:

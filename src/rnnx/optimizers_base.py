@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rnnx import schedules
 from rnnx._config import Configurable, serialize
+from rnnx.functional._products import product
 from rnnx.layers.weight import Weight, changing
 
 Array = NDArray[Any]
@@ -259,4 +260,5 @@ def _norm(grad: Array) -> float:
     largest = float(np.abs(flat).max(initial=0))
     if not 0 < largest < math.inf:
         return largest
-    return largest * float(np.linalg.norm(flat.astype(np.float64) / largest))
+    scaled = flat.astype(np.float64) / largest
+    return largest * math.sqrt(product(scaled, scaled))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx._config import Configurable, lookup, serialize
+from rnnx.functional._products import product
 
 __all__ = [
     "L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2",
@@ -96,7 +97,7 @@ class OrthogonalRegularizer(Regularizer):
         rows = (w if self.mode == "rows" else w.T).astype(np.float64)
         lengths = np.maximum(np.sqrt(np.square(rows).sum(axis=1, keepdims=True)), EPSILON)
         unit = rows / lengths
-        cosines = unit @ unit.T
+        cosines = product(unit, unit.T)
         np.fill_diagonal(cosines, 0)
         return unit, lengths, cosines, self.factor / max(1, len(rows) * (len(rows) - 1))
 
@@ -106,7 +107,7 @@ class OrthogonalRegularizer(Regularizer):
 
     def grad(self, w: Array) -> Array:
         unit, lengths, cosines, weight = self._vectors(w)
-        dunit = 2 * weight * np.sign(cosines) @ unit
+        dunit = product(2 * weight * np.sign(cosines), unit)
         drows = (dunit - unit * (dunit * unit).sum(axis=1, keepdims=True)) / lengths
         return (drows if self.mode == "rows" else drows.T).astype(w.dtype)
 

@@ -125,7 +125,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Array:
 def normalize(x: Any, axis: int = -1, order: int = 2) -> Array:
     """Vectors along an axis, divided by their norm."""
     array = np.asarray(x)
-    norms = np.linalg.norm(array, ord=order, axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore"):  # see `rnnx.functional._products`
+        norms = np.linalg.norm(array, ord=order, axis=axis, keepdims=True)
     return array / np.where(norms == 0, 1, norms)
 
 

@@ -167,6 +167,7 @@ def measure(a: Callable[[], Any], b: Callable[[], Any], seconds: float) -> tuple
     return statistics.median(times[0]), statistics.median(times[1])
 
 
+@np.errstate(invalid="ignore")  # see `rnnx.functional._products`
 def run(profile: str, works: list[str] | None = None) -> list[Row]:
     """All workloads of a profile."""
     settings = PROFILES[profile]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx.functional._products import product
 from rnnx.functional._validate import check_validity
 from rnnx.layers.base import Array, Layer
 
@@ -29,7 +30,7 @@ class Moments:
     def add(self, rows: Array) -> None:
         """Count ``rows`` of shape (n, width) in; rows that are not finite are left out."""
         rows = rows[np.isfinite(rows).all(axis=1)]
-        self.sums += rows.T @ rows
+        self.sums += product(rows.T, rows)
 
 
 class RecordingCore:
@@ -137,7 +138,7 @@ def round_in_order(kernel: Array, moments: Moments, nearest: Any, fixed: Array |
                 rounded[k] = np.where(fixed[order[k]], nearest(kernel[order[k]].astype(np.float64)), rounded[k])
             errors[k - start] = (rest[k] - rounded[k]) / upper[k, k]
             rest[k + 1 : stop] -= np.outer(upper[k, k + 1 : stop], errors[k - start])
-        rest[stop:] -= upper[start:stop, stop:].T @ errors[: stop - start]
+        rest[stop:] -= product(upper[start:stop, stop:].T, errors[: stop - start])
     result = np.empty_like(rounded)
     result[order] = rounded
     return result

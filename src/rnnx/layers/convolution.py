@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import activations, constraints, initializers, regularizers
+from rnnx.functional._products import product
 from rnnx.layers.arguments import check_mask, check_sequence_shape
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, weight_value
 
@@ -138,7 +139,7 @@ class Conv1D(Layer):
         for g in range(groups):
             rows = padded[:, index, g * width : (g + 1) * width].reshape(-1, self.kernel_size * width)
             weights = kernel[:, :, g * each : (g + 1) * each].reshape(-1, each)
-            a[..., g * each : (g + 1) * each] = (rows @ weights).reshape(x.shape[0], steps, each)
+            a[..., g * each : (g + 1) * each] = product(rows, weights).reshape(x.shape[0], steps, each)
             windows.append(rows)
         if self.use_bias:
             a += self._weights[1].value
@@ -150,9 +151,10 @@ class Conv1D(Layer):
             for g in range(groups):
                 d = np.ascontiguousarray(da[..., g * each : (g + 1) * each]).reshape(-1, each)
                 of_group = kernel[:, :, g * each : (g + 1) * each].reshape(-1, each)
-                dkernel[:, :, g * each : (g + 1) * each] = (windows[g].T @ d).reshape(self.kernel_size, width, each)
+                own = product(windows[g].T, d).reshape(self.kernel_size, width, each)
+                dkernel[:, :, g * each : (g + 1) * each] = own
                 if need_dx:
-                    drows = (d @ of_group.T).reshape(x.shape[0], steps, self.kernel_size, width)
+                    drows = product(d, of_group.T).reshape(x.shape[0], steps, self.kernel_size, width)
                     for k in range(self.kernel_size):
                         dpadded[:, index[:, k], g * width : (g + 1) * width] += drows[:, :, k]
             dweights: list[Array | None] = [None] * len(self._weights)

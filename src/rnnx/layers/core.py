@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import _kernels, activations, constraints, initializers, regularizers
+from rnnx.functional._products import product
 from rnnx.layers import graph
 from rnnx.layers.base import Array, Gradients, Layer, Pullback, Weight, weight_value
 
@@ -166,7 +167,7 @@ class Dense(Layer):
         if self.quantization_mode:
             a = self.packed().apply(np.ascontiguousarray(flat))
         else:
-            a = flat @ kernel
+            a = product(flat, kernel)
             if self.use_bias:
                 a += self._weights[1].value
         a = a.reshape(*x.shape[:-1], self.units)
@@ -181,8 +182,8 @@ class Dense(Layer):
             da = self.activation.vjp(a, y, dy).reshape(-1, self.units)
             dweights: list[Array | None] = [None] * len(self._weights)
             if self.trainable:
-                dweights = [flat.T @ da, da.sum(axis=0)][: len(self._weights)]
-            return Gradients((da @ kernel.T).reshape(x.shape) if need_dx else None, dweights)
+                dweights = [product(flat.T, da), da.sum(axis=0)][: len(self._weights)]
+            return Gradients(product(da, kernel.T).reshape(x.shape) if need_dx else None, dweights)
 
         return y, pullback
 

@@ -18,6 +18,7 @@ from types import SimpleNamespace as Saved
 
 import numpy as np
 
+from rnnx.functional._products import product
 from rnnx.reference._sequence import Float, Recurrence, States, StepMasks, Weights
 
 __all__ = ["backward", "forward"]
@@ -26,13 +27,13 @@ __all__ = ["backward", "forward"]
 def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Saved]:
     """One step: the new state, and what `step_back` needs."""
     (h,) = state
-    ax = [(x * m.x[g]) @ w.W[g] + w.b[g] for g in range(3)]
+    ax = [product(x * m.x[g], w.W[g]) + w.b[g] for g in range(3)]
     operand = [h * m.h[g] for g in range(3)]
-    az, ar = (ax[g] + operand[g] @ w.R[g] + w.br[g] for g in range(2))
+    az, ar = (ax[g] + product(operand[g], w.R[g]) + w.br[g] for g in range(2))
     z, r = w.rec(az), w.rec(ar)
     if not w.reset_after:
         operand[2] = r * operand[2]
-    q = operand[2] @ w.R[2] + w.br[2]
+    q = product(operand[2], w.R[2]) + w.br[2]
     an = ax[2] + r * q if w.reset_after else ax[2] + q
     n = w.act(an)
     h_new = (z * h * m.blend + (1 - z) * n * m.update) * m.cell
@@ -47,19 +48,19 @@ def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -
     dx, dh = np.zeros_like(s.x), m.zone_h * dh_next + dh_new * s.z * m.blend
     dan = w.act.vjp(s.an, s.n, dh_new * (1 - s.z) * m.update)
     dq = dan * s.r if w.reset_after else dan
-    doperand = dq @ w.R[2].T
+    doperand = product(dq, w.R[2].T)
     dr = dan * s.q if w.reset_after else doperand * s.h * m.h[2]
     dh = dh + (doperand if w.reset_after else doperand * s.r) * m.h[2]
     daz = w.rec.vjp(s.az, s.z, dh_new * (s.h * m.blend - s.n * m.update))
     dar = w.rec.vjp(s.ar, s.r, dr)
     for g, da in enumerate((daz, dar)):
-        dh = dh + (da @ w.R[g].T) * m.h[g]
+        dh = dh + product(da, w.R[g].T) * m.h[g]
     for g, dax, dah in ((0, daz, daz), (1, dar, dar), (2, dan, dq)):
-        dw.W[g] += (s.x * m.x[g]).T @ dax
+        dw.W[g] += product((s.x * m.x[g]).T, dax)
         dw.b[g] += dax.sum(axis=0)
-        dw.R[g] += s.operand[g].T @ dah
+        dw.R[g] += product(s.operand[g].T, dah)
         dw.br[g] += dah.sum(axis=0)
-        dx = dx + (dax @ w.W[g].T) * m.x[g]
+        dx = dx + product(dax, w.W[g].T) * m.x[g]
     return dx, (dh,)
 
 

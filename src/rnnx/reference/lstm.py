@@ -16,6 +16,7 @@ from types import SimpleNamespace as Saved
 
 import numpy as np
 
+from rnnx.functional._products import product
 from rnnx.reference._sequence import Float, Recurrence, States, StepMasks, Weights
 
 __all__ = ["backward", "forward"]
@@ -24,7 +25,7 @@ __all__ = ["backward", "forward"]
 def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Saved]:
     """One step: the new state, and what `step_back` needs."""
     h, c = state
-    a = [(x * m.x[g]) @ w.W[g] + (h * m.h[g]) @ w.R[g] + w.b[g] for g in range(4)]
+    a = [product(x * m.x[g], w.W[g]) + product(h * m.h[g], w.R[g]) + w.b[g] for g in range(4)]
     i, f, n, o = w.rec(a[0]), w.rec(a[1]), w.act(a[2]), w.rec(a[3])
     c_new = (f * c + i * n * m.update) * m.cell
     y = w.act(c_new)
@@ -47,11 +48,11 @@ def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -
     ]
     dx, dh, dc = np.zeros_like(s.x), m.zone_h * dh_next, m.zone_c * dc_next + dsum * s.f
     for g in range(4):
-        dw.W[g] += (s.x * m.x[g]).T @ da[g]
-        dw.R[g] += (s.h * m.h[g]).T @ da[g]
+        dw.W[g] += product((s.x * m.x[g]).T, da[g])
+        dw.R[g] += product((s.h * m.h[g]).T, da[g])
         dw.b[g] += da[g].sum(axis=0)
-        dx = dx + (da[g] @ w.W[g].T) * m.x[g]
-        dh = dh + (da[g] @ w.R[g].T) * m.h[g]
+        dx = dx + product(da[g], w.W[g].T) * m.x[g]
+        dh = dh + product(da[g], w.R[g].T) * m.h[g]
     return dx, (dh, dc)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx.functional._products import product
 from rnnx.layers import (
     GRU,
     LSTM,
@@ -134,15 +135,16 @@ class ProjectedSlot:
         kernel = self.dense.kernel
         for slot, block in zip(self.directions, self._blocks(kernel), strict=True):
             made.update(slot.export())
-            product = slot.layer.recurrent_kernel
-            hidden, *_ = np.linalg.lstsq(block.astype(np.float64), product.astype(np.float64), rcond=None)
+            joined = slot.layer.recurrent_kernel
+            hidden, *_ = np.linalg.lstsq(block.astype(np.float64), joined.astype(np.float64), rcond=None)
             whole = np.count_nonzero(kernel) == sum(np.count_nonzero(b) for b in self._blocks(kernel))
-            if not whole or np.abs(block @ hidden - product).max() > TOLERANCE * max(1e-30, np.abs(product).max()):
+            gap, size = np.abs(product(block, hidden) - joined).max(), np.abs(joined).max()
+            if not whole or gap > TOLERANCE * max(1e-30, size):
                 raise FormatError(
                     f"{slot.layer.name}: was changed after it was read; its recurrent kernel is no longer the product "
                     "of weight_hh and weight_hr (proj_size) and cannot be written for PyTorch"
                 )
-            made[f"{slot.prefix}weight_hh{slot.suffix}"] = hidden.T.astype(product.dtype)
+            made[f"{slot.prefix}weight_hh{slot.suffix}"] = hidden.T.astype(joined.dtype)
             made[f"{slot.prefix}weight_hr{slot.suffix}"] = block.T
         return made
 
@@ -157,10 +159,10 @@ class ProjectedSlot:
             down = needed(found, f"{slot.prefix}weight_hr{slot.suffix}", (width, units)).astype(np.float64)
             block[...] = down.T
             made.append((kernel, needed(found, f"{slot.prefix}weight_ih{slot.suffix}", kernel.shape[::-1]).T))
-            product = np.empty((4 * units, units), recurrent.value.dtype)
+            joined = np.empty((4 * units, units), recurrent.value.dtype)
             for row in range(0, 4 * units, ROWS):
-                product[row : row + ROWS] = hidden[row : row + ROWS].astype(np.float64) @ down
-            made += [(recurrent, product.T), *slot.arrange_bias(found, bias)]
+                joined[row : row + ROWS] = product(hidden[row : row + ROWS].astype(np.float64), down)
+            made += [(recurrent, joined.T), *slot.arrange_bias(found, bias)]
         return [*made, (weight, projection)]
 
 
