@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx import initializers
 from rnnx.formats.torch._archive import quoted
 from rnnx.formats.torch._slots import PROJECTION, needed, slots
 from rnnx.layers import (
@@ -39,6 +38,8 @@ BATCH_NAMES = {"weight", "bias", "running_mean", "running_var", "num_batches_tra
 LAYERS = {4: LSTM, 3: GRU, 1: SimpleRNN}
 CELLS = {4: LSTMCell, 3: GRUCell, 1: SimpleRNNCell}
 LARGEST_PRODUCTS = 1 << 28  # bytes of all recurrent kernels of LSTMs with proj_size; 4 times the file if that is more
+LONGEST_PRODUCTS = 1 << 35  # multiplications for them, 1 s; 1000 for each byte of a file of more than 100 MB
+SMALL_FILE = 100_000_000  # bytes
 MOST_LAYERS = 10_000  # of all modules of a file, each direction and each layer of a stack; one takes 0.1 ms to make
 OPTIONS = {
     "recurrent": {"nonlinearity"},
@@ -125,22 +126,27 @@ class Space:
     ----------
     left : int
         Bytes.
+    work : int
+        Multiplications that it may still take to make them.
     """
 
     left: int = LARGEST_PRODUCTS
+    work: int = LONGEST_PRODUCTS
 
     @classmethod
     def of_file(cls, size: int) -> Space:
         """For a file of so many bytes."""
-        return cls(max(LARGEST_PRODUCTS, 4 * size))
+        return cls(max(LARGEST_PRODUCTS, 4 * size), 1000 * size if size > SMALL_FILE else LONGEST_PRODUCTS)
 
     def take(self, plan: Plan, itemsize: int) -> None:
         """Count the products of a module that is about to be made."""
-        self.left -= 4 * plan.units**2 * plan.depth * (1 + plan.both) * itemsize
-        if plan.projected and self.left < 0:
+        count = 4 * plan.units**2 * plan.depth * (1 + plan.both)
+        self.left -= count * itemsize
+        self.work -= count * plan.width
+        if self.left < 0 or self.work < 0:
             raise FormatError(
                 f"proj_size={plan.width} of {plan.units} units: the products of its kernels (4 * {plan.units} * "
-                f"{plan.units} numbers each) and those of the modules before it are too large for such a file"
+                f"{plan.units} numbers each) and those of the modules before it are too large for a file of its size"
             )
 
 
@@ -209,12 +215,17 @@ def check_floats(parts: Parts) -> None:
             raise FormatError(f"{quoted(leaf)} must be floating-point numbers, got {array.dtype}")
 
 
+def _no_numbers(shape: tuple[int, ...], dtype: Any = "float32", **_: Any) -> Array:
+    """Zeros; those of a matrix are one number in memory. (The LSTM writes in the bias that it starts with.)"""
+    return np.zeros(shape, dtype) if len(shape) == 1 else np.broadcast_to(np.zeros((), dtype), shape)
+
+
 def _built(layer: Any, shape: tuple[Any, ...]) -> Any:
-    """Build a layer without drawing initial weights that are replaced at once."""
+    """Build a layer without drawing initial weights that are replaced at once, nor memory for them."""
     ends = [layer.forward_layer, layer.backward_layer] if isinstance(layer, Bidirectional) else [layer]
     kept = [(end, name, getattr(end, name)) for end in ends for name in STARTS if hasattr(end, name)]
     for end, name, _ in kept:
-        setattr(end, name, initializers.get("zeros"))
+        setattr(end, name, _no_numbers)
     layer.build(shape)
     for end, name, start in kept:
         setattr(end, name, start)
