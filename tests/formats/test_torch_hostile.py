@@ -557,6 +557,22 @@ def test_a_product_of_a_projection_is_the_same_in_parts(monkeypatch: Any) -> Non
     np.testing.assert_allclose(torch.load(arrays)[""].layers[0].recurrent_kernel, product.T, rtol=1e-6)
 
 
+@pytest.mark.parametrize("function", ["_read_pickled", "make_layer"])
+def test_memory_that_is_not_there(function: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """A good file in a process with too little memory; what is in memory already is the caller's."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise MemoryError("Unable to allocate")
+
+    path = write(tmp_path, archive(state(tensor())))
+    monkeypatch.setattr(sys.modules["rnnx.formats.torch" + "._state" * (function[0] == "_")], function, fails)
+    with pytest.raises(FormatError, match="model.pt: .*memory"):
+        torch.load(path)
+    if function == "make_layer":
+        with pytest.raises(MemoryError):
+            torch.load({"weight": np.ones((2, 3))})
+
+
 # ---- Directories of archives ----------------------------------------------------------------------------------------
 
 

@@ -116,6 +116,10 @@ def load(
             made[name] = make_layer(name, kind, parts, own, return_state=return_state, space=space)
         except FormatError as error:
             raise FormatError(f"{state.who}: {error}") from error
+        except MemoryError as error:
+            if state.kind == "mapping":
+                raise
+            raise FormatError(f"{state.who}: module {quoted(name)} needs more memory than there is") from error
     if not made:
         raise FormatError(f"{state.who}: there are no modules with weights")
     return made

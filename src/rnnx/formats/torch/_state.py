@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx.formats import safetensors
-from rnnx.formats._limits import Budget, printable
+from rnnx.formats._limits import Budget, printable, reading
 from rnnx.formats.torch import _container
 from rnnx.formats.torch._archive import quoted
 from rnnx.formats.torch._pickle import LONGEST_KEY, Instance, Storage, Tensor
@@ -83,10 +83,11 @@ def read_state(source: Any, key: str | None = None) -> State:
     if not isinstance(source, (str, Path)):
         raise TypeError(f"a path or a state dict is needed, got {type(source).__name__}")
     safe = Path(source).suffix.lower() == ".safetensors"
-    state = _read_safetensors(source) if safe else _read_pickled(source, key)
-    state.size = Path(source).stat().st_size
-    _check_names(state.who, state.arrays)
-    return state
+    with reading(source, "the file is damaged or too large for the memory"):
+        state = _read_safetensors(source) if safe else _read_pickled(source, key)
+        state.size = Path(source).stat().st_size
+        _check_names(state.who, state.arrays)
+        return state
 
 
 def _read_pickled(path: Any, key: str | None) -> State:
