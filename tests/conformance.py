@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import Input, Model
-from rnnx.layers.base import layer_config, layer_from_config
+from rnnx.layers.layer import layer_config, layer_from_config
 
 EPSILON = 1e-6
 SAMPLES = 6  # numbers of each array whose derivative is checked

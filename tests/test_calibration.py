@@ -9,8 +9,9 @@ import pytest
 
 import rnnx
 from rnnx import Input, Sequential, layers
-from rnnx.layers.calibration import Moments, observe, round_in_order
-from rnnx.layers.quantization import quantizable, round_weights
+from rnnx.quantization import quantizable
+from rnnx.quantization.calibration import Moments, observe, round_in_order
+from rnnx.quantization.rounding import round_weights
 
 RNG = np.random.default_rng(91)
 

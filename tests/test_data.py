@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnx import data
-from rnnx.batching import class_weights, is_source, starting_mask
+from rnnx.training.batches import class_weights, is_source, starting_mask
 
 ROWS = [np.full((n, 2), n, float) for n in (3, 1, 4, 1, 5)]
 

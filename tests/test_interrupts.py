@@ -10,7 +10,7 @@ import pytest
 
 import rnnx
 from rnnx import layers, utils
-from rnnx.interrupts import Interrupts
+from rnnx.training.interrupts import Interrupts
 
 RNG = np.random.default_rng(20)
 
@@ -121,7 +121,7 @@ class PressedInside(layers.Layer):
         if self.calls == self.at:
             for _ in range(self.times):
                 signal.raise_signal(signal.SIGINT)
-        return x, lambda dy, need_dx=True: layers.base.Gradients(dy, [])
+        return x, lambda dy, need_dx=True: layers.Gradients(dy, [])
 
 
 def pressed_model(at, times=1):

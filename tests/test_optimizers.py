@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnx import constraints, optimizers
-from rnnx.layers.base import Weight
+from rnnx.layers.layer import Weight
 
 STEPS = 5
 SHAPES = [(3, 4), (4,), (2, 1, 3)]
@@ -237,7 +237,7 @@ def test_pieces_change_nothing(kind, options, monkeypatch):
     start, gradients = np.random.default_rng(1).normal(size=(2, 3, 7, 11, 2))
 
     def steps(piece):
-        monkeypatch.setattr("rnnx.optimizers_base.PIECE", piece)
+        monkeypatch.setattr("rnnx.optimizers.optimizer.PIECE", piece)
         optimizer = kind(0.1, **options)
         weights = [Weight("w", start[0].copy()), Weight("b", start[1, :, 0, 0].copy())]
         for gradient in gradients:

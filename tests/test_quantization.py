@@ -10,8 +10,9 @@ import pytest
 
 import rnnx
 from rnnx import Input, Sequential, _kernels, layers
+from rnnx._kernels import LARGEST
 from rnnx.functional import GRUParams, LSTMParams, gru, lstm
-from rnnx.layers.quantization import LARGEST, narrow_form, round_weights, wide_form
+from rnnx.quantization.rounding import narrow_form, round_weights, wide_form
 from tests.oracle import cases
 
 RNG = np.random.default_rng(71)

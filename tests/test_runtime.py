@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rnnx
-from rnnx import runtime
+from rnnx.runtime import parallel as runtime
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 
 import rnnx
 from rnnx import data, layers, utils
-from rnnx.batching import in_order
+from rnnx.training.batches import in_order
 
 RNG = np.random.default_rng(20)
 

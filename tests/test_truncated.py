@@ -60,7 +60,7 @@ def test_stateful_models_are_not_shuffled():
     class Spy(layers.Layer):
         def forward(self, x, *, mask=None, training=False, keep=False, **call):
             seen.extend(x[:, 0, 0].tolist())
-            return x, lambda dy, need_dx=True: rnnx.layers.base.Gradients(dy, [])
+            return x, lambda dy, need_dx=True: rnnx.layers.layer.Gradients(dy, [])
 
     model = rnnx.Sequential([Spy(), layers.GRU(1, stateful=True)])
     model.compile("sgd", "mse")

@@ -6,6 +6,8 @@ import importlib
 import sys
 from typing import Any
 
+import rnnx._moved  # noqa: F401
+
 __version__ = "0.1.0"
 
 _MODULES = {
@@ -49,4 +51,4 @@ def __dir__() -> list[str]:
 
 
 if "threadpoolctl" in sys.modules:
-    importlib.import_module("rnnx.threadpools")
+    importlib.import_module("rnnx.runtime.threadpools")

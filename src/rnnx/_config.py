@@ -1,7 +1,8 @@
-"""Objects that are known by name and rebuilt from a configuration: initializers, losses, optimizers and so on."""
+"""Objects that are known by name: rebuilt from a configuration, or loaded from an upper floor when first wanted."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -82,3 +83,15 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
     if callable(name) or hasattr(name, "get_config"):
         return name
     raise ValueError(f"{kind}: expected a name, a configuration or an object, got {type(identifier).__name__}")
+
+
+ON_DEMAND = {  # what a layer offers that lives on a floor above the layers
+    "quantization_report": "rnnx.quantization",
+    "quantize": "rnnx.quantization",
+    "Stream": "rnnx.streaming",
+}
+
+
+def on_demand(name: str) -> Any:
+    """Something of an upper floor that a layer offers; its module is loaded when it is first wanted."""
+    return getattr(importlib.import_module(ON_DEMAND[name]), name)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnx._typing import Array
+
 Function = Callable[[Array], Array]
 Derivative = Callable[[Array, Array, Array], Array]
 

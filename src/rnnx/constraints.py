@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx._config import Configurable, lookup, serialize
+from rnnx._typing import Array
 
 __all__ = [
     "Constraint",
@@ -24,7 +24,6 @@ __all__ = [
     "unit_norm",
 ]
 
-Array = NDArray[Any]
 EPSILON = 1e-7
 
 

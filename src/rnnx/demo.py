@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx._bench.numpy_loop import NumpyGRU
-from rnnx.data import pad
+from rnnx._typing import Array
 from rnnx.datasets import load_japanese_vowels
 from rnnx.layers import GRU, Dense, GlobalAveragePooling1D, Masking
 from rnnx.models import Sequential, load_model
 from rnnx.optimizers import Adam
-from rnnx.schedules import CosineDecay
+from rnnx.optimizers.schedules import CosineDecay
+from rnnx.training.data import pad
 from rnnx.utils import set_random_seed
 
-Array = NDArray[Any]
 ARMS: list[tuple[str, dict[str, Any]]] = [
     ("no dropout", {}),
     ("dropout=0.3", {"dropout": 0.3}),

@@ -7,9 +7,9 @@ import random
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx._config import Configurable, lookup, serialize
+from rnnx._typing import Array
 
 __all__ = [
     "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "Initializer", "LecunNormal",
@@ -19,7 +19,6 @@ __all__ = [
     "truncated_normal", "variance_scaling", "zeros",
 ]  # fmt: skip
 
-Array = NDArray[Any]
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at two deviations
 
 

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx._config import Configurable, lookup, serialize
+from rnnx._typing import Array
 
 __all__ = [
     "BinaryCrossentropy", "CategoricalCrossentropy", "Huber", "KLDivergence", "LogCosh", "Loss", "MeanAbsoluteError",
     "MeanSquaredError", "Poisson", "SparseCategoricalCrossentropy", "get", "serialize",
 ]  # fmt: skip
 
-Array = NDArray[Any]
 EPSILON = 1e-7
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx import losses
 from rnnx._config import Configurable, lookup, serialize
+from rnnx._typing import Array
 from rnnx.functional._products import product
 
 __all__ = [
@@ -17,8 +17,6 @@ __all__ = [
     "Precision", "Recall", "RootMeanSquaredError", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy", "get", "serialize",
 ]  # fmt: skip
-
-Array = NDArray[Any]
 
 
 class Metric(Configurable):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx._config import Configurable, lookup, serialize
+from rnnx._typing import Array
 from rnnx.functional._products import product
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "orthogonal_regularizer", "serialize",
 ]  # fmt: skip
 
-Array = NDArray[Any]
 EPSILON = 1e-6
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rnnx.layers.base import LAYER_CLASSES
+from rnnx.layers.layer import LAYER_CLASSES
 
 FORMATS = {  # suffix -> module of rnnx.formats
     ".safetensors": "safetensors",

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.layers.names import clear_names
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "timeseries_dataset_from_array", "timeseries_windows", "to_categorical",
 ]  # fmt: skip
 
-Array = NDArray[Any]
 _shuffling: list[np.random.Generator] = []
 
 
@@ -326,9 +325,7 @@ class TextVectorization:
                 f"TextVectorization: `standardize` must be one of {known} or callable, got {standardize!r}"
             )
         if not callable(split) and split not in ("whitespace", "character"):
-            raise ValueError(
-                f"TextVectorization: `split` must be 'whitespace', 'character' or callable, got {split!r}"
-            )
+            raise ValueError(f"TextVectorization: `split` must be 'whitespace', 'character' or callable, got {split!r}")
         limits = (("max_tokens", max_tokens, 3), ("output_sequence_length", output_sequence_length, 1))
         for name, number, least in limits:
             if number is not None and number < least:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,78 +13,73 @@ import rnnx
 
 PACKAGE = Path(rnnx.__file__).parent
 
-FLOORS = {
-    "_kernels": 1,
-    "_config": 2,
-    "activations": 2,
-    "dropout": 2,
-    "reference": 2,
-    "functional": 2,
-    "initializers": 3,
-    "regularizers": 3,
-    "constraints": 3,
-    "layers": 3,
-    "streaming": 3,
-    "models": 4,
-    "training": 4,
-    "optimizers": 4,
-    "losses": 4,
-    "metrics": 4,
-    "callbacks": 4,
-    "data": 4,
-    "utils": 4,
-    "saving": 4,
-    "monte_carlo": 4,
-    "backpropagation": 4,
-    "summary": 4,
-    "batching": 4,
-    "interrupts": 4,
-    "runtime": 2,
-    "schedules": 4,
-    "threadpools": 5,
-    "formats": 5,
-    "cli": 5,
-    "demo": 5,
-    "datasets": 5,
-    "bench": 5,
-    "_bench": 5,
-}
+ROOT = PACKAGE.parents[1]
 
 
-def floor_of(parts):
-    name = parts[0]
-    private = name if name in FLOORS else name.lstrip("_").split("_")[0]
-    return FLOORS[private]
+def drawn_floors() -> dict[str, int]:
+    """Files and folders of the package by the floor that CONTRIBUTING.md draws them on."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    drawing = page.split("## Where things live")[1].split("```")[1]
+    found: dict[str, int] = {}
+    floor = None
+    for line in drawing.splitlines():
+        words = line.split()
+        if words and words[0].isdigit():
+            floor = int(words[0])
+        for name in re.findall(r"([\w]+)(?:/|\.py\b|\.pyx\b)", line):
+            found[name] = floor
+    return found
 
 
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[0] not in ("__init__", "__main__"):
-            yield path, parts
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize(
-    "path, parts", list(modules()), ids=lambda value: "/".join(value) if isinstance(value, tuple) else ""
-)
-def test_imports_go_down(path, parts):
-    """Imports at the top of a module; what a function imports is loaded on demand and may look up a floor."""
-    own = floor_of(parts)
-    body = ast.parse(path.read_text()).body
-    imports = [n for n in body if isinstance(n, ast.Import | ast.ImportFrom)]
-    for node in imports:
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-        if isinstance(node, ast.ImportFrom) and node.module == "rnnx":
-            names = [f"rnnx.{a.name}" for a in node.names if a.name != "__version__"]
-        for name in names:
-            if name.startswith("rnnx."):
-                assert floor_of(name.split(".")[1:]) <= own, f"{path.name} (floor {own}) imports {name}"
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__main__.py"}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")) + sorted(PACKAGE.glob("*.p[yx]*")), ids=lambda p: p.name)
-def test_files_stay_short(path):
-    limit = 600 if path.name.startswith("_kernels") else 500
-    assert len(path.read_text().splitlines()) <= limit
+def imports_of(name: str) -> set[str]:
+    """Modules of the package that a module imports, anywhere in it, also inside functions."""
+    path, found = FILES[name], set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "rnnx"}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+                base = ".".join([*parent[: len(parent) - node.level + 1], *([base] if base else [])])
+            if base.split(".")[0] == "rnnx":
+                found |= {f"{base}.{a.name}" if f"{base}.{a.name}" in FILES else base for a in node.names}
+    return found - {name, "rnnx"}
+
+
+MODULES = sorted(set(FILES) - {"rnnx"})
+
+
+def test_the_drawing_has_every_room():
+    floors = drawn_floors()
+    rooms = {name.split(".")[1] for name in MODULES} | {"_kernels", "engine", "csrc"}
+    assert rooms == set(floors)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down(name):
+    floors = drawn_floors()
+    own = floors[name.split(".")[1]]
+    for other in imports_of(name):
+        assert floors[other.split(".")[1]] <= own, f"{name} (floor {own}) imports {other}"
+
+
+def test_no_circle_between_files():
+    waiting = {name: imports_of(name) & set(MODULES) for name in MODULES}
+    while True:
+        free = {name for name, needs in waiting.items() if not needs & waiting.keys()}
+        if not free:
+            break
+        waiting = {name: needs for name, needs in waiting.items() if name not in free}
+    circle = {name: sorted(needs & waiting.keys()) for name, needs in waiting.items()}
+    assert not circle, circle
 
 
 def run(code, **environment):
@@ -101,7 +97,7 @@ def run(code, **environment):
 def test_import_loads_neither_scipy_nor_the_upper_floors():
     loaded = set(run("import sys, rnnx; print(*sys.modules)").split())
     assert not {m for m in loaded if m.split(".")[0] in ("scipy", "safetensors", "tqdm", "h5py")}
-    upper = {f"rnnx.{name}" for name, floor in FLOORS.items() if floor >= 4}
+    upper = {f"rnnx.{name}" for name, floor in drawn_floors().items() if floor >= 4}
     assert not loaded & upper
 
 

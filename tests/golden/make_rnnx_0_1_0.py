@@ -1,4 +1,4 @@
-"""Make the files of rnnx 0.1.0 that later versions must open: ``python tests/golden/make_rnnx_0_1_0.py FOLDER``.
+"""Make ``rnnx_0_1_0``, files that later versions must open: ``python tests/golden/make_rnnx_0_1_0.py FOLDER``.
 
 To be run with rnnx 0.1.0 installed. Beside each file stand the input and the outputs that it gave.
 """

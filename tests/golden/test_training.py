@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rnnx
-from rnnx.layers.base import Weight
+from rnnx.layers.layer import Weight
 
 from .compare import DTYPES, cast, close, same_gradient, same_values
 from .store import load

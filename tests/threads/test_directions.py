@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import rnnx
-from rnnx import layers, runtime
-from rnnx.layers import wrappers
+from rnnx import layers
+from rnnx.layers.rnn import bidirectional
+from rnnx.runtime import parallel as runtime
 
 RNG = np.random.default_rng(41)
 CELLS: dict[str, Any] = {
@@ -26,7 +27,7 @@ CELLS: dict[str, Any] = {
 def idents(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The threads on which directions run; all work is worth a thread."""
     found: list[int] = []
-    monkeypatch.setattr(wrappers, "PRODUCTS_WORTH_A_THREAD", 0)
+    monkeypatch.setattr(bidirectional, "PRODUCTS_WORTH_A_THREAD", 0)
     plain = layers.LSTM.forward, layers.GRU.forward
 
     def recorded(method: Any) -> Any:

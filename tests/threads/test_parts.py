@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnx import runtime
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import _engine
+from rnnx.runtime import parallel as runtime
 from tests.oracle import cases
 
 SIZES = [(37, 11, 13, 40), (300, 3, 5, 33), (16, 40, 64, 64), (130, 2, 9, 300)]  # the last one in blocks of rows

@@ -19,15 +19,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx import functional
 from rnnx._bench.numpy_loop import NumpyGRU, NumpyLSTM
 from rnnx._kernels import Stepper
+from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import GRUParams, LSTMParams
 
-Array = NDArray[Any]
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 PROFILES: dict[str, dict[str, Any]] = {
     "tiny": {

@@ -6,12 +6,9 @@ through time, weight gradients as single products, dropout masks multiplied into
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnx._typing import Array
 
 
 def sigmoid(x: Array) -> Array:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from rnnx.formats import safetensors, torch
 from rnnx.layers import BatchNormalization, Conv1D, Dense, Embedding, LayerNormalization, TimeDistributed
-from rnnx.layers.quantization import QuantizationReport, quantized_copies
 from rnnx.models import Model, clone_model
+from rnnx.quantization import QuantizationReport, quantized_copies
 from rnnx.saving import FormatError, format_of
 
 Array = NDArray[Any]

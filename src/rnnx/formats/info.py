@@ -46,7 +46,7 @@ def _numbers(shapes: Iterable[Any]) -> int:
 
 def _rnnx(path: Any, found: dict[str, Any]) -> Iterator[str]:
     """rnnx's own file."""
-    from rnnx.layers.base import layer_from_config
+    from rnnx.layers.layer import layer_from_config
     from rnnx.layers.limits import weights_limited
 
     weights = {n: t for n, t in found["tensors"].items() if n.startswith("weights/")}

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from rnnx import __version__
 from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading
-from rnnx.layers.base import Layer, layer_config, layer_from_config
+from rnnx.layers.layer import Layer, layer_config, layer_from_config
 from rnnx.layers.limits import MOST_AXES, weights_limited
-from rnnx.layers.quantization import narrow_form, quantizable, wide_form
 from rnnx.layers.weight import changing
+from rnnx.quantization import quantizable
+from rnnx.quantization.rounding import narrow_form, wide_form
 from rnnx.saving import FormatError, write_whole
 
 Array = NDArray[Any]

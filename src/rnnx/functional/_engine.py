@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from rnnx import _kernels
+from rnnx._typing import Array
 from rnnx.activations import Activation
 from rnnx.activations import get as get_activation
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import _validate as validate
-from rnnx.functional._types import Array, Grads, GRUParams, LSTMParams, Params, RNNParams, Run, State
-from rnnx.runtime import get_num_threads
+from rnnx.functional._types import Grads, GRUParams, LSTMParams, Params, RNNParams, Run, State
+from rnnx.runtime.parallel import get_num_threads
 
 _PRODUCTS_WORTH_A_THREAD = 12_000_000  # multiplications; a microsecond has about 50,000, and waking a thread costs 50
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
+from rnnx._typing import Array
 
-Array = NDArray[Any]
 State = Array | tuple[Array, ...]
 ActivationLike = str | Callable[..., Any] | None
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
-from rnnx.functional._types import Array, GRUParams, LSTMParams, Params, RNNParams
+from rnnx.functional._types import GRUParams, LSTMParams, Params, RNNParams
 
 CELL_NAMES: dict[type, str] = {LSTMParams: "LSTM", GRUParams: "GRU", RNNParams: "SimpleRNN"}
 GATES: dict[type, int] = {LSTMParams: 4, GRUParams: 3, RNNParams: 1}

@@ -1,8 +1,10 @@
 """Layers, under Keras' names."""
 
+from typing import Any
+
+from rnnx._config import on_demand
+from rnnx.layers.activation import Activation, ReLU, Softmax
 from rnnx.layers.arithmetic import Arithmetic
-from rnnx.layers.base import Gradients, Layer, Weight
-from rnnx.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rnnx.layers.convolution import (
     AveragePooling1D,
     Conv1D,
@@ -10,15 +12,26 @@ from rnnx.layers.convolution import (
     GlobalMaxPooling1D,
     MaxPooling1D,
 )
-from rnnx.layers.core import Activation, Dense, Embedding, Input, InputLayer, Masking, ReLU, Softmax
+from rnnx.layers.dense import Dense
+from rnnx.layers.embedding import Embedding, Masking
+from rnnx.layers.input import Input, InputLayer
+from rnnx.layers.layer import Gradients, Layer, Weight
 from rnnx.layers.merging import Add, Average, Concatenate, Multiply, add, average, concatenate, multiply
 from rnnx.layers.noise import AlphaDropout, Dropout, GaussianDropout, SpatialDropout1D
 from rnnx.layers.normalization import BatchNormalization, LayerNormalization
-from rnnx.layers.quantization import quantization_report
-from rnnx.layers.recurrent import GRU, LSTM, SimpleRNN
-from rnnx.layers.rnn import RNN
+from rnnx.layers.rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    Bidirectional,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+    StackedRNNCells,
+    TimeDistributed,
+)
 from rnnx.layers.shaping import Flatten, Permute, RepeatVector, Reshape
-from rnnx.layers.wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
     "GRU", "LSTM", "RNN", "Activation", "Add", "AlphaDropout", "Arithmetic", "Average", "AveragePooling1D",
@@ -28,3 +41,9 @@ __all__ = [
     "Reshape", "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "StackedRNNCells", "TimeDistributed",
     "Weight", "add", "average", "concatenate", "multiply", "quantization_report",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "quantization_report":
+        return on_demand(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.layers.base import Array, Gradients, Pullback
+from rnnx._typing import Array
 from rnnx.layers.graph import SymbolicTensor
+from rnnx.layers.layer import Gradients, Pullback
 from rnnx.layers.merging import Merge, fold
 
 OPERATORS = {
@@ -136,3 +137,15 @@ def apply(operator: str, left: Any, right: Any) -> Any:
         return NotImplemented
     place = "right" if tensor is left else "left"
     return Arithmetic(operator, dtype=dtype, **{place: float(other)})(tensor)
+
+
+def _operators(operator: str) -> tuple[Any, Any]:
+    """``tensor * other`` and ``other * tensor`` for an operator."""
+    return lambda self, other: apply(operator, self, other), lambda self, other: apply(operator, other, self)
+
+
+for _symbol, _operator in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide")):
+    _forward, _reflected = _operators(_operator)
+    setattr(SymbolicTensor, f"__{_symbol}__", _forward)
+    setattr(SymbolicTensor, f"__r{_symbol}__", _reflected)
+setattr(SymbolicTensor, "__neg__", lambda self: apply("multiply", self, -1.0))  # noqa: B010

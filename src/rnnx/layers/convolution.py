@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from rnnx import activations, constraints, initializers, regularizers
+from rnnx._typing import Array
 from rnnx.functional._products import product
-from rnnx.layers.arguments import check_mask, check_sequence_shape
-from rnnx.layers.base import Array, Gradients, Layer, Pullback, weight_value
+from rnnx.layers.checks import check_mask, check_sequence_shape
+from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
 
 PADDINGS = ("valid", "same", "causal")
 

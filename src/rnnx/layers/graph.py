@@ -64,47 +64,13 @@ class SymbolicTensor:
     def name(self) -> str:
         return str(self.node.layer.name)
 
-    # ``x + y``, ``1 - x`` and so on; arrays leave it to us, and get Python's TypeError.
-    __array_ufunc__ = None
-
-    def __add__(self, other: Any) -> Any:
-        return _arithmetic("add", self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return _arithmetic("add", other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return _arithmetic("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return _arithmetic("subtract", other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return _arithmetic("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return _arithmetic("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return _arithmetic("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return _arithmetic("divide", other, self)
-
-    def __neg__(self) -> Any:
-        return _arithmetic("multiply", self, -1.0)
+    __array_ufunc__ = None  # arrays leave ``array + tensor`` to the operators, which `rnnx.layers.arithmetic` adds
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("a symbolic tensor has no values: make a Model of it and call that with arrays")
 
     def __repr__(self) -> str:
         return f"<SymbolicTensor shape={self.shape}, dtype={np.dtype(self.dtype)}, from {self.name}>"
-
-
-def _arithmetic(operator: str, left: Any, right: Any) -> Any:
-    from rnnx.layers import arithmetic
-
-    return arithmetic.apply(operator, left, right)
 
 
 def is_symbolic(x: Any) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.layers.base import Array, Gradients, Layer, Pullback
+from rnnx._typing import Array
+from rnnx.layers.layer import Gradients, Layer, Pullback
 
 
 class Merge(Layer):

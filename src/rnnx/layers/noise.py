@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from rnnx import dropout as functions
+from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
-from rnnx.layers.arguments import check_sequence_shape, generator_of, seed_config
-from rnnx.layers.base import Array, Gradients, Layer, Pullback
+from rnnx.layers.checks import check_sequence_shape, generator_of, seed_config
+from rnnx.layers.layer import Gradients, Layer, Pullback
 
 
 class NoiseLayer(Layer):

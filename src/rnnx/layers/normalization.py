@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from rnnx import constraints, initializers, regularizers
-from rnnx.layers.arguments import check_mask
-from rnnx.layers.base import Array, Gradients, Layer, Pullback, Weight
+from rnnx._typing import Array
+from rnnx.layers.checks import check_mask
+from rnnx.layers.layer import Gradients, Layer, Pullback, Weight
 
 _at_rest: ContextVar[bool] = ContextVar("at_rest", default=False)
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import activations
+from rnnx._typing import Array
 from rnnx.activations import Activation
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import _validate as validate
-from rnnx.functional._types import Array, Grads, Params, Run, State
+from rnnx.functional._types import Grads, Params, Run, State
 
 Float = NDArray[np.float64]
 States = tuple[Float, ...]

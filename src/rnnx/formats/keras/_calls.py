@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnnx.layers.merging import Merge
-from rnnx.layers.recurrent_base import SequenceLayer
+from rnnx.layers.rnn.sequence import SequenceLayer
 from rnnx.models import Model
 from rnnx.saving import FormatError
 

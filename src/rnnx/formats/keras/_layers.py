@@ -11,8 +11,8 @@ from typing import Any
 from rnnx import layers
 from rnnx.formats.keras import _values
 from rnnx.formats.keras._dialect import Dialect
-from rnnx.layers.arguments import check_dtype
-from rnnx.layers.base import Layer
+from rnnx.layers.checks import check_dtype
+from rnnx.layers.layer import Layer
 from rnnx.saving import FormatError
 
 MODELS = ("Sequential", "Functional", "Model")

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from rnnx.formats.keras._hdf5 import Group
 from rnnx.layers import RNN, Bidirectional, Conv1D, InputLayer, StackedRNNCells, TimeDistributed
-from rnnx.layers.base import Layer, Weight
-from rnnx.layers.recurrent_base import Recurrent
-from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights
+from rnnx.layers.layer import Layer, Weight
+from rnnx.layers.rnn.gru import GRUWeights
+from rnnx.layers.rnn.lstm import LSTMWeights
+from rnnx.layers.rnn.sequence import Recurrent
+from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.layers.weight import changing
 from rnnx.models import Model
 from rnnx.saving import FormatError

@@ -12,8 +12,8 @@ from typing import Any
 from rnnx import layers
 from rnnx.formats.keras import _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS
-from rnnx.layers.base import layer_from_config
 from rnnx.layers.graph import Node, SymbolicTensor, topological_order
+from rnnx.layers.layer import layer_from_config
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError, write_whole
 

@@ -18,7 +18,7 @@ from rnnx.formats.onnx._chain_recurrent import NoChain, recurrent_layer
 from rnnx.formats.onnx._file import Source, attributes_of, called, reason
 from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._recurrent import Options
-from rnnx.layers.base import weights_limited
+from rnnx.layers.layer import weights_limited
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]

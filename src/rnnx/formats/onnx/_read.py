@@ -14,7 +14,7 @@ from rnnx import initializers
 from rnnx.formats.onnx._chain import read_chain
 from rnnx.formats.onnx._file import Source
 from rnnx.formats.onnx._write import DESCRIPTION, exported
-from rnnx.layers.base import Layer, layer_from_config, weights_limited
+from rnnx.layers.layer import Layer, layer_from_config, weights_limited
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]

@@ -11,29 +11,11 @@ import numpy as np
 from rnnx import __version__
 from rnnx.formats.onnx._file import require_onnx
 from rnnx.formats.onnx._graph import IR_VERSION, OPSET, GraphWriter, Value
-from rnnx.formats.onnx._write_layers import write_layer
-from rnnx.layers.base import layer_config
+from rnnx.formats.onnx._write_layers import write_graph
+from rnnx.layers.layer import layer_config
 from rnnx.saving import FormatError, write_whole
 
 DESCRIPTION = 1  # version of what stands in the metadata under "rnnx"
-
-
-def write_graph(graph: GraphWriter, model: Any, values: list[Value], hint: str = "") -> list[Value]:
-    """The nodes of all layers of a model, given the values of its inputs; the values of its outputs."""
-    known: dict[int, Value] = {id(tensor): value for tensor, value in zip(model.inputs, values, strict=True)}
-    for node in model.nodes:
-        layer, ends = node.layer, len(node.inputs) - node.states
-        if node.call.get("training"):
-            raise FormatError(f"layer {layer.name!r} is called with training=True: ONNX has no such noise")
-        if given := sorted(set(node.call) - {"training"}):
-            raise FormatError(
-                f"layer {layer.name!r} is called with {', '.join(given)}, which cannot be written to ONNX"
-            )
-        found = [known[id(tensor)] for tensor in node.inputs]
-        outputs = write_layer(graph, layer, found[:ends], found[ends:], f"{hint}{layer.name}")
-        for tensor, value in zip(node.outputs, outputs, strict=True):
-            known[id(tensor)] = value
-    return [known[id(tensor)] for tensor in model.outputs]
 
 
 def exported(model: Any) -> tuple[Any, GraphWriter]:

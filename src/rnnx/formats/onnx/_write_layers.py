@@ -12,6 +12,7 @@ from rnnx.activations import SELU_ALPHA, SELU_SCALE
 from rnnx.formats.onnx._graph import GraphWriter, Value
 from rnnx.formats.onnx._write_recurrent import write_bidirectional, write_sequence
 from rnnx.layers.noise import NoiseLayer
+from rnnx.models import Model
 from rnnx.saving import FormatError
 
 Writer = Callable[[GraphWriter, Any, list[Value], list[Value], str], list[Value]]
@@ -322,6 +323,24 @@ WRITERS: dict[type, Writer] = {
 }
 
 
+def write_graph(graph: GraphWriter, model: Any, values: list[Value], hint: str = "") -> list[Value]:
+    """The nodes of all layers of a model, given the values of its inputs; the values of its outputs."""
+    known: dict[int, Value] = {id(tensor): value for tensor, value in zip(model.inputs, values, strict=True)}
+    for node in model.nodes:
+        layer, ends = node.layer, len(node.inputs) - node.states
+        if node.call.get("training"):
+            raise FormatError(f"layer {layer.name!r} is called with training=True: ONNX has no such noise")
+        if given := sorted(set(node.call) - {"training"}):
+            raise FormatError(
+                f"layer {layer.name!r} is called with {', '.join(given)}, which cannot be written to ONNX"
+            )
+        found = [known[id(tensor)] for tensor in node.inputs]
+        outputs = write_layer(graph, layer, found[:ends], found[ends:], f"{hint}{layer.name}")
+        for tensor, value in zip(node.outputs, outputs, strict=True):
+            known[id(tensor)] = value
+    return [known[id(tensor)] for tensor in model.outputs]
+
+
 def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
     """The nodes of one call of a layer.
 
@@ -331,9 +350,6 @@ def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: lis
         If ONNX cannot express it; the layer is named.
     """
     from onnx import helper
-
-    from rnnx.formats.onnx._write import write_graph
-    from rnnx.models import Model
 
     if isinstance(layer, Model):
         return write_graph(graph, layer, values, f"{hint}/")

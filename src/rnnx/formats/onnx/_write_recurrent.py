@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from rnnx.formats.onnx._activations import onnx_activation
 from rnnx.formats.onnx._graph import GraphWriter, Value
 from rnnx.formats.onnx._recurrent import DEFAULT_ACTIVATIONS, FROM_KERAS, TO_KERAS, rows_in_order
-from rnnx.layers.cells import Cell
-from rnnx.layers.recurrent_weights import GRUWeights, LSTMWeights, RecurrentWeights
+from rnnx.layers.rnn.cell import Cell
+from rnnx.layers.rnn.gru import GRUWeights
+from rnnx.layers.rnn.lstm import LSTMWeights
+from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]

@@ -1,0 +1,341 @@
+"""Callbacks of ``fit``, under Keras' names."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnx.callbacks.callback import EVENTS, Callback, CallbackList, History, Logs
+from rnnx.callbacks.progress import Progress
+
+__all__ = [
+    "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback", "LearningRateScheduler",
+    "ModelCheckpoint", "Progress", "ReduceLROnPlateau", "TerminateOnNaN",
+]  # fmt: skip
+
+
+class Monitor(Callback):
+    """Base of the callbacks that watch one figure.
+
+    Parameters
+    ----------
+    monitor : str
+    mode : {"auto", "min", "max"}
+        Whether less or more is better; ``"auto"`` tells from the name.
+    min_delta : float
+        Smallest change that counts.
+    """
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"{type(self).__name__}: `mode` must be 'auto', 'min' or 'max', got {mode!r}")
+        self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
+        more = ("acc", "auc", "precision", "recall")
+        self._sign = 1 if mode == "max" or (mode == "auto" and any(word in monitor for word in more)) else -1
+        self.best: float | None = None
+
+    def current(self, logs: Logs | None) -> float | None:
+        """The figure; None in an epoch without validation; a missing one is an error that names those there are."""
+        if self.monitor not in (logs or {}):
+            if self.monitor.startswith("val_") and self.params.get("validation_freq", 1) > 1:
+                return None
+            raise ValueError(
+                f"{type(self).__name__}: there is no {self.monitor!r} to watch; there are {', '.join(logs or {})}"
+            )
+        return float((logs or {})[self.monitor])
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether a figure is better by at least ``min_delta``; NaN never is."""
+        if math.isnan(value):
+            return False
+        return than is None or self._sign * (value - than) > self.min_delta
+
+
+class EarlyStopping(Monitor):
+    """Stop when a figure has not become better for ``patience`` epochs.
+
+    Parameters
+    ----------
+    monitor, min_delta, mode
+        See `Monitor`.
+    patience : int
+    baseline : float, optional
+        Figure to beat.
+    restore_best_weights : bool
+        Go back to the weights of the best epoch at the end.
+    start_from_epoch : int
+        Epochs to wait first.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ):
+        super().__init__(monitor, mode, min_delta)
+        self.patience, self.verbose, self.baseline = patience, verbose, baseline
+        self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
+        self.stopped_epoch = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.wait, self.stopped_epoch, self.best, self.best_epoch = 0, 0, None, 0
+        self._weights: list[Any] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        value = self.current(logs)
+        if value is None or epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self._weights is None:
+            self._weights, self.best_epoch = self.model.get_weights(), epoch
+        self.wait += 1
+        if self.is_better(value, self.best):
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best_weights:
+                self._weights = self.model.get_weights()
+            if self.baseline is None or self.is_better(value, self.baseline):
+                self.wait = 0
+            return
+        if self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.stopped_epoch and self.verbose:
+            print(f"stopped early after epoch {self.stopped_epoch + 1}; the best was {self.best_epoch + 1}")
+        if self.restore_best_weights and self._weights is not None:
+            self.model.set_weights(self._weights)
+
+
+class ModelCheckpoint(Monitor):
+    """Save the model after epochs; each file is written whole or not at all.
+
+    Parameters
+    ----------
+    filepath : path
+        May hold ``{epoch}`` and names of figures, for example ``"m-{epoch:02d}-{val_loss:.3f}.safetensors"``.
+    monitor, mode
+        See `Monitor`.
+    save_best_only : bool
+        Only when the figure became better.
+    save_weights_only : bool
+    save_freq : "epoch" or int
+        After every epoch, or after so many batches; a name may then hold ``{batch}``.
+    include_optimizer : bool
+        So that training can go on from the file.
+    """
+
+    def __init__(
+        self,
+        filepath: Any,
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: Any = "epoch",
+        initial_value_threshold: float | None = None,
+        include_optimizer: bool = True,
+    ):
+        super().__init__(monitor, mode)
+        if save_freq != "epoch" and (isinstance(save_freq, (bool, str)) or int(save_freq) < 1):
+            raise ValueError(f"ModelCheckpoint: `save_freq` must be 'epoch' or a positive integer, got {save_freq!r}")
+        self.filepath, self.verbose = str(filepath), verbose
+        self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
+        self.include_optimizer = include_optimizer
+        self.best = initial_value_threshold
+        self.save_freq, self._epoch, self._batches = save_freq, 0, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._batches += 1
+        if self.save_freq != "epoch" and self._batches % self.save_freq == 0:
+            self._save({"epoch": self._epoch + 1, "batch": batch + 1}, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_freq == "epoch":
+            self._save({"epoch": epoch + 1}, logs)
+
+    def _save(self, place: dict[str, int], logs: Logs | None) -> None:
+        if self.save_best_only:
+            value = self.current(logs)
+            if value is None or not self.is_better(value, self.best):
+                return
+            self.best = value
+        try:
+            path = self.filepath.format(**place, **(logs or {}))
+        except KeyError as missing:
+            raise ValueError(
+                f"ModelCheckpoint: `filepath` {self.filepath!r} asks for {missing}; there are "
+                f"{', '.join([*place, *(logs or {})])}"
+            ) from None
+        if self.save_weights_only:
+            self.model.save_weights(path)
+        else:
+            self.model.save(path, include_optimizer=self.include_optimizer)
+        if self.verbose:
+            print(f"saved {path}")
+
+
+class ReduceLROnPlateau(Monitor):
+    """Multiply the learning rate by ``factor`` when a figure has not become better for ``patience`` epochs.
+
+    Parameters
+    ----------
+    monitor, mode, min_delta
+        See `Monitor`.
+    factor : float
+    patience, cooldown : int
+    min_lr : float
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ):
+        super().__init__(monitor, mode, min_delta)
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: `factor` must lie between 0 and 1, got {factor}")
+        self.factor, self.patience, self.verbose = factor, patience, verbose
+        self.cooldown, self.min_lr = cooldown, min_lr
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.wait, self.resting, self.best = 0, 0, None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        value = self.current(logs)
+        if value is None:
+            return
+        if self.resting > 0:
+            self.resting, self.wait = self.resting - 1, 0
+        if self.is_better(value, self.best):
+            self.best, self.wait = value, 0
+        elif self.resting <= 0:
+            self.wait += 1
+            rate = float(self.model.optimizer.learning_rate)
+            if self.wait >= self.patience and rate > self.min_lr:
+                self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                self.resting, self.wait = self.cooldown, 0
+                if self.verbose:
+                    print(f"epoch {epoch + 1}: learning rate {self.model.optimizer.learning_rate:.3g}")
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate before each epoch.
+
+    Parameters
+    ----------
+    schedule : callable
+        ``schedule(epoch, learning_rate) -> learning rate``, or ``schedule(epoch) -> learning rate``.
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0):
+        self.schedule, self.verbose = schedule, verbose
+        try:
+            inspect.signature(schedule).bind(0, 0.0)
+            self._takes_rate = True
+        except TypeError:
+            self._takes_rate = False
+        except ValueError:  # a function of C that does not say
+            self._takes_rate = True
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        before = (float(self.model.optimizer.learning_rate),) if self._takes_rate else ()
+        rate = self.schedule(epoch, *before)
+        self.model.optimizer.learning_rate = float(rate)
+        if self.verbose:
+            print(f"epoch {epoch + 1}: learning rate {rate:.3g}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class CSVLogger(Callback):
+    """Write the figures of every epoch to a file; each line is flushed.
+
+    Parameters
+    ----------
+    filename : path
+    separator : str
+    append : bool
+        Go on with an existing file.
+    """
+
+    def __init__(self, filename: Any, separator: str = ",", append: bool = False):
+        self.filename, self.separator, self.append = Path(filename), separator, append
+        self._names: list[str] | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._names = None
+        if self.append and self.filename.exists() and self.filename.stat().st_size:
+            with self.filename.open(newline="") as file:
+                self._names = next(csv.reader(file, delimiter=self.separator))
+        else:
+            self.filename.write_text("")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        row = {"epoch": epoch, **(logs or {})}
+        names = self._names or []
+        if new := [name for name in row if name not in names]:
+            self._add_columns([*names, *new], len(new))
+        with self.filename.open("a", newline="") as file:
+            csv.writer(file, delimiter=self.separator).writerow([row.get(name, "") for name in self._names or []])
+
+    def _add_columns(self, names: list[str], new: int) -> None:
+        """Write the lines so far again, with empty figures for those that were not there before."""
+        with self.filename.open(newline="") as file:
+            lines = list(csv.reader(file, delimiter=self.separator))[1:]
+        with self.filename.open("w", newline="") as file:
+            writer = csv.writer(file, delimiter=self.separator)
+            writer.writerows([names, *([*line, *[""] * new] for line in lines)])
+        self._names = names
+
+
+class TerminateOnNaN(Callback):
+    """Stop when the loss is not a finite number."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not np.isfinite(loss):
+            print(f"batch {batch}: the loss is {loss}, stopping")
+            self.model.stop_training = True
+
+
+class LambdaCallback(Callback):
+    """Functions as a callback: ``LambdaCallback(on_epoch_end=lambda epoch, logs: ...)``.
+
+    Parameters
+    ----------
+    on_train_begin, on_train_end, on_epoch_begin, on_epoch_end, on_train_batch_begin, on_train_batch_end : callable
+    """
+
+    def __init__(self, **functions: Callable[..., None] | None):
+        known = {f"on_{event}" for event in EVENTS}
+        if unknown := set(functions) - known:
+            raise TypeError(f"LambdaCallback: unknown event(s) {', '.join(sorted(unknown))}")
+        for name, function in functions.items():
+            if function is not None:
+                setattr(self, name, function)

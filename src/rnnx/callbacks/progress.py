@@ -1,0 +1,66 @@
+"""The figures of a training as they come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rnnx.callbacks.callback import Callback, Logs
+
+
+class Progress(Callback):
+    """The figures as they come: a bar of tqdm when that is installed and there is a terminal, else plain lines.
+
+    Parameters
+    ----------
+    verbose : {1, 2}
+        2 never shows a bar.
+    """
+
+    def __init__(self, verbose: int = 1):
+        self.verbose = verbose
+        self._bar: Any = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._make_bar: Any = None
+        if self.verbose == 1 and sys.stderr.isatty():
+            try:
+                from tqdm import tqdm
+
+                self._make_bar = tqdm
+            except ImportError:
+                pass
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._start = time.perf_counter()
+        if self._make_bar is not None:
+            label = f"epoch {epoch + 1}/{self.params['epochs']}"
+            self._bar = self._make_bar(total=self.params["steps"] or None, desc=label, leave=False)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix({k: f"{v:.4g}" for k, v in (logs or {}).items()}, refresh=False)
+            self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        seconds = time.perf_counter() - self._start
+        left = seconds * (self.params["epochs"] - epoch - 1)
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
+        print(
+            f"epoch {epoch + 1}/{self.params['epochs']}  {seconds:.2f} s  {figures}  ({_duration(left)} left)",
+            flush=True,
+        )
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,150 @@
+"""Densely connected layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx import _kernels, activations, constraints, initializers, regularizers
+from rnnx._typing import Array
+from rnnx.functional._products import product
+from rnnx.layers.layer import Gradients, Layer, Pullback, Weight, weight_value
+
+
+class Dense(Layer):
+    """``activation(x @ kernel + bias)`` over the last axis.
+
+    Parameters
+    ----------
+    units : int
+    activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+    activity_regularizer, kernel_constraint, bias_constraint
+        As in Keras 3.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Dense(5, activation="relu")(np.ones((2, 7, 3))).shape
+    (2, 7, 5)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ):
+        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
+            raise ValueError(f"Dense: `units` must be a positive integer, got {units!r}")
+        super().__init__(**kwargs)
+        self.units, self.use_bias = int(units), bool(use_bias)
+        self.activation = activations.get(activation)
+        self.kernel_initializer, self.bias_initializer = (
+            initializers.get(kernel_initializer),
+            initializers.get(bias_initializer),
+        )
+        self.kernel_regularizer, self.bias_regularizer = (
+            regularizers.get(kernel_regularizer),
+            regularizers.get(bias_regularizer),
+        )
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.kernel_constraint, self.bias_constraint = (
+            constraints.get(kernel_constraint),
+            constraints.get(bias_constraint),
+        )
+
+    kernel = weight_value(0)
+    bias = weight_value(1)
+    _memo: tuple[Any, Any, Any] = (None, None, None)
+
+    def build(self, input_shape: Any) -> None:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ValueError(f"{self.name}: the last axis of the input must be known, got shape {tuple(input_shape)}")
+        self.add_weight(
+            "kernel",
+            (int(input_shape[-1]), self.units),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        if self.use_bias:
+            self.add_weight(
+                "bias",
+                (self.units,),
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        kernel = self._weights[0].value
+        if x.ndim < 2 or x.shape[-1] != kernel.shape[0]:
+            raise ValueError(f"{self.name}: the input must have shape (batch, ..., {kernel.shape[0]}), got {x.shape}")
+        flat = x.reshape(-1, kernel.shape[0])
+        if keep:
+            self.check_trainable()
+        if self.quantization_mode:
+            a = self.packed().apply(np.ascontiguousarray(flat))
+        else:
+            a = product(flat, kernel)
+            if self.use_bias:
+                a += self._weights[1].value
+        a = a.reshape(*x.shape[:-1], self.units)
+        y = self.activation(a)
+        if not keep:
+            return y, None
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            dy = self.cast(dy)
+            if dy.shape != y.shape:
+                raise ValueError(f"{self.name}: the gradient must have the shape {y.shape}, got {dy.shape}")
+            da = self.activation.vjp(a, y, dy).reshape(-1, self.units)
+            dweights: list[Array | None] = [None] * len(self._weights)
+            if self.trainable:
+                dweights = [product(flat.T, da), da.sum(axis=0)][: len(self._weights)]
+            return Gradients(product(da, kernel.T).reshape(x.shape) if need_dx else None, dweights)
+
+        return y, pullback
+
+    def packed(self) -> _kernels.PackedDense:
+        """The kernel and bias in the layout of the engine, made once for each version of the weights."""
+        versions: list[Any] = [(w.version, id(w.value)) for w in self._weights]  # before the values: see `Weight`
+        versions.append(self.quantization_mode)
+        known, _, packed = self._memo
+        if known != versions:
+            values = [w.value for w in self._weights]  # kept, so that no other array gets their ids
+            kernel, *bias = map(np.ascontiguousarray, values)
+            packed = _kernels.PackedDense(kernel, bias[0] if bias else None, versions[-1] or "full")
+            self._memo = (versions, values, packed)
+        made: _kernels.PackedDense = packed
+        return made
+
+    @property
+    def quantized_weights(self) -> list[Weight]:
+        return self._weights[:1]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        if self._weights and input_shape[-1] not in (None, width := self._weights[0].shape[0]):
+            raise ValueError(f"{self.name}: the input must have shape (batch, ..., {width}), got {tuple(input_shape)}")
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.update(units=self.units, activation=self.activation.serialize(), use_bias=self.use_bias)
+        for name in ("kernel", "bias"):
+            config[f"{name}_initializer"] = initializers.serialize(getattr(self, f"{name}_initializer"))
+            config[f"{name}_regularizer"] = regularizers.serialize(getattr(self, f"{name}_regularizer"))
+            config[f"{name}_constraint"] = constraints.serialize(getattr(self, f"{name}_constraint"))
+        config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return config

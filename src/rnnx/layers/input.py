@@ -1,0 +1,81 @@
+"""Where a model begins: symbolic inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx._typing import Array
+from rnnx.layers import graph
+from rnnx.layers.layer import Gradients, Layer
+
+
+class InputLayer(Layer):
+    """The entry of a model.
+
+    Parameters
+    ----------
+    shape : tuple
+        Shape of one sample, unknown sizes None.
+    batch_size : int, optional
+    dtype : str
+        ``"int32"`` or ``"int64"`` for ids.
+    """
+
+    def __init__(self, shape: Any = None, batch_size: int | None = None, dtype: Any = None, **kwargs: Any):
+        for name in ("sparse", "ragged", "optional"):
+            if kwargs.pop(name, False):
+                raise ValueError(f"InputLayer: `{name}` inputs are not supported; ragged batches are lists of arrays")
+        try:
+            wanted = np.dtype("float32" if dtype is None else dtype)
+        except TypeError as error:
+            raise ValueError(f"InputLayer: unknown `dtype` {dtype!r}") from error
+        if wanted.kind not in "fiub":
+            raise ValueError(f"InputLayer: `dtype` must be a float or integer type, got {wanted}")
+        if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+            raise ValueError(f"InputLayer: `batch_size` must be a positive integer or None, got {batch_size!r}")
+        if shape is not None:
+            kwargs["input_shape"] = shape
+        super().__init__(dtype=wanted if wanted.kind == "f" else "float32", **kwargs)
+        if self.given_input_shape is None:
+            raise ValueError("InputLayer: give the shape of one sample, for example shape=(None, 8)")
+        self.value_dtype = wanted
+        self.batch_size = batch_size = self.given_batch_size if batch_size is None else int(batch_size)
+        self.built = True
+        self.batch_shape = (batch_size, *self.given_input_shape)
+
+    def cast(self, x: Any) -> Array:
+        return np.asarray(x) if self.value_dtype.kind in "iu" else super().cast(x)
+
+    def forward(self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any) -> Any:
+        return x, (lambda dy, *, need_dx=True: Gradients(dy if need_dx else None)) if keep else None
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "shape": self.given_input_shape,
+            "batch_size": self.batch_size,
+            "dtype": self.value_dtype.name,
+        }
+
+
+def Input(
+    shape: Any = None, batch_size: int | None = None, dtype: Any = None, name: str | None = None, **kwargs: Any
+) -> graph.SymbolicTensor:
+    """A symbolic tensor from which a model is made.
+
+    Parameters
+    ----------
+    shape : tuple
+        Shape of one sample, unknown sizes None.
+
+    Examples
+    --------
+    >>> import rnnx
+    >>> x = rnnx.Input((None, 3))
+    >>> rnnx.Model(x, rnnx.layers.LSTM(4)(x)).output_shape
+    (None, 4)
+    """
+    layer = InputLayer(shape, batch_size, dtype, name=name, **kwargs)
+    return graph.enter(layer)

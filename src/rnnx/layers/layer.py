@@ -1,0 +1,467 @@
+"""What every layer is: weights, a forward function with its pullback, and a configuration."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rnnx import constraints, initializers, regularizers
+from rnnx._config import on_demand, plain
+from rnnx._typing import Array
+from rnnx.layers import graph
+from rnnx.layers.checks import check_dtype, given_shape
+from rnnx.layers.limits import room
+from rnnx.layers.limits import weights_limited as weights_limited
+from rnnx.layers.names import unique_name
+from rnnx.layers.undo import undone_on_failure
+from rnnx.layers.weight import Weight, changing
+
+Pullback = Callable[..., "Gradients"]
+QUANTIZATION_MODES = ("bf16", "int8", "int16")
+LEGACY_IGNORED = {"weights", "input_length"}
+
+
+@dataclass(eq=False)
+class Gradients:
+    """What a pullback returns.
+
+    Attributes
+    ----------
+    dx : array, list of arrays or None
+        Gradient of the input(s); None where there is none (integer ids) or none was asked for.
+    dweights : list of arrays or None
+        In ``get_weights`` order; None for weights that are not trained.
+    dinitial_state : array, tuple of arrays or None
+        For recurrent layers.
+    """
+
+    dx: Any = None
+    dweights: list[Array | None] = field(default_factory=list)
+    dinitial_state: Any = None
+
+
+LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its name, those of users included
+
+
+def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Build once, whoever asks first and from however many threads; a failed build leaves no weights behind."""
+
+    @functools.wraps(build)
+    def building(self: Layer, input_shape: Any) -> None:
+        with self._build_lock:
+            if self.built:
+                return
+            if self._building:  # a subclass calls the build of its base
+                build(self, input_shape)
+                return
+            before, self._building = list(self._weights), True
+            try:
+                build(self, input_shape)
+                if self._initial_weights is not None:
+                    self.set_weights(self._initial_weights)
+            except BaseException:
+                self._weights = before
+                raise
+            finally:
+                self._building = False
+            self.built = True
+
+    return building
+
+
+class Layer:
+    """A function with weights.
+
+    Subclasses implement ``build``, ``forward``, ``compute_output_shape`` and ``get_config``; everything a user calls
+    (``layer(x)``, ``layer.vjp(x)``, weights, configuration) is here.
+
+    Parameters
+    ----------
+    name : str, optional
+        Made from the class name if not given.
+    trainable : bool
+        Without it the weights keep their values in training. Dropout stays active.
+    dtype : {"float32", "float64"}
+    input_shape : tuple, optional
+        Shape of one sample; lets a Sequential model be built before it sees data. ``batch_input_shape`` and
+        ``batch_shape`` include the batch axis, ``input_dim`` (with ``input_length``) is the old way to say it.
+
+    Raises
+    ------
+    TypeError
+        If an argument is unknown.
+    ValueError
+        If the dtype is not supported.
+    """
+
+    supports_masking = True
+    call_arguments = frozenset({"mask", "training"})
+    quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
+    _node: graph.Node | None = None  # the first symbolic call
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        LAYER_CLASSES[cls.__name__] = cls
+        if "build" in vars(cls):
+            type.__setattr__(cls, "build", _built_once(vars(cls)["build"]))
+
+    def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = "float32", **kwargs: Any):
+        if (space := room()) is not None:
+            space.take_layer()
+        self.given_input_shape, self.given_batch_size = given_shape(type(self).__name__, kwargs)
+        if mode := kwargs.pop("quantization_mode", None):
+            if mode not in QUANTIZATION_MODES:
+                raise ValueError(f"{type(self).__name__}: unknown quantization_mode {mode!r}")
+            self.quantization_mode = mode
+        unknown = [k for k in kwargs if k not in LEGACY_IGNORED]
+        if unknown:
+            raise TypeError(f"{type(self).__name__}: unknown argument(s) {', '.join(sorted(unknown))}")
+        if name is not None and (not isinstance(name, str) or not name):
+            raise ValueError(f"{type(self).__name__}: `name` must be a string that is not empty, got {name!r}")
+        self.name = name if name is not None else unique_name(type(self).__name__)
+        self._trainable = bool(trainable)
+        self.dtype = check_dtype(type(self).__name__, dtype)
+        self.built = False
+        self.activity_regularizer: Any = None
+        self._weights: list[Weight] = []
+        self._initial_weights = kwargs.get("weights")
+        self._build_lock, self._building = threading.RLock(), False
+
+    # ---- What subclasses implement -------------------------------------------------------------------------------
+
+    @_built_once
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape (batch first, unknown sizes None)."""
+
+    def forward(
+        self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Any, Pullback | None]:
+        """Outputs and, with ``keep``, the pullback ``pullback(dy, need_dx=True) -> Gradients``.
+
+        The layer is built and the input checked and cast when this is called.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how to compute its output: implement `forward`")
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output for an input of this shape."""
+        return input_shape
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        """The time mask of the output; by default that of the input."""
+        return mask if self.supports_masking else None
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments that make the layer again."""
+        config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype.name}
+        if self.quantization_mode:
+            config["quantization_mode"] = self.quantization_mode
+        return config
+
+    # ---- Calling ---------------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any, **call: Any) -> Any:
+        """Arrays in, arrays out; symbolic tensors in, symbolic tensors out."""
+        if not call.keys() <= self.call_arguments:
+            self._refuse_arguments(call)
+        if graph.is_symbolic(x) or graph.is_symbolic(call.get("initial_state")):
+            return graph.call(self, x, call)
+        return self._run(self.prepare(x), call, False)[0]
+
+    def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
+        """The same call, differentiable.
+
+        Returns
+        -------
+        y : array or list of arrays
+        pullback : callable
+            ``pullback(dy, need_dx=True)`` gives the `Gradients` for the gradient of ``y``.
+        """
+        if not call.keys() <= self.call_arguments:
+            self._refuse_arguments(call)
+        y, pullback = self._run(self.prepare(x), call, True)
+        assert pullback is not None
+        return y, pullback
+
+    def _run(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
+        """``forward``; if it fails, the layer is as before."""
+        if not (call.get("training") or self.leaves_traces()):
+            return self.forward(x, keep=keep, **call)
+        with undone_on_failure(self):
+            return self.forward(x, keep=keep, **call)
+
+    def leaves_traces(self) -> bool:
+        """Whether a call may change something in this layer also outside training: a carried state, drawn noise."""
+        return any(layer.leaves_traces() for layer in self.sublayers) or getattr(self, "stateful", False)
+
+    def _refuse_arguments(self, call: dict[str, Any]) -> None:
+        unknown = sorted(call.keys() - self.call_arguments)
+        raise TypeError(
+            f"{self.name}: unknown call argument(s) {', '.join(unknown)}; "
+            f"known: {', '.join(sorted(self.call_arguments))}"
+        )
+
+    def prepare(self, x: Any) -> Any:
+        """Check and cast an input (or list of inputs), and build the layer for it."""
+        if isinstance(x, (list, tuple)) and self.takes_list(x):
+            x = [self.cast(part) for part in x]
+            if not self.built:
+                self.build([part.shape for part in x])
+            return x
+        x = self.cast(x)
+        if not self.built:
+            self.build((None, *x.shape[1:]))
+        return x
+
+    def takes_list(self, x: Any) -> bool:
+        """Whether a list is a list of inputs (and not the rows of one)."""
+        return any(isinstance(part, np.ndarray) for part in x)
+
+    def cast(self, x: Any) -> Array:
+        """An array of the layer's dtype; complex numbers, objects and strings are refused."""
+        try:
+            array = x if isinstance(x, np.ndarray) else np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: the input is not one array: its rows differ in length") from error
+        if array.dtype == self.dtype:
+            return array
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{self.name}: the input must be real numbers, got dtype {array.dtype}")
+        return array.astype(self.dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what can be made again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_build_lock", "_memo", "_node")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _build_lock=threading.RLock())
+
+    # ---- Symbolic calls --------------------------------------------------------------------------------------------
+
+    @property
+    def input(self) -> Any:
+        """Symbolic input(s) of the first symbolic call, to make a `Model` of a part of a graph."""
+        node = self._called()
+        inputs = node.inputs[: len(node.inputs) - node.states] or node.outputs
+        return inputs[0] if node.single else inputs
+
+    @property
+    def output(self) -> Any:
+        """Symbolic output(s) of the first symbolic call."""
+        outputs = self._called().outputs
+        return outputs[0] if len(outputs) == 1 else list(outputs)
+
+    def _called(self) -> graph.Node:
+        if self._node is None:
+            raise AttributeError(f"{self.name}: no symbolic input and output yet; call it on a symbolic tensor first")
+        return self._node
+
+    # ---- Weights ---------------------------------------------------------------------------------------------------
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights; to set it sets it for every layer inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self.sublayers:
+            layer.trainable = value
+
+    def add_weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        initializer: Any,
+        *,
+        trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> Weight:
+        """Make a weight; to be called by ``build``."""
+        space = room()
+        if space is not None and space.numbers is not None:
+            space.take_weight(self.name, name, shape)
+            value = np.broadcast_to(np.zeros((), self.dtype), shape)
+        else:
+            value = np.asarray(initializers.get(initializer)(shape, dtype=self.dtype), self.dtype)
+        weight = Weight(name, value, trainable, regularizers.get(regularizer), constraints.get(constraint))
+        self._weights.append(weight)
+        return weight
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        """Layers whose weights are also this layer's, in order."""
+        return []
+
+    @property
+    def calls_inside(self) -> int:
+        """How many calls of layers inside a call of this one leads to."""
+        return sum(1 + layer.calls_inside for layer in self.sublayers)
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights, in ``get_weights`` order: trainable ones first within each layer, as Keras has them."""
+        own = list(self._weights)
+        for layer in self.sublayers:
+            own += layer.weights
+        return own
+
+    @property
+    def quantized_weights(self) -> list[Weight] | None:
+        """Kernels of this layer that `quantize` makes narrow; None for a layer that it leaves alone."""
+        return None
+
+    def quantize(self, mode: str, calibration_data: Any = None, tolerance: float | None = None) -> None:
+        """Read the kernels of all recurrent and Dense layers in 16 or 8 bits from now on, for inference.
+
+        The weights are rounded to what their narrow forms stand for; biases and states stay float32. What integers
+        multiply is rounded to 16-bit integers times a scale for each row (1 / 32767 of its largest element), and
+        sums of such products are exact. A row with an element that is not finite gives NaN. A quantized layer cannot
+        be trained any more. See ``rnnx.layers.quantization_report`` for how far the outputs move.
+
+        Parameters
+        ----------
+        mode : {"bf16", "int8", "int16"}
+            bfloat16, or integers of 8 or 16 bits with a scale for each output channel. 16-bit integers are as small as
+            bfloat16 and move outputs about fifty times less.
+        calibration_data : optional
+            Typical inputs, as for ``predict``: some hundred sequences, labels are not needed. With them weights are not
+            rounded to nearest, but so that the products with these inputs and the states they lead to move as little as
+            possible (GPTQ; Frantar et al. 2023); outputs then move two to five times less.
+        tolerance : float, optional
+            How far an output may move on the calibration data. Layers that would move one farther, alone or together
+            with those that move them less, get 16-bit integers instead of 8-bit ones, or keep float32 where that is not
+            enough (``layer.quantization_mode`` says which, None for float32).
+
+        Raises
+        ------
+        ValueError
+            If the mode is unknown, or there is nothing to quantize, or a layer is not built, not float32, has weights
+            that are not finite or another mode already, or a tolerance comes without calibration data, is not positive,
+            or no layer is within it; nothing has changed then.
+        """
+        on_demand("quantize")(self, mode, calibration_data, tolerance)
+
+    def check_trainable(self) -> None:
+        """Raise a ValueError if gradients are wanted of quantized weights."""
+        if self.quantization_mode:
+            raise ValueError(f"{self.name} is quantized to {self.quantization_mode}: it is for inference only")
+
+    def weight_is_trained(self) -> list[bool]:
+        """For each weight, whether training changes it."""
+        flags = [w.trainable and self.trainable for w in self._weights]
+        for layer in self.sublayers:
+            flags += [flag and self.trainable for flag in layer.weight_is_trained()]
+        return flags
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        return [w for w, trained in zip(self.weights, self.weight_is_trained(), strict=True) if trained]
+
+    @property
+    def non_trainable_weights(self) -> list[Weight]:
+        return [w for w, trained in zip(self.weights, self.weight_is_trained(), strict=True) if not trained]
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all weights, in Keras' order."""
+        return [w.value.copy() for w in self.weights]
+
+    def set_weights(self, weights: Any) -> None:
+        """Set all weights from arrays in ``get_weights`` order; all are checked before the first is changed.
+
+        Raises
+        ------
+        ValueError
+            If the number of arrays or a shape differs.
+        """
+        own = self.weights
+        arrays = [np.asarray(w) for w in weights]
+        if len(arrays) != len(own):
+            hint = "" if self.built else "; the layer is not built yet: call it once, or give it an input shape"
+            raise ValueError(f"{self.name}: expected {len(own)} weight arrays, got {len(arrays)}{hint}")
+        for weight, array in zip(own, arrays, strict=True):
+            if array.shape != weight.shape:
+                raise ValueError(
+                    f"{self.name}: weight {weight.name!r} has shape {weight.shape}, got an array of shape {array.shape}"
+                )
+            if array.dtype.kind not in "fiub":
+                raise ValueError(f"{self.name}: weight {weight.name!r} takes real numbers, got dtype {array.dtype}")
+        with changing(own):
+            for weight, array in zip(own, arrays, strict=True):
+                weight.assign(array)
+
+    def count_params(self) -> int:
+        """Number of weight elements."""
+        return sum(w.value.size for w in self.weights)
+
+    @property
+    def losses(self) -> list[float]:
+        """Penalties of the regularizers of the weights that are trained."""
+        return [float(w.regularizer(w.value)) for w in self.trainable_weights if w.regularizer is not None]
+
+    # ---- Noise -----------------------------------------------------------------------------------------------------
+
+    def seed_generators(self) -> list[Any]:
+        """Every source of noise in this layer, in order; their states are saved with the optimizer."""
+        own = [self.seed_generator] if hasattr(self, "seed_generator") else []
+        for layer in self.sublayers:
+            own += layer.seed_generators()
+        return own
+
+    # ---- Streaming -------------------------------------------------------------------------------------------------
+
+    def stream(self, batch_size: int = 1) -> Any:
+        """A stream that feeds this layer step by step; see `rnnx.streaming`."""
+        return on_demand("Stream")(self, batch_size)
+
+    # ---- Configuration ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The layer of a configuration."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def weight_value(index: int) -> property:
+    """A property that reads and assigns the value of the weight with this index in the layer's own list."""
+
+    def read(self: Layer) -> Array | None:
+        return self._weights[index].value if index < len(self._weights) else None
+
+    def assign(self: Layer, value: Any) -> None:
+        if index >= len(self._weights):
+            raise ValueError(f"{self.name}: this weight does not exist (yet); build the layer first")
+        self._weights[index].assign(value)
+
+    return property(read, assign)
+
+
+def layer_config(layer: Layer) -> dict[str, Any]:
+    """Class name and configuration of a layer or model, in plain Python values."""
+    return {"class_name": type(layer).__name__, "config": plain(layer.get_config())}
+
+
+def layer_from_config(entry: dict[str, Any]) -> Any:
+    """The layer or model of a `layer_config`.
+
+    Raises
+    ------
+    ValueError
+        If there is no class of this name, or a file asks for more than is read.
+    """
+    name = entry.get("class_name")
+    if not isinstance(name, str) or name not in LAYER_CLASSES:
+        raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
+    space = room()
+    with nullcontext() if space is None else space.inside():
+        return LAYER_CLASSES[name].from_config(entry["config"])

@@ -1,0 +1,319 @@
+"""Both directions of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rnnx import _kernels
+from rnnx._typing import Array
+from rnnx.dropout import SeedGenerator
+from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config
+from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer, check_gradients
+from rnnx.layers.undo import walk
+from rnnx.runtime.parallel import side_by_side
+
+MERGE_MODES = ("concat", "sum", "mul", "ave", None)
+REPEATING = ("keras1", "keras2.2", "keras2.3")  # before tf.keras 2, padding repeated the output in both directions
+PRODUCTS_WORTH_A_THREAD = 10_000_000  # in each direction; waking a thread of Python costs some 50 microseconds
+OTHER_DIRECTION = 0x9E3779B9  # keeps the noise of the two directions apart
+
+
+class Bidirectional(SequenceLayer):
+    """A recurrent layer read forwards, and a copy of it read backwards.
+
+    Outputs at masked steps are 0 with ``return_sequences`` (with the ``compat`` of a Keras before tf.keras 2 they
+    repeat the output before them); each direction sees what it would see of the unpadded row.
+
+    Parameters
+    ----------
+    layer : LSTM, GRU, SimpleRNN or RNN
+        Must not itself go backwards. It is copied, not used.
+    merge_mode : {"concat", "sum", "mul", "ave", None}
+        How the outputs are joined; None gives a list of two.
+    weights : list of arrays, optional
+    backward_layer : layer, optional
+        Another layer for the backward direction; it must go backwards.
+    **kwargs
+        ``name``, ``trainable``, ``input_shape``. The dtype is that of the layer.
+
+    Raises
+    ------
+    ValueError
+        If a layer is not recurrent, goes the wrong way, or the two do not fit together.
+
+    Notes
+    -----
+    In a call ``initial_state`` is a list, the first half for the forward direction; ``dropout_masks`` and what
+    ``return_masks`` returns are pairs (forward, backward). With ``return_state`` the states of the forward direction
+    come first. Weights: those of the forward layer, then those of the backward layer.
+
+    Unlike Keras the two directions draw different dropout masks also when the layer has a seed, except with the
+    ``"keras"`` stream.
+
+    References
+    ----------
+    .. [1] M. Schuster, K. Paliwal, "Bidirectional recurrent neural networks", IEEE Trans. Signal Processing 45, 1997.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Bidirectional(rnnx.layers.LSTM(4))(np.zeros((2, 7, 3))).shape
+    (2, 8)
+    """
+
+    def __init__(
+        self,
+        layer: Any,
+        merge_mode: str | None = "concat",
+        weights: Any = None,
+        backward_layer: Any = None,
+        **kwargs: Any,
+    ):
+        if not isinstance(layer, Layer) or not hasattr(layer, "return_sequences"):
+            raise ValueError(f"Bidirectional: a recurrent layer is needed, got {type(layer).__name__}")
+        if merge_mode not in MERGE_MODES:
+            raise ValueError(f"Bidirectional: `merge_mode` must be one of {MERGE_MODES}, got {merge_mode!r}")
+        if getattr(layer, "go_backwards", False):
+            raise ValueError("Bidirectional: `layer` must not go backwards; its copy will")
+        if backward_layer is not None:
+            for name in ("return_sequences", "return_state", "stateful"):
+                if getattr(layer, name) != getattr(backward_layer, name):
+                    raise ValueError(f"Bidirectional: `layer` and `backward_layer` differ in `{name}`")
+            if not backward_layer.go_backwards:
+                raise ValueError("Bidirectional: `backward_layer` must have go_backwards=True")
+        kwargs.setdefault("input_shape", layer.given_input_shape)
+        if kwargs["input_shape"] is None:
+            del kwargs["input_shape"]
+        super().__init__(weights=weights, **{**kwargs, "dtype": layer.dtype})
+        self.merge_mode = merge_mode
+        self._custom_backward = backward_layer is not None
+        self.forward_layer = _copy(layer, "forward_", False)
+        self.backward_layer = _copy(backward_layer or layer, "backward_", True, apart=not self._custom_backward)
+
+    @property
+    def _directions(self) -> tuple[Any, Any]:
+        return self.forward_layer, self.backward_layer
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return list(self._directions)
+
+    @property
+    def return_sequences(self) -> bool:
+        return bool(self.forward_layer.return_sequences)
+
+    @property
+    def return_state(self) -> bool:
+        return bool(self.forward_layer.return_state)
+
+    @property
+    def stateful(self) -> bool:
+        return bool(self.forward_layer.stateful)
+
+    def build(self, input_shape: Any) -> None:
+        self.forward_layer.build(input_shape)
+        self.backward_layer.build(input_shape)
+
+    def prepare(self, x: Any) -> Any:
+        x = self.forward_layer.prepare(x)
+        self.build((None, *x.shape[1:]))
+        return x
+
+    def forward(
+        self,
+        x: Array,
+        *,
+        mask: Any = None,
+        training: bool = False,
+        keep: bool = False,
+        initial_state: Any = None,
+        dropout_masks: Any = None,
+        return_masks: bool = False,
+        **call: Any,
+    ) -> tuple[Any, Pullback | None]:
+        """Run both directions; see the notes of the class."""
+        given = training or keep or return_masks or call
+        if not given and mask is None and initial_state is None and dropout_masks is None:
+            short = self._infer(x)
+            if short is not None:
+                return short, None
+        if dropout_masks is not None and (not isinstance(dropout_masks, (list, tuple)) or len(dropout_masks) != 2):
+            raise TypeError(
+                f"{self.name}: `dropout_masks` must be a pair (both directions), got {type(dropout_masks).__name__}"
+            )
+        halves: list[Any] = [None, None]
+        if initial_state is not None:
+            states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
+            if len(states) % 2:
+                raise ValueError(
+                    f"{self.name}: `initial_state` must be a list with an even number of states, got {len(states)}"
+                )
+            halves = [states[: len(states) // 2], states[len(states) // 2 :]]
+
+        def direction(k: int) -> Any:
+            return self._directions[k].forward(
+                x,
+                mask=mask,
+                training=training,
+                keep=keep,
+                initial_state=halves[k],
+                dropout_masks=None if dropout_masks is None else dropout_masks[k],
+                return_masks=True,
+                **call,
+            )
+
+        runs = self._both(direction, x)
+        masks, pullbacks = tuple(drawn for (_, drawn), _ in runs), [back for _, back in runs]
+        results = [y if self.return_state else [y] for (y, _), _ in runs]
+        outputs = [result[0] for result in results]
+        if self.return_sequences:
+            outputs[1] = outputs[1][:, ::-1]
+        states = results[0][1:] + results[1][1:]
+        merged = self._merge(outputs)
+        several = self.return_state or self.merge_mode is None
+        y = [*(merged if isinstance(merged, list) else [merged]), *states] if several else merged
+
+        def pullback(dy: Any, *, need_dx: bool = True) -> Gradients:
+            count = 2 if self.merge_mode is None else 1
+            parts = check_gradients(self.name, dy, count + len(states)) if several else [dy]
+            douts = self._split(parts[:count], outputs)
+            if self.return_sequences and douts[1] is not None:
+                douts[1] = douts[1][:, ::-1]
+            dstates, half = parts[count:], len(states) // 2
+            sides = (dstates[:half], dstates[half:])
+
+            def back(k: int) -> Any:
+                return pullbacks[k]([douts[k], *sides[k]] if self.return_state else douts[k], need_dx=need_dx)
+
+            grads = self._both(back, x)
+            dinitial = tuple(
+                part
+                for g in grads
+                for part in (g.dinitial_state if isinstance(g.dinitial_state, tuple) else (g.dinitial_state,))
+            )
+            dweights = grads[0].dweights + grads[1].dweights
+            if not self.trainable:
+                dweights = [None] * len(dweights)
+            return Gradients(grads[0].dx + grads[1].dx if need_dx else None, dweights, dinitial)
+
+        return ((y, masks) if return_masks else y), pullback if keep else None
+
+    def _infer(self, x: Array) -> Any:
+        """The short way of a call with nothing but ``x``; None if a direction has none. Both fill one array."""
+        a, b = self._directions
+        if not (isinstance(a, Recurrent) and isinstance(b, Recurrent)) or self.return_state:
+            return None
+        packed = a.plain(x), b.plain(x)
+        if packed[0] is None or packed[1] is None:
+            return None
+        outputs: tuple[Any, Any] = (None, None)
+        joined = None
+        if self.return_sequences and self.merge_mode == "concat":
+            joined = _kernels.empty((*x.shape[:2], a.units + b.units), a.dtype)
+            outputs = joined[..., : a.units], joined[:, ::-1, a.units :]
+        found = self._both(lambda k: self._directions[k].infer(packed[k], x, outputs[k]), x)
+        if joined is not None:
+            return joined
+        return self._merge([found[0], found[1][:, ::-1] if self.return_sequences else found[1]])
+
+    def _both(self, direction: Callable[[int], Any], x: Array) -> tuple[Any, Any]:
+        """Results of both directions, which run side by side if they are compiled, apart and worth it."""
+        a, b = self._directions
+        if isinstance(a, Recurrent) and isinstance(b, Recurrent) and a.seed_generator is not b.seed_generator:
+            rows, packed = x.shape[0] * x.shape[1], a.packed()[1]
+            worth_it = packed is not None and rows * packed.products >= PRODUCTS_WORTH_A_THREAD
+        else:
+            worth_it = False
+        if worth_it:
+            return side_by_side(lambda: direction(0), lambda: direction(1))
+        return direction(0), direction(1)
+
+    def _merge(self, outputs: list[Array]) -> Any:
+        a, b = outputs
+        if self.merge_mode == "concat":
+            return np.concatenate([a, b], axis=-1)
+        if self.merge_mode == "sum":
+            return a + b
+        if self.merge_mode == "ave":
+            return (a + b) / 2
+        if self.merge_mode == "mul":
+            return a * b
+        return [a, b]
+
+    def _split(self, dy: list[Any], outputs: list[Array]) -> list[Any]:
+        """Gradients of the two outputs."""
+        if self.merge_mode is None:
+            return [None if d is None else self.cast(d) for d in dy]
+        if dy[0] is None:
+            return [None, None]
+        d, (a, b) = self.cast(dy[0]), outputs
+        if self.merge_mode == "concat":
+            return [d[..., : a.shape[-1]], d[..., a.shape[-1] :]]
+        if self.merge_mode == "ave":
+            return [d / 2, d / 2]
+        return [d * b, d * a] if self.merge_mode == "mul" else [d, d]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        shapes = [layer.compute_output_shape(input_shape) for layer in self.sublayers]
+        first = [shape if isinstance(shape, list) else [shape] for shape in shapes]
+        output: list[Any] = [first[0][0]]
+        if self.merge_mode == "concat":
+            output = [(*first[0][0][:-1], first[0][0][-1] + first[1][0][-1])]
+        elif self.merge_mode is None:
+            output = [first[0][0], first[1][0]]
+        found = output + first[0][1:] + first[1][1:]
+        return found if self.return_state or self.merge_mode is None else found[0]
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        output = mask if self.return_sequences else None
+        return [output, output] if self.merge_mode is None else output
+
+    def sample_masks(self, batch: int, timesteps: int, *, training: bool = True) -> tuple[Any, Any]:
+        """Draw the dropout masks of one call: those of the forward and of the backward direction."""
+        forward, backward = (layer.sample_masks(batch, timesteps, training=training) for layer in self._directions)
+        return forward, backward
+
+    def reset_state(self) -> None:
+        """Forget the states of a stateful layer: the next call starts from zeros."""
+        for layer in self._directions:
+            layer.reset_state()
+
+    def reset_states(self, states: Any = None) -> None:
+        """Forget the states of a stateful layer, or set them: a list, the first half for the forward direction."""
+        if states is None:
+            self.reset_state()
+            return
+        half = len(states) // 2
+        self.forward_layer.reset_states(list(states[:half]))
+        self.backward_layer.reset_states(list(states[half:]))
+
+    def get_config(self) -> dict[str, Any]:
+        config = {**super().get_config(), "merge_mode": self.merge_mode, "layer": layer_config(self.forward_layer)}
+        if self._custom_backward:
+            config["backward_layer"] = layer_config(self.backward_layer)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        for name in ("layer", "backward_layer"):
+            if config.get(name) is not None:
+                config[name] = layer_from_config(config[name])
+        return cls(**config)
+
+
+def _copy(layer: Any, prefix: str, backwards: bool, apart: bool = False) -> Any:
+    """The layer of one direction, with fresh weights and, for the second one, noise of its own."""
+    config = layer.get_config()
+    config["name"] = prefix + config["name"].removeprefix("forward_").removeprefix("backward_")
+    config["go_backwards"] = backwards
+    config["zero_output_for_mask"] = config["return_sequences"] and config.get("compat") not in REPEATING
+    copy = type(layer).from_config(config)
+    for part in walk(copy):
+        generator = getattr(part, "seed_generator", None)
+        if generator is not None and apart and part.seed is not None and generator.stream != "keras":
+            part.seed_generator = SeedGenerator((generator.seed + OTHER_DIRECTION) % 2**32)
+    return copy

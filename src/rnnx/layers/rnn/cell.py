@@ -1,0 +1,196 @@
+"""One step at a time: the call of a single cell, and what `RNN` and `StackedRNNCells` need of any cell."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rnnx._typing import Array
+from rnnx.dropout import DropoutMasks
+from rnnx.layers.graph import is_symbolic
+from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config
+from rnnx.layers.rnn.sequence import FLAGS
+from rnnx.layers.rnn.weights import RecurrentWeights, constructor_arguments
+from rnnx.layers.undo import undone_on_failure
+
+SEQUENCE_ARGUMENTS = frozenset({*FLAGS, "use_cudnn", "activity_regularizer", "recompute"})
+
+
+def constructor_of_cell(layer: type) -> Callable[..., None]:
+    """The constructor of a cell: the arguments of its layer's constructor but for those that concern sequences.
+
+    Parameters
+    ----------
+    layer : type
+        The layer over sequences, whose ``__init__`` says the names, their order and their defaults. In a cell, ``seed``
+        is the last that may be given by position.
+    """
+    every = inspect.signature(vars(layer)["__init__"]).parameters.values()
+    parameters = [parameter for parameter in every if parameter.name not in SEQUENCE_ARGUMENTS]
+    seed = next(p for p in parameters if p.name == "seed")
+    parameters.remove(seed)
+    by_position = sum(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+    signature = inspect.Signature([*parameters[:by_position], seed, *parameters[by_position:]])
+
+    def __init__(self: Cell, *args: Any, **kwargs: Any) -> None:
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        super(Cell, self).__init__(**constructor_arguments(given.arguments))
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    return __init__
+
+
+class Cell(RecurrentWeights):
+    """One step at a time: ``output, states = cell(x, states)``."""
+
+    call_arguments = frozenset({"states", "training", "dropout_masks"})
+
+    def __call__(
+        self,
+        x: Any,
+        states: Any = None,
+        training: bool = False,
+        *,
+        dropout_masks: DropoutMasks | None = None,
+        **call: Any,
+    ) -> tuple[Array, list[Array]]:
+        """Advance by one step.
+
+        Parameters
+        ----------
+        x : array of shape (batch, features)
+        states : array or list of arrays of shape (batch, units), optional
+            Zeros if not given.
+        training : bool
+            Whether noise is applied. Every call draws anew; for masks that last, draw them with
+            ``cell.sample_masks(batch)`` and give them to every step.
+        dropout_masks : DropoutMasks, optional
+            Used in training instead of drawing.
+
+        Returns
+        -------
+        output : array of shape (batch, units)
+        states : list of arrays of shape (batch, units)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit.
+        """
+        if call:
+            self._refuse_arguments(call)
+        output, after, _ = self._step(x, states, training, dropout_masks, False)
+        return output, after
+
+    def vjp(
+        self,
+        x: Any,
+        states: Any = None,
+        training: bool = False,
+        *,
+        dropout_masks: DropoutMasks | None = None,
+        **call: Any,
+    ) -> tuple[tuple[Array, list[Array]], Pullback]:
+        """The same call, differentiable.
+
+        Returns
+        -------
+        (output, states)
+        pullback : callable
+            ``pullback(doutput, dstates=None, need_dx=True)`` gives the `Gradients`; entries may be None (zero).
+        """
+        if call:
+            self._refuse_arguments(call)
+        output, after, run = self._step(x, states, training, dropout_masks, True)
+
+        def pullback(dy: Any, dstates: Any = None, *, need_dx: bool = True) -> Gradients:
+            dstate = None if dstates is None else tuple(None if d is None else self.cast(d) for d in dstates)
+            doutputs = None if dy is None else self.cast(dy)[:, None]
+            grads = self.core.backward(run.cache, doutputs, dstate, need_dx=need_dx, need_dparams=self.trainable)
+            dx = None if grads.dx is None else grads.dx[:, 0]
+            return Gradients(dx, self.weight_gradients(grads.dparams), grads.dinitial_state)
+
+        return (output, after), pullback
+
+    def _step(
+        self, x: Any, states: Any, training: bool, dropout_masks: DropoutMasks | None, keep: bool
+    ) -> tuple[Array, list[Array], Any]:
+        if is_symbolic(x):
+            raise TypeError(f"{self.name}: a cell takes one step of arrays; in a model use RNN(cell)")
+        x = self.cast(x)
+        if x.ndim != 2:
+            raise ValueError(f"{self.name}: the input must have shape (batch, features), got {x.shape}")
+        self.build(x.shape)
+        with undone_on_failure(self):
+            run, _ = self.run(
+                x[:, None], initial_state=states, training=training, keep=keep, dropout_masks=dropout_masks
+            )
+        return run.outputs[:, 0], list(run.state) if isinstance(run.state, tuple) else [run.state], run
+
+    def sample_masks(self, batch: int, timesteps: int = 1, *, training: bool = True) -> DropoutMasks | None:
+        return super().sample_masks(batch, timesteps, training=training)
+
+    def get_initial_state(self, batch_size: int) -> list[Array]:
+        """States of zeros, of shape (batch_size, units)."""
+        return [np.zeros((batch_size, self.units), self.dtype) for _ in range(self.state_count)]
+
+
+# ---- What `RNN` and `StackedRNNCells` need of any cell --------------------------------------------------------------
+
+
+def check_cell(who: str, cell: Any) -> None:
+    """Refuse what cannot be a cell."""
+    if not callable(cell_function(cell)) or not hasattr(cell, "state_size"):
+        raise ValueError(f"{who}: a cell must be callable and have `state_size`, got {type(cell).__name__}")
+
+
+def cell_function(cell: Any) -> Callable[..., Any]:
+    """The step of a cell: its ``call`` if it has one, as Keras' cells do, or itself."""
+    step: Callable[..., Any] = getattr(cell, "call", cell)
+    return step
+
+
+def state_widths(cell: Any) -> list[int]:
+    """Width of each part of the state, in one flat list."""
+    if hasattr(cell, "cells"):  # a stack of them
+        return [width for inner in cell.cells for width in state_widths(inner)]
+    return list(cell.state_size) if isinstance(cell.state_size, (list, tuple)) else [cell.state_size]
+
+
+def output_size(cell: Any) -> int:
+    """Width of the output."""
+    return int(getattr(cell, "output_size", None) or state_widths(cell)[0])
+
+
+def zero_state(cell: Any, batch: int, dtype: Any) -> list[Any]:
+    """The initial states of a cell that was given none."""
+    if hasattr(cell, "get_initial_state"):
+        states = cell.get_initial_state(batch_size=batch)
+        return list(states) if isinstance(states, (list, tuple)) else [states]
+    return [np.zeros((batch, width), dtype) for width in state_widths(cell)]
+
+
+def takes_training(function: Callable[..., Any]) -> bool:
+    """Whether a function wants to know about training."""
+    import inspect
+
+    parameters = inspect.signature(function).parameters
+    return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def call_cell(cell: Any, x: Array, states: Any, training: bool) -> tuple[Any, Any]:
+    """Advance any cell by one step, telling it about training only if it wants to know."""
+    function = cell_function(cell)
+    result: tuple[Any, Any] = function(x, states, **({"training": training} if takes_training(function) else {}))
+    return result
+
+
+def cell_config(cell: Any) -> dict[str, Any]:
+    """Class name and configuration of a cell that is a layer."""
+    if not isinstance(cell, Layer):
+        raise ValueError(f"cell {type(cell).__name__} is not a layer: it cannot be saved")
+    return layer_config(cell)

@@ -1,0 +1,274 @@
+"""What layers over whole sequences share: their call, the states they carry, and the weights' layers among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx import regularizers
+from rnnx._typing import Array
+from rnnx.dropout import DropoutMasks
+from rnnx.layers.checks import check_sequence_shape
+from rnnx.layers.layer import Gradients, Layer, Pullback
+from rnnx.layers.rnn.weights import RecurrentWeights
+
+FLAGS = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask")
+
+
+def check_gradients(who: str, dy: Any, count: int) -> list[Any]:
+    """The gradients of several outputs."""
+    if not isinstance(dy, (list, tuple)) or len(dy) != count:
+        got = type(dy).__name__ + (f" of {len(dy)}" if isinstance(dy, (list, tuple)) else "")
+        raise ValueError(
+            f"{who}: the gradient must be a list of {count}, one for each output (None for zero), got {got}"
+        )
+    return list(dy)
+
+
+class SequenceLayer(Layer):
+    """A layer over (batch, timesteps, features) that has initial and final states."""
+
+    call_arguments = frozenset({"mask", "training", "initial_state", "lengths", "dropout_masks", "return_masks"})
+    stateful: Any = False
+    states: list[Array] | None = None
+
+    def __call__(self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False, **call: Any) -> Any:
+        """Run the layer.
+
+        Parameters
+        ----------
+        x : array of shape (batch, timesteps, features), or symbolic tensor
+        initial_state : array or list of arrays of shape (batch, units), optional
+            In Keras' order: ``h``, or ``[h, c]``; for several cells or directions one after the other. Symbolic
+            tensors in a symbolic call. Zeros if not given.
+        mask : bool array of shape (batch, timesteps), optional
+            True = use the step. A masked step keeps the state and repeats the output before it (0 at the beginning,
+            and always with ``zero_output_for_mask``).
+        training : bool
+            Whether noise is applied.
+        lengths : int array of shape (batch,), optional
+            Valid steps of each row, instead of ``mask``; padded steps cost nothing.
+        dropout_masks : optional
+            What `sample_masks` gave: used in training instead of drawing.
+        return_masks : bool
+            Return ``(y, masks)``: the masks that were applied can be given back as ``dropout_masks``.
+
+        Returns
+        -------
+        array of shape (batch, units), or (batch, timesteps, units) with ``return_sequences``
+            With ``return_state`` a list of it and the final state(s) of shape (batch, units).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit; the layer is as before then.
+        """
+        for name, value in (("initial_state", initial_state), ("mask", mask)):
+            if value is not None:
+                call[name] = value
+        if training:
+            call["training"] = training
+        return super().__call__(x, **call)
+
+    def prepare(self, x: Any) -> Any:
+        x = self.cast(x)
+        if x.ndim != 3:
+            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
+        if not self.built:
+            self.build((None, *x.shape[1:]))
+        return x
+
+    def start(self, initial_state: Any, batch: int) -> Any:
+        """The initial state of a call: the one given, or the one that a stateful layer carries."""
+        if initial_state is not None or not self.stateful or self.states is None:
+            return initial_state
+        rows, *width = self.states[0].shape
+        if rows != batch:
+            raise ValueError(
+                f"{self.name}: this stateful layer carries states of shape {(rows, *width)}, but a batch of {batch} "
+                f"needs {(batch, *width)}; keep the batch size or call reset_state() first"
+            )
+        return self.states
+
+    def carry(self, states: list[Array]) -> None:
+        """Keep the final states of a call for the next one if the layer is stateful."""
+        if self.stateful:
+            self.states = [state.copy() for state in states]
+
+    def reset_state(self) -> None:
+        """Forget the state of a stateful layer: the next call starts from zeros."""
+        self.states = None
+
+    def reset_states(self, states: Any = None) -> None:
+        """Forget the state of a stateful layer, or set it.
+
+        Parameters
+        ----------
+        states : array or list of arrays of shape (batch, units), optional
+
+        Raises
+        ------
+        ValueError
+            If the number of arrays or a shape does not fit.
+        """
+        if states is None:
+            self.reset_state()
+            return
+        parts = [self.cast(part) for part in (states if isinstance(states, (list, tuple)) else [states])]
+        widths = self.state_widths()
+        rows = len(parts[0]) if parts and parts[0].ndim else 1
+        if [part.shape for part in parts] != [(rows, width) for width in widths]:
+            wanted = ", ".join(f"(batch, {width})" for width in widths)
+            raise ValueError(
+                f"{self.name}: `states` must have shapes {wanted}, got {', '.join(str(part.shape) for part in parts)}"
+            )
+        self.states = [part.copy() for part in parts]
+
+    def state_widths(self) -> list[int]:
+        """Width of each part of the state."""
+        raise TypeError(f"{type(self).__name__} does not say what its state is")
+
+
+class Recurrent(SequenceLayer, RecurrentWeights):
+    """A recurrent layer over whole sequences; base of LSTM, GRU and SimpleRNN."""
+
+    def __init__(
+        self,
+        *,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        use_cudnn: Any = "auto",
+        time_major: bool = False,
+        activity_regularizer: Any = None,
+        recompute: bool = False,
+        **kwargs: Any,
+    ):
+        if time_major:
+            raise ValueError(
+                f"{type(self).__name__}: time-major input is not supported; put the batch axis first: x.swapaxes(0, 1)"
+            )
+        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
+        self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
+        self.zero_output_for_mask = bool(zero_output_for_mask)
+        self.use_cudnn = use_cudnn
+        self.recompute = bool(recompute)
+        self.states = None
+        super().__init__(**kwargs)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+
+    def __call__(self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False, **call: Any) -> Any:
+        if initial_state is None and mask is None and not training and not call:
+            packed = self.plain(x)
+            if packed is not None:
+                return self.infer(packed, x)
+        return super().__call__(x, initial_state, mask, training, **call)
+
+    __call__.__doc__ = SequenceLayer.__call__.__doc__
+
+    def plain(self, x: Any) -> Any:
+        """What `infer` needs in a call with nothing but ``x``; None if that needs a check, a conversion or a state."""
+        if (
+            type(x) is not np.ndarray
+            or x.dtype is not self.dtype
+            or x.ndim != 3
+            or not self.built
+            or x.shape[2] != self._weights[0].value.shape[0]
+            or self.stateful
+            or self.return_state
+            or self._samples_in_inference
+            or x.size == 0
+            or type(self).forward is not Recurrent.forward
+        ):
+            return None
+        return self.packed()[1]
+
+    def infer(self, packed: Any, x: Array, out: Array | None = None) -> Array:
+        """The short way of a `plain` call; ``out`` takes the outputs of all steps."""
+        y: Array = self.core.infer(packed, x, self.go_backwards, self.return_sequences, out)
+        return y
+
+    def cudnn_able(self) -> bool:
+        return super().cudnn_able() and not self.unroll
+
+    def state_widths(self) -> list[int]:
+        return [self.units] * self.state_count
+
+    def forward(
+        self,
+        x: Array,
+        *,
+        mask: Any = None,
+        training: bool = False,
+        keep: bool = False,
+        initial_state: Any = None,
+        lengths: Any = None,
+        dropout_masks: DropoutMasks | None = None,
+        return_masks: bool = False,
+        **call: Any,
+    ) -> tuple[Any, Pullback | None]:
+        """See `__call__`; the second result is the pullback, which takes the gradient of each output (or None)."""
+        y: Any
+        if not (keep or training or return_masks) and mask is None and initial_state is None and lengths is None:
+            packed = self.plain(x)
+            if packed is not None:
+                return self.infer(packed, x), None
+        run, masks = self.run(
+            x,
+            mask=mask,
+            lengths=lengths,
+            initial_state=self.start(initial_state, len(x)),
+            training=training,
+            keep=keep,
+            go_backwards=self.go_backwards,
+            return_sequences=self.return_sequences,
+            zero_output_for_mask=self.zero_output_for_mask,
+            dropout_masks=dropout_masks,
+            recompute=self.recompute,
+        )
+        states = list(run.state) if isinstance(run.state, tuple) else [run.state]
+        self.carry(states)
+        y = [run.outputs, *states] if self.return_state else run.outputs
+        if return_masks:
+            y = (y, masks)
+        return y, self._pullback(run.cache) if keep else None
+
+    def _pullback(self, cache: Any) -> Pullback:
+        def pullback(dy: Any, *, need_dx: bool = True) -> Gradients:
+            doutputs, dstate = dy, None
+            if self.return_state:
+                doutputs, *parts = check_gradients(self.name, dy, 1 + self.state_count)
+                if any(part is not None for part in parts):
+                    dstate = tuple(None if part is None else self.cast(part) for part in parts)
+            if doutputs is not None:
+                doutputs = self.cast(doutputs)
+            grads = self.core.backward(cache, doutputs, dstate, need_dx=need_dx, need_dparams=self.trainable)
+            return Gradients(grads.dx, self.weight_gradients(grads.dparams), grads.dinitial_state)
+
+        return pullback
+
+    def build(self, input_shape: Any) -> None:
+        check_sequence_shape(self, input_shape)
+        super().build(input_shape)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        check_sequence_shape(self, input_shape, self._weights[0].shape[0] if self._weights else None)
+        batch, timesteps = input_shape[0], input_shape[1]
+        output = (batch, timesteps, self.units) if self.return_sequences else (batch, self.units)
+        return [output] + [(batch, self.units)] * self.state_count if self.return_state else output
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        output = mask if self.return_sequences else None
+        return [output] + [None] * self.state_count if self.return_state else output
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            **{name: getattr(self, name) for name in FLAGS},
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+            "recompute": self.recompute,
+        }

@@ -1,0 +1,122 @@
+"""The same layer at every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx._typing import Array
+from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config
+from rnnx.layers.normalization import Normalization
+from rnnx.layers.undo import walk
+
+NOISE_SHAPES = ("noise_shape", "recurrent_noise_shape")
+
+
+class TimeDistributed(Layer):
+    """The same layer at every step.
+
+    Parameters
+    ----------
+    layer : layer or model
+        Its input lacks the time axis; it has one output. Noise is drawn anew at every step.
+    **kwargs
+        ``name``, ``trainable``, ``input_shape``. The dtype is that of the layer.
+
+    Raises
+    ------
+    ValueError
+        If it is not a layer.
+
+    Notes
+    -----
+    All steps go through the layer at once, as rows of one batch: `BatchNormalization` inside takes its averages over
+    all valid steps.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.TimeDistributed(rnnx.layers.Dense(5))(np.zeros((2, 7, 3))).shape
+    (2, 7, 5)
+    """
+
+    def __init__(self, layer: Any, **kwargs: Any):
+        if not isinstance(layer, Layer):
+            raise ValueError(f"TimeDistributed: a layer is needed, got {type(layer).__name__}")
+        if getattr(layer, "stateful", False):
+            raise ValueError(f"TimeDistributed: layer {layer.name!r} is stateful; its states would mix the steps")
+        super().__init__(**{**kwargs, "dtype": layer.dtype})
+        self.layer = layer
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return [self.layer]
+
+    def build(self, input_shape: Any) -> None:
+        if len(input_shape) < 3:
+            raise ValueError(
+                f"{self.name}: the input must have shape (batch, timesteps, ...), got {tuple(input_shape)}"
+            )
+        self.layer.build((input_shape[0], *input_shape[2:]))
+
+    def cast(self, x: Any) -> Array:
+        return self.layer.cast(x)
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        if x.ndim < 3:
+            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, ...), got {x.shape}")
+        batch, timesteps, *rest = x.shape
+        if mask is not None and not isinstance(self.layer, Normalization):
+            mask = None  # only averages over steps care
+        if training and timesteps and self._noise_is_shared_by_rows(len(rest) + 1):
+            parts = [(x[:, t], None if mask is None else mask[:, t]) for t in range(timesteps)]
+        else:
+            flat_mask = None if mask is None else np.asarray(mask).reshape(-1, *[1] * (len(rest) - 1))
+            parts = [(x.reshape(batch * timesteps, *rest), flat_mask)]
+        outputs: list[Any] = []
+        backs: list[Any] = []
+        for part, valid in parts:
+            y, back = self.layer.forward(self.layer.prepare(part), mask=valid, training=training, keep=keep)
+            if isinstance(y, list):
+                raise ValueError(f"{self.name}: layers with several outputs are not supported")
+            outputs.append(y)
+            backs.append(back)
+        if len(outputs) == 1:
+            whole = outputs[0].reshape(batch, timesteps, *outputs[0].shape[1:])
+        else:
+            whole = np.stack(outputs, axis=1)
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            dy = np.asarray(dy)
+            if dy.shape != whole.shape:
+                raise ValueError(f"{self.name}: the gradient must have the shape {whole.shape}, got {dy.shape}")
+            dys = [dy.reshape(outputs[0].shape)] if len(backs) == 1 else [dy[:, t] for t in range(timesteps)]
+            grads = [back(d, need_dx=need_dx) for back, d in zip(backs, dys, strict=True)]
+            dweights = [None if own[0] is None else sum(own) for own in zip(*(g.dweights for g in grads), strict=True)]
+            dx = None
+            if grads[0].dx is not None:
+                dx = grads[0].dx.reshape(x.shape) if len(grads) == 1 else np.stack([g.dx for g in grads], axis=1)
+            return Gradients(dx, dweights if self.trainable else [None] * len(dweights))
+
+        return whole, pullback if keep else None
+
+    def _noise_is_shared_by_rows(self, rank: int) -> bool:
+        """Whether rows of a batch share noise inside the layer: then the steps must not be rows of one batch."""
+        shapes = [getattr(part, name, None) for part in walk(self.layer) for name in NOISE_SHAPES]
+        return any(s is not None and (len(s) < rank or s[0] is not None) for s in shapes)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        inner = self.layer.compute_output_shape((input_shape[0], *input_shape[2:]))
+        if isinstance(inner, list):
+            raise ValueError(f"{self.name}: layers with several outputs are not supported")
+        return (inner[0], input_shape[1], *inner[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "layer": layer_config(self.layer)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**{**config, "layer": layer_from_config(config["layer"])})

@@ -1,0 +1,270 @@
+"""Weights, activations and dropout of a recurrent cell: what a layer and a single cell share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx import activations, constraints, initializers, regularizers
+from rnnx import dropout as noise
+from rnnx._typing import Array
+from rnnx.dropout import DropoutMasks
+from rnnx.layers.checks import generator_of, seed_config
+from rnnx.layers.layer import Layer, Weight, weight_value
+
+
+def activation_of(identifier: Any, compat: str) -> activations.Activation:
+    """Look an activation up; before Keras 3, ``hard_sigmoid`` meant ``clip(0.2 x + 0.5)``."""
+    if identifier == "hard_sigmoid" and not str(compat).startswith("keras3"):
+        identifier = "hard_sigmoid_keras2"
+    return activations.get(identifier)
+
+
+def constructor_arguments(scope: dict[str, Any]) -> dict[str, Any]:
+    """What a constructor was called with, from its ``locals()``."""
+    own = {name: value for name, value in scope.items() if name not in ("self", "__class__", "kwargs")}
+    return {**own, **scope["kwargs"]}
+
+
+class RecurrentWeights(Layer):
+    """Weights, activations and dropout of one recurrent cell: what the layer and the single cell share."""
+
+    cell_kind = ""
+    gates = 0
+    state_count = 1
+    core: Any = None
+    _memo: tuple[Any, Any, Any] = (None, None, None)
+
+    def __init__(
+        self,
+        *,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: Any = None,
+        noise_shape: Any = None,
+        recurrent_noise_shape: Any = None,
+        dropout_gates: str = "keras",
+        recurrent_dropout_mode: str = "state",
+        zoneout: Any = 0.0,
+        compat: str = "keras3",
+        **kwargs: Any,
+    ):
+        who = type(self).__name__
+        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
+            raise ValueError(f"{who}: `units` must be a positive integer, got {units!r}")
+        if (implementation := kwargs.pop("implementation", 2)) not in (0, 1, 2):
+            raise ValueError(f"{who}: `implementation` must be 0, 1 or 2 (it has no effect), got {implementation!r}")
+        self.units = int(units)
+        self.activation = activation_of(activation, compat)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.recurrent_initializer = initializers.get(recurrent_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.recurrent_constraint = constraints.get(recurrent_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.dropout = noise.check_rate(who, "dropout", dropout)
+        self.recurrent_dropout = noise.check_rate(who, "recurrent_dropout", recurrent_dropout)
+        self.noise_shape = noise.check_noise_shape(who, noise_shape)
+        self.recurrent_noise_shape = noise.check_noise_shape(who, recurrent_noise_shape, "recurrent_noise_shape")
+        noise.check_choice(who, "dropout_gates", dropout_gates, noise.DROPOUT_GATES)
+        noise.check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, noise.MODES)
+        noise.check_choice(who, "compat", compat, noise.PROFILES)
+        has_zoneout = any(noise.check_zoneout(who, zoneout, has_cell=self.state_count == 2))
+        self.dropout_gates, self.recurrent_dropout_mode = dropout_gates, recurrent_dropout_mode
+        self.zoneout = tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout
+        self.compat = compat
+        self.seed_generator = generator_of(seed)
+        self.seed = None if seed is None else self.seed_generator.seed
+        self._has_noise = bool(self.dropout or self.recurrent_dropout or has_zoneout)
+        # Inference takes the expectation of zoneout, and a stream of Keras moves on in it.
+        self._samples_in_inference = has_zoneout or (self._has_noise and self.seed_generator.stream == "keras")
+        super().__init__(**kwargs)
+
+    @property
+    def state_size(self) -> Any:
+        """Width of the state, or of each part of it."""
+        return self.units if self.state_count == 1 else [self.units] * self.state_count
+
+    @property
+    def output_size(self) -> int:
+        return self.units
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias."""
+        return (self.gates * self.units,)
+
+    def build(self, input_shape: Any) -> None:
+        features = input_shape[-1]
+        if features is None:
+            raise ValueError(f"{self.name}: the last axis of the input must be known, got shape {tuple(input_shape)}")
+        width = self.gates * self.units
+        self.add_weight(
+            "kernel",
+            (int(features), width),
+            self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.add_weight(
+            "recurrent_kernel",
+            (self.units, width),
+            self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )
+        if self.use_bias:
+            self.add_weight(
+                "bias",
+                self.bias_shape(),
+                self.initial_bias(),
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def initial_bias(self) -> Any:
+        """Initializer of the bias."""
+        return self.bias_initializer
+
+    kernel = weight_value(0)
+    recurrent_kernel = weight_value(1)
+    bias = weight_value(2)
+
+    def make_params(self, *weights: Array) -> Any:
+        """The functional core's view of the weights."""
+        raise TypeError(f"{type(self).__name__} has no parameters")
+
+    def packed(self) -> tuple[Any, Any]:
+        """Parameters and their packed form, made once for each version of the weights."""
+        versions: list[Any] = [(w.version, id(w.value)) for w in self._weights]  # before the values: see `Weight`
+        versions.append(self.quantization_mode)
+        known, params, packed = self._memo  # `params` keeps the arrays, so that no other one gets their ids
+        if known != versions:
+            params = self.make_params(*(w.value for w in self._weights))
+            packed = self.core.pack(params, versions[-1] or "full")
+            self._memo = (versions, params, packed)
+        return params, packed
+
+    @property
+    def quantized_weights(self) -> list[Weight]:
+        return self._weights[:2]
+
+    def sample_masks(self, batch: int, timesteps: int, *, training: bool = True) -> DropoutMasks | None:
+        """Draw the dropout masks of one call, as ``layer(x, training=True)`` would.
+
+        Parameters
+        ----------
+        batch, timesteps : int
+        training : bool
+            Without it only the expectation of zoneout is returned.
+
+        Returns
+        -------
+        DropoutMasks or None
+            None if nothing is dropped.
+        """
+        if not self._has_noise:
+            return None
+        if not self.built:
+            raise ValueError(f"{self.name}: build the layer first (call it once, or give it an input shape)")
+        return noise.sample_masks(
+            self.cell_kind,
+            batch,
+            timesteps,
+            self._weights[0].shape[0],
+            self.units,
+            dropout=self.dropout,
+            recurrent_dropout=self.recurrent_dropout,
+            noise_shape=self.noise_shape,
+            recurrent_noise_shape=self.recurrent_noise_shape,
+            dropout_gates=self.dropout_gates,
+            recurrent_dropout_mode=self.recurrent_dropout_mode,
+            zoneout=self.zoneout,
+            compat=self.compat,
+            training=training,
+            seed_generator=self.seed_generator,
+            dtype=self.dtype,
+            cudnn_able=self.cudnn_able(),
+        )
+
+    def cudnn_able(self) -> bool:
+        """Whether tf.keras would have used its fast path, which decides its dropout masks."""
+        return self.activation.name == "tanh" and self.use_bias
+
+    def cast_states(self, states: Any, batch: int) -> Any:
+        """Initial states (Keras order) as the functional core takes them."""
+        parts = list(states) if isinstance(states, (list, tuple)) else [states]
+        if len(parts) != self.state_count:
+            raise ValueError(f"{self.name}: `initial_state` must have {self.state_count} part(s), got {len(parts)}")
+        arrays = tuple(self.cast(part) for part in parts)
+        for array in arrays:
+            if array.shape != (batch, self.units):
+                raise ValueError(
+                    f"{self.name}: `initial_state` must have shape (batch, units) = {(batch, self.units)}, "
+                    f"got {array.shape}"
+                )
+        return arrays if self.state_count > 1 else arrays[0]
+
+    def run(
+        self,
+        x: Array,
+        *,
+        initial_state: Any = None,
+        training: bool = False,
+        keep: bool = False,
+        dropout_masks: DropoutMasks | None = None,
+        **options: Any,
+    ) -> tuple[Any, DropoutMasks | None]:
+        """Run over whole sequences; the functional core's result and the masks that were applied."""
+        batch, timesteps = x.shape[:2]
+        if keep:
+            self.check_trainable()
+        if initial_state is not None:
+            initial_state = self.cast_states(initial_state, batch)
+        masks = None
+        if training and dropout_masks is not None:
+            masks = dropout_masks
+        elif self._has_noise:
+            masks = self.sample_masks(batch, timesteps, training=training)
+        params, packed = self.packed()
+        run = self.core.forward(
+            params, x, initial_state=initial_state, masks=masks, training=keep, packed=packed, **options
+        )
+        return run, masks
+
+    def weight_gradients(self, dparams: Any) -> list[Array | None]:
+        """Gradients in ``get_weights`` order."""
+        if dparams is None:
+            return [None] * len(self._weights)
+        found = [dparams.kernel, dparams.recurrent_kernel, dparams.bias]
+        return [g if w.trainable else None for g, w in zip(found[: len(self._weights)], self._weights, strict=True)]
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.update(units=self.units, activation=self.activation.serialize(), use_bias=self.use_bias)
+        for name in ("kernel", "recurrent", "bias"):
+            config[f"{name}_initializer"] = initializers.serialize(getattr(self, f"{name}_initializer"))
+            config[f"{name}_regularizer"] = regularizers.serialize(getattr(self, f"{name}_regularizer"))
+            config[f"{name}_constraint"] = constraints.serialize(getattr(self, f"{name}_constraint"))
+        for name in (
+            "dropout", "recurrent_dropout", "noise_shape", "recurrent_noise_shape", "dropout_gates",
+            "recurrent_dropout_mode", "zoneout", "compat",
+        ):  # fmt: skip
+            config[name] = getattr(self, name)
+        return {**config, "seed": seed_config(self.seed, self.seed_generator)}

@@ -1,0 +1,318 @@
+"""Models: layers joined into a graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rnnx._typing import Array
+from rnnx.layers.graph import SymbolicTensor, calls_of
+from rnnx.layers.input import InputLayer
+from rnnx.layers.layer import Layer, Weight, layer_config
+from rnnx.layers.undo import undone
+from rnnx.models.backpropagation import GraphPullback
+from rnnx.models.config import checked_graph, graph_config, graph_from_config
+from rnnx.training.batches import starting_mask
+from rnnx.training.trainer import Trainer
+
+
+class Model(Trainer, Layer):
+    """A graph of layers.
+
+    Parameters
+    ----------
+    inputs, outputs : SymbolicTensor or list of SymbolicTensor
+    name : str, optional
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> x = rnnx.Input((None, 3))
+    >>> model = rnnx.Model(x, rnnx.layers.Dense(2)(rnnx.layers.GRU(4)(x)))
+    >>> model(np.zeros((5, 7, 3))).shape
+    (5, 2)
+    """
+
+    call_arguments = frozenset({"mask", "training", "lengths"})
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
+    ):
+        super().__init__(name=name, trainable=trainable, **kwargs)
+        if (inputs is None) != (outputs is None):
+            raise ValueError("Model: give both `inputs` and `outputs`")
+        if inputs is not None:
+            self.set_graph(inputs, outputs)
+
+    # ---- The graph -------------------------------------------------------------------------------------------------
+
+    def set_graph(self, inputs: Any, outputs: Any) -> None:
+        """Take these symbolic tensors as inputs and outputs."""
+        self.several_inputs = isinstance(inputs, (list, tuple))
+        self.several_outputs = isinstance(outputs, (list, tuple))
+        self.inputs: list[SymbolicTensor] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        self.outputs: list[SymbolicTensor] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        self.layers: list[Layer]
+        self.nodes, self.layers = checked_graph(self.inputs, self.outputs)
+        self._calls_inside = len(self.outputs) + sum(calls_of(node.layer, len(node.inputs)) for node in self.nodes)
+        self.dtype = next((layer.dtype for layer in self.layers if not isinstance(layer, InputLayer)), self.dtype)
+        self.built = True
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return getattr(self, "layers", [])
+
+    @property
+    def calls_inside(self) -> int:
+        return self._calls_inside if self.built else super().calls_inside
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights, in ``get_weights`` order; those of a layer that is there several times come once."""
+        return list({id(w): w for w in super().weights}.values())
+
+    def weight_is_trained(self) -> list[bool]:
+        flags: dict[int, bool] = {}
+        for weight, trained in zip(super().weights, super().weight_is_trained(), strict=True):
+            flags[id(weight)] = flags.get(id(weight), False) or trained
+        return list(flags.values())
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input(s)."""
+        return self._ends("inputs", self.several_inputs)
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output(s)."""
+        return self._ends("outputs", self.several_outputs)
+
+    def _ends(self, name: str, several: bool) -> Any:
+        if not self.built:
+            raise AttributeError(f"{self.name}: no {name} yet; call the model once or give it an input shape")
+        return list(getattr(self, name)) if several else getattr(self, name)[0]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for node in [tensor.node for tensor in self.inputs] + self.nodes if self.built else []:
+            if node.layer._node is None:
+                node.layer._node = node
+
+    @property
+    def input_shape(self) -> Any:
+        shapes = [tensor.shape for tensor in self.inputs]
+        return shapes if self.several_inputs else shapes[0]
+
+    @property
+    def output_shape(self) -> Any:
+        shapes = [tensor.shape for tensor in self.outputs]
+        return shapes if self.several_outputs else shapes[0]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or its place.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"{self.name}: there are {len(self.layers)} layers, no layer {index}")
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"{self.name}: no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
+
+    # ---- Running ---------------------------------------------------------------------------------------------------
+
+    def takes_list(self, x: Any) -> bool:
+        return self.several_inputs if self.built else super().takes_list(x)
+
+    def prepare(self, x: Any) -> Any:
+        if not self.built:
+            self.build_for(x)
+        if isinstance(x, dict):
+            names = [tensor.node.layer.name for tensor in self.inputs]
+            if set(x) != set(names):
+                raise ValueError(f"{self.name}: expected inputs {', '.join(names)}, got {', '.join(map(str, x))}")
+            x = [x[name] for name in names] if self.several_inputs else x[names[0]]
+        if not self.several_inputs:
+            return self._check_input(self.inputs[0], x)
+        if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
+            raise ValueError(f"{self.name}: expected a list of {len(self.inputs)} inputs")
+        return [self._check_input(tensor, part) for tensor, part in zip(self.inputs, x, strict=True)]
+
+    def build_for(self, x: Any) -> None:
+        """Build a model that was waiting for data."""
+        raise ValueError(f"{self.name}: this model has no layers yet")
+
+    def _check_input(self, tensor: SymbolicTensor, x: Any) -> Array:
+        array: Array = tensor.node.layer.cast(x)
+        shape = tensor.shape
+        if array.ndim != len(shape) or any(
+            want is not None and got != want for got, want in zip(array.shape[1:], shape[1:], strict=True)
+        ):
+            wanted = "(batch, " + ", ".join("any" if n is None else str(n) for n in shape[1:]) + ")"
+            raise ValueError(f"{self.name}: input {tensor.name!r} must have shape {wanted}, got {array.shape}")
+        return array
+
+    def forward_with_mask(
+        self, x: Any, *, mask: Any = None, lengths: Any = None, training: bool = False, keep: bool = False
+    ) -> tuple[Any, Any, GraphPullback]:
+        """Outputs, the time mask of the (first) output, and the pullback.
+
+        Parameters
+        ----------
+        x : array or list of arrays
+        mask : bool array of shape (batch, timesteps), optional
+            Starting mask of the first input; for several inputs also a list with one for each or None.
+        lengths : int array of shape (batch,), optional
+            Valid steps of each row of the first input, instead of ``mask``.
+        training, keep : bool
+        """
+        x = self.prepare(x)
+        arrays = x if self.several_inputs else [x]
+        values: dict[int, Any] = {id(tensor): array for tensor, array in zip(self.inputs, arrays, strict=True)}
+        first, *others = mask if isinstance(mask, (list, tuple)) and self.several_inputs else [mask]
+        masks: dict[int, Any] = {id(self.inputs[0]): starting_mask(self.name, arrays[0], first, lengths)}
+        masks.update((id(tensor), own) for tensor, own in zip(self.inputs[1:], others, strict=False))
+        pullback = GraphPullback(self)
+        for node in self.nodes:
+            layer, ends = node.layer, len(node.inputs) - node.states
+            given: list[Any] = [values[id(t)] for t in node.inputs[:ends]]
+            given_masks: list[Any] = [masks.get(id(t)) for t in node.inputs[:ends]]
+            call = dict(node.call)
+            if node.states:
+                call["initial_state"] = [values[id(t)] for t in node.inputs[ends:]]
+            call.setdefault("training", training)
+            inputs: Any = layer.prepare(given[0] if node.single else given)
+            input_mask: Any = call.pop("mask", given_masks[0] if node.single else given_masks)
+            if isinstance(layer, Model):
+                y, output_mask, back = layer.forward_with_mask(inputs, mask=input_mask, keep=keep, **call)
+                pullback.activity_loss += back.activity_loss
+            else:
+                y, back = layer.forward(inputs, mask=input_mask, keep=keep, **call)
+                output_mask = layer.compute_mask(inputs, input_mask)
+            several = len(node.outputs) > 1
+            pullback.record(node, back, y[0] if several else y, keep)
+            for tensor, value in zip(node.outputs, y if several else [y], strict=True):
+                values[id(tensor)] = value
+            for tensor, value in zip(
+                node.outputs, output_mask if isinstance(output_mask, list) else [output_mask], strict=False
+            ):
+                masks[id(tensor)] = value
+        outputs = [values[id(tensor)] for tensor in self.outputs]
+        output_masks = [masks.get(id(tensor)) for tensor in self.outputs]
+        if self.several_outputs:
+            return outputs, output_masks, pullback
+        return outputs[0], output_masks[0], pullback
+
+    def leaves_traces(self) -> bool:
+        return super().leaves_traces() or any(node.call.get("training") for node in self.nodes)
+
+    def forward(
+        self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Any, Any]:
+        """See `forward_with_mask`; used when a model is called or is a layer of another."""
+        y, _, pullback = self.forward_with_mask(x, mask=mask, training=training, keep=keep, **call)
+        return y, pullback if keep else None
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        """The time mask(s) of the output(s), which may depend on values: the model is run for it."""
+        with undone(self):
+            return self.forward_with_mask(x, mask=mask)[1]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        given = input_shape if self.several_inputs else [input_shape]
+        shapes: dict[int, Any] = {id(tensor): shape for tensor, shape in zip(self.inputs, given, strict=True)}
+        for node in self.nodes:
+            ends = len(node.inputs) - node.states
+            of_inputs = [shapes[id(t)] for t in node.inputs[:ends]]
+            found = node.layer.compute_output_shape(of_inputs[0] if node.single else of_inputs)
+            for tensor, shape in zip(node.outputs, found if isinstance(found, list) else [found], strict=True):
+                shapes[id(tensor)] = shape
+        outputs = [shapes[id(tensor)] for tensor in self.outputs]
+        return outputs if self.several_outputs else outputs[0]
+
+    # ---- Regularization --------------------------------------------------------------------------------------------
+
+    def regularization_loss(self) -> float:
+        """Sum of the penalties of the regularizers of all weights that are trained."""
+        return float(sum(self.losses))
+
+    def add_regularization_gradients(self, grads: Sequence[Array | None]) -> list[Array | None]:
+        """Gradients in ``weights`` order with those of the regularizers added."""
+        return [
+            g if g is None or w.regularizer is None else g + w.regularizer.grad(w.value)
+            for w, g in zip(self.weights, grads, strict=True)
+        ]
+
+    def reset_states(self) -> None:
+        """Forget the states of all stateful layers."""
+        for layer in self.layers:
+            if hasattr(layer, "reset_states"):
+                layer.reset_states()
+
+    reset_state = reset_states
+
+    # ---- Looking at it ---------------------------------------------------------------------------------------------
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Any = print,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+    ) -> None:
+        """Print a table of the layers, their output shapes and their numbers of weights.
+
+        Parameters
+        ----------
+        line_length, positions
+            Not needed: columns are as wide as their contents.
+        print_fn : callable
+            Gets the whole text.
+        expand_nested : bool
+            The layers of models inside this one too.
+        show_trainable : bool
+            Which layers are trained.
+        """
+        from rnnx.models.summary import table
+
+        (print_fn or print)(table(self, expand_nested, show_trainable))
+
+    # ---- Configuration and files -----------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        return graph_config(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        inputs, outputs = graph_from_config(config)
+        return cls(inputs, outputs, name=config["name"], trainable=config.get("trainable", True))
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The configuration as JSON text; `model_from_json` makes the model again, without its weights."""
+        return json.dumps(layer_config(self), **kwargs)
+
+    def save(self, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+        """Write the model to a file; the suffix says in which format. See `rnnx.saving`."""
+        from rnnx import saving
+
+        saving.save_model(self, path, include_optimizer=include_optimizer, overwrite=overwrite)
+
+    def save_weights(self, path: Any, *, overwrite: bool = True) -> None:
+        """Write the weights alone. See `rnnx.saving`."""
+        from rnnx import saving
+
+        saving.save_weights(self, path, overwrite=overwrite)
+
+    def load_weights(self, path: Any) -> None:
+        """Read weights that were saved for a model of the same structure. See `rnnx.saving`."""
+        from rnnx import saving
+
+        saving.load_weights(self, path)

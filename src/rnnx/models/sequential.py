@@ -1,0 +1,180 @@
+"""Models that are a chain of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnx.layers.embedding import Embedding
+from rnnx.layers.graph import SymbolicTensor, calls_of, enter
+from rnnx.layers.input import InputLayer
+from rnnx.layers.layer import Layer, layer_config, layer_from_config
+from rnnx.layers.names import unique_name
+from rnnx.models.model import Model
+
+
+class Sequential(Model):
+    """A chain of layers.
+
+    Parameters
+    ----------
+    layers : list of Layer, optional
+    name : str, optional
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> model = rnnx.Sequential()
+    >>> model.add(rnnx.layers.GRU(units=8, return_sequences=True, dropout=0.5, input_shape=(None, 3)))
+    >>> model.add(rnnx.layers.Dropout(0.5))
+    >>> model(np.zeros((2, 5, 3))).shape
+    (2, 5, 8)
+    """
+
+    def __init__(
+        self, layers: Sequence[Any] | None = None, name: str | None = None, trainable: bool = True, **kwargs: Any
+    ):
+        super().__init__(name=name, trainable=trainable, **kwargs)
+        self.several_inputs = self.several_outputs = False
+        self._chain: list[Layer] = []
+        self._entry: SymbolicTensor | None = None
+        self._add_all(layers or [])
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return self._chain if hasattr(self, "_chain") else []
+
+    def add(self, layer: Any) -> None:
+        """Append a layer.
+
+        Raises
+        ------
+        TypeError
+            If it is not a layer.
+        ValueError
+            If its name is taken, or its input does not fit the layers before.
+        """
+        self._add(layer, {other.name for other in self._chain})
+
+    def _add_all(self, layers: Sequence[Any]) -> None:
+        """Append layers, in a time that grows with their number only."""
+        names = {layer.name for layer in self._chain}
+        for layer in layers:
+            self._add(layer, names)
+
+    def _add(self, layer: Any, names: set[str]) -> None:
+        """Append a layer whose name is none of these; it is added to them."""
+        if isinstance(layer, SymbolicTensor) and isinstance(layer.node.layer, InputLayer):
+            layer = layer.node.layer
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{self.name}: a layer is needed, got {type(layer).__name__}")
+        if isinstance(layer, InputLayer):
+            if self._chain:
+                raise ValueError(f"{self.name}: an input must come first")
+            self._entry = enter(layer)
+            return
+        if layer.name in names:
+            raise ValueError(f"{self.name}: there is a layer named {layer.name!r} already; give it another name")
+        entry = self._entry
+        if entry is None and not self._chain:
+            shape = layer.given_input_shape
+            if shape is None and isinstance(layer, Model) and layer.built:
+                shape = layer.input_shape[1:]
+            if shape is not None:
+                name, dtype = unique_name("InputLayer"), _entry_dtype(layer)
+                entry = enter(InputLayer(shape, layer.given_batch_size, dtype, name=name))
+        end = self._extend(entry, [layer]) if entry is not None else None
+        self._entry = entry
+        self._chain.append(layer)
+        names.add(layer.name)
+        if self.built and end is not None:
+            self.outputs = [end]  # the rest of the graph is as it was
+            self.nodes.append(end.node)
+            self._calls_inside += calls_of(layer, 1)
+        elif end is not None:
+            self.set_graph(entry, end)
+
+    def pop(self) -> Layer:
+        """Remove the last layer and return it."""
+        if not self._chain:
+            raise ValueError(f"{self.name}: there is no layer to remove")
+        layer = self._chain.pop()
+        if self.built:
+            end = self.outputs[0].node.inputs[0]
+            self.built = bool(self._chain)
+            if self._chain:
+                self.set_graph(self._entry, end)
+        layer._node = None
+        return layer
+
+    def _extend(self, start: SymbolicTensor, layers: list[Layer]) -> SymbolicTensor:
+        """The end of the chain with these layers behind what there is."""
+        tensor: Any = self.outputs[0] if self.built else start
+        nodes = [layer._node for layer in layers]
+        try:
+            for layer in layers:
+                tensor = layer(tensor)
+                if isinstance(tensor, list):
+                    raise ValueError(f"{self.name}: {layer.name!r} has several outputs; use Model(inputs, outputs)")
+        except BaseException:
+            for layer, node in zip(layers, nodes, strict=True):
+                layer._node = node
+            raise
+        end: SymbolicTensor = tensor
+        return end
+
+    def build(self, input_shape: Any) -> None:
+        """Build for this input shape (with the batch axis)."""
+        if not self._chain:
+            raise ValueError(f"{self.name}: add a layer first")
+        batch_size, *shape = input_shape
+        entry = enter(InputLayer(shape, batch_size, _entry_dtype(self._chain[0]), name=unique_name("InputLayer")))
+        end = self._extend(entry, self._chain)
+        self._entry = entry
+        self.set_graph(entry, end)
+
+    def build_for(self, x: Any) -> None:
+        if isinstance(x, (list, tuple)) and not isinstance(x[0], (int, float)):
+            x = np.asarray(x)
+        shape = np.shape(x)
+        first = self._chain[0] if self._chain else None
+        if len(shape) > 2 or isinstance(first, Embedding):
+            try:  # any number of steps, if the layers allow it
+                self.build((None, None, *shape[2:]))
+                return
+            except ValueError:
+                pass
+        self.build((None, *shape[1:]))
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without the input."""
+        return list(self._chain)
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        """The graph sets this; the chain is what counts."""
+
+    def get_config(self) -> dict[str, Any]:
+        entry = None if self._entry is None else self._entry.node.layer.get_config()
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "input": entry,
+            "layers": [layer_config(layer) for layer in self._chain],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        model = cls(name=config["name"], trainable=config.get("trainable", True))
+        if config.get("input") is not None:
+            model.add(InputLayer.from_config(config["input"]))
+        model._add_all([layer_from_config(entry) for entry in config["layers"]])
+        return model
+
+
+def _entry_dtype(layer: Layer) -> Any:
+    """Ids for an Embedding, else the layer's own dtype."""
+    return np.dtype(np.int64) if isinstance(layer, Embedding) else layer.dtype

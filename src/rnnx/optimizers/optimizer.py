@@ -1,0 +1,263 @@
+"""The base of all optimizers: what is checked, clipped and kept around an update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnx._config import Configurable, serialize
+from rnnx._typing import Array
+from rnnx.functional._products import product
+from rnnx.layers.weight import Weight, changing
+from rnnx.optimizers import schedules
+
+PIECE = 1 << 16  # elements that are updated at a time, so that all arrays of an update stay in the second-level cache
+
+
+class Optimizer(Configurable):
+    """Base of the optimizers.
+
+    Parameters
+    ----------
+    learning_rate : float or LearningRateSchedule
+    weight_decay : float, optional
+        Share of a weight, times the learning rate, that is taken away in each step.
+    clipnorm : float, optional
+        Largest norm of the gradient of one weight.
+    global_clipnorm : float, optional
+        Largest norm of all gradients together.
+    clipvalue : float, optional
+        Largest absolute value in a gradient.
+
+    Notes
+    -----
+    ``apply`` checks everything before it touches the first weight.
+    """
+
+    slot_names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        global_clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        name: str | None = None,
+    ):
+        who = type(self).__name__
+        given = [
+            n for n, v in (("clipnorm", clipnorm), ("global_clipnorm", global_clipnorm), ("clipvalue", clipvalue)) if v
+        ]
+        if len(given) > 1:
+            raise ValueError(f"{who}: give at most one of clipnorm, global_clipnorm and clipvalue, got {given}")
+        for label, value in (("clipnorm", clipnorm), ("global_clipnorm", global_clipnorm), ("clipvalue", clipvalue)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{who}: `{label}` must be positive, got {value}")
+        if isinstance(learning_rate, dict):
+            learning_rate = schedules.deserialize(learning_rate)
+        self._rate = schedules.checked_rate(who, learning_rate)
+        self.weight_decay = weight_decay
+        self.clipnorm, self.global_clipnorm, self.clipvalue = clipnorm, global_clipnorm, clipvalue
+        self.name = name or who.lower()
+        self.iterations = 0
+        self._slots: list[dict[str, Array]] = []
+        self._scratch: dict[tuple[tuple[int, ...], np.dtype[Any]], list[Array]] = {}
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the next step; assign a number or a schedule."""
+        return self._rate(self.iterations) if callable(self._rate) else self._rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._rate = schedules.checked_rate(type(self).__name__, value)
+
+    lr = learning_rate
+
+    def apply(self, weights: Sequence[Weight], grads: Sequence[Array | None]) -> None:
+        """Make one step.
+
+        Parameters
+        ----------
+        weights : list of Weight
+            The same ones, in the same order, in every call.
+        grads : list of arrays or None
+            None leaves the weight as it is.
+
+        Raises
+        ------
+        ValueError
+            If numbers or shapes differ; nothing has been changed then.
+        TypeError
+            If a gradient is not made of real numbers; nothing has been changed then.
+        """
+        if len(weights) != len(grads):
+            raise ValueError(f"{type(self).__name__}: {len(weights)} weights but {len(grads)} gradients")
+        grads = [grad if grad is None else np.asarray(grad) for grad in grads]
+        for weight, grad in zip(weights, grads, strict=True):
+            if grad is None:
+                continue
+            if grad.dtype.kind not in "fiub":
+                raise TypeError(
+                    f"{type(self).__name__}: the gradient of {weight.name!r} must be real numbers, "
+                    f"got dtype {grad.dtype}"
+                )
+            if grad.shape != weight.shape:
+                raise ValueError(
+                    f"{type(self).__name__}: the gradient of {weight.name!r} must have shape {weight.shape}, "
+                    f"got {grad.shape}"
+                )
+        if not self._slots:
+            self._slots = [self._make_slots(weight) for weight in weights]
+        known = [tuple(int(n) for n in slots["shape"]) for slots in self._slots]
+        if known != [weight.shape for weight in weights]:
+            raise ValueError(
+                f"{type(self).__name__}: these are not the weights of the steps before; make a new optimizer"
+            )
+        rate = float(self.learning_rate)
+        scale = self._global_scale(grads)
+        self.iterations += 1
+        self._begin_step()
+        moved = [
+            (weight, grad, slots)
+            for weight, grad, slots in zip(weights, grads, self._slots, strict=True)
+            if grad is not None
+        ]
+        with changing([weight for weight, _, _ in moved]):  # all of them: what is made of several is of one step
+            for weight, grad, slots in moved:
+                own_scale = self._own_scale(grad, scale)
+                with weight.updating() as value:
+                    for piece in _pieces(value.shape):
+                        parts = {name: slots[name][piece] for name in self.slot_names}
+                        self._update_piece(value[piece], grad[piece], parts, rate, own_scale)
+                    if weight.constraint is not None:
+                        value[...] = weight.constraint(value)
+
+    def _update_piece(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scale: float) -> None:
+        scratch = self._scratch_of(value)
+        grad = self._clip(grad.astype(value.dtype, copy=False), scale, scratch[0])
+        if self.weight_decay:
+            value -= np.multiply(value, np.asarray(self.weight_decay * rate, value.dtype), out=scratch[1])
+        self.update(value, grad, slots, rate, scratch[1:])
+
+    def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
+        """Change ``value`` and ``slots`` in place, element by element: they are rows of a weight, and of its slots.
+
+        ``scratch`` are three arrays of the same shape.
+        """
+        raise TypeError(f"{type(self).__name__} does not say how it updates")
+
+    def _begin_step(self) -> None:
+        """Compute what all weights of a step share."""
+
+    def _make_slots(self, weight: Weight) -> dict[str, Array]:
+        return {name: np.zeros_like(weight.value) for name in self.slot_names} | {"shape": np.array(weight.shape)}
+
+    def _scratch_of(self, value: Array) -> list[Array]:
+        key = (value.shape, value.dtype)
+        if key not in self._scratch:
+            self._scratch[key] = [np.empty(*key) for _ in range(4)]
+        return self._scratch[key]
+
+    def _global_scale(self, grads: Sequence[Array | None]) -> float:
+        if self.global_clipnorm is None:
+            return 1.0
+        norm = math.hypot(*(_norm(g) for g in grads if g is not None))
+        return self.global_clipnorm / norm if norm > self.global_clipnorm else 1.0
+
+    def _own_scale(self, grad: Array, scale: float) -> float:
+        """What the gradient of one weight is multiplied by, given what all are."""
+        if self.clipnorm is None:
+            return scale
+        norm = _norm(grad)
+        return self.clipnorm / norm if norm > self.clipnorm else 1.0
+
+    def _clip(self, grad: Array, scale: float, out: Array) -> Array:
+        if self.clipvalue is not None:
+            return np.clip(grad, -self.clipvalue, self.clipvalue, out=out)
+        return grad if scale == 1.0 else np.multiply(grad, np.asarray(scale, grad.dtype), out=out)
+
+    # ---- State -----------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Array]:
+        """Everything that must be kept to continue as if never stopped, by name."""
+        state = {"iterations": np.array(self.iterations, np.int64)}
+        if not callable(self._rate):
+            state["learning_rate"] = np.array(self._rate, np.float64)
+        for k, slots in enumerate(self._slots):
+            state.update({f"{k}/{name}": np.array(value) for name, value in slots.items()})
+        return state
+
+    def set_state(self, state: dict[str, Array]) -> None:
+        """Continue from a state of `get_state`.
+
+        Raises
+        ------
+        ValueError
+            If it is not a state of this kind of optimizer.
+        """
+        if "iterations" not in state:
+            raise ValueError(f"{type(self).__name__}: this is not a state of an optimizer")
+        try:
+            iterations = int(state["iterations"])
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{type(self).__name__}: `iterations` must be a whole number, got {state['iterations']!r}"
+            ) from None
+        slots: dict[int, dict[str, Array]] = {}
+        for key, value in state.items():
+            number, _, name = key.partition("/")
+            if name:
+                slots.setdefault(int(number), {})[name] = np.array(value)
+        for place, own in slots.items():
+            if set(own) != {*self.slot_names, "shape"}:
+                raise ValueError(
+                    f"{type(self).__name__}: the state has {sorted(set(own) - {'shape'})} for each weight, "
+                    f"expected {sorted(self.slot_names)}"
+                )
+            if own["shape"].size > 32 or any(own[name].shape != tuple(own["shape"]) for name in self.slot_names):
+                raise ValueError(f"{type(self).__name__}: the state of weight {place} has arrays of different shapes")
+        rate = self._rate
+        if "learning_rate" in state and not callable(rate):
+            rate = schedules.checked_rate(type(self).__name__, float(state["learning_rate"]))
+        self._slots, self.iterations, self._rate = [slots[k] for k in sorted(slots)], iterations, rate
+
+    def get_config(self) -> dict[str, Any]:
+        rate = serialize(self._rate) if isinstance(self._rate, schedules.LearningRateSchedule) else self._rate
+        return {
+            "learning_rate": rate,
+            "weight_decay": self.weight_decay,
+            "clipnorm": self.clipnorm,
+            "global_clipnorm": self.global_clipnorm,
+            "clipvalue": self.clipvalue,
+            "name": self.name,
+        }
+
+
+def _pieces(shape: tuple[int, ...]) -> Iterator[Any]:
+    """Indices of runs of rows with at most `PIECE` elements, or of one row."""
+    if not shape:
+        yield ...
+        return
+    rows = max(1, PIECE // max(1, math.prod(shape[1:])))
+    for first in range(0, shape[0], rows):
+        yield slice(first, first + rows)
+
+
+def _norm(grad: Array) -> float:
+    """Length of a gradient, also of one whose squares are too large for its dtype."""
+    flat = grad.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float(np.dot(flat, flat)) if flat.dtype.kind == "f" else math.inf
+    if math.isfinite(squares):
+        return math.sqrt(squares)
+    largest = float(np.abs(flat).max(initial=0))
+    if not 0 < largest < math.inf:
+        return largest
+    scaled = flat.astype(np.float64) / largest
+    return largest * math.sqrt(product(scaled, scaled))

@@ -1,0 +1,80 @@
+"""The short way through a stream: compiled steps, one after the other, with every buffer made beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rnnx import _kernels
+from rnnx._typing import Array
+from rnnx.functional._engine import engine_activation
+from rnnx.layers.activation import Activation
+from rnnx.layers.dense import Dense
+from rnnx.layers.noise import NoiseLayer
+from rnnx.layers.rnn.sequence import Recurrent
+
+Step = Callable[[Array, "Array | None"], Array]
+
+
+def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.Turn) -> Step | None:
+    """The function of an unmasked step of a layer, or of a model that is one chain of recurrent and Dense layers.
+
+    Parameters
+    ----------
+    layer : layer or model
+    steppers : list of Stepper or None
+        The compiled step of each layer with a memory, in the order of the model; None for one that has none.
+    batch_size : int
+    turn : Turn
+        Of the stream, which its steppers have.
+
+    Returns
+    -------
+    function of (x, out) or None
+        None if a step needs more than compiled steps and an activation behind them.
+    """
+    if None in steppers or not steppers:
+        return None
+    if not hasattr(layer, "nodes"):
+        alone: Step = _kernels.Chain(steppers, turn).step if len(steppers) > 1 else steppers[0].step
+        return alone
+    if layer.several_inputs or layer.several_outputs:
+        return None
+    links: list[Any] = []
+    before, own_steppers, last = layer.inputs[0], iter(steppers), None
+    for node in layer.nodes:
+        own = node.layer
+        one_way = len(node.inputs) == 1 and node.inputs[0] is before and own.dtype == before.dtype
+        if last is not None or node.call or not one_way:
+            return None
+        before = node.outputs[0]
+        if isinstance(own, Recurrent):
+            links.append(next(own_steppers))
+        elif type(own) is Dense:
+            name = engine_activation(own.activation)
+            if name is None:  # softmax and the like end the chain
+                name, last = "linear", own.activation
+            links.append(_kernels.DenseStepper(own.packed(), name, batch_size, turn))
+        elif type(own) is Activation:
+            last = own.activation
+        elif not isinstance(own, NoiseLayer):
+            return None
+    if not links or before is not layer.outputs[0]:
+        return None
+    chain = _kernels.Chain(links, turn)
+    return chain.step if last is None else _then(chain, last, (batch_size, before.shape[-1]))
+
+
+def _then(chain: _kernels.Chain, activation: Callable[[Array], Array], shape: tuple[int, ...]) -> Step:
+    """The steps of a chain and an activation behind them."""
+
+    def step(x: Array, out: Array | None) -> Array:
+        if out is not None and out.shape != shape:
+            raise ValueError(f"step: `out` must have shape {shape}, got {out.shape}")
+        y = activation(chain.step(x))
+        if out is None:
+            return y
+        out[...] = y
+        return out
+
+    return step

@@ -1,0 +1,381 @@
+"""Streaming: a layer or model that is fed step by step, its state outside of it.
+
+Inside a stream a step is a sequence of one step, of shape (batch, 1, ...), so that every layer without a memory is used
+as it is. Layers with a memory are replaced by steppers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rnnx import _kernels
+from rnnx._typing import Array
+from rnnx.layers.activation import Activation, ReLU, Softmax
+from rnnx.layers.convolution import Conv1D, GlobalPooling1D, Pooling1D
+from rnnx.layers.dense import Dense
+from rnnx.layers.embedding import Embedding, Masking
+from rnnx.layers.input import InputLayer
+from rnnx.layers.merging import Concatenate, Merge
+from rnnx.layers.noise import NoiseLayer
+from rnnx.layers.normalization import Normalization
+from rnnx.layers.rnn.bidirectional import Bidirectional
+from rnnx.layers.rnn.cell import Cell
+from rnnx.layers.rnn.rnn import RNN
+from rnnx.layers.rnn.sequence import Recurrent
+from rnnx.layers.rnn.time_distributed import TimeDistributed
+from rnnx.layers.shaping import Flatten
+from rnnx.layers.weight import settled
+from rnnx.streaming.compiled import short_way
+from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper
+
+Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
+STEPWISE = (Activation, Dense, Embedding, Masking, ReLU, Softmax, NoiseLayer, Normalization, TimeDistributed)
+WHY_NOT = {
+    Bidirectional: "it reads the sequence from its end too",
+    Flatten: "it joins all steps",
+    Pooling1D: "it joins several steps",
+    GlobalPooling1D: "it joins all steps",
+    Conv1D: "only causal convolutions with strides=1 need no later steps",
+}
+
+
+class Stream:
+    """A layer or model that is fed step by step.
+
+    The results equal those of the whole sequence; a model whose last recurrent layer returns one output gives at each
+    step what it would give if the sequence ended there. A step that `Masking` or ``mask_zero`` masks changes nothing.
+    Any number of streams may share a model, in any number of threads. Threads that share one stream take turns: a call
+    waits until the one at hand is done, and the steps of a `run` stay together. Weights are those at the time the
+    stream was made: make a new one after they have changed. A stream that is made while another thread changes them
+    takes them again when that is done.
+
+    Parameters
+    ----------
+    layer : Layer or Model
+        Built.
+    batch_size : int
+        Streams that advance together.
+
+    Raises
+    ------
+    ValueError
+        If the layer, or one in the model, needs more than the steps so far; it is named.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> layer = rnnx.layers.GRU(4, return_sequences=True)
+    >>> x = np.ones((1, 3, 2), np.float32)
+    >>> y = layer(x)
+    >>> s = layer.stream()
+    >>> bool(np.array_equal(np.stack([s.step(x[:, t]) for t in range(3)], 1), y))
+    True
+    """
+
+    def __init__(self, layer: Any, batch_size: int = 1):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"stream: `batch_size` must be a positive integer, got {batch_size!r}")
+        if not layer.built:
+            raise ValueError(f"stream: {layer.name!r} is not built yet; call it once or give it an input shape")
+        self.batch_size = int(batch_size)
+        self._layer = layer
+        self._dtype = layer.inputs[0].dtype if hasattr(layer, "inputs") else layer.dtype
+        self._turn = _kernels.Turn()  # every method takes one, the compiled steps take it themselves
+        self._make_steps()
+
+    # ---- Making the function of a step -------------------------------------------------------------------------------
+
+    def _make_steps(self) -> None:
+        """Take the weights as they are now; while another thread changes them, only until the next step."""
+        versions = settled(self._layer.weights)
+        self._steppers: list[Any] = []
+        self._run, self._many = self._make(self._layer)
+        compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
+        self._settled = versions is not None and versions == settled(self._layer.weights)
+        self._short = short_way(self._layer, compiled, self.batch_size, self._turn) if self._settled else None
+
+    def _make(self, layer: Any) -> tuple[Function, bool]:
+        """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
+        if isinstance(layer, Cell):
+            return self._recurrent(layer, [layer], True, False)
+        if isinstance(layer, (Recurrent, RNN)):
+            if layer.go_backwards:
+                raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: it goes backwards")
+            if layer.return_state and layer is not self._layer:
+                raise ValueError(f"stream: layer {layer.name!r} cannot be streamed in a model: it returns its state")
+            cells = layer.cells if isinstance(layer, RNN) else [layer]
+            return self._recurrent(layer, cells, layer.return_sequences, layer.zero_output_for_mask)
+        if hasattr(layer, "nodes"):
+            return self._graph(layer)
+        if isinstance(layer, Conv1D) and layer.strides == 1 and (layer.padding == "causal" or layer.window == 1):
+            stepper = ConvolutionStepper(layer, self.batch_size)
+            self._steppers.append(stepper)
+            return lambda x, mask: (stepper.step(x[:, 0])[:, None], None), True
+        if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
+            raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
+        if isinstance(layer, (Softmax, Concatenate)) and layer.axis in (1, -2):
+            raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: axis {layer.axis} joins the steps")
+        if isinstance(layer, (*STEPWISE, Merge)):
+            return _stepwise(layer), True
+        raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed step by step")
+
+    def _recurrent(self, layer: Any, cells: list[Any], many: bool, zero_output: bool) -> tuple[Function, bool]:
+        own = [
+            RecurrentStepper(cell, self.batch_size, layer.dtype, self._turn, zero_output and k == len(cells) - 1)
+            for k, cell in enumerate(cells)
+        ]
+        self._steppers += own
+
+        def advance(x: Any, mask: Any) -> tuple[Any, Any]:
+            y, valid = x[:, 0], None if mask is None else mask[:, 0]
+            for stepper in own:
+                y = stepper.masked_step(y, valid)
+            return (y[:, None], mask) if many else (y, None)
+
+        return advance, many
+
+    def _graph(self, model: Any) -> tuple[Function, bool]:
+        if model.several_inputs or model.several_outputs:
+            raise ValueError(f"stream: model {model.name!r} must have one input and one output")
+        places: dict[int, int] = {id(model.inputs[0]): 0}
+        steps = {id(model.inputs[0])}  # tensors that have a time axis; the others are of the sequence so far
+        plan: list[tuple[Function, list[int], bool]] = []
+        for node in model.nodes:
+            layer, name = node.layer, node.layer.name
+            if node.states or len(node.outputs) > 1:
+                raise ValueError(f"stream: layer {name!r} cannot be streamed: it passes states around")
+            of_steps = [id(tensor) in steps for tensor in node.inputs]
+            if all(of_steps):
+                function, many = self._make(layer)
+            elif any(of_steps):
+                raise ValueError(f"stream: layer {name!r} cannot be streamed: it joins steps with a value of all steps")
+            else:
+                function, many = _whole(layer), False
+            if node.single and node.inputs[0].dtype != layer.dtype and not isinstance(layer, Embedding):
+                function = _after_cast(layer, function)
+            plan.append((function, [places[id(tensor)] for tensor in node.inputs], node.single))
+            places[id(node.outputs[0])] = len(plan)
+            if many:
+                steps.add(id(node.outputs[0]))
+        last = places[id(model.outputs[0])]
+
+        def run(x: Any, mask: Any) -> tuple[Any, Any]:
+            values, masks = [x], [mask]
+            for function, sources, single in plan:
+                if single:
+                    y, mask = function(values[sources[0]], masks[sources[0]])
+                else:
+                    y, mask = function([values[k] for k in sources], [masks[k] for k in sources])
+                values.append(y)
+                masks.append(mask)
+            return values[last], masks[last]
+
+        return run, id(model.outputs[0]) in steps
+
+    # ---- Running ----------------------------------------------------------------------------------------------------
+
+    def step(self, x: Any, out: Array | None = None, *, mask: Any = None) -> Array:
+        """Advance by one step.
+
+        Parameters
+        ----------
+        x : array of shape (batch, features), or (batch,) of ids
+        out : array of shape (batch, units), optional
+            Where to put the output.
+        mask : bool array of shape (batch,), optional
+            Rows that advance (True); the others keep their state and repeat their output.
+
+        Returns
+        -------
+        array of shape (batch, ...)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit; the state is unchanged then.
+        """
+        if mask is None and self._short is not None:
+            try:
+                return self._short(x, out)
+            except TypeError:
+                if type(x) is np.ndarray and x.dtype is self._dtype:
+                    raise
+            return self._short(self._cast(x), out)
+        with self._turn:
+            if not self._settled:
+                memory = self._memory()
+                self._make_steps()
+                self._remember(memory)
+                if self._settled:
+                    return self.step(x, out, mask=mask)
+            return self._long_way(x, out, mask)
+
+    def _long_way(self, x: Any, out: Array | None, mask: Any) -> Array:
+        x = self._cast(x)
+        if x.shape[:1] != (self.batch_size,):
+            raise ValueError(f"step: `x` must have {self.batch_size} row(s), got shape {x.shape}")
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.dtype != np.bool_ or mask.shape != (self.batch_size,):
+                raise ValueError(
+                    f"step: `mask` must be boolean of shape ({self.batch_size},), got {mask.dtype} of {mask.shape}"
+                )
+            mask = mask[:, None]
+        before = self._memory() if len(self._steppers) > 1 or out is not None else []
+        try:
+            y = self._run(x[:, None], mask)[0]
+            y = y[:, 0] if self._many else y
+            if out is None:
+                return y
+            out[...] = y
+        except BaseException:
+            self._remember(before)
+            raise
+        return out
+
+    def _cast(self, x: Any) -> Array:
+        entry = self._layer.inputs[0].node.layer if hasattr(self._layer, "inputs") else self._layer
+        array: Array = entry.cast(x)
+        if isinstance(entry, InputLayer):
+            width = len(self._layer.inputs[0].shape) - 1
+            if array.ndim != width:
+                raise ValueError(
+                    f"step: `x` must have {width} axes (batch first, no time axis), got shape {array.shape}"
+                )
+        return array
+
+    def run(self, block: Any, *, mask: Any = None) -> Array:
+        """Advance by several steps.
+
+        Parameters
+        ----------
+        block : array of shape (batch, timesteps, features), or (batch, timesteps) of ids
+        mask : bool array of shape (batch, timesteps), optional
+            As in `step`.
+
+        Returns
+        -------
+        array of shape (batch, timesteps, ...)
+            The output of every step.
+        """
+        block = np.asarray(block)
+        if block.ndim < 2 or block.shape[0] != self.batch_size:
+            raise ValueError(f"run: `block` must have shape ({self.batch_size}, timesteps, ...), got {block.shape}")
+        if mask is not None and np.shape(mask) != block.shape[:2]:
+            raise ValueError(f"run: `mask` must have shape {block.shape[:2]}, got {np.shape(mask)}")
+        valid = [None] * block.shape[1] if mask is None else list(np.asarray(mask).T)
+        with self._turn:
+            outputs = [self.step(np.ascontiguousarray(block[:, t]), mask=own) for t, own in enumerate(valid)]
+        if not outputs:
+            raise ValueError("run: the block has no steps")
+        return np.stack(outputs, axis=1)
+
+    def _memory(self) -> list[tuple[Any, Any]]:
+        return [(stepper.state, stepper.started) for stepper in self._steppers]
+
+    def _remember(self, memory: list[tuple[Any, Any]]) -> None:
+        for stepper, (state, started) in zip(self._steppers, memory, strict=False):
+            stepper.state = state
+            stepper.started = started
+
+    @property
+    def state(self) -> list[tuple[Array, ...]]:
+        """For each layer with a memory a tuple of arrays; assignable.
+
+        ``(h,)`` or ``(h, c)`` of shape (batch, units) for a recurrent layer or cell, and the last inputs of shape
+        (batch, steps, features) for a causal convolution.
+        """
+        with self._turn:
+            return [tuple(part.copy() for part in stepper.state) for stepper in self._steppers]
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        if len(value) != len(self._steppers):
+            raise ValueError(f"state: {len(self._steppers)} layer(s) with a state, got {len(value)} states")
+        with self._turn:
+            before = self._memory()
+            try:
+                for stepper, own in zip(self._steppers, value, strict=True):
+                    stepper.state = own
+            except BaseException:
+                self._remember(before)
+                raise
+
+    def reset(self, rows: Any = None) -> None:
+        """Start again, with all rows or with some.
+
+        Parameters
+        ----------
+        rows : int, slice, list or bool array, optional
+        """
+        chosen = slice(None) if rows is None else rows
+        with self._turn:
+            memory = []
+            for stepper in self._steppers:
+                parts = [part.copy() for part in stepper.state]
+                started = np.full(self.batch_size, stepper.started)
+                for array in (*parts, started):
+                    array[chosen] = 0
+                memory.append((parts, started))
+            self._remember(memory)
+
+    def copy(self) -> Stream:
+        """An independent stream of the same layer or model that goes on from here, with its weights of now."""
+        return _going_on(self._layer, self.batch_size, self._copied_memory())
+
+    def _copied_memory(self) -> list[tuple[Any, Any]]:
+        with self._turn:
+            return [(tuple(part.copy() for part in state), started) for state, started in self._memory()]
+
+    __copy__ = copy
+
+    def __reduce__(self) -> Any:
+        """What is pickled, or copied deeply: the layer or model, and where the stream is."""
+        return _going_on, (self._layer, self.batch_size, self._copied_memory())
+
+
+def _going_on(layer: Any, batch_size: int, memory: list[tuple[Any, Any]]) -> Stream:
+    """A stream with the states of another one."""
+    stream = Stream(layer, batch_size)
+    stream._remember(memory)
+    return stream
+
+
+def _stepwise(layer: Any) -> Function:
+    """The function of a layer without a memory."""
+    makes_mask = isinstance(layer, Masking) or (isinstance(layer, Embedding) and layer.mask_zero)
+
+    def one(x: Any, mask: Any) -> tuple[Any, Any]:
+        if makes_mask or mask is not None:
+            mask = layer.compute_mask(x, mask)
+        return layer.forward(x)[0], mask
+
+    def several(x: Any, masks: Any) -> tuple[Any, Any]:
+        return layer.forward(x)[0], layer.compute_mask(x, masks)
+
+    def inside(x: Any, mask: Any) -> tuple[Any, Any]:
+        return layer.layer.forward(layer.layer.prepare(x[:, 0]))[0][:, None], mask
+
+    if isinstance(layer, TimeDistributed):
+        return inside
+    if isinstance(layer, Embedding):  # ids must be looked at: a negative one would count from the end
+        return _after_cast(layer, one)
+    return several if isinstance(layer, Merge) else one
+
+
+def _whole(layer: Any) -> Function:
+    """The function of any layer behind the last output of the sequence so far."""
+    return lambda x, mask: (layer.forward(x)[0], None)
+
+
+def _after_cast(layer: Any, function: Function) -> Function:
+    """A function whose input comes from a layer of another dtype."""
+    return lambda x, mask: function(layer.cast(x), mask)
+
+
+def stream(layer: Any, batch_size: int = 1) -> Stream:
+    """A stream of a layer or model; the same as ``layer.stream(batch_size)``."""
+    return Stream(layer, batch_size)

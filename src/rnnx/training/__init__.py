@@ -1,0 +1,1 @@
+"""Training: what `fit` does, and the batches it takes."""

@@ -1,0 +1,408 @@
+"""Batches: from arrays, ragged lists and generators, in a repeatable order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnx._typing import Array
+
+
+@dataclass(eq=False)
+class Batch:
+    """What one training step sees.
+
+    Attributes
+    ----------
+    x, y : arrays, lists or dicts of arrays; y may be None
+    sample_weight : array or None
+    lengths : int array of shape (batch,) or None
+        Valid steps of each row of a padded batch.
+    rows : int array or None
+        Where the rows stand in the whole set.
+    """
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+    lengths: Array | None = None
+    rows: Array | None = None
+
+    @property
+    def size(self) -> int:
+        return count_rows(self.x)
+
+
+def is_ragged(x: Any) -> bool:
+    """Whether this is a list of sequences, each an array with its own number of steps."""
+    return isinstance(x, (list, tuple)) and len(x) > 0 and all(_is_sequence(part) for part in x)
+
+
+def _is_sequence(part: Any) -> bool:
+    """An array with one or two axes, or a list of numbers or of steps; judged by its first element."""
+    if isinstance(part, np.ndarray):
+        return part.ndim in (1, 2)
+    if not isinstance(part, (list, tuple)):
+        return False
+    if not part or np.isscalar(part[0]):
+        return True
+    step = part[0]
+    if isinstance(step, np.ndarray):
+        return step.ndim == 0 or (step.ndim == 1 and not isinstance(part, tuple))  # (x, y) is a batch
+    return isinstance(step, (list, tuple)) and len(step) > 0 and bool(np.isscalar(step[0]))
+
+
+def count_rows(x: Any) -> int:
+    """Rows of an array, or of the first array of a list or dict."""
+    if isinstance(x, dict):
+        return count_rows(next(iter(x.values())))
+    if isinstance(x, (list, tuple)):
+        return count_rows(x[0])
+    if not np.ndim(x):
+        raise ValueError(f"the data must have rows, got {type(x).__name__} without axes")
+    return len(x)
+
+
+def arrays_of(y: Any) -> Any:
+    """Targets or weights as one array, or as the list or dict of arrays they came as."""
+    if y is None or isinstance(y, dict):
+        return y
+    if isinstance(y, (list, tuple)) and len(y) > 0 and all(part is None or isinstance(part, np.ndarray) for part in y):
+        return y
+    return np.asarray(y)
+
+
+def take(x: Any, rows: Any) -> Any:
+    """These rows of an array, or of every array of a list or dict."""
+    if x is None:
+        return None
+    if isinstance(x, dict):
+        return {name: take(part, rows) for name, part in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [take(part, rows) for part in x]
+    if isinstance(rows, slice):
+        return x[rows]
+    return np.asarray(x)[rows]
+
+
+def pad(sequences: Any, timesteps: int | None = None) -> tuple[Array, Array]:
+    """Sequences side by side, zeros behind the shorter ones.
+
+    Parameters
+    ----------
+    sequences : list of arrays of shape (timesteps, features), or (timesteps,) for ids
+    timesteps : int, optional
+        Steps to pad to; by default those of the longest.
+
+    Returns
+    -------
+    padded : array of shape (batch, timesteps, features) or (batch, timesteps)
+    lengths : int array of shape (batch,)
+
+    Raises
+    ------
+    ValueError
+        If the sequences differ in their features.
+    """
+    arrays = [np.asarray(s) for s in sequences]
+    lengths = np.array([len(a) for a in arrays], np.int64)
+    rest = _step_shape(arrays)
+    steps = int(lengths.max(initial=0)) if timesteps is None else timesteps
+    out = np.zeros((len(arrays), steps, *rest), np.result_type(*arrays))
+    for row, array in zip(out, arrays, strict=True):
+        row[: len(array)] = array
+    return out, lengths
+
+
+def _step_shape(arrays: Any) -> tuple[int, ...]:
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1:
+        raise ValueError(f"all sequences must have the same number of features, got {sorted(shapes)}")
+    return shapes.pop()
+
+
+class Batches:
+    """Batches of arrays or ragged lists; all rows are checked at once, before the first batch.
+
+    Ragged rows are put into batches of similar length, so that little is padded, and come with their lengths.
+
+    Parameters
+    ----------
+    x : array, list or dict of arrays (several inputs), or ragged list
+    y, sample_weight : optional
+        ``y`` may be ragged too (targets for every step).
+    batch_size : int
+    shuffle : bool
+    generator : numpy Generator, optional
+        Source of the order.
+    several_inputs : bool
+        Whether a list is a list of inputs rather than a ragged one.
+    steps : int, optional
+        Batches of an epoch; by default all of them. The next epoch goes on where this one ended.
+    seed : int, optional
+        The order of each pass over the data follows from this and the number of the pass alone, so that training that
+        goes on later sees the same batches.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        generator: np.random.Generator | None = None,
+        several_inputs: bool = False,
+        steps: int | None = None,
+        seed: int | None = None,
+    ):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"`batch_size` must be a positive integer, got {batch_size!r}")
+        self.ragged = not several_inputs and is_ragged(x)
+        self.x: Any = (
+            [np.asarray(part) for part in x]
+            if self.ragged
+            else x
+            if isinstance(x, (list, tuple, dict))
+            else np.asarray(x)
+        )
+        self._ragged_y = self.ragged and is_ragged(y)
+        self._ragged_weight = self.ragged and is_ragged(sample_weight)
+        self.y: Any = y if self._ragged_y else arrays_of(y)
+        self.sample_weight: Any = sample_weight if self._ragged_weight else arrays_of(sample_weight)
+        self.batch_size, self.shuffle = int(batch_size), shuffle
+        self.generator = generator or np.random.default_rng(0)
+        self.steps, self.seed = _checked_steps(steps), seed
+        self._place = 0
+        self._pass: Iterator[Batch] = iter(())
+        self.rows = len(self.x) if self.ragged else count_rows(self.x)
+        for name, part, ragged in (
+            ("x", self.x, self.ragged),
+            ("y", self.y, self._ragged_y),
+            ("sample_weight", self.sample_weight, self._ragged_weight),
+        ):
+            for rows in [len(part)] if ragged else _all_rows(part):
+                if rows != self.rows:
+                    raise ValueError(f"`x` has {self.rows} rows but `{name}` has {rows}")
+        if self.ragged:
+            self._lengths = np.array([len(part) for part in self.x])
+            _step_shape(self.x)
+            for part, ragged in ((self.y, self._ragged_y), (self.sample_weight, self._ragged_weight)):
+                if ragged:
+                    _check_steps(self._lengths, part)
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return math.ceil(self.rows / self.batch_size) if self.steps is None else self.steps
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        if self.steps is None:
+            yield from self._batches(number)
+            return
+        of_pass = math.ceil(self.rows / self.batch_size)
+        start = self._place if self.seed is None else number * self.steps
+        for place in range(start, start + self.steps if of_pass else start):
+            if place != self._place or place % of_pass == 0:
+                self._pass = self._batches(place // of_pass, place % of_pass)
+            batch = next(self._pass)
+            self._place = place + 1
+            yield batch
+
+    def restart(self) -> None:
+        """Let the next epoch begin at the first batch."""
+        self._place = 0
+
+    def first_row(self) -> Batch:
+        """A batch of the first row alone, to try whether data fit a model."""
+        return self._batch(slice(0, 1), np.arange(1))
+
+    def _orders(self, number: int) -> list[Array]:
+        """Row numbers of every batch."""
+        if self.shuffle and self.seed is not None:
+            self.generator = np.random.default_rng([self.seed, number])
+        order = self.generator.permutation(self.rows) if self.shuffle else np.arange(self.rows)
+        if self.ragged:
+            order = order[np.argsort(self._lengths[order], kind="stable")]
+        batches = [order[k : k + self.batch_size] for k in range(0, self.rows, self.batch_size)]
+        if self.ragged and self.shuffle:
+            batches = [batches[k] for k in self.generator.permutation(len(batches))]
+        return batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches(0)
+
+    def _batches(self, number: int, skipped: int = 0) -> Iterator[Batch]:
+        plain = not self.ragged and not self.shuffle
+        for rows in self._orders(number)[skipped:]:
+            # A view where the rows follow each other.
+            yield self._batch(slice(int(rows[0]), int(rows[-1]) + 1) if plain else rows, rows)
+
+    def _batch(self, which: Any, rows: Array) -> Batch:
+        if not self.ragged:
+            return Batch(take(self.x, which), take(self.y, which), take(self.sample_weight, which), None, rows)
+        x, lengths = pad([self.x[k] for k in rows])
+        y = pad([self.y[k] for k in rows])[0] if self._ragged_y else take(self.y, which)
+        weight = self.sample_weight
+        weight = pad([weight[k] for k in rows])[0] if self._ragged_weight else take(weight, which)
+        return Batch(x, y, weight, lengths, rows)
+
+
+def _all_rows(part: Any) -> list[int]:
+    if isinstance(part, (list, tuple, dict)):
+        return [len(p) for p in (part.values() if isinstance(part, dict) else part) if p is not None]
+    return [] if part is None else [count_rows(part)]
+
+
+def _check_steps(lengths: Array, sequences: list[Any]) -> None:
+    """Targets or weights of every step must have the steps of the inputs."""
+    own = np.array([len(sequence) for sequence in sequences])
+    if not np.array_equal(own, lengths):
+        k = int(np.argmax(own != lengths))
+        raise ValueError(
+            f"ragged targets and weights need as many steps as their input, {lengths[k]}, got {own[k]} in row {k}"
+        )
+
+
+def _checked_steps(steps: Any) -> int | None:
+    if steps is None:
+        return None
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise ValueError(f"the number of steps must be a positive integer, got {steps!r}")
+    return int(steps)
+
+
+class GivenBatches:
+    """Batches that somebody else makes: tuples ``(x, y)`` or ``(x, y, sample_weight)``, or ``x`` alone.
+
+    Parameters
+    ----------
+    source : iterable, or object with ``__len__`` and ``__getitem__``
+        A list or re-iterable is read again for each epoch, a generator goes on. Of an object with ``__getitem__`` and
+        without ``__iter__``, such as a `rnnx.utils.PyDataset`, the batches are asked for by number.
+    steps : int, optional
+        Batches of an epoch. The next epoch goes on where this one ended, and from the first batch after the last.
+    generator : numpy Generator, optional
+        Source of the order in which batches are asked for by number; in their order if not given.
+    seed : int, optional
+        As for `Batches`.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        steps: int | None = None,
+        generator: np.random.Generator | None = None,
+        seed: int | None = None,
+    ):
+        self.source, self.steps = source, _checked_steps(steps)
+        self.generator, self.seed = generator, seed
+        self._by_number = is_indexed(source)
+        self._goes_on = not self._by_number and iter(source) is source
+        self._iterator: Iterator[Any] | None = None
+
+    def __len__(self) -> int:
+        if self.steps is not None:
+            return self.steps
+        return len(self.source) if isinstance(self.source, Sized) else 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch()
+
+    def restart(self) -> None:
+        """Let the next epoch begin at the first batch; a generator cannot."""
+        if not self._goes_on:
+            self._iterator = None
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        made = 0
+        if self.steps is None:
+            self.restart()
+        while self.steps is None or made < self.steps:
+            fresh = self._iterator is None
+            if self._iterator is None:
+                self._iterator = self._new_pass(number, made)
+            item = next(self._iterator, self)
+            if item is self:
+                if self.steps is None or self._goes_on or fresh:
+                    return
+                self._iterator = None
+                continue
+            made += 1
+            yield _batch_of(item)
+
+    def _new_pass(self, number: int, made: int) -> Iterator[Any]:
+        if not self._by_number:
+            return iter(self.source)
+        count = len(self.source)
+        place = number * count if self.steps is None else number * self.steps + made
+        return self._numbered(*divmod(place, max(1, count)) if self.seed is not None else (0, 0))
+
+    def _numbered(self, number: int, skipped: int) -> Iterator[Any]:
+        order: Any = range(len(self.source))
+        if self.generator is not None:
+            generator = self.generator if self.seed is None else np.random.default_rng([self.seed, number])
+            order = generator.permutation(len(self.source))
+        for k in order[skipped:]:
+            yield self.source[int(k)]
+        if hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
+
+
+def is_indexed(source: Any) -> bool:
+    """Whether batches of this are asked for by number."""
+    if isinstance(source, type) or hasattr(source, "__array__") or hasattr(source, "__iter__"):
+        return False
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
+
+
+def _batch_of(item: Any) -> Batch:
+    if isinstance(item, Batch):
+        return item
+    parts = item if isinstance(item, tuple) else (item,)
+    if len(parts) > 3:
+        raise ValueError(f"a batch must be (x,), (x, y) or (x, y, sample_weight), got {len(parts)} parts")
+    return Batch(*parts)
+
+
+def tbptt_batches(sequence: Any, batch_size: int, timesteps: int, targets: Any = None) -> list[tuple[Array, Array]]:
+    """Cut one long sequence into chunks for truncated back-propagation with a stateful model.
+
+    The sequence is laid out as ``batch_size`` parallel strips; row k of each batch continues row k of the one before.
+    ``fit(batches)`` keeps their order, carries the states of a stateful model from chunk to chunk, and resets them at
+    the start of every epoch and of every validation; gradients end at the borders of the chunks.
+
+    Parameters
+    ----------
+    sequence : array of shape (steps,) or (steps, features)
+    batch_size, timesteps : int
+    targets : array of the same number of steps, optional
+        By default the sequence itself, one step ahead.
+
+    Returns
+    -------
+    list of (x, y)
+        x and y of shape (batch_size, timesteps, ...).
+
+    Raises
+    ------
+    ValueError
+        If the sequence is too short for one chunk.
+    """
+    if batch_size < 1 or timesteps < 1:
+        raise ValueError(f"`batch_size` and `timesteps` must be positive, got {batch_size} and {timesteps}")
+    sequence = np.asarray(sequence)
+    x, y = (sequence[:-1], sequence[1:]) if targets is None else (sequence, np.asarray(targets))
+    if len(x) != len(y):
+        raise ValueError(f"`sequence` has {len(x)} steps but `targets` has {len(y)}")
+    strip = len(x) // batch_size // timesteps * timesteps
+    if strip < 1:
+        raise ValueError(f"{len(x)} steps are too few for batches of {batch_size} x {timesteps}")
+    strips = [a[: batch_size * strip].reshape(batch_size, strip, *a.shape[1:]) for a in (x, y)]
+    return [(strips[0][:, t : t + timesteps], strips[1][:, t : t + timesteps]) for t in range(0, strip, timesteps)]
