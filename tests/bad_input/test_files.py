@@ -143,6 +143,31 @@ FOREIGN: dict[str, tuple[bytes, tuple[str, ...]]] = {
         ),
         ("'a'", "cut off"),
     ),
+    "tensor_overlap": (
+        container(
+            {
+                "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+                "b": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]},
+                "__metadata__": {"rnnx": "{}", "checksum": ""},
+            },
+            b"123456",
+        ),
+        ("'a'", "'b'", "overlap at byte 2"),
+    ),
+    "tensor_hole": (
+        container(
+            {
+                "a": {"dtype": "F32", "shape": [1], "data_offsets": [2, 6]},
+                "__metadata__": {"rnnx": "{}", "checksum": ""},
+            },
+            b"123456",
+        ),
+        ("bytes 0..2 belong to no tensor",),
+    ),
+    "bytes_behind": (
+        container({"__metadata__": {"rnnx": "{}", "checksum": ""}}, b"123456"),
+        ("bytes 0..6 belong to no tensor",),
+    ),
     "description_text": (with_checksum("hello", {}), ("not a table",)),
     "version_newer": (with_checksum({"format": 99, "rnnx": "9.0", "kind": "model"}, {}), ("format 99", "rnnx 9.0")),
     "version_text": (with_checksum({"format": "1", "kind": "model"}, {}), ("format",)),
@@ -356,3 +381,57 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
     own = Sequential([layers.Dense(2, activation=lambda x: x, input_shape=(3,))])
     refuse(lambda: own.save(path), FormatError, "activation")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+@pytest.mark.parametrize("suffix", [".safetensors", ".keras", ".h5"])
+@pytest.mark.parametrize("kind", ["a pipe", "a folder"])
+def test_what_is_no_file(suffix: str, kind: str, tmp_path: Path) -> None:
+    """A pipe would wait for a writer for ever."""
+    from rnnx.formats import info
+
+    path = tmp_path / f"model{suffix}"
+    os.mkfifo(path) if kind == "a pipe" else path.mkdir()
+    refused(path, kind, "not a regular file")
+    refuse(lambda: info.lines(path), (FormatError,), path.name, kind)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_json_that_is_no_file(tmp_path: Path) -> None:
+    from rnnx.formats import info
+
+    os.mkfifo(tmp_path / "model.json")
+    refuse(lambda: info.lines(tmp_path / "model.json"), (FormatError,), "a pipe, not a regular file")
+
+
+def test_names_that_move_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name may be anything; what is printed of it is text that every terminal takes."""
+    from rnnx.cli import main
+
+    path = tmp_path / "model.safetensors"
+    name = "a\x1b[2J\n\ud800\u202e" + "b" * 1000
+    x = rnnx.Input((3,), name=name)
+    rnnx.Model(x, layers.Dense(2, name="d")(x), name=name).save(path)
+    shown = "a?[2J???bb"
+    assert main(["info", str(path)]) == 0
+    printed = capsys.readouterr().out
+    rnnx.load_model(path).summary()
+    for text in (printed, capsys.readouterr().out):
+        assert shown in text and all(c.isprintable() or c == "\n" for c in text)
+        assert len(text) < 5000
+    assert main(["convert", str(path), str(tmp_path / "b.safetensors")]) == 0
+    assert capsys.readouterr().out.encode()
+
+
+def test_sizes_of_a_training_state(good: bytes, tmp_path: Path) -> None:
+    """What would be made into lists of numbers is short, or refused."""
+    path = tmp_path / "model.safetensors"
+    for name, words in (("noise/0", "noise/0"), ("optimizer/0/shape", "state of weight 0")):
+        tensors, description = parts(path, good)
+        tensors[name] = np.zeros(1000, np.int64)
+        path.write_bytes(with_checksum(description, tensors))
+        refuse(lambda: rnnx.load_model(path), (FormatError,), path.name, words)
+    tensors, description = parts(path, good)
+    description["training"]["metrics"] = ["mse"] * 100_000
+    path.write_bytes(with_checksum(description, tensors))
+    refuse(lambda: rnnx.load_model(path), (FormatError,), path.name, "characters, the most is 100,000")

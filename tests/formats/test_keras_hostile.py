@@ -267,3 +267,34 @@ def test_info_of_a_model_and_of_weights(archive, tmp_path, capsys):
     rnnx.Sequential([rnnx.Input((5, 3)), layers.LSTM(2)]).save_weights(tmp_path / "m.weights.h5")
     assert main(["info", str(tmp_path / "m.weights.h5")]) == 0
     assert "layers/lstm/cell/vars/0" in capsys.readouterr().out
+
+
+def test_many_names_of_variable_length(tmp_path):
+    """Texts in one collection are looked up once: a model of many layers is no hostile file."""
+    path, count = tmp_path / "model.h5", 3000
+    own = [{"class_name": "Activation", "config": {"name": f"a{k}", "activation": "linear"}} for k in range(count)]
+    own.append({"class_name": "Dense", "config": {"name": "d", "units": 2, "use_bias": False}})
+    own[0]["config"]["batch_input_shape"] = [None, 2]
+    with h5py.File(path, "w") as root:
+        root.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": own}})
+        group = root.create_group("model_weights")
+        group.attrs.create("layer_names", [entry["config"]["name"] for entry in own], dtype=h5py.string_dtype())
+        for entry in own:
+            group.create_group(entry["config"]["name"])
+        group["d"].attrs["weight_names"] = ["kernel"]
+        group["d/kernel"] = np.array([[1, 2], [3, 4]], np.float32)
+    np.testing.assert_array_equal(rnnx.load_model(path)(np.eye(2, dtype=np.float32)), [[1, 2], [3, 4]])
+
+
+def test_weights_take_no_memory_before_they_are_read(archive):
+    """What a description asks for is compared with the file before anything is made."""
+    tracemalloc.start()
+    refused(archive(of_layer(1, config={"units": 1900})), "shape")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20  # the weights would have 58 MB
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressions_that_ask_for_any_memory(archive, kind):
+    refused(archive(compression=kind), "compressed in a way that Keras does not use")

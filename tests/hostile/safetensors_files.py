@@ -227,7 +227,7 @@ def no_numbers(path: Path, axes: int) -> None:
 
 
 KINDS: list[Kind] = [
-    Kind("rnnx model called twice", ".safetensors", called_twice, 22, 38, "called more than 100,000 times|inside each"),
+    Kind("rnnx model called twice", ".safetensors", called_twice, 22, 38, "called more than 30,000 times|inside each"),
     Kind("rnnx models inside each other", ".safetensors", inside_each_other, 45, 64, "inside each other"),
     Kind("rnnx both ways", ".safetensors", both_ways, 25, 64),
     Kind("rnnx long chain", ".safetensors", long_chain, 1500, 11_900),
@@ -244,7 +244,7 @@ KINDS: list[Kind] = [
     Kind("rnnx strange names", ".safetensors", strange_names, 10, 1_000_000, "cannot be made"),
     Kind("rnnx tiny lists", ".safetensors", tiny_lists, 2_100_000, 22_000_000, "values and tables"),
     Kind("rnnx tiny lists in the description", ".safetensors", tiny_lists_inside, 2_100_000, 22_000_000, "values and"),
-    Kind("rnnx long text", ".safetensors", long_text, 20_000_000, 95_000_000, "characters|bytes"),
+    Kind("rnnx long text", ".safetensors", long_text, 17_000_000, 95_000_000, "characters|bytes"),
     Kind("rnnx deep lists", ".safetensors", deep_lists, 1000, 40_000_000, "damaged"),
     Kind("rnnx wide text", ".safetensors", wide_text, 26_000_000, 95_000_000, "other characters than ASCII"),
     Kind("rnnx same bytes", ".safetensors", same_bytes, 5000, 90_000, "overlap"),

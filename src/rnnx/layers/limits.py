@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 MOST_LAYERS = 12_000  # cells take 0.2 ms each
-MOST_CALLS = 100_000  # of layers on tensors, those inside of models once for every call of the model
+MOST_CALLS = 30_000  # of layers on tensors, those inside of models once for every call of the model
 DEEPEST = 40  # layers and models inside each other
 MOST_AXES = 32  # of a tensor, as NumPy has them
 

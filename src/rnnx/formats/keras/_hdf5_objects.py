@@ -27,12 +27,13 @@ MOST_STEPS = 1_000_000  # pieces of a file that are looked at: each layer of a m
 MOST_READS = 4  # how often all bytes are read, which parts that lie over each other would make any number ...
 ROOM_TO_READ = 64 << 20  # ... beyond so many bytes
 MOST_AXES = 32
-STEPS_OF_ATTRIBUTE = 6
+STEPS_OF_MESSAGE, STEPS_OF_ATTRIBUTE = 3, 6
 SHORT, LONGEST_NAME = 256, 65536  # bytes of a name: nearly every one is short
 (
     DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, CONTINUATION, SYMBOLS, ATTRIBUTE_INFO
 ) = (0x01, 0x02, 0x03, 0x06, 0x07, 0x08, 0x0B, 0x0C, 0x10, 0x11, 0x15)  # fmt: skip
 SHARED = 0x02
+HEAD_1, HEAD_2 = struct.Struct("<HHB"), struct.Struct("<BHB")  # of a message: type, size, flags
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Data:
         self.unread = ROOM_TO_READ + MOST_READS * len(self.data)
         self.room = self.unfiltered = 0
         self.nodes: dict[int, Any] = {}  # objects by the addresses of their headers
+        self.heaps: dict[int, dict[int, tuple[int, int]]] = {}  # places of texts by the addresses of their collections
 
     def damaged(self, what: str) -> FormatError:
         return FormatError(f"{self.path}: the HDF5 file is damaged or cut off: {what}")
@@ -164,13 +166,15 @@ def messages(file: Data, address: int) -> Iterator[Message]:
     blocks, seen = deque([(address + 16, size)]), {address + 16}
     while blocks:
         start, length = blocks.popleft()
-        block = Cursor(file, file.take(start, length))
-        while count > 0 and block.place + 8 <= length:
-            kind, size, flags = block.number(2), block.number(2), block.number(1)
-            block.skip(3)
-            data = block.take(size)
+        block, place = file.take(start, length), 0
+        while count > 0 and place + 8 <= length:
+            kind, size, flags = HEAD_1.unpack_from(block, place)
+            place += 8 + size
+            if place > length:
+                raise file.damaged("a message is too short")
             count -= 1
-            file.count(1)
+            file.count(STEPS_OF_MESSAGE)
+            data = block[place - size : place]
             if kind == CONTINUATION:
                 _continue(file, data, blocks, seen)
             else:
@@ -191,13 +195,14 @@ def _messages_2(file: Data, address: int) -> Iterator[Message]:
         if not first:  # a signature before and a checksum behind
             start, length = start + 4, length - 8
         first = False
-        block = Cursor(file, file.take(start, length))
-        while block.place + 4 <= length:
-            kind, size, own = block.number(1), block.number(2), block.number(1)
-            if flags & 0x04:
-                block.skip(2)
-            data = block.take(size)
-            file.count(1)
+        block, place, head = file.take(start, length), 0, 6 if flags & 0x04 else 4
+        while place + head <= length:
+            kind, size, own = HEAD_2.unpack_from(block, place)
+            place += head + size
+            if place > length:
+                raise file.damaged("a message is too short")
+            file.count(STEPS_OF_MESSAGE)
+            data = block[place - size : place]
             if kind == CONTINUATION:
                 _continue(file, data, blocks, seen)
             else:
@@ -381,16 +386,25 @@ def texts(file: Data, kind: Type, count: int, data: memoryview) -> list[str]:
 
 
 def _heap_object(file: Data, heap: int, index: int) -> memoryview:
-    """A value that lies in a collection of them."""
+    """A value that lies in a collection of them, whose places are looked up once."""
+    if heap not in file.heaps:
+        file.heaps[heap] = _heap_places(file, heap)
+    if index not in file.heaps[heap]:
+        raise file.damaged("a text that is nowhere")
+    return file.take(*file.heaps[heap][index])
+
+
+def _heap_places(file: Data, heap: int) -> dict[int, tuple[int, int]]:
+    """Address and length of each value of a collection; the first of several with one number."""
     if bytes(file.take(heap, 4)) != b"GCOL":
         raise file.damaged("a text that is nowhere")
     (size,) = file.numbers("Q", heap + 8)
+    found: dict[int, tuple[int, int]] = {}
     place = heap + 16
     while place + 16 <= heap + size:
         own, _, _, length = file.numbers("HHIQ", place)
-        if own == index:
-            return file.take(place + 16, length)
         if own == 0:
             break
+        found.setdefault(own, (place + 16, length))
         place += 16 + length + -length % 8
-    raise file.damaged("a text that is nowhere")
+    return found
