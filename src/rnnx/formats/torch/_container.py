@@ -10,8 +10,9 @@ from typing import Any
 
 from rnnx.formats._limits import check_regular
 from rnnx.formats.torch._archive import START, Archive, quoted
-from rnnx.formats.torch._pickle import LONGEST_KEY, Machine, Storage
+from rnnx.formats.torch._pickle import Machine
 from rnnx.formats.torch._tensors import TYPES, Tensors
+from rnnx.formats.torch._values import LONGEST_KEY, Storage
 from rnnx.saving import FormatError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

@@ -15,8 +15,8 @@ from rnnx.formats import safetensors
 from rnnx.formats._limits import Budget, printable, reading
 from rnnx.formats.torch import _container
 from rnnx.formats.torch._archive import quoted
-from rnnx.formats.torch._pickle import LONGEST_KEY, Instance, Storage, Tensor
 from rnnx.formats.torch._tensors import Tensors
+from rnnx.formats.torch._values import LONGEST_KEY, Instance, Storage, Tensor
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx.formats.torch._archive import quoted
-from rnnx.formats.torch._pickle import Storage, Tensor, shown
+from rnnx.formats.torch._values import Storage, Tensor, shown
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]

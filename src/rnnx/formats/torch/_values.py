@@ -1,0 +1,153 @@
+"""What pickles of PyTorch hold: names, objects, storages and tensors, and the functions that may be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rnnx.formats._limits import printable
+from rnnx.saving import FormatError
+
+MOST_ARGUMENTS = 16  # of a call; the functions below take 8 at most
+LONGEST_KEY = 1000  # characters of a key, a name or the key of a storage; keys of modules have less than 200
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """The name of a function or class; nothing is imported."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return printable(f"{self.module}.{self.name}")
+
+
+@dataclass(eq=False, slots=True)
+class Instance:
+    """An object of a class that was not made, and the state that it would have."""
+
+    kind: Global
+    state: Any = None
+
+
+@dataclass(eq=False, slots=True)
+class Storage:
+    """Bytes of tensors, stored elsewhere in the file.
+
+    Attributes
+    ----------
+    kind : str
+        A type of `_tensors.TYPES`, such as ``"Float"``; ``"Untyped"`` for bytes.
+    key : str
+    numel : int
+        Number of elements; for a view in legacy files, of the view.
+    offset : int
+        Of a view in legacy files, in elements.
+    """
+
+    kind: str
+    key: str
+    numel: int
+    offset: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Tensor:
+    """A tensor as the file describes it; nothing of it is checked yet."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    kind: Any = None  # of the elements, where the storage is one of bytes
+
+
+OPAQUE = Instance(Global("rnnx", "opaque"))  # what is of no use here: devices, layouts, numbers of NumPy
+TYPES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
+    "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
+}  # fmt: skip
+
+
+def shown(value: Any) -> str:
+    """A value of a pickle in an error message: a short one, however deep and wide the value is."""
+    if isinstance(value, str):
+        return printable(repr(value[:200]))
+    return str(value) if isinstance(value, (Global, int)) else f"a {type(value).__name__}"
+
+
+# ---- The functions that may be called -------------------------------------------------------------------------------
+
+
+def mapping(*given: Any) -> dict[str, Any]:
+    """``OrderedDict()`` or ``OrderedDict([(key, value), ...])``."""
+    made: dict[str, Any] = {}
+    for pair in given[0] if given and isinstance(given[0], list) else ():
+        key, value = pair
+        put(made, key, value)
+    return made
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
+    return Tensor(storage, offset, size, stride)
+
+
+def _tensor_of_bytes(storage: Any, offset: Any, size: Any, stride: Any, _g: Any, _h: Any, dtype: Any, *_: Any) -> Any:
+    return Tensor(storage, offset, size, stride, TYPES.get(getattr(dtype, "name", ""), shown(dtype)))
+
+
+def _first(value: Any, *_: Any) -> Any:
+    return value
+
+
+def _from_type(function: Any, _kind: Any, arguments: Any, _state: Any = None) -> Any:
+    known = isinstance(function, Global) and function in (_REBUILD, _REBUILD_V2, _REBUILD_V3)
+    if not known or not isinstance(arguments, tuple) or len(arguments) > MOST_ARGUMENTS:
+        raise FormatError(f"a tensor of an unknown kind ({shown(function)})")
+    return CALLS[function](*arguments)
+
+
+def _listed(*given: Any) -> Any:
+    return given[0] if given else []
+
+
+def _opaque(*_: Any) -> Instance:
+    return OPAQUE
+
+
+_REBUILD, _REBUILD_V2, _REBUILD_V3 = (
+    Global("torch._utils", f"_rebuild_tensor{end}") for end in ("", "_v2", "_v3")
+)  # fmt: skip
+CALLS: dict[Global, Callable[..., Any]] = {
+    Global("collections", "OrderedDict"): mapping,
+    Global("collections", "defaultdict"): lambda *_: {},
+    _REBUILD: _tensor,
+    _REBUILD_V2: _tensor,
+    _REBUILD_V3: _tensor_of_bytes,
+    Global("torch._utils", "_rebuild_parameter"): _first,
+    Global("torch._utils", "_rebuild_parameter_with_state"): _first,
+    Global("torch._tensor", "_rebuild_from_type_v2"): _from_type,
+    Global("torch", "Size"): _listed,
+    Global("torch", "device"): _opaque,
+    Global("torch.serialization", "_get_layout"): _opaque,
+    Global("torch.jit._pickle", "restore_type_tag"): _first,
+    Global("_codecs", "encode"): _opaque,
+    **{Global("torch.jit._pickle", f"build_{kind}list"): _listed for kind in ("int", "tensor", "double", "bool")},
+    **{Global(m, kind): _listed for m in ("builtins", "__builtin__") for kind in ("set", "frozenset", "list")},
+    **{Global(m, "dict"): mapping for m in ("builtins", "__builtin__")},
+    **{Global(f"numpy.{core}.multiarray", "scalar"): _opaque for core in ("core", "_core")},
+    Global("numpy", "dtype"): _opaque,
+}  # fmt: skip
+NAMES_ONLY = ("torch.", "numpy.", "__torch__.")  # packages whose names may stand in a file as plain values
+
+
+def put(table: dict[str, Any], key: Any, value: Any) -> None:
+    """Set an item of a table. Keys that cannot lead to weights are left out: long texts, numbers, everything else.
+
+    The hash of numbers is no secret: a table of multiples of 2**61 - 1 takes a time that is quadratic in their number.
+    Long texts that are equal take the time of a comparison each.
+    """
+    if type(key) is str and len(key) <= LONGEST_KEY:
+        table[key] = value
