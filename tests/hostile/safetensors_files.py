@@ -248,7 +248,7 @@ KINDS: list[Kind] = [
     Kind("rnnx deep lists", ".safetensors", deep_lists, 1000, 40_000_000, "damaged"),
     Kind("rnnx wide text", ".safetensors", wide_text, 26_000_000, 95_000_000, "other characters than ASCII"),
     Kind("rnnx same bytes", ".safetensors", same_bytes, 5000, 90_000, "overlap"),
-    Kind("torch safetensors same bytes", ".safetensors", same_bytes_of_torch, 5000, 90_000, "overlap"),
+    Kind("torch safetensors same bytes", ".safetensors", same_bytes_of_torch, 5000, 45_000, "overlap"),
     Kind("rnnx hole", ".safetensors", hole, 8, 90_000_000, "no tensor"),
     Kind("rnnx empty tensors", ".safetensors", empty_tensors, 5000, 150_000, "checksum|is 100,000"),
     Kind("rnnx huge numbers", ".safetensors", huge_numbers, 400_000, 1_000_000, "digits"),
