@@ -13,7 +13,9 @@ PACKAGE = Path(rnnx.__file__).parent
 NAMES = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum", "norm", "multi_dot", "matvec", "vecmat", "vecdot"}
 APART = ("functional/_products.py", "_bench/numpy_loop.py")  # the one place, and the bench's NumPy side
 ELSEWHERE = {
-    "layers/embedding.py": {"one_hot @ np.asarray(dy, self.dtype).reshape(-1, self.output_dim)"},  # a sparse matrix of scipy
+    "layers/embedding.py": {
+        "one_hot @ np.asarray(dy, self.dtype).reshape(-1, self.output_dim)"
+    },  # a sparse matrix of scipy
     "layers/convolution.py": {"np.einsum('bskf,sk->bsf', x[:, index], share)"},  # NumPy's own loops, without flags
     "optimizers/optimizer.py": {"np.dot(flat, flat)"},  # flags are ignored: what overflows is computed otherwise
     "utils.py": {"np.linalg.norm(array, ord=order, axis=axis, keepdims=True)"},  # flags are ignored
