@@ -39,7 +39,7 @@ GRACE = 2.0  # seconds after which a call into C that does not come back ends wi
 SHARE = 0.8  # of the time that an input must have had of a processor before it is called slow
 KEPT = 3  # inputs of a block that are stored for one kind of finding
 SOURCES = f"{os.sep}rnnx{os.sep}"  # in the paths of the package's files
-OWN_WEIGHTS = (".h5", ".keras", ".safetensors")  # read into a model that is there
+OWN_WEIGHTS = (".h5", ".keras", ".safetensors")  # read into a model that is there, if they are no model
 
 
 class Finding(Exception):
@@ -61,6 +61,8 @@ def read(path: Path) -> str:
     if path.suffix in OWN_WEIGHTS:
         acts["weights"] = lambda: load_weights(_own(), path)
     for way, act in acts.items():
+        if way == "weights" and outcome == "model":
+            continue
         named = Path("JSON") if way == "from_json" else path  # which knows no file
         try:
             act()
