@@ -13,9 +13,12 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
+import math
 import os
 import random
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,10 +26,12 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rnnx.saving import FormatError, load_weights
 
@@ -35,7 +40,8 @@ from .good_files import good_files, small_model
 from .mutations import mutated
 
 BLOCK = 2000  # inputs of one process
-WAIT = 20.0  # seconds by the clock after which a process ends that does not come back from C, or only waits
+GRACE = 5  # seconds of a processor more, after which the process ends: what does not come back from C
+WAIT = 120.0  # seconds by the clock after which it ends: what only waits
 KEPT = 3  # inputs of a block that are stored for one kind of finding
 SOURCES = f"{os.sep}rnnx{os.sep}"  # in the paths of the package's files
 OWN_WEIGHTS = (".h5", ".keras", ".safetensors")  # read into a model that is there, if they are no model
@@ -140,10 +146,7 @@ def work(seed: int, first: int, count: int, names: list[str], place: Path) -> di
         path = place / f"input{Path(name).suffix}"
         path.write_bytes(data)
         (place / "now").write_text(f"{number} {name}")
-        with (place / "trace").open("w") as trace:
-            faulthandler.enable(trace)
-            faulthandler.dump_traceback_later(WAIT, exit=True, file=trace)
-            limited(MEMORY)
+        with (place / "trace").open("w") as trace, watched(trace):
             try:
                 with timed(SECONDS, of_processor=True):
                     outcome = read(path)
@@ -152,12 +155,27 @@ def work(seed: int, first: int, count: int, names: list[str], place: Path) -> di
                 outcome = f"BAD {kind_of(error)}"
                 if result[outcome] < KEPT:
                     keep(place / "bad", number, name, data, outcome, traceback.format_exc())
-            finally:
-                faulthandler.cancel_dump_traceback_later()
-                faulthandler.disable()
-                unlimited()
         result[outcome] += 1
     return dict(result)
+
+
+@contextmanager
+def watched(trace: TextIO) -> Iterator[None]:
+    """Limits of memory and of time; a process that ends by them, or by a fault, writes where it was."""
+    faulthandler.enable(trace)
+    faulthandler.register(signal.SIGXCPU, trace, chain=True)
+    faulthandler.dump_traceback_later(WAIT, exit=True, file=trace)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + SECONDS + GRACE), most))
+    limited(MEMORY)
+    try:
+        yield
+    finally:
+        unlimited()
+        resource.setrlimit(resource.RLIMIT_CPU, (most, most))
+        faulthandler.cancel_dump_traceback_later()
+        faulthandler.unregister(signal.SIGXCPU)
+        faulthandler.disable()
 
 
 def keep(folder: Path, number: int, name: str, data: bytes, outcome: str, why: str) -> None:
@@ -188,7 +206,7 @@ def run_block(first: int, count: int, seed: int, names: list[str], kept: Path) -
                     f"the process of inputs {done} to {end} ended with {child.returncode}, not in a reader"
                 )
             path, trace = folder / f"input{Path(name).suffix}", (folder / "trace").read_text()
-            late = "Timeout (" in trace
+            late = child.returncode == -signal.SIGXCPU or "Timeout (" in trace
             outcome = f"BAD {path.suffix} process {'hung' if late else f'died with {child.returncode}'}"
             keep(folder / "bad", int(number), name, path.read_bytes(), outcome, trace)
             total[outcome] += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -100,6 +102,21 @@ def test_it_notices_what_takes_long(tmp_path: Path, monkeypatch: Any, capsys: An
     monkeypatch.setattr(fuzz_formats, "SECONDS", 0.05)
     monkeypatch.setattr(fuzz_formats, "ways", lambda path: {"load": endless})
     assert fuzz_formats.work(SEED, 0, 1, ["lstm.pt"], tmp_path) == {"BAD TooSlow": 1}
+
+
+def test_what_does_not_come_back_ends_with_its_process(tmp_path: Path) -> None:
+    """The next input is read by another process; the place where it hung is kept."""
+    script = """
+import sys
+from tests.fuzz import fuzz_formats
+fuzz_formats.SECONDS, fuzz_formats.GRACE = 0.5, 0.5
+fuzz_formats.timed = lambda *_, **__: __import__("contextlib").nullcontext()
+fuzz_formats.ways = lambda path: {"load": lambda: pow(3, 10**9)}
+fuzz_formats.main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", script, "--block", "0", "--inputs", "1", "--keep", str(tmp_path), "lstm.pt"]
+    assert subprocess.run(command, stdout=subprocess.DEVNULL).returncode == -signal.SIGXCPU
+    assert (tmp_path / "now").read_text().startswith("0 ") and "<lambda>" in (tmp_path / "trace").read_text()
 
 
 def test_blocks_beside_each_other_read_the_same_inputs(tmp_path: Path) -> None:
