@@ -31,7 +31,7 @@ class Constraint(Configurable):
     """A callable ``constraint(w) -> w`` that keeps shape and dtype."""
 
     def __call__(self, w: Array) -> Array:
-        raise TypeError(f"{type(self).__name__} does not say what it allows")
+        raise NotImplementedError(f"{type(self).__name__} does not say what it allows")
 
 
 def _norms(w: Array, axis: Any) -> Array:

@@ -26,7 +26,7 @@ class Initializer(Configurable):
     """A callable ``initializer(shape, dtype) -> array``."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        raise TypeError(f"{type(self).__name__} does not say how to make an array")
+        raise NotImplementedError(f"{type(self).__name__} does not say how to make an array")
 
 
 class Zeros(Initializer):

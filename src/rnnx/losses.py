@@ -36,7 +36,7 @@ class Loss(Configurable):
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         """Loss of each vector along the last axis of ``y_pred``, and its slope, shaped as ``y_pred``."""
-        raise TypeError(f"{type(self).__name__} does not say what its values are")
+        raise NotImplementedError(f"{type(self).__name__} does not say what its values are")
 
     def align(self, y_true: Any, y_pred: Array) -> Array:
         """The targets as an array that fits the predictions.

@@ -48,7 +48,7 @@ class Metric(Configurable):
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         """One value for each prediction (without the last axis)."""
-        raise TypeError(f"{type(self).__name__} does not say what its values are")
+        raise NotImplementedError(f"{type(self).__name__} does not say what its values are")
 
     def result(self) -> float:
         """The figure so far; 0 if nothing was counted."""

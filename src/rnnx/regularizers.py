@@ -22,11 +22,11 @@ class Regularizer(Configurable):
     """A callable ``regularizer(w) -> float`` with its gradient ``regularizer.grad(w)``."""
 
     def __call__(self, w: Array) -> float:
-        raise TypeError(f"{type(self).__name__} does not say what its penalty is")
+        raise NotImplementedError(f"{type(self).__name__} does not say what its penalty is")
 
     def grad(self, w: Array) -> Array:
         """Gradient of the penalty; shape and dtype of ``w``."""
-        raise TypeError(f"{type(self).__name__} has no gradient: implement `grad(w)`")
+        raise NotImplementedError(f"{type(self).__name__} has no gradient: implement `grad(w)`")
 
 
 class L1L2(Regularizer):

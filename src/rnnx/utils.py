@@ -268,10 +268,10 @@ class PyDataset:
         self.workers, self.use_multiprocessing, self.max_queue_size = workers, use_multiprocessing, max_queue_size
 
     def __len__(self) -> int:
-        raise TypeError(f"{type(self).__name__}: implement `__len__`, the number of batches")
+        raise NotImplementedError(f"{type(self).__name__}: implement `__len__`, the number of batches")
 
     def __getitem__(self, index: int) -> Any:
-        raise TypeError(f"{type(self).__name__}: implement `__getitem__`, which gives a batch")
+        raise NotImplementedError(f"{type(self).__name__}: implement `__getitem__`, which gives a batch")
 
     @property
     def num_batches(self) -> int:

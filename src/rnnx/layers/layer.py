@@ -146,7 +146,7 @@ class Layer:
 
         The layer is built and the input checked and cast when this is called.
         """
-        raise TypeError(f"{type(self).__name__} does not say how to compute its output: implement `forward`")
+        raise NotImplementedError(f"{type(self).__name__} does not say how to compute its output: implement `forward`")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for an input of this shape."""

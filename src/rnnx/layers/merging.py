@@ -27,11 +27,11 @@ class Merge(Layer):
 
     def merge(self, x: list[Array]) -> Array:
         """The output."""
-        raise TypeError(f"{type(self).__name__} does not say how it merges")
+        raise NotImplementedError(f"{type(self).__name__} does not say how it merges")
 
     def split(self, x: list[Array], dy: Array) -> list[Array]:
         """Gradients of the inputs."""
-        raise TypeError(f"{type(self).__name__} has no gradient")
+        raise NotImplementedError(f"{type(self).__name__} has no gradient")
 
     def forward(
         self, x: list[Array], *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any

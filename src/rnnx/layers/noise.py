@@ -26,7 +26,7 @@ class NoiseLayer(Layer):
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         """The noisy value and its pullback."""
-        raise TypeError(f"{type(self).__name__} does not say what its noise is")
+        raise NotImplementedError(f"{type(self).__name__} does not say what its noise is")
 
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any

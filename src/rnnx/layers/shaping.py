@@ -22,7 +22,7 @@ class Shaping(Layer):
 
     def move(self, x: Array) -> Array:
         """The output."""
-        raise TypeError(f"{type(self).__name__} does not say how it moves its input")
+        raise NotImplementedError(f"{type(self).__name__} does not say how it moves its input")
 
     def move_back(self, x: Array, dy: Array) -> Array:
         """Gradient of the input."""

@@ -150,7 +150,7 @@ class Optimizer(Configurable):
 
         ``scratch`` are three arrays of the same shape.
         """
-        raise TypeError(f"{type(self).__name__} does not say how it updates")
+        raise NotImplementedError(f"{type(self).__name__} does not say how it updates")
 
     def _begin_step(self) -> None:
         """Compute what all weights of a step share."""

@@ -20,7 +20,7 @@ class LearningRateSchedule(Configurable):
     """A callable ``schedule(step) -> learning rate``; the first step is 0."""
 
     def __call__(self, step: int) -> float:
-        raise TypeError(f"{type(self).__name__} does not say what the learning rate is")
+        raise NotImplementedError(f"{type(self).__name__} does not say what the learning rate is")
 
     def get_config(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.names}

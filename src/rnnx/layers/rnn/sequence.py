@@ -127,7 +127,7 @@ class SequenceLayer(Layer):
 
     def state_widths(self) -> list[int]:
         """Width of each part of the state."""
-        raise TypeError(f"{type(self).__name__} does not say what its state is")
+        raise NotImplementedError(f"{type(self).__name__} does not say what its state is")
 
 
 class Recurrent(SequenceLayer, RecurrentWeights):

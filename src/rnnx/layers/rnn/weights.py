@@ -148,7 +148,7 @@ class RecurrentWeights(Layer):
 
     def make_params(self, *weights: Array) -> Any:
         """The functional core's view of the weights."""
-        raise TypeError(f"{type(self).__name__} has no parameters")
+        raise NotImplementedError(f"{type(self).__name__} has no parameters")
 
     def packed(self) -> tuple[Any, Any]:
         """Parameters and their packed form, made once for each version of the weights."""
