@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rnnx import dropout as noise
+from rnnx._changes import Changes
 from rnnx.dropout import ALPHA_PRIME, Draws, SeedGenerator, sample_masks
 
 B, T, F, U = 5, 6, 4, 3
@@ -274,3 +275,23 @@ def test_calls_from_many_threads_get_each_number_once(stream):
     for thread in threads:
         thread.join()
     assert set(found) == expected and shared.state == alone.state
+
+
+def test_calls_at_the_same_time_draw_apart_and_failed_ones_give_back() -> None:
+    source = SeedGenerator(5)
+    with Changes():
+        assert source.advance(2) == 0 and source.advance(1) == 2
+        assert source.state == (5, 0)  # not yet
+        other: list[int] = []
+        thread = threading.Thread(target=lambda: other.append(source.advance(1)))  # a call of its own
+        thread.start()
+        thread.join()
+        assert other == [3]
+    assert source.state == (5, 4)
+    with pytest.raises(KeyError), Changes():
+        assert source.advance(3) == 4
+        raise KeyError
+    assert source.state == (5, 4) and source.advance(1) == 4
+    with Changes(kept=False):
+        assert source.advance(1) == 5
+    assert source.state == (5, 5)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx._changes import change, seen
 from rnnx._typing import Array
 
 NoiseShape = Iterable[Any] | None
@@ -102,7 +103,8 @@ class SeedGenerator:
             raise ValueError(f"SeedGenerator: `seed` must lie in 0..2**32-1, got {seed}")
         self.seed = int(seed)
         self.stream = stream
-        self._counter = 0
+        self._counter = self._reserved = 0
+        self._calls = 0  # that have reserved values and not ended
         self._lock = threading.Lock()
 
     @classmethod
@@ -122,14 +124,33 @@ class SeedGenerator:
         if not 0 <= seed < 2**32 or counter < 0:
             raise ValueError(f"SeedGenerator: `state` must be (seed, counter), neither negative, got {tuple(value)}")
         with self._lock:
-            self.seed, self._counter = seed, counter
+            self.seed, self._counter, self._reserved = seed, counter, counter
 
     def advance(self, count: int) -> int:
-        """Use up ``count`` values of the counter; the first of them is returned."""
+        """Use up ``count`` values of the counter; the first of them is returned.
+
+        In a call of a layer they are reserved, and used up when it has succeeded; calls of other threads get others.
+        """
+        mine = seen(self, None)
         with self._lock:
-            first = self._counter
-            self._counter += count
+            first = self._reserved
+            self._reserved += count
+            if mine is None:
+                self._calls += 1
+        change(self, first + count, self._use, self._release)
         return first
+
+    def _use(self, end: int) -> None:
+        """The call that reserved values up to ``end`` has succeeded."""
+        with self._lock:
+            self._counter = max(self._counter, end)
+        self._release()
+
+    def _release(self) -> None:
+        with self._lock:
+            self._calls -= 1
+            if not self._calls:
+                self._reserved = self._counter
 
     def begin(self, draws: int = 1) -> Draws:
         """The noise of one call, in which at most ``draws`` arrays will be drawn."""
@@ -141,7 +162,7 @@ class SeedGenerator:
         return {"seed": self.seed, "stream": self.stream, "_counter": self._counter}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _reserved=state["_counter"], _calls=0, _lock=threading.Lock())
 
 
 class Draws:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import constraints, initializers, regularizers
+from rnnx._changes import Changes
 from rnnx._config import on_demand, plain
 from rnnx._typing import Array
 from rnnx.layers import graph
@@ -19,7 +20,6 @@ from rnnx.layers.checks import check_dtype, given_shape
 from rnnx.layers.limits import room
 from rnnx.layers.limits import weights_limited as weights_limited
 from rnnx.layers.names import unique_name
-from rnnx.layers.undo import undone_on_failure
 from rnnx.layers.weight import Weight, changing
 
 Pullback = Callable[..., "Gradients"]
@@ -189,10 +189,10 @@ class Layer:
         return y, pullback
 
     def _run(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
-        """``forward``; if it fails, the layer is as before."""
+        """``forward``; what it changes besides its result is changed when it has succeeded."""
         if not (call.get("training") or self.leaves_traces()):
             return self.forward(x, keep=keep, **call)
-        with undone_on_failure(self):
+        with Changes():
             return self.forward(x, keep=keep, **call)
 
     def leaves_traces(self) -> bool:
@@ -444,6 +444,13 @@ def weight_value(index: int) -> property:
         self._weights[index].assign(value)
 
     return property(read, assign)
+
+
+def walk(layer: Layer) -> Iterator[Layer]:
+    """A layer and all layers inside it."""
+    yield layer
+    for part in layer.sublayers:
+        yield from walk(part)
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:

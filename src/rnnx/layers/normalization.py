@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import constraints, initializers, regularizers
+from rnnx._changes import change, seen
 from rnnx._typing import Array
 from rnnx.layers.checks import check_mask
 from rnnx.layers.layer import Gradients, Layer, Pullback, Weight
@@ -230,7 +231,8 @@ class BatchNormalization(Normalization):
             share, mean, variance = _moments(self.name, x, mask, axes)
             if share.any():  # nothing is learned from a batch without a valid step
                 for weight, value in ((self._mean, mean), (self._variance, variance)):
-                    weight.assign(weight.value * self.momentum + value * (1 - self.momentum))
+                    average = seen(weight, weight.value) * self.momentum + value * (1 - self.momentum)
+                    change(weight, average, weight.assign)
         else:
             mean, variance = self._mean.value, self._variance.value
         inverse = 1 / np.sqrt(variance + np.asarray(self.epsilon, x.dtype))

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.layers.graph import SymbolicTensor, calls_of
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Layer, Weight, layer_config
-from rnnx.layers.undo import undone
 from rnnx.models.backpropagation import GraphPullback
 from rnnx.models.config import checked_graph, graph_config, graph_from_config
 from rnnx.training.batches import starting_mask
@@ -222,7 +222,7 @@ class Model(Trainer, Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The time mask(s) of the output(s), which may depend on values: the model is run for it."""
-        with undone(self):
+        with Changes(kept=False):
             return self.forward_with_mask(x, mask=mask)[1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -10,10 +10,10 @@ import numpy as np
 from rnnx import losses as loss_functions
 from rnnx import metrics as figures
 from rnnx import optimizers
+from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.callbacks.callback import CallbackList, History
 from rnnx.callbacks.progress import Progress
-from rnnx.layers.undo import undone_on_failure
 from rnnx.training.batches import (
     as_list,
     batches_of,
@@ -151,7 +151,7 @@ class Trainer:
 
     def _train_step(self, batch: Batch) -> tuple[float, list[Any], list[Any]]:
         """Forward, backward, update; the loss before the update, the predictions and their masks."""
-        with undone_on_failure(self):
+        with Changes():
             y_pred, masks, pullback = self._forward(batch, True, True)
             loss, slopes = self._losses(batch, y_pred, masks, True)
             loss += self.regularization_loss() + pullback.activity_loss  # type: ignore[attr-defined]

@@ -10,9 +10,8 @@ import numpy as np
 from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
-from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config
+from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config, walk
 from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer, check_gradients
-from rnnx.layers.undo import walk
 from rnnx.runtime.parallel import side_by_side
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
@@ -312,8 +311,8 @@ def _copy(layer: Any, prefix: str, backwards: bool, apart: bool = False) -> Any:
     config["go_backwards"] = backwards
     config["zero_output_for_mask"] = config["return_sequences"] and config.get("compat") not in REPEATING
     copy = type(layer).from_config(config)
-    for part in walk(copy):
-        generator = getattr(part, "seed_generator", None)
-        if generator is not None and apart and part.seed is not None and generator.stream != "keras":
-            part.seed_generator = SeedGenerator((generator.seed + OTHER_DIRECTION) % 2**32)
+    noisy: list[Any] = [part for part in walk(copy) if hasattr(part, "seed_generator")]
+    for part in noisy if apart else ():
+        if part.seed is not None and part.seed_generator.stream != "keras":
+            part.seed_generator = SeedGenerator((part.seed_generator.seed + OTHER_DIRECTION) % 2**32)
     return copy

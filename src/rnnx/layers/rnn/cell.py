@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
 from rnnx.layers.graph import is_symbolic
 from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config
 from rnnx.layers.rnn.sequence import FLAGS
 from rnnx.layers.rnn.weights import RecurrentWeights, constructor_arguments
-from rnnx.layers.undo import undone_on_failure
 
 SEQUENCE_ARGUMENTS = frozenset({*FLAGS, "use_cudnn", "activity_regularizer", "recompute"})
 
@@ -125,7 +125,7 @@ class Cell(RecurrentWeights):
         if x.ndim != 2:
             raise ValueError(f"{self.name}: the input must have shape (batch, features), got {x.shape}")
         self.build(x.shape)
-        with undone_on_failure(self):
+        with Changes():
             run, _ = self.run(
                 x[:, None], initial_state=states, training=training, keep=keep, dropout_masks=dropout_masks
             )

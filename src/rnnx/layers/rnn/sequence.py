@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import regularizers
+from rnnx._changes import change, seen
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
 from rnnx.layers.checks import check_sequence_shape
@@ -81,20 +82,26 @@ class SequenceLayer(Layer):
 
     def start(self, initial_state: Any, batch: int) -> Any:
         """The initial state of a call: the one given, or the one that a stateful layer carries."""
-        if initial_state is not None or not self.stateful or self.states is None:
+        if initial_state is not None or not self.stateful:
             return initial_state
-        rows, *width = self.states[0].shape
+        states = seen(self, self.states)
+        if states is None:
+            return None
+        rows, *width = states[0].shape
         if rows != batch:
             raise ValueError(
                 f"{self.name}: this stateful layer carries states of shape {(rows, *width)}, but a batch of {batch} "
                 f"needs {(batch, *width)}; keep the batch size or call reset_state() first"
             )
-        return self.states
+        return states
 
     def carry(self, states: list[Array]) -> None:
         """Keep the final states of a call for the next one if the layer is stateful."""
         if self.stateful:
-            self.states = [state.copy() for state in states]
+            change(self, [state.copy() for state in states], self._carry)
+
+    def _carry(self, states: list[Array]) -> None:
+        self.states = states
 
     def reset_state(self) -> None:
         """Forget the state of a stateful layer: the next call starts from zeros."""

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config
+from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config, walk
 from rnnx.layers.normalization import Normalization
-from rnnx.layers.undo import walk
 
 NOISE_SHAPES = ("noise_shape", "recurrent_noise_shape")
 
