@@ -16,12 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx._cells import CELLS
 from rnnx._changes import change, seen
 from rnnx._typing import Array
 
 NoiseShape = Iterable[Any] | None
 
-CELLS = {"lstm": ("LSTM", 4), "gru": ("GRU", 3), "simple_rnn": ("SimpleRNN", 1)}  # name and number of gates
 MODES = ("state", "update", "cell", "weights")
 DROPOUT_GATES = ("keras", "shared", "per_gate")
 
@@ -385,7 +385,7 @@ def sample_masks(
     ((1, 8, 1, 3), None)
     """
     check_choice("sample_masks", "cell", cell, CELLS)
-    who, gates = CELLS[cell]
+    who, gates = CELLS[cell].name, CELLS[cell].gates
     check_choice(who, "compat", compat, PROFILES)
     check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
     check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from rnnx._typing import Array
-
-State = Array | tuple[Array, ...]
-ActivationLike = str | Callable[..., Any] | None
+from rnnx._cells import GRU, LSTM, SIMPLE_RNN, CellKind
+from rnnx._typing import ActivationLike, Array, State
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +22,7 @@ class LSTMParams:
         Activation of the candidate and of the cell output; activation of the three gates.
     """
 
+    cell: ClassVar[CellKind] = LSTM
     kernel: Array
     recurrent_kernel: Array
     bias: Array | None = None
@@ -47,6 +45,7 @@ class GRUParams:
         Whether the reset gate multiplies the recurrent product (True) or the state before it (False).
     """
 
+    cell: ClassVar[CellKind] = GRU
     kernel: Array
     recurrent_kernel: Array
     bias: Array | None = None
@@ -67,6 +66,7 @@ class RNNParams:
     activation : str, callable or None
     """
 
+    cell: ClassVar[CellKind] = SIMPLE_RNN
     kernel: Array
     recurrent_kernel: Array
     bias: Array | None = None

@@ -11,8 +11,8 @@ from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
 from rnnx.functional._types import GRUParams, LSTMParams, Params, RNNParams
 
-CELL_NAMES: dict[type, str] = {LSTMParams: "LSTM", GRUParams: "GRU", RNNParams: "SimpleRNN"}
-GATES: dict[type, int] = {LSTMParams: 4, GRUParams: 3, RNNParams: 1}
+CELL_NAMES: dict[type, str] = {params: params.cell.name for params in (LSTMParams, GRUParams, RNNParams)}
+GATES: dict[type, int] = {params: params.cell.gates for params in (LSTMParams, GRUParams, RNNParams)}
 RECURRENT_MODES = ("state", "update", "cell", "weights")
 
 

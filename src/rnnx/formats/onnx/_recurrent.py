@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import _kernels
+from rnnx._cells import GRU, LSTM, SIMPLE_RNN
 from rnnx.activations import get as get_activation
 from rnnx.formats.onnx._activations import GateActivation, gate_activations
 from rnnx.formats.onnx._cells import NumpyCell
@@ -16,7 +17,7 @@ from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+GATES = {"LSTM": LSTM.gates, "GRU": GRU.gates, "RNN": SIMPLE_RNN.gates}
 SHORT = 1_000_000  # multiplications of a call that is so short that checks and threads would cost more
 CORES = {"LSTM": lstm, "GRU": gru, "RNN": simple_rnn}
 DEFAULT_ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}

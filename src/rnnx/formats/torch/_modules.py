@@ -35,8 +35,8 @@ Parts = dict[str, Array]
 RECURRENT = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d{1,4})(_reverse)?")
 CELL_NAMES = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
 BATCH_NAMES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
-LAYERS = {4: LSTM, 3: GRU, 1: SimpleRNN}
-CELLS = {4: LSTMCell, 3: GRUCell, 1: SimpleRNNCell}
+LAYERS: dict[int, Any] = {layer.gates: layer for layer in (LSTM, GRU, SimpleRNN)}  # gates: blocks of rows
+CELLS: dict[int, Any] = {cell.gates: cell for cell in (LSTMCell, GRUCell, SimpleRNNCell)}
 LARGEST_PRODUCTS = 1 << 28  # bytes of all recurrent kernels of LSTMs with proj_size; 4 times the file if that is more
 LONGEST_PRODUCTS = 1 << 35  # multiplications for them, 1 s; 1000 for each byte of a file of more than 100 MB
 SMALL_FILE = 100_000_000  # bytes
@@ -290,7 +290,7 @@ class Plan:
         self.width = first[1].shape[1]
         self.units = parts["weight_hr_l0"].shape[1] if self.projected else self.width
         self.gates, self.features = _sizes(first[1], self.units), first[0].shape[1]
-        if self.projected and self.gates != 4:
+        if self.projected and self.gates != LSTM.gates:
             raise FormatError("'weight_hr' (proj_size) is known for an LSTM only")
         self.use_bias = _has_bias(parts, "_l0")
         self.depth = 1 + max(int(match[2]) for leaf in parts if (match := RECURRENT.fullmatch(leaf)))
@@ -330,7 +330,7 @@ def _recurrent(name: str, plan: Plan, options: Mapping[str, Any], common: dict[s
     """A layer, a Bidirectional, or a model of several."""
     gates, units, width, features = plan.gates, plan.units, plan.width, plan.features
     both, projected, depth, directions = plan.both, plan.projected, plan.depth, 1 + plan.both
-    base = name or {4: "lstm", 3: "gru", 1: "rnn"}[gates]
+    base = name or LAYERS[gates].cell_kind.replace("simple_", "")
     alone = depth == 1 and not projected
     chain: list[Any] = []
     for k in range(depth):

@@ -48,7 +48,6 @@ from rnnx.saving import FormatError
 Array = NDArray[Any]
 Assignment = tuple[Weight, Array]
 SEQUENCE, CELL = (LSTM, GRU, SimpleRNN), (LSTMCell, GRUCell, SimpleRNNCell)
-GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
 PROJECTION = "_projection"  # end of the name of a Dense that stands for weight_hr
 ROWS = 4096  # of a product in float64 at a time: the whole would take twice its float32
 TOLERANCE = 1e-4  # of a recurrent kernel that is taken apart into weight_hh and weight_hr

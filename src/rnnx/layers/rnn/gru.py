@@ -15,7 +15,8 @@ from rnnx.layers.rnn.weights import RecurrentWeights, activation_of, constructor
 class GRUWeights(RecurrentWeights):
     """What makes a recurrent layer or cell a GRU."""
 
-    cell_kind, gates, core = "gru", 3, functional.gru
+    cell_kind, gates, state_count = GRUParams.cell.key, GRUParams.cell.gates, GRUParams.cell.states
+    core = functional.gru
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ from rnnx.layers.rnn.weights import RecurrentWeights, activation_of, constructor
 class LSTMWeights(RecurrentWeights):
     """What makes a recurrent layer or cell an LSTM."""
 
-    cell_kind, gates, state_count, core = "lstm", 4, 2, functional.lstm
+    cell_kind, gates, state_count = LSTMParams.cell.key, LSTMParams.cell.gates, LSTMParams.cell.states
+    core = functional.lstm
 
     def __init__(
         self,

@@ -15,7 +15,8 @@ from rnnx.layers.rnn.weights import RecurrentWeights, constructor_arguments
 class SimpleRNNWeights(RecurrentWeights):
     """What makes a recurrent layer or cell a simple (Elman) network."""
 
-    cell_kind, gates, core = "simple_rnn", 1, functional.simple_rnn
+    cell_kind, gates, state_count = RNNParams.cell.key, RNNParams.cell.gates, RNNParams.cell.states
+    core = functional.simple_rnn
 
     def make_params(self, *weights: Array) -> RNNParams:
         return RNNParams(weights[0], weights[1], weights[2] if len(weights) > 2 else None, self.activation)
