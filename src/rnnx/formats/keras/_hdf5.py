@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rnnx.formats.keras import _hdf5_objects as objects
 from rnnx.formats.keras._hdf5_objects import Cursor, Data, Type
+from rnnx.quantization.rounding import from_bfloat16
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
@@ -229,7 +230,7 @@ class Dataset(Node):
         self.file.charge(self.name, math.prod(self.shape) * dtype.itemsize)
         found = self._values(dtype)
         if bfloat16:
-            return (found.astype(np.uint32) << 16).view(np.float32)
+            return from_bfloat16(found)
         return found.astype(dtype.newbyteorder("="), copy=False)
 
     def _values(self, dtype: np.dtype[Any]) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rnnx.formats.torch._archive import quoted
 from rnnx.formats.torch._values import Storage, Tensor, shown
+from rnnx.quantization.rounding import from_bfloat16
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
@@ -104,9 +105,7 @@ class Tensors:
             flat[offset:], size, [step * itemsize for step in stride], writeable=False
         )
         if kind == "BFloat16":
-            wide = view.astype(np.uint32)
-            wide <<= 16
-            return wide.view(np.float32)
+            return from_bfloat16(view)
         return view.astype(np.bool_) if kind == "Bool" else view
 
 
