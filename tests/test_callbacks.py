@@ -1,4 +1,4 @@
-"""Callbacks, driven by made-up figures and by fit."""
+"""Callbacks, driven by made-up values and by fit."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class FakeModel:
         self.saved.append(path)
 
 
-def drive(callback, figures, name="val_loss"):
-    """Run the epochs of a training with these figures; the model afterwards."""
+def drive(callback, values, name="val_loss"):
+    """Run the epochs of a training with these values; the model afterwards."""
     model = FakeModel()
     callback.set_model(model)
-    callback.set_params({"epochs": len(figures), "steps": 1})
+    callback.set_params({"epochs": len(values), "steps": 1})
     callback.on_train_begin()
     model.epochs = 0
-    for epoch, value in enumerate(figures):
+    for epoch, value in enumerate(values):
         callback.on_epoch_begin(epoch)
         model.weights = epoch
         callback.on_epoch_end(epoch, {"loss": 0.0, name: value})
@@ -74,7 +74,7 @@ def drive(callback, figures, name="val_loss"):
 
 
 @pytest.mark.parametrize(
-    ("options", "figures", "epochs", "weights"),
+    ("options", "values", "epochs", "weights"),
     [
         ({"patience": 0}, [3, 2, 2, 1], 3, 2),
         ({"patience": 1}, [3, 2, 2, 1], 3, 2),
@@ -93,10 +93,10 @@ def drive(callback, figures, name="val_loss"):
         ({"patience": 2}, [NAN, 3, NAN, 2], 4, 3),
     ],
 )
-def test_early_stopping(options, figures, epochs, weights):
+def test_early_stopping(options, values, epochs, weights):
     callback = callbacks.EarlyStopping(**options)
     for _ in range(2):  # one object may serve again
-        model = drive(callback, figures, callback.monitor)
+        model = drive(callback, values, callback.monitor)
         assert (model.epochs, model.weights) == (epochs, weights)
         assert model.stop_training == (callback.stopped_epoch > 0)
 
@@ -172,7 +172,7 @@ def test_checkpoint_every_few_batches(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "figures", "rate"),
+    ("options", "values", "rate"),
     [
         ({"patience": 1}, [3, 2, 1], 1.0),
         ({"patience": 1}, [3, 3], 0.1),
@@ -184,8 +184,8 @@ def test_checkpoint_every_few_batches(tmp_path):
         ({"patience": 1, "factor": 0.5}, [3, NAN], 0.5),
     ],
 )
-def test_reduce_on_plateau(options, figures, rate):
-    assert drive(callbacks.ReduceLROnPlateau(**options), figures).optimizer.learning_rate == pytest.approx(rate)
+def test_reduce_on_plateau(options, values, rate):
+    assert drive(callbacks.ReduceLROnPlateau(**options), values).optimizer.learning_rate == pytest.approx(rate)
 
 
 def test_reduce_on_plateau_says_so(capsys):

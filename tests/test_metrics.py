@@ -1,4 +1,4 @@
-"""Metrics against figures made by hand."""
+"""Metrics against values made by hand."""
 
 from __future__ import annotations
 

@@ -25,14 +25,14 @@ class Configurable:
         return f"{type(self).__name__}({arguments})"
 
 
-def plain(value: Any) -> Any:
+def to_builtin(value: Any) -> Any:
     """The same configuration with Python numbers and lists in place of NumPy's."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
+        return {key: to_builtin(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(plain(part) for part in value)
+        return type(value)(to_builtin(part) for part in value)
     return value
 
 
@@ -48,7 +48,7 @@ def serialize(thing: Any) -> Any:
         return None
     if not hasattr(thing, "get_config"):
         raise TypeError(f"{thing!r} has no configuration: give it `get_config`, or use a class that has it")
-    return {"class_name": type(thing).__name__, "config": plain(thing.get_config())}
+    return {"class_name": type(thing).__name__, "config": to_builtin(thing.get_config())}
 
 
 def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:

@@ -93,7 +93,7 @@ class Activation:
         return f"<rnnx activation {self.name}>"
 
 
-# ---- Functions that take more than a line, each above its way back ---------------------------------------------------
+# ---- Functions that take more than a line, each above its backward ---------------------------------------------------
 
 
 def _sigmoid(x: Array) -> Array:

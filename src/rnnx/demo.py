@@ -68,7 +68,7 @@ def numpy_seconds(x: Array, units: int, batch: int) -> float:
 
 
 def run(units: int = UNITS, epochs: int = EPOCHS, seeds: int = SEEDS, batch: int = BATCH) -> dict[str, Any]:
-    """Train all arms, print what comes out, and return the figures."""
+    """Train all arms, print what comes out, and return what was measured."""
     began = time.perf_counter()
     x, y, x_test, y_test = prepare()
     print(
@@ -92,9 +92,9 @@ def run(units: int = UNITS, epochs: int = EPOCHS, seeds: int = SEEDS, batch: int
             test.append(model.evaluate(x_test, y_test, batch_size=370)[1])
             if best is None or test[-1] > best[0]:
                 best = (test[-1], model)
-        figures = {"train": np.mean(train), "test": np.mean(test), "seconds": float(np.median(seconds))}
-        results[name] = figures
-        print(f"{name:<24}{figures['train']:>8.1%}{figures['test']:>8.1%}{figures['seconds']:>10.3f}", flush=True)
+        measured = {"train": np.mean(train), "test": np.mean(test), "seconds": float(np.median(seconds))}
+        results[name] = measured
+        print(f"{name:<24}{measured['train']:>8.1%}{measured['test']:>8.1%}{measured['seconds']:>10.3f}", flush=True)
     loop = float(np.median([numpy_seconds(x, units, batch) for _ in range(3)]))
     print(f"{'NumPy loop, GRU only':<24}{'':>8}{'':>8}{loop:>10.3f}\n")
     results["numpy"] = loop

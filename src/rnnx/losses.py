@@ -98,7 +98,7 @@ class Loss(Configurable):
         targets = self.align(y_true if weights is None else blank(np.asarray(y_true), weights != 0), y_pred)
         valid = self.valid(targets)
         if valid is not None:
-            mask = valid if mask is None else valid & self._spread("mask", np.asarray(mask, bool), shape)
+            mask = valid if mask is None else valid & self._broadcast("mask", np.asarray(mask, bool), shape)
             weights = self._weights(shape, sample_weight, mask)
         values, slope = self.values(targets, y_pred)
         if weights is None:
@@ -112,7 +112,7 @@ class Loss(Configurable):
             share, total = weights, float(values.sum(dtype=np.float64))
             mass = float(
                 weights.sum() if mask is not None else np.sum(sample_weight, dtype=np.float64)
-            )  # as given, not spread out
+            )  # as given, not broadcast
         if self.reduction in ("none", None):
             return values.astype(y_pred.dtype), (slope * share[..., None]).astype(y_pred.dtype)
         divisor = 1.0
@@ -125,14 +125,14 @@ class Loss(Configurable):
         """One weight for each value; a mask scales the others up so that a mean is one over what counts."""
         weights: Array | None = None
         if sample_weight is not None:
-            weights = self._spread("sample_weight", np.asarray(sample_weight, np.float64), shape)
+            weights = self._broadcast("sample_weight", np.asarray(sample_weight, np.float64), shape)
         if mask is not None:
-            valid = self._spread("mask", np.asarray(mask, bool), shape)
+            valid = self._broadcast("mask", np.asarray(mask, bool), shape)
             scale = 1.0 if self.reduction in ("sum", "none", None) else valid.size / max(1, int(valid.sum()))
             weights = np.where(valid, scale if weights is None else weights * scale, 0.0)
         return weights
 
-    def _spread(self, name: str, given: Array, shape: tuple[int, ...]) -> Array:
+    def _broadcast(self, name: str, given: Array, shape: tuple[int, ...]) -> Array:
         if given.ndim == len(shape) + 1 and given.shape[-1] == 1:
             given = given[..., 0]
         if given.ndim > len(shape) or any(got not in (1, want) for got, want in zip(given.shape, shape, strict=False)):

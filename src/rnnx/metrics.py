@@ -51,7 +51,7 @@ class Metric(Configurable):
         raise NotImplementedError(f"{type(self).__name__} does not say what its values are")
 
     def result(self) -> float:
-        """The figure so far; 0 if nothing was counted."""
+        """The value so far; 0 if nothing was counted."""
         return self.total / self.count if self.count else 0.0
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:

@@ -34,14 +34,14 @@ class Callback:
         """Before an epoch."""
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """After an epoch; ``logs`` holds its figures."""
+        """After an epoch; ``logs`` holds its losses and metrics."""
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a batch."""
         self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch; ``logs`` holds the figures of the epoch so far."""
+        """After a batch; ``logs`` holds losses and metrics of the epoch so far."""
         self.on_batch_end(batch, logs)
 
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
@@ -94,7 +94,7 @@ class CallbackList:
 
 
 class History(Callback):
-    """The figures of all epochs; what ``fit`` returns.
+    """Losses and metrics of all epochs; what ``fit`` returns.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Monitor(Callback):
-    """Base of the callbacks that watch one figure.
+    """Base of the callbacks that watch one metric.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Monitor(Callback):
         self.best: float | None = None
 
     def current(self, logs: Logs | None) -> float | None:
-        """The figure; None in an epoch without validation; a missing one is an error that names those there are."""
+        """The metric; None in an epoch without validation; a missing one is an error that names those there are."""
         if self.monitor not in (logs or {}):
             if self.monitor.startswith("val_") and self.params.get("validation_freq", 1) > 1:
                 return None
@@ -51,14 +51,14 @@ class Monitor(Callback):
         return float((logs or {})[self.monitor])
 
     def is_better(self, value: float, than: float | None) -> bool:
-        """Whether a figure is better by at least ``min_delta``; NaN never is."""
+        """Whether a value is better by at least ``min_delta``; NaN never is."""
         if math.isnan(value):
             return False
         return than is None or self._sign * (value - than) > self.min_delta
 
 
 class EarlyStopping(Monitor):
-    """Stop when a figure has not become better for ``patience`` epochs.
+    """Stop when a metric has not become better for ``patience`` epochs.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class EarlyStopping(Monitor):
         See `Monitor`.
     patience : int
     baseline : float, optional
-        Figure to beat.
+        Value to beat.
     restore_best_weights : bool
         Go back to the weights of the best epoch at the end.
     start_from_epoch : int
@@ -124,11 +124,11 @@ class ModelCheckpoint(Monitor):
     Parameters
     ----------
     filepath : path
-        May hold ``{epoch}`` and names of figures, for example ``"m-{epoch:02d}-{val_loss:.3f}.safetensors"``.
+        May hold ``{epoch}`` and names of metrics, for example ``"m-{epoch:02d}-{val_loss:.3f}.safetensors"``.
     monitor, mode
         See `Monitor`.
     save_best_only : bool
-        Only when the figure became better.
+        Only when the metric became better.
     save_weights_only : bool
     save_freq : "epoch" or int
         After every epoch, or after so many batches; a name may then hold ``{batch}``.
@@ -191,7 +191,7 @@ class ModelCheckpoint(Monitor):
 
 
 class ReduceLROnPlateau(Monitor):
-    """Multiply the learning rate by ``factor`` when a figure has not become better for ``patience`` epochs.
+    """Multiply the learning rate by ``factor`` when a metric has not become better for ``patience`` epochs.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ class LearningRateScheduler(Callback):
 
 
 class CSVLogger(Callback):
-    """Write the figures of every epoch to a file; each line is flushed.
+    """Write losses and metrics of every epoch to a file; each line is flushed.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ class CSVLogger(Callback):
             csv.writer(file, delimiter=self.separator).writerow([row.get(name, "") for name in self._names or []])
 
     def _add_columns(self, names: list[str], new: int) -> None:
-        """Write the lines so far again, with empty figures for those that were not there before."""
+        """Write the lines so far again, with nothing in the columns of those that were not there before."""
         with self.filename.open(newline="") as file:
             lines = list(csv.reader(file, delimiter=self.separator))[1:]
         with self.filename.open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""The figures of a training as they come."""
+"""Losses and metrics of a training as they come."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rnnx.callbacks.callback import Callback, Logs
 
 
 class Progress(Callback):
-    """The figures as they come: a bar of tqdm when that is installed and there is a terminal, else plain lines.
+    """Losses and metrics as they come: a bar of tqdm when that is installed and there is a terminal, else plain lines.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class Progress(Callback):
             self._bar = None
         seconds = time.perf_counter() - self._start
         left = seconds * (self.params["epochs"] - epoch - 1)
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
+        metrics = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
         print(
-            f"epoch {epoch + 1}/{self.params['epochs']}  {seconds:.2f} s  {figures}  ({_duration(left)} left)",
+            f"epoch {epoch + 1}/{self.params['epochs']}  {seconds:.2f} s  {metrics}  ({_duration(left)} left)",
             flush=True,
         )
 

@@ -56,8 +56,8 @@ def given_shape(who: str, kwargs: dict[str, Any]) -> tuple[tuple[int | None, ...
     for size in (batch_size, *sizes):
         if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0):
             raise ValueError(f"{who}: `input_shape` must hold positive integers or None, got {sizes}")
-    plain = tuple(None if size is None else int(size) for size in sizes)
-    return plain, None if batch_size is None else int(batch_size)
+    checked = tuple(None if size is None else int(size) for size in sizes)
+    return checked, None if batch_size is None else int(batch_size)
 
 
 def check_mask(who: str, mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:

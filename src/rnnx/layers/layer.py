@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnx import constraints, initializers, regularizers
 from rnnx._changes import Changes
-from rnnx._config import on_demand, plain
+from rnnx._config import on_demand, to_builtin
 from rnnx._typing import Array
 from rnnx.layers import graph
 from rnnx.layers.checks import check_dtype, given_shape
@@ -455,7 +455,7 @@ def walk(layer: Layer) -> Iterator[Layer]:
 
 def layer_config(layer: Layer) -> dict[str, Any]:
     """Class name and configuration of a layer or model, in plain Python values."""
-    return {"class_name": type(layer).__name__, "config": plain(layer.get_config())}
+    return {"class_name": type(layer).__name__, "config": to_builtin(layer.get_config())}
 
 
 def layer_from_config(entry: dict[str, Any]) -> Any:

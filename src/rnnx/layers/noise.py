@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rnnx import dropout as functions
+from rnnx import dropout
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 from rnnx.layers.checks import check_sequence_shape, generator_of, seed_config
@@ -19,7 +19,7 @@ class NoiseLayer(Layer):
 
     def __init__(self, rate: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.rate = functions.check_rate(type(self).__name__, "rate", rate, one_allowed=self.one_allowed)
+        self.rate = dropout.check_rate(type(self).__name__, "rate", rate, one_allowed=self.one_allowed)
         self.seed_generator = generator_of(seed)
         self.seed = None if seed is None else self.seed_generator.seed
         self.built = True
@@ -73,11 +73,11 @@ class Dropout(NoiseLayer):
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(rate, seed, **kwargs)
-        self.noise_shape = functions.check_noise_shape(type(self).__name__, noise_shape)
+        self.noise_shape = dropout.check_noise_shape(type(self).__name__, noise_shape)
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        y, kept = functions.dropout(x, self.rate, self.seed_generator.begin(), self.noise_shape, self.name)
-        return y, lambda dy: functions.dropout_backward(dy, kept, self.rate)
+        y, kept = dropout.dropout(x, self.rate, self.seed_generator.begin(), self.noise_shape, self.name)
+        return y, lambda dy: dropout.dropout_backward(dy, kept, self.rate)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "noise_shape": self.noise_shape}
@@ -104,8 +104,8 @@ class SpatialDropout1D(NoiseLayer):
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         check_sequence_shape(self, x.shape)
-        y, kept = functions.dropout(x, self.rate, self.seed_generator.begin(), (None, 1, None), self.name)
-        return y, lambda dy: functions.dropout_backward(dy, kept, self.rate)
+        y, kept = dropout.dropout(x, self.rate, self.seed_generator.begin(), (None, 1, None), self.name)
+        return y, lambda dy: dropout.dropout_backward(dy, kept, self.rate)
 
 
 class GaussianDropout(NoiseLayer):
@@ -118,8 +118,8 @@ class GaussianDropout(NoiseLayer):
     """
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        y, factor = functions.gaussian_dropout(x, self.rate, self.seed_generator.begin())
-        return y, lambda dy: functions.gaussian_dropout_backward(dy, factor)
+        y, factor = dropout.gaussian_dropout(x, self.rate, self.seed_generator.begin())
+        return y, lambda dy: dropout.gaussian_dropout_backward(dy, factor)
 
 
 class AlphaDropout(NoiseLayer):
@@ -138,11 +138,11 @@ class AlphaDropout(NoiseLayer):
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(rate, seed, **kwargs)
-        self.noise_shape = functions.check_noise_shape(type(self).__name__, noise_shape)
+        self.noise_shape = dropout.check_noise_shape(type(self).__name__, noise_shape)
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        y, slope = functions.alpha_dropout(x, self.rate, self.seed_generator.begin(), self.noise_shape)
-        return y, lambda dy: functions.alpha_dropout_backward(dy, slope)
+        y, slope = dropout.alpha_dropout(x, self.rate, self.seed_generator.begin(), self.noise_shape)
+        return y, lambda dy: dropout.alpha_dropout_backward(dy, slope)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "noise_shape": self.noise_shape}

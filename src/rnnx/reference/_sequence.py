@@ -109,7 +109,7 @@ class StepMasks:
 
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """What a forward call keeps for the way back."""
+    """What a forward call keeps for backward."""
 
     params: Any
     weights: Weights

@@ -42,7 +42,7 @@ def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Sav
 
 
 def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -> tuple[Float, States]:
-    """The way back through `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
+    """Backward of `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
     (dh_next,) = dstate
     dh_new = (1 - m.zone_h) * dh_next * m.cell
     dx, dh = np.zeros_like(s.x), m.zone_h * dh_next + dh_new * s.z * m.blend

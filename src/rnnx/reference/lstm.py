@@ -35,7 +35,7 @@ def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Sav
 
 
 def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -> tuple[Float, States]:
-    """The way back through `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
+    """Backward of `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
     dh_next, dc_next = dstate
     dh_new = (1 - m.zone_h) * dh_next
     dc_new = (1 - m.zone_c) * dc_next + w.act.vjp(s.c_new, s.y, dh_new * s.o)

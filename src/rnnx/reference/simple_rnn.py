@@ -26,7 +26,7 @@ def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Sav
 
 
 def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -> tuple[Float, States]:
-    """The way back through `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
+    """Backward of `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
     (dh_next,) = dstate
     da = w.act.vjp(s.a, s.n, (1 - m.zone_h) * dh_next * m.update * m.cell)
     dw.W[0] += product((s.x * m.x[0]).T, da)

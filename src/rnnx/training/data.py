@@ -238,10 +238,10 @@ class Batches:
         return self._batches(0)
 
     def _batches(self, number: int, skipped: int = 0) -> Iterator[Batch]:
-        plain = not self.ragged and not self.shuffle
+        in_order = not self.ragged and not self.shuffle
         for rows in self._orders(number)[skipped:]:
             # A view where the rows follow each other.
-            yield self._batch(slice(int(rows[0]), int(rows[-1]) + 1) if plain else rows, rows)
+            yield self._batch(slice(int(rows[0]), int(rows[-1]) + 1) if in_order else rows, rows)
 
     def _batch(self, which: Any, rows: Array) -> Batch:
         if not self.ragged:
@@ -374,7 +374,7 @@ def _batch_of(item: Any) -> Batch:
 def tbptt_batches(sequence: Any, batch_size: int, timesteps: int, targets: Any = None) -> list[tuple[Array, Array]]:
     """Cut one long sequence into chunks for truncated back-propagation with a stateful model.
 
-    The sequence is laid out as ``batch_size`` parallel strips; row k of each batch continues row k of the one before.
+    The sequence is laid out as ``batch_size`` parallel rows; row k of each batch continues row k of the one before.
     ``fit(batches)`` keeps their order, carries the states of a stateful model from chunk to chunk, and resets them at
     the start of every epoch and of every validation; gradients end at the borders of the chunks.
 
@@ -401,8 +401,8 @@ def tbptt_batches(sequence: Any, batch_size: int, timesteps: int, targets: Any =
     x, y = (sequence[:-1], sequence[1:]) if targets is None else (sequence, np.asarray(targets))
     if len(x) != len(y):
         raise ValueError(f"`sequence` has {len(x)} steps but `targets` has {len(y)}")
-    strip = len(x) // batch_size // timesteps * timesteps
-    if strip < 1:
+    steps = len(x) // batch_size // timesteps * timesteps
+    if steps < 1:
         raise ValueError(f"{len(x)} steps are too few for batches of {batch_size} x {timesteps}")
-    strips = [a[: batch_size * strip].reshape(batch_size, strip, *a.shape[1:]) for a in (x, y)]
-    return [(strips[0][:, t : t + timesteps], strips[1][:, t : t + timesteps]) for t in range(0, strip, timesteps)]
+    rows = [a[: batch_size * steps].reshape(batch_size, steps, *a.shape[1:]) for a in (x, y)]
+    return [(rows[0][:, t : t + timesteps], rows[1][:, t : t + timesteps]) for t in range(0, steps, timesteps)]

@@ -140,8 +140,8 @@ class _Writer:
 
     def _layer(self, name: str, config: dict[str, Any], where: str) -> dict[str, Any]:
         dropout = name in ("Dropout", "AlphaDropout")
-        for word, plain in OWN_DEFAULTS.items():
-            if config.get(word) not in plain and word in config and not (dropout and word == "noise_shape"):
+        for word, defaults in OWN_DEFAULTS.items():
+            if config.get(word) not in defaults and word in config and not (dropout and word == "noise_shape"):
                 raise FormatError(f"{where}: Keras has no {word}={config[word]!r}")
         written = {
             word: self._value(word, value, where)

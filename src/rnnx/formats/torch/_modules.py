@@ -194,7 +194,7 @@ def make_layer(
         elif kind == "cell":
             layer = _cell(parts, options, common)
         else:
-            layer = _plain(name, kind, parts, options, common)
+            layer = _single(name, kind, parts, options, common)
         for slot in slots(layer, ""):  # one after the other: what is turned round for one is gone before the next
             for weight, array in slot.arrange(parts):
                 weight.assign(array)
@@ -361,7 +361,7 @@ def _recurrent(name: str, plan: Plan, options: Mapping[str, Any], common: dict[s
     return Model(x, [y, *states], name=base)
 
 
-def _plain(name: str, kind: str, parts: Parts, options: Mapping[str, Any], common: dict[str, Any]) -> Any:
+def _single(name: str, kind: str, parts: Parts, options: Mapping[str, Any], common: dict[str, Any]) -> Any:
     weight = parts.get("weight", parts.get("running_mean", np.zeros(0)))
     if kind == "matrix":
         if is_embedding(name, parts, options):

@@ -284,9 +284,9 @@ def is_stack(model: Model, parts: list[Any]) -> bool:
         if len(node.inputs) != 1 or node.inputs[0] is not before:
             return False
         before = node.outputs[0]
-    plain = [part for part in parts if not part.name.endswith(PROJECTION)]
-    kinds = {_kind(part) for part in plain}
-    return len(kinds) == 1 and None not in kinds and len(parts) in (len(plain), 2 * len(plain))
+    layers = [part for part in parts if not part.name.endswith(PROJECTION)]
+    kinds = {_kind(part) for part in layers}
+    return len(kinds) == 1 and None not in kinds and len(parts) in (len(layers), 2 * len(layers))
 
 
 def _stack_slots(parts: list[Any], prefix: str) -> Iterator[Slot]:
