@@ -202,9 +202,9 @@ def test_batches_by_number_resume(steps):
 
 
 def test_a_py_dataset_must_be_implemented():
-    with pytest.raises(TypeError, match="__len__"):
+    with pytest.raises(NotImplementedError, match="__len__"):
         len(utils.Sequence())
-    with pytest.raises(TypeError, match="__getitem__"):
+    with pytest.raises(NotImplementedError, match="__getitem__"):
         utils.PyDataset()[0]
 
 
