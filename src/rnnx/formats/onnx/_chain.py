@@ -94,7 +94,7 @@ def _model(source: Source) -> Any:
     entry = entries[0].type.tensor_type
     if not entries[0].type.HasField("tensor_type") or not entry.HasField("shape"):
         raise NoChain("the shape of its input is not given")
-    program = Program(source, graph, 2**31)
+    program = Program(source, graph)
     known = {name: program.known[place] for name, place in program.places.items() if place in program.known}
     chain = _Chain(source, known, entries[0].name, "0123456789"[: len(entry.shape.dim)])
     for node in graph.node:

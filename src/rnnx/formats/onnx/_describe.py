@@ -6,11 +6,10 @@ from collections import Counter
 from typing import Any
 
 from rnnx.formats.onnx._file import Source, require_onnx, walk
-from rnnx.formats.onnx._program import RECURRENT
+from rnnx.formats.onnx._quantized import NAME as QUANTIZED
+from rnnx.formats.onnx._recurrent import GATES
 from rnnx.formats.onnx.session import Session, _port
 from rnnx.saving import FormatError
-
-QUANTIZED = "com.microsoft.DynamicQuantizeLSTM"
 
 
 def describe(path: Any) -> dict[str, Any]:
@@ -49,10 +48,10 @@ def describe(path: Any) -> dict[str, Any]:
             domain = "" if node.domain == "ai.onnx" else node.domain
             name = f"{domain}.{node.op_type}" if domain else node.op_type
             operators[name] += 1
-            if name in RECURRENT or name == QUANTIZED:
+            if name in GATES or name == QUANTIZED:
                 recurrent.append(_line(node, name))
     try:
-        session: Session | None = Session(path)
+        session: Session | None = Session(source)
     except FormatError as error:
         session = None
         warnings.append(f"it cannot be run: {error}")

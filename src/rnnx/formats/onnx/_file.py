@@ -10,16 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx.formats._limits import check_regular
+from rnnx.formats.onnx._limits import (
+    DEEPEST,
+    LARGEST_FILE,
+    LOADING,
+    MOST_AXES,
+    MOST_COMPUTED,
+    MOST_FIELDS,
+    MOST_NAMES,
+    MOST_NODES,
+    MOST_NUMBERS,
+    OLDEST_OPSET,
+    UNFOLDED,
+    Meter,
+)  # fmt: skip
+from rnnx.formats.onnx._wire import UNSEEN, count
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
 LONGEST_TEXT = 300  # of a name or reason in a message
-DEEPEST = 24  # subgraphs inside subgraphs
-MOST_NODES = 1_000_000  # counted with every local function written out
-MOST_COMPUTED = 2**28
-LARGEST_FILE = 2**31 - 1  # bytes, of protocol buffers
-OLDEST_OPSET = 7
 TEXT = 8  # TensorProto.STRING
+PACKED = {1: ("float_data", "<f4"), 11: ("double_data", "<f8")}  # types whose numbers lie in a row also in a list
 
 
 def require_onnx() -> Any:
@@ -64,6 +76,8 @@ class Source:
     def __init__(self, source: Any):
         onnx = require_onnx()
         self.folder: Path | None = None
+        self._files: dict[str, tuple[Path, int]] = {}  # by their locations
+        self._regions: dict[tuple[Any, ...], Array] = {}  # what was read from them
         if isinstance(source, onnx.ModelProto):
             self.name, proto = "ModelProto", onnx.ModelProto()
             proto.CopyFrom(source)
@@ -73,6 +87,7 @@ class Source:
             else:
                 path = Path(source)
                 self.name, self.folder = str(source), path.parent
+                check_regular(path)
                 if path.stat().st_size > LARGEST_FILE:
                     raise FormatError(f"{source}: an ONNX file has at most {LARGEST_FILE} bytes")
                 data = path.read_bytes()
@@ -83,12 +98,25 @@ class Source:
             proto = self._written_out(proto)
             self._check(proto)
         self.proto = proto
-        self.budget = MOST_COMPUTED + 4 * proto.ByteSize()  # bytes that may be computed from constants beforehand
+        self.size = proto.ByteSize()
+        self.most_computed = MOST_COMPUTED + 4 * self.size
+        self.budget, self.loading = self.most_computed, LOADING  # for what is computed from constants beforehand
+        self.meter = Meter()
+        self.evaluators: dict[Any, Any] = {}
         self.opsets: dict[str, int] = {entry.domain: entry.version for entry in proto.opset_import}
         self.opsets.setdefault("", self.opsets.pop("ai.onnx", 1))
 
+    @property
+    def computed(self) -> int:
+        """Bytes that were computed from constants."""
+        return self.most_computed - self.budget
+
     def _parsed(self, data: bytes) -> Any:
         proto = require_onnx().ModelProto()
+        fields, numbers = count(data, MOST_FIELDS) if len(data) > UNSEEN else (0, 0)
+        if fields > MOST_FIELDS:
+            raise FormatError(f"{self.name}: more than {MOST_FIELDS:,} messages, numbers and texts in it")
+        self._check_numbers(numbers)
         try:
             proto.ParseFromString(data)
         except Exception as error:  # the class of the parser's errors depends on how protobuf was built
@@ -106,6 +134,7 @@ class Source:
         version = versions.get("", versions.get("ai.onnx", 0))
         if version < OLDEST_OPSET:
             raise FormatError(f"{self.name}: written for opset {version}; opsets from {OLDEST_OPSET} on are supported")
+        self._count(proto)
         for graph in [proto.graph, *proto.functions]:
             for inner, depth in walk(graph):
                 if depth > DEEPEST:
@@ -117,6 +146,40 @@ class Source:
                     self.check_tensor(tensor)
                 for node in inner.node:
                     self._check_node(node)
+
+    def _count(self, proto: Any) -> None:
+        """Refuse more nodes, names and numbers than can be read in time."""
+        nodes = names = numbers = 0
+        for graph in [proto.graph, *proto.functions]:
+            for inner, _ in walk(graph, most=MOST_NODES):
+                nodes += len(inner.node)
+                names += len(inner.input) + len(inner.output) + len(inner.value_info)
+                tensors = getattr(inner, "initializer", ())
+                names += len(tensors)
+                if nodes > MOST_NODES:
+                    raise FormatError(f"{self.name}: it has more than {MOST_NODES:,} nodes")
+                if names <= MOST_NAMES:
+                    numbers += sum(map(_numbers, tensors))
+                    for node in inner.node:
+                        names += len(node.input) + len(node.output) + len(node.attribute)
+                        if names > MOST_NAMES:
+                            break
+                        for entry in node.attribute:
+                            numbers += len(entry.ints) + len(entry.floats) + len(entry.strings)
+                            numbers += _numbers(entry.t) if entry.HasField("t") else 0
+                            numbers += sum(map(_numbers, entry.tensors))
+                if names > MOST_NAMES:
+                    raise FormatError(
+                        f"{self.name}: more than {MOST_NAMES:,} inputs, outputs, attributes and constants"
+                    )
+                self._check_numbers(numbers)
+
+    def _check_numbers(self, numbers: int) -> None:
+        if numbers > MOST_NUMBERS:
+            raise FormatError(
+                f"{self.name}: {numbers:,} integers stand in lists, at most {MOST_NUMBERS:,} are read; "
+                "raw data may have any number"
+            )
 
     def _check_texts(self, texts: Iterable[Any]) -> None:
         if any(isinstance(text, bytes) for text in texts):
@@ -140,6 +203,8 @@ class Source:
         """
         onnx = require_onnx()
         who = f"{self.name}: {owner} {_short(tensor.name)!r}"
+        if len(tensor.dims) > MOST_AXES:
+            raise FormatError(f"{who} has {len(tensor.dims):,} axes, at most {MOST_AXES} are possible")
         if any(n < 0 for n in tensor.dims):
             raise FormatError(f"{who} has the shape {tuple(tensor.dims)}")
         count = math.prod(tensor.dims)
@@ -180,6 +245,8 @@ class Source:
         try:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 return self._external(tensor, count, owner)
+            if tensor.data_type in PACKED and not tensor.HasField("raw_data"):
+                return _unpacked(tensor)
             return np.asarray(onnx.numpy_helper.to_array(tensor))
         except (ValueError, TypeError, OverflowError, MemoryError, UnicodeDecodeError) as error:
             if isinstance(error, FormatError):
@@ -188,11 +255,58 @@ class Source:
                 f"{self.name}: {owner} {_short(tensor.name)!r} cannot be read: {reason(error)}"
             ) from error
 
+    def stored(self, tensor: Any, owner: str = "initializer") -> int:
+        """Number of elements of a tensor whose data are there, in the file or in another one.
+
+        Raises
+        ------
+        FormatError
+            If they are not.
+        """
+        count = self.check_tensor(tensor, owner)
+        if tensor.data_location == require_onnx().TensorProto.EXTERNAL:
+            self._region(tensor, count, owner)
+        return count
+
     def _external(self, tensor: Any, count: int, owner: str) -> Array:
-        """Data in another file: below the folder of the model, without leaving it by any way."""
+        """Data in another file; those that are there once are read once."""
+        path, start, dtype = self._region(tensor, count, owner)
+        shape = tuple(tensor.dims)
+        key = (path, start, count, dtype)
+        if key not in self._regions:
+            read = sum(array.nbytes for (other, *_), array in self._regions.items() if other == path)
+            if read + count * dtype.itemsize > path.stat().st_size:
+                raise FormatError(
+                    f"{self.name}: {owner} {_short(tensor.name)!r} and others use the same bytes of {path.name!r}"
+                )
+            data = np.fromfile(path, dtype.newbyteorder("<"), count, offset=start)
+            self._regions[key] = data.astype(dtype, copy=False)
+        return self._regions[key].reshape(shape)
+
+    def _region(self, tensor: Any, count: int, owner: str) -> tuple[Path, int, Any]:
+        """Where data lie in another file, below the folder of the model, without leaving it by any way."""
         who = f"{self.name}: {owner} {_short(tensor.name)!r}"
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
+        path, held = self._file(location, who)
+        dtype = require_onnx().helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        try:
+            start, length = int(entries.get("offset", 0)), int(entries.get("length", count * dtype.itemsize))
+        except ValueError as error:
+            raise FormatError(f"{who}: offset and length of the data must be integers") from error
+        if dtype.name in ("int4", "uint4", "int2", "uint2", "float4_e2m1fn"):
+            raise FormatError(f"{who}: data of type {dtype.name} in another file are not supported")
+        if start < 0 or length != count * dtype.itemsize or start + length > held:
+            raise FormatError(
+                f"{who} of type {dtype.name} and shape {tuple(tensor.dims)} does not fit bytes "
+                f"{start}..{start + length} of {_short(location)!r} ({held} bytes)"
+            )
+        return path, start, dtype
+
+    def _file(self, location: str, who: str) -> tuple[Path, int]:
+        """Another file, and its bytes."""
+        if location in self._files:
+            return self._files[location]
         if self.folder is None:
             raise FormatError(
                 f"{who} lies in another file ({_short(location)!r}), and a model without a path has no folder"
@@ -208,32 +322,27 @@ class Source:
             raise FormatError(f"{who}: {_short(location)!r} cannot be followed: {reason(error)}") from error
         if ".." in Path(location).parts or not path.is_relative_to(root):
             raise FormatError(f"{who} has the location {_short(location)!r}, which leads out of the model's folder")
-        if not path.is_file():
-            raise FormatError(f"{who}: there is no file {_short(location)!r} beside the model")
-        dtype = require_onnx().helper.tensor_dtype_to_np_dtype(tensor.data_type)
         try:
-            start, length = int(entries.get("offset", 0)), int(entries.get("length", count * dtype.itemsize))
-        except ValueError as error:
-            raise FormatError(f"{who}: offset and length of the data must be integers") from error
-        if dtype.name in ("int4", "uint4", "int2", "uint2", "float4_e2m1fn"):
-            raise FormatError(f"{who}: data of type {dtype.name} in another file are not supported")
-        if start < 0 or length != count * dtype.itemsize or start + length > path.stat().st_size:
-            raise FormatError(
-                f"{who} of type {dtype.name} and shape {tuple(tensor.dims)} does not fit bytes "
-                f"{start}..{start + length} of {_short(location)!r} ({path.stat().st_size} bytes)"
-            )
-        data = np.fromfile(path, dtype.newbyteorder("<"), count, offset=start)
-        return data.astype(dtype, copy=False).reshape(tuple(tensor.dims))
+            regular = path.is_file()
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{who}: {_short(location)!r} cannot be followed: {reason(error)}") from error
+        if not regular:
+            raise FormatError(f"{who}: there is no file {_short(location)!r} beside the model")
+        self._files[location] = path, path.stat().st_size
+        return self._files[location]
 
     def _count_functions(self, proto: Any) -> None:
         """Refuse functions that call themselves, or that grow beyond all bounds when they are written out."""
         bodies = {(f.domain, f.name): f for f in proto.functions}
         if len(bodies) != len(proto.functions):
             raise FormatError(f"{self.name}: two local functions have the same name")
-        sizes: dict[tuple[str, str], int] = {}
+        sizes: dict[tuple[str, str], tuple[int, int]] = {}
+        own = proto.ByteSize()
+        most = 2 * own + UNFOLDED
 
-        def size(body: Any, above: tuple[Any, ...]) -> int:
-            total = 0
+        def size(body: Any, above: tuple[Any, ...]) -> tuple[int, int]:
+            """Nodes and bytes of a graph or function with all calls written out."""
+            nodes, held = 0, body.ByteSize()
             for graph, _ in walk(body):
                 for node in graph.node:
                     key = (node.domain, node.op_type)
@@ -241,10 +350,13 @@ class Source:
                         raise FormatError(f"{self.name}: local function {_short(node.op_type)!r} calls itself")
                     if key in bodies and key not in sizes:
                         sizes[key] = size(bodies[key], (*above, key))
-                    total += sizes.get(key, 1)
-            if total > MOST_NODES:
-                raise FormatError(f"{self.name}: its local functions grow to more than {MOST_NODES} nodes")
-            return total
+                    more = sizes.get(key, (1, 0))
+                    nodes, held = nodes + more[0], held + more[1]
+                    if nodes > MOST_NODES:
+                        raise FormatError(f"{self.name}: its local functions grow to more than {MOST_NODES:,} nodes")
+                    if held > most:
+                        raise FormatError(f"{self.name}: its {own:,} bytes grow to more than {most:,} by its functions")
+            return nodes, held
 
         size(proto.graph, ())
 
@@ -257,16 +369,25 @@ class Source:
             raise FormatError(f"{self.name}: its local functions cannot be written out: {reason(error)}") from error
 
 
-def walk(graph: Any, depth: int = 0) -> Iterator[tuple[Any, int]]:
-    """A graph (or function) and all graphs inside it, each with its depth."""
+def walk(graph: Any, depth: int = 0, most: int | None = None) -> Iterator[tuple[Any, int]]:
+    """A graph (or function) and all graphs inside it, each with its depth.
+
+    Parameters
+    ----------
+    graph : GraphProto or FunctionProto
+    depth : int
+    most : int, optional
+        Graphs with more nodes are not searched for other graphs.
+    """
     pending = [(graph, depth)]
     while pending:
         inner, level = pending.pop()
         yield inner, level
-        if level > DEEPEST:
+        if level > DEEPEST or (most is not None and len(inner.node) > most):
             continue
         for node in inner.node:
-            pending += [(sub, level + 1) for sub in subgraphs(node)]
+            if node.attribute:
+                pending += [(sub, level + 1) for sub in subgraphs(node)]
 
 
 def subgraphs(node: Any) -> list[Any]:
@@ -297,6 +418,24 @@ def _short(text: str) -> str:
     line = " ".join(text.split())
     line = "".join(c if c.isprintable() else "?" for c in line)
     return line if len(line) <= LONGEST_TEXT else line[:LONGEST_TEXT] + "..."
+
+
+def _numbers(tensor: Any) -> int:
+    """Integers and texts in the lists of a tensor."""
+    return (
+        len(tensor.dims) + len(tensor.int32_data) + len(tensor.int64_data) + len(tensor.uint64_data)
+        + len(tensor.string_data)
+    )  # fmt: skip
+
+
+def _unpacked(tensor: Any) -> Array:
+    """The values of a tensor that stand in a list of floats: their bytes, without an object for each."""
+    field, dtype = PACKED[tensor.data_type]
+    alone = type(tensor)()
+    getattr(alone, field).MergeFrom(getattr(tensor, field))
+    size = len(getattr(tensor, field)) * np.dtype(dtype).itemsize
+    data = alone.SerializeToString()
+    return np.frombuffer(data, dtype, offset=len(data) - size).astype(dtype[1:], copy=False).reshape(tuple(tensor.dims))
 
 
 def _names(message: Any) -> Iterator[Any]:

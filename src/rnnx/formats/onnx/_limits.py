@@ -1,159 +1,98 @@
-"""How much memory an operator will ask for, known before it is run.
-
-A file of a hundred bytes can ask for any amount: a constant of a given shape, an array repeated a million times. Every
-operator whose result can be much larger than its inputs has a rule here.
-"""
+"""The limits of ONNX files, and what a run has taken of them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any
+import threading
 
-import numpy as np
+from rnnx.saving import FormatError
 
-from rnnx.formats.onnx._node import Array, NodeInfo
-from rnnx.formats.onnx._operators import broadcast_elements
+# ---- Files -----------------------------------------------------------------------------------------------------------
 
-SMALL = 2**24  # bytes that are not counted
-Guard = Callable[..., int]  # the inputs of a node in; bytes of its result out
-BROADCAST = {
-    "Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual", "Less",
-    "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "Pow", "PRelu", "Sub", "Sum", "Where", "Xor",
-}  # fmt: skip
-POOLS = {"AveragePool", "LpPool", "MaxPool"}
+DEEPEST = 24  # subgraphs inside subgraphs
+LARGEST_FILE = 2**31 - 1  # bytes, of protocol buffers
+MOST_NODES = 20_000  # with every local function written out: the largest exported networks have some thousands
+MOST_EVALUATED = 1_000  # different nodes for the reference evaluator, which takes half a millisecond to make one
+MOST_NAMES = 300_000  # inputs, outputs and attributes of nodes, constants, and values of graphs
+MOST_NUMBERS = 2**23  # integers in lists outside of raw data: each costs 36 bytes while it is read
+MOST_FIELDS = 500_000  # messages, numbers and texts in a file
+MOST_AXES = 64  # of an array in NumPy
+MOST_DESCRIBED = 2**22  # bytes of the description of a model
+UNFOLDED = 2**25  # bytes beyond twice the file that it may become with its local functions written out
+OLDEST_OPSET = 7
 
+# ---- Constants, computed when a file is loaded -----------------------------------------------------------------------
 
-def _integers(array: Any) -> list[int]:
-    return [int(n) for n in np.asarray(array).reshape(-1)]
+MOST_COMPUTED = 2**27  # bytes, and four times the file: bytes turned back into floats
+LOADING = 300_000_000  # nanoseconds
 
+# ---- Runs ------------------------------------------------------------------------------------------------------------
 
-def _broadcast(*parts: Array) -> int:
-    if math.prod(part.size for part in parts) < SMALL // 8:
-        return 0
-    return broadcast_elements(*(part.shape for part in parts)) * max(part.itemsize for part in parts)
-
-
-def _product(a: Array, b: Array, *rest: Any) -> int:
-    if a.size * b.size < SMALL // 8 or a.ndim < 2 or b.ndim < 2:
-        return 0
-    batch = max(1, broadcast_elements(a.shape[:-2], b.shape[:-2]))
-    return batch * max(a.shape[-2:]) * max(b.shape[-2:]) * 8
-
-
-def _sum_of_parts(*parts: Array) -> int:
-    return sum(part.nbytes for part in parts)
+MEMORY = 2**29  # bytes, or four times the file if that is more
+PER_INPUT = 64  # bytes for each byte of the inputs
+WORK = 1_000_000_000  # nanoseconds
+WORK_PER_BYTE = 10  # and for each byte of the file: networks that make much of a few letters are large
+WORK_PER_INPUT = 4_096  # for each byte of the inputs
+SHARE = 128  # and for each byte of the inputs one for so many bytes of the file: a product of each with each
+SPECIALISED = 500_000_000  # nanoseconds for making programs of particular shapes
+LONG = 2**22  # nanoseconds of a node that is asked for before it runs
+SMALL = 2**22  # bytes that are not counted one by one
 
 
-def _gather(info: NodeInfo) -> Guard:
-    axis = info.attributes.get("axis", 0)
-    return lambda x, index: x.nbytes // max(1, x.shape[axis]) * index.size if x.ndim else 0
+class Meter(threading.local):
+    """What the run of this thread may still take, shared by the programs inside each other.
 
+    Attributes
+    ----------
+    memory : int
+        Bytes that its values may take together.
+    held : int
+        Bytes of the values of the programs around the one that runs.
+    work, left : int
+        Nanoseconds that it may take, and that are left.
+    specialising : int
+        Nanoseconds that are left for making programs of particular shapes.
+    """
 
-def _gather_nd(x: Array, index: Array) -> int:
-    depth = index.shape[-1] if index.ndim else 0
-    return math.prod(index.shape[:-1]) * math.prod(x.shape[depth:]) * x.itemsize
+    memory, held, work, left, specialising = MEMORY, 0, LOADING, LOADING, 0
 
+    def begin(self, memory: int, work: int, specialising: int = SPECIALISED) -> None:
+        """A run starts."""
+        self.memory, self.work, self.left, self.specialising, self.held = memory, work, work, specialising, 0
 
-def _pad(info: NodeInfo) -> Guard:
-    def guard(x: Array, pads: Any = None, value: Any = None, axes: Any = None) -> int:
-        given = _integers(info.attributes.get("pads", []) if pads is None else pads)
-        places = range(x.ndim) if axes is None else [a % max(1, x.ndim) for a in _integers(axes)]
-        shape, half = list(x.shape), len(given) // 2
-        for k, axis in enumerate(list(places)[:half]):
-            shape[axis] += max(0, given[k]) + max(0, given[k + half])
-        return math.prod(shape) * x.itemsize
+    def hold(self, more: int) -> None:
+        """Count values that stay while a program inside runs; a negative number gives them back."""
+        self.held += more
+        if more > 0:
+            self.ask(0)
 
-    return guard
+    def ask(self, size: int, time: int = 0) -> None:
+        """Refuse what would take more bytes or nanoseconds than there are.
 
+        Raises
+        ------
+        FormatError
+            With the numbers.
+        """
+        total = self.held + size
+        if total > self.memory:
+            raise FormatError(
+                f"the run would take {total:,} bytes, at most {self.memory:,} are allowed; "
+                "give Session(..., memory=...) if this is meant"
+            )
+        if time > self.left:
+            taken = self.work - self.left + time
+            raise FormatError(
+                f"the run would take some {taken:,} ns of work, at most {self.work:,} are allowed; "
+                "give Session(..., work=...) if this is meant"
+            )
 
-def _windows(info: NodeInfo) -> Guard:
-    """Convolutions and pools: the padded input, once for every place of the window."""
-    attributes = info.attributes
+    def spend(self, time: int) -> None:
+        """Count work that was done.
 
-    def guard(x: Array, w: Any = None, *rest: Any) -> int:
-        axes = x.ndim - 2
-        pads = list(attributes.get("pads", [])) or [0] * (2 * axes)
-        strides = list(attributes.get("strides", [])) or [1] * axes
-        window = list(attributes.get("kernel_shape", [])) or (list(w.shape[2:]) if w is not None else [1] * axes)
-        dilations = list(attributes.get("dilations", [])) or [1] * axes
-        size = x.shape[0]
-        for k in range(axes):
-            reach = window[k] * max(1, dilations[k])
-            padded = x.shape[2 + k] + max(0, pads[k]) + max(0, pads[k + axes]) + reach
-            size *= padded * (strides[k] if info.operator == "ConvTranspose" else 1)
-        places = math.prod(window) if w is not None else 1
-        filters = 0 if w is None else max(w.shape[:2]) * attributes.get("group", 1)
-        return int(size * max(x.shape[1] * places, filters) * x.itemsize)
-
-    return guard
-
-
-def _resize(x: Array, *rest: Any) -> int:
-    scales = next((part for part in rest if part is not None and part.dtype.kind == "f" and part.size == x.ndim), None)
-    sizes = next((part for part in rest if part is not None and part.dtype.kind == "i"), None)
-    if sizes is not None and sizes.size:
-        return math.prod(_integers(sizes)) * x.itemsize
-    return int(x.nbytes * float(np.prod(scales))) if scales is not None else 0
-
-
-def _einsum(info: NodeInfo) -> Guard:
-    terms, _, result = str(info.attributes.get("equation", "")).replace(" ", "").partition("->")
-
-    def guard(*parts: Array) -> int:
-        sizes: dict[str, int] = {}
-        for term, part in zip(terms.split(","), parts, strict=False):
-            sizes.update(zip(term, part.shape, strict=False))
-        letters = result or "".join(sizes)
-        return math.prod(sizes.get(letter, 1) for letter in letters) * 8
-
-    return guard
-
-
-def _of_shape(values: Any, itemsize: int = 8) -> int:
-    return math.prod(max(0, n) for n in _integers(values)) * itemsize
-
-
-def guard_of(info: NodeInfo) -> Guard | None:
-    """The rule of an operator; None if its result is about as large as its inputs."""
-    name, attributes = info.operator, info.attributes
-    if name in BROADCAST:
-        return _broadcast
-    if name in POOLS or name in ("Conv", "ConvTranspose"):
-        return _windows(info)
-    rules: dict[str, Guard] = {
-        "AffineGrid": lambda theta, size: _of_shape(size, 4 * 8),
-        "BlackmanWindow": lambda size: _of_shape(size),
-        "CenterCropPad": lambda x, shape: _of_shape(shape),
-        "Concat": _sum_of_parts,
-        "ConstantOfShape": lambda shape: _of_shape(shape),
-        "DFT": lambda x, length=None, axis=None: x.nbytes * max(1, int(length.max()) if length is not None else 1),
-        "Einsum": _einsum(info) if name == "Einsum" else _sum_of_parts,
-        "Expand": lambda x, shape: max(1, broadcast_elements(x.shape, tuple(_integers(shape)))) * x.itemsize,
-        "EyeLike": lambda x: x.size * 8,
-        "Gather": _gather(info),
-        "GatherND": _gather_nd,
-        "Gemm": _product,
-        "HammingWindow": lambda size: _of_shape(size),
-        "HannWindow": lambda size: _of_shape(size),
-        "MatMul": _product,
-        "MatMulInteger": _product,
-        "MaxUnpool": lambda x, index, shape=None: 0 if shape is None else _of_shape(shape),
-        "MelWeightMatrix": lambda bins, length, *rest: int(bins.item()) * int(length.item()) * 8,
-        "Multinomial": lambda x: x.shape[0] * int(attributes.get("sample_size", 1)) * 8,
-        "OneHot": lambda x, depth, values: x.size * max(0, int(depth.reshape(-1)[0])) * values.itemsize,
-        "Pad": _pad(info),
-        "QLinearMatMul": lambda a, *rest: _product(a, rest[2]),
-        "RandomNormal": lambda: _of_shape(attributes.get("shape", [])),
-        "RandomUniform": lambda: _of_shape(attributes.get("shape", [])),
-        "Range": lambda start, limit, delta: int(
-            max(0.0, (float(limit.item()) - float(start.item())) / (float(delta.item()) or 1.0)) * 8
-        ),
-        "Resize": _resize,
-        "RoiAlign": lambda x, rois, *rest: (
-            len(rois) * x.shape[1] * attributes.get("output_height", 1) * attributes.get("output_width", 1) * 8
-        ),
-        "Tile": lambda x, repeats: x.nbytes * max(0, math.prod(_integers(repeats))),
-        "Upsample": _resize,
-    }
-    return rules.get(name)
+        Raises
+        ------
+        FormatError
+            If it was more than was left.
+        """
+        self.ask(0, time)
+        self.left -= time

@@ -1,4 +1,4 @@
-"""What the implementation of an operator is told about its node."""
+"""A node, and the record of an operator: how it is made, and what its result and its workspace cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Function = Callable[..., Any]  # arrays (None for missing inputs) in; an array, 
 
 @dataclass(frozen=True, eq=False)
 class NodeInfo:
-    """A node as the makers of functions see it.
+    """A node as the makers of functions and the rules of sizes see it.
 
     Attributes
     ----------
@@ -28,6 +28,8 @@ class NodeInfo:
         Which inputs are there.
     outputs : tuple of bool
         Which outputs are used.
+    evaluated : bool
+        Whether it runs on the reference evaluator, for want of a version here.
     """
 
     operator: str
@@ -36,6 +38,7 @@ class NodeInfo:
     constants: dict[int, Array]
     inputs: tuple[bool, ...]
     outputs: tuple[bool, ...]
+    evaluated: bool = False
 
     def has(self, place: int) -> bool:
         """Whether this input is there."""
@@ -48,3 +51,35 @@ class NodeInfo:
 
 
 Maker = Callable[[NodeInfo], Function | None]  # None: the reference evaluator has to do it
+Size = Callable[..., int]  # the node and its inputs in; a number of bytes, or of nanoseconds, out
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """All that is known of an operator; the registries and the guards are derived from it.
+
+    Attributes
+    ----------
+    name : str
+        Behind its domain, unless that is ONNX' own.
+    make : callable or None
+        Makes its function; None if only the reference evaluator has it.
+    result : callable
+        At least the bytes of its results.
+    workspace : callable
+        At least the bytes that it takes beside them while it runs.
+    work : callable or None
+        Nanoseconds, roughly, beside one for each of these bytes.
+    shape_inputs : tuple of int
+        Inputs by whose values it chooses the shapes of its results.
+    several : bool
+        Whether its function returns a tuple also for a single output.
+    """
+
+    name: str
+    make: Maker | None
+    result: Size
+    workspace: Size
+    work: Size | None = None
+    shape_inputs: tuple[int, ...] = ()
+    several: bool = False

@@ -6,15 +6,33 @@ to do it. The specification of every operator is at https://onnx.ai/onnx/operato
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rnnx import _kernels, activations
-from rnnx.formats.onnx._node import Array, Function, Maker, NodeInfo
+from rnnx.formats.onnx._node import Array, Function, Maker, NodeInfo, Operator
+from rnnx.formats.onnx._sizes import (
+    NOTHING,
+    SAME,
+    Floats,
+    Times,
+    broadcast,
+    broadcast_floats,
+    by_channel,
+    each,
+    elements,
+    gemm,
+    gemm_work,
+    product,
+    product_work,
+    scaled,
+    together,
+)
 
+STRING = 8  # TensorProto.STRING
+TEXT_OF_NUMBER = 256  # bytes
 ENGINE_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -147,6 +165,16 @@ def _cast(info: NodeInfo) -> Function | None:
     return run
 
 
+def _cast_bytes(info: NodeInfo, x: Array, *rest: Any) -> int:
+    """At most 16 bytes for an element; a text may get longer than any number is."""
+    return elements(x) * (TEXT_OF_NUMBER if info.attributes.get("to") == STRING else 16)
+
+
+def _cast_work(info: NodeInfo, x: Array, *rest: Any) -> int:
+    """Texts and types that NumPy lacks are turned one by one."""
+    return elements(x) * 1000 if info.evaluated else 0
+
+
 def _product(constant: Array | None) -> Callable[[Array, Array], Array]:
     """A matrix product, with a constant second factor laid out for the engine once.
 
@@ -260,60 +288,52 @@ def _selu(info: NodeInfo) -> Function:
     )
 
 
-MAKERS: dict[str, Maker] = {
-    "Abs": _plain(np.abs),
-    "Add": _plain(np.add),
-    "And": _plain(np.logical_and),
-    "BatchNormalization": _batch_normalization,
-    "Cast": _cast,
-    "Clip": _clip,
-    "Div": _plain(_divide),
-    "Dropout": _dropout,
-    "Elu": _elu,
-    "Equal": _plain(np.equal),
-    "Exp": _float_only(np.exp),
-    "Gelu": _gelu,
-    "Gemm": _gemm,
-    "Greater": _plain(np.greater),
-    "GreaterOrEqual": _plain(np.greater_equal),
-    "HardSigmoid": _hard_sigmoid,
-    "LayerNormalization": _layer_normalization,
-    "LeakyRelu": _leaky_relu,
-    "Less": _plain(np.less),
-    "LessOrEqual": _plain(np.less_equal),
-    "Log": _float_only(np.log),
-    "LogSoftmax": _softmax,
-    "MatMul": lambda info: _product(info.constants.get(1)),
-    "Max": _plain(_extreme(np.maximum)),
-    "Mean": _plain(_mean),
-    "Min": _plain(_extreme(np.minimum)),
-    "Mul": _plain(np.multiply),
-    "Neg": _plain(np.negative),
-    "Not": _plain(np.logical_not),
-    "Or": _plain(np.logical_or),
-    "Pow": _plain(_power),
-    "Reciprocal": _plain(lambda x: np.asarray(1, x.dtype) / x),
-    "ReduceMax": _reduce,
-    "ReduceMean": _reduce,
-    "ReduceMin": _reduce,
-    "ReduceSum": _reduce,
-    "Relu": _plain(lambda x: np.maximum(x, 0)),
-    "Selu": _selu,
-    "Sigmoid": _engine("sigmoid"),
-    "Softmax": _softmax,
-    "Softplus": _float_only(activations.get("softplus")),
-    "Softsign": _float_only(activations.get("softsign")),
-    "Sqrt": _float_only(np.sqrt),
-    "Sub": _plain(np.subtract),
-    "Sum": _plain(_sum),
-    "Tanh": _engine("tanh"),
-    "Where": _plain(np.where),
-}
-
-
-def broadcast_elements(*shapes: tuple[int, ...]) -> int:
-    """Elements of arrays of these shapes when they are broadcast against each other; 0 if they cannot be."""
-    try:
-        return math.prod(np.broadcast_shapes(*shapes))
-    except ValueError:
-        return 0
+OPERATORS = (
+    Operator("Abs", _plain(np.abs), SAME, NOTHING),
+    Operator("Add", _plain(np.add), broadcast, NOTHING),
+    Operator("And", _plain(np.logical_and), broadcast, NOTHING),
+    Operator("BatchNormalization", _batch_normalization, by_channel, scaled(by_channel, 4), each(10)),
+    Operator("Cast", _cast, _cast_bytes, Floats(1), _cast_work),
+    Operator("Clip", _clip, broadcast, broadcast),
+    Operator("Div", _plain(_divide), broadcast, scaled(broadcast, 6)),
+    Operator("Dropout", _dropout, Floats(2), Floats(2)),
+    Operator("Elu", _elu, SAME, Times(4)),
+    Operator("Equal", _plain(np.equal), broadcast, NOTHING),
+    Operator("Exp", _float_only(np.exp), SAME, Floats(3)),
+    Operator("Gelu", _gelu, SAME, Floats(8)),
+    Operator("Gemm", _gemm, gemm, together(scaled(gemm, 2), SAME), gemm_work),
+    Operator("Greater", _plain(np.greater), broadcast, NOTHING),
+    Operator("GreaterOrEqual", _plain(np.greater_equal), broadcast, NOTHING),
+    Operator("HardSigmoid", _hard_sigmoid, SAME, Floats(3)),
+    Operator("LayerNormalization", _layer_normalization, broadcast, scaled(broadcast, 4), each(10)),
+    Operator("LeakyRelu", _leaky_relu, SAME, Times(2)),
+    Operator("Less", _plain(np.less), broadcast, NOTHING),
+    Operator("LessOrEqual", _plain(np.less_equal), broadcast, NOTHING),
+    Operator("Log", _float_only(np.log), SAME, Floats(3)),
+    Operator("LogSoftmax", _softmax, SAME, Floats(4)),
+    Operator("MatMul", lambda info: _product(info.constants.get(1)), product, SAME, product_work),
+    Operator("Max", _plain(_extreme(np.maximum)), broadcast, broadcast),
+    Operator("Mean", _plain(_mean), broadcast_floats, broadcast_floats),
+    Operator("Min", _plain(_extreme(np.minimum)), broadcast, broadcast),
+    Operator("Mul", _plain(np.multiply), broadcast, NOTHING),
+    Operator("Neg", _plain(np.negative), SAME, NOTHING),
+    Operator("Not", _plain(np.logical_not), SAME, NOTHING),
+    Operator("Or", _plain(np.logical_or), broadcast, NOTHING),
+    Operator("Pow", _plain(_power), broadcast, broadcast_floats, each(20)),
+    Operator("Reciprocal", _plain(lambda x: np.asarray(1, x.dtype) / x), Floats(1), NOTHING),
+    Operator("ReduceMax", _reduce, SAME, Floats(1), shape_inputs=(1,)),
+    Operator("ReduceMean", _reduce, Floats(1), Floats(1), shape_inputs=(1,)),
+    Operator("ReduceMin", _reduce, SAME, Floats(1), shape_inputs=(1,)),
+    Operator("ReduceSum", _reduce, SAME, Floats(1), shape_inputs=(1,)),
+    Operator("Relu", _plain(lambda x: np.maximum(x, 0)), SAME, NOTHING),
+    Operator("Selu", _selu, SAME, Times(5)),
+    Operator("Sigmoid", _engine("sigmoid"), SAME, Floats(4)),
+    Operator("Softmax", _softmax, SAME, Floats(4)),
+    Operator("Softplus", _float_only(activations.get("softplus")), SAME, Floats(6)),
+    Operator("Softsign", _float_only(activations.get("softsign")), SAME, Floats(4)),
+    Operator("Sqrt", _float_only(np.sqrt), SAME, Floats(3)),
+    Operator("Sub", _plain(np.subtract), broadcast, NOTHING),
+    Operator("Sum", _plain(_sum), broadcast, broadcast),
+    Operator("Tanh", _engine("tanh"), SAME, Floats(4)),
+    Operator("Where", _plain(np.where), broadcast, NOTHING),
+)

@@ -6,28 +6,26 @@ and ``Scan`` are programs of their own that are given the outer values they use.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.formats.onnx import _operators, _shapes
 from rnnx.formats.onnx._evaluator import evaluator
-from rnnx.formats.onnx._file import Source, attributes_of, called, reason, subgraphs
-from rnnx.formats.onnx._limits import SMALL, Guard, guard_of
-from rnnx.formats.onnx._node import Function, NodeInfo
-from rnnx.formats.onnx._quantized import QuantizedLSTM
-from rnnx.formats.onnx._recurrent import Options, Recurrent
-from rnnx.formats.onnx._shortcuts import Shortcuts, shape_follows
+from rnnx.formats.onnx._file import Source, attributes_of, called, reason, subgraphs, walk
+from rnnx.formats.onnx._limits import LONG, SMALL
+from rnnx.formats.onnx._node import Function, NodeInfo, Operator
+from rnnx.formats.onnx._registry import RANDOM, Guard, grows, guard_of, operator_of, shape_follows
+from rnnx.formats.onnx._shortcuts import Shortcuts
+from rnnx.formats.onnx._sizes import Refused, measure
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
-MAKERS = {**_operators.MAKERS, **_shapes.MAKERS}
-RECURRENT = ("LSTM", "GRU", "RNN")
-SEVERAL = {"Split", "TopK"}  # operators whose versions here return a tuple also for a single output
-RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+RUN = 8_000  # nanoseconds of a run of a program, beside its steps
+STEP = 3_000  # of a step
+MAKE = 50_000  # of making a step
+PACKED = 2**16  # bytes of constants from which on a function is worth keeping for programs of particular shapes
 FAILURES = (
     ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, RuntimeError, TypeError,
     ValueError,
@@ -46,9 +44,13 @@ class Step:
     outputs : int or tuple of int
         One place for a function that returns an array; places, -1 for unused ones, for one that returns a tuple.
     guard : callable or None
-        Bytes that it is going to ask for.
+        Bytes that it is going to ask for, and nanoseconds.
     who : str
         What error messages call it.
+    grows : bool
+        Whether small inputs can lead to large results or much work.
+    nested : bool
+        Whether it runs programs.
     frees : tuple of int
         Places that nothing reads behind it.
     """
@@ -58,6 +60,8 @@ class Step:
     outputs: int | tuple[int, ...]
     guard: Guard | None
     who: str
+    grows: bool = True
+    nested: bool = False
     frees: tuple[int, ...] = ()
 
 
@@ -68,38 +72,43 @@ class Program:
     ----------
     source : Source
     graph : GraphProto
-    memory : int
-        Bytes that the values of a run may take together.
     outer : Program, optional
         That of the graph around this one.
     example : dict, optional
         Values of all inputs and captured values: the program is for inputs of their shapes only.
+    base : Program, optional
+        That for inputs of any shapes, of the same graph: its constants and packed weights are used.
 
     Attributes
     ----------
     inputs, outputs : list of str
     captured : list of str
         Values of the outer graph that this one reads; they are given behind the inputs.
+    weight : int
+        Nanoseconds of a run, beside what the guards say.
     """
 
     def __init__(
         self,
         source: Source,
         graph: Any,
-        memory: int,
         outer: Program | None = None,
         example: dict[str, Any] | None = None,
+        base: Program | None = None,
     ):
-        self.source, self.memory, self.outer, self.example = source, memory, outer, example
+        self.source, self.meter, self.outer, self.example, self.base = source, source.meter, outer, example, base
         self.seen: dict[int, Any] = {0: None}  # with an example: the value at each place
+        self.seen_bytes = 0
         self.fixed: set[int] = {0}  # and the places whose shapes follow from those of the inputs
         self.looks_at_shapes = False
+        self.weight = RUN
         self.start: list[Any] = [None]  # constants stand in it
         self.known: dict[int, Array] = {}
         self.places: dict[str, int] = {"": 0}
         self.steps: list[Step] = []
         self.captured: list[str] = []
         self.evaluated: set[str] = set()
+        self.functions: dict[str, tuple[Any, dict[int, Any], Function]] = {}  # with packed weights, by an output
         given = {tensor.name for tensor in graph.initializer}
         self.inputs = [value.name for value in graph.input if value.name not in given]
         for name in self.inputs:
@@ -110,7 +119,10 @@ class Program:
         self.shortcuts: Shortcuts | None = None
         if self.looks_at_shapes and example is None:
             names = [*self.inputs, *self.captured]
-            self.shortcuts = Shortcuts(lambda found: Program(source, graph, memory, outer, found), names)
+            cost = MAKE * sum(len(inner.node) for inner, _ in walk(graph))
+            self.shortcuts = Shortcuts(
+                lambda found: Program(source, graph, outer, found, self), names, self.meter, cost
+            )
 
     # ---- Making it ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +161,8 @@ class Program:
     def add_graph(self, graph: Any) -> list[int]:
         """Append the steps of a graph; the places of its outputs."""
         for tensor in graph.initializer:
-            self._new(tensor.name, self.source.array(tensor))
+            before = None if self.base is None else self.base.known.get(self.base.places.get(tensor.name, 0))
+            self._new(tensor.name, self.source.array(tensor) if before is None else before)
         for node in graph.node:
             self._add(node)
         return [self._place(value.name, "the graph's output") for value in graph.output]
@@ -193,36 +206,36 @@ class Program:
             tuple(map(bool, node.input)),
             tuple(map(bool, node.output)),
         )
-        function = self._function(node, info)
-        several = function[1] or len(node.output) != 1
-        if len(constants) == sum(info.inputs) and name not in RANDOM and self._computed(function[0], info, node):
+        operator = operator_of(name)
+        info, function = self._function(node, operator, info)
+        several = info.evaluated or operator.several or len(node.output) != 1
+        guard = guard_of(operator, info)
+        folds = len(constants) == sum(info.inputs) and name not in RANDOM
+        if folds and self._computed(function, guard, info, node):
             return
         outputs: Any = tuple(self._new(n) if n else -1 for n in node.output)
-        guard = guard_of(info)
-        self.looks_at_shapes |= guard is not None
-        step = Step(function[0], places, outputs if several else outputs[0], guard, who)
+        growing = grows(operator, info)
+        self.looks_at_shapes |= growing
+        step = Step(function, places, outputs if several else outputs[0], guard, who, growing)
         self._append(step, shape_follows(info))
 
-    def _function(self, node: Any, info: NodeInfo) -> tuple[Function, bool]:
-        """What runs a node, and whether it returns a tuple also for a single output."""
-        if info.operator in RECURRENT or info.operator == "com.microsoft.DynamicQuantizeLSTM":
-            return self._recurrent(info), True
-        maker = MAKERS.get(info.operator)
-        made = maker(info) if maker is not None else None
-        if made is not None:
-            return made, info.operator in SEVERAL
-        self.evaluated.add(info.operator)
-        return evaluator(node, self.source.opsets), True
-
-    def _recurrent(self, info: NodeInfo) -> Function:
-        plain = info.operator in RECURRENT
-        options = Options.read(info.operator if plain else "LSTM", info.attributes)
-        if not plain:
-            return QuantizedLSTM(options, info)
-        weights = {"w": 1, "r": 2, "b": 3, "p": 7}
-        if not all(place in info.constants or not info.has(place) for place in weights.values()):
-            return Recurrent(options, info.outputs)
-        return Recurrent(options, info.outputs, *(info.constants.get(place) for place in weights.values()))
+    def _function(self, node: Any, operator: Operator, info: NodeInfo) -> tuple[NodeInfo, Function]:
+        """What runs a node, and the node with a note whether that is the reference evaluator."""
+        if isinstance(operator.result, Refused):
+            raise FormatError(f"the operator is not supported: {operator.result.why}")
+        key = next((name for name in node.output if name), "")
+        if self.base is not None and key in self.base.functions:
+            twin, constants, made = self.base.functions[key]
+            same = constants.keys() == info.constants.keys() and twin == node
+            if same and all(constants[k] is array for k, array in info.constants.items()):
+                return info, made
+        found = operator.make(info) if operator.make is not None else None
+        if found is None:
+            self.evaluated.add(info.operator)
+            return replace(info, evaluated=True), evaluator(node, self.source.opsets, self.source.evaluators)
+        if any(array.nbytes > PACKED for array in info.constants.values()):
+            self.functions[key] = (node, info.constants, found)
+        return info, found
 
     def _constant(self, attributes: dict[str, Any]) -> Array:
         if len(attributes) != 1:
@@ -238,20 +251,18 @@ class Program:
             return np.asarray(value, object)
         raise FormatError(f"a constant cannot be {kind!r}")
 
-    def _computed(self, function: Function, info: NodeInfo, node: Any) -> bool:
-        """Compute a node all of whose inputs are constants; False if its result would be large."""
+    def _computed(self, function: Function, guard: Guard, info: NodeInfo, node: Any) -> bool:
+        """Compute a node all of whose inputs are constants; False if that would take much."""
         arguments = [info.constants.get(k) for k in range(len(info.inputs))]
-        guard = guard_of(info)
-        size = max(
-            [0 if guard is None else guard(*arguments), *(getattr(a, "nbytes", 0) for a in info.constants.values())]
-        )
-        if size > self.source.budget:
+        size, time = guard(*arguments)
+        if size > self.source.budget or time > self.source.loading:
             return False
+        self.source.loading -= time
         with np.errstate(all="ignore"):
             results = function(*arguments)
         results = results if isinstance(results, tuple) else (results,)
         for name, value in zip(node.output, results, strict=False):
-            self.source.budget -= getattr(value, "nbytes", 0)
+            self.source.budget -= measure(value)
             if name:
                 self._new(name, np.asarray(value) if isinstance(value, np.generic) else value)
         return True
@@ -269,22 +280,22 @@ class Program:
                 ends = self.add_graph(branches[0] if bool(constants[0].item()) else branches[1])
                 self._alias(node, ends)
                 return
-            programs = [Program(self.source, branch, self.memory, self) for branch in branches]
+            programs = [Program(self.source, branch, self) for branch in branches]
             function: Function = _control.If(*programs)
         else:
             body = attributes.get("body")
             if body is None:
                 raise FormatError(f"{node.op_type} needs a graph")
-            programs = [Program(self.source, body, self.memory, self)]
+            programs = [Program(self.source, body, self)]
             if node.op_type == "Loop":
-                function = _control.Loop(programs[0], len(places) - 2)
+                function = _control.Loop(programs[0], len(places) - 2, self.meter)
             else:
-                function = _control.Scan(programs[0], len(places), attributes, self.source.opsets[""])
+                function = _control.Scan(programs[0], len(places), attributes, self.source.opsets[""], self.meter)
         captured = tuple(self._place(name, who) for program in programs for name in program.captured)
         self.evaluated.update(*(program.evaluated for program in programs))
         outputs = tuple(self._new(n) if n else -1 for n in node.output)
         self.looks_at_shapes |= any(program.looks_at_shapes for program in programs)
-        self._append(Step(function, (*places, *captured), outputs, None, who), False)
+        self._append(Step(function, (*places, *captured), outputs, None, who, nested=True), False)
 
     def _alias(self, node: Any, ends: list[int]) -> None:
         if len(ends) != len(node.output):
@@ -297,20 +308,23 @@ class Program:
 
     def _append(self, step: Step, shape_follows: bool) -> None:
         self.steps.append(step)
+        self.weight += STEP
         if self.example is None:
             return
         arguments = [self.seen.get(k, self.known.get(k)) for k in step.inputs]
-        size = 0 if step.guard is None else step.guard(*arguments)
-        if size > SMALL:
-            self._check(list(self.seen.values()), size)
+        size, time = (0, 0) if step.guard is None else step.guard(*arguments)
+        self.meter.ask(self.seen_bytes + size, time)
+        self.meter.left -= time
         with np.errstate(all="ignore"):
             results = step.function(*arguments)
         single = isinstance(step.outputs, int)
         places: Any = (step.outputs,) if single else step.outputs
         results = (results,) if single else results
         self.seen.update(zip(places, results, strict=False))
+        self.seen_bytes += sum([measure(result) for result in results])
         if shape_follows and all(k in self.fixed or k in self.known for k in step.inputs):
             self.fixed.update(places)
+            self.weight += time
             self.steps[-1] = replace(step, guard=None)  # it will never ask for more than it did now
 
     def _finish(self, ends: list[int]) -> None:
@@ -324,10 +338,13 @@ class Program:
             needed |= set(step.inputs)
             dead = tuple(p for p in set(step.inputs) | (made - needed) if p and p not in last)
             last |= set(step.inputs) | made
-            kept.append(Step(step.function, step.inputs, step.outputs, step.guard, step.who, dead))
+            kept.append(replace(step, frees=dead))
         self.steps = kept[::-1]
         self._ends = ends
-        self._run_list = [(s.function, s.inputs, s.outputs, s.frees, s.guard) for s in self.steps]
+        self._light = [
+            (s.function, s.inputs, s.outputs, s.frees, s.guard if s.grows else None) for s in self.steps
+        ]  # fmt: skip
+        self._own = {place for s in self.steps for place in ((s.outputs,) if isinstance(s.outputs, int) else s.outputs)}
 
     # ---- Running it --------------------------------------------------------------------------------------------------
 
@@ -352,37 +369,78 @@ class Program:
         values[1 : 1 + len(self.inputs)] = arrays[: len(self.inputs)]
         for name, value in zip(self.captured, arrays[len(self.inputs) :], strict=True):
             values[self.places[name]] = value
-        number, made = -1, 0
+        number, made, spent = 0, 0, self.weight
         try:
-            for number, (function, inputs, outputs, frees, guard) in enumerate(self._run_list):  # noqa: B007
-                arguments = [values[k] for k in inputs]
-                if guard is not None and (size := guard(*arguments)) > SMALL:
-                    self._check(values, size)
-                result = function(*arguments)
-                if outputs.__class__ is int:
-                    values[outputs] = result
-                    made += result.nbytes
-                else:
-                    for place, part in zip(outputs, result, strict=False):  # type: ignore[arg-type]
-                        if place >= 0:
-                            values[place] = part
-                            made += getattr(part, "nbytes", 0)
-                if made > SMALL:
-                    self._check(values, 0)
-                    made = 0
-                for place in frees:
-                    values[place] = None
+            if self.example is None and sum([measure(array) for array in arrays]) > SMALL:
+                spent = self._execute_guarded(values, 0, spent)
+            else:
+                for number, (function, inputs, outputs, frees, guard) in enumerate(self._light):
+                    arguments = [values[k] for k in inputs]
+                    if guard is not None:
+                        size, time = guard(*arguments)
+                        spent += time
+                        if size > SMALL or time > LONG:
+                            self.meter.ask(made + size, spent)
+                    result = function(*arguments)
+                    if outputs.__class__ is int:
+                        values[outputs] = result
+                        made += result.nbytes or measure(result)
+                    else:
+                        for place, part in zip(outputs, result, strict=False):  # type: ignore[arg-type]
+                            if place >= 0:
+                                values[place] = part
+                                made += getattr(part, "nbytes", 0) or measure(part)
+                    for place in frees:
+                        values[place] = None
+                    if made > SMALL:
+                        spent = self._execute_guarded(values, number + 1, spent + made)
+                        made = 0
+                        break
+            self.meter.spend(spent + made)
         except FAILURES as error:
-            if isinstance(error, FormatError) and str(error).startswith(self.source.name):
-                raise
-            raise FormatError(f"{self.source.name}: {self.steps[number].who}: {reason(error)}") from error
+            raise self._failure(error, number) from error
         return [values[place] for place in self._ends]
 
-    def _check(self, values: Sequence[Any], more: int) -> None:
-        """Refuse to go on if the values and what comes are larger than a run may take."""
-        total = more + sum(getattr(value, "nbytes", 0) for value in values)
-        if total > self.memory:
-            raise FormatError(
-                f"the run would take {total:,} bytes, at most {self.memory:,} are allowed; "
-                "give Session(..., memory=...) if this is meant"
-            )
+    def _execute_guarded(self, values: list[Any], first: int, spent: int) -> int:
+        """The steps from this one on, each of which is asked what it will take; the nanoseconds so far."""
+        meter, own, number = self.meter, self._own, first
+        try:
+            held = sum([measure(values[place]) for place in own if place >= 0])
+            meter.ask(held, spent)
+            for number in range(first, len(self.steps)):
+                step = self.steps[number]
+                arguments = [values[k] for k in step.inputs]
+                if step.guard is not None:
+                    size, time = step.guard(*arguments)
+                    spent += time
+                    meter.ask(held + size, spent)
+                if step.nested:
+                    meter.hold(held)
+                    try:
+                        result = step.function(*arguments)
+                    finally:
+                        meter.hold(-held)
+                else:
+                    result = step.function(*arguments)
+                places, parts = step.outputs, result
+                if isinstance(places, int):
+                    places, parts = (places,), (result,)
+                for place, part in zip(places, parts, strict=False):
+                    if place >= 0:
+                        values[place] = part
+                        held += measure(part)
+                for place in step.frees:
+                    if place in own:
+                        held -= measure(values[place])
+                    values[place] = None
+                if held > SMALL:
+                    meter.ask(held)
+        except FAILURES as error:
+            raise self._failure(error, number) from error
+        return spent
+
+    def _failure(self, error: BaseException, number: int) -> FormatError:
+        """What is raised for an exception of a step."""
+        if isinstance(error, FormatError) and str(error).startswith(self.source.name):
+            return error
+        return FormatError(f"{self.source.name}: {self.steps[number].who if self.steps else 'run'}: {reason(error)}")

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.formats.onnx._node import NodeInfo
-from rnnx.formats.onnx._recurrent import Options, Recurrent
+from rnnx.formats.onnx._node import NodeInfo, Operator
+from rnnx.formats.onnx._recurrent import Options, Recurrent, outputs_bytes
+from rnnx.formats.onnx._sizes import extent, measure
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
@@ -60,3 +61,37 @@ def _floats(values: Array, scale: Array, zero: Array) -> Array:
         raise FormatError(f"quantized weights must be bytes with three axes, got {values.dtype} {values.shape}")
     factor, shift = (np.asarray(part, np.float32).reshape(len(values), 1, -1) for part in (scale, zero))
     return np.ascontiguousarray(((values.astype(np.float32) - shift) * factor).swapaxes(1, 2))
+
+
+# ---- What it takes ---------------------------------------------------------------------------------------------------
+
+
+def _extents(x: Array, r: Any) -> tuple[int, int, int]:
+    """Rows of all directions and steps, one step, and units; zeros for what will be refused."""
+    if r is None or x.ndim != 3 or r.ndim != 3:
+        return 0, 0, 0
+    return extent(x.shape[:2]) * len(r), 1, r.shape[1]
+
+
+def _result(info: NodeInfo, x: Array, w: Any = None, r: Any = None, *rest: Any) -> int:
+    return outputs_bytes(*_extents(x, r), x.itemsize)
+
+
+def _workspace(info: NodeInfo, x: Array, w: Any = None, r: Any = None, *rest: Any) -> int:
+    """Weights that are no constants as floats, in the order of the engine; the outputs in NumPy, if it must be."""
+    weights = 0 if {1, 2} <= set(info.constants) else 40 * (measure(w) + measure(r))
+    return weights + 2 * measure(x) + 4 * _result(info, x, w, r)
+
+
+def _work(info: NodeInfo, x: Array, w: Any = None, r: Any = None, *rest: Any) -> int:
+    rows, _, units = _extents(x, r)
+    return rows * (4 * units * ((x.shape[2] if x.ndim == 3 else 0) + units) // 10 + 1_000)
+
+
+def quantized(info: NodeInfo) -> QuantizedLSTM:
+    """A node as a function."""
+    return QuantizedLSTM(Options.read("LSTM", info.attributes), info)
+
+
+NAME = "com.microsoft.DynamicQuantizeLSTM"
+OPERATORS = (Operator(NAME, quantized, _result, _workspace, _work, several=True),)

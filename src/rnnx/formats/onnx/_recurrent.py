@@ -13,6 +13,8 @@ from rnnx._cells import GRU, LSTM, SIMPLE_RNN
 from rnnx.activations import get as get_activation
 from rnnx.formats.onnx._activations import GateActivation, gate_activations
 from rnnx.formats.onnx._cells import NumpyCell
+from rnnx.formats.onnx._node import NodeInfo, Operator
+from rnnx.formats.onnx._sizes import measure
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
 from rnnx.saving import FormatError
 
@@ -356,3 +358,58 @@ class Recurrent:
 def _computed(dtype: Any) -> Any:
     """The type that a network of this type is computed in: half precision in float32."""
     return np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
+
+
+# ---- What they take --------------------------------------------------------------------------------------------------
+
+
+def _extents(info: NodeInfo, x: Array, r: Any) -> tuple[int, int, int]:
+    """Rows of all directions, steps, and units; zeros for what will be refused."""
+    if r is None or x.ndim != 3 or r.ndim != 3:
+        return 0, 0, 0
+    batch, steps = x.shape[:2] if info.attributes.get("layout", 0) else x.shape[1::-1]
+    return max(1, batch) * len(r), max(1, steps), r.shape[2]
+
+
+def outputs_bytes(rows: int, steps: int, units: int, itemsize: int) -> int:
+    """Bytes of the outputs of so many steps, and of two states."""
+    return rows * (steps + 2) * units * max(4, itemsize)
+
+
+def _result(info: NodeInfo, x: Array, w: Any = None, r: Any = None, *rest: Any) -> int:
+    return outputs_bytes(*_extents(info, x, r), x.itemsize)
+
+
+def _workspace(info: NodeInfo, x: Array, w: Any = None, r: Any = None, *rest: Any) -> int:
+    """The input in another order and type; weights that are no constants in the engine's order, which is one of tiles;
+    in NumPy the products of all steps with the input."""
+    rows, steps, units = _extents(info, x, r)
+    weights = 0 if {1, 2} <= set(info.constants) else 6 * (measure(w) + measure(r))
+    outputs = _gates(info) * outputs_bytes(rows, steps, units, x.itemsize)
+    return 2 * max(1, 4 // x.itemsize) * measure(x) + weights + outputs
+
+
+def _gates(info: NodeInfo) -> int:
+    """How often the outputs of all steps are held beside them: in NumPy three times for each gate."""
+    attributes = info.attributes
+    plain = attributes.get("clip") or attributes.get("input_forget") or attributes.get("activations") or info.has(7)
+    return 3 * GATES[info.operator] if plain else 1
+
+
+def _work(info: NodeInfo, x: Array, w: Any = None, r: Any = None, *rest: Any) -> int:
+    """Ten multiplications take a nanosecond, and every step some, in NumPy many."""
+    rows, steps, units = _extents(info, x, r)
+    products = rows * steps * GATES[info.operator] * units * ((x.shape[2] if x.ndim == 3 else 0) + units)
+    return products // 10 + steps * (1_000 if _gates(info) == 1 else 50_000)
+
+
+def recurrent(info: NodeInfo) -> Recurrent:
+    """A node as a function, with its weights packed if they are constants."""
+    options = Options.read(info.operator, info.attributes)
+    weights = {"w": 1, "r": 2, "b": 3, "p": 7}
+    if not all(place in info.constants or not info.has(place) for place in weights.values()):
+        return Recurrent(options, info.outputs)
+    return Recurrent(options, info.outputs, *(info.constants.get(place) for place in weights.values()))
+
+
+OPERATORS = tuple(Operator(kind, recurrent, _result, _workspace, _work, several=True) for kind in GATES)

@@ -7,9 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.formats.onnx._node import Array, Function, Maker, NodeInfo
+from rnnx.formats.onnx._limits import MOST_AXES
+from rnnx.formats.onnx._node import Array, Function, NodeInfo, Operator
+from rnnx.formats.onnx._signals import joined
+from rnnx.formats.onnx._sizes import (
+    NOTHING,
+    SAME,
+    Fixed,
+    Times,
+    Wide,
+    each,
+    expand,
+    full,
+    gather,
+    gather_nd,
+    pad,
+    scaled,
+    span,
+    tile,
+)
+from rnnx.formats.onnx._windows import (
+    convolution,
+    convolution_work,
+    convolution_workspace,
+    pool,
+    pool_work,
+    pool_workspace,
+)
 
-MOST_AXES = 64  # of an array in NumPy
 SMALL_WINDOWS = 2**16
 MOST_INDICES = 16
 PADDINGS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
@@ -355,27 +380,28 @@ def _range(info: NodeInfo) -> Function:
     return run
 
 
-MAKERS: dict[str, Maker] = {
-    "AveragePool": _pool,
-    "Concat": _concat,
-    "ConstantOfShape": _constant_of_shape,
-    "Conv": _conv,
-    "CumSum": _cumulative_sum,
-    "Expand": _expand,
-    "Flatten": _flatten,
-    "Gather": _gather,
-    "GatherND": _gather_nd,
-    "MaxPool": _pool,
-    "Pad": _pad,
-    "Range": _range,
-    "Reshape": _reshape,
-    "Shape": _shape,
-    "Size": lambda info: lambda x: np.array(np.size(x), np.int64),
-    "Slice": _slice,
-    "Split": _split,
-    "Squeeze": _squeeze,
-    "TopK": _top_k,
-    "Tile": lambda info: lambda x, repeats: np.tile(x, tuple(int(n) for n in repeats)),
-    "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
-}
+OPERATORS = (
+    Operator("AveragePool", _pool, pool, pool_workspace, pool_work),
+    Operator("Concat", _concat, joined, NOTHING),
+    Operator("ConstantOfShape", _constant_of_shape, full, NOTHING, shape_inputs=(0,)),
+    Operator("Conv", _conv, convolution, convolution_workspace, convolution_work),
+    Operator("CumSum", _cumulative_sum, SAME, SAME),
+    Operator("Expand", _expand, expand, NOTHING, shape_inputs=(1,)),
+    Operator("Flatten", _flatten, SAME, NOTHING),
+    Operator("Gather", _gather, gather, Times(1)),
+    Operator("GatherND", _gather_nd, gather_nd, Times(3), each(1000)),
+    Operator("MaxPool", _pool, pool, pool_workspace, pool_work),
+    Operator("Pad", _pad, pad, scaled(pad, 2), scaled(pad, 10), shape_inputs=(1, 3)),
+    Operator("Range", _range, span, span, shape_inputs=(0, 1, 2)),
+    Operator("Reshape", _reshape, SAME, NOTHING, shape_inputs=(1,)),
+    Operator("Shape", _shape, Fixed(8 * MOST_AXES), NOTHING),
+    Operator("Size", lambda info: lambda x: np.array(np.size(x), np.int64), Fixed(8), NOTHING),
+    Operator("Slice", _slice, SAME, NOTHING, shape_inputs=(1, 2, 3, 4)),
+    Operator("Split", _split, SAME, NOTHING, shape_inputs=(1,), several=True),
+    Operator("Squeeze", _squeeze, SAME, NOTHING, shape_inputs=(1,)),
+    Operator("Tile", lambda info: lambda x, repeats: np.tile(x, tuple(int(n) for n in repeats)), tile, tile,
+             shape_inputs=(1,)),
+    Operator("TopK", _top_k, Wide(2), Wide(4), each(100), shape_inputs=(1,), several=True),
+    Operator("Transpose", _transpose, SAME, NOTHING),
+    Operator("Unsqueeze", _unsqueeze, SAME, NOTHING, shape_inputs=(1,)),
+)  # fmt: skip

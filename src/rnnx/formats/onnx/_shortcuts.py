@@ -1,7 +1,7 @@
 """Programs for inputs of one shape.
 
 Exported graphs compute with the shapes of their values: they ask for the number of axes, and choose a branch by it; the
-rules of `_limits` look at shapes, too. For inputs whose shapes are known all that is constant. A graph that is run with
+rules of `_sizes` look at shapes, too. For inputs whose shapes are known all that is constant. A graph that is run with
 small inputs of the same shapes again and again, such as a network that hears one frame at a time, therefore gets a
 second, shorter program for these shapes. It is made by running the graph once, noting which shapes follow from those of
 the inputs alone.
@@ -11,26 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx.formats.onnx import _operators, _shapes
-from rnnx.formats.onnx._node import NodeInfo
+from rnnx.formats.onnx._limits import Meter
 
 WORTH_IT = 3  # runs with the same shapes before a program is made for them
 MOST_PROGRAMS = 8
 MOST_SHAPES = 256  # different shapes that are counted
 LARGEST = 2**20  # bytes of the inputs: with larger ones the shapes cost nothing beside the numbers
-# Inputs by whose values an operator chooses the shape of its result: they must be constants.
-BY_VALUE: dict[str, tuple[int, ...]] = {
-    "ConstantOfShape": (0,), "Expand": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "ReduceMax": (1,), "ReduceMean": (1,),
-    "ReduceMin": (1,), "ReduceSum": (1,), "Reshape": (1,), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,),
-    "Tile": (1,), "TopK": (1,), "Unsqueeze": (1,),
-}  # fmt: skip
-KNOWN = {*_operators.MAKERS, *_shapes.MAKERS, "LSTM", "GRU", "RNN", "com.microsoft.DynamicQuantizeLSTM"}
-
-
-def shape_follows(info: NodeInfo) -> bool:
-    """Whether the shapes of a node's results follow from the shapes of its inputs and from those that are constant."""
-    decisive = BY_VALUE.get(info.operator, ())
-    return info.operator in KNOWN and all(place in info.constants or not info.has(place) for place in decisive)
 
 
 class Shortcuts:
@@ -42,10 +28,15 @@ class Shortcuts:
         Makes a program from examples of all inputs and captured values, by name.
     names : list of str
         Of the inputs and captured values.
+    meter : Meter
+        A run makes no more programs than it has time for: a graph in a loop could ask for one in every round.
+    cost : int
+        Nanoseconds for making one.
     """
 
-    def __init__(self, make: Any, names: list[str]):
-        self.make, self.names = make, names
+    def __init__(self, make: Any, names: list[str], meter: Meter, cost: int):
+        self.make, self.places = make, {name: k for k, name in enumerate(names)}
+        self.meter, self.cost = meter, cost
         self.counts: dict[Any, int] = {}
         self.programs: dict[Any, Any] = {}
 
@@ -61,12 +52,13 @@ class Shortcuts:
         if len(self.counts) >= MOST_SHAPES or len(self.programs) >= MOST_PROGRAMS:
             return None
         self.counts[key] = count = self.counts.get(key, 0) + 1
-        if count < WORTH_IT:
+        if count < WORTH_IT or self.meter.specialising < self.cost:
             return None
+        self.meter.specialising -= self.cost
         found = None
         if sum(array.nbytes for array in arrays) <= LARGEST:
-            program = self.make(dict(zip(self.names, arrays, strict=True)))
+            program = self.make(dict(zip(self.places, arrays, strict=True)))
             wanted = [*program.inputs, *program.captured]
-            found = (program, [self.names.index(name) for name in wanted])
+            found = (program, [self.places[name] for name in wanted])
         self.programs[key] = found
         return found

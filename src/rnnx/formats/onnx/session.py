@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx.formats._limits import printable
 from rnnx.formats.onnx._file import Source, require_onnx
+from rnnx.formats.onnx._limits import MEMORY, MOST_COMPUTED, PER_INPUT, SHARE, WORK, WORK_PER_BYTE, WORK_PER_INPUT
 from rnnx.formats.onnx._program import Program
+from rnnx.formats.onnx._sizes import measure
 from rnnx.functional._validate import native
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
-MEMORY = 4 * 2**30
+MOST_NAMED = 20  # inputs in a message
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,13 @@ class Session:
     ----------
     model : path, bytes or ModelProto
         Opset 7 or newer.
-    memory : int
-        Bytes that the values of one run may take together; a file that asks for more is refused before it gets them.
+    memory : int, optional
+        Bytes that the values of one run, with what is computed on the way, may take together beside its inputs and the
+        file; a file that asks for more is refused before it gets them. By default half a GiB, or 128 MiB and four times
+        the file if that is more, and 64 times the inputs.
+    work : int, optional
+        Nanoseconds, roughly, that one run may take. By default a second, ten for each byte of the file, and what is in
+        proportion to the inputs.
 
     Attributes
     ----------
@@ -80,18 +88,23 @@ class Session:
     >>> session.run({session.inputs[0].name: np.zeros((2, 5, 3), "f")})   # doctest: +SKIP
     """
 
-    def __init__(self, model: Any, *, memory: int = MEMORY):
-        source = Source(model)
-        self.name = source.name
+    def __init__(self, model: Any, *, memory: int | None = None, work: int | None = None):
+        source = model if isinstance(model, Source) else Source(model)
+        self.name, self.memory, self.work = source.name, memory, work
+        self._meter = source.meter
+        self._memory = max(MEMORY, MOST_COMPUTED + 4 * source.size)  # by default, and in proportion to the inputs
+        self._work = WORK + WORK_PER_BYTE * source.size
+        self._work_per_input = WORK_PER_INPUT + source.size // SHARE
         graph = source.proto.graph
         try:
-            self._program = Program(source, graph, memory)
+            self._program = Program(source, graph)
         except (RecursionError, MemoryError) as error:
             raise FormatError(f"{source.name}: too deep or too large: {type(error).__name__}") from error
         given = {tensor.name for tensor in graph.initializer}
         self.inputs = tuple(_port(value) for value in graph.input if value.name not in given)
         self.outputs = tuple(_port(value) for value in graph.output)
         self.evaluated = tuple(sorted(self._program.evaluated))
+        self._computed = source.computed
         self._checks = [(port, port.dtype, port.shape) for port in self.inputs]
 
     def run(self, feeds: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +142,13 @@ class Session:
             arrays.append(array)
         if len(feeds) != len(arrays):
             unknown = sorted(set(feeds) - {port.name for port in self.inputs})
-            raise ValueError(f"{self.name}: unknown input(s) {', '.join(unknown)}; it needs {self._names()}")
+            names = ", ".join([str(name) for name in unknown[:MOST_NAMED]])
+            raise ValueError(f"{self.name}: unknown input(s) {names}; it needs {self._names()}")
+        size = sum([array.nbytes if array.__class__ is np.ndarray else measure(array) for array in arrays])
+        self._meter.begin(
+            self.memory or self._memory + PER_INPUT * size, self.work or self._work + self._work_per_input * size
+        )
+        self._meter.held = self._computed
         with np.errstate(all="ignore"):
             results = self._program.run(*arrays)
         return {
@@ -138,7 +157,8 @@ class Session:
         }
 
     def _names(self) -> str:
-        return ", ".join(repr(port.name) for port in self.inputs)
+        names = [printable(repr(port.name)) for port in self.inputs]
+        return ", ".join([*names[:MOST_NAMED], "..."] if len(names) > MOST_NAMED else names)
 
     def __repr__(self) -> str:
         return f"<rnnx.formats.onnx.Session of {self.name}: {self._names()} -> {[p.name for p in self.outputs]}>"
