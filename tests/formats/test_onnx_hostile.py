@@ -324,6 +324,7 @@ def functions(count: int, calls: int) -> Any:
 def test_functions() -> None:
     assert Session(functions(3, 2)).run({"x": -np.ones(2, np.float32)})["y"].tolist() == [0, 0]
     refused(functions(12, 10), "grow to more than")
+    refused(functions(18, 2), "grow to more than 20,000 nodes")
     own = functions(1, 1)
     own.functions[0].node[0].op_type, own.functions[0].node[0].domain = "f0", "own"
     refused(own, "calls itself")

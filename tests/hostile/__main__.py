@@ -17,6 +17,7 @@ def main(words: list[str]) -> int:
     with Meter() as meter, tempfile.TemporaryDirectory() as folder:
         for kind in chosen:
             path = Path(folder) / f"hostile{kind.suffix}"
+            path.unlink(missing_ok=True)  # what the last one made may be a pipe
             kind.make(path, kind.large)
             outcome = meter.read(path)
             size = path.stat().st_size

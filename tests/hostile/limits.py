@@ -83,8 +83,8 @@ def ways(path: Path) -> dict[str, Callable[[], Any]]:
             from_json(text)
 
     found: dict[str, Callable[[], Any]] = {"info": lambda: info.lines(path), "load": load}
-    if path.suffix == ".onnx":
-        found["run"] = lambda: run(path)
+    if path.suffix == ".onnx":  # first: most graphs are not refused by a run alone
+        found = {"run": lambda: run(path), **found}
     if path.suffix == ".json":
         found["from_json"] = structure
     return found
