@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 MOVED = {
-    "rnnx.backpropagation": "rnnx.models.backpropagation",
+    "rnnx.backpropagation": "rnnx.models.plan",
     "rnnx.batching": "rnnx.training.batches",
     "rnnx.callbacks_base": "rnnx.callbacks",
     "rnnx.callbacks_progress": "rnnx.callbacks",

@@ -133,15 +133,21 @@ class Masking(Layer):
         return np.any(np.asarray(x) != self.mask_value, axis=-1)
 
     def forward(
-        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+        self, x: Array, *, keep: bool = False, used: Array | None = None, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        used = self.compute_mask(x, None)[..., None]
+        """``used`` is the mask of the output if it is known."""
+        valid = (self.compute_mask(x) if used is None else used)[..., None]
         zero = np.zeros((), self.dtype)
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
-            return Gradients(np.where(used, self.cast(dy), zero) if need_dx else None)
+            return Gradients(np.where(valid, self.cast(dy), zero) if need_dx else None)
 
-        return np.where(used, x, zero), pullback if keep else None
+        return np.where(valid, x, zero), pullback if keep else None
+
+    def forward_masked(self, x: Any, *, mask: Any = None, **call: Any) -> tuple[Any, Any, Any]:
+        used = self.compute_mask(x, mask)
+        y, pullback = self.forward(x, mask=mask, used=used, **call)
+        return y, used, pullback
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mask_value": self.mask_value}

@@ -35,6 +35,15 @@ class Node:
     call: dict[str, Any]
     outputs: list[SymbolicTensor] = field(default_factory=list)
 
+    @property
+    def values(self) -> list[SymbolicTensor]:
+        """The inputs without the initial states."""
+        return split_states(self.inputs, self.states)[0]
+
+    @property
+    def initial_states(self) -> list[SymbolicTensor]:
+        return split_states(self.inputs, self.states)[1]
+
 
 @dataclass(eq=False)
 class SymbolicTensor:
@@ -71,6 +80,12 @@ class SymbolicTensor:
 
     def __repr__(self) -> str:
         return f"<SymbolicTensor shape={self.shape}, dtype={np.dtype(self.dtype)}, from {self.name}>"
+
+
+def split_states(inputs: list[SymbolicTensor], states: int) -> tuple[list[SymbolicTensor], list[SymbolicTensor]]:
+    """The inputs of a call without the initial states at their end, and these."""
+    first = len(inputs) - states
+    return inputs[:first], inputs[first:]
 
 
 def is_symbolic(x: Any) -> bool:

@@ -148,6 +148,11 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to compute its output: implement `forward`")
 
+    def forward_masked(self, x: Any, *, mask: Any = None, keep: bool = False, **call: Any) -> tuple[Any, Any, Any]:
+        """Outputs, their time mask and the pullback: `forward` and `compute_mask` together, as a model needs them."""
+        y, pullback = self.forward(x, mask=mask, keep=keep, **call)
+        return y, self.compute_mask(x, mask), pullback
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for an input of this shape."""
         return input_shape
@@ -247,7 +252,7 @@ class Layer:
     def input(self) -> Any:
         """Symbolic input(s) of the first symbolic call, to make a `Model` of a part of a graph."""
         node = self._called()
-        inputs = node.inputs[: len(node.inputs) - node.states] or node.outputs
+        inputs = node.values or node.outputs
         return inputs[0] if node.single else inputs
 
     @property

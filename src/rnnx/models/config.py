@@ -3,65 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
-from rnnx.layers.graph import Node, SymbolicTensor, enter, topological_order
-from rnnx.layers.input import InputLayer
-from rnnx.layers.layer import LAYER_CLASSES, Layer, layer_config, layer_from_config
-
-
-def checked_graph(inputs: list[Any], outputs: list[Any]) -> tuple[list[Node], list[Layer]]:
-    """The calls between inputs and outputs, each after those it needs, and the layers with those of the inputs first.
-
-    Raises
-    ------
-    TypeError
-        If one is not a symbolic tensor.
-    ValueError
-        If the outputs need other inputs, or two layers have one name.
-    """
-    for tensor in [*inputs, *outputs]:
-        if not isinstance(tensor, SymbolicTensor):
-            raise TypeError(f"Model: inputs and outputs must be symbolic tensors, got {type(tensor).__name__}")
-    nodes = topological_order(outputs)
-    for tensor in inputs:
-        if not isinstance(tensor.node.layer, InputLayer):
-            raise ValueError(f"Model: inputs must come from Input(...), got {tensor!r}")
-    known = {id(tensor.node) for tensor in inputs}
-    for node in nodes:
-        if not node.inputs and id(node) not in known:
-            raise ValueError(f"Model: the outputs depend on {node.layer.name!r}, which is not among the inputs")
-    nodes = [node for node in nodes if node.inputs]
-    called = [tensor.node.layer for tensor in inputs] + [node.layer for node in nodes]
-    layers: list[Layer] = list({id(layer): layer for layer in called}.values())
-    names = Counter(layer.name for layer in layers)
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
-    return nodes, layers
+from rnnx.layers.graph import SymbolicTensor, enter, split_states
+from rnnx.layers.layer import LAYER_CLASSES, layer_config, layer_from_config
+from rnnx.models.plan import Plan
 
 
 def graph_config(model: Any) -> dict[str, Any]:
     """Layers of a model, what each was called on, inputs and outputs."""
-    places = {id(tensor.node): (tensor.node.layer.name, 0) for tensor in model.inputs}
+    plan: Plan = model.plan
+    origins = [list(origin) for origin in plan.origins()]
     calls: dict[str, list[Any]] = {layer.name: [] for layer in model.layers}
-    for node in model.nodes:
-        own = calls[node.layer.name]
-        places[id(node)] = (node.layer.name, len(own))
-        own.append(
+    for step in plan.steps:
+        calls[step.layer.name].append(
             {
-                "inputs": [[*places[id(t.node)], t.index] for t in node.inputs],
-                "single": node.single,
-                "states": node.states,
-                "call": node.call,
+                "inputs": [origins[place] for place in (*step.inputs, *step.states)],
+                "single": step.single,
+                "states": len(step.states),
+                "call": step.call,
             }
         )
     return {
         "name": model.name,
         "trainable": model.trainable,
         "layers": [{**layer_config(layer), "calls": calls[layer.name]} for layer in model.layers],
-        "inputs": [tensor.node.layer.name for tensor in model.inputs],
-        "outputs": [[*places[id(t.node)], t.index] for t in model.outputs],
+        "inputs": [origins[place][0] for place in plan.inputs],
+        "outputs": [origins[place] for place in plan.outputs],
         "several_inputs": model.several_inputs,
         "several_outputs": model.several_outputs,
     }
@@ -89,11 +57,11 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
         reached: list[int] = []
         for name, k, call in (calls[place] for place in ready):
             inputs = [tensors[(n, j)][i] for n, j, i in call["inputs"]]
-            ends = len(inputs) - call["states"]
+            values, states = split_states(inputs, call["states"])
             arguments = dict(call["call"])
-            if call["states"]:
-                arguments["initial_state"] = inputs[ends:]
-            y = layers[name](inputs[0] if call["single"] else inputs[:ends], **arguments)
+            if states:
+                arguments["initial_state"] = states
+            y = layers[name](inputs[0] if call["single"] else values, **arguments)
             tensors[(name, k)] = y if isinstance(y, list) else [y]
             for user in users.pop((name, k), []):
                 needs[user].discard((name, k))

@@ -8,13 +8,15 @@ from typing import Any
 
 from rnnx._changes import Changes
 from rnnx._typing import Array
-from rnnx.layers.graph import SymbolicTensor, calls_of
-from rnnx.layers.input import InputLayer
+from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Layer, Weight, layer_config
-from rnnx.models.backpropagation import GraphPullback
-from rnnx.models.config import checked_graph, graph_config, graph_from_config
+from rnnx.models.config import graph_config, graph_from_config
+from rnnx.models.plan import GraphPullback, Plan
+from rnnx.models.weights import TrainedWeights
 from rnnx.training.batches import starting_mask
 from rnnx.training.trainer import Trainer
+
+OLD_STATE = ("nodes", "_calls_inside")  # in pickles of before there was a plan
 
 
 class Model(Trainer, Layer):
@@ -53,10 +55,9 @@ class Model(Trainer, Layer):
         self.several_outputs = isinstance(outputs, (list, tuple))
         self.inputs: list[SymbolicTensor] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         self.outputs: list[SymbolicTensor] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-        self.layers: list[Layer]
-        self.nodes, self.layers = checked_graph(self.inputs, self.outputs)
-        self._calls_inside = len(self.outputs) + sum(calls_of(node.layer, len(node.inputs)) for node in self.nodes)
-        self.dtype = next((layer.dtype for layer in self.layers if not isinstance(layer, InputLayer)), self.dtype)
+        self.plan = Plan(self.inputs, self.outputs)
+        self.layers: list[Layer] = self.plan.layers()
+        self.dtype = self.plan.steps[0].layer.dtype if self.plan.steps else self.dtype
         self.built = True
 
     @property
@@ -64,8 +65,13 @@ class Model(Trainer, Layer):
         return getattr(self, "layers", [])
 
     @property
+    def nodes(self) -> list[Node]:
+        """The calls of the layers, each after those it needs."""
+        return [step.node for step in self.plan.steps]
+
+    @property
     def calls_inside(self) -> int:
-        return self._calls_inside if self.built else super().calls_inside
+        return self.plan.calls if self.built else super().calls_inside
 
     @property
     def weights(self) -> list[Weight]:
@@ -77,6 +83,10 @@ class Model(Trainer, Layer):
         for weight, trained in zip(super().weights, super().weight_is_trained(), strict=True):
             flags[id(weight)] = flags.get(id(weight), False) or trained
         return list(flags.values())
+
+    def trained_weights(self) -> TrainedWeights:
+        """The weights, and which of them are trained, as things stand."""
+        return TrainedWeights(self)
 
     @property
     def input(self) -> Any:
@@ -93,11 +103,17 @@ class Model(Trainer, Layer):
             raise AttributeError(f"{self.name}: no {name} yet; call the model once or give it an input shape")
         return list(getattr(self, name)) if several else getattr(self, name)[0]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "plan"}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        for node in [tensor.node for tensor in self.inputs] + self.nodes if self.built else []:
-            if node.layer._node is None:
-                node.layer._node = node
+        super().__setstate__({name: value for name, value in state.items() if name not in OLD_STATE})
+        if not self.built:
+            return
+        self.plan = Plan(self.inputs, self.outputs)
+        for tensor in self.plan.tensors:
+            if tensor.node.layer._node is None:
+                tensor.node.layer._node = tensor.node
 
     @property
     def input_shape(self) -> Any:
@@ -173,51 +189,38 @@ class Model(Trainer, Layer):
             Valid steps of each row of the first input, instead of ``mask``.
         training, keep : bool
         """
-        x = self.prepare(x)
+        y, found, pullback = self.forward_masked(
+            self.prepare(x), mask=mask, lengths=lengths, training=training, keep=keep
+        )
+        return y, found, pullback
+
+    def forward_masked(
+        self,
+        x: Any,
+        *,
+        mask: Any = None,
+        keep: bool = False,
+        lengths: Any = None,
+        training: bool = False,
+        **call: Any,
+    ) -> tuple[Any, Any, Any]:
+        """`forward_with_mask` of prepared inputs, with the time mask of every output."""
         arrays = x if self.several_inputs else [x]
-        values: dict[int, Any] = {id(tensor): array for tensor, array in zip(self.inputs, arrays, strict=True)}
         first, *others = mask if isinstance(mask, (list, tuple)) and self.several_inputs else [mask]
-        masks: dict[int, Any] = {id(self.inputs[0]): starting_mask(self.name, arrays[0], first, lengths)}
-        masks.update((id(tensor), own) for tensor, own in zip(self.inputs[1:], others, strict=False))
-        pullback = GraphPullback(self)
-        for node in self.nodes:
-            layer, ends = node.layer, len(node.inputs) - node.states
-            given: list[Any] = [values[id(t)] for t in node.inputs[:ends]]
-            given_masks: list[Any] = [masks.get(id(t)) for t in node.inputs[:ends]]
-            call = dict(node.call)
-            if node.states:
-                call["initial_state"] = [values[id(t)] for t in node.inputs[ends:]]
-            call.setdefault("training", training)
-            inputs: Any = layer.prepare(given[0] if node.single else given)
-            input_mask: Any = call.pop("mask", given_masks[0] if node.single else given_masks)
-            if isinstance(layer, Model):
-                y, output_mask, back = layer.forward_with_mask(inputs, mask=input_mask, keep=keep, **call)
-                pullback.activity_loss += back.activity_loss
-            else:
-                y, back = layer.forward(inputs, mask=input_mask, keep=keep, **call)
-                output_mask = layer.compute_mask(inputs, input_mask)
-            several = len(node.outputs) > 1
-            pullback.record(node, back, y[0] if several else y, keep)
-            for tensor, value in zip(node.outputs, y if several else [y], strict=True):
-                values[id(tensor)] = value
-            for tensor, value in zip(
-                node.outputs, output_mask if isinstance(output_mask, list) else [output_mask], strict=False
-            ):
-                masks[id(tensor)] = value
-        outputs = [values[id(tensor)] for tensor in self.outputs]
-        output_masks = [masks.get(id(tensor)) for tensor in self.outputs]
+        masks = [starting_mask(self.name, arrays[0], first, lengths), *others]
+        masks += [None] * (len(arrays) - len(masks))
+        outputs, output_masks, pullback = self.plan.forward(self, arrays, masks, training, keep)
         if self.several_outputs:
             return outputs, output_masks, pullback
         return outputs[0], output_masks[0], pullback
 
     def leaves_traces(self) -> bool:
-        return super().leaves_traces() or any(node.call.get("training") for node in self.nodes)
+        return super().leaves_traces() or self.plan.draws_noise()
 
     def forward(
         self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Any, Any]:
-        """See `forward_with_mask`; used when a model is called or is a layer of another."""
-        y, _, pullback = self.forward_with_mask(x, mask=mask, training=training, keep=keep, **call)
+        y, _, pullback = self.forward_masked(x, mask=mask, training=training, keep=keep, **call)
         return y, pullback if keep else None
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
@@ -226,29 +229,18 @@ class Model(Trainer, Layer):
             return self.forward_with_mask(x, mask=mask)[1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        given = input_shape if self.several_inputs else [input_shape]
-        shapes: dict[int, Any] = {id(tensor): shape for tensor, shape in zip(self.inputs, given, strict=True)}
-        for node in self.nodes:
-            ends = len(node.inputs) - node.states
-            of_inputs = [shapes[id(t)] for t in node.inputs[:ends]]
-            found = node.layer.compute_output_shape(of_inputs[0] if node.single else of_inputs)
-            for tensor, shape in zip(node.outputs, found if isinstance(found, list) else [found], strict=True):
-                shapes[id(tensor)] = shape
-        outputs = [shapes[id(tensor)] for tensor in self.outputs]
-        return outputs if self.several_outputs else outputs[0]
+        shapes = self.plan.shapes(input_shape if self.several_inputs else [input_shape])
+        return shapes if self.several_outputs else shapes[0]
 
     # ---- Regularization --------------------------------------------------------------------------------------------
 
     def regularization_loss(self) -> float:
         """Sum of the penalties of the regularizers of all weights that are trained."""
-        return float(sum(self.losses))
+        return self.trained_weights().penalty()
 
     def add_regularization_gradients(self, grads: Sequence[Array | None]) -> list[Array | None]:
         """Gradients in ``weights`` order with those of the regularizers added."""
-        return [
-            g if g is None or w.regularizer is None else g + w.regularizer.grad(w.value)
-            for w, g in zip(self.weights, grads, strict=True)
-        ]
+        return self.trained_weights().with_penalties(grads)
 
     def reset_states(self) -> None:
         """Forget the states of all stateful layers."""

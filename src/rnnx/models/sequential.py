@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx.layers.embedding import Embedding
-from rnnx.layers.graph import SymbolicTensor, calls_of, enter
+from rnnx.layers.graph import SymbolicTensor, enter
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Layer, layer_config, layer_from_config
 from rnnx.layers.names import unique_name
@@ -91,8 +91,7 @@ class Sequential(Model):
         names.add(layer.name)
         if self.built and end is not None:
             self.outputs = [end]  # the rest of the graph is as it was
-            self.nodes.append(end.node)
-            self._calls_inside += calls_of(layer, 1)
+            self.plan.append(end.node)
         elif end is not None:
             self.set_graph(entry, end)
 

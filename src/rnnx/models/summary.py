@@ -25,19 +25,21 @@ def table(model: Any, expand_nested: bool = False, show_trainable: bool = False)
 
 
 def _rows(model: Any, expand_nested: bool, indent: str) -> list[tuple[str, ...]]:
-    shapes: dict[int, Any] = {}
-    sources: dict[int, str] = {}
-    for node in [tensor.node for tensor in model.inputs] + model.nodes:
-        shapes.setdefault(id(node.layer), node.outputs[0].shape)
-        if id(node.layer) not in sources:
-            shown = [printable(tensor.name) for tensor in node.inputs[:LONGEST_NAME]]
-            sources[id(node.layer)] = printable(", ".join(shown))
+    tensors = model.plan.tensors
+    entries = [tensors[place] for place in model.plan.inputs]
+    shapes: dict[str, Any] = {tensor.name: tensor.shape for tensor in entries}
+    sources = dict.fromkeys(shapes, "")
+    for step in model.plan.steps:
+        if step.layer.name not in shapes:
+            shapes[step.layer.name] = tensors[step.outputs[0]].shape
+            shown = [printable(tensors[place].name) for place in (*step.inputs, *step.states)[:LONGEST_NAME]]
+            sources[step.layer.name] = printable(", ".join(shown))
     rows: list[tuple[str, ...]] = []
     for layer in model.layers:
         flags = layer.weight_is_trained()
         trained = "" if not flags else "yes" if all(flags) else "in part" if any(flags) else "no"
         title = f"{indent}{printable(layer.name)} ({type(layer).__name__})"
-        rows.append((title, str(shapes[id(layer)]), f"{layer.count_params():,}", sources[id(layer)], trained))
-        if expand_nested and hasattr(layer, "nodes"):
+        rows.append((title, str(shapes[layer.name]), f"{layer.count_params():,}", sources[layer.name], trained))
+        if expand_nested and hasattr(layer, "plan"):
             rows += _rows(layer, expand_nested, indent + "  ")
     return rows

@@ -1,0 +1,296 @@
+"""The graph of a model as numbered steps, made once: all that follows a model from inputs to outputs walks them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnx._typing import Array
+from rnnx.layers.graph import Node, SymbolicTensor, calls_of, topological_order
+from rnnx.layers.input import InputLayer
+from rnnx.layers.layer import Gradients, Layer
+from rnnx.layers.rnn.sequence import SequenceLayer
+from rnnx.models.weights import TrainedWeights
+
+PLAIN_PREPARE = (Layer.prepare, SequenceLayer.prepare)  # these ask for the dtype and the number of axes alone
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """One call of a layer.
+
+    Attributes
+    ----------
+    node : Node
+        The symbolic call.
+    layer : Layer
+    inputs, states, outputs : tuple of int
+        Places of its inputs, initial states and outputs.
+    single : bool
+        Whether the layer is called with one value (True) or with a list.
+    call : dict
+        Constant arguments of the call.
+    axes : int
+        An array of the layer's dtype with so many axes needs no `Layer.prepare`; -1 if every input needs it.
+    frees : tuple of int
+        Places that nobody needs after this step.
+    """
+
+    node: Node
+    layer: Any
+    inputs: tuple[int, ...]
+    states: tuple[int, ...]
+    outputs: tuple[int, ...]
+    single: bool
+    call: dict[str, Any]
+    axes: int
+    frees: tuple[int, ...] = ()
+
+
+class Plan:
+    """The steps of a graph. Every value has a place, a number; first come those of the inputs.
+
+    Parameters
+    ----------
+    inputs, outputs : list of SymbolicTensor
+
+    Attributes
+    ----------
+    tensors : list of SymbolicTensor
+        By their places.
+    inputs, outputs : list of int
+        Places.
+    steps : list of Step
+        Each after those it needs.
+    calls : int
+        How many calls of layers a run leads to.
+
+    Raises
+    ------
+    TypeError
+        If an input or output is not a symbolic tensor.
+    ValueError
+        If the outputs need other inputs, or two layers have one name.
+    """
+
+    def __init__(self, inputs: Sequence[Any], outputs: Sequence[Any]):
+        for tensor in [*inputs, *outputs]:
+            if not isinstance(tensor, SymbolicTensor):
+                raise TypeError(f"Model: inputs and outputs must be symbolic tensors, got {type(tensor).__name__}")
+        nodes = topological_order(list(outputs))
+        self.tensors: list[SymbolicTensor] = []
+        self.steps: list[Step] = []
+        self.calls = len(outputs)
+        self._places: dict[SymbolicTensor, int] = {}
+        for tensor in inputs:
+            if not isinstance(tensor.node.layer, InputLayer):
+                raise ValueError(f"Model: inputs must come from Input(...), got {tensor!r}")
+            self._give_place(tensor)
+        for node in nodes:
+            if node.inputs:
+                self._add(node)
+            elif node.outputs[0] not in self._places:
+                raise ValueError(f"Model: the outputs depend on {node.layer.name!r}, which is not among the inputs")
+        self.inputs, self.outputs = ([self._places[tensor] for tensor in ends] for ends in (inputs, outputs))
+        names = Counter([layer.name for layer in self.layers()])
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
+        needed = set(self.outputs)
+        for step in reversed(self.steps):
+            step.frees = tuple({*step.inputs, *step.states, *step.outputs} - needed)
+            needed.update(step.frees)
+
+    def _give_place(self, tensor: SymbolicTensor) -> None:
+        if tensor not in self._places:
+            self._places[tensor] = len(self.tensors)
+            self.tensors.append(tensor)
+
+    def _add(self, node: Node) -> Step:
+        for tensor in node.outputs:
+            self._give_place(tensor)
+        layer, kind = node.layer, type(node.layer)
+        plain = node.single and kind.prepare in PLAIN_PREPARE and kind.cast is Layer.cast
+        values, states, outputs = (
+            tuple([self._places[tensor] for tensor in tensors])
+            for tensors in (node.values, node.initial_states, node.outputs)
+        )
+        step = Step(node, layer, values, states, outputs, node.single, node.call, node.inputs[0].ndim if plain else -1)
+        self.steps.append(step)
+        self.calls += calls_of(layer, len(node.inputs))
+        return step
+
+    def append(self, node: Node) -> None:
+        """Add a call on the only output; its own output is the output then, and the steps before are as they were."""
+        step = self._add(node)
+        self.outputs, step.frees = list(step.outputs), tuple(self.outputs)
+
+    # ---- What is in it -----------------------------------------------------------------------------------------------
+
+    def layers(self) -> list[Layer]:
+        """The layers, those of the inputs first, in the order of their first calls."""
+        called = [self.tensors[place].node.layer for place in self.inputs] + [step.layer for step in self.steps]
+        return list(dict.fromkeys(called))
+
+    def is_chain(self) -> bool:
+        """Whether every step takes the first output of the step before it, or the first input, and nothing else."""
+        place = self.inputs[0]
+        for step in self.steps:
+            if step.states or step.inputs != (place,):
+                return False
+            place = step.outputs[0]
+        return True
+
+    def origins(self) -> list[tuple[str, int, int]]:
+        """For each place the name of the layer that fills it, in which of its calls, as which output."""
+        found = [(tensor.name, 0, tensor.index) for tensor in self.tensors]
+        calls: Counter[str] = Counter()
+        for step in self.steps:
+            number = calls[step.layer.name]
+            calls[step.layer.name] += 1
+            for index, place in enumerate(step.outputs):
+                found[place] = (step.layer.name, number, index)
+        return found
+
+    def draws_noise(self) -> bool:
+        """Whether a layer is called with ``training=True`` in every call of the model."""
+        return any(step.call.get("training") for step in self.steps)
+
+    def shapes(self, inputs: Sequence[Any]) -> list[Any]:
+        """The shapes of the outputs, given those of the inputs."""
+        found: list[Any] = [None] * len(self.tensors)
+        for place, shape in zip(self.inputs, inputs, strict=True):
+            found[place] = shape
+        for step in self.steps:
+            given = found[step.inputs[0]] if step.single else [found[place] for place in step.inputs]
+            made = step.layer.compute_output_shape(given)
+            for place, shape in zip(step.outputs, made if isinstance(made, list) else [made], strict=True):
+                found[place] = shape
+        return [found[place] for place in self.outputs]
+
+    # ---- Running -----------------------------------------------------------------------------------------------------
+
+    def forward(
+        self, model: Any, inputs: Sequence[Any], input_masks: Sequence[Any], training: bool, keep: bool
+    ) -> tuple[list[Any], list[Any], GraphPullback]:
+        """Outputs, their time masks, and the pullback.
+
+        Parameters
+        ----------
+        model : Model
+            Whose plan this is.
+        inputs, input_masks : list of arrays, and of arrays or None
+            The inputs are prepared.
+        training, keep : bool
+            As for `Layer.forward`.
+        """
+        values: list[Any] = [None] * len(self.tensors)
+        masks: list[Any] = [None] * len(self.tensors)
+        for place, value, mask in zip(self.inputs, inputs, input_masks, strict=True):
+            values[place], masks[place] = value, mask
+        pullback = GraphPullback(model)
+        for step in self.steps:
+            layer, x, mask = step.layer, values[step.inputs[0]], masks[step.inputs[0]]
+            if not step.single:
+                x, mask = [values[place] for place in step.inputs], [masks[place] for place in step.inputs]
+            if type(x) is not np.ndarray or x.ndim != step.axes or x.dtype != layer.dtype:
+                x = layer.prepare(x)
+            call = {"mask": mask, "training": training, **step.call}
+            if step.states:
+                call["initial_state"] = [values[place] for place in step.states]
+            y, mask, back = layer.forward_masked(x, keep=keep, **call)
+            several = len(step.outputs) > 1
+            pullback.record(layer, back, y[0] if several else y, keep)
+            if several:
+                for place, value in zip(step.outputs, y, strict=True):
+                    values[place] = value
+            else:
+                values[step.outputs[0]] = y
+            for place, own in zip(step.outputs, mask if isinstance(mask, list) else [mask], strict=False):
+                masks[place] = own
+            for place in step.frees:
+                values[place] = masks[place] = None
+        return [values[place] for place in self.outputs], [masks[place] for place in self.outputs], pullback
+
+
+class GraphPullback:
+    """The backward pass through one forward pass of a model.
+
+    Attributes
+    ----------
+    activity_loss : float
+        Penalties of activity regularizers in this pass.
+    """
+
+    def __init__(self, model: Any):
+        self._model = model
+        self._steps: list[tuple[Any, Any]] = []  # pullback of each step, its first output if its activity is penalised
+        self.activity_loss = 0.0
+
+    def record(self, layer: Any, pullback: Any, y: Any, keep: bool) -> None:
+        """Remember one call; `y` is its first output."""
+        regularizer = layer.activity_regularizer
+        if regularizer is not None:
+            self.activity_loss += regularizer(y) / max(1, len(y))
+        if isinstance(pullback, GraphPullback):
+            self.activity_loss += pullback.activity_loss
+        if keep:
+            self._steps.append((pullback, y if regularizer is not None else None))
+
+    def __call__(self, dy: Any, *, need_dx: bool = True, trained: TrainedWeights | None = None) -> Gradients:
+        """Gradients for the gradient of the output.
+
+        Parameters
+        ----------
+        dy : array, or list of arrays for several outputs
+            None entries count as zero.
+        need_dx : bool
+        trained : TrainedWeights, optional
+            Those of the model, if they are known.
+        """
+        model, plan = self._model, self._model.plan
+        if trained is None:
+            trained = model.trained_weights()
+        flowing: list[Array | None] = [None] * len(plan.tensors)
+        for place, d in zip(plan.outputs, dy if model.several_outputs else [dy], strict=True):
+            _add(flowing, place, d)
+        sums: list[Array | None] = [None] * len(trained.weights)
+        for number in range(len(plan.steps) - 1, -1, -1):
+            step, (pullback, penalised) = plan.steps[number], self._steps[number]
+            given: list[Any] = [flowing[place] for place in step.outputs]
+            if penalised is not None:
+                rows = np.asarray(max(1, len(penalised)), penalised.dtype)
+                penalty = step.layer.activity_regularizer.grad(penalised) / rows
+                given[0] = penalty if given[0] is None else given[0] + penalty
+            wanted = need_dx or trained.step_passes[number]
+            if not (wanted or trained.step_trained[number]) or all([d is None for d in given]):
+                continue
+            inside = trained.inside[number]
+            known = {} if inside is None else {"trained": inside}
+            grads = pullback(given if len(given) > 1 else given[0], need_dx=wanted, **known)
+            for place, d in zip(trained.of_step[number], grads.dweights, strict=True):
+                _add(sums, place, d)
+            dx = [grads.dx] if step.single else grads.dx or [None] * len(step.inputs)
+            for place, d in zip(step.inputs, dx, strict=True):
+                _add(flowing, place, d)
+            if step.states:
+                states = grads.dinitial_state
+                states = states if isinstance(states, (list, tuple)) else [states]
+                for place, d in zip(step.states, states, strict=True):
+                    _add(flowing, place, d)
+        dinputs = [flowing[place] if need_dx else None for place in plan.inputs]
+        dweights: list[Array | None] = [None] * len(sums)
+        for k, (weight, flag) in enumerate(zip(trained.weights, trained.trained, strict=True)):
+            if flag:
+                d = sums[k]
+                dweights[k] = np.zeros_like(weight.value) if d is None else d
+        return Gradients(dinputs if model.several_inputs else dinputs[0], dweights)
+
+
+def _add(values: list[Array | None], place: int, d: Array | None) -> None:
+    if d is not None:
+        known = values[place]
+        values[place] = d if known is None else known + d

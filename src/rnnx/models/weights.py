@@ -1,0 +1,65 @@
+"""Which weights of a model are trained, asked once for many batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rnnx._typing import Array
+from rnnx.layers.weight import Weight
+
+
+class TrainedWeights:
+    """The weights of a model and what training does with them, as things stand when this is made.
+
+    Parameters
+    ----------
+    model : Model
+        Built.
+
+    Attributes
+    ----------
+    weights : list of Weight
+        In ``get_weights`` order, each once.
+    trained : list of bool
+        For each of them, whether training changes it.
+    of_step : list of list of int
+        For each step of the plan, which of the weights its layer has.
+    step_trained, step_passes : list of bool
+        For each step, whether one of its weights is trained, and whether one of an earlier step its inputs depend on.
+    inside : list of TrainedWeights or None
+        For each step, those of the layer if it is a model itself.
+    """
+
+    def __init__(self, model: Any):
+        self.weights: list[Weight] = model.weights
+        self.trained: list[bool] = model.weight_is_trained()
+        self.regularized = [
+            w for w, trained in zip(self.weights, self.trained, strict=True) if trained and w.regularizer is not None
+        ]
+        places = {id(weight): k for k, weight in enumerate(self.weights)}
+        steps = model.plan.steps
+        layers = [step.layer for step in steps]
+        self.of_step = [[places[id(weight)] for weight in layer.weights] for layer in layers]
+        self.step_trained = [any(layer.weight_is_trained()) for layer in layers]
+        self.inside = [layer.trained_weights() if hasattr(layer, "plan") else None for layer in layers]
+        self.step_passes: list[bool] = []
+        reached = [False] * len(model.plan.tensors)
+        for step, trained in zip(steps, self.step_trained, strict=True):
+            passes = any(reached[k] for k in (*step.inputs, *step.states))
+            self.step_passes.append(passes)
+            for place in step.outputs:
+                reached[place] = trained or passes
+
+    def penalty(self) -> float:
+        """Sum of the penalties of the regularizers."""
+        return float(sum([float(w.regularizer(w.value)) for w in self.regularized]))
+
+    def with_penalties(self, grads: Sequence[Array | None]) -> list[Array | None]:
+        """Gradients in the order of the weights with those of the regularizers added."""
+        if not self.regularized:
+            return list(grads)
+        return [
+            g if g is None or w.regularizer is None else g + w.regularizer.grad(w.value)
+            for w, g in zip(self.weights, grads, strict=True)
+        ]
