@@ -219,7 +219,7 @@ def _model_pairs(model: Any, again: Any, random: np.random.Generator) -> tuple[l
     """Outputs of two models; their weights if outputs are random also outside of training."""
     x = _model_inputs(model, random)
     given = x if model.several_inputs else x[0]
-    if any(node.call.get("training") for node in model.nodes):
+    if model.plan.draws_noise():
         return [(model.get_weights(), again.get_weights())], "weights, because the model draws noise in every call"
     return [(_run(model, given), _run(again, given))], _shapes(x)
 
@@ -246,19 +246,18 @@ def _model_inputs(model: Any, random: np.random.Generator) -> list[Array]:
     """Random inputs of the shapes and types that a model takes."""
     ids = min((part.input_dim for part in _layers(model) if isinstance(part, Embedding)), default=2)
     made: list[Array] = []
-    for tensor in model.inputs:
+    for place in model.plan.inputs:
+        tensor = model.plan.tensors[place]
         batch, *sizes = tensor.shape
         shape = (batch or BATCH, *(SIZE if n is None else n for n in sizes))
         kind = tensor.node.layer.value_dtype
-        is_ids = kind.kind in "iu" or _feeds_an_embedding(model, tensor)
+        is_ids = kind.kind in "iu" or _feeds_an_embedding(model, place)
         made.append(random.integers(0, ids, shape) if is_ids else random.normal(size=shape).astype(kind))
     return made
 
 
-def _feeds_an_embedding(model: Any, tensor: Any) -> bool:
-    return any(
-        isinstance(node.layer, Embedding) and any(given is tensor for given in node.inputs) for node in model.nodes
-    )
+def _feeds_an_embedding(model: Any, place: int) -> bool:
+    return any(isinstance(step.layer, Embedding) and place in step.inputs for step in model.plan.steps)
 
 
 def _inputs(layer: Any, random: np.random.Generator) -> list[Array]:

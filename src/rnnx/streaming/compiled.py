@@ -12,6 +12,7 @@ from rnnx.layers.activation import Activation
 from rnnx.layers.dense import Dense
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.rnn.sequence import Recurrent
+from rnnx.models.plan import Plan
 
 Step = Callable[[Array, "Array | None"], Array]
 
@@ -35,19 +36,18 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.T
     """
     if None in steppers or not steppers:
         return None
-    if not hasattr(layer, "nodes"):
+    if not hasattr(layer, "plan"):
         alone: Step = _kernels.Chain(steppers, turn).step if len(steppers) > 1 else steppers[0].step
         return alone
-    if layer.several_inputs or layer.several_outputs:
+    plan: Plan = layer.plan
+    if layer.several_inputs or layer.several_outputs or not plan.is_chain() or plan.outputs[0] != len(plan.steps):
         return None
     links: list[Any] = []
-    before, own_steppers, last = layer.inputs[0], iter(steppers), None
-    for node in layer.nodes:
-        own = node.layer
-        one_way = len(node.inputs) == 1 and node.inputs[0] is before and own.dtype == before.dtype
-        if last is not None or node.call or not one_way:
+    own_steppers, last = iter(steppers), None
+    for step in plan.steps:
+        own = step.layer
+        if last is not None or step.call or own.dtype != plan.tensors[step.inputs[0]].dtype:
             return None
-        before = node.outputs[0]
         if isinstance(own, Recurrent):
             links.append(next(own_steppers))
         elif type(own) is Dense:
@@ -59,10 +59,10 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.T
             last = own.activation
         elif not isinstance(own, NoiseLayer):
             return None
-    if not links or before is not layer.outputs[0]:
+    if not links:
         return None
     chain = _kernels.Chain(links, turn)
-    return chain.step if last is None else _then(chain, last, (batch_size, before.shape[-1]))
+    return chain.step if last is None else _then(chain, last, (batch_size, layer.output_shape[-1]))
 
 
 def _then(chain: _kernels.Chain, activation: Callable[[Array], Array], shape: tuple[int, ...]) -> Step:

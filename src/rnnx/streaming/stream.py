@@ -28,6 +28,7 @@ from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.layers.shaping import Flatten
 from rnnx.layers.weight import settled
+from rnnx.models.plan import Plan, Step
 from rnnx.streaming.compiled import short_way
 from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper
 
@@ -108,7 +109,7 @@ class Stream:
                 raise ValueError(f"stream: layer {layer.name!r} cannot be streamed in a model: it returns its state")
             cells = layer.cells if isinstance(layer, RNN) else [layer]
             return self._recurrent(layer, cells, layer.return_sequences, layer.zero_output_for_mask)
-        if hasattr(layer, "nodes"):
+        if hasattr(layer, "plan"):
             return self._graph(layer)
         if isinstance(layer, Conv1D) and layer.strides == 1 and (layer.padding == "causal" or layer.window == 1):
             stepper = ConvolutionStepper(layer, self.batch_size)
@@ -140,40 +141,39 @@ class Stream:
     def _graph(self, model: Any) -> tuple[Function, bool]:
         if model.several_inputs or model.several_outputs:
             raise ValueError(f"stream: model {model.name!r} must have one input and one output")
-        places: dict[int, int] = {id(model.inputs[0]): 0}
-        steps = {id(model.inputs[0])}  # tensors that have a time axis; the others are of the sequence so far
-        plan: list[tuple[Function, list[int], bool]] = []
-        for node in model.nodes:
-            layer, name = node.layer, node.layer.name
-            if node.states or len(node.outputs) > 1:
+        plan: Plan = model.plan
+        of_steps = set(plan.inputs)  # places of values that have a time axis; the others are of the sequence so far
+        functions: list[tuple[Function, Step]] = []
+        for step in plan.steps:
+            layer, name = step.layer, step.layer.name
+            if step.states or len(step.outputs) > 1:
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it passes states around")
-            of_steps = [id(tensor) in steps for tensor in node.inputs]
-            if all(of_steps):
+            if of_steps.issuperset(step.inputs):
                 function, many = self._make(layer)
-            elif any(of_steps):
+            elif not of_steps.isdisjoint(step.inputs):
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it joins steps with a value of all steps")
             else:
                 function, many = _whole(layer), False
-            if node.single and node.inputs[0].dtype != layer.dtype and not isinstance(layer, Embedding):
+            given = plan.tensors[step.inputs[0]].dtype
+            if step.single and given != layer.dtype and not isinstance(layer, Embedding):
                 function = _after_cast(layer, function)
-            plan.append((function, [places[id(tensor)] for tensor in node.inputs], node.single))
-            places[id(node.outputs[0])] = len(plan)
+            functions.append((function, step))
             if many:
-                steps.add(id(node.outputs[0]))
-        last = places[id(model.outputs[0])]
+                of_steps.update(step.outputs)
+        (first,), (last,), count = plan.inputs, plan.outputs, len(plan.tensors)
 
         def run(x: Any, mask: Any) -> tuple[Any, Any]:
-            values, masks = [x], [mask]
-            for function, sources, single in plan:
-                if single:
-                    y, mask = function(values[sources[0]], masks[sources[0]])
-                else:
-                    y, mask = function([values[k] for k in sources], [masks[k] for k in sources])
-                values.append(y)
-                masks.append(mask)
+            values, masks = [None] * count, [None] * count
+            values[first], masks[first] = x, mask
+            for function, step in functions:
+                x, mask = values[step.inputs[0]], masks[step.inputs[0]]
+                if not step.single:
+                    x, mask = [values[place] for place in step.inputs], [masks[place] for place in step.inputs]
+                (place,) = step.outputs
+                values[place], masks[place] = function(x, mask)
             return values[last], masks[last]
 
-        return run, id(model.outputs[0]) in steps
+        return run, last in of_steps
 
     # ---- Running ----------------------------------------------------------------------------------------------------
 
@@ -346,15 +346,13 @@ def _going_on(layer: Any, batch_size: int, memory: list[tuple[Any, Any]]) -> Str
 
 def _stepwise(layer: Any) -> Function:
     """The function of a layer without a memory."""
-    makes_mask = isinstance(layer, Masking) or (isinstance(layer, Embedding) and layer.mask_zero)
+    makes_mask = isinstance(layer, (Masking, Merge)) or (isinstance(layer, Embedding) and layer.mask_zero)
 
     def one(x: Any, mask: Any) -> tuple[Any, Any]:
-        if makes_mask or mask is not None:
-            mask = layer.compute_mask(x, mask)
-        return layer.forward(x)[0], mask
-
-    def several(x: Any, masks: Any) -> tuple[Any, Any]:
-        return layer.forward(x)[0], layer.compute_mask(x, masks)
+        if not makes_mask and mask is None:
+            return layer.forward(x)[0], None
+        y, mask, _ = layer.forward_masked(x, mask=mask)
+        return y, mask
 
     def inside(x: Any, mask: Any) -> tuple[Any, Any]:
         return layer.layer.forward(layer.layer.prepare(x[:, 0]))[0][:, None], mask
@@ -363,7 +361,7 @@ def _stepwise(layer: Any) -> Function:
         return inside
     if isinstance(layer, Embedding):  # ids must be looked at: a negative one would count from the end
         return _after_cast(layer, one)
-    return several if isinstance(layer, Merge) else one
+    return one
 
 
 def _whole(layer: Any) -> Function:

@@ -12,9 +12,9 @@ from typing import Any
 from rnnx import layers
 from rnnx.formats.keras import _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS
-from rnnx.layers.graph import Node, SymbolicTensor, topological_order
 from rnnx.layers.layer import layer_from_config
 from rnnx.models import Model, Sequential
+from rnnx.models.plan import Plan, Step
 from rnnx.saving import FormatError, write_whole
 
 VERSION = "3.8.0"  # of Keras, whose words these are
@@ -194,25 +194,22 @@ class _Writer:
         }
 
     def _functional(self, model: Any) -> dict[str, Any]:
-        places: dict[int, tuple[str, int]] = {id(tensor.node): (tensor.name, 0) for tensor in model.inputs}
+        plan: Plan = model.plan
+        origins = [list(origin) for origin in plan.origins()]
         calls: dict[str, list[Any]] = {layer.name: [] for layer in model.layers}
 
-        def place(tensor: SymbolicTensor) -> list[Any]:
-            return [*places[id(tensor.node)], tensor.index]
-
-        def described(tensor: SymbolicTensor) -> dict[str, Any]:
+        def described(place: int) -> dict[str, Any]:
+            tensor = plan.tensors[place]
             kind = getattr(tensor.node.layer, "value_dtype", tensor.dtype)
-            config = {"shape": list(tensor.shape), "dtype": str(kind), "keras_history": place(tensor)}
+            config = {"shape": list(tensor.shape), "dtype": str(kind), "keras_history": origins[place]}
             return {"class_name": "__keras_tensor__", "config": config}
 
-        for node in model.nodes:
-            name = node.layer.name
-            places[id(node)] = (name, len(calls[name]))
-            calls[name].append(self._call(node, described))
+        for step in plan.steps:
+            calls[step.layer.name].append(self._call(step, described))
         entries = []
         for _, layer in self.orders[id(model)]:
             entries.append({**self.entry(layer), "name": layer.name, "inbound_nodes": calls[layer.name]})
-        inputs, outputs = ([place(tensor) for tensor in ends] for ends in (model.inputs, model.outputs))
+        inputs, outputs = ([origins[place] for place in ends] for ends in (plan.inputs, plan.outputs))
         return {
             "name": model.name,
             "trainable": model.trainable,
@@ -221,20 +218,19 @@ class _Writer:
             "output_layers": outputs if model.several_outputs else outputs[0],
         }
 
-    def _call(self, node: Node, described: Any) -> dict[str, Any]:
-        ends = len(node.inputs) - node.states
-        given = [described(tensor) for tensor in node.inputs[:ends]]
+    def _call(self, step: Step, described: Any) -> dict[str, Any]:
+        given = [described(place) for place in step.inputs]
         kwargs: dict[str, Any] = {}
-        if node.states:
-            kwargs["initial_state"] = [described(tensor) for tensor in node.inputs[ends:]]
-        for word, value in node.call.items():
+        if step.states:
+            kwargs["initial_state"] = [described(place) for place in step.states]
+        for word, value in step.call.items():
             if word != "training":
-                raise FormatError(f"{self.path}: layer {node.layer.name!r}: the call argument {word!r} is not written")
+                raise FormatError(f"{self.path}: layer {step.layer.name!r}: the call argument {word!r} is not written")
             kwargs["training"] = value
-        if isinstance(node.layer, layers.Arithmetic):
-            numbers = [[] if n is None else [n] for n in (node.layer.left, node.layer.right)]
+        if isinstance(step.layer, layers.Arithmetic):
+            numbers = [[] if n is None else [n] for n in (step.layer.left, step.layer.right)]
             return {"args": [*numbers[0], *given, *numbers[1]], "kwargs": kwargs}
-        return {"args": [given[0] if node.single else given], "kwargs": kwargs}
+        return {"args": [given[0] if step.single else given], "kwargs": kwargs}
 
 
 def _described(module: str, name: str, config: Any) -> dict[str, Any]:
@@ -243,22 +239,28 @@ def _described(module: str, name: str, config: Any) -> dict[str, Any]:
 
 def _keras_order(model: Any) -> list[Any]:
     """The layers of a graph as Keras sorts them: by their distance from the outputs, then as a search finds them."""
-    found: dict[int, int] = {}
-    stack = [tensor.node for tensor in reversed(model.outputs)]
+    plan: Plan = model.plan
+    needs: list[tuple[int, ...]] = [()] * len(plan.tensors)  # by places, like the next
+    calls = list(range(len(plan.tensors)))  # the first output stands for all outputs of a call
+    for step in plan.steps:
+        for place in step.outputs:
+            needs[place], calls[place] = step.inputs + step.states, step.outputs[0]
+    names = [name for name, _, _ in plan.origins()]
+    found: dict[str, int] = {}
+    stack = [calls[place] for place in reversed(plan.outputs)]
     seen: set[int] = set()
     while stack:
-        node = stack.pop()
-        if id(node) in seen:
+        call = stack.pop()
+        if call in seen:
             continue
-        seen.add(id(node))
-        found.setdefault(id(node.layer), len(found))
-        stack += [tensor.node for tensor in reversed(node.inputs)]
-    depths: dict[int, int] = {}
-    node_depths: dict[int, int] = {}
-    for node in reversed(topological_order(model.outputs)):
-        depth = max(node_depths.get(id(node), 0), depths.get(id(node.layer), 0))
-        depths[id(node.layer)] = node_depths[id(node)] = depth
-        for tensor in node.inputs:
-            node_depths[id(tensor.node)] = max(depth + 1, node_depths.get(id(tensor.node), 0))
-    order = sorted(model.layers, key=lambda layer: (-depths.get(id(layer), 0), found.get(id(layer), len(found))))
-    return list(order)
+        seen.add(call)
+        found.setdefault(names[call], len(found))
+        stack += [calls[place] for place in reversed(needs[call])]
+    depths: dict[str, int] = {}
+    call_depths = [0] * len(plan.tensors)
+    for call in [step.outputs[0] for step in reversed(plan.steps)] + [place for place in plan.inputs if place in seen]:
+        depth = max(call_depths[call], depths.get(names[call], 0))
+        depths[names[call]] = call_depths[call] = depth
+        for place in needs[call]:
+            call_depths[calls[place]] = max(depth + 1, call_depths[calls[place]])
+    return sorted(model.layers, key=lambda layer: (-depths.get(layer.name, 0), found.get(layer.name, len(found))))

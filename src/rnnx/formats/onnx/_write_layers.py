@@ -13,6 +13,7 @@ from rnnx.formats.onnx._graph import GraphWriter, Value
 from rnnx.formats.onnx._write_recurrent import write_bidirectional, write_sequence
 from rnnx.layers.noise import NoiseLayer
 from rnnx.models import Model
+from rnnx.models.plan import Plan
 from rnnx.saving import FormatError
 
 Writer = Callable[[GraphWriter, Any, list[Value], list[Value], str], list[Value]]
@@ -325,20 +326,23 @@ WRITERS: dict[type, Writer] = {
 
 def write_graph(graph: GraphWriter, model: Any, values: list[Value], hint: str = "") -> list[Value]:
     """The nodes of all layers of a model, given the values of its inputs; the values of its outputs."""
-    known: dict[int, Value] = {id(tensor): value for tensor, value in zip(model.inputs, values, strict=True)}
-    for node in model.nodes:
-        layer, ends = node.layer, len(node.inputs) - node.states
-        if node.call.get("training"):
+    plan: Plan = model.plan
+    known: list[Any] = [None] * len(plan.tensors)  # by places
+    for place, value in zip(plan.inputs, values, strict=True):
+        known[place] = value
+    for step in plan.steps:
+        layer = step.layer
+        if step.call.get("training"):
             raise FormatError(f"layer {layer.name!r} is called with training=True: ONNX has no such noise")
-        if given := sorted(set(node.call) - {"training"}):
+        if given := sorted(set(step.call) - {"training"}):
             raise FormatError(
                 f"layer {layer.name!r} is called with {', '.join(given)}, which cannot be written to ONNX"
             )
-        found = [known[id(tensor)] for tensor in node.inputs]
-        outputs = write_layer(graph, layer, found[:ends], found[ends:], f"{hint}{layer.name}")
-        for tensor, value in zip(node.outputs, outputs, strict=True):
-            known[id(tensor)] = value
-    return [known[id(tensor)] for tensor in model.outputs]
+        inputs, states = ([known[place] for place in places] for places in (step.inputs, step.states))
+        outputs = write_layer(graph, layer, inputs, states, f"{hint}{layer.name}")
+        for place, value in zip(step.outputs, outputs, strict=True):
+            known[place] = value
+    return [known[place] for place in plan.outputs]
 
 
 def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:

@@ -279,11 +279,8 @@ def is_stack(model: Model, parts: list[Any]) -> bool:
     known = {id(part) for part in parts}
     if any(id(part) not in known and not isinstance(part, (InputLayer, Dropout)) for part in model.layers):
         return False
-    before = model.inputs[0]
-    for node in model.nodes:
-        if len(node.inputs) != 1 or node.inputs[0] is not before:
-            return False
-        before = node.outputs[0]
+    if not model.plan.is_chain():
+        return False
     layers = [part for part in parts if not part.name.endswith(PROJECTION)]
     kinds = {_kind(part) for part in layers}
     return len(kinds) == 1 and None not in kinds and len(parts) in (len(layers), 2 * len(layers))
