@@ -10,8 +10,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import rnnx
 from rnnx.formats import info
-from rnnx.formats.onnx import Session, _evaluated, _operators, _quantized, _recurrent, _shapes
+from rnnx.formats.onnx import (
+    Session,
+    _evaluated,
+    _operators,
+    _quantized,
+    _read,
+    _recurrent,
+    _shapes,
+    load_model,
+)
 from rnnx.formats.onnx._registry import OPERATORS
 from rnnx.formats.onnx._sizes import measure
 from rnnx.formats.onnx._wire import count
@@ -104,7 +114,7 @@ def test_what_a_run_holds() -> None:
         assert session.run({"x": np.ones(2, np.float32)})["y"].tolist() == [1]
     wide = [node("Expand", ["one", "s"], ["held"]), node("Loop", ["m", "", "one"], ["r"], body=body)]
     ends = [node("ReduceMax", ["held"], ["h"]), node("Add", ["r", "h"])]
-    session = Session(graph_of([nodes[0], *wide, *ends], arrays), memory=2**26 - 2**24)
+    session = Session(graph_of([nodes[0], *wide, *ends], arrays), memory=2**26)
     with pytest.raises(FormatError, match="bytes"):
         session.run({"x": np.ones(2, np.float32)})
     assert Session(graph_of([nodes[0], *wide, *ends], arrays)).run({"x": np.ones(2, np.float32)})["y"].tolist() == [2]
@@ -178,3 +188,51 @@ def test_names_reach_no_terminal(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is missing") as caught:
         Session(path).run({})
     assert str(caught.value).isprintable()
+
+
+def described_elsewhere(path: Path, units: int, places: int) -> None:
+    """A model of rnnx whose description asks for more units; its weights lie in a small file, again and again."""
+    model = rnnx.Sequential([rnnx.layers.LSTM(4, input_shape=(None, 3), name="lstm")])
+    model.save(path)
+    proto = onnx.load(path)
+    (entry,) = (e for e in proto.metadata_props if e.key == "rnnx")
+    assert '"units": 4' in entry.value
+    entry.value = entry.value.replace('"units": 4', f'"units": {units}')
+    path.with_suffix(".bin").write_bytes(bytes(400))
+    for k in range(places):
+        far = proto.graph.initializer.add(name=f"far{k}", data_type=FLOAT, dims=[units // places])
+        far.data_location = TensorProto.EXTERNAL
+        far.external_data.add(key="location", value=path.with_suffix(".bin").name)
+    path.write_bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("units, places", [(300_000_000, 1), (8_000, 80)])
+def test_a_description_asks_for_no_more_than_is_there(
+    units: int, places: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights 'in another file' count if they are there, and once: the model is not made, the graph is read."""
+    path, made = tmp_path / "m.onnx", []
+    described_elsewhere(path, units, places)
+    real = _read.exported
+    monkeypatch.setattr(_read, "exported", lambda model: made.append(model) or real(model))
+    with pytest.raises(FormatError, match=r"m\.onnx"):
+        load_model(path)
+    assert not made
+
+
+def test_bytes_of_another_file_are_read_once(tmp_path: Path) -> None:
+    values = np.arange(6, dtype=np.float32)
+    (tmp_path / "w.bin").write_bytes(values.tobytes())
+    proto = graph_of([node("Add", ["w0", "w1"])])
+    for k, (start, number) in enumerate(((0, 6), (0, 6), (8, 3))):
+        far = proto.graph.initializer.add(name=f"w{k}", data_type=FLOAT, dims=[number])
+        far.data_location = TensorProto.EXTERNAL
+        for key, text in (("location", "w.bin"), ("offset", start), ("length", 4 * number)):
+            far.external_data.add(key=key, value=str(text))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(FormatError, match="'w2' and others use the same bytes of 'w.bin'"):
+        Session(path)
+    del proto.graph.initializer[2]
+    path.write_bytes(proto.SerializeToString())
+    assert (Session(path).run({"x": np.ones(1, np.float32)})["y"] == 2 * values).all()

@@ -220,6 +220,24 @@ def recurrent_nodes(path: Path, size: int) -> None:
     save(path, model([*nodes, node("Relu", [f"v{size}"])], arrays))
 
 
+@kind("a chain of recurrent layers", 600, 5_000)
+def recurrent_layers(path: Path, size: int) -> None:
+    arrays = {"w": np.ones((1, 1, 1), "f"), "r": np.ones((1, 1, 1), "f"), "a": np.array([1])}
+    nodes = []
+    for k in range(size):
+        nodes += [node("RNN", [f"v{k}" if k else "x", "w", "r"], f"u{k}"), node("Squeeze", [f"u{k}", "a"], f"v{k + 1}")]
+    proto = model([*nodes, node("Relu", [f"v{size}"])], arrays)
+    proto.graph.input[0].CopyFrom(value("x", [None, None, 1]))
+    save(path, proto)
+
+
+@kind("a shape of many axes", 200_000, 5 * 10**6, "axes")
+def shape_of_many_axes(path: Path, size: int) -> None:
+    shape = np.full(size, 2**62, np.int64)
+    nodes = [node("Add", ["k", "s"], "later"), node("ReduceMax", ["x"], "m"), node("Cast", ["m"], "k", to=INT)]
+    save(path, model([*nodes[1:], nodes[0], node("ConstantOfShape", ["later"])], {"s": shape}))
+
+
 @kind("constants", 10_000, 400_000)
 def constants(path: Path, size: int) -> None:
     save(path, model([node("Relu", ["x"])], {f"w{k}": np.zeros(1, "f") for k in range(size)}))

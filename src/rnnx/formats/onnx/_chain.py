@@ -43,6 +43,8 @@ class _Chain:
         an axis of the input before it is known what that is.
     layers : list
         Pairs of a layer and its weights.
+    uses : set of str
+        Values that something reads.
     """
 
     source: Source
@@ -53,6 +55,7 @@ class _Chain:
     zeros: set[str] = field(default_factory=set)
     shapes: set[str] = field(default_factory=set)
     time_major: bool = False
+    uses: set[str] = field(default_factory=set)
 
     def constant(self, node: Any, place: int) -> Array:
         name = node.input[place] if place < len(node.input) else ""
@@ -97,6 +100,7 @@ def _model(source: Source) -> Any:
     program = Program(source, graph)
     known = {name: program.known[place] for name, place in program.places.items() if place in program.known}
     chain = _Chain(source, known, entries[0].name, "0123456789"[: len(entry.shape.dim)])
+    chain.uses = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for node in graph.node:
         if all(name in known for name in node.output):
             continue
@@ -388,9 +392,7 @@ def _recurrent(chain: _Chain, node: Any) -> None:
     for name in inputs[5:7]:
         if name and name not in chain.zeros and (name not in chain.known or chain.known[name].any()):
             raise NoChain(f"{called(node)} has initial states that are not zeros")
-    uses = {name for other in chain.source.proto.graph.node for name in other.input}
-    uses |= {value.name for value in chain.source.proto.graph.output}
-    used = [k for k, name in enumerate(node.output) if name and name in uses]
+    used = [k for k, name in enumerate(node.output) if name and name in chain.uses]
     if used not in ([0], [1]):
         raise NoChain(f"{called(node)}: exactly one of Y and Y_h must be used")
     bias = chain.constant(node, 3) if inputs[3] else None

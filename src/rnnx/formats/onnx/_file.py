@@ -255,18 +255,24 @@ class Source:
                 f"{self.name}: {owner} {_short(tensor.name)!r} cannot be read: {reason(error)}"
             ) from error
 
-    def stored(self, tensor: Any, owner: str = "initializer") -> int:
-        """Number of elements of a tensor whose data are there, in the file or in another one.
+    def stored(self, tensors: Iterable[Any]) -> int:
+        """Number of elements of tensors whose data are there, in the file or in others; no bytes count twice.
 
         Raises
         ------
         FormatError
-            If they are not.
+            If some are not.
         """
-        count = self.check_tensor(tensor, owner)
-        if tensor.data_location == require_onnx().TensorProto.EXTERNAL:
-            self._region(tensor, count, owner)
-        return count
+        total, apart = 0, {}
+        for tensor in tensors:
+            count = self.check_tensor(tensor)
+            if tensor.data_location == require_onnx().TensorProto.EXTERNAL:
+                apart[self._region(tensor, count, "initializer")] = count
+            else:
+                total += count
+        for path, size in set(self._files.values()):
+            total += min(size, sum(count for (other, *_), count in apart.items() if other == path))
+        return total
 
     def _external(self, tensor: Any, count: int, owner: str) -> Array:
         """Data in another file; those that are there once are read once."""

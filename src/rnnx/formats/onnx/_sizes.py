@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx.formats.onnx._limits import MOST_AXES
 from rnnx.formats.onnx._node import Array, NodeInfo, Size
 from rnnx.saving import FormatError
 
@@ -47,7 +48,15 @@ def measure(value: Any) -> int:
 
 
 def extent(shape: Sequence[int]) -> int:
-    """Elements of a shape; an empty axis counts as one."""
+    """Elements of a shape; an empty axis counts as one.
+
+    Raises
+    ------
+    FormatError
+        If it has more axes than an array can have: their product alone could take for ever.
+    """
+    if len(shape) > MOST_AXES:
+        raise FormatError(f"a shape of {len(shape):,} axes, at most {MOST_AXES} are possible")
     return math.prod([n if n > 0 else 1 for n in shape])
 
 

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from rnnx.formats._limits import printable
 from rnnx.formats.onnx._file import Source, require_onnx
-from rnnx.formats.onnx._limits import MEMORY, MOST_COMPUTED, PER_INPUT, SHARE, WORK, WORK_PER_BYTE, WORK_PER_INPUT
+from rnnx.formats.onnx._limits import (
+    MEMORY,
+    MOST_AXES,
+    MOST_COMPUTED,
+    PER_INPUT,
+    SHARE,
+    WORK,
+    WORK_PER_BYTE,
+    WORK_PER_INPUT,
+)
 from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._sizes import measure
 from rnnx.functional._validate import native
@@ -179,7 +188,7 @@ def _port(value: Any) -> Port:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     except (KeyError, TypeError, ValueError):
         dtype = None
-    if not tensor.HasField("shape"):
+    if not tensor.HasField("shape") or len(tensor.shape.dim) > MOST_AXES:
         return Port(value.name, dtype, None)
     sizes = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in tensor.shape.dim]
     return Port(value.name, dtype, tuple(sizes))
