@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from rnnx import data
-from rnnx.training.batches import class_weights, is_source, starting_mask
+from rnnx.layers.checks import starting_mask
+from rnnx.training.batches import is_source
+from rnnx.training.fit_data import class_weights
 
 ROWS = [np.full((n, 2), n, float) for n in (3, 1, 4, 1, 5)]
 

@@ -7,7 +7,8 @@ import pytest
 
 import rnnx
 from rnnx import data, layers, utils
-from rnnx.training.batches import class_weights, is_source
+from rnnx.training.batches import is_source
+from rnnx.training.fit_data import class_weights
 
 X = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
 Y = np.random.default_rng(1).normal(size=(10, 1)).astype(np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rnnx
-from rnnx import data, layers, utils
+from rnnx import Sequential, callbacks, data, layers, utils
 from rnnx.training.batches import in_order
 
 RNG = np.random.default_rng(20)
@@ -493,3 +493,77 @@ def test_compile_first():
             call(np.zeros((1, 2, 3)), np.zeros((1, 2)))
     with pytest.raises(TypeError, match="unknown argument"):
         model.compile("sgd", "mse", colour=1)
+
+
+# ---- Which weights are trained --------------------------------------------------------------------------------------
+
+
+def test_layers_are_asked_for_their_weights_once_an_epoch(monkeypatch):
+    from rnnx.layers.layer import Layer
+
+    model = Sequential([layers.GRU(3, kernel_regularizer="l2", input_shape=(None, 2)), layers.Dense(1)])
+    model.compile("adam", "mse")
+    x, y = np.ones((8, 4, 2), np.float32), np.ones((8, 1), np.float32)
+    asked = []
+    weights, flags = Layer.weights.fget, Layer.weight_is_trained
+    monkeypatch.setattr(Layer, "weights", property(lambda self: (asked.append("weights"), weights(self))[1]))
+    monkeypatch.setattr(Layer, "weight_is_trained", lambda self: (asked.append("flags"), flags(self))[1])
+    numbers = []
+    for batch_size, epochs in ((8, 1), (1, 1), (1, 2)):
+        asked.clear()
+        model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=0)
+        numbers.append(len(asked))
+    assert numbers[0] == numbers[1] and numbers[2] == 2 * numbers[1]
+
+
+@pytest.mark.parametrize(("event", "epochs_that_count"), [("epoch_begin", 1), ("train_batch_begin", 0)])
+@pytest.mark.parametrize("start", [True, False])
+def test_a_callback_that_changes_trainable(event, epochs_that_count, start):
+    """Before the first batch of an epoch it counts at once, later from the next epoch on."""
+    model = Sequential([layers.Dense(3, input_shape=(2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
+    model.layers[0].trainable = start
+    kernels = []
+
+    class Change(callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+            if event == "epoch_begin" and epoch == 1:
+                model.layers[0].trainable = not start
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if event == "train_batch_begin" and (self.epoch, batch) == (1, 1):
+                model.layers[0].trainable = not start
+
+        def on_epoch_end(self, epoch, logs=None):
+            kernels.append(model.layers[0].kernel.copy())
+
+    model.fit(x, y, batch_size=2, epochs=3, verbose=0, callbacks=[Change()])
+    moved = [bool((one != other).any()) for one, other in zip(kernels, kernels[1:], strict=False)]
+    assert moved == [(not start) if epochs_that_count else start, not start]
+
+
+def test_structure_and_trainable_may_change_between_fits():
+    model = Sequential([layers.Dense(3, input_shape=(2,))])
+    x = np.ones((4, 2), np.float32)
+    for units in (3, 1):
+        model.compile("sgd", "mse")
+        before = model.get_weights()
+        model.fit(x, np.ones((4, units), np.float32), verbose=0)
+        assert [bool((a != b).any()) for a, b in zip(before, model.get_weights(), strict=True)][:2] == [units == 3] * 2
+        if units == 3:
+            model.add(layers.Dense(1))
+            model.layers[0].trainable = False
+    assert (before[2] != model.get_weights()[2]).any()
+
+
+def test_a_model_that_waits_for_data_is_built_by_its_first_batch():
+    def batches():
+        while True:
+            yield np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
+
+    model = Sequential([layers.Dense(3), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(batches(), steps_per_epoch=2, verbose=0)
+    assert model.built and model.train_on_batch(np.ones((4, 2)), np.ones((4, 1))) >= 0

@@ -14,7 +14,7 @@ MOVED = {
     "rnnx.batching": "rnnx.training.batches",
     "rnnx.callbacks_base": "rnnx.callbacks",
     "rnnx.callbacks_progress": "rnnx.callbacks",
-    "rnnx.data": "rnnx.training.data",
+    "rnnx.data": "rnnx.training.batches",
     "rnnx.interrupts": "rnnx.training.interrupts",
     "rnnx.layers.arguments": "rnnx.layers.checks",
     "rnnx.layers.base": "rnnx.layers.layer",

@@ -16,7 +16,7 @@ from rnnx.layers import GRU, Dense, GlobalAveragePooling1D, Masking
 from rnnx.models import Sequential, load_model
 from rnnx.optimizers import Adam
 from rnnx.optimizers.schedules import CosineDecay
-from rnnx.training.data import pad
+from rnnx.training.batches import pad
 from rnnx.utils import set_random_seed
 
 ARMS: list[tuple[str, dict[str, Any]]] = [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
@@ -76,6 +77,24 @@ def check_mask(who: str, mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]
     if found.ndim < 1 or found.ndim >= len(shape) or found.shape != shape[: found.ndim]:
         raise ValueError(f"{who}: `mask` must have shape {shape[: max(1, min(2, len(shape) - 1))]}, got {found.shape}")
     return found
+
+
+def starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:
+    """The time mask of an input from a mask or the number of valid steps of each row; None without either."""
+    if mask is not None and lengths is not None:
+        raise ValueError(f"{who}: give `mask` or `lengths`, not both")
+    if lengths is None:
+        return mask
+    lengths = np.asarray(lengths)
+    if lengths.dtype.kind not in "iu" or lengths.shape != x.shape[:1]:
+        raise ValueError(
+            f"{who}: `lengths` must be integers of shape (batch,) = {x.shape[:1]}, got {lengths.dtype} {lengths.shape}"
+        )
+    if lengths.size and (lengths.min() < 0 or lengths.max() > x.shape[1]):
+        raise ValueError(
+            f"{who}: `lengths` must lie in 0..{x.shape[1]} (timesteps), got {lengths.min()}..{lengths.max()}"
+        )
+    return np.arange(x.shape[1]) < lengths[:, None]
 
 
 def check_sequence_shape(layer: Any, input_shape: Any, features: int | None = None) -> None:

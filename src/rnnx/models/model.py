@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from rnnx._changes import Changes
 from rnnx._typing import Array
+from rnnx.layers.checks import starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Layer, Weight, layer_config
 from rnnx.models.config import graph_config, graph_from_config
 from rnnx.models.plan import GraphPullback, Plan
-from rnnx.models.weights import TrainedWeights
-from rnnx.training.batches import starting_mask
 from rnnx.training.trainer import Trainer
+from rnnx.training.weights import TrainedWeights
 
 OLD_STATE = ("nodes", "_calls_inside")  # in pickles of before there was a plan
 
@@ -232,15 +231,16 @@ class Model(Trainer, Layer):
         shapes = self.plan.shapes(input_shape if self.several_inputs else [input_shape])
         return shapes if self.several_outputs else shapes[0]
 
-    # ---- Regularization --------------------------------------------------------------------------------------------
+    # ---- In training ------------------------------------------------------------------------------------------------
 
     def regularization_loss(self) -> float:
         """Sum of the penalties of the regularizers of all weights that are trained."""
-        return self.trained_weights().penalty()
+        return float(sum(self.losses))
 
-    def add_regularization_gradients(self, grads: Sequence[Array | None]) -> list[Array | None]:
-        """Gradients in ``weights`` order with those of the regularizers added."""
-        return self.trained_weights().with_penalties(grads)
+    @property
+    def is_stateful(self) -> bool:
+        """Whether a layer carries its state from batch to batch."""
+        return any(getattr(layer, "stateful", False) for layer in self.sublayers)
 
     def reset_states(self) -> None:
         """Forget the states of all stateful layers."""

@@ -14,7 +14,7 @@ from rnnx.layers.graph import Node, SymbolicTensor, calls_of, topological_order
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Gradients, Layer
 from rnnx.layers.rnn.sequence import SequenceLayer
-from rnnx.models.weights import TrainedWeights
+from rnnx.training.weights import TrainedWeights
 
 PLAIN_PREPARE = (Layer.prepare, SequenceLayer.prepare)  # these ask for the dtype and the number of axes alone
 

@@ -1,28 +1,378 @@
-"""Data in the forms that ``fit`` accepts, turned into what one step needs."""
+"""Batches: from arrays, ragged lists and generators, in a repeatable order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rnnx import losses
 from rnnx._typing import Array
-from rnnx.training.data import Batch, Batches, GivenBatches, arrays_of, count_rows, is_indexed, is_ragged, take
 from rnnx.utils import shuffling_generator
 
 
-def for_each(value: Any, make: Callable[[Any], Any]) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [make(v) for v in value]
-    if isinstance(value, dict) and "class_name" not in value:
-        return {k: make(v) for k, v in value.items()}
-    return make(value)
+@dataclass(eq=False)
+class Batch:
+    """What one training step sees.
+
+    Attributes
+    ----------
+    x, y : arrays, lists or dicts of arrays; y may be None
+    sample_weight : array or None
+    lengths : int array of shape (batch,) or None
+        Valid steps of each row of a padded batch.
+    rows : int array or None
+        Where the rows stand in the whole set.
+    """
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+    lengths: Array | None = None
+    rows: Array | None = None
+
+    @property
+    def size(self) -> int:
+        return count_rows(self.x)
 
 
-def as_list(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+def is_ragged(x: Any) -> bool:
+    """Whether this is a list of sequences, each an array with its own number of steps."""
+    return isinstance(x, (list, tuple)) and len(x) > 0 and all(_is_sequence(part) for part in x)
+
+
+def _is_sequence(part: Any) -> bool:
+    """An array with one or two axes, or a list of numbers or of steps; judged by its first element."""
+    if isinstance(part, np.ndarray):
+        return part.ndim in (1, 2)
+    if not isinstance(part, (list, tuple)):
+        return False
+    if not part or np.isscalar(part[0]):
+        return True
+    step = part[0]
+    if isinstance(step, np.ndarray):
+        return step.ndim == 0 or (step.ndim == 1 and not isinstance(part, tuple))  # (x, y) is a batch
+    return isinstance(step, (list, tuple)) and len(step) > 0 and bool(np.isscalar(step[0]))
+
+
+def count_rows(x: Any) -> int:
+    """Rows of an array, or of the first array of a list or dict."""
+    if isinstance(x, dict):
+        return count_rows(next(iter(x.values())))
+    if isinstance(x, (list, tuple)):
+        return count_rows(x[0])
+    if not np.ndim(x):
+        raise ValueError(f"the data must have rows, got {type(x).__name__} without axes")
+    return len(x)
+
+
+def arrays_of(y: Any) -> Any:
+    """Targets or weights as one array, or as the list or dict of arrays they came as."""
+    if y is None or isinstance(y, dict):
+        return y
+    if isinstance(y, (list, tuple)) and len(y) > 0 and all(part is None or isinstance(part, np.ndarray) for part in y):
+        return y
+    return np.asarray(y)
+
+
+def take(x: Any, rows: Any) -> Any:
+    """These rows of an array, or of every array of a list or dict."""
+    if x is None:
+        return None
+    if isinstance(x, dict):
+        return {name: take(part, rows) for name, part in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [take(part, rows) for part in x]
+    if isinstance(rows, slice):
+        return x[rows]
+    return np.asarray(x)[rows]
+
+
+def pad(sequences: Any, timesteps: int | None = None) -> tuple[Array, Array]:
+    """Sequences side by side, zeros behind the shorter ones.
+
+    Parameters
+    ----------
+    sequences : list of arrays of shape (timesteps, features), or (timesteps,) for ids
+    timesteps : int, optional
+        Steps to pad to; by default those of the longest.
+
+    Returns
+    -------
+    padded : array of shape (batch, timesteps, features) or (batch, timesteps)
+    lengths : int array of shape (batch,)
+
+    Raises
+    ------
+    ValueError
+        If the sequences differ in their features.
+    """
+    arrays = [np.asarray(s) for s in sequences]
+    lengths = np.array([len(a) for a in arrays], np.int64)
+    rest = _step_shape(arrays)
+    steps = int(lengths.max(initial=0)) if timesteps is None else timesteps
+    out = np.zeros((len(arrays), steps, *rest), np.result_type(*arrays))
+    for row, array in zip(out, arrays, strict=True):
+        row[: len(array)] = array
+    return out, lengths
+
+
+def _step_shape(arrays: Any) -> tuple[int, ...]:
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) > 1:
+        raise ValueError(f"all sequences must have the same number of features, got {sorted(shapes)}")
+    return shapes.pop()
+
+
+class Batches:
+    """Batches of arrays or ragged lists; all rows are checked at once, before the first batch.
+
+    Ragged rows are put into batches of similar length, so that little is padded, and come with their lengths.
+
+    Parameters
+    ----------
+    x : array, list or dict of arrays (several inputs), or ragged list
+    y, sample_weight : optional
+        ``y`` may be ragged too (targets for every step).
+    batch_size : int
+    shuffle : bool
+    generator : numpy Generator, optional
+        Source of the order.
+    several_inputs : bool
+        Whether a list is a list of inputs rather than a ragged one.
+    steps : int, optional
+        Batches of an epoch; by default all of them. The next epoch goes on where this one ended.
+    seed : int, optional
+        The order of each pass over the data follows from this and the number of the pass alone, so that training that
+        goes on later sees the same batches.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        generator: np.random.Generator | None = None,
+        several_inputs: bool = False,
+        steps: int | None = None,
+        seed: int | None = None,
+    ):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"`batch_size` must be a positive integer, got {batch_size!r}")
+        self.ragged = not several_inputs and is_ragged(x)
+        self.x: Any = (
+            [np.asarray(part) for part in x]
+            if self.ragged
+            else x
+            if isinstance(x, (list, tuple, dict))
+            else np.asarray(x)
+        )
+        self._ragged_y = self.ragged and is_ragged(y)
+        self._ragged_weight = self.ragged and is_ragged(sample_weight)
+        self.y: Any = y if self._ragged_y else arrays_of(y)
+        self.sample_weight: Any = sample_weight if self._ragged_weight else arrays_of(sample_weight)
+        self.batch_size, self.shuffle = int(batch_size), shuffle
+        self.generator = generator or np.random.default_rng(0)
+        self.steps, self.seed = _checked_steps(steps), seed
+        self._place = 0
+        self._pass: Iterator[Batch] = iter(())
+        self.rows = len(self.x) if self.ragged else count_rows(self.x)
+        for name, part, ragged in (
+            ("x", self.x, self.ragged),
+            ("y", self.y, self._ragged_y),
+            ("sample_weight", self.sample_weight, self._ragged_weight),
+        ):
+            for rows in [len(part)] if ragged else _all_rows(part):
+                if rows != self.rows:
+                    raise ValueError(f"`x` has {self.rows} rows but `{name}` has {rows}")
+        if self.ragged:
+            self._lengths = np.array([len(part) for part in self.x])
+            _step_shape(self.x)
+            for part, ragged in ((self.y, self._ragged_y), (self.sample_weight, self._ragged_weight)):
+                if ragged:
+                    _check_steps(self._lengths, part)
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return math.ceil(self.rows / self.batch_size) if self.steps is None else self.steps
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        if self.steps is None:
+            yield from self._batches(number)
+            return
+        of_pass = math.ceil(self.rows / self.batch_size)
+        start = self._place if self.seed is None else number * self.steps
+        for place in range(start, start + self.steps if of_pass else start):
+            if place != self._place or place % of_pass == 0:
+                self._pass = self._batches(place // of_pass, place % of_pass)
+            batch = next(self._pass)
+            self._place = place + 1
+            yield batch
+
+    def restart(self) -> None:
+        """Let the next epoch begin at the first batch."""
+        self._place = 0
+
+    def first_row(self) -> Batch:
+        """A batch of the first row alone, to try whether data fit a model."""
+        return self._batch(slice(0, 1), np.arange(1))
+
+    def _orders(self, number: int) -> list[Array]:
+        """Row numbers of every batch."""
+        if self.shuffle and self.seed is not None:
+            self.generator = np.random.default_rng([self.seed, number])
+        order = self.generator.permutation(self.rows) if self.shuffle else np.arange(self.rows)
+        if self.ragged:
+            order = order[np.argsort(self._lengths[order], kind="stable")]
+        batches = [order[k : k + self.batch_size] for k in range(0, self.rows, self.batch_size)]
+        if self.ragged and self.shuffle:
+            batches = [batches[k] for k in self.generator.permutation(len(batches))]
+        return batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches(0)
+
+    def _batches(self, number: int, skipped: int = 0) -> Iterator[Batch]:
+        in_order = not self.ragged and not self.shuffle
+        for rows in self._orders(number)[skipped:]:
+            # A view where the rows follow each other.
+            yield self._batch(slice(int(rows[0]), int(rows[-1]) + 1) if in_order else rows, rows)
+
+    def _batch(self, which: Any, rows: Array) -> Batch:
+        if not self.ragged:
+            return Batch(take(self.x, which), take(self.y, which), take(self.sample_weight, which), None, rows)
+        x, lengths = pad([self.x[k] for k in rows])
+        y = pad([self.y[k] for k in rows])[0] if self._ragged_y else take(self.y, which)
+        weight = self.sample_weight
+        weight = pad([weight[k] for k in rows])[0] if self._ragged_weight else take(weight, which)
+        return Batch(x, y, weight, lengths, rows)
+
+
+def _all_rows(part: Any) -> list[int]:
+    if isinstance(part, (list, tuple, dict)):
+        return [len(p) for p in (part.values() if isinstance(part, dict) else part) if p is not None]
+    return [] if part is None else [count_rows(part)]
+
+
+def _check_steps(lengths: Array, sequences: list[Any]) -> None:
+    """Targets or weights of every step must have the steps of the inputs."""
+    own = np.array([len(sequence) for sequence in sequences])
+    if not np.array_equal(own, lengths):
+        k = int(np.argmax(own != lengths))
+        raise ValueError(
+            f"ragged targets and weights need as many steps as their input, {lengths[k]}, got {own[k]} in row {k}"
+        )
+
+
+def _checked_steps(steps: Any) -> int | None:
+    if steps is None:
+        return None
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+        raise ValueError(f"the number of steps must be a positive integer, got {steps!r}")
+    return int(steps)
+
+
+class GivenBatches:
+    """Batches that somebody else makes: tuples ``(x, y)`` or ``(x, y, sample_weight)``, or ``x`` alone.
+
+    Parameters
+    ----------
+    source : iterable, or object with ``__len__`` and ``__getitem__``
+        A list or re-iterable is read again for each epoch, a generator goes on. Of an object with ``__getitem__`` and
+        without ``__iter__``, such as a `rnnx.utils.PyDataset`, the batches are asked for by number.
+    steps : int, optional
+        Batches of an epoch. The next epoch goes on where this one ended, and from the first batch after the last.
+    generator : numpy Generator, optional
+        Source of the order in which batches are asked for by number; in their order if not given.
+    seed : int, optional
+        As for `Batches`.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        steps: int | None = None,
+        generator: np.random.Generator | None = None,
+        seed: int | None = None,
+    ):
+        self.source, self.steps = source, _checked_steps(steps)
+        self.generator, self.seed = generator, seed
+        self._by_number = is_indexed(source)
+        self._goes_on = not self._by_number and iter(source) is source
+        self._iterator: Iterator[Any] | None = None
+
+    def __len__(self) -> int:
+        if self.steps is not None:
+            return self.steps
+        return len(self.source) if isinstance(self.source, Sized) else 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch()
+
+    def restart(self) -> None:
+        """Let the next epoch begin at the first batch; a generator cannot."""
+        if not self._goes_on:
+            self._iterator = None
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        made = 0
+        if self.steps is None:
+            self.restart()
+        while self.steps is None or made < self.steps:
+            fresh = self._iterator is None
+            if self._iterator is None:
+                self._iterator = self._new_pass(number, made)
+            item = next(self._iterator, self)
+            if item is self:
+                if self.steps is None or self._goes_on or fresh:
+                    return
+                self._iterator = None
+                continue
+            made += 1
+            yield _batch_of(item)
+
+    def _new_pass(self, number: int, made: int) -> Iterator[Any]:
+        if not self._by_number:
+            return iter(self.source)
+        count = len(self.source)
+        place = number * count if self.steps is None else number * self.steps + made
+        return self._numbered(*divmod(place, max(1, count)) if self.seed is not None else (0, 0))
+
+    def _numbered(self, number: int, skipped: int) -> Iterator[Any]:
+        order: Any = range(len(self.source))
+        if self.generator is not None:
+            generator = self.generator if self.seed is None else np.random.default_rng([self.seed, number])
+            order = generator.permutation(len(self.source))
+        for k in order[skipped:]:
+            yield self.source[int(k)]
+        if hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
+
+
+def _batch_of(item: Any) -> Batch:
+    if isinstance(item, Batch):
+        return item
+    parts = item if isinstance(item, tuple) else (item,)
+    if len(parts) > 3:
+        raise ValueError(f"a batch must be (x,), (x, y) or (x, y, sample_weight), got {len(parts)} parts")
+    return Batch(*parts)
+
+
+# ---- What a model is given ------------------------------------------------------------------------------------------
+
+
+def is_indexed(source: Any) -> bool:
+    """Whether batches of this are asked for by number."""
+    if isinstance(source, type) or hasattr(source, "__array__") or hasattr(source, "__iter__"):
+        return False
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
 
 
 def is_source(x: Any) -> bool:
@@ -32,54 +382,6 @@ def is_source(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return len(x) > 0 and all(isinstance(item, (tuple, Batch)) and not is_ragged([item]) for item in x)
     return is_indexed(x) or (hasattr(x, "__iter__") and not hasattr(x, "__array__"))
-
-
-def batches_of(
-    model: Any, x: Any, y: Any, weight: Any, batch_size: int | None, shuffle: bool, steps: int | None, seed: int | None
-) -> Batches | GivenBatches:
-    """The data of ``fit``, ``evaluate`` or ``predict`` as batches."""
-    generator = shuffling_generator() if shuffle else None
-    if is_source(x):
-        return GivenBatches(x, steps, generator, seed)
-    if x is None:
-        raise ValueError(f"{model.name}: `x` is needed")
-    if is_rows_of_features(model, x):
-        x = np.asarray(x)
-        y, weight = (rows_as_array(part) if not model.several_outputs else part for part in (y, weight))
-    return Batches(
-        x, y, weight, batch_size=32 if batch_size is None else batch_size, shuffle=shuffle, generator=generator,
-        several_inputs=model.several_inputs and not isinstance(x, np.ndarray), steps=steps, seed=seed,
-    )  # fmt: skip
-
-
-def data_of_fit(
-    model: Any, x: Any, y: Any, weight: Any, class_weight: Any, batch_size: int | None, shuffle: bool,
-    steps: int | None, seed: int | None, split: float, validation_data: Any, validation_batch_size: int | None,
-    validation_steps: int | None,
-) -> tuple[Any, Any]:  # fmt: skip
-    """The batches to train with and those to validate with (or None), after they were seen to fit the model."""
-    if split:
-        if validation_data is not None:
-            raise ValueError("fit: give `validation_split` or `validation_data`, not both")
-        x, y, weight, validation_data = split_rows(x, y, weight, split, model.several_inputs)
-    if class_weight is not None:
-        weight = class_weights(y, class_weight, weight, one_hot(model))
-    train = batches_of(model, x, y, weight, batch_size, shuffle and not model.is_stateful, steps, seed)
-    if isinstance(train, Batches) and train.rows == 0:
-        raise ValueError("fit: there is no data, `x` has 0 rows")
-    validation = None
-    if validation_data is not None:
-        given = validation_data
-        given = tuple(given) if isinstance(given, list) and not is_source(given) else given
-        xs, ys, weights = (*given, None, None)[:3] if isinstance(given, tuple) else (given, None, None)
-        validation = batches_of(model, xs, ys, weights, validation_batch_size, False, validation_steps, None)
-    try_out(model, train, validation)
-    return train, validation
-
-
-def one_hot(model: Any) -> bool:
-    """Whether the targets of a model are one-hot."""
-    return isinstance(model.loss, losses.CategoricalCrossentropy)
 
 
 def is_rows_of_features(model: Any, x: Any) -> bool:
@@ -95,86 +397,38 @@ def rows_as_array(rows: Any) -> Any:
     return np.asarray(rows) if isinstance(rows, (list, tuple)) else rows
 
 
-def try_out(model: Any, train: Any, validation: Any) -> None:
-    """Find what does not fit before anything is trained: classes that do not exist, and the data to validate with.
-
-    Batches that somebody else makes, and stateful models with their fixed batch size, are seen as they come.
-    """
-    if isinstance(train, Batches):
-        if not model.built:
-            model.prepare(train.first_row().x)
-        targets, weights = (model.by_output(part, len(model.outputs)) for part in (train.y, train.sample_weight))
-        chosen = model.by_output(model.loss, len(model.outputs))
-        for loss, tensor, target, weight in zip(chosen, model.outputs, targets, weights, strict=True):
-            if isinstance(loss, losses.SparseCategoricalCrossentropy) and isinstance(target, np.ndarray):
-                _check_classes(loss, tensor.shape, target, weight)
-    if isinstance(validation, Batches) and validation.rows and model.built:
-        model.try_batch(validation.first_row())
-
-
-def _check_classes(loss: Any, shape: Any, target: Array, weight: Any) -> None:
-    if len(shape) != 2 or shape[1] is None:
-        return  # steps may be masked, and what is masked may be anything
-    if weight is not None and np.shape(weight) == target.shape[:1]:
-        target = losses.blank(target, np.asarray(weight) != 0)
-    loss.align(target, np.broadcast_to(np.float32(0), (len(target), shape[1])))
+def batches_of(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    steps: int | None = None,
+    seed: int | None = None,
+) -> Batches | GivenBatches:
+    """The data of ``fit``, ``evaluate`` or ``predict`` as batches."""
+    generator = shuffling_generator() if shuffle else None
+    if is_source(x):
+        return GivenBatches(x, steps, generator, seed)
+    if x is None:
+        raise ValueError(f"{model.name}: `x` is needed")
+    if is_rows_of_features(model, x):
+        x = np.asarray(x)
+        if not model.several_outputs:
+            y, sample_weight = rows_as_array(y), rows_as_array(sample_weight)
+    return Batches(
+        x, y, sample_weight, batch_size=32 if batch_size is None else batch_size, shuffle=shuffle, generator=generator,
+        several_inputs=model.several_inputs and not isinstance(x, np.ndarray), steps=steps, seed=seed,
+    )  # fmt: skip
 
 
 def one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
+    """All rows as one batch."""
     if not several and is_ragged(x):
         return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))
     return Batch(x if isinstance(x, (list, tuple, dict)) else np.asarray(x), arrays_of(y), arrays_of(weight))
-
-
-def split_rows(x: Any, y: Any, weight: Any, share: float, several: bool = False) -> tuple[Any, Any, Any, Any]:
-    if not isinstance(share, (int, float, np.number)) or not 0 < share < 1:
-        raise ValueError(f"fit: `validation_split` must be a number between 0 and 1, got {share!r}")
-    if is_source(x):
-        raise ValueError("fit: `validation_split` needs arrays, not an iterable of batches")
-    ragged = not several and is_ragged(x)
-    rows = len(x) if ragged else count_rows(x)
-    cut = int(rows * (1 - share))
-    if cut in (0, rows):
-        raise ValueError(f"fit: `validation_split` = {share} of {rows} rows leaves one side empty")
-
-    def part(a: Any, which: slice) -> Any:
-        return a[which] if ragged and is_ragged(a) else take(arrays_of(a) if a is not x else a, which)
-
-    first, second = slice(0, cut), slice(cut, rows)
-    validation = (part(x, second), part(y, second), part(weight, second))
-    return part(x, first), part(y, first), part(weight, first), validation
-
-
-def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any, one_hot: bool = False) -> Any:
-    """The weight of every target by its class, times its own; a list where the targets are ragged.
-
-    Parameters
-    ----------
-    one_hot : bool
-        Whether integers with a last axis are one-hot; floats always are.
-    """
-    if not isinstance(class_weight, dict):
-        raise TypeError(f"`class_weight` must be a dict of weights by class, got {type(class_weight).__name__}")
-    if is_ragged(y) and len({np.shape(row) for row in y}) > 1:
-        own = [None] * len(y) if sample_weight is None else sample_weight
-        if len(own) != len(y):
-            raise ValueError(f"`y` has {len(y)} rows but `sample_weight` has {len(own)}")
-        return [class_weights(np.asarray(row), class_weight, w, one_hot) for row, w in zip(y, own, strict=True)]
-    y = arrays_of(y)
-    if not isinstance(y, np.ndarray):
-        raise ValueError("`class_weight` needs targets in one array")
-    classes = y
-    if classes.ndim > 1 and classes.shape[-1] > 1 and (one_hot or classes.dtype.kind == "f"):
-        classes = classes.argmax(axis=-1)
-    elif classes.ndim > 1 and classes.shape[-1] == 1:
-        classes = classes[..., 0]
-    weights = np.ones(classes.shape, np.float64)
-    for name, weight in class_weight.items():
-        weights[classes == int(name)] = weight
-    if sample_weight is None:
-        return weights
-    own = np.asarray(sample_weight)
-    return weights * own.reshape(own.shape + (1,) * (weights.ndim - own.ndim))
 
 
 def in_order(parts: list[Array], lengths: list[Any], order: Array) -> Any:
@@ -186,18 +440,41 @@ def in_order(parts: list[Array], lengths: list[Any], order: Array) -> Any:
     return [rows[k] for k in order]
 
 
-def starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:
-    if mask is not None and lengths is not None:
-        raise ValueError(f"{who}: give `mask` or `lengths`, not both")
-    if lengths is None:
-        return mask
-    lengths = np.asarray(lengths)
-    if lengths.dtype.kind not in "iu" or lengths.shape != x.shape[:1]:
-        raise ValueError(
-            f"{who}: `lengths` must be integers of shape (batch,) = {x.shape[:1]}, got {lengths.dtype} {lengths.shape}"
-        )
-    if lengths.size and (lengths.min() < 0 or lengths.max() > x.shape[1]):
-        raise ValueError(
-            f"{who}: `lengths` must lie in 0..{x.shape[1]} (timesteps), got {lengths.min()}..{lengths.max()}"
-        )
-    return np.arange(x.shape[1]) < lengths[:, None]
+# ---- Chunks of long sequences ---------------------------------------------------------------------------------------
+
+
+def tbptt_batches(sequence: Any, batch_size: int, timesteps: int, targets: Any = None) -> list[tuple[Array, Array]]:
+    """Cut one long sequence into chunks for truncated back-propagation with a stateful model.
+
+    The sequence is laid out as ``batch_size`` parallel rows; row k of each batch continues row k of the one before.
+    ``fit(batches)`` keeps their order, carries the states of a stateful model from chunk to chunk, and resets them at
+    the start of every epoch and of every validation; gradients end at the borders of the chunks.
+
+    Parameters
+    ----------
+    sequence : array of shape (steps,) or (steps, features)
+    batch_size, timesteps : int
+    targets : array of the same number of steps, optional
+        By default the sequence itself, one step ahead.
+
+    Returns
+    -------
+    list of (x, y)
+        x and y of shape (batch_size, timesteps, ...).
+
+    Raises
+    ------
+    ValueError
+        If the sequence is too short for one chunk.
+    """
+    if batch_size < 1 or timesteps < 1:
+        raise ValueError(f"`batch_size` and `timesteps` must be positive, got {batch_size} and {timesteps}")
+    sequence = np.asarray(sequence)
+    x, y = (sequence[:-1], sequence[1:]) if targets is None else (sequence, np.asarray(targets))
+    if len(x) != len(y):
+        raise ValueError(f"`sequence` has {len(x)} steps but `targets` has {len(y)}")
+    steps = len(x) // batch_size // timesteps * timesteps
+    if steps < 1:
+        raise ValueError(f"{len(x)} steps are too few for batches of {batch_size} x {timesteps}")
+    rows = [a[: batch_size * steps].reshape(batch_size, steps, *a.shape[1:]) for a in (x, y)]
+    return [(rows[0][:, t : t + timesteps], rows[1][:, t : t + timesteps]) for t in range(0, steps, timesteps)]

@@ -8,8 +8,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers.normalization import normalization_at_rest
-from rnnx.training.batches import is_rows_of_features
-from rnnx.training.data import is_ragged, pad
+from rnnx.training.batches import is_ragged, is_rows_of_features, pad
 
 
 def sample(model: Any, x: Any, samples: int, share_masks: bool, batch_size: int | None) -> tuple[Any, Any]:

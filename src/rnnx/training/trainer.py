@@ -7,203 +7,78 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import losses as loss_functions
-from rnnx import metrics as figures
-from rnnx import optimizers
 from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.callbacks.callback import CallbackList, History
 from rnnx.callbacks.progress import Progress
-from rnnx.training.batches import (
-    as_list,
-    batches_of,
-    class_weights,
-    data_of_fit,
-    for_each,
-    in_order,
-    one_batch,
-    one_hot,
-)
-from rnnx.training.data import Batch, take
+from rnnx.layers.graph import SymbolicTensor
+from rnnx.training.batches import Batch, batches_of, in_order, one_batch, take
+from rnnx.training.fit_data import class_weights, data_of_fit, one_hot
 from rnnx.training.interrupts import Interrupts, interrupts_wait
+from rnnx.training.objective import Objective, Output
+from rnnx.training.weights import TrainedWeights
 
 
-class Trainer:
-    """What a model needs to be trained; a mixin for `rnnx.models.Model`."""
+class Trainer(Objective):
+    """What a model needs to be trained; a base of `rnnx.models.Model`."""
 
-    name: str
-    weights: Any
+    built: bool
+    inputs: list[SymbolicTensor]
     several_inputs: bool
-    several_outputs: bool
-    forward_with_mask: Callable[..., Any]
-    reset_states: Callable[[], None]
-    optimizer: Any = None
-    loss: Any = None
     history: History | None = None
-    _loss_parts: dict[str, float]  # of the outputs in the last batch, without their weights
-    _loss_sums: dict[str, float]
-    _loss_rows: int
     stop_training = False
 
-    # ---- Setting up ------------------------------------------------------------------------------------------------
+    # ---- What a model says -----------------------------------------------------------------------------------------
 
-    def compile(
-        self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        metrics: Any = None,
-        loss_weights: Any = None,
-        weighted_metrics: Any = None,
-        **ignored: Any,
-    ) -> None:
-        """Say how the model is trained.
+    def prepare(self, x: Any) -> Any:
+        """Check and cast the input(s), and build the model for them."""
+        raise NotImplementedError
 
-        Parameters
-        ----------
-        optimizer : str or Optimizer
-        loss : str or Loss, or a list or dict of them for several outputs
-        metrics : list, or a list of lists or dict of them for several outputs
-            ``"accuracy"`` is chosen from the shapes.
-        loss_weights : list or dict of float, optional
-        weighted_metrics : list, optional
-            Metrics that look at ``sample_weight``; those of ``metrics`` do not.
-        """
-        unknown = set(ignored) - {"run_eagerly", "jit_compile", "steps_per_execution", "auto_scale_loss"}
-        if unknown:
-            raise TypeError(f"compile: unknown argument(s) {', '.join(sorted(unknown))}")
-        chosen = optimizers.get(optimizer)
-        losses = for_each(loss, loss_functions.get)
-        self.optimizer, self.loss = chosen, losses
-        self.loss_weights = loss_weights
-        self._metric_choices, self._weighted_choices = metrics or [], weighted_metrics or []
-        self._metrics: list[list[tuple[Any, bool]]] | None = None
-        self._loss_parts, self._loss_sums, self._loss_rows = {}, {}, 0
+    def forward_with_mask(
+        self, x: Any, *, mask: Any = None, lengths: Any = None, training: bool = False, keep: bool = False
+    ) -> tuple[Any, Any, Any]:
+        """Outputs, their time masks, and the pullback."""
+        raise NotImplementedError
+
+    def trained_weights(self) -> TrainedWeights:
+        """The weights, and which of them are trained, as things stand."""
+        raise NotImplementedError
+
+    def regularization_loss(self) -> float:
+        """Sum of the penalties of the regularizers of all weights that are trained."""
+        raise NotImplementedError
+
+    def reset_states(self) -> None:
+        """Forget the states of all stateful layers."""
+        raise NotImplementedError
 
     @property
-    def metrics(self) -> list[Any]:
-        """The metrics that were seen in action so far."""
-        return [metric for group in getattr(self, "_metrics", None) or [] for metric, _ in group]
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """Names of the figures that `evaluate` returns, once some were computed."""
-        self._check_compiled("asking for metrics_names")
-        return list(self._figures(0.0))
-
-    def _check_compiled(self, what: str) -> None:
-        if self.optimizer is None or self.loss is None:
-            raise RuntimeError(f"{self.name}: call compile(optimizer, loss) before {what}")
-
-    def by_output(self, value: Any, count: int) -> list[Any]:
-        """A value for each output, from one, a list or a dict by output name."""
-        if isinstance(value, dict):
-            names = [tensor.node.layer.name for tensor in self.outputs]  # type: ignore[attr-defined]
-            if unknown := set(value) - set(names):
-                raise ValueError(
-                    f"{self.name}: unknown output(s) {', '.join(sorted(unknown))}; there are {', '.join(names)}"
-                )
-            return [value.get(name) for name in names]
-        if not self.several_outputs:
-            return [value]
-        values = list(value) if isinstance(value, (list, tuple)) else [value] * count
-        if len(values) != count:
-            raise ValueError(f"{self.name}: {count} outputs need {count} entries, got {len(values)}")
-        return values
+    def is_stateful(self) -> bool:
+        """Whether a layer carries its state from batch to batch."""
+        raise NotImplementedError
 
     # ---- One step --------------------------------------------------------------------------------------------------
 
-    def _losses(self, batch: Batch, y_pred: list[Any], masks: list[Any], keep: bool) -> tuple[float, list[Any]]:
-        """The weighted sum of the losses, and the gradient of every output."""
-        count = len(y_pred)
-        targets, losses = self.by_output(batch.y, count), self.by_output(self.loss, count)
-        weights = self.by_output(self.loss_weights, count) if self.loss_weights is not None else [1.0] * count
-        sample_weights = self.by_output(batch.sample_weight, count)
-        total = 0.0
-        slopes: list[Any] = []
-        self._loss_parts = {}
-        for k, (target, loss, weight, p, mask, sample_weight) in enumerate(
-            zip(targets, losses, weights, y_pred, masks, sample_weights, strict=True)
-        ):
-            weight = 1.0 if weight is None else weight
-            if loss is None:
-                slopes.append(None)
-                continue
-            if target is None:
-                raise ValueError(f"{self.name}: targets `y` are needed for the loss {type(loss).__name__}")
-            fits = mask if mask is not None and mask.ndim < p.ndim else None
-            if keep:
-                value, slope = loss.value_and_grad(target, p, sample_weight, fits)
-                slopes.append(slope * np.asarray(weight, slope.dtype) if weight != 1 else slope)
-            else:
-                value = loss(target, p, sample_weight, fits)
-            if np.ndim(value):
-                raise ValueError(
-                    f"{self.name}: a loss for training must be reduced to one number, not reduction='none'"
-                )
-            total += weight * value
-            if self.several_outputs:
-                self._loss_parts[f"{self.outputs[k].name}_loss"] = value  # type: ignore[attr-defined]
-        return total, slopes
-
-    def _forward(self, batch: Batch, training: bool, keep: bool) -> tuple[list[Any], list[Any], Any]:
+    def _forward(self, batch: Batch, training: bool, keep: bool) -> tuple[list[Output], Any]:
+        """What there is for each output, and the pullback."""
         y, mask, pullback = self.forward_with_mask(batch.x, lengths=batch.lengths, training=training, keep=keep)
-        return (y, mask, pullback) if self.several_outputs else ([y], [mask], pullback)
+        if not (self.several_outputs or isinstance(batch.y, dict) or isinstance(batch.sample_weight, dict)):
+            return [Output(y, mask, batch.y, batch.sample_weight)], pullback
+        ys, masks = (y, mask) if self.several_outputs else ([y], [mask])
+        targets, weights = (self.by_output(part, len(ys)) for part in (batch.y, batch.sample_weight))
+        return [Output(*parts) for parts in zip(ys, masks, targets, weights, strict=True)], pullback
 
-    def _train_step(self, batch: Batch) -> tuple[float, list[Any], list[Any]]:
-        """Forward, backward, update; the loss before the update, the predictions and their masks."""
+    def _train_step(self, batch: Batch, trained: TrainedWeights) -> tuple[float, list[Any], list[Output]]:
+        """Forward, backward, update; the loss before the update, that of every output, and the outputs."""
         with Changes():
-            y_pred, masks, pullback = self._forward(batch, True, True)
-            loss, slopes = self._losses(batch, y_pred, masks, True)
-            loss += self.regularization_loss() + pullback.activity_loss  # type: ignore[attr-defined]
-            grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False)
-        dweights = self.add_regularization_gradients(grads.dweights)  # type: ignore[attr-defined]
+            outputs, pullback = self._forward(batch, True, True)
+            loss, values, slopes = self._losses(outputs, True)
+            loss += trained.penalty() + pullback.activity_loss
+            grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False, trained=trained)
+        dweights = trained.with_penalties(grads.dweights)
         with interrupts_wait():
-            self.optimizer.apply(self.weights, dweights)
-        return loss, y_pred, masks
-
-    def _update_metrics(self, batch: Batch, y_pred: list[Any], masks: list[Any]) -> None:
-        targets = self.by_output(batch.y, len(y_pred))
-        sample_weights = self.by_output(batch.sample_weight, len(y_pred))
-        for name, value in self._loss_parts.items():
-            self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value * batch.size
-        self._loss_rows += batch.size
-        if self._metrics is None:
-            self._metrics = self._make_metrics(targets, y_pred)
-        for group, target, p, mask, weight in zip(self._metrics, targets, y_pred, masks, sample_weights, strict=True):
-            for metric, weighted in group:
-                metric.update_state(target, p, weight if weighted else None, mask)
-
-    def _make_metrics(self, targets: list[Any], y_pred: list[Any]) -> list[list[tuple[Any, bool]]]:
-        groups: list[list[tuple[Any, bool]]] = []
-        losses = self.by_output(self.loss, len(y_pred))
-        for k, (target, p, loss) in enumerate(zip(targets, y_pred, losses, strict=True)):
-            group = []
-            for choices, weighted in ((self._metric_choices, False), (self._weighted_choices, True)):
-                several = self.several_outputs and isinstance(choices, (list, tuple, dict)) and len(choices) > 0
-                own = self.by_output(choices, len(y_pred))[k] if several else choices
-                for choice in own if isinstance(own, (list, tuple)) else [own] if own is not None else []:
-                    name = choice if isinstance(choice, str) else None
-                    if name in ("accuracy", "acc"):
-                        metric = figures.choose_accuracy(loss, np.asarray(target), p, str(name))
-                    else:
-                        metric = figures.get(choice)
-                        metric.name = name or metric.name
-                    group.append((metric, weighted))
-            groups.append(group)
-        return groups
-
-    def _figures(self, loss: float) -> dict[str, float]:
-        found = {"loss": loss, **{name: total / max(1, self._loss_rows) for name, total in self._loss_sums.items()}}
-        for k, group in enumerate(self._metrics or []):
-            prefix = f"{self.outputs[k].name}_" if self.several_outputs else ""  # type: ignore[attr-defined]
-            for metric, _ in group:
-                found[prefix + metric.name] = metric.result()
-        return found
-
-    def _reset_metrics(self) -> None:
-        self._loss_sums, self._loss_rows = {}, 0
-        for metric in self.metrics:
-            metric.reset_state()
+            self.optimizer.apply(trained.weights, dweights)
+        return loss, values, outputs
 
     # ---- fit -------------------------------------------------------------------------------------------------------
 
@@ -241,6 +116,7 @@ class Trainer:
         epochs, initial_epoch : int
         verbose : {"auto", 0, 1, 2}
         callbacks : list of Callback
+            When one changes ``trainable``, that counts from the next epoch on; before the first batch, at once.
         validation_split : float
             Share of the rows, at the end, to validate with.
         validation_data : tuple ``(x, y)`` or ``(x, y, sample_weight)``, or iterable of batches
@@ -283,15 +159,26 @@ class Trainer:
         if validation_batch_size is None:
             validation_batch_size = batch_size
         batches, validation = data_of_fit(
-            self, x, y, sample_weight, class_weight, batch_size, shuffle, steps_per_epoch, seed,
-            validation_split, validation_data, validation_batch_size, validation_steps,
-        )  # fmt: skip
+            self,
+            x,
+            y,
+            sample_weight,
+            class_weight=class_weight,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            steps=steps_per_epoch,
+            seed=seed,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            validation_batch_size=validation_batch_size,
+            validation_steps=validation_steps,
+        )
         self.history = history = History()
         params = {"epochs": epochs, "steps": len(batches), "verbose": verbose, "validation_freq": validation_freq}
         own: list[Any] = [history]
         if verbose:
             own.append(Progress(2 if verbose == 2 else 1))
-        calls = CallbackList([*as_list(callbacks), *own], self, params)
+        calls = CallbackList([*_as_list(callbacks), *own], self, params)
         self.stop_training = False
         calls.call("train_begin", None)
         with Interrupts() as interrupts:
@@ -323,13 +210,17 @@ class Trainer:
         self._reset_metrics()
         total, rows, number = 0.0, 0, -1
         logs: dict[str, float] = {}
+        trained = None
         for number, batch in enumerate(batches):
             calls.call("train_batch_begin", number, None)
             check()
-            loss, y_pred, masks = self._train_step(batch)
-            self._update_metrics(batch, y_pred, masks)
-            total, rows = total + loss * batch.size, rows + batch.size
-            logs = self._figures(total / max(1, rows))
+            if trained is None:
+                trained = self._weights_to_train(batch)
+            loss, values, outputs = self._train_step(batch, trained)
+            size = batch.size
+            self._update_metrics(outputs, values, size)
+            total, rows = total + loss * size, rows + size
+            logs = self._logs(total / max(1, rows))
             calls.call("train_batch_end", number, logs)
             check()
             if self.stop_training:
@@ -341,16 +232,17 @@ class Trainer:
             )
         return logs
 
-    @property
-    def is_stateful(self) -> bool:
-        """Whether a layer carries its state from batch to batch."""
-        return any(getattr(layer, "stateful", False) for layer in self.sublayers)  # type: ignore[attr-defined]
+    def _weights_to_train(self, batch: Batch) -> TrainedWeights:
+        """Those of the model, which is built for a batch if it was waiting for one."""
+        if not self.built:
+            self.prepare(batch.x)
+        return self.trained_weights()
 
     def try_batch(self, batch: Batch) -> None:
         """Run a batch as for an evaluation, for the errors alone; stateful models are left out."""
         if not self.is_stateful:
-            y_pred, masks, _ = self._forward(batch, False, False)
-            self._losses(batch, y_pred, masks, False)
+            outputs, _ = self._forward(batch, False, False)
+            self._losses(outputs, False)
 
     # ---- evaluate, predict -----------------------------------------------------------------------------------------
 
@@ -373,7 +265,7 @@ class Trainer:
             The loss alone if there are no metrics.
         """
         self._check_compiled("evaluate")
-        batches = batches_of(self, x, y, sample_weight, batch_size, False, steps, None)
+        batches = batches_of(self, x, y, sample_weight, batch_size=batch_size, steps=steps)
         found = self._evaluate(batches.epoch(), CallbackList(callbacks, self, {}))
         if return_dict:
             return found
@@ -387,17 +279,17 @@ class Trainer:
         total, rows = 0.0, 0
         for number, batch in enumerate(batches):
             calls.call("test_batch_begin", number, None)
-            y_pred, masks, pullback = self._forward(batch, False, False)
-            loss, _ = self._losses(batch, y_pred, masks, False)
-            total += (loss + pullback.activity_loss) * batch.size
-            rows += batch.size
-            self._update_metrics(batch, y_pred, masks)
-            calls.call("test_batch_end", number, self._figures(total / max(1, rows)))
+            outputs, pullback = self._forward(batch, False, False)
+            loss, values, _ = self._losses(outputs, False)
+            size = batch.size
+            total, rows = total + (loss + pullback.activity_loss) * size, rows + size
+            self._update_metrics(outputs, values, size)
+            calls.call("test_batch_end", number, self._logs(total / max(1, rows)))
             check()
         if not rows:
             raise ValueError("evaluate: there is no data")
-        penalty = self.regularization_loss()  # type: ignore[attr-defined]
-        found = self._figures(total / rows + penalty)
+        penalty = self.regularization_loss()
+        found = self._logs(total / rows + penalty)
         calls.call("test_end", found)
         return found
 
@@ -414,7 +306,7 @@ class Trainer:
         small = 32 if batch_size is None else batch_size
         if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= small and not (self.several_inputs or callbacks):
             return self.forward_with_mask(x)[0]
-        batches = batches_of(self, x, None, None, batch_size, False, steps, None)
+        batches = batches_of(self, x, batch_size=batch_size, steps=steps)
         calls = CallbackList(callbacks, self, {})
         calls.call("predict_begin", None)
         parts: list[list[Any]] = []
@@ -422,9 +314,9 @@ class Trainer:
         rows: list[Any] = []
         for number, batch in enumerate(batches.epoch()):
             calls.call("predict_batch_begin", number, None)
-            y, masks, _ = self._forward(batch, False, False)
+            outputs, _ = self._forward(Batch(batch.x, lengths=batch.lengths), False, False)
             calls.call("predict_batch_end", number, None)
-            for k, (value, mask) in enumerate(zip(y, masks, strict=True)):
+            for k, (value, mask, _, _) in enumerate(outputs):
                 if len(parts) <= k:
                     parts, lengths = [*parts, []], [*lengths, []]
                 parts[k].append(value)
@@ -475,9 +367,9 @@ class Trainer:
             sample_weight = class_weights(y, class_weight, sample_weight, one_hot(self))
         batch = one_batch(x, y, sample_weight, self.several_inputs)
         self._reset_metrics()
-        loss, y_pred, masks = self._train_step(batch)
-        self._update_metrics(batch, y_pred, masks)
-        found = self._figures(loss)
+        loss, values, outputs = self._train_step(batch, self._weights_to_train(batch))
+        self._update_metrics(outputs, values, batch.size)
+        found = self._logs(loss)
         if return_dict:
             return found
         return list(found.values()) if len(found) > 1 else found["loss"]
@@ -490,3 +382,7 @@ class Trainer:
         """Outputs of one batch."""
         batch = one_batch(x, None, None, self.several_inputs)
         return self.forward_with_mask(batch.x, lengths=batch.lengths)[0]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,135 @@
+"""What `fit` trains and validates with: rows to validate with, weights of classes, and whether data fit a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx import losses
+from rnnx._typing import Array
+from rnnx.training.batches import Batches, GivenBatches, arrays_of, batches_of, count_rows, is_ragged, is_source, take
+
+
+def data_of_fit(
+    model: Any,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    class_weight: Any = None,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    steps: int | None = None,
+    seed: int | None = None,
+    validation_split: float = 0.0,
+    validation_data: Any = None,
+    validation_batch_size: int | None = None,
+    validation_steps: int | None = None,
+) -> tuple[Batches | GivenBatches, Batches | GivenBatches | None]:
+    """The batches to train with and those to validate with (or None), after they were seen to fit the model.
+
+    The arguments are those of `fit`.
+    """
+    if validation_split:
+        if validation_data is not None:
+            raise ValueError("fit: give `validation_split` or `validation_data`, not both")
+        x, y, sample_weight, validation_data = split_rows(x, y, sample_weight, validation_split, model.several_inputs)
+    if class_weight is not None:
+        sample_weight = class_weights(y, class_weight, sample_weight, one_hot(model))
+    train = batches_of(
+        model, x, y, sample_weight,
+        batch_size=batch_size, shuffle=shuffle and not model.is_stateful, steps=steps, seed=seed,
+    )  # fmt: skip
+    if isinstance(train, Batches) and train.rows == 0:
+        raise ValueError("fit: there is no data, `x` has 0 rows")
+    validation = None
+    if validation_data is not None:
+        given = validation_data
+        given = tuple(given) if isinstance(given, list) and not is_source(given) else given
+        parts = (*given, None, None)[:3] if isinstance(given, tuple) else (given,)
+        validation = batches_of(model, *parts, batch_size=validation_batch_size, steps=validation_steps)
+    try_out(model, train, validation)
+    return train, validation
+
+
+def split_rows(x: Any, y: Any, weight: Any, share: float, several: bool = False) -> tuple[Any, Any, Any, Any]:
+    """The rows to train with, and behind them a tuple of those to validate with."""
+    if not isinstance(share, (int, float, np.number)) or not 0 < share < 1:
+        raise ValueError(f"fit: `validation_split` must be a number between 0 and 1, got {share!r}")
+    if is_source(x):
+        raise ValueError("fit: `validation_split` needs arrays, not an iterable of batches")
+    ragged = not several and is_ragged(x)
+    rows = len(x) if ragged else count_rows(x)
+    cut = int(rows * (1 - share))
+    if cut in (0, rows):
+        raise ValueError(f"fit: `validation_split` = {share} of {rows} rows leaves one side empty")
+
+    def part(a: Any, which: slice) -> Any:
+        return a[which] if ragged and is_ragged(a) else take(arrays_of(a) if a is not x else a, which)
+
+    first, second = slice(0, cut), slice(cut, rows)
+    validation = (part(x, second), part(y, second), part(weight, second))
+    return part(x, first), part(y, first), part(weight, first), validation
+
+
+def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any, one_hot: bool = False) -> Any:
+    """The weight of every target by its class, times its own; a list where the targets are ragged.
+
+    Parameters
+    ----------
+    one_hot : bool
+        Whether integers with a last axis are one-hot; floats always are.
+    """
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"`class_weight` must be a dict of weights by class, got {type(class_weight).__name__}")
+    if is_ragged(y) and len({np.shape(row) for row in y}) > 1:
+        own = [None] * len(y) if sample_weight is None else sample_weight
+        if len(own) != len(y):
+            raise ValueError(f"`y` has {len(y)} rows but `sample_weight` has {len(own)}")
+        return [class_weights(np.asarray(row), class_weight, w, one_hot) for row, w in zip(y, own, strict=True)]
+    y = arrays_of(y)
+    if not isinstance(y, np.ndarray):
+        raise ValueError("`class_weight` needs targets in one array")
+    classes = y
+    if classes.ndim > 1 and classes.shape[-1] > 1 and (one_hot or classes.dtype.kind == "f"):
+        classes = classes.argmax(axis=-1)
+    elif classes.ndim > 1 and classes.shape[-1] == 1:
+        classes = classes[..., 0]
+    weights = np.ones(classes.shape, np.float64)
+    for name, weight in class_weight.items():
+        weights[classes == int(name)] = weight
+    if sample_weight is None:
+        return weights
+    own = np.asarray(sample_weight)
+    return weights * own.reshape(own.shape + (1,) * (weights.ndim - own.ndim))
+
+
+def one_hot(model: Any) -> bool:
+    """Whether the targets of a model are one-hot."""
+    return isinstance(model.loss, losses.CategoricalCrossentropy)
+
+
+def try_out(model: Any, train: Any, validation: Any) -> None:
+    """Find what does not fit before anything is trained: classes that do not exist, and the data to validate with.
+
+    Batches that somebody else makes, and stateful models with their fixed batch size, are seen as they come.
+    """
+    if isinstance(train, Batches):
+        if not model.built:
+            model.prepare(train.first_row().x)
+        targets, weights = (model.by_output(part, len(model.outputs)) for part in (train.y, train.sample_weight))
+        chosen = model.by_output(model.loss, len(model.outputs))
+        for loss, tensor, target, weight in zip(chosen, model.outputs, targets, weights, strict=True):
+            if isinstance(loss, losses.SparseCategoricalCrossentropy) and isinstance(target, np.ndarray):
+                _check_classes(loss, tensor.shape, target, weight)
+    if isinstance(validation, Batches) and validation.rows and model.built:
+        model.try_batch(validation.first_row())
+
+
+def _check_classes(loss: Any, shape: Any, target: Array, weight: Any) -> None:
+    if len(shape) != 2 or shape[1] is None:
+        return  # steps may be masked, and what is masked may be anything
+    if weight is not None and np.shape(weight) == target.shape[:1]:
+        target = losses.blank(target, np.asarray(weight) != 0)
+    loss.align(target, np.broadcast_to(np.float32(0), (len(target), shape[1])))

@@ -1,0 +1,187 @@
+"""What a model is trained for: the losses and metrics of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnnx import losses as loss_functions
+from rnnx import metrics as metric_functions
+from rnnx import optimizers
+from rnnx._typing import Array
+from rnnx.layers.graph import SymbolicTensor
+
+
+class Output(NamedTuple):
+    """What a batch has for one output of the model."""
+
+    prediction: Array
+    mask: Array | None
+    target: Any
+    sample_weight: Any
+
+
+class Objective:
+    """What ``compile`` says, and what it makes of the outputs of a batch; a base of `Trainer`."""
+
+    name: str
+    outputs: list[SymbolicTensor]
+    several_outputs: bool
+    optimizer: Any = None
+    loss: Any = None
+    _loss_sums: dict[str, float]  # of each output, without their weights
+    _loss_rows: int
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        weighted_metrics: Any = None,
+        **ignored: Any,
+    ) -> None:
+        """Say how the model is trained.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+        loss : str or Loss, or a list or dict of them for several outputs
+        metrics : list, or a list of lists or dict of them for several outputs
+            ``"accuracy"`` is chosen from the shapes.
+        loss_weights : list or dict of float, optional
+        weighted_metrics : list, optional
+            Metrics that look at ``sample_weight``; those of ``metrics`` do not.
+        """
+        unknown = set(ignored) - {"run_eagerly", "jit_compile", "steps_per_execution", "auto_scale_loss"}
+        if unknown:
+            raise TypeError(f"compile: unknown argument(s) {', '.join(sorted(unknown))}")
+        chosen = optimizers.get(optimizer)
+        losses = _for_each(loss, loss_functions.get)
+        self.optimizer, self.loss = chosen, losses
+        self.loss_weights = loss_weights
+        self._metric_choices, self._weighted_choices = metrics or [], weighted_metrics or []
+        self._metrics: list[list[tuple[Any, bool]]] | None = None
+        self._loss_sums, self._loss_rows = {}, 0
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics that were seen in action so far."""
+        return [metric for group in getattr(self, "_metrics", None) or [] for metric, _ in group]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of the numbers that `evaluate` returns, once some were computed."""
+        self._check_compiled("asking for metrics_names")
+        return list(self._logs(0.0))
+
+    def _check_compiled(self, what: str) -> None:
+        if self.optimizer is None or self.loss is None:
+            raise RuntimeError(f"{self.name}: call compile(optimizer, loss) before {what}")
+
+    def by_output(self, value: Any, count: int) -> list[Any]:
+        """A value for each output, from one, a list or a dict by output name."""
+        if isinstance(value, dict):
+            names = [tensor.node.layer.name for tensor in self.outputs]
+            if unknown := set(value) - set(names):
+                raise ValueError(
+                    f"{self.name}: unknown output(s) {', '.join(sorted(unknown))}; there are {', '.join(names)}"
+                )
+            return [value.get(name) for name in names]
+        if not self.several_outputs:
+            return [value]
+        values = list(value) if isinstance(value, (list, tuple)) else [value] * count
+        if len(values) != count:
+            raise ValueError(f"{self.name}: {count} outputs need {count} entries, got {len(values)}")
+        return values
+
+    # ---- Of a batch -------------------------------------------------------------------------------------------------
+
+    def _losses(self, outputs: list[Output], keep: bool) -> tuple[float, list[Any], list[Any]]:
+        """The weighted sum of the losses, the loss of every output, and with ``keep`` the gradient of every output."""
+        count = len(outputs)
+        losses = self.by_output(self.loss, count)
+        weights = self.by_output(self.loss_weights, count) if self.loss_weights is not None else [1.0] * count
+        total = 0.0
+        values: list[Any] = [None] * count
+        slopes: list[Any] = [None] * count
+        for k, (output, loss, weight) in enumerate(zip(outputs, losses, weights, strict=True)):
+            weight = 1.0 if weight is None else weight
+            if loss is None:
+                continue
+            p, mask, target, sample_weight = output
+            if target is None:
+                raise ValueError(f"{self.name}: targets `y` are needed for the loss {type(loss).__name__}")
+            fits = mask if mask is not None and mask.ndim < p.ndim else None
+            if keep:
+                value, slope = loss.value_and_grad(target, p, sample_weight, fits)
+                slopes[k] = slope * np.asarray(weight, slope.dtype) if weight != 1 else slope
+            else:
+                value = loss(target, p, sample_weight, fits)
+            if np.ndim(value):
+                raise ValueError(
+                    f"{self.name}: a loss for training must be reduced to one number, not reduction='none'"
+                )
+            total += weight * value
+            values[k] = value
+        return total, values, slopes
+
+    def _update_metrics(self, outputs: list[Output], values: list[Any], rows: int) -> None:
+        if self.several_outputs:
+            for tensor, value in zip(self.outputs, values, strict=True):
+                if value is not None:
+                    name = f"{tensor.name}_loss"
+                    self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value * rows
+        self._loss_rows += rows
+        if self._metrics is None:
+            self._metrics = self._make_metrics(outputs)
+        for group, (p, mask, target, sample_weight) in zip(self._metrics, outputs, strict=True):
+            for metric, weighted in group:
+                metric.update_state(target, p, sample_weight if weighted else None, mask)
+
+    def _make_metrics(self, outputs: list[Output]) -> list[list[tuple[Any, bool]]]:
+        groups: list[list[tuple[Any, bool]]] = []
+        losses = self.by_output(self.loss, len(outputs))
+        for k, (output, loss) in enumerate(zip(outputs, losses, strict=True)):
+            group = []
+            for choices, weighted in ((self._metric_choices, False), (self._weighted_choices, True)):
+                several = self.several_outputs and isinstance(choices, (list, tuple, dict)) and len(choices) > 0
+                own = self.by_output(choices, len(outputs))[k] if several else choices
+                for choice in own if isinstance(own, (list, tuple)) else [own] if own is not None else []:
+                    name = choice if isinstance(choice, str) else None
+                    if name in ("accuracy", "acc"):
+                        metric = metric_functions.choose_accuracy(
+                            loss, np.asarray(output.target), output.prediction, str(name)
+                        )
+                    else:
+                        metric = metric_functions.get(choice)
+                        metric.name = name or metric.name
+                    group.append((metric, weighted))
+            groups.append(group)
+        return groups
+
+    def _logs(self, loss: float) -> dict[str, float]:
+        """The loss, those of the outputs, and the metrics, of all batches so far."""
+        found = {"loss": loss}
+        for name, total in self._loss_sums.items():
+            found[name] = total / max(1, self._loss_rows)
+        for k, group in enumerate(self._metrics or []):
+            prefix = f"{self.outputs[k].name}_" if self.several_outputs else ""
+            for metric, _ in group:
+                found[prefix + metric.name] = metric.result()
+        return found
+
+    def _reset_metrics(self) -> None:
+        self._loss_sums, self._loss_rows = {}, 0
+        for metric in self.metrics:
+            metric.reset_state()
+
+
+def _for_each(value: Any, make: Callable[[Any], Any]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [make(v) for v in value]
+    if isinstance(value, dict) and "class_name" not in value:
+        return {k: make(v) for k, v in value.items()}
+    return make(value)
