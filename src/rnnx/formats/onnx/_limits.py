@@ -94,5 +94,7 @@ class Meter(threading.local):
         FormatError
             If it was more than was left.
         """
-        self.ask(0, time)
-        self.left -= time
+        left = self.left - time
+        if left < 0:
+            self.ask(0, time)
+        self.left = left
