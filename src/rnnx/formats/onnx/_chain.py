@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rnnx import layers
 from rnnx.formats.onnx._chain_recurrent import NoChain, recurrent_layer
 from rnnx.formats.onnx._file import Source, attributes_of, called, reason
+from rnnx.formats.onnx._limits import MOST_LAYERS
 from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._recurrent import Options
 from rnnx.layers.layer import weights_limited
@@ -64,6 +65,8 @@ class _Chain:
         return self.known[name]
 
     def add(self, layer: Any, *weights: Array) -> None:
+        if len(self.layers) >= MOST_LAYERS:
+            raise NoChain(f"it has more than {MOST_LAYERS:,} layers")
         self.layers.append((layer, [np.asarray(w) for w in weights]))
 
 

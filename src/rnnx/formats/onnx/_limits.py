@@ -12,6 +12,7 @@ DEEPEST = 24  # subgraphs inside subgraphs
 LARGEST_FILE = 2**31 - 1  # bytes, of protocol buffers
 MOST_NODES = 20_000  # with every local function written out: the largest exported networks have some thousands
 MOST_EVALUATED = 1_000  # different nodes for the reference evaluator, which takes half a millisecond to make one
+MOST_LAYERS = 2_000  # of a chain that is made into a model: a millisecond each
 MOST_NAMES = 300_000  # inputs, outputs and attributes of nodes, constants, and values of graphs
 MOST_NUMBERS = 2**23  # integers in lists outside of raw data: each costs 36 bytes while it is read
 MOST_FIELDS = 500_000  # messages, numbers and texts in a file
