@@ -48,17 +48,17 @@ def calls() -> dict[str, Callable[[], Any]]:
         stepper, out = _kernels.Stepper(packed, 1), np.empty((1, units), np.float32)
         dy = array(batch, timesteps, units)
 
-        plan, outputs = _kernels.Plan(batch, timesteps), array(batch, timesteps, units)
+        outputs = array(batch, timesteps, units)
 
-        def train(packed: Any = packed, x: Any = x, plan: Any = plan, outputs: Any = outputs, dy: Any = dy) -> None:
-            _, _, cache = _kernels.forward(packed, x, plan, None, None, None, outputs, True, False)
+        def train(packed: Any = packed, x: Any = x, outputs: Any = outputs, dy: Any = dy) -> None:
+            cache = _kernels.forward(packed, x, out=outputs, keep=True)[3]
             _kernels.backward(cache, dy, None, None, True, True)
 
         found[f"{name} step"] = lambda stepper=stepper, one=one, out=out: stepper.step(one, out)
-        found[f"{name} sequence"] = lambda packed=packed, x=x: _kernels.infer(packed, x, False, True)
+        found[f"{name} sequence"] = lambda packed=packed, x=x: _kernels.forward(packed, x, states=False)
         found[f"{name} training"] = train
         narrow = core.pack(params, "int8")
-        found[f"{name} sequence int8"] = lambda narrow=narrow, x=x: _kernels.infer(narrow, x, False, True)
+        found[f"{name} sequence int8"] = lambda narrow=narrow, x=x: _kernels.forward(narrow, x, states=False)
     return found
 
 

@@ -88,20 +88,20 @@ class Chain:
 def forward(
     packed: Packed,
     x: _Array,
-    plan: Plan,
-    h0: _Array | None,
-    c0: _Array | None,
-    masks: DropoutMasks | None,
-    outputs: _Array | None,
-    keep: bool,
-    zero_masked: bool,
+    plan: Plan | None = None,
+    backwards: bool = False,
+    h0: _Array | None = None,
+    c0: _Array | None = None,
+    masks: DropoutMasks | None = None,
+    out: _Array | None = None,
+    sequences: bool = True,
+    states: bool = True,
+    keep: bool = False,
+    zero_masked: bool = False,
     threads: int = 1,
     recompute: bool = False,
-) -> tuple[_Array, _Array | None, Cache | None]: ...
+) -> tuple[_Array | None, _Array | None, _Array | None, Cache | None]: ...
 def busy() -> int: ...
-def infer(
-    packed: Packed, x: _Array, backwards: bool, sequences: bool, threads: int = 1, out: _Array | None = None
-) -> _Array: ...
 def backward(
     cache: Cache,
     doutputs: _Array | None,

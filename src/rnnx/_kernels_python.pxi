@@ -224,19 +224,27 @@ cdef int cut(const Job *job, int wanted, Py_ssize_t *bounds) noexcept nogil:
     return parts
 
 
-def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bint keep, bint zero_masked,
+def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, h0=None, c0=None, masks=None,
+            cnp.ndarray out=None, bint sequences=True, bint states=True, bint keep=False, bint zero_masked=False,
             int threads=1, bint recompute=False):
     """Run a cell over packed rows.
+
+    A call without validity, masks and gradients needs neither plan nor cache, and makes none.
 
     Parameters
     ----------
     packed : Packed
     x : array of shape (batch, timesteps, features), any strides
-    plan : Plan
+    plan : Plan or None
+        None if all steps count.
+    backwards : bool
+        Whether the steps are read from the last to the first.
     h0, c0 : arrays of shape (batch, units) or None (zeros); ``c0`` is for LSTM only
     masks : DropoutMasks or None
-    outputs : array of shape (batch, timesteps, units) or None
-        Filled in processing order; its last axis is contiguous.
+    out : array of shape (batch, timesteps, units) or None
+        Where to put every output, in processing order: of the packed dtype, its last axis contiguous.
+    sequences, states : bool
+        Whether every output, and whether the final states are wanted.
     keep : bool
         Whether to return what ``backward`` needs.
     zero_masked : bool
@@ -248,42 +256,61 @@ def forward(Packed packed, cnp.ndarray x, Plan plan, h0, c0, masks, outputs, bin
 
     Returns
     -------
-    h, c : arrays of shape (batch, units); c is None but for LSTM
+    outputs : array of shape (batch, timesteps, units) or None
+    h, c : arrays of shape (batch, units) or None
+        ``h`` also without ``sequences``; ``c`` for LSTM only.
     cache : Cache or None
     """
-    cdef Cache cache = Cache.__new__(Cache)
-    cdef Job *job = &cache.job
-    cdef Py_ssize_t B = plan.batch
-    cdef cnp.ndarray out
-    memset(job, 0, sizeof(Job))
+    cdef Job local
+    cdef Job *job = &local
+    cdef Cache cache = None
+    cdef list x_kept = None, h_kept = None
+    cdef cnp.ndarray h = None, c = None
+    cdef cnp.npy_intp shape[3]
+    cdef int number = (<cnp.dtype>packed.dtype).num
+    cdef const unsigned char *valid = NULL
     x = readable(x)
-    cache.packed, cache.plan, cache.alive, cache.zero_masked = packed, plan, [x], zero_masked
-    cache.recompute, cache.h0, cache.c0 = recompute, h0, c0
+    if keep or masks is not None:
+        plan = Plan(x.shape[0], x.shape[1], None, backwards) if plan is None else plan
+        cache = Cache.__new__(Cache)
+        job = &cache.job
+        cache.packed, cache.plan, cache.alive, cache.zero_masked = packed, plan, [x], zero_masked
+        cache.recompute, cache.h0, cache.c0 = recompute, h0, c0
+    memset(job, 0, sizeof(Job))
     packed.fill(job)
-    plan.fill(job)
+    job.B, job.T, job.S, job.total, job.backwards = x.shape[0], x.shape[1], x.shape[1], x.shape[0] * x.shape[1], backwards
+    if plan is not None:
+        plan.fill(job)
+        valid = <const unsigned char *>data_of(plan.valid)
     set_x(job, x)
-    cache.set_masks(masks)
-    wx, wh = packed.panels(False, True, cache.x_kept), packed.panels(False, False, cache.h_kept)
+    if cache is not None:
+        cache.set_masks(masks)
+        x_kept, h_kept = cache.x_kept, cache.h_kept
+    wx, wh = packed.panels(False, True, x_kept), packed.panels(False, False, h_kept)
     job.wx, job.wh = data_of(wx), data_of(wh)
-    h = np.empty((B, packed.H), packed.dtype)
-    c = None
-    job.h_final = data_of(h)
-    if packed.cell == RX_LSTM:
-        c = np.empty((B, packed.H), packed.dtype)
-        job.c_final = data_of(c)
-    cache.alive.append((wx, wh))
-    if keep and not recompute:
-        cache.hold()
-    if outputs is not None:
-        out = outputs
-        job.outputs = <char *>cnp.PyArray_DATA(out)
-        job.sob, job.sot = out.strides[0], out.strides[1]
+    shape[0], shape[1], shape[2] = job.B, job.H, job.H
+    if states or not sequences:
+        h = cnp.PyArray_EMPTY(2, shape, number, 0)
+        job.h_final = <char *>cnp.PyArray_DATA(h)
+    if states and packed.cell == RX_LSTM:
+        c = cnp.PyArray_EMPTY(2, shape, number, 0)
+        job.c_final = <char *>cnp.PyArray_DATA(c)
+    if keep:
+        cache.alive.append((wx, wh))
+        if not recompute:
+            cache.hold()
+    if sequences:
+        shape[1] = job.T
+        if out is None and job.total * job.H * job.leaf.itemsize < POOLED_FROM:
+            out = cnp.PyArray_EMPTY(3, shape, number, 0)
+        elif out is None:
+            out = aligned((job.B, job.T, job.H), packed.dtype)
+        job.outputs, job.sob, job.sot = <char *>cnp.PyArray_DATA(out), out.strides[0], out.strides[1]
     run_forward(job, h0, c0, threads)
-    cdef const unsigned char *valid = <const unsigned char *>data_of(plan.valid)
-    if job.outputs != NULL and valid != NULL:
+    if sequences and valid != NULL:
         with nogil:
-            fill_masked(job.outputs, job.sob, job.sot, valid, B, job.T, job.H * job.leaf.itemsize, zero_masked)
-    return h, c, cache if keep else None
+            fill_masked(job.outputs, job.sob, job.sot, valid, job.B, job.T, job.H * job.leaf.itemsize, zero_masked)
+    return out, h, c, cache if keep else None
 
 
 cdef void set_x(Job *job, cnp.ndarray x) noexcept:
@@ -341,47 +368,6 @@ cdef int run_forward(Job *job, h0, c0, int threads) except -1:
 def busy():
     """The number of threads that are computing in the engine now."""
     return rx_pool_busy()
-
-
-def infer(Packed packed, cnp.ndarray x, bint backwards, bint sequences, int threads=1, cnp.ndarray out=None):
-    """Outputs from zero states without masks, by the shortest way; otherwise as ``forward``.
-
-    Parameters
-    ----------
-    packed : Packed
-    x : array of shape (batch, timesteps, features), any strides
-    backwards, sequences : bool
-        Whether steps are read from the last to the first, and whether every output is wanted.
-    threads : int
-    out : array of shape (batch, timesteps, units), optional
-        Where to put every output: of the packed dtype, its last axis contiguous, any strides otherwise.
-
-    Returns
-    -------
-    array of shape (batch, timesteps, units) or (batch, units)
-    """
-    cdef Job job
-    cdef cnp.npy_intp shape[3]
-    cdef int axes = 3 if sequences else 2
-    memset(&job, 0, sizeof(Job))
-    x = readable(x)
-    packed.fill(&job)
-    job.B, job.T, job.S, job.total = x.shape[0], x.shape[1], x.shape[1], x.shape[0] * x.shape[1]
-    job.backwards = backwards
-    set_x(&job, x)
-    wx, wh = packed.panels(False, True, None), packed.panels(False, False, None)
-    job.wx, job.wh = data_of(wx), data_of(wh)
-    shape[0], shape[1], shape[axes - 1] = job.B, job.T, job.H
-    if out is None and (job.total * job.H * job.leaf.itemsize < POOLED_FROM or not sequences):
-        out = cnp.PyArray_EMPTY(axes, shape, (<cnp.dtype>packed.dtype).num, 0)
-    elif out is None:
-        out = aligned((job.B, job.T, job.H), packed.dtype)
-    if sequences:
-        job.outputs, job.sob, job.sot = <char *>cnp.PyArray_DATA(out), out.strides[0], out.strides[1]
-    else:
-        job.h_final = <char *>cnp.PyArray_DATA(out)
-    run_forward(&job, None, None, threads)
-    return out
 
 
 def backward(Cache cache, doutputs, dh_final, dc_final, bint need_dx, bint need_dparams, int threads=1):

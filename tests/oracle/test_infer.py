@@ -1,4 +1,4 @@
-"""The short ways of inference give the bits of the long ones, and step aside when they do not fit."""
+"""Calls that need no state, mask or gradient leave out what they do not need, and give the same bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHAPES = [(1, 1, 1, 1), (1, 9, 5, 17), (4, 3, 8, 32), (33, 6, 7, 24), (2, 40, 3,
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("cell", cases.CELLS)
-def test_infer_equals_forward(cell: str, dtype: Any, shape: Any, backwards: bool, sequences: bool) -> None:
+def test_without_states_and_cache(cell: str, dtype: Any, shape: Any, backwards: bool, sequences: bool) -> None:
     batch, timesteps, features, units = shape
     rng = np.random.default_rng([51, *shape])
     params = cases.make_params(cell, features, units, dtype, rng)
@@ -26,10 +26,12 @@ def test_infer_equals_forward(cell: str, dtype: Any, shape: Any, backwards: bool
     packed = core.pack(params)
     time_major = rng.normal(size=(timesteps, batch, 2 * features)).astype(dtype)
     for x in (np.ascontiguousarray(time_major[..., ::2].swapaxes(0, 1)), time_major[..., ::2].swapaxes(0, 1)):
-        y = core.infer(packed, x, backwards, sequences)
-        expected = core.forward(params, x, packed=packed, go_backwards=backwards, return_sequences=sequences).outputs
-        assert y.dtype == expected.dtype
-        assert np.array_equal(y, expected)
+        call = {"packed": packed, "go_backwards": backwards, "return_sequences": sequences}
+        run = core.forward(params, x, return_state=False, **call)
+        whole = core.forward(params, x, mask=np.ones((batch, timesteps), bool), training=True, **call)
+        assert run.state is None and run.cache is None
+        assert run.outputs.dtype == whole.outputs.dtype
+        assert np.array_equal(run.outputs, whole.outputs)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -39,7 +41,8 @@ def test_small_work_on_several_threads(batch: int, threads: int) -> None:
     params = cases.make_params("gru_after", 2, 3, np.float32, rng)
     packed = cases.FAST["gru_after"].pack(params)
     x = rng.normal(size=(batch, 2, 2)).astype(np.float32)
-    assert np.array_equal(_kernels.infer(packed, x, False, True, threads), _kernels.infer(packed, x, False, True, 1))
+    several, one = (_kernels.forward(packed, x, states=False, threads=count)[0] for count in (threads, 1))
+    assert np.array_equal(several, one)
 
 
 LAYERS: dict[str, Any] = {

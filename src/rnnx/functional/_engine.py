@@ -135,6 +135,7 @@ class Core:
         threads: int | None = None,
         out: Array | None = None,
         return_sequences: bool = True,
+        return_state: bool = True,
         zero_output_for_mask: bool = False,
         packed: _kernels.Packed | None = None,
         recompute: bool = False,
@@ -170,6 +171,8 @@ class Core:
             Where to put the outputs; it may share memory with the other arguments, but not with the weights.
         return_sequences : bool
             All outputs, or only the last one.
+        return_state : bool
+            Without it ``run.state`` is None.
         zero_output_for_mask : bool
             Masked steps give 0 instead of repeating the output before them.
         packed : Packed, optional
@@ -199,18 +202,24 @@ class Core:
         self._check_class(params)
         if packed is None:
             params = validate.native_params(params)
-        who, features, units = validate.check_params(params) if packed is None else _sizes(params)
-        dtype = params.recurrent_kernel.dtype
-        x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
-        batch, timesteps = x.shape[:2]
+            validate.check_params(params)
+        who, dtype = validate.CELL_NAMES[type(params)], params.recurrent_kernel.dtype
+        features, units = params.kernel.shape[0], params.recurrent_kernel.shape[0]
+        if type(x) is not np.ndarray or x.dtype != dtype or x.ndim != 3 or x.shape[2] != features:
+            x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
+        batch, timesteps, _ = x.shape
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ValueError(f"{who}: `threads` must be a positive integer or None, got {threads!r}")
-        h0, c0 = _initial(who, params, initial_state, batch, units, dtype)
-        valid = validate.check_validity(who, batch, timesteps, mask, lengths)
-        gates = validate.GATES[type(params)]
-        masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype)
-        shape = (batch, timesteps, units) if return_sequences else (batch, units)
+        h0 = c0 = valid = weight_mask = None
+        if initial_state is not None:
+            h0, c0 = _initial(who, params, initial_state, batch, units, dtype)
+        if mask is not None or lengths is not None:
+            valid = validate.check_validity(who, batch, timesteps, mask, lengths)
+        if masks is not None:
+            gates = validate.GATES[type(params)]
+            masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype)
         if out is not None:
+            shape = (batch, timesteps, units) if return_sequences else (batch, units)
             meaning = "(batch, timesteps, units)" if return_sequences else "(batch, units)"
             validate.check_out(who, out, shape, meaning, dtype)
             if any(_shares(out, array) for array in (params.kernel, params.recurrent_kernel, params.bias)):
@@ -218,14 +227,13 @@ class Core:
             x = _apart(x, out)
             h0, c0 = (None if part is None else _apart(part, out) for part in (h0, c0))
             masks = None if masks is None else masks.map(lambda array: _apart(array, out))
-        weight_mask = None
         if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:
             weight_mask = masks.recurrent
             params = replace(params, recurrent_kernel=params.recurrent_kernel * weight_mask)
             masks, packed = replace(masks, recurrent=None, recurrent_mode="state"), None
         if packed is None:
             packed = pack(params)
-        if packed is not None and packed.narrow and training:
+        elif packed.narrow and training:
             raise ValueError(f"{who}: `packed` has narrow weights, which are for inference only")
         if packed is None:
             return _forward_reference(
@@ -242,55 +250,29 @@ class Core:
                 return_sequences=return_sequences,
                 zero_output_for_mask=zero_output_for_mask,
             )
-        plan = _kernels.Plan(batch, timesteps, valid, go_backwards)
-        outputs = None
-        if return_sequences:
-            direct = out is not None and out.strides[2] == out.itemsize and out.flags.aligned and out.dtype.isnative
-            outputs = out if direct else _kernels.empty(shape, dtype)
-        threads = _threads(threads, batch, plan.total, packed)
-        h, c, kept = _kernels.forward(
-            packed, x, plan, h0, c0, masks, outputs, training, zero_output_for_mask, threads, recompute
-        )
+        plan = None if valid is None else _kernels.Plan(batch, timesteps, valid, go_backwards)
+        threads = _threads(threads, batch, batch * timesteps if plan is None else plan.total, packed)
+        direct = out is not None and return_sequences and _writable_by_the_engine(out)
+        outputs: Any
+        outputs, h, c, kept = _kernels.forward(
+            packed, x, plan, go_backwards, h0, c0, masks, out if direct else None, return_sequences, return_state,
+            training, zero_output_for_mask, threads, recompute,
+        )  # fmt: skip
         last = None
         if outputs is None:
-            last = _rows_with_last_output(plan, zero_output_for_mask)
-            outputs = h.copy() if last is None else np.where(last[:, None], h, np.zeros((), dtype))
-        if out is not None and outputs is not out:
+            outputs = np.array(h) if return_state else h
+            if valid is not None or timesteps == 0:
+                last = _rows_with_last_output(batch, timesteps, plan, zero_output_for_mask)
+                if last is not None:
+                    outputs[~last] = 0
+        if out is not None and not direct:
             out[...] = outputs
             outputs = out
-        cache = (
-            Cache(params, kept, weight_mask, (batch, timesteps, units), return_sequences, last, threads)
-            if training
-            else None
-        )
-        return Run(outputs, h if c is None else (h, c), cache)
-
-    def infer(
-        self,
-        packed: _kernels.Packed,
-        x: Array,
-        go_backwards: bool = False,
-        sequences: bool = True,
-        out: Array | None = None,
-    ) -> Array:
-        """Outputs from zero states, without masks: `forward` with nothing left to check.
-
-        Parameters
-        ----------
-        packed : Packed
-        x : array of shape (batch, timesteps, features)
-            Of the packed weights' dtype; the caller has made sure of that and of the number of features.
-        go_backwards, sequences : bool
-            As ``go_backwards`` and ``return_sequences`` of `forward`.
-        out : array of shape (batch, timesteps, units), optional
-            Where to put the outputs of all steps; its last axis is contiguous.
-
-        Returns
-        -------
-        array of shape (batch, timesteps, units) or (batch, units)
-        """
-        rows, steps, _ = x.shape
-        return _kernels.infer(packed, x, go_backwards, sequences, _threads(None, rows, rows * steps, packed), out)
+        state = None if not return_state else h if c is None else (h, c)
+        if not training:
+            return Run(outputs, state)
+        shape = (batch, timesteps, units)
+        return Run(outputs, state, Cache(params, kept, weight_mask, shape, return_sequences, last, threads))
 
     def backward(
         self, cache: Any, doutputs: Array | None, dstate: Any = None, *, need_dx: bool = True, need_dparams: bool = True
@@ -393,10 +375,6 @@ def _reference(params: Params) -> Any:
     return {LSTMParams: reference.lstm, GRUParams: reference.gru, RNNParams: reference.simple_rnn}[type(params)]
 
 
-def _sizes(params: Params) -> tuple[str, int, int]:
-    return validate.CELL_NAMES[type(params)], params.kernel.shape[0], params.recurrent_kernel.shape[0]
-
-
 def _initial(
     who: str, params: Params, state: Any, batch: int, units: int, dtype: Any
 ) -> tuple[Array | None, Array | None]:
@@ -415,10 +393,16 @@ def _initial(
     return h, c
 
 
-def _rows_with_last_output(plan: _kernels.Plan, zero_output_for_mask: bool) -> Array | None:
+def _writable_by_the_engine(out: Array) -> bool:
+    return bool(out.strides[2] == out.itemsize and out.flags.aligned and out.dtype.isnative)
+
+
+def _rows_with_last_output(
+    batch: int, timesteps: int, plan: _kernels.Plan | None, zero_output_for_mask: bool
+) -> Array | None:
     """Rows whose last output is their final state (the others give 0); None if all are."""
-    if plan.valid is None or plan.row_counts is None:
-        return np.zeros(plan.batch, bool) if plan.timesteps == 0 else None
+    if plan is None or plan.valid is None or plan.row_counts is None:
+        return np.zeros(batch, bool) if timesteps == 0 else None
     return np.asarray(plan.valid[:, -1] if zero_output_for_mask else plan.row_counts, bool)
 
 

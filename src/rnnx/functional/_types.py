@@ -76,7 +76,7 @@ class RNNParams:
 Params = LSTMParams | GRUParams | RNNParams
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Run:
     """Result of a forward call.
 
@@ -84,12 +84,13 @@ class Run:
     ----------
     outputs : array of shape (batch, timesteps, units), or (batch, units) for the last output only
     state : array of shape (batch, units), or for an LSTM the pair ``(h, c)`` of such arrays
+        None with ``return_state=False``.
     cache : object or None
         What ``backward`` needs; None unless the call had ``training=True``.
     """
 
     outputs: Array
-    state: State
+    state: Any
     cache: Any = None
 
 

@@ -14,7 +14,7 @@ Keras ``reset_after=True`` (reset after).
 from rnnx.functional._engine import Core
 from rnnx.functional._types import GRUParams
 
-__all__ = ["backward", "forward", "infer", "pack"]
+__all__ = ["backward", "forward", "pack"]
 
 _core = Core(GRUParams)
-forward, backward, infer, pack = _core.forward, _core.backward, _core.infer, _core.pack
+forward, backward, pack = _core.forward, _core.backward, _core.pack

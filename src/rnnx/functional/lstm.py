@@ -13,7 +13,7 @@ F. Cummins, "Learning to forget", Neural Computation 12(10), 2000.
 from rnnx.functional._engine import Core
 from rnnx.functional._types import LSTMParams
 
-__all__ = ["backward", "forward", "infer", "pack"]
+__all__ = ["backward", "forward", "pack"]
 
 _core = Core(LSTMParams)
-forward, backward, infer, pack = _core.forward, _core.backward, _core.infer, _core.pack
+forward, backward, pack = _core.forward, _core.backward, _core.pack

@@ -10,7 +10,7 @@ J. L. Elman, "Finding structure in time", Cognitive Science 14(2), 1990.
 from rnnx.functional._engine import Core
 from rnnx.functional._types import RNNParams
 
-__all__ = ["backward", "forward", "infer", "pack"]
+__all__ = ["backward", "forward", "pack"]
 
 _core = Core(RNNParams)
-forward, backward, infer, pack = _core.forward, _core.backward, _core.infer, _core.pack
+forward, backward, pack = _core.forward, _core.backward, _core.pack

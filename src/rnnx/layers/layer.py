@@ -172,10 +172,11 @@ class Layer:
 
     def __call__(self, x: Any, **call: Any) -> Any:
         """Arrays in, arrays out; symbolic tensors in, symbolic tensors out."""
-        if not call.keys() <= self.call_arguments:
+        if call and not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
-        if graph.is_symbolic(x) or graph.is_symbolic(call.get("initial_state")):
-            return graph.call(self, x, call)
+        if type(x) is not np.ndarray or call:
+            if graph.is_symbolic(x) or graph.is_symbolic(call.get("initial_state")):
+                return graph.call(self, x, call)
         return self._run(self.prepare(x), call, False)[0]
 
     def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:

@@ -41,14 +41,6 @@ class RecordingCore:
         self.core, self.moments = core, moments
         self.pack = core.pack
 
-    def infer(
-        self, packed: Any, x: Array, backwards: bool = False, sequences: bool = True, out: Array | None = None
-    ) -> Array:
-        outputs: Array = self.core.infer(packed, x, backwards, True, out if sequences else None)
-        self._count(x, outputs, np.ones(x.shape[:2], bool), backwards)
-        last: Array = outputs[:, -1]
-        return outputs if sequences else last
-
     def forward(self, params: Any, x: Array, *, return_sequences: bool, **options: Any) -> Any:
         whole = self.core.forward(params, x, return_sequences=True, **options)
         batch, timesteps = x.shape[:2]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx import _kernels
 from rnnx._cells import GRU, LSTM, SIMPLE_RNN
 from rnnx.activations import get as get_activation
 from rnnx.formats.onnx._activations import GateActivation, gate_activations
@@ -20,7 +19,6 @@ from rnnx.saving import FormatError
 
 Array = NDArray[Any]
 GATES = {"LSTM": LSTM.gates, "GRU": GRU.gates, "RNN": SIMPLE_RNN.gates}
-SHORT = 1_000_000  # multiplications of a call that is so short that checks and threads would cost more
 CORES = {"LSTM": lstm, "GRU": gru, "RNN": simple_rnn}
 DEFAULT_ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
@@ -153,9 +151,6 @@ class Direction:
         """
         if self.cell is not None:
             return self._run_cell(self.cell, x, lengths, h, c, out)
-        short = self._run_short(x, h, c, out) if lengths is None else None
-        if short is not None:
-            return short
         state: Any = None
         if h is not None or c is not None:
             hidden = self.params.recurrent_kernel.shape[0]
@@ -179,26 +174,6 @@ class Direction:
             some = (lengths > 0)[:, None]  # a row without steps ends in zeros, as in ONNX Runtime
             last = tuple(None if part is None else np.where(some, part, np.zeros((), x.dtype)) for part in last)
         return last[0], last[1]
-
-    def _run_short(
-        self, x: Array, h: Array | None, c: Array | None, out: Array | None
-    ) -> tuple[Array, Array | None] | None:
-        """A few steps straight on the engine, when all arrays are what it takes; else None.
-
-        The checks of `rnnx.functional` cost more than a single step of a network that hears one frame at a time.
-        """
-        packed, batch, steps = self.packed, x.shape[0], x.shape[1]
-        if packed is None or batch * steps * packed.products > SHORT:
-            return None
-        features, dtype = self.params.kernel.shape[0], packed.dtype
-        if x.shape[2] != features or any(a is not None and a.dtype != dtype for a in (x, h, c)):
-            return None
-        if self.kind == "LSTM" and (h is None) != (c is None):
-            return None
-        plan = _kernels.Plan(batch, steps, None, self.reverse)
-        outputs = out if out is None or not self.reverse else out[:, ::-1]
-        last_h, last_c, _ = _kernels.forward(packed, x, plan, h, c, None, outputs, False, True, 1)
-        return last_h, last_c
 
     def _run_cell(
         self, cell: NumpyCell, x: Array, lengths: Array | None, h: Array | None, c: Array | None, out: Array | None

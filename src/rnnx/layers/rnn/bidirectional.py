@@ -134,11 +134,6 @@ class Bidirectional(SequenceLayer):
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
         """Run both directions; see the notes of the class."""
-        given = training or keep or return_masks or call
-        if not given and mask is None and initial_state is None and dropout_masks is None:
-            short = self._infer(x)
-            if short is not None:
-                return short, None
         if dropout_masks is not None and (not isinstance(dropout_masks, (list, tuple)) or len(dropout_masks) != 2):
             raise TypeError(
                 f"{self.name}: `dropout_masks` must be a pair (both directions), got {type(dropout_masks).__name__}"
@@ -152,6 +147,8 @@ class Bidirectional(SequenceLayer):
                 )
             halves = [states[: len(states) // 2], states[len(states) // 2 :]]
 
+        joined, places = self._one_array(x)
+
         def direction(k: int) -> Any:
             return self._directions[k].forward(
                 x,
@@ -161,6 +158,7 @@ class Bidirectional(SequenceLayer):
                 initial_state=halves[k],
                 dropout_masks=None if dropout_masks is None else dropout_masks[k],
                 return_masks=True,
+                **places[k],
                 **call,
             )
 
@@ -171,7 +169,7 @@ class Bidirectional(SequenceLayer):
         if self.return_sequences:
             outputs[1] = outputs[1][:, ::-1]
         states = results[0][1:] + results[1][1:]
-        merged = self._merge(outputs)
+        merged = self._merge(outputs) if joined is None else joined
         several = self.return_state or self.merge_mode is None
         y = [*(merged if isinstance(merged, list) else [merged]), *states] if several else merged
 
@@ -200,23 +198,18 @@ class Bidirectional(SequenceLayer):
 
         return ((y, masks) if return_masks else y), pullback if keep else None
 
-    def _infer(self, x: Array) -> Any:
-        """The short way of a call with nothing but ``x``; None if a direction has none. Both fill one array."""
+    def _one_array(self, x: Array) -> tuple[Array | None, tuple[dict[str, Array], dict[str, Array]]]:
+        """An array for the outputs of both directions side by side, and what tells each where to put its own."""
         a, b = self._directions
-        if not (isinstance(a, Recurrent) and isinstance(b, Recurrent)) or self.return_state:
-            return None
-        packed = a.plain(x), b.plain(x)
-        if packed[0] is None or packed[1] is None:
-            return None
-        outputs: tuple[Any, Any] = (None, None)
-        joined = None
-        if self.return_sequences and self.merge_mode == "concat":
-            joined = _kernels.empty((*x.shape[:2], a.units + b.units), a.dtype)
-            outputs = joined[..., : a.units], joined[:, ::-1, a.units :]
-        found = self._both(lambda k: self._directions[k].infer(packed[k], x, outputs[k]), x)
-        if joined is not None:
-            return joined
-        return self._merge([found[0], found[1][:, ::-1] if self.return_sequences else found[1]])
+        if not (
+            self.return_sequences
+            and self.merge_mode == "concat"
+            and isinstance(a, Recurrent)
+            and isinstance(b, Recurrent)
+        ):
+            return None, ({}, {})
+        joined = _kernels.empty((*x.shape[:2], a.units + b.units), a.dtype)
+        return joined, ({"out": joined[..., : a.units]}, {"out": joined[:, ::-1, a.units :]})
 
     def _both(self, direction: Callable[[int], Any], x: Array) -> tuple[Any, Any]:
         """Results of both directions, which run side by side if they are compiled, apart and worth it."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from rnnx import regularizers
 from rnnx._changes import change, seen
 from rnnx._typing import Array
@@ -65,9 +63,10 @@ class SequenceLayer(Layer):
         TypeError, ValueError
             If an argument does not fit; the layer is as before then.
         """
-        for name, value in (("initial_state", initial_state), ("mask", mask)):
-            if value is not None:
-                call[name] = value
+        if initial_state is not None:
+            call["initial_state"] = initial_state
+        if mask is not None:
+            call["mask"] = mask
         if training:
             call["training"] = training
         return super().__call__(x, **call)
@@ -168,36 +167,8 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         super().__init__(**kwargs)
         self.activity_regularizer = regularizers.get(activity_regularizer)
 
-    def __call__(self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False, **call: Any) -> Any:
-        if initial_state is None and mask is None and not training and not call:
-            packed = self.plain(x)
-            if packed is not None:
-                return self.infer(packed, x)
-        return super().__call__(x, initial_state, mask, training, **call)
-
-    __call__.__doc__ = SequenceLayer.__call__.__doc__
-
-    def plain(self, x: Any) -> Any:
-        """What `infer` needs in a call with nothing but ``x``; None if that needs a check, a conversion or a state."""
-        if (
-            type(x) is not np.ndarray
-            or x.dtype is not self.dtype
-            or x.ndim != 3
-            or not self.built
-            or x.shape[2] != self._weights[0].value.shape[0]
-            or self.stateful
-            or self.return_state
-            or self._samples_in_inference
-            or x.size == 0
-            or type(self).forward is not Recurrent.forward
-        ):
-            return None
-        return self.packed()[1]
-
-    def infer(self, packed: Any, x: Array, out: Array | None = None) -> Array:
-        """The short way of a `plain` call; ``out`` takes the outputs of all steps."""
-        y: Array = self.core.infer(packed, x, self.go_backwards, self.return_sequences, out)
-        return y
+    def leaves_traces(self) -> bool:
+        return self.stateful or self._samples_in_inference
 
     def cudnn_able(self) -> bool:
         return super().cudnn_able() and not self.unroll
@@ -216,30 +187,34 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         lengths: Any = None,
         dropout_masks: DropoutMasks | None = None,
         return_masks: bool = False,
+        out: Array | None = None,
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
-        """See `__call__`; the second result is the pullback, which takes the gradient of each output (or None)."""
-        y: Any
-        if not (keep or training or return_masks) and mask is None and initial_state is None and lengths is None:
-            packed = self.plain(x)
-            if packed is not None:
-                return self.infer(packed, x), None
+        """See `__call__`; the second result is the pullback, which takes the gradient of each output (or None).
+
+        ``out`` is where to put the outputs.
+        """
+        with_state = self.return_state or self.stateful
         run, masks = self.run(
             x,
             mask=mask,
             lengths=lengths,
-            initial_state=self.start(initial_state, len(x)),
+            initial_state=self.start(initial_state, len(x)) if self.stateful else initial_state,
             training=training,
             keep=keep,
             go_backwards=self.go_backwards,
             return_sequences=self.return_sequences,
+            return_state=with_state,
             zero_output_for_mask=self.zero_output_for_mask,
             dropout_masks=dropout_masks,
             recompute=self.recompute,
+            out=out,
         )
-        states = list(run.state) if isinstance(run.state, tuple) else [run.state]
-        self.carry(states)
-        y = [run.outputs, *states] if self.return_state else run.outputs
+        y: Any = run.outputs
+        if with_state:
+            states = list(run.state) if isinstance(run.state, tuple) else [run.state]
+            self.carry(states)
+            y = [y, *states] if self.return_state else y
         if return_masks:
             y = (y, masks)
         return y, self._pullback(run.cache) if keep else None

@@ -231,17 +231,30 @@ class RecurrentWeights(Layer):
         dropout_masks: DropoutMasks | None = None,
         **options: Any,
     ) -> tuple[Any, DropoutMasks | None]:
-        """Run over whole sequences; the functional core's result and the masks that were applied."""
-        batch, timesteps = x.shape[:2]
+        """Run over whole sequences; the functional core's result and the masks that were applied.
+
+        Parameters
+        ----------
+        x : array of shape (batch, timesteps, features)
+        initial_state : array or list of arrays of shape (batch, units), optional
+        training : bool
+            Whether noise is applied.
+        keep : bool
+            Whether the result has what ``backward`` needs.
+        dropout_masks : DropoutMasks, optional
+            Used in training instead of drawing.
+        **options
+            Of ``forward`` in `rnnx.functional`.
+        """
         if keep:
             self.check_trainable()
         if initial_state is not None:
-            initial_state = self.cast_states(initial_state, batch)
+            initial_state = self.cast_states(initial_state, len(x))
         masks = None
         if training and dropout_masks is not None:
             masks = dropout_masks
         elif self._has_noise:
-            masks = self.sample_masks(batch, timesteps, training=training)
+            masks = self.sample_masks(x.shape[0], x.shape[1], training=training)
         params, packed = self.packed()
         run = self.core.forward(
             params, x, initial_state=initial_state, masks=masks, training=keep, packed=packed, **options
