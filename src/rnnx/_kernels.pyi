@@ -23,6 +23,10 @@ class Packed:
     dtype: np.dtype[Any]
     narrow: bool
     products: int
+    @property
+    def features(self) -> int: ...
+    @property
+    def units(self) -> int: ...
     def __init__(
         self,
         cell: str,

@@ -164,6 +164,7 @@ cdef class Packed:
     Attributes
     ----------
     dtype : dtype
+    features, units : int
     products : int
         Multiplications of one row and step.
     """
@@ -198,6 +199,14 @@ cdef class Packed:
         self.ldg = spread(self.slots * self.U, self.dtype.itemsize)
         self.made = {}
         self._fold_bias(bias)
+
+    @property
+    def features(self):
+        return self.F
+
+    @property
+    def units(self):
+        return self.H
 
     cdef object _fold_bias(self, bias):
         """One bias per slot; the recurrent bias joins it wherever it is simply added."""

@@ -86,6 +86,7 @@ def pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
 class Core:
     """A cell on the engine: the public ``forward``, ``backward`` and ``pack`` of each module."""
 
+    name: str
     params_class: type
 
     def pack(self, params: Params, weights: str = "full") -> _kernels.Packed | None:
@@ -117,7 +118,7 @@ class Core:
     def _check_class(self, params: Any) -> None:
         if not isinstance(params, self.params_class):
             raise TypeError(
-                f"{validate.CELL_NAMES[self.params_class]}: `params` must be {self.params_class.__name__}, "
+                f"{self.name}: `params` must be {self.params_class.__name__}, "
                 f"got {type(params).__name__}"
             )
 
@@ -199,12 +200,14 @@ class Core:
         >>> simple_rnn.forward(params, np.array([[[2.0], [4.0]]])).outputs.ravel()
         array([1., 3.])
         """
-        self._check_class(params)
+        who = self.name
         if packed is None:
+            self._check_class(params)
             params = validate.native_params(params)
-            validate.check_params(params)
-        who, dtype = validate.CELL_NAMES[type(params)], params.recurrent_kernel.dtype
-        features, units = params.kernel.shape[0], params.recurrent_kernel.shape[0]
+            _, features, units = validate.check_params(params)
+            dtype = params.recurrent_kernel.dtype
+        else:
+            features, units, dtype = packed.features, packed.units, packed.dtype
         if type(x) is not np.ndarray or x.dtype != dtype or x.ndim != 3 or x.shape[2] != features:
             x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
         batch, timesteps, _ = x.shape

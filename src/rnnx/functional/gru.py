@@ -16,5 +16,5 @@ from rnnx.functional._types import GRUParams
 
 __all__ = ["backward", "forward", "pack"]
 
-_core = Core(GRUParams)
+_core = Core("GRU", GRUParams)
 forward, backward, pack = _core.forward, _core.backward, _core.pack

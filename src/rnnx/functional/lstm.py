@@ -15,5 +15,5 @@ from rnnx.functional._types import LSTMParams
 
 __all__ = ["backward", "forward", "pack"]
 
-_core = Core(LSTMParams)
+_core = Core("LSTM", LSTMParams)
 forward, backward, pack = _core.forward, _core.backward, _core.pack

@@ -12,5 +12,5 @@ from rnnx.functional._types import RNNParams
 
 __all__ = ["backward", "forward", "pack"]
 
-_core = Core(RNNParams)
+_core = Core("SimpleRNN", RNNParams)
 forward, backward, pack = _core.forward, _core.backward, _core.pack

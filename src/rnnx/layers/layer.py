@@ -172,12 +172,19 @@ class Layer:
 
     def __call__(self, x: Any, **call: Any) -> Any:
         """Arrays in, arrays out; symbolic tensors in, symbolic tensors out."""
+        return self._call(x, call)
+
+    def _call(self, x: Any, call: dict[str, Any]) -> Any:
         if call and not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
         if type(x) is not np.ndarray or call:
             if graph.is_symbolic(x) or graph.is_symbolic(call.get("initial_state")):
                 return graph.call(self, x, call)
-        return self._run(self.prepare(x), call, False)[0]
+        x = self.prepare(x)
+        if not (call.get("training") or self.leaves_traces()):
+            return self.forward(x, **call)[0]
+        with Changes():
+            return self.forward(x, **call)[0]
 
     def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
         """The same call, differentiable.
@@ -190,16 +197,11 @@ class Layer:
         """
         if not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
-        y, pullback = self._run(self.prepare(x), call, True)
+        x = self.prepare(x)
+        with Changes():
+            y, pullback = self.forward(x, keep=True, **call)
         assert pullback is not None
         return y, pullback
-
-    def _run(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
-        """``forward``; what it changes besides its result is changed when it has succeeded."""
-        if not (call.get("training") or self.leaves_traces()):
-            return self.forward(x, keep=keep, **call)
-        with Changes():
-            return self.forward(x, keep=keep, **call)
 
     def leaves_traces(self) -> bool:
         """Whether a call may change something in this layer also outside training: a carried state, drawn noise."""

@@ -69,7 +69,7 @@ class SequenceLayer(Layer):
             call["mask"] = mask
         if training:
             call["training"] = training
-        return super().__call__(x, **call)
+        return self._call(x, call)
 
     def prepare(self, x: Any) -> Any:
         x = self.cast(x)
@@ -194,21 +194,28 @@ class Recurrent(SequenceLayer, RecurrentWeights):
 
         ``out`` is where to put the outputs.
         """
+        if self.stateful:
+            initial_state = self.start(initial_state, len(x))
+        if initial_state is not None:
+            initial_state = self.cast_states(initial_state, len(x))
+        masks = self.masks_of(x, training, keep, dropout_masks) if keep or training or self._has_noise else None
+        params, packed = self.packed()
         with_state = self.return_state or self.stateful
-        run, masks = self.run(
+        run = self.core.forward(
+            params,
             x,
+            initial_state=initial_state,
             mask=mask,
             lengths=lengths,
-            initial_state=self.start(initial_state, len(x)) if self.stateful else initial_state,
-            training=training,
-            keep=keep,
+            masks=masks,
             go_backwards=self.go_backwards,
+            training=keep,
+            out=out,
             return_sequences=self.return_sequences,
             return_state=with_state,
             zero_output_for_mask=self.zero_output_for_mask,
-            dropout_masks=dropout_masks,
+            packed=packed,
             recompute=self.recompute,
-            out=out,
         )
         y: Any = run.outputs
         if with_state:

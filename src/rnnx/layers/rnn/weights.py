@@ -34,7 +34,7 @@ class RecurrentWeights(Layer):
     gates = 0
     state_count = 1
     core: Any = None
-    _memo: tuple[Any, Any, Any] = (None, None, None)
+    _memo: tuple[Any, ...] = ((), None, None, None)
 
     def __init__(
         self,
@@ -152,13 +152,19 @@ class RecurrentWeights(Layer):
 
     def packed(self) -> tuple[Any, Any]:
         """Parameters and their packed form, made once for each version of the weights."""
-        versions: list[Any] = [(w.version, id(w.value)) for w in self._weights]  # before the values: see `Weight`
-        versions.append(self.quantization_mode)
-        known, params, packed = self._memo  # `params` keeps the arrays, so that no other one gets their ids
-        if known != versions:
-            params = self.make_params(*(w.value for w in self._weights))
-            packed = self.core.pack(params, versions[-1] or "full")
-            self._memo = (versions, params, packed)
+        known, mode, params, packed = self._memo
+        if mode == self.quantization_mode:
+            for weight, version, value in known:
+                if weight.version != version or weight.value is not value:
+                    break
+            else:
+                if params is not None:
+                    return params, packed
+        known = [(weight, weight.version, weight.value) for weight in self._weights]  # version first: see `Weight`
+        mode = self.quantization_mode
+        params = self.make_params(*(value for _, _, value in known))
+        packed = self.core.pack(params, mode or "full")
+        self._memo = (known, mode, params, packed)
         return params, packed
 
     @property
@@ -221,6 +227,16 @@ class RecurrentWeights(Layer):
                 )
         return arrays if self.state_count > 1 else arrays[0]
 
+    def masks_of(
+        self, x: Array, training: bool, keep: bool, dropout_masks: DropoutMasks | None
+    ) -> DropoutMasks | None:
+        """The dropout masks of a call on ``x``: those given, or newly drawn ones; checks that gradients can be had."""
+        if keep:
+            self.check_trainable()
+        if training and dropout_masks is not None:
+            return dropout_masks
+        return self.sample_masks(x.shape[0], x.shape[1], training=training) if self._has_noise else None
+
     def run(
         self,
         x: Array,
@@ -246,15 +262,9 @@ class RecurrentWeights(Layer):
         **options
             Of ``forward`` in `rnnx.functional`.
         """
-        if keep:
-            self.check_trainable()
         if initial_state is not None:
             initial_state = self.cast_states(initial_state, len(x))
-        masks = None
-        if training and dropout_masks is not None:
-            masks = dropout_masks
-        elif self._has_noise:
-            masks = self.sample_masks(x.shape[0], x.shape[1], training=training)
+        masks = self.masks_of(x, training, keep, dropout_masks)
         params, packed = self.packed()
         run = self.core.forward(
             params, x, initial_state=initial_state, masks=masks, training=keep, packed=packed, **options
