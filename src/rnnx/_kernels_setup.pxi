@@ -136,6 +136,59 @@ cdef cnp.ndarray native_copy(cnp.ndarray array):
     return np.array(array, array.dtype.newbyteorder("="))
 
 
+cdef void bounds_of(cnp.ndarray array, char **low, char **high) noexcept:
+    # The first byte of an array and the one behind its last, for strides of either sign.
+    cdef Py_ssize_t k, reach
+    low[0] = high[0] = <char *>cnp.PyArray_DATA(array)
+    high[0] += cnp.PyArray_ITEMSIZE(array)
+    for k in range(array.ndim):
+        if array.shape[k] == 0:
+            high[0] = low[0]
+            return
+        reach = array.strides[k] * (array.shape[k] - 1)
+        if reach > 0:
+            high[0] += reach
+        else:
+            low[0] += reach
+
+
+def may_share(cnp.ndarray out, cnp.ndarray array):
+    """Whether the bounds of two arrays in memory meet; what ``np.may_share_memory`` says, in a tenth of the time."""
+    cdef char *low
+    cdef char *high
+    cdef char *first
+    cdef char *last
+    if array is None:
+        return False
+    bounds_of(out, &low, &high)
+    bounds_of(array, &first, &last)
+    return first < high and low < last
+
+
+def has_own_places(cnp.ndarray out):
+    """Whether no two elements of an array share a byte, as far as its strides one by one tell."""
+    cdef Py_ssize_t k, best, axes = 0, reach = 0, size = cnp.PyArray_ITEMSIZE(out)
+    cdef Py_ssize_t stride[64]
+    cdef Py_ssize_t count[64]
+    for k in range(out.ndim):
+        if out.shape[k] == 0:
+            return True
+        if out.shape[k] > 1:
+            stride[axes], count[axes] = abs(out.strides[k]), out.shape[k]
+            axes += 1
+    while axes:  # from the smallest stride on: each must step over all elements of the axes before it
+        best = 0
+        for k in range(1, axes):
+            if stride[k] < stride[best]:
+                best = k
+        if stride[best] < reach + size:
+            return False
+        reach += stride[best] * (count[best] - 1)
+        axes -= 1
+        stride[best], count[best] = stride[axes], count[axes]
+    return True
+
+
 cdef inline char *data_of(object array) noexcept:
     return NULL if array is None else <char *>cnp.PyArray_DATA(<cnp.ndarray>array)
 

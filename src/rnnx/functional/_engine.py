@@ -117,10 +117,7 @@ class Core:
 
     def _check_class(self, params: Any) -> None:
         if not isinstance(params, self.params_class):
-            raise TypeError(
-                f"{self.name}: `params` must be {self.params_class.__name__}, "
-                f"got {type(params).__name__}"
-            )
+            raise TypeError(f"{self.name}: `params` must be {self.params_class.__name__}, got {type(params).__name__}")
 
     def forward(
         self,
@@ -225,11 +222,11 @@ class Core:
             shape = (batch, timesteps, units) if return_sequences else (batch, units)
             meaning = "(batch, timesteps, units)" if return_sequences else "(batch, units)"
             validate.check_out(who, out, shape, meaning, dtype)
-            if any(_shares(out, array) for array in (params.kernel, params.recurrent_kernel, params.bias)):
+            if any(_kernels.may_share(out, array) for array in (params.kernel, params.recurrent_kernel, params.bias)):
                 raise ValueError(f"{who}: `out` shares memory with the weights; give an array of its own")
             x = _apart(x, out)
-            h0, c0 = (None if part is None else _apart(part, out) for part in (h0, c0))
-            masks = None if masks is None else masks.map(lambda array: _apart(array, out))
+            h0, c0 = h0 if h0 is None else _apart(h0, out), c0 if c0 is None else _apart(c0, out)
+            masks = masks if masks is None else masks.map(lambda array: _apart(array, out))
         if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:
             weight_mask = masks.recurrent
             params = replace(params, recurrent_kernel=params.recurrent_kernel * weight_mask)
@@ -354,14 +351,9 @@ class Core:
         return Grads(dx, dh0 if dc0 is None else (dh0, dc0), dparams)
 
 
-def _shares(out: Array, array: Array | None) -> bool:
-    """Whether writing to one array may change the other: their bounds in memory meet."""
-    return array is not None and np.may_share_memory(out, array)
-
-
 def _apart(array: Array, out: Array) -> Array:
     """An argument that writing to ``out`` does not change: the array, or a copy."""
-    return array.copy() if _shares(out, array) else array
+    return array.copy() if _kernels.may_share(out, array) else array
 
 
 def _threads(wanted: int | None, batch: int, rows: int, packed: _kernels.Packed) -> int:

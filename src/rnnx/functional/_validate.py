@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
 from rnnx.functional._types import GRUParams, LSTMParams, Params, RNNParams
@@ -48,15 +49,11 @@ def check_out(who: str, out: Any, shape: tuple[int, ...], meaning: str, dtype: A
     check_array(who, "out", out, shape, meaning, dtype)
     if not out.flags.writeable:
         raise ValueError(f"{who}: `out` is read-only")
-    axes = [(abs(stride), count) for stride, count in zip(out.strides, shape, strict=True) if count > 1]
-    reach = 0  # bytes between the first and the last element over the axes so far
-    for stride, count in sorted(axes if out.size else []):
-        if stride < reach + out.itemsize:
-            raise ValueError(
-                f"{who}: `out` has elements that overlap (shape {shape}, strides {out.strides}); "
-                "give an array of its own memory, such as np.empty(shape)"
-            )
-        reach += stride * (count - 1)
+    if not _kernels.has_own_places(out):
+        raise ValueError(
+            f"{who}: `out` has elements that overlap (shape {shape}, strides {out.strides}); "
+            "give an array of its own memory, such as np.empty(shape)"
+        )
 
 
 def native(array: Any) -> Any:
@@ -141,7 +138,10 @@ def check_dropout_masks(
     if masks.recurrent_mode not in RECURRENT_MODES:
         raise ValueError(f"{who}: `recurrent_mode` must be one of {RECURRENT_MODES}, got {masks.recurrent_mode!r}")
 
-    masks = masks.map(native)
+    for array in (masks.inputs, masks.recurrent, masks.zoneout_hidden, masks.zoneout_cell):
+        if isinstance(array, np.ndarray) and not array.dtype.isnative:
+            masks = masks.map(native)
+            break
 
     def fits(name: str, value: Array | None, leading: tuple[int, ...], width: int, last: str) -> None:
         if value is None:

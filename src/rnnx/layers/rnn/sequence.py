@@ -198,7 +198,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             initial_state = self.start(initial_state, len(x))
         if initial_state is not None:
             initial_state = self.cast_states(initial_state, len(x))
-        masks = self.masks_of(x, training, keep, dropout_masks) if keep or training or self._has_noise else None
+        masks = self.masks_of(x, training, keep, dropout_masks)
         params, packed = self.packed()
         with_state = self.return_state or self.stateful
         run = self.core.forward(

@@ -235,7 +235,8 @@ class RecurrentWeights(Layer):
             self.check_trainable()
         if training and dropout_masks is not None:
             return dropout_masks
-        return self.sample_masks(x.shape[0], x.shape[1], training=training) if self._has_noise else None
+        draws = self._has_noise if training else self._samples_in_inference
+        return self.sample_masks(x.shape[0], x.shape[1], training=training) if draws else None
 
     def run(
         self,
