@@ -45,26 +45,8 @@ def engine_activation(activation: Any) -> str | None:
     return activation if activation in _kernels.ACTIVATIONS else None
 
 
-def pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
-    """Lay the weights out for the engine.
-
-    Parameters
-    ----------
-    params : LSTMParams, GRUParams or RNNParams
-    weights : {"full", "bf16", "int8", "int16"}
-        What is read at every step; see `Core.pack`.
-
-    Returns
-    -------
-    Packed or None
-        To be given to ``forward`` as ``packed=`` as long as the weights stay the same. None when an activation is
-        not among those of the engine: such a network runs on ``rnnx.reference``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the weights do not fit together.
-    """
+def _pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
+    """See `Core.pack`."""
     params = validate.native_params(params)
     validate.check_params(params)
     activation = engine_activation(params.activation)
@@ -113,7 +95,7 @@ class Core:
             If the weights do not fit together.
         """
         self._check_class(params)
-        return pack(params, weights)
+        return _pack(params, weights)
 
     def _check_class(self, params: Any) -> None:
         if not isinstance(params, self.params_class):
@@ -232,7 +214,7 @@ class Core:
             params = replace(params, recurrent_kernel=params.recurrent_kernel * weight_mask)
             masks, packed = replace(masks, recurrent=None, recurrent_mode="state"), None
         if packed is None:
-            packed = pack(params)
+            packed = _pack(params)
         elif packed.narrow and training:
             raise ValueError(f"{who}: `packed` has narrow weights, which are for inference only")
         if packed is None:
