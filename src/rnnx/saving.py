@@ -117,7 +117,8 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
     Returns
     -------
     Model
-        Its weights are read from the mapped file when they are first used.
+        Of a file of rnnx its weights are views of the mapped file, whose checksum was compared: every byte was read
+        once. They are copied when training first changes them.
 
     Raises
     ------
