@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import doctest
 import re
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import rnnx
+from rnnx import datasets
 
 from ..golden import keras_archive, store
 
@@ -26,7 +28,7 @@ Names = dict[str, Any]
 
 def needs_readme(folder: Path) -> Names:
     random = np.random.default_rng(3)
-    (sequences, labels), _ = rnnx.datasets.load_japanese_vowels()
+    (sequences, labels), _ = datasets.load_japanese_vowels()
     x = random.normal(size=(2, 5, 3)).astype("float32")
     kernel, recurrent_kernel, bias = (random.normal(size=shape).astype("float32") for shape in ((3, 16), (4, 16), 16))
     given = {"x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias, "n": [5, 2]}
@@ -135,3 +137,9 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
     for target in re.findall(r"(?<![\w/.])(?:tests|scripts|bench|examples|src|docs)/[\w/.*-]*[\w*]", text):
         assert list(ROOT.glob(target)), target
+
+
+def test_the_picture_of_the_speed_says_what_the_page_says() -> None:
+    script = runpy.run_path(str(ROOT / "scripts/make_speed_picture.py"))
+    drawn = (ROOT / "docs/img/speed.svg").read_text(encoding="utf-8")
+    assert script["picture"](script["summary"]()) == drawn, "python scripts/make_speed_picture.py docs/img/speed.svg"
