@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rnnx import layers
-from rnnx.formats.onnx._recurrent import GATES, TO_KERAS, Options, rows_in_order
+from rnnx.formats.onnx._recurrent import GATES, Options
+from rnnx.formats.onnx._weights import to_keras
 from rnnx.saving import FormatError
 
 Array = NDArray[Any]
@@ -59,17 +59,9 @@ def recurrent_layer(
         arguments.update(activation=names[1], recurrent_activation=names[0])
     if options.kind == "GRU":
         arguments["reset_after"] = options.linear_before_reset
-    weights = [part for k in range(many) for part in _weights(options, w[k], r[k], None if b is None else b[k])]
+    after = options.kind == "GRU" and options.linear_before_reset
+    of_each = [to_keras(options.kind, w[k], r[k], None if b is None else b[k], after) for k in range(many)]
+    weights = [part for one in of_each for part in one]
     if many == 2:
         return layers.Bidirectional(cls(hidden, **arguments)), weights
     return cls(hidden, go_backwards=options.reverse[0], **arguments), weights
-
-
-def _weights(options: Options, w: Array, r: Array, b: Array | None) -> list[Array]:
-    order = TO_KERAS[options.kind]
-    found = [rows_in_order(w, order).T, rows_in_order(r, order).T]
-    if b is not None:
-        of_input, of_state = (rows_in_order(part, order) for part in np.split(b, 2))
-        after = options.kind == "GRU" and options.linear_before_reset
-        found.append(np.stack([of_input, of_state]) if after else of_input + of_state)
-    return found

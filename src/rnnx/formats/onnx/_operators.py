@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import _kernels, activations
+from rnnx.formats.onnx._activations import DEFAULTS, FUNCTIONS
 from rnnx.formats.onnx._node import Array, Function, Maker, NodeInfo, Operator
 from rnnx.formats.onnx._sizes import (
     NOTHING,
@@ -97,23 +98,20 @@ def _extreme(function: Any) -> Function:
     return run
 
 
-def _hard_sigmoid(info: NodeInfo) -> Function:
-    alpha, beta = info.attributes.get("alpha", 0.2), info.attributes.get("beta", 0.5)
+def _numbers(info: NodeInfo) -> list[float]:
+    """The numbers of an activation; none of them has to be given."""
+    return [float(info.attributes.get(name, default) or 0.0) for name, default in DEFAULTS[info.operator].items()]
+
+
+def _numbered(info: NodeInfo) -> Function:
+    """An activation with numbers, such as alpha."""
+    function = FUNCTIONS[info.operator]
+    alpha, beta = [*_numbers(info), 0.0][:2]
 
     def run(x: Array) -> Array:
-        return np.clip(x * np.asarray(alpha, x.dtype) + np.asarray(beta, x.dtype), 0, 1).astype(x.dtype, copy=False)
+        return function(x, alpha, beta).astype(x.dtype, copy=False)
 
     return run
-
-
-def _leaky_relu(info: NodeInfo) -> Function:
-    alpha = info.attributes.get("alpha", 0.01)
-    return lambda x: np.where(x < 0, x * np.asarray(alpha, x.dtype), x)
-
-
-def _elu(info: NodeInfo) -> Function:
-    alpha = info.attributes.get("alpha", 1.0)
-    return lambda x: np.where(x < 0, np.asarray(alpha, x.dtype) * np.expm1(np.minimum(x, 0)), x)
 
 
 def _clip(info: NodeInfo) -> Function:
@@ -282,10 +280,9 @@ def _gelu(info: NodeInfo) -> Function | None:
 
 
 def _selu(info: NodeInfo) -> Function:
-    alpha, gamma = info.attributes.get("alpha", 1.6732632), info.attributes.get("gamma", 1.050701)
-    return lambda x: (
-        np.asarray(gamma, x.dtype) * np.where(x < 0, np.asarray(alpha, x.dtype) * np.expm1(np.minimum(x, 0)), x)
-    )
+    alpha, gamma = _numbers(info)
+    elu = FUNCTIONS["Elu"]
+    return lambda x: (gamma * elu(x, alpha, 0.0)).astype(x.dtype, copy=False)
 
 
 OPERATORS = (
@@ -297,16 +294,16 @@ OPERATORS = (
     Operator("Clip", _clip, broadcast, broadcast),
     Operator("Div", _plain(_divide), broadcast, scaled(broadcast, 6)),
     Operator("Dropout", _dropout, Floats(2), Floats(2)),
-    Operator("Elu", _elu, SAME, Times(4)),
+    Operator("Elu", _numbered, SAME, Times(4)),
     Operator("Equal", _plain(np.equal), broadcast, NOTHING),
     Operator("Exp", _float_only(np.exp), SAME, Floats(3)),
     Operator("Gelu", _gelu, SAME, Floats(8)),
     Operator("Gemm", _gemm, gemm, together(scaled(gemm, 2), SAME), gemm_work),
     Operator("Greater", _plain(np.greater), broadcast, NOTHING),
     Operator("GreaterOrEqual", _plain(np.greater_equal), broadcast, NOTHING),
-    Operator("HardSigmoid", _hard_sigmoid, SAME, Floats(3)),
+    Operator("HardSigmoid", _numbered, SAME, Floats(3)),
     Operator("LayerNormalization", _layer_normalization, broadcast, scaled(broadcast, 4), each(10)),
-    Operator("LeakyRelu", _leaky_relu, SAME, Times(2)),
+    Operator("LeakyRelu", _numbered, SAME, Times(2)),
     Operator("Less", _plain(np.less), broadcast, NOTHING),
     Operator("LessOrEqual", _plain(np.less_equal), broadcast, NOTHING),
     Operator("Log", _float_only(np.log), SAME, Floats(3)),

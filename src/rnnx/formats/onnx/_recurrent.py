@@ -14,6 +14,7 @@ from rnnx.formats.onnx._activations import GateActivation, gate_activations
 from rnnx.formats.onnx._cells import NumpyCell
 from rnnx.formats.onnx._node import NodeInfo, Operator
 from rnnx.formats.onnx._sizes import measure
+from rnnx.formats.onnx._weights import to_keras
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
 from rnnx.saving import FormatError
 
@@ -26,8 +27,6 @@ KNOWN = {
     "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "input_forget", "layout",
     "linear_before_reset", "output_sequence",
 }  # fmt: skip
-FROM_KERAS = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}  # gates i o f c of ONNX from i f c o
-TO_KERAS = {"LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2), "RNN": (0,)}
 
 
 @dataclass(frozen=True)
@@ -97,14 +96,6 @@ class Options:
         )
 
 
-def rows_in_order(array: Array, order: tuple[int, ...]) -> Array:
-    """Blocks of rows, one for each gate, in another order."""
-    if len(order) == 1:
-        return array
-    blocks = np.split(array, len(order), axis=0)
-    return np.concatenate([blocks[k] for k in order], axis=0)
-
-
 class Direction:
     """One direction of an operator with its weights laid out for the engine, or for NumPy.
 
@@ -121,20 +112,20 @@ class Direction:
         self.kind, self.reverse = options.kind, options.reverse[number]
         self.core = CORES[options.kind]
         activations = options.activations[number]
-        bias = np.zeros(2 * len(r), w.dtype) if b is None else b
-        pair = (bias[: len(r)], bias[len(r) :])
         names = [activation.rnnx_name() for activation in activations]
         plain = p is not None or options.clip is not None or options.input_forget or None in names
         if options.kind == "LSTM" and names[1] != names[2]:
             plain = True
         self.cell: NumpyCell | None = None
         if plain:
+            bias = np.zeros(2 * len(r), w.dtype) if b is None else b
+            pair = (bias[: len(r)], bias[len(r) :])
             self.cell = NumpyCell(
                 options.kind, w, r, pair, p, activations, options.clip, options.input_forget,
                 options.linear_before_reset,
             )  # fmt: skip
             return
-        self.params = _params(options, w, r, None if b is None else pair, [str(name) for name in names])
+        self.params = _params(options, w, r, b, [str(name) for name in names])
         self.packed = self.core.pack(self.params)
 
     def run(
@@ -186,21 +177,17 @@ class Direction:
         return h, c
 
 
-def _params(options: Options, w: Array, r: Array, bias: tuple[Array, Array] | None, names: list[str]) -> Any:
+def _params(options: Options, w: Array, r: Array, b: Array | None, names: list[str]) -> Any:
     """Weights as rnnx has them."""
-    order = TO_KERAS[options.kind]
-    kernel = np.ascontiguousarray(rows_in_order(w, order).T)
-    recurrent = np.ascontiguousarray(rows_in_order(r, order).T)
-    both = None if bias is None else [rows_in_order(part, order) for part in bias]
+    after = options.linear_before_reset and options.kind == "GRU"
+    kernel, recurrent, *rest = to_keras(options.kind, w, r, b, after)
+    bias = rest[0] if rest else None
     known = [get_activation(name) for name in names]
     if options.kind == "GRU":
-        after = options.linear_before_reset
-        joined = None if both is None else np.stack(both) if after else both[0] + both[1]
-        return GRUParams(kernel, recurrent, joined, known[1], known[0], after)
-    total = None if both is None else both[0] + both[1]
+        return GRUParams(kernel, recurrent, bias, known[1], known[0], after)
     if options.kind == "LSTM":
-        return LSTMParams(kernel, recurrent, total, known[1], known[0])
-    return RNNParams(kernel, recurrent, total, known[0])
+        return LSTMParams(kernel, recurrent, bias, known[1], known[0])
+    return RNNParams(kernel, recurrent, bias, known[0])
 
 
 class Recurrent:

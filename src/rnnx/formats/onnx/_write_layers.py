@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import layers
-from rnnx.activations import SELU_ALPHA, SELU_SCALE
+from rnnx.formats.onnx._activations import node_of_activation
 from rnnx.formats.onnx._graph import GraphWriter, Value
 from rnnx.formats.onnx._write_recurrent import write_bidirectional, write_sequence
 from rnnx.layers.noise import NoiseLayer
@@ -17,22 +17,6 @@ from rnnx.models.plan import Plan
 from rnnx.saving import FormatError
 
 Writer = Callable[[GraphWriter, Any, list[Value], list[Value], str], list[Value]]
-OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
-    "tanh": ("Tanh", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "relu": ("Relu", {}),
-    "elu": ("Elu", {"alpha": 1.0}),
-    "selu": ("Selu", {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}),
-    "softplus": ("Softplus", {}),
-    "softsign": ("Softsign", {}),
-    "softmax": ("Softmax", {"axis": -1}),
-    "exponential": ("Exp", {}),
-    "gelu": ("Gelu", {}),
-    "leaky_relu": ("LeakyRelu", {"alpha": 0.2}),
-    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-    "hard_sigmoid_keras2": ("HardSigmoid", {"alpha": 0.2, "beta": 0.5}),
-}
-
 ARITHMETIC = {
     "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min",
 }  # fmt: skip
@@ -46,10 +30,10 @@ def activation(graph: GraphWriter, name: str, layer: Any, x: str, hint: str) -> 
         return graph.add("Mul", [x, graph.add("Sigmoid", [x], hint)], hint)
     if name == "relu6":
         return graph.add("Clip", [x, graph.constant(0, layer.dtype), graph.constant(6, layer.dtype)], hint)
-    if name not in OPERATORS:
+    known = node_of_activation(name)
+    if known is None:
         raise FormatError(f"layer {layer.name!r}: activation {name!r} cannot be written to ONNX")
-    operator, attributes = OPERATORS[name]
-    return graph.add(operator, [x], hint, **attributes)
+    return graph.add(known.operator, [x], hint, **known.numbers, **({"axis": -1} if name == "softmax" else {}))
 
 
 def _same(value: Value, name: str) -> list[Value]:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx.formats.onnx._activations import onnx_activation
+from rnnx.formats.onnx._activations import gate_of_activation
 from rnnx.formats.onnx._graph import GraphWriter, Value
-from rnnx.formats.onnx._recurrent import DEFAULT_ACTIVATIONS, FROM_KERAS, TO_KERAS, rows_in_order
+from rnnx.formats.onnx._recurrent import DEFAULT_ACTIVATIONS
+from rnnx.formats.onnx._weights import bias_to_keras, bias_to_onnx, matrix_to_keras, matrix_to_onnx
 from rnnx.layers.rnn.cell import Cell
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
@@ -75,46 +76,33 @@ def _activations(layer: RecurrentWeights, kind: str) -> tuple[list[str], list[fl
     alphas: list[float] = []
     betas: list[float] = []
     for name in names:
-        known = onnx_activation(name)
+        known = gate_of_activation(name)
         if known is None:
             raise FormatError(f"layer {layer.name!r}: activation {name!r}; ONNX has none such in recurrent operators")
-        found.append(known[0])
-        alphas += known[1][:1]
-        betas += known[1][1:]
+        found.append(known.operator)
+        alphas += [number for word, number in known.numbers.items() if word == "alpha"]
+        betas += [number for word, number in known.numbers.items() if word == "beta"]
     return found, alphas, betas
 
 
 def _weights(graph: GraphWriter, layers: Sequence[Any], kind: str, prefix: str) -> list[str]:
     """Names of W, R and B (empty without a bias)."""
-    forth, back = FROM_KERAS[kind], TO_KERAS[kind]
 
-    def matrix(place: int, name: str) -> str:
-        array = np.stack([rows_in_order(layer.weights[place].value.T, forth) for layer in layers])
+    def add(place: int, name: str, forth: Any, back: Any) -> str:
+        weights = [layer.weights[place] for layer in layers]
+        array = np.stack([forth(kind, weight.value) for weight in weights])
         return graph.weight(
-            f"{prefix}/{name}",
-            array,
-            lambda given: [
-                (layer.weights[place], rows_in_order(g, back).T) for layer, g in zip(layers, given, strict=True)
-            ],
+            f"{prefix}/{name}", array, lambda given: [(w, back(w, g)) for w, g in zip(weights, given, strict=True)]
         )
 
-    def bias_of(layer: Any) -> Array:
-        bias = layer.weights[2].value
-        rows = bias if bias.ndim == 2 else [bias, np.zeros_like(bias)]
-        return np.concatenate([rows_in_order(row, forth) for row in rows])
+    def matrix_back(weight: Any, given: Array) -> Array:
+        return matrix_to_keras(kind, given)
 
-    def bias_back(given: Array) -> list[tuple[Any, Array]]:
-        pairs = []
-        for layer, both in zip(layers, given, strict=True):
-            rows = np.stack([rows_in_order(row, back) for row in np.split(both, 2)])
-            weight = layer.weights[2]
-            pairs.append((weight, rows if weight.value.ndim == 2 else rows[0] + rows[1]))
-        return pairs
+    def bias_back(weight: Any, given: Array) -> Array:
+        return bias_to_keras(kind, given, weight.value.ndim == 2)
 
-    names = [matrix(0, "W"), matrix(1, "R"), ""]
-    if layers[0].use_bias:
-        names[2] = graph.weight(f"{prefix}/B", np.stack([bias_of(layer) for layer in layers]), bias_back)
-    return names
+    names = [add(place, name, matrix_to_onnx, matrix_back) for place, name in enumerate("WR")]
+    return [*names, add(2, "B", bias_to_onnx, bias_back) if layers[0].use_bias else ""]
 
 
 def masked(graph: GraphWriter, mask: str, hint: str) -> Masked:
