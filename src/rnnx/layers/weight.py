@@ -87,16 +87,17 @@ class Weight:
         (array([1., 1.]), 1)
         """
         with changing([self]):
-            yield self._writable()
+            yield self.writable()
 
     def mutable(self) -> Array:
         """The value for a change in place before anything reads it; see `updating` for one beside other threads."""
-        value = self._writable()
+        value = self.writable()
         with _counting:
             self.version += 1
         return value
 
-    def _writable(self) -> Array:
+    def writable(self) -> Array:
+        """The value for a change in place inside `changing`; a read-only (memory-mapped) one is copied first."""
         if not self.value.flags.writeable:
             self.value = self.value.copy()
         return self.value

@@ -96,54 +96,74 @@ class Optimizer(Configurable):
         TypeError
             If a gradient is not made of real numbers; nothing has been changed then.
         """
+        moved = self._checked(weights, grads)
+        rate = float(self.learning_rate)
+        scale = 1.0 if self.global_clipnorm is None else self._global_scale([grad for _, grad, _ in moved])
+        self.iterations += 1
+        self._begin_step()
+        with changing([weight for weight, _, _ in moved]):  # all of them: what is made of several is of one step
+            for weight, grad, slots in moved:
+                own_scale = scale if self.clipnorm is None else self._own_scale(grad)
+                value = weight.writable()
+                if value.size <= PIECE:
+                    self._update_piece(value, grad, slots, ..., rate, own_scale)
+                else:
+                    for piece in _pieces(value.shape):
+                        self._update_piece(value, grad, slots, piece, rate, own_scale)
+                if weight.constraint is not None:
+                    value[...] = weight.constraint(value)
+
+    def _checked(
+        self, weights: Sequence[Weight], grads: Sequence[Array | None]
+    ) -> list[tuple[Weight, Array, dict[str, Array]]]:
+        """Weights that have a gradient, with it and their slots."""
         if len(weights) != len(grads):
             raise ValueError(f"{type(self).__name__}: {len(weights)} weights but {len(grads)} gradients")
-        grads = [grad if grad is None else np.asarray(grad) for grad in grads]
-        for weight, grad in zip(weights, grads, strict=True):
-            if grad is None:
+        found: list[tuple[int, Array]] = []
+        for place, (weight, given) in enumerate(zip(weights, grads, strict=True)):
+            if given is None:
                 continue
+            grad = np.asarray(given)
             if grad.dtype.kind not in "fiub":
                 raise TypeError(
                     f"{type(self).__name__}: the gradient of {weight.name!r} must be real numbers, "
                     f"got dtype {grad.dtype}"
                 )
-            if grad.shape != weight.shape:
+            if grad.shape != weight.value.shape:
                 raise ValueError(
                     f"{type(self).__name__}: the gradient of {weight.name!r} must have shape {weight.shape}, "
                     f"got {grad.shape}"
                 )
+            found.append((place, grad))
         if not self._slots:
             self._slots = [self._make_slots(weight) for weight in weights]
-        known = [tuple(int(n) for n in slots["shape"]) for slots in self._slots]
-        if known != [weight.shape for weight in weights]:
+        known = [slots["shape"].tolist() for slots in self._slots]
+        if known != [list(weight.value.shape) for weight in weights]:
             raise ValueError(
                 f"{type(self).__name__}: these are not the weights of the steps before; make a new optimizer"
             )
-        rate = float(self.learning_rate)
-        scale = self._global_scale(grads)
-        self.iterations += 1
-        self._begin_step()
-        moved = [
-            (weight, grad, slots)
-            for weight, grad, slots in zip(weights, grads, self._slots, strict=True)
-            if grad is not None
-        ]
-        with changing([weight for weight, _, _ in moved]):  # all of them: what is made of several is of one step
-            for weight, grad, slots in moved:
-                own_scale = self._own_scale(grad, scale)
-                with weight.updating() as value:
-                    for piece in _pieces(value.shape):
-                        parts = {name: slots[name][piece] for name in self.slot_names}
-                        self._update_piece(value[piece], grad[piece], parts, rate, own_scale)
-                    if weight.constraint is not None:
-                        value[...] = weight.constraint(value)
+        return [(weights[place], grad, self._slots[place]) for place, grad in found]
 
-    def _update_piece(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scale: float) -> None:
-        scratch = self._scratch_of(value)
-        grad = self._clip(grad.astype(value.dtype, copy=False), scale, scratch[0])
+    def _update_piece(
+        self, value: Array, grad: Array, slots: dict[str, Array], piece: Any, rate: float, scale: float
+    ) -> None:
+        """Update some rows of a weight."""
+        value = value[piece]
+        key = (value.shape, value.dtype)
+        scratch = self._scratch.get(key)
+        if scratch is None:
+            scratch = self._scratch[key] = [np.empty(*key) for _ in range(4)]
+        grad = grad[piece].astype(value.dtype, copy=False)
+        if self.clipvalue is not None:
+            grad = np.clip(grad, -self.clipvalue, self.clipvalue, out=scratch[0])
+        elif scale != 1.0:
+            grad = np.multiply(grad, np.asarray(scale, grad.dtype), out=scratch[0])
         if self.weight_decay:
             value -= np.multiply(value, np.asarray(self.weight_decay * rate, value.dtype), out=scratch[1])
-        self.update(value, grad, slots, rate, scratch[1:])
+        parts = {}
+        for name in self.slot_names:
+            parts[name] = slots[name][piece]
+        self.update(value, grad, parts, rate, scratch[1:])
 
     def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
         """Change ``value`` and ``slots`` in place, element by element: they are rows of a weight, and of its slots.
@@ -158,29 +178,15 @@ class Optimizer(Configurable):
     def _make_slots(self, weight: Weight) -> dict[str, Array]:
         return {name: np.zeros_like(weight.value) for name in self.slot_names} | {"shape": np.array(weight.shape)}
 
-    def _scratch_of(self, value: Array) -> list[Array]:
-        key = (value.shape, value.dtype)
-        if key not in self._scratch:
-            self._scratch[key] = [np.empty(*key) for _ in range(4)]
-        return self._scratch[key]
+    def _global_scale(self, grads: Sequence[Array]) -> float:
+        """What all gradients are multiplied by, given how long they may be together."""
+        norm, most = math.hypot(*map(_norm, grads)), self.global_clipnorm
+        return most / norm if most is not None and norm > most else 1.0
 
-    def _global_scale(self, grads: Sequence[Array | None]) -> float:
-        if self.global_clipnorm is None:
-            return 1.0
-        norm = math.hypot(*(_norm(g) for g in grads if g is not None))
-        return self.global_clipnorm / norm if norm > self.global_clipnorm else 1.0
-
-    def _own_scale(self, grad: Array, scale: float) -> float:
-        """What the gradient of one weight is multiplied by, given what all are."""
-        if self.clipnorm is None:
-            return scale
-        norm = _norm(grad)
-        return self.clipnorm / norm if norm > self.clipnorm else 1.0
-
-    def _clip(self, grad: Array, scale: float, out: Array) -> Array:
-        if self.clipvalue is not None:
-            return np.clip(grad, -self.clipvalue, self.clipvalue, out=out)
-        return grad if scale == 1.0 else np.multiply(grad, np.asarray(scale, grad.dtype), out=out)
+    def _own_scale(self, grad: Array) -> float:
+        """What a gradient is multiplied by, given how long each may be."""
+        norm, most = _norm(grad), self.clipnorm
+        return most / norm if most is not None and norm > most else 1.0
 
     # ---- State -----------------------------------------------------------------------------------------------------
 

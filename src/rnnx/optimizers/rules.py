@@ -144,7 +144,10 @@ class Adam(Optimizer):
         self._move_means(grad, slots, scratch)
         t, dtype, (a, b, _) = self.iterations, value.dtype, scratch
         corrected = rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        np.sqrt(self._square(slots), out=a)
+        square = slots["square"]
+        if self.amsgrad:
+            square = np.maximum(slots["largest"], square, out=slots["largest"])
+        np.sqrt(square, out=a)
         a += np.asarray(self.epsilon, dtype)
         value -= np.divide(np.multiply(slots["mean"], np.asarray(corrected, dtype), out=b), a, out=b)
 
@@ -155,11 +158,6 @@ class Adam(Optimizer):
         square += np.multiply(
             np.subtract(np.square(grad, out=a), square, out=b), np.asarray(1 - self.beta_2, dtype), out=b
         )
-
-    def _square(self, slots: dict[str, Array]) -> Array:
-        if not self.amsgrad:
-            return slots["square"]
-        return np.maximum(slots["largest"], slots["square"], out=slots["largest"])
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
