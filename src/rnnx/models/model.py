@@ -167,9 +167,10 @@ class Model(Trainer, Layer):
     def _check_input(self, tensor: SymbolicTensor, x: Any) -> Array:
         array: Array = tensor.node.layer.cast(x)
         shape = tensor.shape
-        if array.ndim != len(shape) or any(
-            want is not None and got != want for got, want in zip(array.shape[1:], shape[1:], strict=True)
-        ):
+        fits = array.ndim == len(shape)
+        for got, want in zip(array.shape[1:], shape[1:], strict=False):
+            fits = fits and want in (None, got)
+        if not fits:
             wanted = "(batch, " + ", ".join("any" if n is None else str(n) for n in shape[1:]) + ")"
             raise ValueError(f"{self.name}: input {tensor.name!r} must have shape {wanted}, got {array.shape}")
         return array

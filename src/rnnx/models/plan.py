@@ -202,13 +202,19 @@ class Plan:
             if step.states:
                 call["initial_state"] = [values[place] for place in step.states]
             y, mask, back = layer.forward_masked(x, keep=keep, **call)
-            several = len(step.outputs) > 1
-            pullback.record(layer, back, y[0] if several else y, keep)
-            if several:
+            if len(step.outputs) > 1:
                 for place, value in zip(step.outputs, y, strict=True):
                     values[place] = value
             else:
                 values[step.outputs[0]] = y
+            penalised = None
+            if layer.activity_regularizer is not None:
+                penalised = values[step.outputs[0]]
+                pullback.activity_loss += layer.activity_regularizer(penalised) / max(1, len(penalised))
+            if isinstance(back, GraphPullback):
+                pullback.activity_loss += back.activity_loss
+            if keep:
+                pullback.steps.append((back, penalised))
             for place, own in zip(step.outputs, mask if isinstance(mask, list) else [mask], strict=False):
                 masks[place] = own
             for place in step.frees:
@@ -221,24 +227,17 @@ class GraphPullback:
 
     Attributes
     ----------
+    steps : list of (pullback, output or None)
+        For each step its pullback, and its first output if its activity is penalised.
     activity_loss : float
         Penalties of activity regularizers in this pass.
     """
 
     def __init__(self, model: Any):
         self._model = model
-        self._steps: list[tuple[Any, Any]] = []  # pullback of each step, its first output if its activity is penalised
+        self._outputs = model.plan.outputs  # of now: layers may be added before the backward pass
+        self.steps: list[tuple[Any, Any]] = []
         self.activity_loss = 0.0
-
-    def record(self, layer: Any, pullback: Any, y: Any, keep: bool) -> None:
-        """Remember one call; `y` is its first output."""
-        regularizer = layer.activity_regularizer
-        if regularizer is not None:
-            self.activity_loss += regularizer(y) / max(1, len(y))
-        if isinstance(pullback, GraphPullback):
-            self.activity_loss += pullback.activity_loss
-        if keep:
-            self._steps.append((pullback, y if regularizer is not None else None))
 
     def __call__(self, dy: Any, *, need_dx: bool = True, trained: TrainedWeights | None = None) -> Gradients:
         """Gradients for the gradient of the output.
@@ -255,32 +254,30 @@ class GraphPullback:
         if trained is None:
             trained = model.trained_weights()
         flowing: list[Array | None] = [None] * len(plan.tensors)
-        for place, d in zip(plan.outputs, dy if model.several_outputs else [dy], strict=True):
-            _add(flowing, place, d)
+        _add(flowing, self._outputs, dy if model.several_outputs else [dy])
         sums: list[Array | None] = [None] * len(trained.weights)
-        for number in range(len(plan.steps) - 1, -1, -1):
-            step, (pullback, penalised) = plan.steps[number], self._steps[number]
-            given: list[Any] = [flowing[place] for place in step.outputs]
+        for number in range(len(self.steps) - 1, -1, -1):
+            step, (pullback, penalised) = plan.steps[number], self.steps[number]
+            several = len(step.outputs) > 1
+            first = flowing[step.outputs[0]]
             if penalised is not None:
                 rows = np.asarray(max(1, len(penalised)), penalised.dtype)
                 penalty = step.layer.activity_regularizer.grad(penalised) / rows
-                given[0] = penalty if given[0] is None else given[0] + penalty
+                first = penalty if first is None else first + penalty
+            given = [first, *(flowing[place] for place in step.outputs[1:])] if several else first
             wanted = need_dx or trained.step_passes[number]
-            if not (wanted or trained.step_trained[number]) or all([d is None for d in given]):
+            nothing = all(d is None for d in given) if several else given is None
+            if nothing or not (wanted or trained.step_trained[number]):
                 continue
             inside = trained.inside[number]
             known = {} if inside is None else {"trained": inside}
-            grads = pullback(given if len(given) > 1 else given[0], need_dx=wanted, **known)
-            for place, d in zip(trained.of_step[number], grads.dweights, strict=True):
-                _add(sums, place, d)
-            dx = [grads.dx] if step.single else grads.dx or [None] * len(step.inputs)
-            for place, d in zip(step.inputs, dx, strict=True):
-                _add(flowing, place, d)
-            if step.states:
-                states = grads.dinitial_state
-                states = states if isinstance(states, (list, tuple)) else [states]
-                for place, d in zip(step.states, states, strict=True):
-                    _add(flowing, place, d)
+            grads = pullback(given, need_dx=wanted, **known)
+            _add(sums, trained.of_step[number], grads.dweights)
+            if wanted:
+                _add(flowing, step.inputs, [grads.dx] if step.single else grads.dx or [None] * len(step.inputs))
+                if step.states:
+                    states = grads.dinitial_state
+                    _add(flowing, step.states, states if isinstance(states, (list, tuple)) else [states])
         dinputs = [flowing[place] if need_dx else None for place in plan.inputs]
         dweights: list[Array | None] = [None] * len(sums)
         for k, (weight, flag) in enumerate(zip(trained.weights, trained.trained, strict=True)):
@@ -290,7 +287,8 @@ class GraphPullback:
         return Gradients(dinputs if model.several_inputs else dinputs[0], dweights)
 
 
-def _add(values: list[Array | None], place: int, d: Array | None) -> None:
-    if d is not None:
-        known = values[place]
-        values[place] = d if known is None else known + d
+def _add(values: list[Array | None], places: Sequence[int], gradients: Sequence[Array | None]) -> None:
+    for place, d in zip(places, gradients, strict=True):
+        if d is not None:
+            known = values[place]
+            values[place] = d if known is None else known + d

@@ -53,7 +53,10 @@ class TrainedWeights:
 
     def penalty(self) -> float:
         """Sum of the penalties of the regularizers."""
-        return float(sum([float(w.regularizer(w.value)) for w in self.regularized]))
+        total = 0.0
+        for weight in self.regularized:
+            total += float(weight.regularizer(weight.value))
+        return total
 
     def with_penalties(self, grads: Sequence[Array | None]) -> list[Array | None]:
         """Gradients in the order of the weights with those of the regularizers added."""
