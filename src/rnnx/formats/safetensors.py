@@ -19,6 +19,7 @@ import json
 import math
 import mmap
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,20 +72,22 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     """Tensors as read-only views of the mapped file, and the description; everything is checked first."""
     raw, header, start = _open(path)
     metadata = header.pop("__metadata__", {})
-    known = isinstance(metadata, dict) and all(isinstance(metadata.get(key), str) for key in ("rnnx", "checksum"))
-    if not known:
+    text, checksum = (metadata.get("rnnx"), metadata.get("checksum")) if isinstance(metadata, dict) else (None, None)
+    if not isinstance(text, str) or not isinstance(checksum, str):
         raise FormatError(
             f"{path}: a safetensors file, but not one that rnnx wrote (its metadata has no 'rnnx'); for weights of "
             "PyTorch use rnnx.formats.torch.load(path)"
         )
     data = raw[start:]
-    places = {name: _place(path, name, entry, data.size) for name, entry in header.items()}
-    check_layout(path, {name: (begin, end) for name, (_, _, begin, end) in places.items()}, data.size)
-    tensors = {name: _view(data[begin:end], dtype, shape) for name, (dtype, shape, begin, end) in places.items()}
-    if _checksum(tensors, metadata["rnnx"]) != metadata["checksum"]:
+    tensors = {}
+    for name, (kind, shape, begin, end) in places(path, header, data.size, TYPES).items():
+        part, dtype = data[begin:end], np.dtype(TYPES[kind])
+        aligned = part.ctypes.data % dtype.itemsize == 0
+        tensors[name] = (part.view(dtype) if aligned else np.frombuffer(part.tobytes(), dtype)).reshape(shape)
+    if _checksum(tensors, text) != checksum:
         raise FormatError(f"{path}: the file was altered or damaged (its checksum differs)")
     what = "the description of the model"
-    description = parse_json(path, metadata["rnnx"], what, most_bytes=LONGEST_DESCRIPTION)
+    description = parse_json(path, text, what, most_bytes=LONGEST_DESCRIPTION)
     if not isinstance(description, dict):
         raise FormatError(f"{path}: the description of the model is damaged: it is not a table")
     version = description.get("format")
@@ -115,46 +118,49 @@ def _open(path: Any) -> tuple[Array, dict[str, Any], int]:
     return raw, header, 8 + int(length)
 
 
-def whole_numbers(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(type(n) is int for n in values) or len(values) > MOST_AXES:
-        raise ValueError(f"at most {MOST_AXES} whole numbers are needed, got {printable(values, 60)}")
-    return tuple(values)
-
-
-def _place(path: Any, name: str, entry: Any, size: int) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
-    """Type, shape, begin and end of a tensor in the bytes behind the header, of which there are ``size``."""
-    try:
-        dtype, shape = np.dtype(TYPES[entry["dtype"]]), whole_numbers(entry["shape"])
-        begin, end = whole_numbers(entry["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: tensor {printable(name)!r} is not described as expected ({error})") from error
-    count = math.prod(shape)
-    if any(not 0 <= n < 1 << 63 for n in shape) or begin < 0 or end - begin != count * dtype.itemsize or end > size:
-        raise FormatError(
-            f"{path}: tensor {printable(name)!r} of shape {printable(shape)} does not fit bytes "
-            f"{printable(begin)}..{printable(end)}; is the file cut off?"
-        )
-    return dtype, shape, begin, end
-
-
-def _view(part: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    aligned = part.ctypes.data % dtype.itemsize == 0
-    return (part.view(dtype) if aligned else np.frombuffer(part.tobytes(), dtype)).reshape(shape)
-
-
-def check_layout(path: Any, places: dict[str, tuple[int, int]], size: int) -> None:
-    """Refuse what the format has none of: tensors that share bytes, and bytes that belong to no tensor.
+def places(
+    path: Any, header: dict[str, Any], size: int, types: Mapping[str, Any]
+) -> dict[str, tuple[str, tuple[int, ...], int, int]]:
+    """Name of the type, shape, begin and end of each tensor in the bytes behind the header.
 
     Parameters
     ----------
     path : path
-    places : dict
-        Begin and end of each tensor by its name.
+    header : dict
+        Without its metadata.
     size : int
         Bytes behind the header.
+    types : mapping
+        NumPy types by the names that are read.
+
+    Raises
+    ------
+    FormatError
+        If a tensor is not described as it must be or does not fit its bytes, or for what the format has none of:
+        tensors that share bytes, and bytes that belong to no tensor.
     """
+    found, spans = {}, {}
+    for name, entry in header.items():
+        try:
+            kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+            for values in (shape, offsets):
+                if not isinstance(values, list) or len(values) > MOST_AXES or not set(map(type, values)) <= {int}:
+                    raise ValueError(f"at most {MOST_AXES} whole numbers are needed, got {printable(values, 60)}")
+            (begin, end), width = offsets, np.dtype(types[kind]).itemsize
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(
+                f"{path}: tensor {printable(name)!r} is not described as expected ({printable(error)})"
+            ) from error
+        fits = 0 <= begin <= end <= size and end - begin == math.prod(shape) * width
+        if not fits or not 0 <= min(shape, default=0) <= max(shape, default=0) < 1 << 63:
+            raise FormatError(
+                f"{path}: tensor {printable(name)!r} of shape {printable(tuple(shape))} does not fit "
+                f"{printable(end - begin)} bytes (bytes {printable(begin)}..{printable(end)} of {size}); "
+                "is the file cut off?"
+            )
+        found[name], spans[name] = (kind, tuple(shape), begin, end), (begin, end)
     reached, before = 0, ""
-    for (begin, end), name in sorted((place, name) for name, place in places.items()):
+    for (begin, end), name in sorted(zip(spans.values(), spans, strict=True)):
         if begin < reached:
             raise FormatError(f"{path}: tensors {printable(before)!r} and {printable(name)!r} overlap at byte {begin}")
         if begin > reached:
@@ -162,6 +168,7 @@ def check_layout(path: Any, places: dict[str, tuple[int, int]], size: int) -> No
         reached, before = end, name
     if reached != size:
         raise FormatError(f"{path}: bytes {reached}..{size} belong to no tensor; is the file damaged?")
+    return found
 
 
 # ---- Models ---------------------------------------------------------------------------------------------------------
@@ -213,7 +220,7 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
         if description.get("kind") != "model":
             kind = printable(description.get("kind"))
             raise FormatError(f"{path}: holds {kind}, not a model; use model.load_weights(path)")
-        with reading(path, "the model cannot be made"), weights_limited(_numbers(tensors)):
+        with reading(path, "the model cannot be made"), weights_limited(sum(map(np.size, tensors.values()))):
             model = layer_from_config(description["model"])
         _put_weights(model, path, tensors)
         training = description.get("training")
@@ -221,10 +228,6 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
             with reading(path, "its state of training cannot be restored"):
                 _restore_training(model, training, tensors)
     return model
-
-
-def _numbers(tensors: dict[str, Array]) -> int:
-    return sum(array.size for array in tensors.values())
 
 
 def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
@@ -242,10 +245,8 @@ def load_weights(model: Any, path: Any) -> None:
 def _wide(path: Any, name: str, tensors: dict[str, Array]) -> Array:
     """A weight as it was before it was stored in 16 or 8 bits; any other as it is."""
     array, scales = tensors[name], tensors.get(name.replace("weights/", "scales/"))
-    if array.dtype == np.uint16 and scales is None:
-        return wide_form(array, None)
     if scales is None:
-        return array
+        return wide_form(array, None) if array.dtype == np.uint16 else array
     whole = array.dtype in (np.int8, np.int16) and array.ndim == 2
     if not whole or scales.dtype != np.float32 or scales.shape != array.shape[1:]:
         raise FormatError(
@@ -257,20 +258,23 @@ def _wide(path: Any, name: str, tensors: dict[str, Array]) -> Array:
 
 def _put_weights(model: Any, path: Any, tensors: dict[str, Array]) -> None:
     """Point the weights at the mapped file; all are checked before the first is changed."""
-    found = {name: _wide(path, name, tensors) for name in tensors if name.startswith("weights/")}
+    found = {name: array for name, array in tensors.items() if name.startswith("weights/")}
+    for name, array in found.items():
+        if array.dtype == np.uint16 or name.replace("weights/", "scales/") in tensors:
+            found[name] = _wide(path, name, tensors)
     own = model.weights
     if set(found) != {f"weights/{k}" for k in range(len(own))}:
         raise FormatError(f"{path}: holds {len(found)} weights, the model has {len(own)}")
     for k, weight in enumerate(own):
         array = found[f"weights/{k}"]
-        if array.shape != weight.shape or array.dtype != weight.value.dtype:
+        if array.shape != weight.value.shape or array.dtype != weight.value.dtype:
             raise FormatError(
                 f"{path}: weight {k} ({weight.name}) must be {weight.value.dtype} of shape {weight.shape}, "
                 f"got {array.dtype} {array.shape}"
             )
     with changing(own):
         for k, weight in enumerate(own):
-            weight.replace(found[f"weights/{k}"])
+            weight.value = found[f"weights/{k}"]
 
 
 def _training_config(model: Any) -> dict[str, Any]:

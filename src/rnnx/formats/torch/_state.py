@@ -132,34 +132,22 @@ def _read_safetensors(path: Any) -> State:
     metadata = header.pop("__metadata__", {})
     if isinstance(metadata, dict) and "rnnx" in metadata:
         raise FormatError(f"{path}: a model of rnnx itself; use rnnx.load_model(path)")
-    places: dict[str, tuple[int, int]] = {}
-    found: dict[str, Tensor] = {}
-    data = memoryview(raw[start:])  # type: ignore[arg-type]
-    tensors = Tensors(str(path), lambda storage: (data[slice(*places[storage.key])], "<"), raw.size)
     if len(header) > MOST_TENSORS:
         raise FormatError(f"{path}: a file of {len(header)} tensors")
+    data = memoryview(raw[start:])  # type: ignore[arg-type]
+    types = {name: _container.TYPES[kind] for name, kind in SAFETENSORS_TYPES.items()}
+    places = safetensors.places(path, header, len(data), types)
+    tensors = Tensors(str(path), lambda storage: (data[slice(*places[storage.key][2:])], "<"), raw.size)
     state = State(str(path), kind="safetensors", notes=metadata if isinstance(metadata, dict) else {})
-    for name, entry in header.items():
-        try:
-            kind, shape = entry["dtype"], safetensors.whole_numbers(entry["shape"])
-            begin, end = safetensors.whole_numbers(entry["data_offsets"])
-            if not 0 <= begin <= end <= raw.size - start or any(n < 0 for n in shape):
-                raise ValueError(f"bytes {begin}..{end} of {raw.size - start}")
-            strides, count = [], 1
-            for n in reversed(shape):
-                strides.append(count)
-                count *= n
-            kind = SAFETENSORS_TYPES.get(kind, kind)
-            width = np.dtype(_container.TYPES[kind]).itemsize
-            if count * width != end - begin:
-                raise ValueError(f"shape {printable(shape)} does not fit {end - begin} bytes")
-        except (KeyError, TypeError, ValueError) as error:
-            who = f"{path}: tensor {printable(name)!r}"
-            raise FormatError(f"{who} is not described as expected ({printable(error)})") from error
-        places[name] = (begin, end)
+    found: dict[str, Tensor] = {}
+    for name, (kind, shape, _, _) in places.items():
+        strides, count = [], 1
+        for n in reversed(shape):
+            strides.append(count)
+            count *= n
         if count:
-            found[name] = Tensor(Storage(kind, name, count), 0, shape, tuple(reversed(strides)))
-    safetensors.check_layout(path, places, raw.size - start)
+            storage = Storage(SAFETENSORS_TYPES[kind], name, count)
+            found[name] = Tensor(storage, 0, shape, tuple(reversed(strides)))
     state.arrays = {name: tensors.array(name, tensor) for name, tensor in found.items()}
     state.arrays = _without_wrappers(state.arrays)
     return state
