@@ -116,7 +116,7 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     for tensor in [*inputs, *states]:
         if not isinstance(tensor, SymbolicTensor):
             raise TypeError(f"{layer.name}: symbolic tensors and arrays cannot be mixed in one call")
-    if is_symbolic(arguments.get("mask")):
+    if "mask" in arguments and is_symbolic(arguments["mask"]):
         raise TypeError(f"{layer.name}: a symbolic `mask` is not supported; use a Masking or Embedding layer")
     if states and hasattr(layer, "state_count"):
         wanted = [layer.units] * layer.state_count
@@ -158,5 +158,7 @@ def topological_order(outputs: list[SymbolicTensor]) -> list[Node]:
         elif id(node) not in done:
             done.add(id(node))
             stack.append((node, True))
-            stack.extend((tensor.node, False) for tensor in reversed(node.inputs) if id(tensor.node) not in done)
+            for tensor in reversed(node.inputs):
+                if id(tensor.node) not in done:
+                    stack.append((tensor.node, False))
     return order

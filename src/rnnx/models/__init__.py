@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx import saving
 from rnnx.layers.input import Input
 from rnnx.models.config import clone_model, model_from_json
 from rnnx.models.model import Model
 from rnnx.models.sequential import Sequential
-
-
-def load_model(path: Any, **options: Any) -> Any:
-    """Read a model from a file; see `rnnx.saving.load_model`."""
-    return saving.load_model(path, **options)
+from rnnx.saving import load_model
 
 
 def save_model(model: Any, path: Any, **options: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.layers.graph import Node, SymbolicTensor, calls_of, topological_order
+from rnnx.layers.graph import Node, SymbolicTensor, calls_of, split_states, topological_order
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Gradients, Layer
 from rnnx.layers.rnn.sequence import SequenceLayer
@@ -66,15 +66,13 @@ class Plan:
         Places.
     steps : list of Step
         Each after those it needs.
-    calls : int
-        How many calls of layers a run leads to.
 
     Raises
     ------
     TypeError
         If an input or output is not a symbolic tensor.
     ValueError
-        If the outputs need other inputs, or two layers have one name.
+        If the outputs need other inputs.
     """
 
     def __init__(self, inputs: Sequence[Any], outputs: Sequence[Any]):
@@ -84,56 +82,82 @@ class Plan:
         nodes = topological_order(list(outputs))
         self.tensors: list[SymbolicTensor] = []
         self.steps: list[Step] = []
-        self.calls = len(outputs)
+        self._calls: int | None = None
         self._places: dict[SymbolicTensor, int] = {}
         for tensor in inputs:
             if not isinstance(tensor.node.layer, InputLayer):
                 raise ValueError(f"Model: inputs must come from Input(...), got {tensor!r}")
-            self._give_place(tensor)
+            if tensor not in self._places:
+                self._places[tensor] = len(self.tensors)
+                self.tensors.append(tensor)
         for node in nodes:
             if node.inputs:
                 self._add(node)
             elif node.outputs[0] not in self._places:
                 raise ValueError(f"Model: the outputs depend on {node.layer.name!r}, which is not among the inputs")
-        self.inputs, self.outputs = ([self._places[tensor] for tensor in ends] for ends in (inputs, outputs))
-        names = Counter([layer.name for layer in self.layers()])
-        if twice := [name for name, count in names.items() if count > 1]:
-            raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
+        self.inputs = [self._places[tensor] for tensor in inputs]
+        self.outputs = [self._places[tensor] for tensor in outputs]
         needed = set(self.outputs)
         for step in reversed(self.steps):
             step.frees = tuple({*step.inputs, *step.states, *step.outputs} - needed)
             needed.update(step.frees)
 
-    def _give_place(self, tensor: SymbolicTensor) -> None:
-        if tensor not in self._places:
-            self._places[tensor] = len(self.tensors)
-            self.tensors.append(tensor)
-
     def _add(self, node: Node) -> Step:
         for tensor in node.outputs:
-            self._give_place(tensor)
+            self._places[tensor] = len(self.tensors)
+            self.tensors.append(tensor)
         layer, kind = node.layer, type(node.layer)
         plain = node.single and kind.prepare in PLAIN_PREPARE and kind.cast is Layer.cast
-        values, states, outputs = (
-            tuple([self._places[tensor] for tensor in tensors])
-            for tensors in (node.values, node.initial_states, node.outputs)
+        (values, states), place = split_states(node.inputs, node.states), self._places.__getitem__
+        step = Step(
+            node,
+            layer,
+            tuple(map(place, values)),
+            tuple(map(place, states)),
+            tuple(map(place, node.outputs)),
+            node.single,
+            node.call,
+            len(node.inputs[0].shape) if plain else -1,
         )
-        step = Step(node, layer, values, states, outputs, node.single, node.call, node.inputs[0].ndim if plain else -1)
         self.steps.append(step)
-        self.calls += calls_of(layer, len(node.inputs))
         return step
 
     def append(self, node: Node) -> None:
         """Add a call on the only output; its own output is the output then, and the steps before are as they were."""
         step = self._add(node)
         self.outputs, step.frees = list(step.outputs), tuple(self.outputs)
+        if self._calls is not None:
+            self._calls += calls_of(step.layer, len(node.inputs))
 
     # ---- What is in it -----------------------------------------------------------------------------------------------
 
+    @property
+    def calls(self) -> int:
+        """How many calls of layers a run leads to."""
+        if self._calls is None:
+            calls = len(self.outputs)
+            for step in self.steps:
+                calls += calls_of(step.layer, len(step.inputs) + len(step.states))
+            self._calls = calls
+        return self._calls
+
     def layers(self) -> list[Layer]:
-        """The layers, those of the inputs first, in the order of their first calls."""
-        called = [self.tensors[place].node.layer for place in self.inputs] + [step.layer for step in self.steps]
-        return list(dict.fromkeys(called))
+        """The layers, those of the inputs first, in the order of their first calls.
+
+        Raises
+        ------
+        ValueError
+            If two have one name.
+        """
+        found: dict[Layer, None] = {}
+        for place in self.inputs:
+            found[self.tensors[place].node.layer] = None
+        for step in self.steps:
+            found[step.layer] = None
+        names = Counter([layer.name for layer in found])
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
+        return list(found)
 
     def is_chain(self) -> bool:
         """Whether every step takes the first output of the step before it, or the first input, and nothing else."""

@@ -40,7 +40,8 @@ class Sequential(Model):
         self.several_inputs = self.several_outputs = False
         self._chain: list[Layer] = []
         self._entry: SymbolicTensor | None = None
-        self._add_all(layers or [])
+        if layers:
+            self._add_all(layers)
 
     @property
     def sublayers(self) -> list[Layer]:
@@ -168,9 +169,8 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         model = cls(name=config["name"], trainable=config.get("trainable", True))
-        if config.get("input") is not None:
-            model.add(InputLayer.from_config(config["input"]))
-        model._add_all([layer_from_config(entry) for entry in config["layers"]])
+        entry = [] if config.get("input") is None else [InputLayer.from_config(config["input"])]
+        model._add_all(entry + [layer_from_config(each) for each in config["layers"]])
         return model
 
 
