@@ -103,7 +103,7 @@ def get(identifier: Any) -> Any:
     >>> constraints.get("non_neg")
     NonNeg()
     """
-    return lookup("constraint", _TABLE, identifier)
+    return None if identifier is None else lookup("constraint", _TABLE, identifier)
 
 
 deserialize = get

@@ -166,18 +166,19 @@ class VarianceScaling(Random):
 
 def _scaled(name: str, scale: float, mode: str, distribution: str) -> type[VarianceScaling]:
     """A class for one usual choice of `VarianceScaling`, configured by its seed alone."""
-
-    def __init__(self: VarianceScaling, seed: int | None = None) -> None:
-        VarianceScaling.__init__(self, scale, mode, distribution, seed)
-
-    def get_config(self: VarianceScaling) -> dict[str, Any]:
-        return {"seed": self.seed}
-
     doc = f"`VarianceScaling` with scale {scale:g}, {mode} and a {distribution.replace('_', ' ')} distribution."
     return type(
         name,
         (VarianceScaling,),
-        {"__init__": __init__, "get_config": get_config, "__doc__": doc, "__module__": __name__},
+        {
+            "scale": scale,
+            "mode": mode,
+            "distribution": distribution,
+            "__init__": Random.__init__,
+            "get_config": Random.get_config,
+            "__doc__": doc,
+            "__module__": __name__,
+        },
     )
 
 

@@ -130,8 +130,10 @@ def get(identifier: Any) -> Any:
     >>> regularizers.get("l2").l2
     0.01
     """
+    if identifier is None:
+        return None
     found = lookup("regularizer", _TABLE, identifier)
-    if found is not None and not hasattr(found, "grad"):
+    if not hasattr(found, "grad"):
         raise TypeError(f"regularizer {found!r} needs a gradient: a method `grad(w)`, see `Regularizer`")
     return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx import constraints, initializers, regularizers
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 
@@ -57,8 +59,17 @@ def given_shape(who: str, kwargs: dict[str, Any]) -> tuple[tuple[int | None, ...
     for size in (batch_size, *sizes):
         if size is not None and (isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0):
             raise ValueError(f"{who}: `input_shape` must hold positive integers or None, got {sizes}")
-    checked = tuple(None if size is None else int(size) for size in sizes)
+    checked = tuple([None if size is None else int(size) for size in sizes])
     return checked, None if batch_size is None else int(batch_size)
+
+
+def chosen(initial: Sequence[Any], penalties: Sequence[Any], limits: Sequence[Any]) -> list[Any]:
+    """The initializers, regularizers and constraints of a layer, in this order, from what its constructor was given."""
+    made: list[Any] = []
+    for get, given in ((initializers.get, initial), (regularizers.get, penalties), (constraints.get, limits)):
+        for identifier in given:
+            made.append(None if identifier is None else get(identifier))
+    return made
 
 
 def check_mask(who: str, mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import numpy as np
 from rnnx import activations, constraints, initializers, regularizers
 from rnnx._typing import Array
 from rnnx.functional._products import product
-from rnnx.layers.checks import check_mask, check_sequence_shape
+from rnnx.layers.checks import check_mask, check_sequence_shape, chosen
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
 
 PADDINGS = ("valid", "same", "causal")
@@ -83,13 +83,15 @@ class Conv1D(Layer):
         self.kernel_size, self.strides = _one("Conv1D", "kernel_size", kernel_size), _one("Conv1D", "strides", strides)
         self.dilation_rate, self.padding = _one("Conv1D", "dilation_rate", dilation_rate), padding
         self.activation, self.use_bias = activations.get(activation), bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        (
+            self.kernel_initializer, self.bias_initializer,
+            self.kernel_regularizer, self.bias_regularizer, self.activity_regularizer,
+            self.kernel_constraint, self.bias_constraint,
+        ) = chosen(
+            (kernel_initializer, bias_initializer),
+            (kernel_regularizer, bias_regularizer, activity_regularizer),
+            (kernel_constraint, bias_constraint),
+        )  # fmt: skip
 
     kernel = weight_value(0)
     bias = weight_value(1)

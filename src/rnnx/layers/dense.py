@@ -9,6 +9,7 @@ import numpy as np
 from rnnx import _kernels, activations, constraints, initializers, regularizers
 from rnnx._typing import Array
 from rnnx.functional._products import product
+from rnnx.layers.checks import chosen
 from rnnx.layers.layer import Gradients, Layer, Pullback, Weight, weight_value
 
 
@@ -48,19 +49,15 @@ class Dense(Layer):
         super().__init__(**kwargs)
         self.units, self.use_bias = int(units), bool(use_bias)
         self.activation = activations.get(activation)
-        self.kernel_initializer, self.bias_initializer = (
-            initializers.get(kernel_initializer),
-            initializers.get(bias_initializer),
-        )
-        self.kernel_regularizer, self.bias_regularizer = (
-            regularizers.get(kernel_regularizer),
-            regularizers.get(bias_regularizer),
-        )
-        self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.kernel_constraint, self.bias_constraint = (
-            constraints.get(kernel_constraint),
-            constraints.get(bias_constraint),
-        )
+        (
+            self.kernel_initializer, self.bias_initializer,
+            self.kernel_regularizer, self.bias_regularizer, self.activity_regularizer,
+            self.kernel_constraint, self.bias_constraint,
+        ) = chosen(
+            (kernel_initializer, bias_initializer),
+            (kernel_regularizer, bias_regularizer, activity_regularizer),
+            (kernel_constraint, bias_constraint),
+        )  # fmt: skip
 
     kernel = weight_value(0)
     bias = weight_value(1)
@@ -135,7 +132,7 @@ class Dense(Layer):
         return self._weights[:1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        if self._weights and input_shape[-1] not in (None, width := self._weights[0].shape[0]):
+        if self._weights and input_shape[-1] not in (None, width := self._weights[0].value.shape[0]):
             raise ValueError(f"{self.name}: the input must have shape (batch, ..., {width}), got {tuple(input_shape)}")
         return (*input_shape[:-1], self.units)
 

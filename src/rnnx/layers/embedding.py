@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnx import constraints, initializers, regularizers
 from rnnx._typing import Array
+from rnnx.layers.checks import chosen
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
 
 
@@ -49,9 +50,15 @@ class Embedding(Layer):
             kwargs["input_shape"] = (length,)
         super().__init__(**kwargs)
         self.input_dim, self.output_dim, self.mask_zero = int(input_dim), int(output_dim), bool(mask_zero)
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
-        self.embeddings_constraint = constraints.get(embeddings_constraint)
+        (
+            self.embeddings_initializer,
+            self.embeddings_regularizer,
+            self.embeddings_constraint,
+        ) = chosen(
+            (embeddings_initializer,),
+            (embeddings_regularizer,),
+            (embeddings_constraint,),
+        )  # fmt: skip
 
     embeddings = weight_value(0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from rnnx._config import on_demand, to_builtin
 from rnnx._typing import Array
 from rnnx.layers import graph
 from rnnx.layers.checks import check_dtype, given_shape
-from rnnx.layers.limits import room
+from rnnx.layers.limits import DEEPEST, room
 from rnnx.layers.limits import weights_limited as weights_limited
 from rnnx.layers.names import unique_name
 from rnnx.layers.weight import Weight, changing
@@ -114,13 +113,14 @@ class Layer:
     def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = "float32", **kwargs: Any):
         if (space := room()) is not None:
             space.take_layer()
-        self.given_input_shape, self.given_batch_size = given_shape(type(self).__name__, kwargs)
+        self.given_input_shape, self.given_batch_size = (
+            given_shape(type(self).__name__, kwargs) if kwargs else (None, None)
+        )
         if mode := kwargs.pop("quantization_mode", None):
             if mode not in QUANTIZATION_MODES:
                 raise ValueError(f"{type(self).__name__}: unknown quantization_mode {mode!r}")
             self.quantization_mode = mode
-        unknown = [k for k in kwargs if k not in LEGACY_IGNORED]
-        if unknown:
+        if unknown := kwargs.keys() - LEGACY_IGNORED:
             raise TypeError(f"{type(self).__name__}: unknown argument(s) {', '.join(sorted(unknown))}")
         if name is not None and (not isinstance(name, str) or not name):
             raise ValueError(f"{type(self).__name__}: `name` must be a string that is not empty, got {name!r}")
@@ -299,7 +299,13 @@ class Layer:
             value = np.broadcast_to(np.zeros((), self.dtype), shape)
         else:
             value = np.asarray(initializers.get(initializer)(shape, dtype=self.dtype), self.dtype)
-        weight = Weight(name, value, trainable, regularizers.get(regularizer), constraints.get(constraint))
+        weight = Weight(
+            name,
+            value,
+            trainable,
+            None if regularizer is None else regularizers.get(regularizer),
+            None if constraint is None else constraints.get(constraint),
+        )
         self._weights.append(weight)
         return weight
 
@@ -311,7 +317,10 @@ class Layer:
     @property
     def calls_inside(self) -> int:
         """How many calls of layers inside a call of this one leads to."""
-        return sum(1 + layer.calls_inside for layer in self.sublayers)
+        calls = 0
+        for layer in self.sublayers:
+            calls += 1 + layer.calls_inside
+        return calls
 
     @property
     def weights(self) -> list[Weight]:
@@ -477,6 +486,12 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
     name = entry.get("class_name")
     if not isinstance(name, str) or name not in LAYER_CLASSES:
         raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
-    space = room()
-    with nullcontext() if space is None else space.inside():
+    if (space := room()) is None:
         return LAYER_CLASSES[name].from_config(entry["config"])
+    if space.depth >= DEEPEST:
+        raise ValueError(f"more than {DEEPEST} layers inside each other")
+    space.depth += 1
+    try:
+        return LAYER_CLASSES[name].from_config(entry["config"])
+    finally:
+        space.depth -= 1

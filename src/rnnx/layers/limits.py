@@ -25,6 +25,11 @@ class Room:
     ----------
     numbers : int or None
         In all weights; None for fresh weights, as many as are wanted.
+
+    Attributes
+    ----------
+    depth : int
+        Inside how many layers the one is that is being made: `DEEPEST` at most.
     """
 
     def __init__(self, numbers: int | None):
@@ -71,23 +76,6 @@ class Room:
             )
         self.calls -= count
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """One layer deeper.
-
-        Raises
-        ------
-        ValueError
-            If there are more than `DEEPEST` inside each other.
-        """
-        if self.depth >= DEEPEST:
-            raise ValueError(f"more than {DEEPEST} layers inside each other")
-        self.depth += 1
-        try:
-            yield
-        finally:
-            self.depth -= 1
-
     def check_shape(self, who: str, shape: Sequence[Any]) -> None:
         """Refuse a shape that no array has.
 
@@ -98,8 +86,9 @@ class Room:
         """
         if len(shape) > MOST_AXES:
             raise ValueError(f"{who}: a tensor of {len(shape):,} axes, the most is {MOST_AXES}")
-        if any(n is not None and n >= 1 << 63 for n in shape):
-            raise ValueError(f"{who}: a tensor with an axis of 2**63 or more")
+        for n in shape:
+            if n is not None and n >= 1 << 63:
+                raise ValueError(f"{who}: a tensor with an axis of 2**63 or more")
 
 
 _room: ContextVar[Room | None] = ContextVar("room", default=None)

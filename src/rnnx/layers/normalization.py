@@ -12,7 +12,7 @@ import numpy as np
 from rnnx import constraints, initializers, regularizers
 from rnnx._changes import change, seen
 from rnnx._typing import Array
-from rnnx.layers.checks import check_mask
+from rnnx.layers.checks import check_mask, chosen
 from rnnx.layers.layer import Gradients, Layer, Pullback, Weight
 
 _at_rest: ContextVar[bool] = ContextVar("at_rest", default=False)
@@ -53,18 +53,15 @@ class Normalization(Layer):
         if not epsilon > 0:
             raise ValueError(f"{type(self).__name__}: `epsilon` must be positive, got {epsilon}")
         self.epsilon, self.center, self.scale = float(epsilon), bool(center), bool(scale)
-        self.beta_initializer, self.gamma_initializer = (
-            initializers.get(beta_initializer),
-            initializers.get(gamma_initializer),
-        )
-        self.beta_regularizer, self.gamma_regularizer = (
-            regularizers.get(beta_regularizer),
-            regularizers.get(gamma_regularizer),
-        )
-        self.beta_constraint, self.gamma_constraint = (
-            constraints.get(beta_constraint),
-            constraints.get(gamma_constraint),
-        )
+        (
+            self.beta_initializer, self.gamma_initializer,
+            self.beta_regularizer, self.gamma_regularizer,
+            self.beta_constraint, self.gamma_constraint,
+        ) = chosen(
+            (beta_initializer, gamma_initializer),
+            (beta_regularizer, gamma_regularizer),
+            (beta_constraint, gamma_constraint),
+        )  # fmt: skip
         self._gamma: Weight | None = None
         self._beta: Weight | None = None
 

@@ -10,7 +10,7 @@ from rnnx import activations, constraints, initializers, regularizers
 from rnnx import dropout as noise
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
-from rnnx.layers.checks import generator_of, seed_config
+from rnnx.layers.checks import chosen, generator_of, seed_config
 from rnnx.layers.layer import Layer, Weight, weight_value
 
 
@@ -70,15 +70,15 @@ class RecurrentWeights(Layer):
         self.units = int(units)
         self.activation = activation_of(activation, compat)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.recurrent_initializer = initializers.get(recurrent_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.recurrent_constraint = constraints.get(recurrent_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        (
+            self.kernel_initializer, self.recurrent_initializer, self.bias_initializer,
+            self.kernel_regularizer, self.recurrent_regularizer, self.bias_regularizer,
+            self.kernel_constraint, self.recurrent_constraint, self.bias_constraint,
+        ) = chosen(
+            (kernel_initializer, recurrent_initializer, bias_initializer),
+            (kernel_regularizer, recurrent_regularizer, bias_regularizer),
+            (kernel_constraint, recurrent_constraint, bias_constraint),
+        )  # fmt: skip
         self.dropout = noise.check_rate(who, "dropout", dropout)
         self.recurrent_dropout = noise.check_rate(who, "recurrent_dropout", recurrent_dropout)
         self.noise_shape = noise.check_noise_shape(who, noise_shape)
@@ -227,9 +227,7 @@ class RecurrentWeights(Layer):
                 )
         return arrays if self.state_count > 1 else arrays[0]
 
-    def masks_of(
-        self, x: Array, training: bool, keep: bool, dropout_masks: DropoutMasks | None
-    ) -> DropoutMasks | None:
+    def masks_of(self, x: Array, training: bool, keep: bool, dropout_masks: DropoutMasks | None) -> DropoutMasks | None:
         """The dropout masks of a call on ``x``: those given, or newly drawn ones; checks that gradients can be had."""
         if keep:
             self.check_trainable()
