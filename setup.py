@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 import sysconfig
+from glob import glob
 
 import numpy as np
 from Cython.Build import cythonize
@@ -26,14 +27,14 @@ NEON = ("aarch64" in TARGET or "arm64" in TARGET) and "x86_64" not in TARGET and
 ISA_FLAGS: dict[str, list[str]] = {}
 if X86:
     ISA_FLAGS = {
-        f"{CSRC}/leaf_avx2.c": ["-mavx2", "-mfma"],
-        f"{CSRC}/leaf_avx512.c": ["-mavx512f", "-mavx512dq", "-mfma"],
-        f"{CSRC}/leaf_avx512_vnni.c": ["-mavx512f", "-mavx512dq", "-mavx512vnni", "-mfma"],
+        f"{CSRC}/leaf/avx2.c": ["-mavx2", "-mfma"],
+        f"{CSRC}/leaf/avx512.c": ["-mavx512f", "-mavx512dq", "-mfma"],
+        f"{CSRC}/leaf/avx512_vnni.c": ["-mavx512f", "-mavx512dq", "-mavx512vnni", "-mfma"],
     }
 if NEON:
-    ISA_FLAGS = {f"{CSRC}/leaf_neon.c": ["-ffp-contract=fast"]}
+    ISA_FLAGS = {f"{CSRC}/leaf/neon.c": ["-ffp-contract=fast"]}
     if sys.platform != "darwin":  # GCC would load all operands of a tile first, and then lacks registers for its sums
-        ISA_FLAGS[f"{CSRC}/leaf_neon.c"] += ["-fno-schedule-insns"]
+        ISA_FLAGS[f"{CSRC}/leaf/neon.c"] += ["-fno-schedule-insns"]
 
 flags = (
     ["/O2"]
@@ -59,7 +60,7 @@ class build_with_isa_flags(build_ext):
         return super().build_extension(ext)
 
 
-sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/pool.c", f"{CSRC}/leaf_generic.c", *ISA_FLAGS]
+sources = ["src/rnnx/_kernels.pyx", f"{CSRC}/dispatch.c", f"{CSRC}/pool.c", f"{CSRC}/leaf/generic.c", *ISA_FLAGS]
 macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
 if X86:
     macros += [("RNNX_X86", "1")]
@@ -69,7 +70,7 @@ if NEON:
 kernels = Extension(
     "rnnx._kernels",
     sources=sources,
-    depends=[f"{CSRC}/{name}" for name in sorted(os.listdir(CSRC)) if name.endswith(".h")],
+    depends=sorted(glob(f"{CSRC}/**/*.h", recursive=True)),
     include_dirs=[CSRC, np.get_include()],
     define_macros=macros,
     extra_compile_args=flags,

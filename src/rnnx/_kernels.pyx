@@ -317,7 +317,7 @@ cdef inline Py_ssize_t gate_of_slot(const Job *job, Py_ssize_t slot) noexcept no
 cdef void project_rows(const Job *job, const real *rows, Py_ssize_t n, Py_ssize_t ldx, int first, int count,
                        real *gates) noexcept nogil:
     # gates = rows W + b for n rows and `count` slots.
-    cdef Py_ssize_t panel = job.leaf.panel, stride = depth_of(job.leaf, job.F) * panel, depth = job.F, block, gate
+    cdef Py_ssize_t panel = job.leaf.nr, stride = depth_of(job.leaf, job.F) * panel, depth = job.F, block, gate
     cdef const int *index = NULL
     cdef int slot
     cdef const void *A[4]

@@ -118,8 +118,8 @@ cdef void pack_left(const BackPart *part, Left left, const Kept *kept, Py_ssize_
             rows = packed_h[real](part, s, after, gate, NULL)
         else:
             rows, ld = <const real *>job.gates + (offset_of(job, s) + part.rows.lo) * job.ldg + 3 * job.U, job.ldg
-        job.leaf.pack_strips(count, M, rows, ld, kept.index[gate], kept.scale[gate],
-                             <real *>part.strips + done * job.leaf.strip, n)
+        job.leaf.pack_a(count, M, rows, ld, kept.index[gate], kept.scale[gate],
+                             <real *>part.strips + done * job.leaf.mr, n)
         done += count
         s = after
 
@@ -130,7 +130,7 @@ cdef void add_outer(const BackPart *part, Left left, Py_ssize_t gate, Py_ssize_t
     # dw[:, column...] += left^T dG[:, slot...], over `count` gates; of these this part's share of panels.
     cdef const Job *job = part.rows.job
     cdef const Kept *kept = &job.x_kept if left == LEFT_X else &job.h_kept
-    cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.panel, panels = job.G * U // panel
+    cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.nr, panels = job.G * U // panel
     cdef Py_ssize_t M = kept.count[gate] if kept.gates else job.F if left == LEFT_X else job.H
     cdef Py_ssize_t low = max(column * U // panel, part.number * panels // part.parts)
     cdef Py_ssize_t high = min((column + count) * U // panel, (part.number + 1) * panels // part.parts)
@@ -194,7 +194,7 @@ cdef void spread_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize
 cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, const real *dG) noexcept nogil:
     # dx = sum over gates of mask_g * (dG_g W_g^T) for the n packed rows of a chunk.
     cdef const Job *job = part.rows.job
-    cdef Py_ssize_t U = job.U, panel = job.leaf.panel, masks = max(job.inputs.gates, job.x_kept.gates)
+    cdef Py_ssize_t U = job.U, panel = job.leaf.nr, masks = max(job.inputs.gates, job.x_kept.gates)
     cdef Py_ssize_t count = job.G if masks <= 1 else 1, slot = 0, gate, block, width, g, stride = job.G * U * panel
     cdef Py_ssize_t ld = (job.F + panel - 1) // panel * panel
     cdef real zeros[64]
@@ -217,18 +217,18 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
 
 
 cdef void make_gradients(BackPart *part, real *_) noexcept nogil:
-    # The second pass: chunks of at most `sum_rows` packed rows, in their order.
+    # The second pass: chunks of at most KC packed rows, in their order.
     cdef const Job *job = part.rows.job
     cdef Py_ssize_t s0 = 0, s1, n, chunk = 0, first, last
     cdef real *dG
     part.rows.lo = 0
     while s0 < job.S:
-        if rows_at(job, s0) > job.leaf.sum_rows:
-            part.rows.hi, s1 = min(part.rows.lo + <Py_ssize_t>job.leaf.sum_rows, rows_at(job, s0)), s0 + 1
+        if rows_at(job, s0) > job.leaf.kc:
+            part.rows.hi, s1 = min(part.rows.lo + <Py_ssize_t>job.leaf.kc, rows_at(job, s0)), s0 + 1
             n = part.rows.hi - part.rows.lo
         else:
             part.rows.lo, part.rows.hi = 0, job.B
-            s1 = chunk_end(&part.rows, s0, job.leaf.sum_rows, &n)
+            s1 = chunk_end(&part.rows, s0, job.leaf.kc, &n)
         dG = <real *>job.gates + (offset_of(job, s0) + part.rows.lo) * job.ldg
         if part.back.dwx != NULL:
             weight_gradients[real](part, s0, s1, n, dG)

@@ -464,9 +464,9 @@ cdef void run_backward(Cache cache, BackJob *back, int threads) except *:
     cdef Backward call
     cdef BackPart *part
     cdef Py_ssize_t bounds[RX_MAX_PARTS + 1]
-    cdef Py_ssize_t rows = min(<Py_ssize_t>job.leaf.sum_rows, job.total), size = packed.leaf.itemsize
-    cdef Py_ssize_t strips = (max(packed.F, packed.H) + packed.leaf.strip) * rows
-    cdef Py_ssize_t products = (packed.F + packed.leaf.panel) * rows
+    cdef Py_ssize_t rows = min(<Py_ssize_t>job.leaf.kc, job.total), size = packed.leaf.itemsize
+    cdef Py_ssize_t strips = (max(packed.F, packed.H) + packed.leaf.mr) * rows
+    cdef Py_ssize_t products = (packed.F + packed.leaf.nr) * rows
     cdef int wanted, parts, p
     with nogil:
         wanted = rx_pool_enter(threads)
@@ -499,7 +499,7 @@ def product(cnp.ndarray a, cnp.ndarray b):
     """``a @ b`` through the tiles, for tests and benches: shapes (n, K) and (K, N), one dtype."""
     a, b = readable(a), readable(b)
     cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize, RX_FULL)
-    cdef Py_ssize_t n = a.shape[0], K = a.shape[1], N = b.shape[1], panel = leaf.panel
+    cdef Py_ssize_t n = a.shape[0], K = a.shape[1], N = b.shape[1], panel = leaf.nr
     cdef Py_ssize_t panels = (N + panel - 1) // panel, p
     cdef cnp.ndarray packed = aligned((panels, K, panel), a.dtype, True)
     cdef cnp.ndarray out = aligned((n, panels * panel), a.dtype)

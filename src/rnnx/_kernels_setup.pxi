@@ -21,7 +21,7 @@ cdef inline Py_ssize_t padded(Py_ssize_t count, Py_ssize_t panel) noexcept nogil
 
 cdef inline Py_ssize_t depth_of(const rx_leaf *leaf, Py_ssize_t rows) noexcept nogil:
     """Rows of a panel for so many rows of weights."""
-    return leaf.head + padded(rows, leaf.group)
+    return leaf.scale_rows + padded(rows, leaf.group)
 
 
 WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8, "int16": RX_INT8}  # the last in two planes
@@ -44,7 +44,7 @@ cdef const rx_leaf *leaf_for(Py_ssize_t units, int itemsize, int weights=RX_FULL
     """The leaves for a layer: the wide panels of AVX-512 where they do not pad many more units than those of AVX2."""
     cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), itemsize, weights)
     cdef const rx_leaf *narrow = rx_leaf_get(b"avx2", itemsize, weights)
-    if ISA == "avx512" and padded(units, leaf.panel) > padded(units, narrow.panel) + units // 8:
+    if ISA == "avx512" and padded(units, leaf.nr) > padded(units, narrow.nr) + units // 8:
         return narrow
     return leaf
 
@@ -243,7 +243,7 @@ cdef class Packed:
         self.narrow, self.weights = weights != "full", weights
         self.kernel, self.recurrent_kernel = kernel, recurrent_kernel
         self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
-        self.U = padded(self.H, self.leaf.panel)
+        self.U = padded(self.H, self.leaf.nr)
         self.G = 4 if cell == "lstm" else 1 if cell == "simple_rnn" else 3
         self.products = (self.F + self.H) * self.G * self.H
         self.slots = 1 if cell == "simple_rnn" else 4
@@ -284,7 +284,7 @@ cdef class Packed:
         rows that it keeps and its values there: then the panels have these rows alone, times the mask, and serve this
         call only.
         """
-        cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.panel, H = self.H, G = self.G
+        cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.nr, H = self.H, G = self.G
         cdef Py_ssize_t depth = rows if not backward else self.U if of_x else H, slot, gate, count = rows
         cdef Py_ssize_t panels = ((rows if backward else H) + panel - 1) // panel, size = self.leaf.weightsize, stride
         cdef const int *index = NULL
@@ -309,9 +309,9 @@ cdef class Packed:
                     columns, values = kept[gate if len(kept) > 1 else 0]
                     index, scale, count = <const int *>data_of(columns), data_of(values), len(columns)
                 if backward:
-                    self.leaf.pack_transposed(H, depth, count, block, G * H, index, scale, out, stride)
+                    self.leaf.pack_b_transposed(H, depth, count, block, G * H, index, scale, out, stride)
                 else:
-                    self.leaf.pack(count, H, block, G * H, index, scale, out, stride)
+                    self.leaf.pack_b(count, H, block, G * H, index, scale, out, stride)
         if kept is None:
             self.made[backward, of_x] = made
         return made

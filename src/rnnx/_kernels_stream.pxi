@@ -277,14 +277,14 @@ cdef class PackedDense:
         kernel = np.ascontiguousarray(readable(kernel))
         self.dtype = kernel.dtype
         self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
-        panel, depth = self.leaf.panel, depth_of(self.leaf, kernel.shape[0])
+        panel, depth = self.leaf.nr, depth_of(self.leaf, kernel.shape[0])
         self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], panel)
         dtype = self.dtype if weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
         planes = planes_of(kernel, weights)
         self.planes = len(planes)
         self.panels = aligned((self.planes, self.width // panel, depth, panel), dtype)
         for numbers, scales in planes:
-            self.leaf.pack(self.features, self.units, data_of(numbers), self.units, NULL, data_of(scales),
+            self.leaf.pack_b(self.features, self.units, data_of(numbers), self.units, NULL, data_of(scales),
                            data_of(self.panels) + plane * depth * self.width * self.leaf.weightsize, depth * panel)
             plane += 1
         self.ldr = RX_ROUNDED_ROW(self.features) if self.leaf.round_rows != NULL else 0
@@ -295,7 +295,7 @@ cdef class PackedDense:
     cdef void compute(self, Py_ssize_t n, const char *x, Py_ssize_t ldx, char *rounded, char *rows, const char *panels,
                       const char *bias) noexcept nogil:
         # rows (n, width) = x W + b; 8-bit weights need room for n rows of ldr
-        cdef Py_ssize_t k, panel = self.leaf.panel, stride = depth_of(self.leaf, self.features) * panel
+        cdef Py_ssize_t k, panel = self.leaf.nr, stride = depth_of(self.leaf, self.features) * panel
         cdef const void *A = x
         cdef const void *init
         cdef void *C

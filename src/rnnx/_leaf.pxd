@@ -1,7 +1,7 @@
 # The C leaves as Cython sees them; the meaning of every field is in csrc/leaf.h.
 
 cdef extern from "leaf.h" nogil:
-    enum: RX_MAX_SLOTS, RX_ALIGNMENT, RX_FULL, RX_BF16, RX_INT8
+    enum: RX_MAX_GATES, RX_ALIGNMENT, RX_FULL, RX_BF16, RX_INT8
     ptrdiff_t RX_ROUNDED_ROW(ptrdiff_t K)
     enum rx_activation:
         RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2
@@ -10,14 +10,14 @@ cdef extern from "leaf.h" nogil:
         RX_LSTM, RX_GRU_AFTER, RX_GRU_BEFORE, RX_SIMPLE_RNN
     ctypedef struct rx_step:
         ptrdiff_t n, H, U, ld, ldg
-        const void *operand[4]
+        const void *operand[RX_MAX_GATES]
         ptrdiff_t ldo
         void *rounded
         const void *packed
         int planes
         ptrdiff_t plane, plane_x
-        const int *kept[4]
-        ptrdiff_t kept_count[4]
+        const int *kept[RX_MAX_GATES]
+        ptrdiff_t kept_count[RX_MAX_GATES]
         const void *x
         ptrdiff_t F, ldx
         const void *packed_x
@@ -33,32 +33,27 @@ cdef extern from "leaf.h" nogil:
         const void *blend_mask
         const void *zone_h
         const void *zone_c
-        const void *state_mask[4]
+        const void *state_mask[RX_MAX_GATES]
         void *dh
         void *dc
         void *scratch
         const void *gates_ahead
         int activation, recurrent_activation, downwards
     ctypedef struct rx_leaf:
-        const char *isa
-        int panel
-        int itemsize
-        int weightsize
-        int head
-        int group
-        int strip
-        int sum_rows
-        void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
-                     void *panels, ptrdiff_t stride) noexcept nogil
-        void (*pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
-                                const int *index, const void *scale, void *panels, ptrdiff_t stride) noexcept nogil
+        int mr, nr, kc
+        int itemsize, weightsize
+        int scale_rows, group
+        void (*pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
+                       void *panels, ptrdiff_t panel) noexcept nogil
+        void (*pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
+                                  const int *index, const void *scale, void *panels, ptrdiff_t panel) noexcept nogil
         void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void **A, ptrdiff_t lda, const int *index,
-                        const void *B, ptrdiff_t panel_stride, int planes, ptrdiff_t plane, const void **init,
+                        const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void **init,
                         ptrdiff_t ldi, void **C, ptrdiff_t ldc) noexcept nogil
         void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded,
                            ptrdiff_t ldr) noexcept nogil
-        void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index,
-                            const void *scale, void *strips, ptrdiff_t rows) noexcept nogil
+        void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
+                       void *strips, ptrdiff_t rows) noexcept nogil
         void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,
                           ptrdiff_t ldb, void *C, ptrdiff_t ldc, void *sums) noexcept nogil
         void (*forward[4])(const rx_step *step) noexcept nogil

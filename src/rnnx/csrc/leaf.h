@@ -1,12 +1,14 @@
 /* The boundary between the typed Cython drivers and the C leaves.
  *
  * A leaf set is one table of functions for one instruction set and one element type. Every pointer is the
- * caller's; nothing here allocates, locks or fails. Dimension letters: n rows, K depth, H units, U padded units.
+ * caller's; nothing here allocates, locks or fails. Dimension letters: n rows, K depth, H units, U padded units; those of
+ * GotoBLAS and BLIS for products: MR x NR is the tile of sums that the micro-kernel keeps in registers, KC the depth
+ * that it may walk at once for operands to stay in L1.
  *
- * Panels. A weight matrix is cut into panels of `panel` columns: a panel holds K rows of `panel` contiguous
- * elements, so that one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than
- * those of A: bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column, which
- * fill `head` rows in front of the others; these lie `group` rows column by column, and A is rounded to 16 bits before
+ * Packed B. A weight matrix is cut into panels of NR columns: a panel holds K rows of NR contiguous elements, so that
+ * one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than those of A:
+ * bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column; the scales fill
+ * `scale_rows` rows in front of the others, these lie `group` rows column by column, and A is rounded to 16 bits before
  * (round_rows). Weights of 16 bits are two planes of such panels, whose products are added: one of the high parts of
  * all weights, and one of what remains. The gates of one block of units follow each other, which lets one pass compute
  * all gates of these units and finish them while they are in L1. */
@@ -15,7 +17,7 @@
 
 #include <stddef.h>
 
-#define RX_MAX_SLOTS 4
+#define RX_MAX_GATES 4
 #define RX_ALIGNMENT 64
 
 /* What the panels hold. */
@@ -52,14 +54,14 @@ enum rx_cell { RX_LSTM, RX_GRU_AFTER, RX_GRU_BEFORE, RX_SIMPLE_RNN };
  * A NULL mask means "no mask". */
 typedef struct rx_step {
     ptrdiff_t n, H, U, ld, ldg;
-    const void *operand[RX_MAX_SLOTS]; /* forward: h of the previous step for each recurrent gate, masked, perhaps */
+    const void *operand[RX_MAX_GATES]; /* forward: h of the previous step for each recurrent gate, masked, perhaps */
     ptrdiff_t ldo;                     /* rounded; ldo apart (of reset-before GRUs the last is as it is, ld apart) */
     void *rounded;                     /* room for n rounded rows, where weights have 8 bits */
     const void *packed;                /* forward: panels of R; backward: panels of its transpose */
     int planes;                        /* of the panels of R and W, and how many weights lie between two planes */
     ptrdiff_t plane, plane_x;
-    const int *kept[RX_MAX_SLOTS];     /* units of the operand that a shared mask keeps, for each recurrent gate */
-    ptrdiff_t kept_count[RX_MAX_SLOTS]; /* (NULL: all). Only these rows of R are packed, times their mask. */
+    const int *kept[RX_MAX_GATES];     /* units of the operand that a shared mask keeps, for each recurrent gate */
+    ptrdiff_t kept_count[RX_MAX_GATES]; /* (NULL: all). Only these rows of R are packed, times their mask. */
     const void *x;                     /* forward: n rows of x, still to be projected; NULL: `gates` has x W + b */
     ptrdiff_t F, ldx;
     const void *packed_x, *bias_x;     /* panels of W; its bias, U elements a slot */
@@ -71,7 +73,7 @@ typedef struct rx_step {
     const void *cell_mask;             /* dropout of the whole cell */
     const void *blend_mask;            /* GRU: mask on the state inside the blend (old Keras) */
     const void *zone_h, *zone_c;       /* zoneout: share of the old state that is kept */
-    const void *state_mask[RX_MAX_SLOTS]; /* backward: mask of each recurrent gate's operand; NULL = none */
+    const void *state_mask[RX_MAX_GATES]; /* backward: mask of each recurrent gate's operand; NULL = none */
     void *dh, *dc;                     /* backward: gradient of the state, in place: after the step -> before it */
     void *scratch;                     /* backward: n * ld elements */
     const void *gates_ahead;           /* backward: `gates` of the step that follows; NULL = none */
@@ -80,32 +82,30 @@ typedef struct rx_step {
 } rx_step;
 
 typedef struct rx_leaf {
-    const char *isa;
-    int panel;      /* columns of a panel */
+    int mr, nr, kc;
     int itemsize;   /* bytes of an element */
     int weightsize; /* bytes of a weight in a panel */
-    int head;       /* rows in front of a panel's weights */
+    int scale_rows; /* rows in front of a panel's weights */
     int group;      /* rows of weights that lie together; a panel is filled up with zeros to whole groups */
-    int strip;      /* columns of a strip, rows of the largest tile */
-    int sum_rows;   /* most rows of one sum of outer products */
-    /* Weights, and transposed weights, into panels (see pack_template.h). 8-bit ones with a scale are whole numbers
+    /* Weights, and transposed weights, into panels (see template/pack.h). 8-bit ones with a scale are whole numbers
      * already, and it is their columns'. */
-    void (*pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
-                 void *panels, ptrdiff_t stride);
-    void (*pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index,
-                            const void *scale, void *panels, ptrdiff_t stride);
-    /* C[p] = init[p] + A[p] B[p] for `count` panels and all planes; init rows are ldi apart (0: one row for all). With
-     * an index, the K columns of A that count are named by it. */
+    void (*pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
+                   void *panels, ptrdiff_t panel);
+    void (*pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index,
+                              const void *scale, void *panels, ptrdiff_t panel);
+    /* C[p] = init[p] + A[p] B[p] for `count` panels p of packed B, `panel` weights apart, and all their planes, `plane`
+     * weights apart. Rows of A, init and C are lda, ldi (0: one row for all) and ldc apart. With an index, the K columns
+     * of A that count are named by it. */
     void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
-                    const void *B, ptrdiff_t panel_stride, int planes, ptrdiff_t plane, const void *const *init,
-                    ptrdiff_t ldi, void *const *C, ptrdiff_t ldc);
+                    const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init, ptrdiff_t ldi,
+                    void *const *C, ptrdiff_t ldc);
     /* A (n, K) -> rows of RX_ROUNDED_ROW(K) elements or more, ldr apart, which products with 8-bit weights take for A.
      * NULL with other weights. */
     void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);
-    /* Sums over rows, for gradients: A^T in strips of `rows` rows, then C += A^T B and sums += columns of B (see
-     * tile_template.h). */
-    void (*pack_strips)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
-                        void *strips, ptrdiff_t rows);
+    /* Sums over rows, for gradients: A^T packed in strips of MR columns and `rows` rows, then C += A^T B and
+     * sums += columns of B (see template/tile.h). */
+    void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
+                   void *strips, ptrdiff_t rows);
     void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
                       void *C, ptrdiff_t ldc, void *sums);
     void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */

@@ -61,7 +61,7 @@
 #define voperand __m512i
 #define vsum_zero() _mm512_setzero_si512()
 #define vweights(p) _mm512_loadu_si512(p)
-#define vspread(p) _mm512_set1_epi32(NAME(four_bytes)(p))
+#define vbroadcast(p) _mm512_set1_epi32(NAME(four_bytes)(p))
 #define vmac(x, w, sum) NAME(mac)(x, w, sum)
 static inline __m512i NAME(mac)(__m512i x, __m512i w, __m512i sum) {
 #if defined(__GNUC__) /* which copies the sums to and fro around the intrinsic */

@@ -1,5 +1,5 @@
 /* One leaf set: the text that is compiled for every instruction set, element type and kind of weights.
- * Expects ISA, ISA_NAME, VEC_HEADER, DOUBLE (0: float, 1: double) and WEIGHTS (RX_FULL, RX_BF16, RX_INT8). */
+ * Expects ISA, VEC_HEADER, DOUBLE (0: float, 1: double) and WEIGHTS (RX_FULL, RX_BF16, RX_INT8). */
 #if DOUBLE
 #define REAL double
 #else
@@ -20,7 +20,7 @@
 #endif
 #define NAME(stem) RX_JOIN(stem, ISA, TYPE)
 
-/* Four bytes of operands at a time are spread over a vector. */
+/* Four bytes of operands at a time are broadcast to a vector. */
 static inline int NAME(four_bytes)(const REAL *p) {
     int bytes;
     memcpy(&bytes, p, sizeof bytes);
@@ -29,8 +29,8 @@ static inline int NAME(four_bytes)(const REAL *p) {
 
 #include VEC_HEADER
 
-/* What the tiles sum up: products of weights, GROUP rows of them at a time, and of operands, which are spread over a
- * vector; SUMS vectors make a sum. */
+/* What the tiles sum up: products of weights, GROUP rows of them at a time, and of operands, which are broadcast to
+ * a vector; SUMS vectors make a sum. */
 #if WEIGHTS == RX_INT8
 #define SCALED 1 /* rows of operands and columns of weights have scales; sums are integers */
 #else
@@ -41,7 +41,7 @@ static inline int NAME(four_bytes)(const REAL *p) {
 #define vweight vec
 #define voperand vec
 #define vsum_zero() vset(0)
-#define vspread(p) vset(*(p))
+#define vbroadcast(p) vset(*(p))
 #ifndef vmac
 #define vmac(x, w, sum) vfma(x, w, sum)
 #endif
@@ -56,9 +56,10 @@ static inline int NAME(four_bytes)(const REAL *p) {
 #define vweights_0(p) vload(p)
 #define vweights_1(p) vload((p) + WIDTH)
 #endif
-#define HEAD (SCALED ? 2 * (int)sizeof(REAL) : 0)
-#define DEPTH(K) (HEAD + ((K) + GROUP - 1) / GROUP * GROUP) /* rows of a panel for K rows of weights */
-#if WEIGHTS == RX_FULL
+#define SCALE_ROWS (SCALED ? 2 * (int)sizeof(REAL) : 0)
+#define DEPTH(K) (SCALE_ROWS + ((K) + GROUP - 1) / GROUP * GROUP) /* rows of a panel for K rows of weights */
+#define GRADIENTS (WEIGHTS == RX_FULL) /* narrow weights are for inference */
+#if GRADIENTS
 #define FOR_GRADIENTS(stem) NAME(stem)
 #else
 #define FOR_GRADIENTS(stem) NULL
@@ -69,20 +70,14 @@ static inline int NAME(four_bytes)(const REAL *p) {
 #define FOR_INTEGERS(stem) NULL
 #endif
 
-#define PANEL (2 * WIDTH)
-#define STRIP (TALL_TILES ? 12 : 6)
-#define SUM_ROWS (16384 / (int)sizeof(REAL) / PANEL) /* a panel of them is half of L1 */
+#define NR (2 * WIDTH)
+#define MR (TALL_TILES ? 12 : 6)
+#define KC (16384 / (int)sizeof(REAL) / NR) /* a panel of so many rows is half of L1 */
 
-#if defined(_MSC_VER)
-#define INLINE static __forceinline
-#else
-#define INLINE static inline __attribute__((always_inline))
-#endif
-
-#include "activation_template.h"
-#include "pack_template.h"
-#include "tile_template.h"
-#include "cell_template.h"
+#include "template/activation.h"
+#include "template/pack.h"
+#include "template/tile.h"
+#include "template/cell.h"
 
 static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, void *out) {
     const REAL *x = a, *m = b;
@@ -133,27 +128,26 @@ static void NAME(activate)(ptrdiff_t count, int activation, const void *x, void 
 }
 
 const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
-    ISA_NAME,
-    PANEL,
-    (int)sizeof(REAL),
-    (int)sizeof(WEIGHT),
-    HEAD,
-    GROUP,
-    STRIP,
-    SUM_ROWS,
-    NAME(pack),
-    FOR_GRADIENTS(pack_transposed),
-    NAME(product),
-    FOR_INTEGERS(round_rows),
-    FOR_GRADIENTS(pack_strips),
-    FOR_GRADIENTS(sum_outer),
-    {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward), NAME(rnn_forward)},
-    {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward), FOR_GRADIENTS(gru_before_backward),
-     FOR_GRADIENTS(rnn_backward)},
-    NAME(multiply),
-    NAME(multiply_add),
-    NAME(add),
-    NAME(activate),
+    .mr = MR,
+    .nr = NR,
+    .kc = KC,
+    .itemsize = (int)sizeof(REAL),
+    .weightsize = (int)sizeof(WEIGHT),
+    .scale_rows = SCALE_ROWS,
+    .group = GROUP,
+    .pack_b = NAME(pack_b),
+    .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed),
+    .product = NAME(product),
+    .round_rows = FOR_INTEGERS(round_rows),
+    .pack_a = FOR_GRADIENTS(pack_a),
+    .sum_outer = FOR_GRADIENTS(sum_outer),
+    .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward), NAME(rnn_forward)},
+    .backward = {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward), FOR_GRADIENTS(gru_before_backward),
+                 FOR_GRADIENTS(rnn_backward)},
+    .multiply = NAME(multiply),
+    .multiply_add = NAME(multiply_add),
+    .add = NAME(add),
+    .activate = NAME(activate),
 };
 
 #undef FOR_GRADIENTS
@@ -162,7 +156,7 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
 #undef vweight
 #undef voperand
 #undef vsum_zero
-#undef vspread
+#undef vbroadcast
 #undef vmac
 #undef vweights
 #undef vtotal
@@ -176,12 +170,12 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
 #undef vbf16_high
 #undef WEIGHT
 #undef SCALED
-#undef HEAD
-#undef PANEL
-#undef STRIP
-#undef SUM_ROWS
+#undef SCALE_ROWS
+#undef NR
+#undef MR
+#undef KC
+#undef GRADIENTS
 #undef TALL_TILES
-#undef INLINE
 #undef BITS
 #undef MANTISSA
 #undef BIAS

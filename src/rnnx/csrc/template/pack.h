@@ -1,36 +1,59 @@
-/* Weights into panels (see leaf.h). With an index, which full weights may have, only the rows it names are packed, each
+/* Packed B: weights into panels (see leaf.h); and packed A, for sums over many rows. With an index, which full weights may have, only the rows it names are packed, each
  * times its scale. */
 
-#if WEIGHTS == RX_FULL
-/* W (K rows, N columns, ldw apart) -> ceil(N / PANEL) panels of K rows, `stride` apart; columns from N on are zero. */
-static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
-                       void *panels, ptrdiff_t stride) {
-    for (ptrdiff_t column = 0; column < N; column += PANEL) {
-        const ptrdiff_t wide = N - column < PANEL ? N - column : PANEL;
-        REAL *out = (REAL *)panels + column / PANEL * stride;
-        for (ptrdiff_t k = 0; k < K; ++k, out += PANEL) {
+#if GRADIENTS
+/* W (K rows, N columns, ldw apart) -> ceil(N / NR) panels of K rows, `panel` apart; columns from N on are zero. */
+static void NAME(pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
+                       void *panels, ptrdiff_t panel) {
+    for (ptrdiff_t column = 0; column < N; column += NR) {
+        const ptrdiff_t wide = N - column < NR ? N - column : NR;
+        REAL *out = (REAL *)panels + column / NR * panel;
+        for (ptrdiff_t k = 0; k < K; ++k, out += NR) {
             const REAL *row = (const REAL *)W + (index ? index[k] : k) * ldw + column;
             const REAL factor = index ? ((const REAL *)scale)[k] : 1;
             ptrdiff_t j = 0;
             for (; j + WIDTH <= wide; j += WIDTH) vstore(out + j, vmul(vload(row + j), vset(factor)));
             for (; j < wide; ++j) out[j] = row[j] * factor;
-            for (; j < PANEL; ++j) out[j] = 0;
+            for (; j < NR; ++j) out[j] = 0;
         }
     }
 }
 
-/* The panels of the transpose: W (N rows, K columns) -> ceil(N / PANEL) panels of `depth` >= K rows, zero from K on. */
-static void NAME(pack_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
-                                  const int *index, const void *scale, void *panels, ptrdiff_t stride) {
-    for (ptrdiff_t column = 0; column < N; column += PANEL) {
-        REAL *out = (REAL *)panels + column / PANEL * stride;
-        for (int j = 0; j < PANEL; ++j) {
+/* The panels of the transpose: W (N rows, K columns) -> ceil(N / NR) panels of `depth` >= K rows, zero from K on. */
+static void NAME(pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
+                                  const int *index, const void *scale, void *panels, ptrdiff_t panel) {
+    for (ptrdiff_t column = 0; column < N; column += NR) {
+        REAL *out = (REAL *)panels + column / NR * panel;
+        for (int j = 0; j < NR; ++j) {
             const ptrdiff_t n = column + j;
             const REAL *row = (const REAL *)W + (n >= N ? 0 : index ? index[n] : n) * ldw;
             const REAL factor = n >= N ? 0 : index ? ((const REAL *)scale)[n] : 1;
-            for (ptrdiff_t k = 0; k < K; ++k) out[k * PANEL + j] = n >= N ? 0 : row[k] * factor;
+            for (ptrdiff_t k = 0; k < K; ++k) out[k * NR + j] = n >= N ? 0 : row[k] * factor;
         }
-        memset(out + K * PANEL, 0, (depth - K) * PANEL * sizeof(REAL));
+        memset(out + K * NR, 0, (depth - K) * NR * sizeof(REAL));
+    }
+}
+
+/* A (n, M) packed in strips of MR columns and `rows` rows, one after the other; with an index its columns `index` times
+ * `scale`. */
+static void NAME(pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index,
+                              const void *scale_, void *strips, ptrdiff_t rows) {
+    const REAL *A = A_, *scale = scale_;
+    for (ptrdiff_t m0 = 0; m0 < M; m0 += MR) {
+        const int wide = M - m0 < MR ? (int)(M - m0) : MR;
+        REAL *out = (REAL *)strips + m0 * rows, factor[MR];
+        ptrdiff_t from[MR];
+        for (int m = 0; m < MR; ++m) { /* beyond `wide` the last column again */
+            from[m] = index ? index[m0 + (m < wide ? m : wide - 1)] : 0;
+            factor[m] = index ? scale[m0 + (m < wide ? m : wide - 1)] : 1;
+        }
+        for (ptrdiff_t r = 0; r < n; ++r, out += MR)
+            if (index)
+                for (int m = 0; m < MR; ++m) out[m] = A[r * lda + from[m]] * factor[m];
+            else if (wide == MR)
+                memcpy(out, A + r * lda + m0, MR * sizeof(REAL));
+            else
+                memcpy(out, A + r * lda + m0, wide * sizeof(REAL));
     }
 }
 #else
@@ -48,30 +71,30 @@ INLINE WEIGHT NAME(rounded)(REAL w) {
 /* As above, of all rows. In front of 8-bit weights stand the scales, which make the largest weight of a column 127
  * unless they are given and W is whole numbers, and the sums of the columns times the bias of operands; GROUP of their
  * rows lie column by column. */
-static void NAME(pack)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
-                       void *panels, ptrdiff_t stride) {
+static void NAME(pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
+                       void *panels, ptrdiff_t panel) {
     (void)index;
-    for (ptrdiff_t column = 0; column < N; column += PANEL) {
-        const ptrdiff_t wide = N - column < PANEL ? N - column : PANEL;
+    for (ptrdiff_t column = 0; column < N; column += NR) {
+        const ptrdiff_t wide = N - column < NR ? N - column : NR;
         const REAL *first = (const REAL *)W + column;
-        WEIGHT *out = (WEIGHT *)panels + column / PANEL * stride;
-        REAL unit[PANEL];
-        int sum[PANEL] = {0};
-        for (ptrdiff_t j = 0; j < PANEL; ++j) {
+        WEIGHT *out = (WEIGHT *)panels + column / NR * panel;
+        REAL unit[NR];
+        int sum[NR] = {0};
+        for (ptrdiff_t j = 0; j < NR; ++j) {
             REAL largest = 0;
             for (ptrdiff_t k = 0; SCALED && j < wide && k < K; ++k)
                 largest = fabsf(first[k * ldw + j]) > largest ? fabsf(first[k * ldw + j]) : largest;
             unit[j] = largest > 0 && !scale ? largest / 127 : 1;
         }
-        for (ptrdiff_t k = 0; k < DEPTH(K) - HEAD; ++k)
-            for (ptrdiff_t j = 0; j < PANEL; ++j) {
+        for (ptrdiff_t k = 0; k < DEPTH(K) - SCALE_ROWS; ++k)
+            for (ptrdiff_t j = 0; j < NR; ++j) {
                 const ptrdiff_t place = SCALED ? k % GROUP + GROUP * j : 2 * (j % WIDTH) + j / WIDTH;
                 const WEIGHT w = j < wide && k < K ? NAME(rounded)(first[k * ldw + j] / unit[j]) : 0;
-                out[(HEAD + k / GROUP * GROUP) * PANEL + place] = w;
+                out[(SCALE_ROWS + k / GROUP * GROUP) * NR + place] = w;
                 sum[j] += w;
             }
 #if SCALED
-        for (ptrdiff_t j = 0; j < PANEL; ++j) {
+        for (ptrdiff_t j = 0; j < NR; ++j) {
             sum[j] = (int)((unsigned)sum[j] * OPERAND_BIAS);
             if (scale && j < wide) unit[j] = ((const REAL *)scale)[column + j];
         }
@@ -112,7 +135,7 @@ static void NAME(round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t 
         }
         inverse = largest[0] > (REAL)1e-30 && other[0] == 0 ? most / largest[0] : 0;
         out[0] = inverse > 0 ? largest[0] / most : other[0]; /* not a number, if an element is infinite or none */
-        for (ptrdiff_t k = 0; k < DEPTH(K) - HEAD; k += WIDTH)
+        for (ptrdiff_t k = 0; k < DEPTH(K) - SCALE_ROWS; k += WIDTH)
             NAME(store_operands)((short *)(out + RX_ROUNDED_HEAD) + k,
                                  vfma(inverse > 0 ? NAME(some)(row, k, K) : vset(0), vset(inverse), vset(MAGIC)));
     }

@@ -94,12 +94,12 @@ typedef const signed char *NAME(weights);
 #define voperand NAME(operands)
 #define vsum_zero() ((NAME(sums)){{0}})
 #define vweights(p) (p)
-static inline NAME(operands) NAME(spread)(const REAL *p) {
+static inline NAME(operands) NAME(broadcast)(const REAL *p) {
     NAME(operands) two;
     memcpy(&two, p, sizeof two);
     return two;
 }
-#define vspread(p) NAME(spread)(p)
+#define vbroadcast(p) NAME(broadcast)(p)
 static inline NAME(sums) NAME(add_products)(NAME(operands) x, const signed char *w, NAME(sums) sum) {
     for (int j = 0; j < WIDTH; ++j) sum.column[j] += (unsigned)(x.pair[0] * w[2 * j] + x.pair[1] * w[2 * j + 1]);
     return sum;

@@ -69,7 +69,7 @@ static inline NAME(weights) NAME(load_weights)(const signed char *p) {
     return w;
 }
 #define vweights(p) NAME(load_weights)(p)
-#define vspread(p) vcreate_s16((unsigned)NAME(four_bytes)(p))
+#define vbroadcast(p) vcreate_s16((unsigned)NAME(four_bytes)(p))
 #define vmac(x, w, sum) vmlal_lane_s16(vmlal_lane_s16(sum, (w).first, x, 0), (w).second, x, 1)
 #define vtotal(sum, bias) vcvtq_f32_s32((sum)[0])
 static inline void NAME(store_operands)(short *p, vec shifted) {

@@ -63,7 +63,7 @@
 #define voperand __m256i
 #define vsum_zero() _mm256_setzero_si256()
 #define vweights(p) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p)))
-#define vspread(p) _mm256_set1_epi32(NAME(four_bytes)(p))
+#define vbroadcast(p) _mm256_set1_epi32(NAME(four_bytes)(p))
 #define vmac(x, w, sum) _mm256_add_epi32(sum, _mm256_madd_epi16(x, w))
 #define vtotal(sum, bias) _mm256_cvtepi32_ps((sum)[0])
 static inline void NAME(store_operands)(short *p, vec shifted) {

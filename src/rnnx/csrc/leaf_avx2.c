@@ -1,8 +1,0 @@
-/* AVX2 + FMA. */
-#if !defined(_MSC_VER) && !(defined(__AVX2__) && defined(__FMA__))
-#error "leaf_avx2.c must be compiled with -mavx2 -mfma"
-#endif
-#define ISA avx2
-#define ISA_NAME "avx2"
-#define VEC_HEADER "vec_avx2.h"
-#include "leaf_both.h"

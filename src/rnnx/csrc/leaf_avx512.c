@@ -1,9 +1,0 @@
-/* AVX-512 (F and DQ). */
-#if !defined(_MSC_VER) && !(defined(__AVX512F__) && defined(__AVX512DQ__))
-#error "leaf_avx512.c must be compiled with -mavx512f -mavx512dq"
-#endif
-#define WITHOUT_INT8 /* leaf_avx512_vnni.c */
-#define ISA avx512
-#define ISA_NAME "avx512"
-#define VEC_HEADER "vec_avx512.h"
-#include "leaf_both.h"

@@ -1,0 +1,57 @@
+/* Both element types and all kinds of weights of one instruction set; 8-bit weights alone (ONLY_INT8) or not at all
+ * (WITHOUT_INT8) where they need instructions of their own. Everything but the tables has internal linkage: two
+ * objects built with different flags must never share a symbol. */
+#include <math.h>
+#include <string.h>
+
+#define RX_JOIN_(a, b, c) a##_##b##_##c
+#define RX_JOIN(a, b, c) RX_JOIN_(a, b, c)
+
+#if defined(_MSC_VER)
+#define INLINE static __forceinline
+#else
+#define INLINE static inline __attribute__((always_inline))
+#endif
+
+/* Where a product finds the element (row m, depth k) of A: as the rows lie; the same, with a mask for what becomes of the
+ * sum; in the columns that an index names (rows of B under a mask of zero were not packed); packed in strips of MR rows. */
+enum tile_form { A_ROWS, A_MASKED, A_INDEXED, A_PACKED };
+enum { MOST_PANELS = 4 }; /* of a tile */
+
+/* C[p] = init[p] + A[p] B[p] for `count` panels p of packed B, as leaf.h has it. */
+typedef struct {
+    ptrdiff_t n, K;
+    int count;
+    const void *const *A;
+    ptrdiff_t lda;
+    const int *index;
+    const void *B;
+    ptrdiff_t panel;
+    const void *const *init;
+    ptrdiff_t ldi;
+    void *const *C;
+    ptrdiff_t ldc;
+    const void *mask; /* rows ldc apart */
+} product_of_panels;
+
+#ifndef ONLY_INT8
+#define WEIGHTS RX_FULL
+#define DOUBLE 1
+#include "template/leaf.h"
+#undef DOUBLE
+
+#define DOUBLE 0
+#include "template/leaf.h"
+#undef WEIGHTS
+
+#define WEIGHTS RX_BF16
+#include "template/leaf.h"
+#undef WEIGHTS
+#undef DOUBLE
+#endif
+
+#ifndef WITHOUT_INT8
+#define WEIGHTS RX_INT8
+#define DOUBLE 0
+#include "template/leaf.h"
+#endif

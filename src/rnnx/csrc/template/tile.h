@@ -1,0 +1,210 @@
+/* Products, in the vocabulary of GotoBLAS and BLIS. B is packed in panels of NR = 2 WIDTH columns; a tile is MR x NR
+ * sums (or less) that stay in registers while the micro-kernel walks the depth k.
+ *
+ *   for each panel of B                       all_rows: the panel stays in L1
+ *     for each tile of A's rows
+ *       +- tile, the micro-kernel ------------------------------------+
+ *       |  for each k of K                                            |
+ *       |    b = row k of the panel, two vectors                      |
+ *       |    for each row m of the tile                               |
+ *       |      sum[m] += A[m][k] * b                                  |
+ *       |  C[m] = init[m] + sum[m]                                    |
+ *       +-------------------------------------------------------------+
+ *
+ * MR = 6 rows of one panel fill the sixteen registers of AVX2, twelve the thirty-two of AVX-512 and NEON; at most three
+ * rows take several panels at once (few_rows), so that at least eight independent sums hide the latency of the FMA.
+ * Every tile adds the same terms in the same order, so a row's result does not depend on which rows share its tile.
+ *
+ * 16-bit weights become elements as they are loaded. 8-bit ones meet operands of 16 bits in integer sums, GROUP rows at
+ * a time; the finished sums are multiplied by the scales of row and column. Sums start at zero, and what was there is
+ * added to them in the end: partial sums stay small, and so do their roundings. */
+
+/* Where the operand of depth k is in its row. */
+INLINE ptrdiff_t NAME(place)(const enum tile_form form, const product_of_panels *s, ptrdiff_t k) {
+    if (form == A_PACKED) return k * MR;
+    if (form == A_INDEXED) return (ptrdiff_t)(unsigned)s->index[k]; /* no sign to extend in every turn */
+    return SCALED ? RX_ROUNDED_HEAD + k / 2 : k;
+}
+
+/* init + a sum of row `row` and the columns from `column` on; `a` is the start of the operand's row, `panel` that of
+ * the packed weights. */
+INLINE vec NAME(finish)(const enum tile_form form, const product_of_panels *s, ptrdiff_t row, int column, const vsum *sum,
+                        const REAL *a, const WEIGHT *panel, vec init) {
+#if SCALED
+    const REAL *scales = (const REAL *)panel + column;
+    (void)form, (void)s, (void)row;
+    return vfma(vtotal(sum, (const int *)scales + NR), vmul(vload(scales), vset(*a)), init);
+#else
+    (void)a, (void)panel;
+    if (form == A_MASKED) return vfma(sum[0], vload((const REAL *)s->mask + row * s->ldc + column), init);
+    return vadd(init, sum[0]);
+#endif
+}
+
+/* The micro-kernel: the rows from `row` on, M of them, of the first P panels; M, P and the form are constants. */
+INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, const product_of_panels *s, ptrdiff_t row) {
+    const ptrdiff_t next = form == A_PACKED ? 1 : s->lda; /* from one row of A to the next */
+    const WEIGHT *const head = (const WEIGHT *)s->B, *B = head + SCALE_ROWS * NR;
+    const REAL *a[MOST_PANELS];
+    vsum sum[MOST_PANELS][MR][2][SUMS];
+    for (int p = 0; p < P; ++p) {
+        a[p] = (const REAL *)s->A[p] + row * s->lda;
+        for (int m = 0; m < M; ++m)
+            for (int part = 0; part < SUMS; ++part) sum[p][m][0][part] = sum[p][m][1][part] = vsum_zero();
+    }
+    for (ptrdiff_t k = 0; k < s->K; k += GROUP, B += GROUP * NR) {
+        const ptrdiff_t first = NAME(place)(form, s, k);
+        for (int p = 0; p < P; ++p) {
+            const WEIGHT *b = B + p * s->panel;
+            const vweight b0 = vweights_0(b), b1 = vweights_1(b);
+            for (int m = 0; m < M; ++m)
+                for (int part = 0; part < SUMS; ++part) {
+                    const voperand x = vbroadcast(a[p] + m * next + (first + part));
+                    sum[p][m][0][part] = vmac(x, b0, sum[p][m][0][part]);
+                    sum[p][m][1][part] = vmac(x, b1, sum[p][m][1][part]);
+                }
+        }
+    }
+    for (int p = 0; p < P; ++p)
+        for (int m = 0; m < M; ++m)
+            for (int w = 0; w < 2; ++w) {
+                const vec init = vload((const REAL *)s->init[p] + (row + m) * s->ldi + w * WIDTH);
+                vstore((REAL *)s->C[p] + (row + m) * s->ldc + w * WIDTH,
+                       NAME(finish)(form, s, row + m, w * WIDTH, sum[p][m][w], a[p] + m * s->lda, head + p * s->panel,
+                                    init));
+            }
+}
+
+/* The tile of one panel and `height` rows, which is known at run time only. */
+INLINE void NAME(tile_of)(ptrdiff_t height, const enum tile_form form, const product_of_panels *s, ptrdiff_t row) {
+    switch (height) {
+#if MR == 12
+    case 12: NAME(tile)(12, 1, form, s, row); break;
+    case 11: NAME(tile)(11, 1, form, s, row); break;
+    case 10: NAME(tile)(10, 1, form, s, row); break;
+    case 9: NAME(tile)(9, 1, form, s, row); break;
+    case 8: NAME(tile)(8, 1, form, s, row); break;
+    case 7: NAME(tile)(7, 1, form, s, row); break;
+#endif
+    case 6: NAME(tile)(6, 1, form, s, row); break;
+    case 5: NAME(tile)(5, 1, form, s, row); break;
+    case 4: NAME(tile)(4, 1, form, s, row); break;
+    case 3: NAME(tile)(3, 1, form, s, row); break;
+    case 2: NAME(tile)(2, 1, form, s, row); break;
+    case 1: NAME(tile)(1, 1, form, s, row); break;
+    }
+}
+
+/* The product without its first panels; their number is the caller's to count. */
+INLINE product_of_panels NAME(without)(product_of_panels s, int panels) {
+    s.A += panels, s.init += panels, s.C += panels;
+    s.B = (const WEIGHT *)s.B + panels * s.panel;
+    return s;
+}
+
+/* At most three rows, several panels at once. */
+INLINE void NAME(few_rows)(const enum tile_form form, const product_of_panels *s) {
+    int left = s->count;
+    if (s->n == 3) {
+        product_of_panels rest = *s;
+        for (; left >= 2; left -= 2, rest = NAME(without)(rest, 2)) NAME(tile)(3, 2, form, &rest, 0);
+        if (left) NAME(tile)(3, 1, form, &rest, 0);
+    } else if (s->n == 2 && s->count == 3) {
+        NAME(tile)(2, 3, form, s, 0);
+    } else if (s->n == 2) {
+        product_of_panels rest = *s;
+        for (; left >= 2; left -= 2, rest = NAME(without)(rest, 2)) NAME(tile)(2, 2, form, &rest, 0);
+        if (left) NAME(tile)(2, 1, form, &rest, 0);
+    } else if (s->n == 1) {
+        switch (s->count) {
+        case 4: NAME(tile)(1, 4, form, s, 0); break;
+        case 3: NAME(tile)(1, 3, form, s, 0); break;
+        case 2: NAME(tile)(1, 2, form, s, 0); break;
+        default: NAME(tile)(1, 1, form, s, 0);
+        }
+    }
+}
+
+/* Rows in tiles of nearly equal height: a small remainder would run at half the speed. */
+INLINE void NAME(all_rows)(const enum tile_form form, const product_of_panels *s) {
+    const ptrdiff_t tiles = (s->n + MR - 1) / MR, low = s->n / tiles, taller = s->n % tiles;
+    for (int p = 0; p < s->count; ++p) {
+        const product_of_panels rest = NAME(without)(*s, p);
+        ptrdiff_t row = 0, height;
+        for (ptrdiff_t t = 0; t < tiles; ++t, row += height) {
+            height = low + (t < taller);
+            NAME(tile_of)(height, form, &rest, row);
+        }
+    }
+}
+
+/* `product` of leaf.h as the cells call it: apart, so that the compiler can leave out what no call of theirs varies. */
+static void NAME(panels)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
+                         const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init,
+                         ptrdiff_t ldi, void *const *C, ptrdiff_t ldc) {
+    product_of_panels product = {n, K, count, A, lda, index, B, panel, init, ldi, C, ldc, NULL};
+    if (WEIGHTS != RX_FULL) index = NULL;
+    for (;;) {
+        if (n <= 3 && index) NAME(few_rows)(A_INDEXED, &product);
+        else if (n <= 3) NAME(few_rows)(A_ROWS, &product);
+        else if (index) NAME(all_rows)(A_INDEXED, &product);
+        else NAME(all_rows)(A_ROWS, &product);
+        if (!SCALED || --planes == 0) return;
+        /* further planes are added to what is there */
+        product.B = (const WEIGHT *)product.B + plane, product.init = (const void *const *)C, product.ldi = ldc;
+    }
+}
+
+static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
+                          const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init,
+                          ptrdiff_t ldi, void *const *C, ptrdiff_t ldc) {
+    NAME(panels)(n, K, count, A, lda, index, B, panel, planes, plane, init, ldi, C, ldc);
+}
+
+#if GRADIENTS
+/* C += mask (A B) for one panel; C and the mask have rows ldc apart. */
+static void NAME(masked_product)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, const void *B, const void *mask,
+                                 void *C, ptrdiff_t ldc) {
+    const void *init = C;
+    const product_of_panels product = {n, K, 1, &A, lda, NULL, B, 0, &init, ldc, &C, ldc, mask};
+    if (n <= 3) NAME(few_rows)(A_MASKED, &product);
+    else NAME(all_rows)(A_MASKED, &product);
+}
+
+/* Ask for NR columns of the rows r0 <= r < r1, which no prefetcher of the processor expects. */
+INLINE void NAME(fetch)(const REAL *columns, ptrdiff_t r0, ptrdiff_t r1, ptrdiff_t ld) {
+    for (ptrdiff_t r = r0; r < r1; ++r)
+        for (int j = 0; j < NR; j += RX_ALIGNMENT / (int)sizeof(REAL)) RX_PREFETCH(columns + r * ld + j);
+}
+
+/* C (M, panels of NR columns) += A^T B over n rows, at most KC; sums += the columns of B, unless NULL.
+ * Each panel of B is packed once and meets all strips of packed A; meanwhile the next one is on its way. */
+static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,
+                            ptrdiff_t ldb, void *C, ptrdiff_t ldc, void *sums) {
+    REAL packed[KC * NR];
+    for (ptrdiff_t panel = 0; panel < panels; ++panel) {
+        const REAL *rows = (const REAL *)B + panel * NR;
+        vec sum[2] = {vset(0), vset(0)};
+        for (ptrdiff_t r = 0; r < n; ++r)
+            for (int w = 0; w < 2; ++w) {
+                const vec b = vload(rows + r * ldb + w * WIDTH);
+                sum[w] = vadd(sum[w], b);
+                vstore(packed + r * NR + w * WIDTH, b);
+            }
+        for (int w = 0; sums && w < 2; ++w) {
+            REAL *to = (REAL *)sums + panel * NR + w * WIDTH;
+            vstore(to, vadd(vload(to), sum[w]));
+        }
+        for (ptrdiff_t m = 0; m < M; m += MR) {
+            const ptrdiff_t height = M - m < MR ? M - m : MR;
+            REAL *c = (REAL *)C + m * ldc + panel * NR;
+            const void *A = (const REAL *)strips + m * n, *init = c;
+            void *sum_in = c;
+            const product_of_panels product = {height, n, 1, &A, 0, NULL, packed, 0, &init, ldc, &sum_in, ldc, NULL};
+            NAME(fetch)(c, 0, height, ldc);
+            if (panel + 1 < panels) NAME(fetch)(rows + NR, m * n / M, (m + height) * n / M, ldb);
+            NAME(tile_of)(height, A_PACKED, &product, 0);
+        }
+    }
+}
+#endif
