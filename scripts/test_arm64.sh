@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 work=$(realpath -m "${RNNX_ARM64:-build/arm64}")
 root=$work/root site=$work/site python=$work/root/usr/bin/python-arm64
 version=3.11 # of this release of Debian
-[ $# -gt 0 ] || set -- tests/oracle tests/contract tests/test_quantization.py
+[ $# -gt 0 ] || set -- tests/oracle tests/contract tests/quantization
 
 if [ ! -x "$python" ]; then # Python and its libraries, chosen by an apt of its own that believes nothing is installed
     mkdir -p "$work"/apt/{lists,archives}/partial "$root"

@@ -13,7 +13,7 @@ import rnnx
 
 PACKAGE = Path(rnnx.__file__).parent
 
-ROOT = PACKAGE.parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def drawn_floors() -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rnnx.saving import FORMATS, FormatError
 
-from ..formats import onnx_models
+from ..formats.onnx import models as onnx_models
 from ..golden import store
 
 KERAS_FILES = 12  # one of so many is worth damaging

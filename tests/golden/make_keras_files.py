@@ -1,4 +1,4 @@
-"""Model files of Keras 3 and tf_keras with the outputs these gave, for `tests/formats/test_keras_golden.py`.
+"""Model files of Keras 3 and tf_keras with the outputs these gave, for `tests/formats/keras/test_golden.py`.
 
 They lie in ``keras_files``, beside those of `make_keras_old` and `make_sleepecg`.
 

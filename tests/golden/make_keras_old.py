@@ -1,4 +1,4 @@
-"""Model files of Keras 1 and 2 before tf.keras, as these wrote them, for `tests/formats/test_keras_golden.py`.
+"""Model files of Keras 1 and 2 before tf.keras, as these wrote them, for `tests/formats/keras/test_golden.py`.
 
 No Python of today runs those versions, so the files are written by h5py after their sources (tags 1.2.2, 2.0.9, 2.2.4,
 2.3.1; TensorFlow 1.15 for ``-tf``), and the outputs come from their equations, in plain NumPy and float64.

@@ -1,7 +1,7 @@
 """Make ``onnx.npz``: ONNX files that PyTorch exports, and what ONNX Runtime makes of recurrent operators.
 
 Environment: ``pip install torch==2.13.0 onnx==1.23.2 onnxruntime==1.32.0``, and rnnx, of which only the makers of the
-nodes in `tests.formats.onnx_nodes` are used.
+nodes in `tests.formats.onnx.nodes` are used.
 Command, from the root of the repository: ``python -m tests.golden.make_onnx``.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from ..formats.onnx_nodes import GOLDEN_OPTIONS, golden_arrays, one_node
+from ..formats.onnx.nodes import GOLDEN_OPTIONS, golden_arrays, one_node
 from .store import Case, save
 
 FEATURES, UNITS = 3, 4

@@ -253,7 +253,7 @@ def test_other_instruction_sets(isa):
     """The whole file, forms of masks and arrays, and narrow weights again at every other level this CPU has."""
     here = Path(__file__)
     others = [here.with_name("test_mask_forms.py"), here.with_name("test_array_forms.py")]
-    others.append(here.parents[1] / "test_quantization.py")
+    others.append(here.parents[1] / "quantization/test_quantization.py")
     environment = dict(os.environ, RNNX_ISA=isa)
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, *map(str, others)],

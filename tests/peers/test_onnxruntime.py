@@ -15,8 +15,8 @@ import pytest
 
 from rnnx.formats.onnx import Session
 
-from ..formats.onnx_models import MODELS, inputs_of, made
-from ..formats.onnx_nodes import arrays_for, one_node
+from ..formats.onnx.models import MODELS, inputs_of, made
+from ..formats.onnx.nodes import arrays_for, one_node
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("default")]
 LACKS = {"float64": "ONNX Runtime has no recurrent operators in float64 on a CPU"}

@@ -13,7 +13,7 @@ import rnnx
 from rnnx import Input, Model, Sequential, layers
 from rnnx.formats.onnx import Session, describe, load_model, save_model
 from rnnx.saving import FormatError
-from tests.formats.onnx_models import MODELS, inputs_of, made
+from tests.formats.onnx.models import MODELS, inputs_of, made
 
 
 def outputs_of(model: Any, arrays: list[Any]) -> list[Any]:

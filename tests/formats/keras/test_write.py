@@ -13,7 +13,7 @@ from rnnx import layers
 from rnnx.formats import keras
 from rnnx.saving import FormatError
 
-from ..golden.keras_models import MODELS, inputs_of
+from ...golden.keras_models import MODELS, inputs_of
 
 
 @pytest.mark.parametrize("name", MODELS)

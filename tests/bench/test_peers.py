@@ -10,7 +10,7 @@ import pytest
 
 import rnnx
 
-FOLDER = Path(__file__).parents[1] / "bench" / "peers"
+FOLDER = Path(__file__).parents[2] / "bench" / "peers"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="not in a source tree")
 
 

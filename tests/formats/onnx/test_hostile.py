@@ -15,8 +15,8 @@ import rnnx
 from rnnx.formats.onnx import Session, describe, load_model
 from rnnx.formats.onnx._file import DEEPEST
 from rnnx.saving import FormatError
-from tests.formats.onnx_models import made
-from tests.formats.onnx_nodes import arrays_for, one_node
+from tests.formats.onnx.models import made
+from tests.formats.onnx.nodes import arrays_for, one_node
 
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 

@@ -26,9 +26,9 @@ from rnnx.formats.onnx._registry import OPERATORS
 from rnnx.formats.onnx._sizes import measure
 from rnnx.formats.onnx._wire import count
 from rnnx.saving import FormatError
-from tests.formats.onnx_nodes import arrays_for, one_node
-from tests.formats.test_onnx_hostile import functions, graph_of, node, refused
-from tests.formats.test_onnx_nodes import ALL_CASES
+from tests.formats.onnx.nodes import arrays_for, one_node
+from tests.formats.onnx.test_hostile import functions, graph_of, node, refused
+from tests.formats.onnx.test_nodes import ALL_CASES
 
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 MODULES = (_operators, _shapes, _recurrent, _quantized, _evaluated)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnx.formats.onnx import Session, describe, load_model
-from tests.formats.onnx_nodes import GOLDEN_OPTIONS, golden_arrays, one_node
+from tests.formats.onnx.nodes import GOLDEN_OPTIONS, golden_arrays, one_node
 from tests.golden.store import load
 
 GOLDEN = load("onnx")

@@ -18,7 +18,7 @@ from rnnx.formats.onnx._activations import GateActivation
 from rnnx.formats.onnx._cells import NumpyCell
 from rnnx.formats.onnx._recurrent import DEFAULT_ACTIVATIONS, GATES
 from rnnx.saving import FormatError
-from tests.formats.onnx_nodes import NAMES, arrays_for, one_node
+from tests.formats.onnx.nodes import NAMES, arrays_for, one_node
 
 # Operators with versions of their own here, whose node tests are quick to make.
 COMMON = (

@@ -8,8 +8,8 @@ import pytest
 import rnnx
 from rnnx.formats import keras
 
-from ..golden import keras_archive
-from ..golden.store import DATA
+from ...golden import keras_archive
+from ...golden.store import DATA
 
 FOLDER = DATA / "keras_files"
 FILES = [
