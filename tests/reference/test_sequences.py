@@ -43,6 +43,16 @@ def test_signatures_are_those_of_the_functional_core(name):
         assert [(p.name, p.kind, p.default) for p in inspect.signature(slow).parameters.values()] == wanted
 
 
+@pytest.mark.parametrize("core", [reference.lstm, functional.lstm], ids=["reference", "gelu on the engine's path"])
+def test_a_call_without_a_state(core):
+    rng = np.random.default_rng(4)
+    params = functional.LSTMParams(*(rng.normal(size=shape) for shape in ((3, 16), (4, 16), 16)), activation="gelu")
+    x = rng.normal(size=(2, 5, 3))
+    run, whole = core.forward(params, x, return_state=False), core.forward(params, x)
+    assert run.state is None and len(whole.state) == 2
+    same(run.outputs, whole.outputs)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_float32_is_computed_in_float64(cell):
     params, x, state = problem(cell, dtype=np.float32)

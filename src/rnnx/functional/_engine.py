@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -230,6 +231,7 @@ class Core:
                 go_backwards=go_backwards,
                 training=training,
                 return_sequences=return_sequences,
+                return_state=return_state,
                 zero_output_for_mask=zero_output_for_mask,
             )
         plan = None if valid is None else _kernels.Plan(batch, timesteps, valid, go_backwards)
@@ -391,18 +393,20 @@ def _forward_reference(
     if out is not None:
         out[...] = outputs
         outputs = out
-    state = tuple(s.astype(dtype) for s in run.state) if isinstance(run.state, tuple) else run.state.astype(dtype)
+    state = _cast(run.state, dtype)
     shape = (x.shape[0], x.shape[1], params.recurrent_kernel.shape[0])
     cache = Cache(params, run.cache, weight_mask, shape, call["return_sequences"], None) if call["training"] else None
     return Run(outputs, state, cache)
 
 
-def _cast_grads(grads: Grads, dtype: Any, weight_mask: Array | None) -> Grads:
-    def cast(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(cast(part) for part in value)
-        return None if value is None else value.astype(dtype)
+def _cast(value: Any, dtype: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_cast(part, dtype) for part in value)
+    return None if value is None else value.astype(dtype)
 
+
+def _cast_grads(grads: Grads, dtype: Any, weight_mask: Array | None) -> Grads:
+    cast = functools.partial(_cast, dtype=dtype)
     dparams = grads.dparams
     if dparams is not None:
         drecurrent = dparams.recurrent_kernel if weight_mask is None else dparams.recurrent_kernel * weight_mask

@@ -144,6 +144,7 @@ class Recurrence:
         threads: int | None = None,
         out: Array | None = None,
         return_sequences: bool = True,
+        return_state: bool = True,
         zero_output_for_mask: bool = False,
     ) -> Run:
         """As ``forward`` of the same module of ``rnnx.functional``, in float64; ``threads`` has no effect.
@@ -193,7 +194,8 @@ class Recurrence:
             result = out
         shape = (batch, timesteps, units)
         cache = Cache(params, weights, weight_mask, valid, steps, shape, return_sequences, zero_output_for_mask)
-        return Run(result, state if self.states > 1 else state[0], cache if training else None)
+        final = (state if self.states > 1 else state[0]) if return_state else None
+        return Run(result, final, cache if training else None)
 
     def backward(
         self,
