@@ -226,6 +226,18 @@ def no_numbers(path: Path, axes: int) -> None:
     write(path, {"a": entry("F32", shape, 0, 4), "__metadata__": {"rnnx": "{}", "checksum": ""}}, bytes(4))
 
 
+def type_of_structures(path: Path, fields: int) -> None:
+    """NumPy takes the name of a layer's type for the description of a structure."""
+    inner = layer("Dense", "d", units=2, dtype=",".join(["f4"] * fields))
+    described(path, layer("Sequential", "m", input=source()["config"], layers=[inner]))
+
+
+def wide_escape(path: Path, characters: int) -> None:
+    """A header of ASCII, one character of which is written as an escape and makes all of them wide."""
+    text = b'{"__metadata__": {"rnnx": "' + b"x" * characters + b"\\ud83d\\ude00" + b'", "checksum": "a"}}'
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+
+
 KINDS: list[Kind] = [
     Kind("rnnx model called twice", ".safetensors", called_twice, 22, 38, "called more than 30,000 times|inside each"),
     Kind("rnnx models inside each other", ".safetensors", inside_each_other, 45, 64, "inside each other"),
@@ -247,6 +259,8 @@ KINDS: list[Kind] = [
     Kind("rnnx long text", ".safetensors", long_text, 17_000_000, 95_000_000, "characters|bytes"),
     Kind("rnnx deep lists", ".safetensors", deep_lists, 1000, 40_000_000, "damaged"),
     Kind("rnnx wide text", ".safetensors", wide_text, 26_000_000, 95_000_000, "other characters than ASCII"),
+    Kind("rnnx wide escape", ".safetensors", wide_escape, 26_000_000, 95_000_000, "other characters than ASCII"),
+    Kind("rnnx type of structures", ".safetensors", type_of_structures, 400_000, 1_900_000, "`dtype` must be"),
     Kind("rnnx same bytes", ".safetensors", same_bytes, 5000, 90_000, "overlap"),
     Kind("torch safetensors same bytes", ".safetensors", same_bytes_of_torch, 5000, 45_000, "overlap"),
     Kind("rnnx hole", ".safetensors", hole, 8, 90_000_000, "no tensor"),

@@ -265,6 +265,19 @@ def test_out_may_lie_over_states_and_masks(cell: str, recompute: bool) -> None:
         same(results[1], results[0])
 
 
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+def test_out_may_lie_over_the_mask(activation: str) -> None:
+    params = cases.make_params("simple_rnn", 2, 3, np.float64, np.random.default_rng(17), activation=activation)
+    x, valid = numbers(4, 5, 2, dtype=np.float64), np.random.default_rng(18).random((4, 5)) < 0.6
+    out, dy = np.zeros((4, 5, 3)), numbers(4, 5, 3, seed=2, dtype=np.float64)
+    mask = out.reshape(-1).view(np.bool_)[:20].reshape(4, 5)
+    mask[...] = valid
+    forward, backward = cases.FAST["simple_rnn"].forward, cases.FAST["simple_rnn"].backward
+    got, want = forward(params, x, mask=mask, training=True, out=out), forward(params, x, mask=valid, training=True)
+    same(out, want.outputs)
+    same(backward(got.cache, dy), backward(want.cache, dy))
+
+
 def test_out_that_cannot_hold_a_result_is_refused() -> None:
     params = cases.make_params("gru_after", 3, 4, np.float32, np.random.default_rng(16))
     x = numbers(5, 6, 3)

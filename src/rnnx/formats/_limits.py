@@ -160,7 +160,8 @@ def parse_json(
         else:
             encoding = json.detect_encoding(text)
             raw = text if encoding == "utf-8" else text.decode(encoding).encode()
-        if not raw.isascii() and 4 * len(raw) > most_bytes:  # one character beyond 16 bits makes all 4 bytes wide
+        wide = not raw.isascii() or b"\\u" in raw  # one character beyond 16 bits makes all of a text 4 bytes wide
+        if wide and 4 * len(raw) > most_bytes:
             raise FormatError(
                 f"{beyond} {len(raw):,} bytes and other characters than ASCII, the most is {most_bytes // 4:,}"
             )

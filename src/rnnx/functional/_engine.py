@@ -208,6 +208,7 @@ class Core:
             if any(_kernels.may_share(out, array) for array in (params.kernel, params.recurrent_kernel, params.bias)):
                 raise ValueError(f"{who}: `out` shares memory with the weights; give an array of its own")
             x = _apart(x, out)
+            valid = valid if valid is None else _apart(valid, out)
             h0, c0 = h0 if h0 is None else _apart(h0, out), c0 if c0 is None else _apart(c0, out)
             masks = masks if masks is None else masks.map(lambda array: _apart(array, out))
         if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:

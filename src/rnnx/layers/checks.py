@@ -12,6 +12,7 @@ from rnnx import constraints, initializers, regularizers
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 
+LONGEST_TYPE = 16  # characters of the name of a type
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
 
@@ -25,14 +26,23 @@ def check_dtype(who: str, dtype: Any) -> np.dtype[Any]:
     """
     if isinstance(dtype, dict):  # a Keras dtype policy
         dtype = dtype.get("config", {}).get("name", "float32")
+    found = dtype_of(dtype)
+    if found is None or found.name not in DTYPES:
+        raise ValueError(f"{who}: `dtype` must be 'float32' or 'float64', got {repr(dtype)[:100]}")
+    return DTYPES[found.name]
+
+
+def dtype_of(dtype: Any) -> np.dtype[Any] | None:
+    """The dtype of one number from its name or a type; None is float32. None if there is no such type.
+
+    Names alone are given to NumPy: what it takes for a description of structures may be of any length.
+    """
+    if isinstance(dtype, str) and (len(dtype) > LONGEST_TYPE or not dtype.lstrip("<>=|").isalnum()):
+        return None
     try:
-        name = np.dtype("float32" if dtype is None else dtype).name
-    except TypeError:
-        name = str(dtype)
-    if name not in DTYPES:
-        raise ValueError(f"{who}: `dtype` must be 'float32' or 'float64', got {dtype!r}")
-    found: np.dtype[Any] = DTYPES[name]
-    return found
+        return np.dtype("float32" if dtype is None else dtype)
+    except (TypeError, ValueError):
+        return None
 
 
 def given_shape(who: str, kwargs: dict[str, Any]) -> tuple[tuple[int | None, ...] | None, int | None]:

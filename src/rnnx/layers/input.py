@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers import graph
+from rnnx.layers.checks import dtype_of
 from rnnx.layers.layer import Gradients, Layer
 
 
@@ -27,10 +28,9 @@ class InputLayer(Layer):
         for name in ("sparse", "ragged", "optional"):
             if kwargs.pop(name, False):
                 raise ValueError(f"InputLayer: `{name}` inputs are not supported; ragged batches are lists of arrays")
-        try:
-            wanted = np.dtype("float32" if dtype is None else dtype)
-        except TypeError as error:
-            raise ValueError(f"InputLayer: unknown `dtype` {dtype!r}") from error
+        wanted = dtype_of(dtype)
+        if wanted is None:
+            raise ValueError(f"InputLayer: unknown `dtype` {repr(dtype)[:100]}")
         if wanted.kind not in "fiub":
             raise ValueError(f"InputLayer: `dtype` must be a float or integer type, got {wanted}")
         if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -82,11 +83,17 @@ def _object(module: Any, value: Any) -> Any:
     if not isinstance(name, str):
         return None
     try:
-        kind = type(module.get(name))
-        known = inspect.signature(kind).parameters
+        kind, known = _class_of(module, name)
         return kind(**{word: own for word, own in arguments.items() if word in known and not isinstance(own, dict)})
     except (TypeError, ValueError):
         return None
+
+
+@functools.lru_cache(256)
+def _class_of(module: Any, name: str) -> tuple[Any, frozenset[str]]:
+    """The class of a name in a module of rnnx, and the names of its arguments."""
+    kind = type(module.get(name))
+    return kind, frozenset(inspect.signature(kind).parameters)
 
 
 def dtype(value: Any, where: str) -> tuple[str, bool]:
