@@ -75,6 +75,18 @@ def predict(folder: pathlib.Path) -> Counter[str]:
     return frames(lambda: called.predict(X))
 
 
+def a_training_call_with_dropout(folder: pathlib.Path) -> Counter[str]:
+    layer = layers.LSTM(8, dropout=0.2, recurrent_dropout=0.2, seed=1)
+    layer(X, training=True)
+    return frames(lambda: layer(X, training=True))
+
+
+def a_call_of_a_layer(folder: pathlib.Path) -> Counter[str]:
+    layer = layers.LSTM(8, dropout=0.2, recurrent_dropout=0.2, seed=1)
+    layer(X)
+    return frames(lambda: layer(X))
+
+
 def load_model(folder: pathlib.Path) -> Counter[str]:
     model().save(folder / "model.safetensors")
     rnnx.load_model(folder / "model.safetensors")  # imports what it needs
@@ -91,6 +103,8 @@ MOST: dict[Callable[[pathlib.Path], Counter[str]], int] = {
     a_batch_of_fit: 150,
     a_call_of_a_model: 60,
     predict: 30,
+    a_call_of_a_layer: 12,
+    a_training_call_with_dropout: 60,
     load_model: 150,
     a_masked_step_of_a_stream: 17,
 }

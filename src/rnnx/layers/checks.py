@@ -26,6 +26,8 @@ def check_dtype(who: str, dtype: Any) -> np.dtype[Any]:
     """
     if isinstance(dtype, dict):  # a Keras dtype policy
         dtype = dtype.get("config", {}).get("name", "float32")
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return DTYPES[dtype]
     found = dtype_of(dtype)
     if found is None or found.name not in DTYPES:
         raise ValueError(f"{who}: `dtype` must be 'float32' or 'float64', got {repr(dtype)[:100]}")
