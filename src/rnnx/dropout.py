@@ -246,7 +246,7 @@ def check_noise_shape(who: str, noise_shape: NoiseShape, name: str = "noise_shap
                 f"{who}: every entry of `{name}` must be None or a Python int greater than 0, "
                 f"got {entry!r} in {entries}"
             )
-    return tuple(entry if entry is None else int(entry) for entry in entries)
+    return tuple([entry if entry is None else int(entry) for entry in entries])
 
 
 def resolve_noise_shape(
@@ -268,8 +268,8 @@ def resolve_noise_shape(
             f"got {entries}"
         )
     sizes = tuple(shape)[len(shape) - len(entries) :]
-    drawn = tuple(size if entry is None else entry for entry, size in zip(entries, sizes, strict=True))
-    if any(got not in (1, size) for got, size in zip(drawn, sizes, strict=True)):
+    drawn = tuple([size if entry is None else entry for entry, size in zip(entries, sizes, strict=True)])
+    if any([got not in (1, size) for got, size in zip(drawn, sizes, strict=True)]):
         raise ValueError(
             f"{who}: every entry of `{name}` must be None, 1 or the size of the input there, got {entries} for an "
             f"input of shape {tuple(shape)}; None fits any size, also a smaller last batch"

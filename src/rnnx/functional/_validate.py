@@ -32,7 +32,7 @@ def check_array(
             f"{who}: `{name}` must be float32 or float64, got {value.dtype}; use .astype(np.float32) or np.float64"
         )
     if value.ndim != len(shape) or any(
-        want is not None and want != got for want, got in zip(shape, value.shape, strict=True)
+        [want is not None and want != got for want, got in zip(shape, value.shape, strict=True)]
     ):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ValueError(f"{who}: `{name}` must have shape {meaning} = {wanted}, got {value.shape}")
@@ -154,7 +154,7 @@ def check_dropout_masks(
             raise ValueError(
                 f"{who}: `masks.{name}` must have {' or '.join(map(str, leading))} gates, got shape {sizes}"
             )
-        if any(got not in (1, want) for got, want in zip(sizes[-3:], full[-3:], strict=True)):
+        if any([got not in (1, want) for got, want in zip(sizes[-3:], full[-3:], strict=True)]):
             raise ValueError(
                 f"{who}: `masks.{name}` must have shape ({', '.join(axes)}) = {full}, each axis that or 1, got {sizes}"
             )

@@ -37,7 +37,7 @@ class InputLayer(Layer):
             raise ValueError(f"InputLayer: `batch_size` must be a positive integer or None, got {batch_size!r}")
         if shape is not None:
             kwargs["input_shape"] = shape
-        super().__init__(dtype=wanted if wanted.kind == "f" else "float32", **kwargs)
+        super().__init__(dtype=wanted.name if wanted.kind == "f" else "float32", **kwargs)
         if self.given_input_shape is None:
             raise ValueError("InputLayer: give the shape of one sample, for example shape=(None, 8)")
         self.value_dtype = wanted
