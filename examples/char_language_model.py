@@ -11,10 +11,10 @@ from pydoc_data import topics
 import numpy as np
 
 from rnnx import Sequential
-from rnnx.data import tbptt_batches
 from rnnx.layers import LSTM, Dense, Embedding
 from rnnx.losses import SparseCategoricalCrossentropy
 from rnnx.optimizers import Adam
+from rnnx.training.data import tbptt_batches
 from rnnx.utils import set_random_seed
 
 tiny = "--tiny" in sys.argv
