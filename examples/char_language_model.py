@@ -14,7 +14,7 @@ from rnnx import Sequential
 from rnnx.layers import LSTM, Dense, Embedding
 from rnnx.losses import SparseCategoricalCrossentropy
 from rnnx.optimizers import Adam
-from rnnx.training.data import tbptt_batches
+from rnnx.training.batches import tbptt_batches
 from rnnx.utils import set_random_seed
 
 tiny = "--tiny" in sys.argv
