@@ -43,16 +43,26 @@ class Changes:
     def __init__(self, kept: bool = True):
         self._kept = kept
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Changes:
         self._token = _current.set({}) if _current.get() is None or not self._kept else None
+        return self
 
     def __exit__(self, kind: Any, *_: Any) -> None:
-        if self._token is None:
-            return
+        if self._token is not None:
+            self._end(kind is None and self._kept)
+            _current.reset(self._token)
+
+    def make(self) -> None:
+        """Make the changes so far, before the end of the block; a call inside another one leaves that to the outer."""
+        if self._token is not None:
+            self._end(self._kept)
+
+    def _end(self, well: bool) -> None:
         changes = _current.get() or {}
-        _current.reset(self._token)
-        for value, make, drop in changes.values():
-            if kind is None and self._kept:
+        made = list(changes.values())
+        changes.clear()
+        for value, make, drop in made:
+            if well:
                 make(value)
             elif drop is not None:
                 drop()

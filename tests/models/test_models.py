@@ -11,6 +11,7 @@ import pytest
 import rnnx
 from rnnx import Input, Model, Sequential, layers
 from rnnx.models import clone_model, model_from_json
+from tests.bad_input.unchanged import unchanged
 
 RNG = np.random.default_rng(23)
 A, B = RNG.normal(size=(3, 5, 4)), RNG.normal(size=(3, 5, 4))
@@ -337,3 +338,50 @@ def test_a_class_of_ones_own() -> None:
     twin = model_from_json(model.to_json())
     twin.set_weights(model.get_weights())
     assert np.array_equal(twin(np.ones((1, 3))), model(np.ones((1, 3))))
+
+
+class Fails(layers.Layer):
+    """A layer that passes its input on, or runs out of memory."""
+
+    armed = False
+
+    def forward(self, x, *, mask=None, training=False, keep=False, **call):
+        if Fails.armed:
+            raise MemoryError("in the middle")
+        return x, lambda dy, need_dx=True: layers.Gradients(dy)
+
+
+ACTS = ["call", "predict", "predict_on_batch", "evaluate", "test_on_batch", "train_on_batch"]
+
+
+@pytest.mark.parametrize("act", [*ACTS, "optimizer"])
+def test_a_call_that_fails_in_the_middle_changes_nothing(act, monkeypatch):
+    x, y = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32), np.zeros((4, 6, 4), np.float32)
+    recurrent, average = layers.LSTM(4, return_sequences=True, stateful=True), layers.BatchNormalization()
+    source, dropped = Input((6, 3), batch_size=4), layers.Dropout(0.5, seed=2)
+    end = Fails()(dropped(average(recurrent(source), training=True), training=True))
+    model = Model(source, end)
+    model.compile("sgd", "mse")
+    model(x)
+
+    def out_of_memory(*_):
+        raise MemoryError("in the optimizer")
+
+    if act == "optimizer":  # the weights are half updated then; what the call drew and carried is as before
+        monkeypatch.setattr(model.optimizer, "update", out_of_memory)
+        before = [dropped.seed_generator.state, recurrent.states[0].tolist(), average.moving_mean.tolist()]
+        with pytest.raises(MemoryError):
+            model.train_on_batch(x, y)
+        assert [dropped.seed_generator.state, recurrent.states[0].tolist(), average.moving_mean.tolist()] == before
+        return
+    monkeypatch.setattr(Fails, "armed", True)
+    calls = {
+        "call": lambda: model(x),
+        "predict": lambda: model.predict(x, verbose=0),
+        "predict_on_batch": lambda: model.predict_on_batch(x),
+        "evaluate": lambda: model.evaluate(x, y, verbose=0),
+        "test_on_batch": lambda: model.test_on_batch(x, y),
+        "train_on_batch": lambda: model.train_on_batch(x, y),
+    }
+    with unchanged(model), pytest.raises(MemoryError):
+        calls[act]()

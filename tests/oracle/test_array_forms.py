@@ -192,6 +192,19 @@ def test_activations_outside_the_engine(cell: str) -> None:
         same(cases.FAST[cell].forward(params, form(x)).outputs, want)
 
 
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_packed_weights_of_another_byte_order(cell: str) -> None:
+    params = cases.make_params(cell, FEATURES, UNITS, np.float32, np.random.default_rng(19))
+    x, dy = numbers(BATCH, STEPS, FEATURES), numbers(BATCH, STEPS, UNITS, seed=2)
+    names = ("kernel", "recurrent_kernel", "bias")
+    swapped = replace(params, **{name: FORMS["swapped"](getattr(params, name)) for name in names})
+    results = []
+    for own in (params, swapped):
+        run = cases.FAST[cell].forward(own, x, packed=cases.FAST[cell].pack(own), training=True)
+        results.append([run.outputs, cases.FAST[cell].backward(run.cache, dy)])
+    same(results[1], results[0])
+
+
 # ---- Outputs that are given ------------------------------------------------------------------------------------------
 
 

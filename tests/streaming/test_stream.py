@@ -396,3 +396,21 @@ def test_layers_of_different_dtypes() -> None:
     )
     x = data(2)
     close(model.stream(2).run(x), model(x))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu"])
+@pytest.mark.parametrize("head", [None, "linear", "softmax"])
+def test_an_output_that_does_not_fit_is_refused_on_every_way(activation, head):
+    inner = [layers.SimpleRNN(1, activation=activation)] + ([] if head is None else [layers.Dense(1, head)])
+    model = Sequential([Input((None, 1)), *inner])
+    x = np.full((1, 1), 0.7, np.float32)
+    read_only = np.zeros((1, 1), np.float32)
+    read_only.flags.writeable = False
+    for out in (np.zeros((3, 5), np.float32), np.zeros((1, 1), np.int32), np.zeros((1, 1)), read_only):
+        for mask in (None, np.array([True])):
+            stream = model.stream(1)
+            before = stream.state
+            with pytest.raises(ValueError, match="`out` must"):
+                stream.step(x, out, mask=mask)
+            for parts, after in zip(before, stream.state, strict=True):
+                assert all(np.array_equal(a, b) for a, b in zip(parts, after, strict=True))

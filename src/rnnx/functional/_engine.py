@@ -290,7 +290,7 @@ class Core:
         params = cache.params
         who = validate.CELL_NAMES[type(params)]
         batch, timesteps, units = cache.shape
-        dtype = params.recurrent_kernel.dtype
+        dtype = params.recurrent_kernel.dtype.newbyteorder("=")
         if doutputs is not None:
             shape = cache.shape if cache.return_sequences else (batch, units)
             doutputs = validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs", dtype)

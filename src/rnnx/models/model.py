@@ -189,9 +189,9 @@ class Model(Trainer, Layer):
             Valid steps of each row of the first input, instead of ``mask``.
         training, keep : bool
         """
-        y, found, pullback = self.forward_masked(
-            self.prepare(x), mask=mask, lengths=lengths, training=training, keep=keep
-        )
+        x = self.prepare(x)
+        with Changes():
+            y, found, pullback = self.forward_masked(x, mask=mask, lengths=lengths, training=training, keep=keep)
         return y, found, pullback
 
     def forward_masked(

@@ -13,6 +13,7 @@ from rnnx.layers.dense import Dense
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.models.plan import Plan
+from rnnx.streaming.steppers import check_out
 
 Step = Callable[[Array, "Array | None"], Array]
 
@@ -62,15 +63,17 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.T
     if not links:
         return None
     chain = _kernels.Chain(links, turn)
-    return chain.step if last is None else _then(chain, last, (batch_size, layer.output_shape[-1]))
+    if last is None:
+        return chain.step
+    return _then(chain, last, (batch_size, layer.output_shape[-1]), layer.outputs[0].dtype)
 
 
-def _then(chain: _kernels.Chain, activation: Callable[[Array], Array], shape: tuple[int, ...]) -> Step:
+def _then(chain: _kernels.Chain, activation: Callable[[Array], Array], shape: tuple[int, ...], dtype: Any) -> Step:
     """The steps of a chain and an activation behind them."""
 
     def step(x: Array, out: Array | None) -> Array:
-        if out is not None and out.shape != shape:
-            raise ValueError(f"step: `out` must have shape {shape}, got {out.shape}")
+        if out is not None:
+            check_out(out, shape, dtype)
         y = activation(chain.step(x))
         if out is None:
             return y

@@ -12,6 +12,17 @@ from rnnx.layers.convolution import Conv1D
 from rnnx.layers.rnn.cell import call_cell, zero_state
 
 
+def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse an array for the output of a step that the output does not fit exactly."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"step: `out` must be a numpy array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+        kind = "" if out.flags.writeable else "read-only "
+        raise ValueError(
+            f"step: `out` must be a writable {dtype} array of shape {shape}, got {kind}{out.dtype} of {out.shape}"
+        )
+
+
 class RecurrentStepper:
     """One recurrent layer or cell in a stream.
 
@@ -105,9 +116,15 @@ class _PlainStepper:
         raise NotImplementedError
 
     def step(self, x: Array, out: Array | None = None) -> Array:
+        before = self.parts
         y = self.advance(x)
         if out is None:
             return y
+        try:
+            check_out(out, y.shape, y.dtype)
+        except BaseException:
+            self.parts = before
+            raise
         out[...] = y
         return out
 

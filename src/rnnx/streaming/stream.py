@@ -30,7 +30,7 @@ from rnnx.layers.shaping import Flatten
 from rnnx.layers.weight import settled
 from rnnx.models.plan import Plan, Step
 from rnnx.streaming.compiled import short_way
-from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper
+from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper, check_out
 
 Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
 STEPWISE = (Activation, Dense, Embedding, Masking, ReLU, Softmax, NoiseLayer, Normalization, TimeDistributed)
@@ -230,6 +230,7 @@ class Stream:
             y = y[:, 0] if self._many else y
             if out is None:
                 return y
+            check_out(out, y.shape, y.dtype)
             out[...] = y
         except BaseException:
             self._remember(before)

@@ -70,14 +70,15 @@ class Trainer(Objective):
 
     def _train_step(self, batch: Batch, trained: TrainedWeights) -> tuple[float, list[Any], list[Output]]:
         """Forward, backward, update; the loss before the update, that of every output, and the outputs."""
-        with Changes():
+        with Changes() as changes:
             outputs, pullback = self._forward(batch, True, True)
             loss, values, slopes = self._losses(outputs, True)
             loss += trained.penalty() + pullback.activity_loss
             grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False, trained=trained)
-        dweights = trained.with_penalties(grads.dweights)
-        with interrupts_wait():
-            self.optimizer.apply(trained.weights, dweights)
+            dweights = trained.with_penalties(grads.dweights)
+            with interrupts_wait():
+                self.optimizer.apply(trained.weights, dweights)
+                changes.make()
         return loss, values, outputs
 
     # ---- fit -------------------------------------------------------------------------------------------------------
