@@ -32,7 +32,8 @@ def frames(call: Callable[[], Any]) -> Counter[str]:
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
-        if code.co_filename.startswith(PACKAGE) and code.co_name not in COMPREHENSIONS and id(frame) not in known:
+        counts = event == "call" and code.co_filename.startswith(PACKAGE) and code.co_name not in COMPREHENSIONS
+        if counts and id(frame) not in known:
             known.add(id(frame))
             seen.append(frame)
 

@@ -102,6 +102,14 @@ def test_copies_have_the_steps_of_their_own_graph(copied: Any, make: Any) -> Non
         assert again(X).shape == (4, 4) and model(X).shape == (4, 1)
 
 
+def test_deep_models_are_copied_without_deep_recursion() -> None:
+    model = Sequential([Input((3,))])
+    for _ in range(300):
+        model.add(layers.Dense(3))
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        np.testing.assert_array_equal(copied(X[:, 0]), model(X[:, 0]))
+
+
 def test_each_layer_that_is_added_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from rnnx.models.plan import Plan
 

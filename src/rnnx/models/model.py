@@ -15,7 +15,7 @@ from rnnx.models.plan import GraphPullback, Plan
 from rnnx.training.trainer import Trainer
 from rnnx.training.weights import TrainedWeights
 
-OLD_STATE = ("nodes", "_calls_inside")  # in pickles of before there was a plan
+NOT_KEPT = ("nodes", "_calls_inside")  # of a pickle: the plan says both; rnnx 0.1.0 had them as attributes
 
 
 class Model(Trainer, Layer):
@@ -103,10 +103,12 @@ class Model(Trainer, Layer):
         return list(getattr(self, name)) if several else getattr(self, name)[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "plan"}
+        state = {name: value for name, value in super().__getstate__().items() if name != "plan"}
+        # The calls first and in order: each finds its inputs made, and a deep graph is no deep recursion.
+        return {"nodes": self.nodes, **state} if self.built else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({name: value for name, value in state.items() if name not in OLD_STATE})
+        super().__setstate__({name: value for name, value in state.items() if name not in NOT_KEPT})
         if not self.built:
             return
         self.plan = Plan(self.inputs, self.outputs)
