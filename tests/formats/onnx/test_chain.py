@@ -139,19 +139,20 @@ def _plain(**attributes: Any) -> Any:
     return make
 
 
-def _both_outputs(b: Builder) -> str:
-    y, h, _ = b.recurrent("LSTM", "input", FEATURES)
-    return str(b.add("Add", b.add("Squeeze", y, b.const(np.array([1]))), h))
-
-
 def _state(b: Builder) -> str:
     h = b.weight(1, 2, HIDDEN)
     return str(b.add("Squeeze", b.recurrent("GRU", "input", FEATURES, [h])[0], b.const(np.array([1]))))
 
 
-def _skip(b: Builder) -> str:
+def _lengths(b: Builder) -> str:
+    y = b.add("GRU", "input", b.weight(1, 3 * HIDDEN, FEATURES), b.weight(1, 3 * HIDDEN, HIDDEN), "",
+              b.const(np.array([5, 3], np.int32)), outputs=2, hidden_size=HIDDEN)[0]  # fmt: skip
+    return str(b.add("Squeeze", y, b.const(np.array([1]))))
+
+
+def _part(b: Builder) -> str:
     y = b.add("Squeeze", b.recurrent("GRU", "input", FEATURES)[0], b.const(np.array([1])))
-    return str(b.add("Add", y, b.add("MatMul", "input", b.weight(FEATURES, HIDDEN))))
+    return str(b.add("Slice", y, b.const(np.array([1])), b.const(np.array([3])), b.const(np.array([0]))))
 
 
 @pytest.mark.parametrize(
@@ -165,11 +166,13 @@ def _skip(b: Builder) -> str:
             _plain(activations=["Sigmoid", "ScaledTanh", "Tanh"], activation_alpha=[1.0], activation_beta=[1.0]),
             "no layer",
         ),
-        (_both_outputs, "exactly one"),
         (_state, "not zeros"),
-        (_skip, "MatMul node"),
+        (_lengths, "GRU node 'n0' has sequence_lens"),
+        (_part, "Slice node"),
         (lambda b: b.add("Sin", "input"), "Sin node"),
-        (lambda b: b.add("Relu", "input"), "no recurrent layer"),
+        (lambda b: b.add("Sin", b.add("Relu", "input")), "Sin node"),
+        (lambda b: b.add("Mul", "input", b.weight(FEATURES)), "Mul node 'n0' takes a constant"),
+        (lambda b: b.add("Dropout", "input", b.const(np.float32(0.5)), b.const(np.array(True))), "training mode"),
     ],
 )
 def test_other_graphs_are_refused_and_a_session_runs_them(make: Any, words: str) -> None:

@@ -1,6 +1,6 @@
 """ONNX: running models of others, reading them as rnnx models, and writing rnnx models.
 
-`Session` runs any graph with recurrent operators; `load_model` makes a rnnx model of one that is a chain of layers;
+`Session` runs any graph with recurrent operators; `load_model` makes a rnnx model of one whose nodes are layers;
 `save_model`, or ``model.save("x.onnx")``, writes one at opset 22. Needs ``pip install 'rnnx[onnx]'``.
 """
 

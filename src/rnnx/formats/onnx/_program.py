@@ -78,6 +78,9 @@ class Program:
         Values of all inputs and captured values: the program is for inputs of their shapes only.
     base : Program, optional
         That for inputs of any shapes, of the same graph: its constants and packed weights are used.
+    runs : bool
+        If not, only its constants are wanted: ``known`` and ``places`` are filled, and nothing is made for the nodes
+        that have to run.
 
     Attributes
     ----------
@@ -95,7 +98,9 @@ class Program:
         outer: Program | None = None,
         example: dict[str, Any] | None = None,
         base: Program | None = None,
+        runs: bool = True,
     ):
+        self.runs = runs
         self.source, self.meter, self.outer, self.example, self.base = source, source.meter, outer, example, base
         self.seen: dict[int, Any] = {0: None}  # with an example: the value at each place
         self.seen_bytes = 0
@@ -188,6 +193,11 @@ class Program:
         if name == "Identity":
             self._alias(node, list(places))
             return
+        folds = len(constants) == sum(map(bool, node.input)) and name not in RANDOM
+        if not (self.runs or folds or (name == "If" and 0 in constants)):
+            for output in filter(None, node.output):
+                self._new(output)
+            return
         if name in ("If", "Loop", "Scan"):
             self._add_control(node, who, places, attributes, constants)
             return
@@ -210,7 +220,6 @@ class Program:
         info, function = self._function(node, operator, info)
         several = info.evaluated or operator.several or len(node.output) != 1
         guard = guard_of(operator, info)
-        folds = len(constants) == sum(info.inputs) and name not in RANDOM
         if folds and self._computed(function, guard, info, node):
             return
         outputs: Any = tuple(self._new(n) if n else -1 for n in node.output)

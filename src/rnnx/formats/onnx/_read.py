@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rnnx import initializers
 from rnnx.formats._limits import parse_json
-from rnnx.formats.onnx._chain import read_chain
 from rnnx.formats.onnx._file import Source
 from rnnx.formats.onnx._limits import MOST_DESCRIBED
+from rnnx.formats.onnx._read_graph import read_graph, warn_of_axes
 from rnnx.formats.onnx._write import DESCRIPTION, exported
 from rnnx.layers.layer import Layer, layer_from_config, weights_limited
 from rnnx.saving import FormatError
@@ -26,7 +26,8 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
     """A rnnx model of an ONNX file.
 
     A file that rnnx wrote gives the model that was written, also with what ONNX itself cannot hold, such as the rates
-    of dropout inside recurrent layers. Any other file gives a `Sequential` if its graph is a chain of layers.
+    of dropout inside recurrent layers. Any other file gives a `Model` if layers compute all its nodes, and a
+    `Sequential` if they are a chain.
 
     Parameters
     ----------
@@ -41,13 +42,17 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
     Raises
     ------
     FormatError
-        If the file is damaged, or its graph is not a chain of layers that rnnx has; `Session` runs any graph.
+        If the file is damaged, or a node of its graph is nothing that layers compute; `Session` runs any graph.
     OSError
         If it cannot be read.
     """
     source = Source(path)
     model = _described(source)
-    return model if model is not None else read_chain(source)
+    if model is not None:
+        return model
+    read = read_graph(source)
+    warn_of_axes(source, read, stacklevel=3)
+    return read.model
 
 
 def load_weights(model: Any, path: Any) -> None:

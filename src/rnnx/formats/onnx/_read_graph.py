@@ -1,0 +1,242 @@
+"""The graph of another program as a rnnx model.
+
+Every node is a call of a layer on symbolic tensors, or only says where an axis lies. What no layer computes is refused
+with the node's name.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx import layers
+from rnnx.formats.onnx import _read_layers, _read_recurrent, _read_shapes
+from rnnx.formats.onnx._file import Source, attributes_of, reason
+from rnnx.formats.onnx._limits import MOST_LAYERS
+from rnnx.formats.onnx._program import Program
+from rnnx.formats.onnx._reading import UNFIT, NoLayer, Reading, read_node, spelled
+from rnnx.formats.onnx._view import View, view_of
+from rnnx.layers.layer import weights_limited
+from rnnx.layers.limits import MOST_AXES
+from rnnx.saving import FormatError
+
+Array = NDArray[Any]
+READERS = {**_read_layers.READERS, **_read_shapes.READERS, **_read_recurrent.READERS}
+BATCH = "batch"  # what its size is called
+INPUT_TYPES = ("float32", "float64", "int32", "int64")
+
+
+@dataclass(frozen=True)
+class ReadGraph:
+    """A model, and how its inputs and outputs lie in the graph.
+
+    Attributes
+    ----------
+    model : Model
+    inputs, outputs : list of View
+        In the order of the graph's.
+    """
+
+    model: Any
+    inputs: list[View]
+    outputs: list[View]
+
+
+def read_graph(source: Source) -> ReadGraph:
+    """A model of the layers of a graph.
+
+    Raises
+    ------
+    FormatError
+        If the graph does something that no layer does; the node is named.
+    """
+    try:
+        return _read(source)
+    except UNFIT as error:
+        if isinstance(error, FormatError) and str(error).startswith(source.name):
+            raise
+        raise FormatError(
+            f"{source.name}: not a graph of layers that rnnx has: {reason(error)}; "
+            "rnnx.formats.onnx.Session(path) runs any graph"
+        ) from error
+
+
+def _read(source: Source) -> ReadGraph:
+    program = Program(source, source.proto.graph, runs=False)
+    known = {name: program.known[place] for name, place in program.places.items() if place in program.known}
+    reading = Reading(source, known)
+    floats = sum(array.size for array in {id(array): array for array in known.values()}.values())
+    with weights_limited(floats):
+        inputs = _inputs(reading)
+        for node in reading.nodes:
+            if not any(name in reading.values for name in node.output):
+                read_node(reading, READERS, node)
+        outputs = [_output(reading, value.name) for value in source.proto.graph.output]
+        return ReadGraph(_model(source, inputs, outputs), inputs, outputs)
+
+
+def _output(reading: Reading, name: str) -> View:
+    """An output of the graph; its axes are in order if the batch is the first of them."""
+    view = reading.value(name)
+    if not isinstance(view, View):
+        raise NoLayer(f"its output {name[:80]!r} is not made by a layer")
+    if view.flipped:
+        raise NoLayer(f"its output {name[:80]!r} has the timesteps backwards: no layer gives them in the order of time")
+    view = reading.stacked(view)
+    if view.axes and view.axes[0] == (0,):
+        return reading.in_order(view)
+    order = [k for entry in view.axes for k in entry]
+    if any(len(entry) > 1 for entry in view.axes) or sorted(order) != list(range(view.width)):
+        raise NoLayer(f"its output {name[:80]!r} has the axes {spelled(view)}")
+    return view
+
+
+def _model(source: Source, inputs: list[View], outputs: list[View]) -> Any:
+    """A chain as a Sequential, anything else as a Model."""
+    from rnnx.models import Model, Sequential
+
+    name = layer_name(source.proto.graph.name)
+    entries, ends = ([view.single for view in views] for views in (inputs, outputs))
+    if not entries:
+        raise NoLayer("it has no input")
+    single = len(entries) == 1, len(ends) == 1
+    first = entries[0]
+    assert first is not None
+    model = Model(first if single[0] else entries, ends[0] if single[1] else ends, name=name)
+    steps = model.plan.steps
+    if all(single) and steps and model.plan.is_chain() and len({id(step.layer) for step in steps}) == len(steps):
+        if all(step.single and len(step.outputs) == 1 for step in steps):
+            return Sequential([first.node.layer, *(step.layer for step in steps)], name=name)
+    return model
+
+
+def layer_name(name: str) -> str:
+    """A name that a layer or model may have."""
+    return name.strip("/").replace("/", "_") or "onnx"
+
+
+def warn_of_axes(source: Source, read: ReadGraph, stacklevel: int) -> None:
+    """Warn if the arrays of the file have other axes than those of the model."""
+    graph = source.proto.graph
+    turned = [any(not view.is_plain for view in views) for views in (read.inputs, read.outputs)]
+    if not any(turned):
+        return
+    ends = " and ".join(word for word, there in zip(("inputs", "outputs"), turned, strict=True) if there)
+    given = {tensor.name for tensor in graph.initializer}
+    names = [value.name for value in graph.input if value.name not in given], [value.name for value in graph.output]
+    states = [
+        name for k, views in enumerate((read.inputs, read.outputs)) for name, view in zip(names[k], views, strict=True)
+        if () in view.axes
+    ]  # fmt: skip
+    text = f"the file's {ends} have the timesteps first; swap the axes of the arrays: x.swapaxes(0, 1)"
+    if states:
+        text += f"; {', '.join(states)[:200]} have no axis of directions in the model: x[0]"
+    warnings.warn(f"{source.name}: a rnnx model has (batch, timesteps, features), {text}", stacklevel=stacklevel)
+
+
+# ---- Inputs ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Axis:
+    """What the graph says of an axis of an input."""
+
+    is_batch: bool = False
+    is_time: bool = False
+    is_direction: bool = False
+    width: int | None = None
+
+
+def _inputs(reading: Reading) -> list[View]:
+    graph = reading.source.proto.graph
+    given = {tensor.name for tensor in graph.initializer}
+    entries = [value for value in graph.input if value.name not in given]
+    if len(entries) > MOST_LAYERS:
+        raise NoLayer(f"it has {len(entries):,} inputs, the most is {MOST_LAYERS:,}")
+    reading.entries.update(layer_name(value.name) for value in entries)
+    axes: dict[str, list[_Axis]] = {}
+    for value in entries:
+        tensor = value.type.tensor_type
+        if not value.type.HasField("tensor_type") or not tensor.HasField("shape") or len(tensor.shape.dim) > MOST_AXES:
+            raise NoLayer(f"the shape of its input {value.name[:80]!r} is not given")
+        axes[value.name] = [_Axis() for _ in tensor.shape.dim]
+    _follow(reading, axes)
+    views = [_input(reading, value, axes[value.name]) for value in entries]
+    for value, view in zip(entries, views, strict=True):
+        reading.give(value.name, view)
+    return views
+
+
+def _follow(reading: Reading, axes: dict[str, list[_Axis]]) -> None:
+    """Note which axes of the inputs recurrent nodes and products take as batch, timesteps and features."""
+    places: dict[str, list[_Axis]] = dict(axes)
+    for node in reading.nodes:
+        own = places.get(node.input[0]) if node.input else None
+        if node.op_type in _read_recurrent.CLASSES:
+            _note(reading, node, own, [places.get(name) for name in [*node.input, *[""] * 7][5:7]])
+            continue
+        own = own or next((places[name] for name in node.input if name in places), None)
+        if own is None:
+            continue
+        if node.op_type == "Transpose":
+            perm = attributes_of(node).get("perm", list(range(len(own)))[::-1])
+            own = [own[k] for k in perm] if sorted(perm) == list(range(len(own))) else None
+        elif node.op_type in ("MatMul", "Gemm"):
+            kernel = reading.known.get(node.input[1])
+            if kernel is not None and kernel.ndim == 2:
+                place = 1 if node.op_type == "Gemm" and attributes_of(node).get("transB", 0) else 0
+                own[-1].width = own[-1].width or kernel.shape[place]
+                own = [*own[:-1], _Axis()]
+        elif node.op_type == "Gather":
+            own = [*own, _Axis()] if node.input[0] in reading.known else None
+        elif node.op_type in ("Conv", *(name for name in READERS if "Pool" in name)):
+            own = [own[0], _Axis(), _Axis()] if len(own) == 3 else None
+        elif node.op_type in _read_shapes.READERS and node.op_type not in ("Cast", "Concat", "Identity"):
+            own = None
+        if own is not None:
+            places[node.output[0]] = own
+
+
+def _note(reading: Reading, node: Any, own: list[_Axis] | None, states: list[list[_Axis] | None]) -> None:
+    """What a recurrent node takes its inputs for."""
+    w, first = reading.known.get(node.input[1]), bool(attributes_of(node).get("layout", 0))
+    if own is not None and len(own) == 3:
+        time, batch = own[::-1][1:] if first else own[:2]
+        if not (time.is_batch or batch.is_time):
+            time.is_time = batch.is_batch = True
+        own[2].width = own[2].width or (None if w is None or w.ndim != 3 else w.shape[2])
+    for state in states:
+        if state is not None and len(state) == 3:
+            directions, batch = state[:2][::-1] if first else state[:2]
+            batch.is_batch = directions.is_direction = True
+
+
+def _input(reading: Reading, value: Any, axes: list[_Axis]) -> View:
+    """The symbolic tensor of an input of the graph."""
+    from onnx import helper
+
+    tensor = value.type.tensor_type
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    if dtype.name not in INPUT_TYPES or not axes:
+        raise NoLayer(f"its input {value.name[:80]!r} is of type {dtype} with {len(axes)} axes")
+    batch = next((k for k, axis in enumerate(axes) if axis.is_batch), 0)
+    kept = [k for k, axis in enumerate(axes) if k != batch and not _is_one(axis, tensor.shape.dim[k])]
+    sizes: list[int | None] = []
+    names = [BATCH]
+    for k in kept:
+        dim = tensor.shape.dim[k]
+        known = int(dim.dim_value) if dim.HasField("dim_value") and not axes[k].is_time else axes[k].width
+        sizes.append(None if known is None or known < 1 else known)
+        names.append("" if sizes[-1] is not None else f"{dim.dim_param or value.name}/{dim.dim_param or k}")
+    entry = layers.Input(tuple(sizes), dtype=dtype.name, name=layer_name(value.name))
+    order = {batch: 0, **{k: place for place, k in enumerate(kept, 1)}}
+    return view_of(entry, tuple((order[k],) if k in order else () for k in range(len(axes))), names)
+
+
+def _is_one(axis: _Axis, dim: Any) -> bool:
+    """Whether it is the axis of directions of a state for a single one."""
+    return axis.is_direction and (not dim.HasField("dim_value") or dim.dim_value == 1)

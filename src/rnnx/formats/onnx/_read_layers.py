@@ -1,0 +1,426 @@
+"""Nodes as layers, one function for each kind: the mirror of `_write_layers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnx import layers
+from rnnx.formats.onnx._activations import ACTIVATIONS, activation_of_node
+from rnnx.formats.onnx._file import attributes_of, called
+from rnnx.formats.onnx._read_shapes import aligned, names_of, product_of_sizes
+from rnnx.formats.onnx._reading import FLOATS, NoLayer, Reading
+from rnnx.formats.onnx._view import View, view_of
+from rnnx.formats.onnx._write_layers import ARITHMETIC
+
+Array = NDArray[Any]
+OPERATIONS = {operator: name for name, operator in ARITHMETIC.items()}
+EPSILON = 1e-3  # of a normalization that is written out, if its variances are larger
+
+
+def _dtype(array: Array) -> str:
+    if array.dtype not in FLOATS:
+        raise NoLayer(f"it has weights of type {array.dtype}")
+    return str(array.dtype)
+
+
+def _bias(reading: Reading, name: str, units: int, rank: int) -> tuple[str, str]:
+    """The constant that the only reader of a product adds to its features, if it does, and the value behind that."""
+    node = reading.only_reader(name)
+    if node is None or node.op_type != "Add" or node.domain not in ("", "ai.onnx"):
+        return "", name
+    other = next((given for given in node.input if given in reading.known), "")
+    array = reading.known.get(other)
+    if array is None or array.ndim > rank or array.shape[-1:] != (units,) or array.size != units:
+        return "", name
+    return other, node.output[0]
+
+
+def _activation_after(reading: Reading, name: str, view: View) -> tuple[str, str]:
+    """The activation that the only reader of a value is, if it is one, and the value behind that."""
+    node = reading.only_reader(name)
+    if node is None or node.domain not in ("", "ai.onnx"):
+        return "linear", name
+    found = activation_of_node(node.op_type, attributes_of(node))
+    if found is None or (found == "softmax" and _softmax_axis(reading, node, view) != view.rank - 1):
+        return "linear", name
+    return ("linear", name) if _approximates(node) else (found, node.output[0])
+
+
+def _approximates(node: Any) -> bool:
+    return attributes_of(node).get("approximate", "none") != "none"
+
+
+def _softmax_axis(reading: Reading, node: Any, view: View) -> int | None:
+    """The axis of the value that a Softmax is over; None if it is over several."""
+    old = reading.source.opsets[""] < 13
+    axis = int(attributes_of(node).get("axis", 1 if old else -1))
+    axis += view.rank if axis < 0 else 0
+    return None if old and axis != view.rank - 1 else axis
+
+
+def _matmul(reading: Reading, node: Any) -> None:
+    kernel = reading.constant(node, 1)
+    if kernel.ndim != 2:
+        raise NoLayer(f"{called(node)} by an array of shape {kernel.shape}")
+    view = reading.features_last(reading.tensor(node, 0))
+    bias, name = _bias(reading, node.output[0], kernel.shape[1], view.rank)
+    arrays = [kernel] if not bias else [kernel, reading.known[bias].reshape(-1)]
+    _give_dense(reading, view, ("MatMul", node.input[1], bias), lambda: arrays, name)
+
+
+def _gemm(reading: Reading, node: Any) -> None:
+    attributes = attributes_of(node)
+    if attributes.get("transA", 0):
+        raise NoLayer(f"{called(node)} with transA")
+    view, kernel = reading.features_last(reading.tensor(node, 0)), reading.constant(node, 1)
+    alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
+    units = kernel.shape[0 if attributes.get("transB", 0) else 1]
+    bias = node.input[2] if len(node.input) > 2 else ""
+    if bias and reading.constant(node, 2).size not in (1, units):
+        raise NoLayer(f"{called(node)} adds an array of shape {reading.known[bias].shape} to {units} features")
+
+    def arrays() -> list[Array]:
+        turned = kernel.T if attributes.get("transB", 0) else kernel
+        found = [turned if alpha == 1 else turned * np.asarray(alpha, kernel.dtype)]
+        if bias:
+            scaled = reading.known[bias].reshape(-1) * np.asarray(beta, kernel.dtype)
+            found.append(np.broadcast_to(scaled, units))
+        return found
+
+    key = ("Gemm", node.input[1], bias, alpha, beta, attributes.get("transB", 0))
+    _give_dense(reading, view, key, arrays, node.output[0])
+
+
+def _give_dense(reading: Reading, view: View, key: Any, arrays: Callable[[], list[Array]], name: str) -> None:
+    """A Dense, with the activation behind it."""
+    activation, name = _activation_after(reading, name, view)
+    kernel, *bias = arrays()
+    y = reading.weighted(
+        (*key, activation),
+        lambda: layers.Dense(kernel.shape[1], activation=activation, use_bias=bool(bias), dtype=_dtype(kernel)),
+        arrays,
+        view.single,
+    )
+    reading.give(name, reading.after(view, y))
+
+
+def _activation(reading: Reading, node: Any) -> None:
+    attributes = attributes_of(node)
+    name = activation_of_node(node.op_type, attributes)
+    if name is None or _approximates(node):
+        raise NoLayer(f"{called(node)} with {attributes}")
+    view = reading.view(node, 0)
+    reading.give(node.output[0], reading.elementwise(view, lambda dtype: layers.Activation(name, dtype=dtype)))
+
+
+def _softmax(reading: Reading, node: Any) -> None:
+    view = reading.tensor(node, 0)
+    axis = _softmax_axis(reading, node, view)
+    if axis is None or len(view.axes[axis]) != 1 or view.axes[axis] == (0,):
+        raise NoLayer(f"{called(node)} is over the batch, or more than one axis")
+    (own,) = view.axes[axis]
+    dtype = np.dtype(view.dtype).name
+    last = own == view.width - 1
+    layer = layers.Activation("softmax", dtype=dtype) if last else layers.Softmax(own, dtype=dtype)
+    reading.give(node.output[0], reading.after(view, reading.call(layer, view.single)))
+
+
+def _leaky_relu(reading: Reading, node: Any) -> None:
+    alpha = attributes_of(node).get("alpha", 0.01)
+    view = reading.view(node, 0)
+    if activation_of_node("LeakyRelu", {"alpha": alpha}):
+        _activation(reading, node)
+        return
+    reading.give(
+        node.output[0], reading.elementwise(view, lambda dtype: layers.ReLU(negative_slope=alpha, dtype=dtype))
+    )
+
+
+def _clip(reading: Reading, node: Any) -> None:
+    attributes, view = attributes_of(node), reading.view(node, 0)
+    bounds: list[float | None] = []
+    for place, name in ((1, "min"), (2, "max")):
+        given = node.input[place] if place < len(node.input) else ""
+        bound = reading.number(given) if given else attributes.get(name)
+        if given and bound is None:
+            raise NoLayer(f"{called(node)} with bounds that are not constant")
+        bounds.append(bound)
+    low, high = bounds
+    if low == 0 and high is not None and high >= 0:
+        view = reading.elementwise(view, lambda dtype: layers.ReLU(max_value=high, dtype=dtype))
+    else:
+        for operation, bound in (("maximum", low), ("minimum", high)):
+            if bound is not None:
+                view = _with_number(reading, view, operation, right=bound)
+    reading.give(node.output[0], view)
+
+
+def _with_number(reading: Reading, view: View, operation: str, **numbers: float) -> View:
+    return reading.elementwise(view, lambda dtype: layers.Arithmetic(operation, dtype=dtype, **numbers))
+
+
+def _dropout(reading: Reading, node: Any) -> None:
+    if len(node.output) > 1 and reading.is_used(node.output[1]):
+        raise NoLayer(f"{called(node)}: its mask is used")
+    if len(node.input) > 2 and node.input[2] and reading.constant(node, 2).any():
+        raise NoLayer(f"{called(node)} in training mode")
+    rate = float(attributes_of(node).get("ratio", 0.5))
+    if len(node.input) > 1 and node.input[1]:
+        rate = float(reading.constant(node, 1))
+    view = reading.view(node, 0)
+    reading.give(node.output[0], reading.elementwise(view, lambda dtype: layers.Dropout(rate, dtype=dtype)))
+
+
+def _layer_normalization(reading: Reading, node: Any) -> None:
+    attributes = attributes_of(node)
+    if any(reading.is_used(name) for name in node.output[1:]):
+        raise NoLayer(f"{called(node)}: its mean or deviation is used")
+    view, gamma = reading.features_last(reading.tensor(node, 0)), reading.constant(node, 1)
+    if attributes.get("axis", -1) not in (-1, view.rank - 1):
+        raise NoLayer(f"{called(node)} is over more than the features")
+    beta = node.input[2] if len(node.input) > 2 else ""
+    arrays = [gamma, reading.constant(node, 2)] if beta else [gamma]
+    epsilon = attributes.get("epsilon", 1e-5)
+    y = reading.weighted(
+        ("LayerNormalization", node.input[1], beta, epsilon),
+        lambda: layers.LayerNormalization(epsilon=epsilon, center=bool(beta), dtype=_dtype(gamma)),
+        lambda: arrays,
+        view.single,
+    )
+    reading.give(node.output[0], reading.after(view, y))
+
+
+def _batch_normalization(reading: Reading, node: Any) -> None:
+    view, attributes = reading.tensor(node, 0), attributes_of(node)
+    if attributes.get("training_mode", 0) or any(reading.is_used(name) for name in node.output[1:]):
+        raise NoLayer(f"{called(node)} in training mode")
+    if view.rank < 2 or view.axes[1] != (view.width - 1,):
+        if not view.is_plain or view.rank != 3:
+            raise NoLayer(f"{called(node)} is not over the features")
+        view = _channels_last(reading, view)
+    arrays = [reading.constant(node, place) for place in range(1, 5)]
+    epsilon = attributes.get("epsilon", 1e-5)
+    y = reading.weighted(
+        ("BatchNormalization", *node.input[1:], epsilon),
+        lambda: layers.BatchNormalization(epsilon=epsilon, dtype=_dtype(arrays[0])),
+        lambda: arrays,
+        view.single,
+    )
+    reading.give(node.output[0], reading.after(view, y))
+
+
+def _channels_last(reading: Reading, view: View) -> View:
+    """A value (batch, channels, steps), whose tensor has the channels last."""
+    y = reading.call(layers.Permute((2, 1), dtype=np.dtype(view.dtype).name), view.single)
+    return view_of(y, ((0,), (2,), (1,)), [view.names[0], view.names[2], view.names[1]])
+
+
+def _written_out(reading: Reading, node: Any, view: View) -> bool:
+    """Read ``(x - mean) / deviation * gamma + beta``, as rnnx writes it, if it is that from this subtraction on."""
+    mean = reading.known.get(node.input[1])
+    width = view.single.shape[-1] if view.single is not None and view.axes[-1] == (view.width - 1,) else None
+    after = reading.only_reader(node.output[0])
+    if mean is None or mean.shape != (width,) or after is None or after.op_type != "Div" or width is None:
+        return False
+    deviation = reading.known.get(after.input[1])
+    if after.input[0] != node.output[0] or deviation is None or deviation.shape != (width,) or not deviation.all():
+        return False
+    name, found = after.output[0], {}
+    for operator in ("Mul", "Add"):
+        follow = reading.only_reader(name)
+        if follow is None or follow.op_type != operator or follow.input[0] != name:
+            continue
+        array = reading.known.get(follow.input[1])
+        if array is not None and array.shape == (width,):
+            found[operator], name = follow.input[1], follow.output[0]
+    squares = np.square(deviation)
+    epsilon = min(EPSILON, float(squares.min()) / 2)
+    parts = [reading.known[found[operator]] for operator in ("Mul", "Add") if operator in found]
+    y = reading.weighted(
+        ("Sub", node.input[1], after.input[1], *found.items()),
+        lambda: layers.BatchNormalization(
+            epsilon=epsilon, scale="Mul" in found, center="Add" in found, dtype=_dtype(mean)
+        ),
+        lambda: [*parts, mean, squares - np.asarray(epsilon, squares.dtype)],
+        view.single,
+    )
+    reading.give(name, reading.after(view, y))
+    return True
+
+
+def _arithmetic(reading: Reading, node: Any) -> None:
+    """Add, Sub, Mul, Div, Max and Min of two values, or of one and a number."""
+    operation = OPERATIONS[node.op_type]
+    if node.op_type == "Mul" and (sizes := product_of_sizes(reading, node)) is not None:
+        reading.give(node.output[0], sizes)
+        return
+    if len(node.input) == 2 and sum(name in reading.known for name in node.input) == 1:
+        place = 0 if node.input[0] in reading.known else 1
+        view, number = reading.view(node, 1 - place), reading.number(node.input[place])
+        array = reading.known[node.input[place]]
+        if number is not None and array.ndim <= view.rank:
+            operand = {"left" if place == 0 else "right": number}
+            reading.give(node.output[0], _with_number(reading, view, operation, **operand))
+        elif node.op_type != "Sub" or place == 0 or not _written_out(reading, node, view):
+            raise NoLayer(f"{called(node)} takes a constant of shape {array.shape}, which no layer does")
+        return
+    y = _merge(reading, node, operation)
+    reading.give(node.output[0], y)
+
+
+def _merge(reading: Reading, node: Any, operation: str) -> View:
+    """One value from several by a layer for all of them, or from two at a time."""
+    views = aligned(reading, node, [reading.tensor(node, k) for k in range(len(node.input))])
+    dtype = np.dtype(views[0].dtype)
+    if dtype not in FLOATS:
+        raise NoLayer(f"{called(node)} of numbers of type {dtype}")
+    tensors: list[Any] = [view.single for view in views]
+    first = views[0]
+    if len(tensors) > 1:
+        whole = {"add": layers.Add, "multiply": layers.Multiply, "average": layers.Average}.get(operation)
+        if whole is not None:
+            tensors = [reading.call(whole(dtype=dtype.name), tensors)]
+        while len(tensors) > 1:
+            tensors[:2] = [reading.call(layers.Arithmetic(operation, dtype=dtype.name), tensors[:2])]
+    return view_of(tensors[0], first.axes, names_of(views), first.flipped)
+
+
+def _sum(reading: Reading, node: Any) -> None:
+    reading.give(node.output[0], _merge(reading, node, "add" if node.op_type == "Sum" else "average"))
+
+
+def _where(reading: Reading, node: Any) -> None:
+    """``where(x > threshold, x, slope * (x - threshold))``, as rnnx writes a ReLU."""
+    greater, product = (reading.makers.get(node.input[k]) for k in (0, 2))
+    below = reading.makers.get(product.input[0]) if product is not None and product.op_type == "Mul" else None
+    x = node.input[1]
+    if greater is None or product is None or below is None or greater.op_type != "Greater" or below.op_type != "Sub":
+        raise NoLayer(f"{called(node)}")
+    threshold, slope = reading.number(greater.input[1]), reading.number(product.input[1])
+    same = greater.input[0] == below.input[0] == x and greater.input[1] == below.input[1]
+    if not same or threshold is None or slope is None:
+        raise NoLayer(f"{called(node)}")
+    view = reading.view(node, 1)
+    name, most = node.output[0], None
+    follow = reading.only_reader(name)
+    if follow is not None and follow.op_type == "Min" and list(follow.input)[0] == name and len(follow.input) == 2:
+        most = reading.number(follow.input[1])
+        name = name if most is None else follow.output[0]
+    reading.give(name, reading.elementwise(view, lambda dtype: layers.ReLU(most, slope, threshold, dtype=dtype)))
+
+
+def _channels(reading: Reading, node: Any) -> View:
+    """The input of a convolution or pooling, (batch, channels, steps), of a tensor that has the channels last."""
+    view = reading.tensor(node, 0)
+    if view.is_plain and view.rank == 3:
+        view = _channels_last(reading, view)
+    if view.axes != ((0,), (2,), (1,)) or view.flipped:
+        raise NoLayer(f"{called(node)} is not along the timesteps")
+    return view
+
+
+def _padding(node: Any, window: int, stride: int) -> str:
+    """The padding of a layer."""
+    attributes = attributes_of(node)
+    auto, pads = attributes.get("auto_pad", "NOTSET"), list(attributes.get("pads", [0, 0]))
+    if auto in ("SAME_UPPER", "VALID"):
+        return "same" if auto == "SAME_UPPER" else "valid"
+    before = (window - 1) // 2
+    known = {(0, 0): "valid", (window - 1, 0): "causal"}
+    if stride == 1:
+        known = {(before, window - 1 - before): "same", **known}
+    if auto != "NOTSET" or tuple(pads) not in known:
+        raise NoLayer(f"{called(node)} with pads {pads}")
+    return known[tuple(pads)]
+
+
+def _along_time(reading: Reading, view: View, y: Any) -> View:
+    """What a layer with windows makes of a value."""
+    return view_of(y, view.axes, [view.names[0], reading.new_name() if y.shape[1] is None else "", ""])
+
+
+def _conv(reading: Reading, node: Any) -> None:
+    attributes, kernel = attributes_of(node), reading.constant(node, 1)
+    if kernel.ndim != 3:
+        raise NoLayer(f"{called(node)} along {kernel.ndim - 2} axes")
+    view = _channels(reading, node)
+    bias = node.input[2] if len(node.input) > 2 else ""
+    arrays = [kernel.transpose(2, 1, 0), *([reading.constant(node, 2)] if bias else [])]
+    stride, dilation = attributes.get("strides", [1])[0], attributes.get("dilations", [1])[0]
+    options = {"strides": stride, "dilation_rate": dilation, "groups": attributes.get("group", 1)}
+    padding = _padding(node, (kernel.shape[2] - 1) * dilation + 1, stride)
+    name, axes, follow = node.output[0], view.axes, reading.only_reader(node.output[0])
+    if follow is not None and follow.op_type == "Transpose" and attributes_of(follow).get("perm") == [0, 2, 1]:
+        name, axes = follow.output[0], ((0,), (1,), (2,))
+    activation, name = _activation_after(reading, name, view.moved(axes))
+    y = reading.weighted(
+        ("Conv", *node.input[1:], padding, activation, *options.values()),
+        lambda: layers.Conv1D(
+            kernel.shape[0], kernel.shape[2], padding=padding, activation=activation, use_bias=bool(bias),
+            dtype=_dtype(kernel), **options,
+        ),
+        lambda: arrays,
+        view.single,
+    )  # fmt: skip
+    reading.give(name, _along_time(reading, view.moved(axes), y))
+
+
+def _pool(reading: Reading, node: Any) -> None:
+    attributes, view = attributes_of(node), _channels(reading, node)
+    (size,), (stride,) = attributes["kernel_shape"], attributes.get("strides", [1])
+    padding = _padding(node, size, stride)
+    odd = attributes.get("ceil_mode", 0) or attributes.get("dilations", [1]) != [1] or len(node.output) > 1
+    if odd or padding == "causal" or (padding == "same" and attributes.get("count_include_pad", 0)):
+        raise NoLayer(f"{called(node)} with {attributes}")
+    cls = layers.MaxPooling1D if node.op_type == "MaxPool" else layers.AveragePooling1D
+    layer = cls(size, strides=stride, padding=padding, dtype=np.dtype(view.dtype).name)
+    reading.give(node.output[0], _along_time(reading, view, reading.call(layer, view.single)))
+
+
+def _global(reading: Reading, node: Any) -> None:
+    """ReduceMax and ReduceMean over the timesteps, or GlobalMaxPool and GlobalAveragePool."""
+    if node.op_type.startswith("Global"):
+        view, place, keep = _channels(reading, node), 2, True
+    else:
+        view = reading.tensor(node, 0)
+        axes = reading.integers(node, 1, "axes") or []
+        if len(axes) != 1:
+            raise NoLayer(f"{called(node)} over several axes")
+        place, keep = axes[0] % view.rank, bool(attributes_of(node).get("keepdims", 1))
+    if view.width != 3 or view.axes[place] != (1,):
+        raise NoLayer(f"{called(node)} is not over the timesteps")
+    cls = layers.GlobalMaxPooling1D if "Max" in node.op_type else layers.GlobalAveragePooling1D
+    y = reading.call(cls(keepdims=keep, dtype=np.dtype(view.dtype).name), view.single)
+    names, entries = [view.names[0], "", view.names[2]], list(view.axes)
+    if not keep:
+        del names[1], entries[place]
+        entries = [(min(k, 1),) for (k,) in entries]
+    reading.give(node.output[0], view_of(y, tuple(entries), names))
+
+
+READERS: dict[str, Callable[[Reading, Any], None]] = {
+    **{row.operator: _activation for row in ACTIVATIONS if row.node},
+    **{operator: _arithmetic for operator in OPERATIONS},
+    "AveragePool": _pool,
+    "BatchNormalization": _batch_normalization,
+    "Clip": _clip,
+    "Conv": _conv,
+    "Dropout": _dropout,
+    "Gemm": _gemm,
+    "GlobalAveragePool": _global,
+    "GlobalMaxPool": _global,
+    "LayerNormalization": _layer_normalization,
+    "LeakyRelu": _leaky_relu,
+    "MatMul": _matmul,
+    "MaxPool": _pool,
+    "Mean": _sum,
+    "ReduceMax": _global,
+    "ReduceMean": _global,
+    "Softmax": _softmax,
+    "Sum": _sum,
+    "Where": _where,
+}

@@ -1,0 +1,162 @@
+"""Graphs with branches, states, several inputs and outputs as rnnx models."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import checker
+from onnx.reference import ReferenceEvaluator
+
+import rnnx
+from rnnx import layers
+from rnnx.formats.onnx import Session, load_model
+from rnnx.formats.onnx._file import Source
+from rnnx.formats.onnx._limits import MOST_LAYERS
+from rnnx.formats.onnx._read_graph import read_graph
+from rnnx.saving import FormatError
+from tests.formats.onnx.graphs import FEATURES, GRAPHS, HIDDEN, Graph, feeds_of
+
+
+def read(name: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return load_model(GRAPHS[name]())
+
+
+def as_rnnx(array: Any, view: Any) -> Any:
+    """An array of the graph with the axes of the model."""
+    kept = [k for k, entry in enumerate(view.axes) if entry]
+    flat = array.reshape([array.shape[k] for k in kept])
+    return flat.transpose(np.argsort([view.axes[k][0] for k in kept]))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_graph_of_layers_is_a_model(name: str) -> None:
+    proto = GRAPHS[name]()
+    checker.check_model(proto, full_check=True)
+    feeds, found = feeds_of(proto), read_graph(Source(proto))
+    arrays = [as_rnnx(array, view) for array, view in zip(feeds.values(), found.inputs, strict=True)]
+    own = found.model(arrays if found.model.several_inputs else arrays[0])
+    own = own if isinstance(own, list) else [own]
+    session = Session(proto).run(feeds)
+    for expected, by_onnx, view, y in zip(
+        session.values(), ReferenceEvaluator(proto).run(None, feeds), found.outputs, own, strict=True
+    ):
+        np.testing.assert_allclose(expected, by_onnx, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(y, as_rnnx(expected, view), rtol=2e-6, atol=2e-6)
+
+
+def test_which_layers_they_are() -> None:
+    def kinds(name: str) -> list[str]:
+        return [type(layer).__name__ for layer in read(name).layers if not isinstance(layer, layers.InputLayer)]
+
+    assert kinds("skip") == ["GRU", "Dense", "Add"]
+    assert kinds("all_outputs") == ["LSTM"] and kinds("states") == ["LSTM"]
+    assert kinds("both_joined") == ["Bidirectional"]
+    assert kinds("both_apart") == ["Bidirectional", "Activation", "Activation"]
+    assert kinds("both_joined_and_apart")[:2] == ["Bidirectional", "Concatenate"]
+    assert kinds("convolutions") == [
+        "Permute", "Conv1D", "BatchNormalization", "Activation", "MaxPooling1D", "GlobalAveragePooling1D", "Reshape",
+        "GRU",
+    ]  # fmt: skip
+    shared = read("shared")
+    assert kinds("shared") == ["LSTM"] and len(shared.plan.steps) == 2 and len(shared.weights) == 3
+
+
+def test_other_axes_are_said() -> None:
+    with pytest.warns(UserWarning, match="inputs and outputs have the timesteps first"):
+        load_model(GRAPHS["skip"]())
+    with pytest.warns(UserWarning, match="h0, c0, .* have no axis of directions"):
+        load_model(GRAPHS["states"]())
+
+
+def test_it_streams_trains_quantizes_and_converts(tmp_path: Path) -> None:
+    x, random = rnnx.Input((None, FEATURES), name="x"), np.random.default_rng(0)
+    gate = layers.Dense(HIDDEN, activation="sigmoid")(x)
+    y = layers.Multiply()([layers.GRU(HIDDEN, return_sequences=True)(x), gate])
+    rnnx.Model(x, layers.Dense(2)(layers.Concatenate()([y, x]))).save(tmp_path / "model.onnx")
+    proto = Source(tmp_path / "model.onnx").proto
+    del proto.metadata_props[:]
+    model, data = load_model(proto), random.normal(size=(2, 5, FEATURES)).astype(np.float32)
+    before = model(data)
+    stream = model.stream(batch_size=2)
+    np.testing.assert_allclose(np.stack([stream.step(data[:, t]) for t in range(5)], 1), before, rtol=1e-5, atol=1e-6)
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(rnnx.load_model(tmp_path / "model.safetensors")(data), before)
+    model.save(tmp_path / "again.onnx")
+    np.testing.assert_array_equal(rnnx.load_model(tmp_path / "again.onnx")(data), before)
+    model.compile("adam", "mse")
+    model.fit(data, np.zeros((2, 5, 2), "f"), verbose=0)
+    assert abs(model(data) - before).max() > 1e-4
+    model.quantize("bf16")
+    assert model(data).shape == before.shape
+
+
+def test_names_of_inputs_are_not_those_of_layers() -> None:
+    rnnx.utils.clear_session()
+    g = Graph({"gru": ("time", "batch", FEATURES)})
+    y = g.squeezed(g.recurrent("GRU", "gru", FEATURES)[0], 1)
+    with pytest.warns(UserWarning, match="first"):
+        model = load_model(g.model((y, 3)))
+    assert model.inputs[0].name == "gru" and model.layers[0].name == "gru_layer"
+
+
+def test_weights_in_many_places_are_refused() -> None:
+    """A kernel that many layers would copy."""
+    g = Graph({"x": ("batch", 100)})
+    kernel, y = g.weight(100, 100), "x"
+    for _ in range(50):
+        y = g.add("Add", g.add("MatMul", y, kernel), g.weight(100))
+    with pytest.raises(FormatError, match="no numbers for the weight"):
+        load_model(g.model((y, 2)))
+
+
+def test_layers_and_inputs_are_counted() -> None:
+    g, y = Graph({"x": ("batch", 2)}), "x"
+    for _ in range(MOST_LAYERS + 1):
+        y = g.add("Tanh", y)
+    with pytest.raises(FormatError, match="more than 2,000 layers"):
+        load_model(g.model((y, 2)))
+    g = Graph({f"x{k}": ("batch", 2) for k in range(MOST_LAYERS + 1)})
+    with pytest.raises(FormatError, match="2,001 inputs"):
+        load_model(g.model((g.add("Tanh", "x0"), 2)))
+
+
+def test_what_nobody_needs_is_not_read() -> None:
+    g = Graph({"x": ("batch", 2)})
+    g.add("Sin", "x")
+    assert len(load_model(g.model((g.add("Tanh", "x"), 2))).layers) == 1
+
+
+@pytest.mark.parametrize("axis, opset", [(1, 17), (2, 17), (-1, 11), (1, 11)])
+def test_softmax(axis: int, opset: int) -> None:
+    g = Graph({"x": ("batch", 5, FEATURES)}, opset)
+    proto = g.model((g.add("Softmax", "x", axis=axis), 3))
+    if axis == 1 and opset < 13:
+        with pytest.raises(FormatError, match="more than one axis"):
+            load_model(proto)
+        return
+    x = np.random.default_rng(0).normal(size=(2, 5, FEATURES)).astype(np.float32)
+    np.testing.assert_allclose(load_model(proto)(x), Session(proto).run({"x": x})["v0_0"], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape, target",
+    [((4, 6), [0, -1]), ((4, 6), [0, 8, 3]), ((4, 6), [0, 0, 2, -1]), ((4, 6), [-1, 24]), ((4, 6), [0, 1, 24])],
+)
+def test_reshapes(shape: Any, target: Any) -> None:
+    g = Graph({"x": ("batch", *shape)})
+    proto = g.model((g.add("Reshape", g.add("Tanh", "x"), g.const(target)), len(target)))
+    x = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+    np.testing.assert_allclose(load_model(proto)(x), Session(proto).run({"x": x})["v1_0"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("target", [[-1, 3], [2, -1], [-1]])
+def test_reshapes_of_the_batch_are_refused(target: Any) -> None:
+    g = Graph({"x": ("batch", 4, 6)})
+    with pytest.raises(FormatError, match="batch"):
+        load_model(g.model((g.add("Reshape", "x", g.const(target)), len(target))))
