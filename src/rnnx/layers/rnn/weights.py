@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 
 from rnnx import activations, constraints, initializers, regularizers
-from rnnx import dropout as noise
 from rnnx._typing import Array
-from rnnx.dropout import DropoutMasks
+from rnnx.dropout import (
+    DROPOUT_GATES,
+    MODES,
+    PROFILES,
+    DropoutMasks,
+    check_choice,
+    check_noise_shape,
+    check_rate,
+    check_zoneout,
+    sample_masks,
+)
 from rnnx.layers.checks import chosen, generator_of, seed_config
 from rnnx.layers.layer import Layer, Weight, weight_value
 
@@ -79,14 +88,14 @@ class RecurrentWeights(Layer):
             (kernel_regularizer, recurrent_regularizer, bias_regularizer),
             (kernel_constraint, recurrent_constraint, bias_constraint),
         )  # fmt: skip
-        self.dropout = noise.check_rate(who, "dropout", dropout)
-        self.recurrent_dropout = noise.check_rate(who, "recurrent_dropout", recurrent_dropout)
-        self.noise_shape = noise.check_noise_shape(who, noise_shape)
-        self.recurrent_noise_shape = noise.check_noise_shape(who, recurrent_noise_shape, "recurrent_noise_shape")
-        noise.check_choice(who, "dropout_gates", dropout_gates, noise.DROPOUT_GATES)
-        noise.check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, noise.MODES)
-        noise.check_choice(who, "compat", compat, noise.PROFILES)
-        has_zoneout = any(noise.check_zoneout(who, zoneout, has_cell=self.state_count == 2))
+        self.dropout = check_rate(who, "dropout", dropout)
+        self.recurrent_dropout = check_rate(who, "recurrent_dropout", recurrent_dropout)
+        self.noise_shape = check_noise_shape(who, noise_shape)
+        self.recurrent_noise_shape = check_noise_shape(who, recurrent_noise_shape, "recurrent_noise_shape")
+        check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
+        check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
+        check_choice(who, "compat", compat, PROFILES)
+        has_zoneout = any(check_zoneout(who, zoneout, has_cell=self.state_count == 2))
         self.dropout_gates, self.recurrent_dropout_mode = dropout_gates, recurrent_dropout_mode
         self.zoneout = tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout
         self.compat = compat
@@ -189,7 +198,7 @@ class RecurrentWeights(Layer):
             return None
         if not self.built:
             raise ValueError(f"{self.name}: build the layer first (call it once, or give it an input shape)")
-        return noise.sample_masks(
+        return sample_masks(
             self.cell_kind,
             batch,
             timesteps,
