@@ -278,6 +278,22 @@ def _checked_steps(steps: Any) -> int | None:
     return int(steps)
 
 
+class OneBatch:
+    """An array whose rows are one batch, as they are.
+
+    Parameters
+    ----------
+    x : array of shape (batch, ...)
+    """
+
+    def __init__(self, x: Array):
+        self.x = x
+
+    def epoch(self, number: int = 0) -> Iterator[Batch]:
+        """The batch."""
+        return iter((Batch(self.x, rows=None),))
+
+
 class GivenBatches:
     """Batches that somebody else makes: tuples ``(x, y)`` or ``(x, y, sample_weight)``, or ``x`` alone.
 
@@ -424,6 +440,16 @@ def batches_of(
     )  # fmt: skip
 
 
+def batches_of_inputs(
+    model: Any, x: Any, batch_size: int | None, steps: int | None
+) -> Batches | GivenBatches | OneBatch:
+    """The data of ``predict`` as batches."""
+    if isinstance(x, np.ndarray) and steps is None and not model.several_inputs:
+        if x.ndim and x.dtype.kind in "fiub" and 0 < len(x) <= (32 if batch_size is None else batch_size):
+            return OneBatch(x)
+    return batches_of(model, x, batch_size=batch_size, steps=steps)
+
+
 def one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
     """All rows as one batch."""
     if not several and is_ragged(x):
@@ -431,8 +457,25 @@ def one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
     return Batch(x if isinstance(x, (list, tuple, dict)) else np.asarray(x), arrays_of(y), arrays_of(weight))
 
 
-def in_order(parts: list[Array], lengths: list[Any], order: Array) -> Any:
-    """Batches joined in the order of the data; a list of rows without their padding where there are lengths."""
+def in_order(parts: list[Array], lengths: list[Any], rows: list[Array | None]) -> Any:
+    """Batches joined in the order of the data; a list of rows without their padding where there are lengths.
+
+    Parameters
+    ----------
+    parts : list of arrays
+    lengths : list of int arrays or None
+        Valid steps of the rows of each.
+    rows : list of int arrays or None
+        Their places in the data; None for rows that come next.
+    """
+    if len(parts) == 1 and lengths[0] is None and rows[0] is None:
+        return parts[0]
+    places: list[Array] = []
+    count = 0
+    for part, given in zip(parts, rows, strict=True):
+        places.append(np.arange(count, count + len(part)) if given is None else given)
+        count += len(part)
+    order = np.argsort(np.concatenate(places), kind="stable")
     if all(n is None for n in lengths):
         joined = np.concatenate(parts)
         return joined if np.array_equal(order, np.arange(len(order))) else joined[order]

@@ -12,7 +12,7 @@ from rnnx._typing import Array
 from rnnx.callbacks.callback import CallbackList, History
 from rnnx.callbacks.progress import Progress
 from rnnx.layers.graph import SymbolicTensor
-from rnnx.training.batches import Batch, batches_of, in_order, one_batch, take
+from rnnx.training.batches import Batch, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import class_weights, data_of_fit, one_hot
 from rnnx.training.interrupts import Interrupts, interrupts_wait
 from rnnx.training.objective import Objective, Output
@@ -304,10 +304,7 @@ class Trainer(Objective):
         array, or list of arrays for several outputs
             For a ragged list with an output for each step: a list with an array for each row.
         """
-        small = 32 if batch_size is None else batch_size
-        if isinstance(x, np.ndarray) and x.ndim and 0 < len(x) <= small and not (self.several_inputs or callbacks):
-            return self.forward_with_mask(x)[0]
-        batches = batches_of(self, x, batch_size=batch_size, steps=steps)
+        batches = batches_of_inputs(self, x, batch_size, steps)
         calls = CallbackList(callbacks, self, {})
         calls.call("predict_begin", None)
         parts: list[list[Any]] = []
@@ -315,21 +312,21 @@ class Trainer(Objective):
         rows: list[Any] = []
         for number, batch in enumerate(batches.epoch()):
             calls.call("predict_batch_begin", number, None)
-            outputs, _ = self._forward(Batch(batch.x, lengths=batch.lengths), False, False)
+            y, masks, _ = self.forward_with_mask(batch.x, lengths=batch.lengths)
             calls.call("predict_batch_end", number, None)
-            for k, (value, mask, _, _) in enumerate(outputs):
+            values, masks = (y, masks) if self.several_outputs else ([y], [masks])
+            for k, (value, mask) in enumerate(zip(values, masks, strict=True)):
                 if len(parts) <= k:
                     parts, lengths = [*parts, []], [*lengths, []]
                 parts[k].append(value)
                 steps_each = batch.lengths is not None and mask is not None and mask.shape == value.shape[:2]
                 lengths[k].append(batch.lengths if steps_each else None)
-            rows.append(np.arange(batch.size) + sum(len(r) for r in rows) if batch.rows is None else batch.rows)
+            rows.append(batch.rows)
         calls.call("predict_end", None)
         if not parts:
             y = self.forward_with_mask(take(x, slice(0, 0)))[0]
             return y
-        order = np.argsort(np.concatenate(rows), kind="stable")
-        joined = [in_order(part, steps, order) for part, steps in zip(parts, lengths, strict=True)]
+        joined = [in_order(part, steps, rows) for part, steps in zip(parts, lengths, strict=True)]
         return joined if self.several_outputs else joined[0]
 
     def predict_mc(
