@@ -9,6 +9,7 @@ _Array = _NDArray[Any]
 
 ACTIVATIONS: dict[str, int]
 CELLS: dict[str, int]
+GATES: dict[str, int]
 ISA: str
 ISA_LEVELS: list[str]
 WEIGHTS: dict[str, int]
@@ -52,7 +53,7 @@ class Plan:
     ) -> None: ...
 
 @final
-class Cache:
+class Call:
     packed: Packed
     plan: Plan
     zero_masked: bool
@@ -104,10 +105,10 @@ def forward(
     zero_masked: bool = False,
     threads: int = 1,
     recompute: bool = False,
-) -> tuple[_Array | None, _Array | None, _Array | None, Cache | None]: ...
+) -> tuple[_Array | None, _Array | None, _Array | None, Call | None]: ...
 def busy() -> int: ...
 def backward(
-    cache: Cache,
+    call: Call,
     doutputs: _Array | None,
     dh_final: _Array | None,
     dc_final: _Array | None,

@@ -33,10 +33,6 @@ import numpy as np
 
 cnp.import_array()
 
-ctypedef fused real:
-    float
-    double
-
 ACTIVATIONS = {
     "linear": RX_LINEAR, "tanh": RX_TANH, "sigmoid": RX_SIGMOID, "relu": RX_RELU,
     "hard_sigmoid": RX_HARD_SIGMOID, "hard_sigmoid_keras2": RX_HARD_SIGMOID_KERAS2,
@@ -51,15 +47,13 @@ cdef enum:
     MIN_ROWS_OF_BLOCK = 48   # fewer would read the weights too often; where so many do not fit,
     ROWS_OF_WIDE_BLOCK = 192 # the weights are beyond L3 as well, and more rows are to share what is read
     MIN_ROWS_TO_PACK = 16  # packed rows for which a shared mask gets panels of its own
+    FEWEST_ROWS_OF_PART = 8  # rows of the batch below which another thread does not pay
 
 MAX_THREADS = RX_MAX_PARTS
-MIN_ROWS_OF_PART = 8  # rows of the batch below which another thread does not pay
-cdef Py_ssize_t min_rows_of_part = MIN_ROWS_OF_PART
-
-include "_kernels_setup.pxi"
+MIN_ROWS_OF_PART = FEWEST_ROWS_OF_PART
 
 
-# ---- Masks ------------------------------------------------------------------------------------------------------
+# ---- What a call is -------------------------------------------------------------------------------------------------
 
 cdef struct Mask:
     # A dropout mask over (gates, batch, timesteps, width), never expanded: axes of size one have stride 0.
@@ -67,7 +61,7 @@ cdef struct Mask:
     Py_ssize_t gates, sg, sb, st, sf
 
 
-cdef struct Site:
+cdef struct MaskRows:
     # A mask of one gate as dense rows of the current step; refilled each step only if it varies in time.
     Mask *mask
     Py_ssize_t gate
@@ -78,15 +72,16 @@ cdef struct Kept:
     # A mask that is one for all rows and steps: for each gate the columns that it keeps and its values there. Only the
     # kernel rows of these columns are packed, and by their mask: the others are neither multiplied nor differentiated.
     Py_ssize_t gates             # 0: no such mask
-    const int *index[4]
-    const char *scale[4]
-    Py_ssize_t count[4]
+    const int *index[RX_MAX_GATES]
+    const char *scale[RX_MAX_GATES]
+    Py_ssize_t count[RX_MAX_GATES]
 
 
 cdef struct Job:
     const rx_leaf *leaf
     int cell, activation, recurrent_activation
-    Py_ssize_t B, T, S, F, H, U, G, slots, first, ld, ldg, total, block_rows
+    Py_ssize_t B, T, S, F, H, U, G, first, ld, ldg, total, block_rows
+    Py_ssize_t size, row, gate_row  # bytes of an element, of a row of a state or mask, and of the gates of a row
     Py_ssize_t ldr               # 8-bit weights: length of the rows that operands are rounded to
     int planes                   # of panels, and how many weights lie between two of them
     Py_ssize_t plane_x, plane_h
@@ -107,8 +102,8 @@ cdef struct Job:
     char *operands               # masked copies of h, one per recurrent gate
     Kept x_kept, h_kept
     Mask inputs, state, update, zone_h, zone_c
-    Site state_sites[4]
-    Site update_site, zone_h_site, zone_c_site
+    MaskRows state_rows[RX_MAX_GATES]
+    MaskRows update_rows, zone_h_rows, zone_c_rows
     bint cell_mode
     char *outputs
     Py_ssize_t sob, sot
@@ -125,184 +120,80 @@ cdef struct Part:
     char *rounded                # 8-bit weights: room for rounded rows of a chunk, or of a step for all gates
 
 
-cdef inline Py_ssize_t rows_at(const Job *job, Py_ssize_t s) noexcept nogil:
-    return job.B if job.counts == NULL else job.counts[s]
-
-
-cdef inline Py_ssize_t end_at(const Part *part, Py_ssize_t s) noexcept nogil:
-    # The rows lo <= r < end_at(s) of step s belong to this part.
-    return max(part.lo, min(part.hi, rows_at(part.job, s)))
-
-
-cdef inline Py_ssize_t offset_of(const Job *job, Py_ssize_t s) noexcept nogil:
-    return s * job.B if job.offsets == NULL else job.offsets[s]
-
-
-cdef inline Py_ssize_t batch_of(const Job *job, Py_ssize_t r) noexcept nogil:
-    return r if job.order == NULL else job.order[r]
-
-
-cdef inline Py_ssize_t time_of(const Job *job, Py_ssize_t s, Py_ssize_t r) noexcept nogil:
-    if job.times != NULL:
-        return job.times[job.offsets[s] + r]
-    return job.T - 1 - s if job.backwards else s
-
-
-cdef inline Py_ssize_t position_of(const Job *job, Py_ssize_t t) noexcept nogil:
-    # Outputs stand in processing order.
-    return job.T - 1 - t if job.backwards else t
-
-
-cdef void multiply_row(const Job *job, Py_ssize_t count, const char *a, const char *m, Py_ssize_t sm,
-                       real *out) noexcept nogil:
-    cdef Py_ssize_t j
-    if sm == <Py_ssize_t>sizeof(real):
-        job.leaf.multiply(count, a, m, out)
-    else:
-        for j in range(count):
-            out[j] = (<const real *>a)[j] * (<const real *>(m + j * sm))[0]
-
-
-cdef inline const char *mask_row(const Mask *mask, Py_ssize_t gate, Py_ssize_t b, Py_ssize_t t) noexcept nogil:
-    return mask.data + gate * mask.sg + b * mask.sb + t * mask.st
-
-
-cdef void fill_site(const Job *job, const Site *site, Py_ssize_t s, Py_ssize_t lo, Py_ssize_t hi,
-                    real *_) noexcept nogil:
-    cdef Py_ssize_t r, j
-    cdef const char *source
-    cdef real *out
-    for r in range(lo, hi):
-        source = mask_row(site.mask, site.gate, batch_of(job, r), time_of(job, s, r))
-        out = <real *>site.rows + r * job.ld
-        if site.mask.sf == <Py_ssize_t>sizeof(real):
-            memcpy(out, source, job.H * sizeof(real))
-        else:
-            for j in range(job.H):
-                out[j] = (<const real *>(source + j * site.mask.sf))[0]
-
-
-cdef void fill_sites(const Part *part, Py_ssize_t s, bint varying, real *_) noexcept nogil:
-    # All sites that vary in time (at every step) or all that do not (once, before the first step).
-    cdef const Job *job = part.job
-    cdef int g
-    cdef Py_ssize_t lo = part.lo, hi = end_at(part, s)
-    for g in range(<int>job.state.gates):
-        if (job.state.st != 0) == varying:
-            fill_site[real](job, &job.state_sites[g], s, lo, hi, NULL)
-    if job.update.gates and (job.update.st != 0) == varying:
-        fill_site[real](job, &job.update_site, s, lo, hi, NULL)
-    if job.zone_h.gates and (job.zone_h.st != 0) == varying:
-        fill_site[real](job, &job.zone_h_site, s, lo, hi, NULL)
-    if job.zone_c.gates and (job.zone_c.st != 0) == varying:
-        fill_site[real](job, &job.zone_c_site, s, lo, hi, NULL)
-
-
-cdef inline char *own_rows(const Part *part, const Site *site) noexcept nogil:
-    return site.rows + part.lo * part.job.ld * part.job.leaf.itemsize
+include "engine/memory.pxi"
+include "engine/packed.pxi"
+include "engine/plan.pxi"
+include "engine/masks.pxi"
 
 
 cdef void start_step(const Part *part, rx_step *step) noexcept nogil:
     # What all steps of a part have in common.
     cdef const Job *job = part.job
-    cdef Py_ssize_t g
     memset(step, 0, sizeof(rx_step))
     step.H, step.U, step.ld, step.ldg, step.ldo = job.H, job.U, job.ld, job.ldg, job.ldr or job.ld
     step.planes, step.plane, step.plane_x = job.planes, job.plane_h, job.plane_x
     step.activation, step.recurrent_activation = job.activation, job.recurrent_activation
-    if job.update.gates and job.cell_mode:
-        step.cell_mask = own_rows(part, &job.update_site)
-    elif job.update.gates:
-        step.update_mask = own_rows(part, &job.update_site)
-    if job.masked_blend:
-        step.blend_mask = own_rows(part, &job.state_sites[0])
-    if job.zone_h.gates:
-        step.zone_h = own_rows(part, &job.zone_h_site)
-    if job.zone_c.gates:
-        step.zone_c = own_rows(part, &job.zone_c_site)
-    for g in range(job.G if job.h_kept.gates else 0):
-        step.kept[g] = job.h_kept.index[g if job.h_kept.gates > 1 else 0]
-        step.kept_count[g] = job.h_kept.count[g if job.h_kept.gates > 1 else 0]
+    give_masks(part, step)
 
 
 # ---- Rows of x and of the states ----------------------------------------------------------------------------------
 
-cdef const real *packed_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate, Py_ssize_t *ldx,
-                          real *_) noexcept nogil:
+cdef inline const char *packed_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate,
+                          Py_ssize_t *ldx) noexcept nogil:
     # The packed rows of x for the steps s0 <= s < s1, times the input mask of a gate, as products take them.
     cdef const Job *job = part.job
     cdef Py_ssize_t s, n = 0
-    cdef const real *rows = plain_x[real](part, s0, s1, gate, ldx, NULL)
+    cdef const char *rows = rows_of_x(part, s0, s1, gate, ldx)
     if job.ldr == 0:
         return rows
     for s in range(s0, s1):
         n += end_at(part, s) - part.lo
     job.leaf.round_rows(n, job.F, rows, ldx[0], part.rounded, job.ldr)
     ldx[0] = job.ldr
-    return <const real *>part.rounded
+    return part.rounded
 
 
-cdef const real *plain_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate, Py_ssize_t *ldx,
-                         real *_) noexcept nogil:
+cdef const char *rows_of_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate,
+                           Py_ssize_t *ldx) noexcept nogil:
     # Those rows before they are rounded; x itself where that serves.
     cdef const Job *job = part.job
-    cdef Py_ssize_t s, r, j, b, t, size = sizeof(real)
+    cdef Py_ssize_t s, r, b, t
     cdef const char *source
-    cdef const char *m
-    cdef real *out = <real *>part.x_rows
-    if (job.inputs.gates == 0 and job.sxf == size and job.order == NULL
+    cdef char *out = part.x_rows
+    if (job.inputs.gates == 0 and job.sxf == job.size and job.order == NULL
             and (s1 - s0 == 1 or job.B == 1 and not job.backwards)):
-        ldx[0] = (job.sxt if job.B == 1 else job.sxb) // size
-        return <const real *>(job.x + part.lo * job.sxb + time_of(job, s0, 0) * job.sxt)
+        ldx[0] = (job.sxt if job.B == 1 else job.sxb) // job.size
+        return job.x + part.lo * job.sxb + time_of(job, s0, 0) * job.sxt
     ldx[0] = job.F
     for s in range(s0, s1):
         for r in range(part.lo, end_at(part, s)):
             b = batch_of(job, r)
             t = time_of(job, s, r)
             source = job.x + b * job.sxb + t * job.sxt
-            if job.sxf == size:
-                if job.inputs.gates == 0:
-                    memcpy(out, source, job.F * size)
-                else:
-                    multiply_row[real](job, job.F, source, mask_row(&job.inputs, gate, b, t), job.inputs.sf, out)
-            else:
-                for j in range(job.F):
-                    out[j] = (<const real *>(source + j * job.sxf))[0]
-                if job.inputs.gates:
-                    m = mask_row(&job.inputs, gate, b, t)
-                    multiply_row[real](job, job.F, <const char *>out, m, job.inputs.sf, out)
-            out += job.F
-    return <const real *>part.x_rows
+            if job.sxf != job.size or job.inputs.gates == 0:
+                job.leaf.gather(job.F, source, job.sxf, out)
+                source = out
+            if job.inputs.gates:
+                job.leaf.multiply(job.F, source, mask_row(&job.inputs, gate, b, t), job.inputs.sf, out)
+            out += job.F * job.size
+    return part.x_rows
 
 
-cdef Py_ssize_t chunk_end(const Part *part, Py_ssize_t s0, Py_ssize_t limit, Py_ssize_t *rows) noexcept nogil:
-    # The steps s0 <= s < chunk_end have at most `limit` rows of this part, or are one step.
-    cdef Py_ssize_t s = s0, n = end_at(part, s0) - part.lo
-    rows[0] = 0
-    while rows[0] == 0 or rows[0] + n <= limit:
-        rows[0] += n
-        s += 1
-        n = end_at(part, s) - part.lo if s < part.job.S else 0
-        if n == 0:
-            break
-    return s
-
-
-cdef inline real *state_block(const Job *job, char *states, Py_ssize_t s, real *_) noexcept nogil:
+cdef inline char *state_block(const Job *job, char *states, Py_ssize_t s) noexcept nogil:
     # The block of rows after step s; s = -1 is the initial state. Without a cache two blocks take turns.
     if not job.keep:
-        return <real *>states + ((s + 1) % 2) * job.B * job.ld
-    return <real *>states + (0 if s < 0 else job.B + offset_of(job, s)) * job.ld
+        return states + ((s + 1) % 2) * job.B * job.row
+    return states + (0 if s < 0 else job.B + offset_of(job, s)) * job.row
 
 
-cdef void finish_rows(const Job *job, Py_ssize_t s, Py_ssize_t r0, Py_ssize_t r1, real *_) noexcept nogil:
+cdef inline void finish_rows(const Job *job, Py_ssize_t s, Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
     # The rows r0 <= r < r1 end after step s: hand out their states.
-    cdef Py_ssize_t r, size = job.H * sizeof(real)
+    cdef Py_ssize_t r, size = job.H * job.size
     for r in range(r0, r1):
         if job.h_final != NULL:
-            memcpy(job.h_final + batch_of(job, r) * size, state_block[real](job, job.h, s, NULL) + r * job.ld, size)
+            memcpy(job.h_final + batch_of(job, r) * size, state_block(job, job.h, s) + r * job.row, size)
         if job.c_final != NULL:
-            memcpy(job.c_final + batch_of(job, r) * size, state_block[real](job, job.c, s, NULL) + r * job.ld, size)
+            memcpy(job.c_final + batch_of(job, r) * size, state_block(job, job.c, s) + r * job.row, size)
 
 
 # ---- Forward ------------------------------------------------------------------------------------------------------
@@ -314,61 +205,62 @@ cdef inline Py_ssize_t gate_of_slot(const Job *job, Py_ssize_t slot) noexcept no
     return slot
 
 
-cdef void project_rows(const Job *job, const real *rows, Py_ssize_t n, Py_ssize_t ldx, int first, int count,
-                       real *gates) noexcept nogil:
+cdef void project_rows(const Job *job, const char *rows, Py_ssize_t n, Py_ssize_t ldx, int first, int count,
+                       char *gates) noexcept nogil:
     # gates = rows W + b for n rows and `count` slots.
-    cdef Py_ssize_t panel = job.leaf.nr, stride = depth_of(job.leaf, job.F) * panel, depth = job.F, block, gate
+    cdef Py_ssize_t panel = depth_of(job.leaf, job.F) * job.leaf.nr, depth = job.F, block, gate, column
     cdef const int *index = NULL
     cdef int slot
-    cdef const void *A[4]
-    cdef const void *init[4]
-    cdef void *C[4]
+    cdef const void *A[RX_MAX_GATES]
+    cdef const void *init[RX_MAX_GATES]
+    cdef void *C[RX_MAX_GATES]
     if job.x_kept.gates:
         gate = gate_of_slot(job, first) if job.x_kept.gates > 1 else 0
         index, depth = job.x_kept.index[gate], job.x_kept.count[gate]
-    for block in range(job.U // panel):
+    for block in range(job.U // job.leaf.nr):
         for slot in range(count):
             A[slot] = rows
-            C[slot] = gates + (first + slot) * job.U + block * panel
-            init[slot] = <const real *>job.bias_x + (first + slot) * job.U + block * panel
+            column = ((first + slot) * job.U + block * job.leaf.nr) * job.size
+            C[slot], init[slot] = gates + column, job.bias_x + column
         job.leaf.product(n, depth, count, A, ldx, index,
-                         job.wx + (block * job.G + first) * stride * job.leaf.weightsize, stride, job.planes,
+                         job.wx + (block * job.G + first) * panel * job.leaf.weightsize, panel, job.planes,
                          job.plane_x, init, 0, C, job.ldg)
 
 
-cdef void project(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, real *gates) noexcept nogil:
-    # gates[:, :G*U] = (x * mask) W + b for the n packed rows of the steps s0 <= s < s1, gate by gate where masks differ.
+cdef inline void project(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, char *gates) noexcept nogil:
+    # gates[:, :G*U] = (x * mask) W + b for the n packed rows of the steps s0 <= s < s1; one gate after the other where
+    # their masks differ.
     cdef const Job *job = part.job
     cdef Py_ssize_t ldx, s, m, done
     cdef int first = 0, count = <int>job.G if max(job.inputs.gates, job.x_kept.gates) <= 1 else 1
     cdef bint adjacent = not job.keep or (part.lo == 0 and part.hi == job.B)
-    cdef const real *rows
+    cdef const char *rows
     while first < job.G:
         if first == 0 or job.inputs.gates > 1:
-            rows = packed_x[real](part, s0, s1, gate_of_slot(job, first) if job.inputs.gates > 1 else 0, &ldx, NULL)
+            rows = packed_x(part, s0, s1, gate_of_slot(job, first) if job.inputs.gates > 1 else 0, &ldx)
         if adjacent:
-            project_rows[real](job, rows, n, ldx, first, count, gates)
+            project_rows(job, rows, n, ldx, first, count, gates)
         else:
             done = 0
             for s in range(s0, s1):
                 m = end_at(part, s) - part.lo
-                project_rows[real](job, rows + done * ldx, m, ldx, first, count,
-                                   gates + (offset_of(job, s) - offset_of(job, s0)) * job.ldg)
+                project_rows(job, rows + done * ldx * job.size, m, ldx, first, count,
+                             gates + (offset_of(job, s) - offset_of(job, s0)) * job.gate_row)
                 done += m
         first += count
 
 
-cdef void operands_of(const Part *part, const real *h_prev, Py_ssize_t n, rx_step *step) noexcept nogil:
+cdef inline void operands_of(const Part *part, const char *h_prev, Py_ssize_t n, rx_step *step) noexcept nogil:
     # What each recurrent gate multiplies: the state, or the state under that gate's mask.
     cdef const Job *job = part.job
     cdef Py_ssize_t g
-    cdef real *masked
+    cdef char *masked
     for g in range(job.G):
         step.operand[g] = h_prev
         if job.state.gates:
-            masked = <real *>job.operands + ((g if job.state.gates > 1 else 0) * job.B + part.lo) * job.ld
+            masked = job.operands + ((g if job.state.gates > 1 else 0) * job.B + part.lo) * job.row
             if g < job.state.gates:
-                job.leaf.multiply(n * job.ld, h_prev, <real *>job.state_sites[g].rows + part.lo * job.ld, masked)
+                job.leaf.multiply(n * job.ld, h_prev, own_rows(part, &job.state_rows[g]), job.size, masked)
             step.operand[g] = masked
     if job.ldr:
         round_operands(part, n, step)
@@ -378,7 +270,7 @@ cdef void round_operands(const Part *part, Py_ssize_t n, rx_step *step) noexcept
     # The operands of 8-bit weights, one after the other. The last of a reset-before GRU is made during the step.
     cdef const Job *job = part.job
     cdef const void *made = NULL
-    cdef Py_ssize_t g, size = n * job.ldr * job.leaf.itemsize
+    cdef Py_ssize_t g, size = n * job.ldr * job.size
     step.rounded = part.rounded
     for g in range(job.G - 1 if job.cell == RX_GRU_BEFORE else job.G):
         if step.operand[g] != made:
@@ -389,42 +281,42 @@ cdef void round_operands(const Part *part, Py_ssize_t n, rx_step *step) noexcept
     step.rounded = part.rounded
 
 
-cdef void forward_part(const Part *part, real *_) noexcept nogil:
+cdef void forward_part(const Part *part) noexcept nogil:
     cdef const Job *job = part.job
-    cdef Py_ssize_t s, s0 = 0, s1, n, chunk, before = part.hi, r, t, size = job.H * sizeof(real), own = part.lo * job.ld
-    cdef real *gates
+    cdef Py_ssize_t s, s0 = 0, s1, n, chunk, before = part.hi, r, t, size = job.H * job.size, own = part.lo * job.row
+    cdef char *gates
     cdef rx_step step
     start_step(part, &step)
     step.packed, step.bias_q = job.wh, job.bias_q
     if job.S:
-        fill_sites[real](part, 0, False, NULL)
+        fill_masks(part, 0, False)
     while s0 < job.S and end_at(part, s0) > part.lo:
         s1 = chunk_end(part, s0, CHUNK_ROWS, &chunk)
-        gates = <real *>part.gates
+        gates = part.gates
         if job.keep:
-            gates = <real *>job.gates + (offset_of(job, s0) + part.lo) * job.ldg
-        project[real](part, s0, s1, chunk, gates)
+            gates = job.gates + (offset_of(job, s0) + part.lo) * job.gate_row
+        project(part, s0, s1, chunk, gates)
         for s in range(s0, s1):
             n = end_at(part, s) - part.lo
-            finish_rows[real](job, s - 1, part.lo + n, before, NULL)
+            finish_rows(job, s - 1, part.lo + n, before)
             before = part.lo + n
-            fill_sites[real](part, s, True, NULL)
+            fill_masks(part, s, True)
             step.n, step.gates, step.downwards = n, gates, s % 2
-            step.h_prev = state_block[real](job, job.h, s - 1, NULL) + own
-            step.h = state_block[real](job, job.h, s, NULL) + own
+            step.h_prev = state_block(job, job.h, s - 1) + own
+            step.h = state_block(job, job.h, s) + own
             if job.c != NULL:
-                step.c_prev = state_block[real](job, job.c, s - 1, NULL) + own
-                step.c = state_block[real](job, job.c, s, NULL) + own
-            operands_of[real](part, <const real *>step.h_prev, n, &step)
+                step.c_prev = state_block(job, job.c, s - 1) + own
+                step.c = state_block(job, job.c, s) + own
+            operands_of(part, <const char *>step.h_prev, n, &step)
             job.leaf.forward[job.cell](&step)
-            gates += (rows_at(job, s) if job.keep else n) * job.ldg
+            gates += (rows_at(job, s) if job.keep else n) * job.gate_row
             if job.outputs != NULL:
                 for r in range(part.lo, part.lo + n):
                     t = position_of(job, time_of(job, s, r))
                     memcpy(job.outputs + batch_of(job, r) * job.sob + t * job.sot,
-                           <real *>step.h + (r - part.lo) * job.ld, size)
+                           <char *>step.h + (r - part.lo) * job.row, size)
         s0 = s1
-    finish_rows[real](job, s0 - 1, part.lo, before, NULL)
+    finish_rows(job, s0 - 1, part.lo, before)
 
 
 cdef void fill_masked(char *outputs, Py_ssize_t sob, Py_ssize_t sot, const unsigned char *valid, Py_ssize_t B,
@@ -443,6 +335,7 @@ cdef void fill_masked(char *outputs, Py_ssize_t sob, Py_ssize_t sot, const unsig
                 memcpy(row, row - sot, size)
 
 
-include "_kernels_backward.pxi"
-include "_kernels_python.pxi"
-include "_kernels_stream.pxi"
+include "engine/backward.pxi"
+include "engine/calls.pxi"
+include "engine/dense.pxi"
+include "engine/stream.pxi"

@@ -58,7 +58,9 @@ cdef extern from "leaf.h" nogil:
                           ptrdiff_t ldb, void *C, ptrdiff_t ldc, void *sums) noexcept nogil
         void (*forward[4])(const rx_step *step) noexcept nogil
         void (*backward[4])(const rx_step *step) noexcept nogil
-        void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out) noexcept nogil
+        void (*gather)(ptrdiff_t count, const void *source, ptrdiff_t stride, void *out) noexcept nogil
+        void (*scatter_add)(ptrdiff_t count, const void *a, const int *index, void *sum) noexcept nogil
+        void (*multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride_b, void *out) noexcept nogil
         void (*multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum) noexcept nogil
         void (*add)(ptrdiff_t count, const void *a, void *sum) noexcept nogil
         void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil

@@ -1,9 +1,9 @@
 /* The boundary between the typed Cython drivers and the C leaves.
  *
  * A leaf set is one table of functions for one instruction set and one element type. Every pointer is the
- * caller's; nothing here allocates, locks or fails. Dimension letters: n rows, K depth, H units, U padded units; those of
- * GotoBLAS and BLIS for products: MR x NR is the tile of sums that the micro-kernel keeps in registers, KC the depth
- * that it may walk at once for operands to stay in L1.
+ * caller's; nothing here allocates, locks or fails. Dimension letters: n rows, K depth, H units, U padded units; and
+ * those of GotoBLAS and BLIS for products: MR x NR is the tile of sums that the micro-kernel keeps in registers, KC the
+ * greatest depth of a sum over many rows.
  *
  * Packed B. A weight matrix is cut into panels of NR columns: a panel holds K rows of NR contiguous elements, so that
  * one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than those of A:
@@ -87,15 +87,15 @@ typedef struct rx_leaf {
     int weightsize; /* bytes of a weight in a panel */
     int scale_rows; /* rows in front of a panel's weights */
     int group;      /* rows of weights that lie together; a panel is filled up with zeros to whole groups */
-    /* Weights, and transposed weights, into panels (see template/pack.h). 8-bit ones with a scale are whole numbers
-     * already, and it is their columns'. */
+    /* Weights, and transposed weights, into panels (see template/pack.h). 8-bit ones are whole numbers already,
+     * and come with the scales of their columns. */
     void (*pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                    void *panels, ptrdiff_t panel);
     void (*pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index,
                               const void *scale, void *panels, ptrdiff_t panel);
     /* C[p] = init[p] + A[p] B[p] for `count` panels p of packed B, `panel` weights apart, and all their planes, `plane`
-     * weights apart. Rows of A, init and C are lda, ldi (0: one row for all) and ldc apart. With an index, the K columns
-     * of A that count are named by it. */
+     * weights apart. Rows of A, init and C are lda, ldi (0: one row for all) and ldc apart. With an index, it names the
+     * K columns of A that count. */
     void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
                     const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init, ptrdiff_t ldi,
                     void *const *C, ptrdiff_t ldc);
@@ -110,7 +110,10 @@ typedef struct rx_leaf {
                       void *C, ptrdiff_t ldc, void *sums);
     void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */
     void (*backward[4])(const rx_step *step);
-    void (*multiply)(ptrdiff_t count, const void *a, const void *b, void *out);
+    /* Rows of `count` elements. Strides are in bytes. */
+    void (*gather)(ptrdiff_t count, const void *from, ptrdiff_t stride, void *out);
+    void (*scatter_add)(ptrdiff_t count, const void *a, const int *index, void *sum); /* sum[index[j]] += a[j] */
+    void (*multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride_b, void *out);
     /* sum = a * b, or sum += a * b unless `first` */
     void (*multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum);
     void (*add)(ptrdiff_t count, const void *a, void *sum); /* sum += a */

@@ -306,7 +306,7 @@ class Core:
             else validate.check_array(who, f"dstate {name}", part, (batch, units), "(batch, units)", dtype)
             for name, part in zip(("dh", "dc"), parts, strict=False)
         )
-        if not isinstance(cache.kept, _kernels.Cache):
+        if not isinstance(cache.kept, _kernels.Call):
             grads = _reference(params).backward(
                 cache.kept, doutputs, dstate, need_dx=need_dx, need_dparams=need_dparams
             )

@@ -116,8 +116,7 @@ static void NAME(through_recurrent)(const rx_step *s, int count, int gates_in_al
         }
         NAME(through_gate)(s, g, gates_in_all, dG, g && kept == s->kept[g - 1], NULL, sum);
         if (g + 1 < count && kept == s->kept[g + 1]) continue;
-        for (ptrdiff_t r = 0; r < s->n; ++r)
-            for (ptrdiff_t i = 0; i < s->kept_count[g]; ++i) *AT(dh, r, kept[i]) += *AT(sum, r, i);
+        for (ptrdiff_t r = 0; r < s->n; ++r) NAME(scatter_add)(s->kept_count[g], AT(sum, r, 0), kept, AT(dh, r, 0));
     }
 }
 #endif
@@ -307,8 +306,8 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
         const void *init = all + block;
         void *C = all + block;
         NAME(panels)(s->n, NAME(depth)(s, 2), 1, &A, lda, s->kept[2],
-                     (const WEIGHT *)s->packed + (block / NR * 3 + 2) * panel, panel, s->planes, s->plane, &init, s->ldg,
-                     &C, s->ldg);
+                     (const WEIGHT *)s->packed + (block / NR * 3 + 2) * panel, panel, s->planes, s->plane, &init,
+                     s->ldg, &C, s->ldg);
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
             for (ptrdiff_t j = block; j < block + NR; j += WIDTH) {

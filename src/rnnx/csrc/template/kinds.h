@@ -13,8 +13,8 @@
 #define INLINE static inline __attribute__((always_inline))
 #endif
 
-/* Where a product finds the element (row m, depth k) of A: as the rows lie; the same, with a mask for what becomes of the
- * sum; in the columns that an index names (rows of B under a mask of zero were not packed); packed in strips of MR rows. */
+/* Where a product finds the element (row m, depth k) of A: as the rows lie; likewise, and the sum goes under a mask; in
+ * the columns that an index names (rows of B under a mask of zero were not packed); or packed in strips of MR rows. */
 enum tile_form { A_ROWS, A_MASKED, A_INDEXED, A_PACKED };
 enum { MOST_PANELS = 4 }; /* of a tile */
 

@@ -77,14 +77,34 @@ static inline int NAME(four_bytes)(const REAL *p) {
 #include "template/activation.h"
 #include "template/pack.h"
 #include "template/tile.h"
-#include "template/cell.h"
 
-static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, void *out) {
+/* Elements `stride` bytes apart, side by side. */
+static void NAME(gather)(ptrdiff_t count, const void *from, ptrdiff_t stride, void *out) {
+    REAL *y = out;
+    if (stride == (ptrdiff_t)sizeof(REAL)) {
+        memcpy(out, from, count * sizeof(REAL));
+        return;
+    }
+    for (ptrdiff_t j = 0; j < count; ++j) y[j] = *(const REAL *)((const char *)from + j * stride);
+}
+
+/* sum[index[j]] += a[j] */
+static void NAME(scatter_add)(ptrdiff_t count, const void *a, const int *index, void *sum) {
+    const REAL *x = a;
+    REAL *y = sum;
+    for (ptrdiff_t j = 0; j < count; ++j) y[index[j]] += x[j];
+}
+
+static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride, void *out) {
     const REAL *x = a, *m = b;
     REAL *y = out;
     ptrdiff_t j = 0;
-    for (; j + WIDTH <= count; j += WIDTH) vstore(y + j, vmul(vload(x + j), vload(m + j)));
-    for (; j < count; ++j) y[j] = x[j] * m[j];
+    if (stride == (ptrdiff_t)sizeof(REAL)) {
+        for (; j + WIDTH <= count; j += WIDTH) vstore(y + j, vmul(vload(x + j), vload(m + j)));
+        for (; j < count; ++j) y[j] = x[j] * m[j];
+        return;
+    }
+    for (; j < count; ++j) y[j] = x[j] * *(const REAL *)((const char *)b + j * stride);
 }
 
 static void NAME(multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum) {
@@ -92,7 +112,7 @@ static void NAME(multiply_add)(ptrdiff_t count, const void *a, const void *b, in
     REAL *y = sum;
     ptrdiff_t j = 0;
     if (first) {
-        NAME(multiply)(count, a, b, sum);
+        NAME(multiply)(count, a, b, sizeof(REAL), sum);
         return;
     }
     for (; j + WIDTH <= count; j += WIDTH) vstore(y + j, vfma(vload(x + j), vload(m + j), vload(y + j)));
@@ -106,6 +126,8 @@ static void NAME(add)(ptrdiff_t count, const void *a, void *sum) {
     for (; j + WIDTH <= count; j += WIDTH) vstore(y + j, vadd(vload(y + j), vload(x + j)));
     for (; j < count; ++j) y[j] += x[j];
 }
+
+#include "template/cell.h"
 
 /* `whole` vectors of an activation that is known when this is compiled, or of any. */
 INLINE void NAME(activate_vectors)(ptrdiff_t whole, int activation, int known, const REAL *x, REAL *y) {
@@ -144,6 +166,8 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
     .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward), NAME(rnn_forward)},
     .backward = {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward), FOR_GRADIENTS(gru_before_backward),
                  FOR_GRADIENTS(rnn_backward)},
+    .gather = NAME(gather),
+    .scatter_add = NAME(scatter_add),
     .multiply = NAME(multiply),
     .multiply_add = NAME(multiply_add),
     .add = NAME(add),

@@ -1,5 +1,5 @@
-/* Packed B: weights into panels (see leaf.h); and packed A, for sums over many rows. With an index, which full weights may have, only the rows it names are packed, each
- * times its scale. */
+/* Packed B: weights into panels (see leaf.h); and packed A, for sums over many rows. With an index, which full weights
+ * may have, only the rows it names are packed, each times its scale. */
 
 #if GRADIENTS
 /* W (K rows, N columns, ldw apart) -> ceil(N / NR) panels of K rows, `panel` apart; columns from N on are zero. */
@@ -68,35 +68,28 @@ INLINE WEIGHT NAME(rounded)(REAL w) {
 #endif
 }
 
-/* As above, of all rows. In front of 8-bit weights stand the scales, which make the largest weight of a column 127
- * unless they are given and W is whole numbers, and the sums of the columns times the bias of operands; GROUP of their
- * rows lie column by column. */
+/* As above, of all rows. In front of 8-bit weights, which are whole numbers already, stand the scales of their columns
+ * and the sums of the columns times the bias of operands; GROUP of their rows lie column by column. */
 static void NAME(pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
-                       void *panels, ptrdiff_t panel) {
-    (void)index;
+                         void *panels, ptrdiff_t panel) {
+    (void)index, (void)scale;
     for (ptrdiff_t column = 0; column < N; column += NR) {
         const ptrdiff_t wide = N - column < NR ? N - column : NR;
         const REAL *first = (const REAL *)W + column;
         WEIGHT *out = (WEIGHT *)panels + column / NR * panel;
-        REAL unit[NR];
         int sum[NR] = {0};
-        for (ptrdiff_t j = 0; j < NR; ++j) {
-            REAL largest = 0;
-            for (ptrdiff_t k = 0; SCALED && j < wide && k < K; ++k)
-                largest = fabsf(first[k * ldw + j]) > largest ? fabsf(first[k * ldw + j]) : largest;
-            unit[j] = largest > 0 && !scale ? largest / 127 : 1;
-        }
         for (ptrdiff_t k = 0; k < DEPTH(K) - SCALE_ROWS; ++k)
             for (ptrdiff_t j = 0; j < NR; ++j) {
                 const ptrdiff_t place = SCALED ? k % GROUP + GROUP * j : 2 * (j % WIDTH) + j / WIDTH;
-                const WEIGHT w = j < wide && k < K ? NAME(rounded)(first[k * ldw + j] / unit[j]) : 0;
+                const WEIGHT w = j < wide && k < K ? NAME(rounded)(first[k * ldw + j]) : 0;
                 out[(SCALE_ROWS + k / GROUP * GROUP) * NR + place] = w;
                 sum[j] += w;
             }
 #if SCALED
+        REAL unit[NR];
         for (ptrdiff_t j = 0; j < NR; ++j) {
+            unit[j] = j < wide ? ((const REAL *)scale)[column + j] : 1;
             sum[j] = (int)((unsigned)sum[j] * OPERAND_BIAS);
-            if (scale && j < wide) unit[j] = ((const REAL *)scale)[column + j];
         }
         memcpy(out, unit, sizeof unit);
         memcpy(out + sizeof unit, sum, sizeof sum);

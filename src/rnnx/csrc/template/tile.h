@@ -28,8 +28,8 @@ INLINE ptrdiff_t NAME(place)(const enum tile_form form, const product_of_panels 
 
 /* init + a sum of row `row` and the columns from `column` on; `a` is the start of the operand's row, `panel` that of
  * the packed weights. */
-INLINE vec NAME(finish)(const enum tile_form form, const product_of_panels *s, ptrdiff_t row, int column, const vsum *sum,
-                        const REAL *a, const WEIGHT *panel, vec init) {
+INLINE vec NAME(finish)(const enum tile_form form, const product_of_panels *s, ptrdiff_t row, int column,
+                        const vsum *sum, const REAL *a, const WEIGHT *panel, vec init) {
 #if SCALED
     const REAL *scales = (const REAL *)panel + column;
     (void)form, (void)s, (void)row;
@@ -163,8 +163,8 @@ static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const
 
 #if GRADIENTS
 /* C += mask (A B) for one panel; C and the mask have rows ldc apart. */
-static void NAME(masked_product)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, const void *B, const void *mask,
-                                 void *C, ptrdiff_t ldc) {
+static void NAME(masked_product)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, const void *B,
+                                 const void *mask, void *C, ptrdiff_t ldc) {
     const void *init = C;
     const product_of_panels product = {n, K, 1, &A, lda, NULL, B, 0, &init, ldc, &C, ldc, mask};
     if (n <= 3) NAME(few_rows)(A_MASKED, &product);

@@ -1,4 +1,4 @@
-# Included by _kernels.pyx: one step at a time, with every buffer made beforehand.
+# One step at a time, with every buffer made beforehand.
 
 cdef extern from "pythread.h":
     ctypedef void *PyThread_type_lock
@@ -79,16 +79,16 @@ cdef class Turn:
         self.leave()
 
 
-cdef void step_core(Part *part, rx_step *step, real *_) noexcept nogil:
+cdef void step_core(Part *part, rx_step *step) noexcept nogil:
     cdef const Job *job = part.job
     cdef Py_ssize_t ldx
     if job.inputs.gates > 1 or job.x_kept.gates:
-        project[real](part, 0, 1, part.hi, <real *>part.gates)
+        project(part, 0, 1, part.hi, part.gates)
     else:
-        step.x = packed_x[real](part, 0, 1, 0, &ldx, NULL)
+        step.x = packed_x(part, 0, 1, 0, &ldx)
         step.ldx = ldx
     step.downwards = not step.downwards
-    operands_of[real](part, <const real *>step.h_prev, part.hi, step)
+    operands_of(part, <const char *>step.h_prev, part.hi, step)
     job.leaf.forward[job.cell](step)
 
 
@@ -134,51 +134,47 @@ cdef class Stepper:
 
     cdef readonly bint moved
     cdef Turn turn
-    cdef Cache cache
+    cdef Call call
     cdef rx_step one
     cdef Part all
-    cdef bint is_float, large
+    cdef bint large
     cdef int type_number
 
     def __init__(self, Packed packed, Py_ssize_t batch, masks=None, Turn turn=None):
-        cdef Cache cache = Cache.__new__(Cache)
-        cdef Job *job = &cache.job
+        cdef Call call = Call.__new__(Call)
+        cdef Job *job = &call.job
         cdef rx_step *one = &self.one
         memset(job, 0, sizeof(Job))
-        cache.packed, cache.plan, cache.alive = packed, Plan(batch, 1), []
+        call.packed, call.plan, call.alive = packed, Plan(batch, 1), []
         packed.fill(job)
-        cache.plan.fill(job)
-        cache.set_masks(masks)
-        wx, wh = packed.panels(False, True, cache.x_kept), packed.panels(False, False, cache.h_kept)
-        cache.alive.append((wx, wh))
+        call.plan.fill(job)
+        call.set_masks(masks)
+        wx, wh = packed.panels(False, True, call.x_kept), packed.panels(False, False, call.h_kept)
+        call.alive.append((wx, wh))
         job.wx, job.wh = data_of(wx), data_of(wh)
-        cache.gates = aligned((batch, packed.ldg), packed.dtype)
-        cache.state_h = initial_block(cache, 2 * batch, None)
-        job.h = data_of(cache.state_h)
-        self.all.job, self.all.lo, self.all.hi, self.all.gates = job, 0, batch, data_of(cache.gates)
-        self.all.x_rows = data_of(cache.buffer((batch, packed.F)))
-        self.all.rounded = data_of(cache.buffer((batch * (job.G + 1), job.ldr)))
+        call.gates = aligned((batch, packed.ldg), packed.dtype)
+        call.state_h = initial_block(call, 2 * batch, None)
+        job.h = data_of(call.state_h)
+        self.all.job, self.all.lo, self.all.hi, self.all.gates = job, 0, batch, data_of(call.gates)
+        self.all.x_rows = data_of(call.buffer((batch, packed.F)))
+        self.all.rounded = data_of(call.buffer((batch * (job.G + 1), job.ldr)))
         if packed.cell == RX_LSTM:
-            cache.state_c = initial_block(cache, 2 * batch, None)
-            job.c = data_of(cache.state_c)
+            call.state_c = initial_block(call, 2 * batch, None)
+            job.c = data_of(call.state_c)
         start_step(&self.all, one)
         one.F, one.packed_x, one.bias_x = job.F, job.wx, job.bias_x
         one.n, one.packed, one.bias_q, one.gates = batch, job.wh, job.bias_q, self.all.gates
-        self.is_float = packed.leaf.itemsize == 4
         self.type_number = packed.dtype.num
         self.large = batch * job.G * job.H * (job.F + job.H) >= PRODUCTS_WORTH_THE_LOCK
         if batch:
-            if self.is_float:
-                fill_sites[float](&self.all, 0, False, NULL)
-            else:
-                fill_sites[double](&self.all, 0, False, NULL)
-        self.cache, self.turn = cache, Turn() if turn is None else turn
+            fill_masks(&self.all, 0, False)
+        self.call, self.turn = call, Turn() if turn is None else turn
         self._point(0)
 
     cdef void _point(self, Py_ssize_t block) noexcept:
         # The state is in `block` (0 or 1) of the two; the next step writes the other.
-        cdef Job *job = &self.cache.job
-        cdef Py_ssize_t size = job.B * job.ld * job.leaf.itemsize
+        cdef Job *job = &self.call.job
+        cdef Py_ssize_t size = job.B * job.row
         self.one.h_prev, self.one.h = job.h + block * size, job.h + (1 - block) * size
         if job.c != NULL:
             self.one.c_prev, self.one.c = job.c + block * size, job.c + (1 - block) * size
@@ -201,7 +197,7 @@ cdef class Stepper:
         TypeError, ValueError
             If dtype or shape do not fit; the state is unchanged then.
         """
-        cdef Job *job = &self.cache.job
+        cdef Job *job = &self.call.job
         cdef cnp.npy_intp shape[2]
         cdef Py_ssize_t r, size = job.H * job.leaf.itemsize
         cdef char *y
@@ -212,27 +208,21 @@ cdef class Stepper:
         job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
         if self.large:
             with nogil:
-                self._run()
+                step_core(&self.all, &self.one)
         else:
-            self._run()
+            step_core(&self.all, &self.one)
         y = <char *>cnp.PyArray_DATA(out)
         for r in range(job.B):
-            memcpy(y + r * size, <char *>self.one.h + r * job.ld * job.leaf.itemsize, size)
+            memcpy(y + r * size, <char *>self.one.h + r * job.row, size)
         self._point(1 if <char *>self.one.h != job.h else 0)
         self.moved = True
         self.turn.leave()
         return out
 
-    cdef void _run(self) noexcept nogil:
-        if self.is_float:
-            step_core[float](&self.all, &self.one, NULL)
-        else:
-            step_core[double](&self.all, &self.one, NULL)
-
     cdef tuple _views(self):
-        cdef Py_ssize_t B = self.cache.plan.batch, H = self.cache.packed.H
-        block = 0 if <char *>self.one.h_prev == self.cache.job.h else B
-        return tuple(states[block:block + B, :H] for states in (self.cache.state_h, self.cache.state_c)
+        cdef Py_ssize_t B = self.call.plan.batch, H = self.call.packed.H
+        block = 0 if <char *>self.one.h_prev == self.call.job.h else B
+        return tuple(states[block:block + B, :H] for states in (self.call.state_h, self.call.state_c)
                      if states is not None)
 
     @property
@@ -252,82 +242,6 @@ cdef class Stepper:
             for view, part in zip(views, parts):
                 view[...] = part
             self.moved = False
-
-
-@cython.final
-cdef class PackedDense:
-    """The kernel and bias of a Dense layer in the layout of the tiles.
-
-    Parameters
-    ----------
-    kernel : array of shape (features, units)
-    bias : array of shape (units,) or None
-    weights : str
-        As in `Packed`.
-    """
-
-    cdef const rx_leaf *leaf
-    cdef Py_ssize_t features, units, width, ldr
-    cdef int planes
-    cdef object panels, bias
-    cdef readonly object dtype
-
-    def __init__(self, cnp.ndarray kernel, bias, str weights="full"):
-        cdef Py_ssize_t panel, depth, plane = 0
-        kernel = np.ascontiguousarray(readable(kernel))
-        self.dtype = kernel.dtype
-        self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
-        panel, depth = self.leaf.nr, depth_of(self.leaf, kernel.shape[0])
-        self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], panel)
-        dtype = self.dtype if weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
-        planes = planes_of(kernel, weights)
-        self.planes = len(planes)
-        self.panels = aligned((self.planes, self.width // panel, depth, panel), dtype)
-        for numbers, scales in planes:
-            self.leaf.pack_b(self.features, self.units, data_of(numbers), self.units, NULL, data_of(scales),
-                           data_of(self.panels) + plane * depth * self.width * self.leaf.weightsize, depth * panel)
-            plane += 1
-        self.ldr = RX_ROUNDED_ROW(self.features) if self.leaf.round_rows != NULL else 0
-        self.bias = aligned((self.width,), self.dtype, True)
-        if bias is not None:
-            self.bias[:self.units] = bias
-
-    cdef void compute(self, Py_ssize_t n, const char *x, Py_ssize_t ldx, char *rounded, char *rows, const char *panels,
-                      const char *bias) noexcept nogil:
-        # rows (n, width) = x W + b; 8-bit weights need room for n rows of ldr
-        cdef Py_ssize_t k, panel = self.leaf.nr, stride = depth_of(self.leaf, self.features) * panel
-        cdef const void *A = x
-        cdef const void *init
-        cdef void *C
-        if self.ldr:
-            self.leaf.round_rows(n, self.features, x, ldx, rounded, self.ldr)
-            A, ldx = rounded, self.ldr
-        for k in range(self.width // panel):
-            init, C = bias + k * panel * self.leaf.itemsize, rows + k * panel * self.leaf.itemsize
-            self.leaf.product(n, self.features, 1, &A, ldx, NULL, panels + k * stride * self.leaf.weightsize, stride,
-                              self.planes, self.width // panel * stride, &init, 0, &C, self.width)
-
-    def apply(self, cnp.ndarray x):
-        """``x @ kernel + bias``.
-
-        Parameters
-        ----------
-        x : array of shape (n, features), of the kernel's dtype
-
-        Returns
-        -------
-        array of shape (n, units)
-        """
-        cdef Py_ssize_t n = x.shape[0]
-        x = np.ascontiguousarray(readable(x))
-        rows, operands = aligned((n, self.width), self.dtype), aligned((n, self.ldr), self.dtype)
-        cdef char *out = data_of(rows)
-        cdef char *rounded = data_of(operands)
-        cdef const char *panels = data_of(self.panels)
-        cdef const char *bias = data_of(self.bias)
-        with nogil:
-            self.compute(n, <const char *>cnp.PyArray_DATA(x), self.features, rounded, out, panels, bias)
-        return rows[:, :self.units]
 
 
 @cython.final
@@ -449,7 +363,7 @@ cdef cnp.ndarray advance(link, cnp.ndarray x, cnp.ndarray out):
 
 cdef tuple shape_of(link):
     if type(link) is Stepper:
-        return (<Stepper>link).cache.job.B, (<Stepper>link).cache.job.H
+        return (<Stepper>link).call.job.B, (<Stepper>link).call.job.H
     return (<DenseStepper>link).batch, (<DenseStepper>link).packed.units
 
 

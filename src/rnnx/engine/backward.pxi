@@ -1,0 +1,385 @@
+# The backward pass, in two: the first turns the stored activations into gradients of the gates, from the last step to
+# the first; the second makes all weight gradients and dx out of these.
+
+cdef struct BackJob:
+    const char *wh_back          # panels of the transposed recurrent kernel
+    const char *wx_back          # panels of the transposed kernel
+    const char *doutputs         # NULL: no gradient from the outputs
+    Py_ssize_t sdb, sdt
+    const unsigned char *valid   # positions that were computed; NULL: all, or masked outputs were zero
+    char *dh
+    char *dc
+    char *scratch
+    char *dwx                    # (F, G*U) slot order, NULL: not wanted; of kept rows only where x_kept says so
+    char *dwh                    # (H, G*U) gate order; likewise
+    char *dbias_x                # (G*U) sums of dG, slot order
+    char *dbias_h                # (G*U) gate order; for the GRU whose recurrent product has a bias, otherwise NULL
+    char *dx                     # NULL: not wanted
+    Py_ssize_t dxb, dxt
+
+
+cdef struct BackPart:
+    # A part's share of the second pass: panels of the weight gradients, steps of dx.
+    Part rows
+    BackJob *back
+    int number, parts
+    char *h_rows                 # chunk of masked states
+    char *strips                 # chunk of the left operand, packed
+    char *products               # chunk of dx
+
+
+cdef void add_doutputs(const Part *part, const BackJob *back, Py_ssize_t s, Py_ssize_t n) noexcept nogil:
+    # The gradient of an output, and of every masked position that repeated it.
+    cdef const Job *job = part.job
+    cdef Py_ssize_t r, p, b
+    cdef char *dh
+    for r in range(part.lo, part.lo + n):
+        b = batch_of(job, r)
+        p = position_of(job, time_of(job, s, r))
+        dh = back.dh + r * job.row
+        while True:
+            job.leaf.add(job.H, back.doutputs + b * back.sdb + p * back.sdt, dh)
+            p += 1
+            if back.valid == NULL or p == job.T or back.valid[b * job.T + p]:
+                break
+
+
+cdef void through_time(const Part *part, BackJob *back) noexcept nogil:
+    cdef const Job *job = part.job
+    cdef Py_ssize_t s, n, g, own = part.lo * job.row
+    cdef rx_step step
+    start_step(part, &step)
+    step.packed, step.scratch = back.wh_back, back.scratch + own
+    step.dh, step.dc = back.dh + own, back.dc + own if back.dc != NULL else NULL
+    for g in range(job.G if job.state.gates else 0):
+        step.state_mask[g] = own_rows(part, &job.state_rows[g if job.state.gates > 1 else 0])
+    if job.S:
+        fill_masks(part, 0, False)
+    for s in range(job.S - 1, -1, -1):
+        n = end_at(part, s) - part.lo
+        if n == 0:
+            continue
+        fill_masks(part, s, True)
+        if back.doutputs != NULL:
+            add_doutputs(part, back, s, n)
+        step.n = n
+        step.gates = job.gates + (offset_of(job, s) + part.lo) * job.gate_row
+        step.gates_ahead = job.gates + (offset_of(job, s - 1) + part.lo) * job.gate_row if s else NULL
+        step.h_prev = state_block(job, job.h, s - 1) + own
+        if job.c != NULL:
+            step.c_prev = state_block(job, job.c, s - 1) + own
+            step.c = state_block(job, job.c, s) + own
+        job.leaf.backward[job.cell](&step)
+
+
+cdef const char *packed_h(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate) noexcept nogil:
+    # The states before each packed row of the steps s0 <= s < s1, under a gate's mask.
+    cdef const Job *job = part.rows.job
+    cdef Py_ssize_t s, n, r, lo = part.rows.lo
+    cdef char *out = part.h_rows
+    cdef const char *h
+    if job.state.gates == 0 and (s1 - s0 == 1 or job.counts == NULL):
+        return state_block(job, job.h, s0 - 1) + lo * job.row
+    for s in range(s0, s1):
+        n = end_at(&part.rows, s) - lo
+        h = state_block(job, job.h, s - 1) + lo * job.row
+        if job.state.gates == 0:
+            memcpy(out, h, n * job.row)
+        elif job.state.st == 0:
+            job.leaf.multiply(n * job.ld, h, own_rows(&part.rows, &job.state_rows[gate]), job.size, out)
+        else:
+            for r in range(lo, lo + n):
+                job.leaf.multiply(job.H, h + (r - lo) * job.row,
+                                  mask_row(&job.state, gate, batch_of(job, r), time_of(job, s, r)), job.state.sf,
+                                  out + (r - lo) * job.row)
+        out += n * job.row
+    return part.h_rows
+
+
+cdef enum Left:
+    # What is transposed in a weight gradient: x, h, or r * h of a reset-before GRU.
+    LEFT_X, LEFT_H, LEFT_RESET
+
+
+cdef void pack_left(const BackPart *part, Left left, const Kept *kept, Py_ssize_t gate, Py_ssize_t s0, Py_ssize_t s1,
+                    Py_ssize_t n, Py_ssize_t M) noexcept nogil:
+    # The M columns of a left operand, n rows of the steps s0 <= s < s1, into strips: step by step, so that what a mask
+    # makes of a step is still in L1. One row at a time has all steps together.
+    cdef const Job *job = part.rows.job
+    cdef Py_ssize_t s = s0, after, done = 0, count, ld = job.ld
+    cdef const char *rows
+    while s < s1:
+        after = s1 if job.B == 1 else s + 1
+        count = n if job.B == 1 else end_at(&part.rows, s) - part.rows.lo
+        if left == LEFT_X:
+            rows = rows_of_x(&part.rows, s, after, gate, &ld)
+        elif left == LEFT_H:
+            rows = packed_h(part, s, after, gate)
+        else:
+            rows, ld = job.gates + (offset_of(job, s) + part.rows.lo) * job.gate_row + 3 * job.U * job.size, job.ldg
+        job.leaf.pack_a(count, M, rows, ld, kept.index[gate], kept.scale[gate],
+                             part.strips + done * job.leaf.mr * job.size, n)
+        done += count
+        s = after
+
+
+cdef void add_outer(const BackPart *part, Left left, Py_ssize_t gate, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n,
+                    Py_ssize_t slot, Py_ssize_t column, Py_ssize_t count, const char *dG, char *dw,
+                    char *sums) noexcept nogil:
+    # dw[:, column...] += left^T dG[:, slot...], over `count` gates; of these this part's share of panels.
+    cdef const Job *job = part.rows.job
+    cdef const Kept *kept = &job.x_kept if left == LEFT_X else &job.h_kept
+    cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.nr, panels = job.G * U // panel
+    cdef Py_ssize_t M = kept.count[gate] if kept.gates else job.F if left == LEFT_X else job.H
+    cdef Py_ssize_t low = max(column * U // panel, part.number * panels // part.parts)
+    cdef Py_ssize_t high = min((column + count) * U // panel, (part.number + 1) * panels // part.parts)
+    if low >= high:
+        return
+    panels = high - low
+    pack_left(part, left, kept, gate, s0, s1, n, M)
+    dG += (slot * U + low * panel - column * U) * job.size
+    low *= panel * job.size
+    job.leaf.sum_outer(n, M, panels, part.strips, dG, job.ldg, dw + low, wide, NULL if sums == NULL else sums + low)
+
+
+cdef void weight_gradients(BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, const char *dG) noexcept nogil:
+    # dW += x^T dG, dR += h^T dG and db += sum dG for the n packed rows of a chunk.
+    cdef const Job *job = part.rows.job
+    cdef const BackJob *back = part.back
+    cdef Py_ssize_t slot = 0, gate = 0, gates_of_h = 2 if job.cell == RX_GRU_BEFORE else job.G
+    cdef bint x_masks = max(job.inputs.gates, job.x_kept.gates) > 1
+    cdef bint h_masks = max(job.state.gates, job.h_kept.gates) > 1
+    cdef Py_ssize_t count = 1 if x_masks else job.G
+    while slot < job.G:
+        add_outer(part, LEFT_X, gate_of_slot(job, slot) if x_masks else 0, s0, s1, n, slot, slot, count, dG,
+                  back.dwx, back.dbias_x)
+        slot += count
+    count = 1 if h_masks else gates_of_h
+    while gate < gates_of_h:
+        add_outer(part, LEFT_H, gate if h_masks else 0, s0, s1, n, job.first + gate, gate, count, dG,
+                  back.dwh, back.dbias_h)
+        gate += count
+    if job.cell == RX_GRU_BEFORE:
+        add_outer(part, LEFT_RESET, 2 if h_masks else 0, s0, s1, n, 0, 2, 1, dG, back.dwh, NULL)
+
+
+cdef void scatter_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate, bint first,
+                     Py_ssize_t ld) noexcept nogil:
+    # dx (+)= mask * product, at the places that the packed rows of a chunk came from.
+    cdef const Job *job = part.rows.job
+    cdef const BackJob *back = part.back
+    cdef Py_ssize_t s, r, b, t
+    cdef char *product = part.products
+    cdef char *out
+    cdef const char *mask
+    for s in range(s0, s1):
+        for r in range(part.rows.lo, end_at(&part.rows, s)):
+            b = batch_of(job, r)
+            t = time_of(job, s, r)
+            out = back.dx + b * back.dxb + t * back.dxt
+            mask = mask_row(&job.inputs, gate, b, t)
+            if job.x_kept.gates:
+                job.leaf.scatter_add(job.x_kept.count[gate], product, job.x_kept.index[gate], out)
+            elif job.inputs.gates == 0:
+                memcpy(out, product, job.F * job.size)
+            elif job.inputs.sf == job.size:
+                job.leaf.multiply_add(job.F, product, mask, first, out)
+            else:
+                if first:
+                    memset(out, 0, job.F * job.size)
+                job.leaf.multiply(job.F, product, mask, job.inputs.sf, product)
+                job.leaf.add(job.F, product, out)
+            product += ld * job.size
+
+
+cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n,
+                          const char *dG) noexcept nogil:
+    # dx = sum over gates of mask_g * (dG_g W_g^T) for the n packed rows of a chunk.
+    cdef const Job *job = part.rows.job
+    cdef Py_ssize_t nr = job.leaf.nr, masks = max(job.inputs.gates, job.x_kept.gates), panel = job.U * nr
+    cdef Py_ssize_t count = job.G if masks <= 1 else 1, slot = 0, gate, block, width, g
+    cdef Py_ssize_t ld = padded(job.F, nr)
+    cdef double zeros[64]
+    cdef const void *A
+    cdef const void *init
+    cdef void *C
+    memset(zeros, 0, sizeof(zeros))
+    while slot < job.G:
+        gate = gate_of_slot(job, slot) if masks > 1 else 0
+        width = job.x_kept.count[gate] if job.x_kept.gates else job.F
+        for g in range(slot, slot + count):
+            A = dG + g * job.U * job.size
+            for block in range(padded(width, nr) // nr):
+                C = part.products + block * nr * job.size
+                init = <const void *>zeros if g == slot else C
+                job.leaf.product(n, job.U, 1, &A, job.ldg, NULL,
+                                 part.back.wx_back + (block * job.G + g) * panel * job.size, 0, 1, 0, &init,
+                                 0 if g == slot else ld, &C, ld)
+        scatter_dx(part, s0, s1, gate, slot == 0, ld)
+        slot += count
+
+
+cdef void make_gradients(BackPart *part) noexcept nogil:
+    # The second pass: chunks of at most KC packed rows, in their order.
+    cdef const Job *job = part.rows.job
+    cdef Py_ssize_t s0 = 0, s1, n, chunk = 0, first, last
+    cdef const char *dG
+    part.rows.lo = 0
+    while s0 < job.S:
+        if rows_at(job, s0) > job.leaf.kc:
+            part.rows.hi, s1 = min(part.rows.lo + <Py_ssize_t>job.leaf.kc, rows_at(job, s0)), s0 + 1
+            n = part.rows.hi - part.rows.lo
+        else:
+            part.rows.lo, part.rows.hi = 0, job.B
+            s1 = chunk_end(&part.rows, s0, job.leaf.kc, &n)
+        dG = job.gates + (offset_of(job, s0) + part.rows.lo) * job.gate_row
+        if part.back.dwx != NULL:
+            weight_gradients(part, s0, s1, n, dG)
+        if part.back.dx != NULL and part.rows.hi - part.rows.lo == job.B and s1 - s0 >= part.parts:
+            # a share of the steps of the chunk
+            first = s0 + (s1 - s0) * part.number // part.parts
+            last = s0 + (s1 - s0) * (part.number + 1) // part.parts
+            n = offset_of(job, last - 1) + rows_at(job, last - 1) - offset_of(job, first)
+            dG = job.gates + offset_of(job, first) * job.gate_row
+            input_gradients(part, first, last, n, dG)
+        elif part.back.dx != NULL and chunk % part.parts == part.number:
+            input_gradients(part, s0, s1, n, dG)
+        chunk += 1
+        part.rows.lo = part.rows.hi
+        if s1 > s0 + 1 or part.rows.lo >= rows_at(job, s0):
+            s0, part.rows.lo = s1, 0
+
+
+# ---- The call ---------------------------------------------------------------------------------------------------
+
+cdef void through_time_task(void *context, int number) noexcept nogil:
+    cdef BackPart *back = &(<BackPart *>context)[number]
+    cdef const Part *part = &back.rows
+    cdef Py_ssize_t k, blocks = blocks_of(part)
+    cdef Part block
+    for k in range(blocks):
+        block = block_of(part, k, blocks)
+        through_time(&block, back.back)
+
+
+cdef void gradients_task(void *context, int number) noexcept nogil:
+    make_gradients(&(<BackPart *>context)[number])
+
+
+def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dparams, int threads=1):
+    """Gradients of one forward call.
+
+    Parameters
+    ----------
+    call : Call
+    doutputs : array of shape (batch, timesteps, units) or None
+        In processing order, last axis contiguous.
+    dh_final, dc_final : arrays of shape (batch, units) or None
+    need_dx, need_dparams : bool
+    threads : int
+        As in ``forward``.
+
+    Returns
+    -------
+    dx : array of shape (batch, timesteps, features) or None
+    dh0, dc0 : arrays of shape (batch, units); dc0 is None but for LSTM
+    dkernel, drecurrent_kernel, dbias : arrays or None
+    """
+    cdef Packed packed = call.packed
+    cdef Plan plan = call.plan
+    cdef Job *job = &call.job
+    cdef BackJob back
+    cdef Py_ssize_t B = plan.batch, G = packed.G, H = packed.H, U = packed.U, F = packed.F
+    cdef cnp.ndarray array
+    memset(&back, 0, sizeof(back))
+    if call.gates is None:
+        call.hold()
+        call.spent = True
+    if call.spent:  # its activations have become gradients: make them again
+        job.outputs = job.h_final = job.c_final = NULL
+        run_forward(job, None, None, threads)
+    call.spent = True
+    if doutputs is not None:
+        array = doutputs = readable(doutputs)
+        back.doutputs = <const char *>cnp.PyArray_DATA(array)
+        back.sdb, back.sdt = array.strides[0], array.strides[1]
+        if not call.zero_masked:
+            back.valid = <const unsigned char *>data_of(plan.valid)
+    dh = initial_block(call, B, dh_final)
+    dc = initial_block(call, B, dc_final) if packed.cell == RX_LSTM else None
+    scratch = aligned((B, packed.ld), packed.dtype)
+    wh_back = packed.panels(True, False, call.h_kept)
+    back.dh, back.dc, back.scratch, back.wh_back = data_of(dh), data_of(dc), data_of(scratch), data_of(wh_back)
+    dwx = dwh = sums = dx = wx_back = None
+    if need_dparams:
+        dwx = aligned((F, G * U), packed.dtype, True)
+        dwh = aligned((H, G * U), packed.dtype, True)
+        sums = aligned((2, G * U), packed.dtype, True)
+        back.dwx, back.dwh, back.dbias_x = data_of(dwx), data_of(dwh), data_of(sums)
+        if packed.cell == RX_GRU_AFTER:
+            back.dbias_h = data_of(sums[1])
+    if need_dx:
+        wx_back = packed.panels(True, True, call.x_kept)
+        array = aligned((B, plan.timesteps, F), packed.dtype, plan.valid is not None or call.x_kept is not None)
+        dx = array
+        back.wx_back = data_of(wx_back)
+        back.dx, back.dxb, back.dxt = <char *>cnp.PyArray_DATA(array), array.strides[0], array.strides[1]
+    run_backward(call, &back, threads)
+    if call.recompute:
+        call.gates = call.state_h = call.state_c = None
+    inverse = None if plan.order is None else np.argsort(plan.order)
+    dh0 = np.ascontiguousarray(dh[:, :H] if inverse is None else dh[inverse, :H])
+    dc0 = None
+    if dc is not None:
+        dc0 = np.ascontiguousarray(dc[:, :H] if inverse is None else dc[inverse, :H])
+    if not need_dparams:
+        return dx, dh0, dc0, None, None, None
+    dkernel, drecurrent = packed.in_gate_order(dwx, True), packed.in_gate_order(dwh, False)
+    if call.x_kept is not None:
+        dkernel = scatter_rows(dkernel, call.x_kept, G)
+    if call.h_kept is not None:
+        drecurrent = scatter_rows(drecurrent, call.h_kept, G)
+    dbias = packed.in_gate_order(sums[:1], True)[0]
+    if packed.cell == RX_GRU_AFTER:
+        dbias = np.stack([dbias, packed.in_gate_order(sums[1:], False)[0]])
+    return dx, dh0, dc0, dkernel, drecurrent, dbias
+
+
+cdef object scatter_rows(compact, list kept, Py_ssize_t G):
+    """Gradients of the kept rows, side by side at the top -> at their places, zero elsewhere."""
+    full = np.zeros_like(compact)
+    H = compact.shape[1] // G
+    for g, (index, _) in zip(range(G), kept * G):
+        full[index, g * H:(g + 1) * H] = compact[:len(index), g * H:(g + 1) * H]
+    return full
+
+
+cdef void run_backward(Call call, BackJob *back, int threads) except *:
+    cdef Job *job = &call.job
+    cdef Packed packed = call.packed
+    cdef BackPart all[RX_MAX_PARTS]
+    cdef BackPart *part
+    cdef Py_ssize_t bounds[RX_MAX_PARTS + 1]
+    cdef Py_ssize_t rows = min(<Py_ssize_t>job.leaf.kc, job.total), size = packed.leaf.itemsize
+    cdef Py_ssize_t strips = (max(packed.F, packed.H) + packed.leaf.mr) * rows
+    cdef Py_ssize_t products = (packed.F + packed.leaf.nr) * rows
+    cdef int wanted, parts, p
+    with nogil:
+        wanted = rx_pool_enter(threads)
+        parts = cut(job, wanted, bounds)
+    try:
+        memory = aligned((wanted, rows * packed.F + rows * packed.ld + strips + products), packed.dtype)
+        for p in range(wanted):
+            part = &all[p]
+            part.rows.job, part.back, part.number, part.parts = job, back, p, wanted
+            part.rows.lo, part.rows.hi = bounds[min(p, parts - 1)], bounds[min(p, parts - 1) + 1]
+            part.rows.gates = NULL
+            part.rows.x_rows = data_of(memory) + p * memory.strides[0]
+            part.h_rows = part.rows.x_rows + rows * packed.F * size
+            part.strips = part.h_rows + rows * packed.ld * size
+            part.products = part.strips + strips * size
+        with nogil:
+            rx_pool_run(through_time_task, all, parts)
+            rx_pool_run(gradients_task, all, wanted)
+    finally:
+        rx_pool_leave()

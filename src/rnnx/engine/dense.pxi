@@ -1,0 +1,108 @@
+# One product and one activation, without a time loop.
+
+@cython.final
+cdef class PackedDense:
+    """The kernel and bias of a Dense layer in the layout of the tiles.
+
+    Parameters
+    ----------
+    kernel : array of shape (features, units)
+    bias : array of shape (units,) or None
+    weights : str
+        As in `Packed`.
+    """
+
+    cdef const rx_leaf *leaf
+    cdef Py_ssize_t features, units, width, ldr
+    cdef int planes
+    cdef object panels, bias
+    cdef readonly object dtype
+
+    def __init__(self, cnp.ndarray kernel, bias, str weights="full"):
+        cdef Py_ssize_t panel, depth, plane = 0
+        kernel = np.ascontiguousarray(readable(kernel))
+        self.dtype = kernel.dtype
+        self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
+        panel, depth = self.leaf.nr, depth_of(self.leaf, kernel.shape[0])
+        self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], panel)
+        dtype = self.dtype if weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
+        planes = planes_of(kernel, weights)
+        self.planes = len(planes)
+        self.panels = aligned((self.planes, self.width // panel, depth, panel), dtype)
+        for numbers, scales in planes:
+            self.leaf.pack_b(self.features, self.units, data_of(numbers), self.units, NULL, data_of(scales),
+                           data_of(self.panels) + plane * depth * self.width * self.leaf.weightsize, depth * panel)
+            plane += 1
+        self.ldr = RX_ROUNDED_ROW(self.features) if self.leaf.round_rows != NULL else 0
+        self.bias = aligned((self.width,), self.dtype, True)
+        if bias is not None:
+            self.bias[:self.units] = bias
+
+    cdef void compute(self, Py_ssize_t n, const char *x, Py_ssize_t ldx, char *rounded, char *rows, const char *panels,
+                      const char *bias) noexcept nogil:
+        # rows (n, width) = x W + b; 8-bit weights need room for n rows of ldr
+        cdef Py_ssize_t k, panel = self.leaf.nr, stride = depth_of(self.leaf, self.features) * panel
+        cdef const void *A = x
+        cdef const void *init
+        cdef void *C
+        if self.ldr:
+            self.leaf.round_rows(n, self.features, x, ldx, rounded, self.ldr)
+            A, ldx = rounded, self.ldr
+        for k in range(self.width // panel):
+            init, C = bias + k * panel * self.leaf.itemsize, rows + k * panel * self.leaf.itemsize
+            self.leaf.product(n, self.features, 1, &A, ldx, NULL, panels + k * stride * self.leaf.weightsize, stride,
+                              self.planes, self.width // panel * stride, &init, 0, &C, self.width)
+
+    def apply(self, cnp.ndarray x):
+        """``x @ kernel + bias``.
+
+        Parameters
+        ----------
+        x : array of shape (n, features), of the kernel's dtype
+
+        Returns
+        -------
+        array of shape (n, units)
+        """
+        cdef Py_ssize_t n = x.shape[0]
+        x = np.ascontiguousarray(readable(x))
+        rows, operands = aligned((n, self.width), self.dtype), aligned((n, self.ldr), self.dtype)
+        cdef char *out = data_of(rows)
+        cdef char *rounded = data_of(operands)
+        cdef const char *panels = data_of(self.panels)
+        cdef const char *bias = data_of(self.bias)
+        with nogil:
+            self.compute(n, <const char *>cnp.PyArray_DATA(x), self.features, rounded, out, panels, bias)
+        return rows[:, :self.units]
+
+
+def product(cnp.ndarray a, cnp.ndarray b):
+    """``a @ b`` through the tiles, for tests and benches: shapes (n, K) and (K, N), one dtype."""
+    a, b = readable(a), readable(b)
+    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize, RX_FULL)
+    cdef Py_ssize_t n = a.shape[0], K = a.shape[1], N = b.shape[1], panel = leaf.nr
+    cdef Py_ssize_t panels = (N + panel - 1) // panel, p
+    cdef cnp.ndarray packed = aligned((panels, K, panel), a.dtype, True)
+    cdef cnp.ndarray out = aligned((n, panels * panel), a.dtype)
+    cdef cnp.ndarray zeros = np.zeros(panel, a.dtype)
+    a = np.ascontiguousarray(a)
+    padded = np.zeros((K, panels * panel), a.dtype)
+    padded[:, :N] = b
+    packed[...] = padded.reshape(K, panels, panel).transpose(1, 0, 2)
+    cdef const void *A = cnp.PyArray_DATA(a)
+    cdef const void *init = cnp.PyArray_DATA(zeros)
+    cdef void *C
+    for p in range(panels):
+        C = <char *>cnp.PyArray_DATA(out) + p * panel * leaf.itemsize
+        leaf.product(n, K, 1, &A, K, NULL, <char *>cnp.PyArray_DATA(packed) + p * K * panel * leaf.itemsize, K * panel,
+                     1, 0, &init, 0, &C, panels * panel)
+    return out[:, :N]
+
+
+def activate(str name, x):
+    """An activation of the engine on a contiguous float32 or float64 array; for tests and benches."""
+    cdef cnp.ndarray a = np.ascontiguousarray(readable(np.asarray(x)))
+    cdef cnp.ndarray y = np.empty_like(a)
+    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize, RX_FULL)
+    leaf.activate(a.size, ACTIVATIONS[name], cnp.PyArray_DATA(a), cnp.PyArray_DATA(y))
+    return y

@@ -1,0 +1,188 @@
+# Weights in the layout of the micro-kernels, for the instruction set that serves this process.
+
+def _choose_isa():
+    """The instruction set level in use: ``RNNX_ISA``, or the best this CPU has."""
+    wanted = os.environ.get("RNNX_ISA", "")
+    known = ("avx512", "avx2", "neon", "generic")
+    levels = [name for name in known if rx_leaf_get(name.encode(), 4, RX_FULL) != NULL]
+    if not wanted:
+        return levels[0], levels
+    if wanted not in levels:
+        raise ImportError(f"RNNX_ISA must be one of {levels} on this CPU and build, got {wanted!r}")
+    return wanted, levels
+
+
+ISA, ISA_LEVELS = _choose_isa()
+
+
+GATES = {"lstm": 4, "gru_after": 3, "gru_before": 3, "simple_rnn": 1}
+WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8, "int16": RX_INT8}  # the last in two planes
+PLANE_STEP = 254                                         # 16-bit numbers are 254 * high + low, both within +-127
+LARGEST = {"int8": 127, "int16": 127 * PLANE_STEP}       # what the largest weight of a column becomes
+
+
+cdef list planes_of(kernel, str weights):
+    """What is packed for a kernel, plane by plane: whole numbers and their columns' scales; or the kernel itself."""
+    if weights not in LARGEST:
+        return [(kernel, None)]
+    with np.errstate(invalid="ignore"):  # what is no number is left out of the scale, and stays none
+        scale = np.fmax.reduce(np.abs(kernel), axis=0, initial=0) / np.float32(LARGEST[weights])
+        scale[scale == 0] = 1
+        numbers, step = np.rint(kernel / scale), np.float32(PLANE_STEP)
+        if weights == "int8":
+            return [(numbers, scale)]
+        high = np.rint(numbers / step)
+        return [(high, scale * step), (numbers - step * high, scale)]
+
+
+cdef inline Py_ssize_t depth_of(const rx_leaf *leaf, Py_ssize_t rows) noexcept nogil:
+    """Rows of a panel for so many rows of weights."""
+    return leaf.scale_rows + padded(rows, leaf.group)
+
+
+cdef const rx_leaf *leaf_for(Py_ssize_t units, int itemsize, int weights=RX_FULL):
+    """The leaves for a layer: the wide panels of AVX-512 where they do not pad many more units than those of AVX2."""
+    cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), itemsize, weights)
+    cdef const rx_leaf *narrow = rx_leaf_get(b"avx2", itemsize, weights)
+    if ISA == "avx512" and padded(units, leaf.nr) > padded(units, narrow.nr) + units // 8:
+        return narrow
+    return leaf
+
+
+@cython.final
+cdef class Packed:
+    """Weights of one recurrent layer in the layout of the tiles; see ``csrc/leaf.h``.
+
+    Parameters
+    ----------
+    cell : str
+        ``"lstm"``, ``"gru_after"``, ``"gru_before"`` or ``"simple_rnn"``.
+    kernel, recurrent_kernel, bias : arrays or None
+        As in the ``*Params`` classes; already validated.
+    activation, recurrent_activation : str
+        Names in ``ACTIVATIONS``.
+    weights : str
+        What the tiles read, a name in ``WEIGHTS``: ``"full"``, or of float32 kernels ``"bf16"``, or ``"int8"`` or
+        ``"int16"`` with a scale for each column, for inference only.
+
+    Attributes
+    ----------
+    dtype : dtype
+    features, units : int
+    products : int
+        Multiplications of one row and step.
+    """
+
+    cdef const rx_leaf *leaf
+    cdef int cell, activation, recurrent_activation
+    cdef readonly bint narrow
+    cdef str weights
+    cdef Py_ssize_t F, H, U, G, first, ld, ldg
+    cdef object kernel, recurrent_kernel, bias_x, bias_q
+    cdef dict made
+    cdef readonly object dtype
+    cdef readonly Py_ssize_t products
+
+    def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation,
+                 str weights="full"):
+        self.cell = CELLS[cell]
+        self.activation = ACTIVATIONS[activation]
+        self.recurrent_activation = ACTIVATIONS[recurrent_activation]
+        kernel, recurrent_kernel = (np.ascontiguousarray(readable(array)) for array in (kernel, recurrent_kernel))
+        self.dtype = kernel.dtype
+        self.leaf = leaf_for(recurrent_kernel.shape[0], self.dtype.itemsize, WEIGHTS[weights])
+        self.narrow, self.weights = weights != "full", weights
+        self.kernel, self.recurrent_kernel = kernel, recurrent_kernel
+        self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
+        self.U = padded(self.H, self.leaf.nr)
+        self.G = GATES[cell]
+        self.products = (self.F + self.H) * self.G * self.H
+        self.first = 1 if self.G == 3 else 0
+        self.ld = pad_stride(self.U, self.dtype.itemsize)
+        self.ldg = pad_stride((self.G + self.first) * self.U, self.dtype.itemsize)
+        self.made = {}
+        self._fold_bias(bias)
+
+    @property
+    def features(self):
+        return self.F
+
+    @property
+    def units(self):
+        return self.H
+
+    cdef object _fold_bias(self, bias):
+        """One bias per slot; the recurrent bias joins it wherever it is simply added."""
+        cdef Py_ssize_t G = self.G, H = self.H
+        self.bias_x = aligned((G, self.U), self.dtype, True)
+        self.bias_q = aligned((self.U,), self.dtype, True)
+        if bias is None:
+            return None
+        rows = bias.reshape(-1, G, H)
+        total = rows[0].copy()
+        if self.cell == RX_GRU_AFTER:
+            total[:2] += rows[1, :2]
+            self.bias_q[:H] = rows[1, 2]
+        self.bias_x[:, :H] = total[[2, 0, 1]] if G == 3 else total
+
+    cdef object panels(self, bint backward, bint of_x, list kept):
+        """The panels of one kernel for one direction, made on first use.
+
+        Forward they are (panels, G, rows, panel) for each plane, the rows after the scales; backward, of the
+        transpose, (panels, G, units, panel), where the kernel's gates come in slot order: the GRU has h z r, so that
+        the gates of x and those of h are runs. ``kept`` is None, or for each gate of a shared mask the indices of the
+        rows that it keeps and its values there: then the panels have these rows alone, times the mask, and serve this
+        call only.
+        """
+        cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.nr, H = self.H, G = self.G
+        cdef Py_ssize_t depth = rows if not backward else self.U if of_x else H, slot, gate, count = rows
+        cdef Py_ssize_t panels = ((rows if backward else H) + panel - 1) // panel, size = self.leaf.weightsize, stride
+        cdef const int *index = NULL
+        cdef const char *scale = NULL
+        cdef const char *block
+        cdef char *out
+        made = self.made.get((backward, of_x)) if kept is None else None
+        if made is not None:
+            return made
+        depth = depth_of(self.leaf, depth)
+        stride = G * depth * panel
+        planes = planes_of(self.kernel if of_x else self.recurrent_kernel, self.weights)
+        made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
+        for plane, (numbers, scales) in enumerate(planes):
+            for slot in range(G):
+                gate = (slot + 2) % 3 if of_x and G == 3 else slot
+                block = data_of(numbers) + gate * H * self.leaf.itemsize
+                out = data_of(made) + (<Py_ssize_t>plane * panels * G + slot) * depth * panel * size
+                if scales is not None:
+                    scale = data_of(scales) + gate * H * self.leaf.itemsize
+                if kept is not None:
+                    columns, values = kept[gate if len(kept) > 1 else 0]
+                    index, scale, count = <const int *>data_of(columns), data_of(values), len(columns)
+                if backward:
+                    self.leaf.pack_b_transposed(H, depth, count, block, G * H, index, scale, out, stride)
+                else:
+                    self.leaf.pack_b(count, H, block, G * H, index, scale, out, stride)
+        if kept is None:
+            self.made[backward, of_x] = made
+        return made
+
+    cdef void fill(self, Job *job) noexcept:
+        cdef Py_ssize_t rows = BLOCK_BYTES // (self.ldg * self.leaf.itemsize)
+        job.block_rows = rows if rows >= MIN_ROWS_OF_BLOCK else ROWS_OF_WIDE_BLOCK
+        job.leaf, job.cell = self.leaf, self.cell
+        job.activation, job.recurrent_activation = self.activation, self.recurrent_activation
+        job.F, job.H, job.U, job.G = self.F, self.H, self.U, self.G
+        job.size, job.first, job.ld, job.ldg = self.leaf.itemsize, self.first, self.ld, self.ldg
+        job.row, job.gate_row = self.ld * job.size, self.ldg * job.size
+        job.ldr = RX_ROUNDED_ROW(max(self.F, self.H)) if self.leaf.round_rows != NULL else 0
+        job.planes = 2 if self.weights == "int16" else 1
+        job.plane_x = self.U * self.G * depth_of(self.leaf, self.F)
+        job.plane_h = self.U * self.G * depth_of(self.leaf, self.H)
+        job.bias_x, job.bias_q = data_of(self.bias_x), data_of(self.bias_q)
+
+    cdef object in_gate_order(self, rows, bint slot_order):
+        """(n, G*U), its gates perhaps in slot order -> (n, G*H) in gate order."""
+        blocks = rows.reshape(-1, self.G, self.U)[:, :, :self.H]
+        if slot_order and self.G == 3:
+            blocks = blocks[:, [1, 2, 0]]
+        return np.ascontiguousarray(blocks).reshape(-1, self.G * self.H)

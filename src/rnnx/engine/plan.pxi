@@ -1,0 +1,102 @@
+# Which rows of the batch are computed at which step.
+
+@cython.final
+cdef class Plan:
+    """Which rows and times are computed, in which order.
+
+    Parameters
+    ----------
+    batch, timesteps : int
+    valid : bool array of shape (batch, timesteps) or None
+        True where a step counts, in input order; None if all do.
+    backwards : bool
+        Whether the steps are read from the last to the first.
+    """
+
+    cdef readonly Py_ssize_t batch, timesteps, steps, total
+    cdef readonly bint backwards
+    cdef readonly object valid, row_counts
+    cdef object order, counts, offsets, times
+
+    def __init__(self, Py_ssize_t batch, Py_ssize_t timesteps, valid=None, bint backwards=False):
+        self.batch, self.timesteps, self.backwards = batch, timesteps, backwards
+        self.steps, self.total = timesteps, batch * timesteps
+        if valid is None or valid.all():
+            return
+        self.valid = np.ascontiguousarray(valid[:, ::-1] if backwards else valid, np.uint8)
+        self._sort()
+
+    cdef void _sort(self) except *:
+        # Rows by falling number of steps, equal ones as they come; then where and when each packed row is.
+        cdef Py_ssize_t B = self.batch, T = self.timesteps, r, s, t
+        cdef const unsigned char *valid = <const unsigned char *>data_of(self.valid)
+        self.row_counts = np.count_nonzero(self.valid, axis=1).astype(np.intp)
+        self.order = np.argsort(-self.row_counts, kind="stable").astype(np.intp)
+        cdef const Py_ssize_t *row_counts = <const Py_ssize_t *>data_of(self.row_counts)
+        cdef const Py_ssize_t *order = <const Py_ssize_t *>data_of(self.order)
+        self.steps = row_counts[order[0]] if B else 0
+        self.counts, self.offsets = np.empty(self.steps, np.intp), np.zeros(self.steps + 1, np.intp)
+        cdef Py_ssize_t *counts = <Py_ssize_t *>data_of(self.counts)
+        cdef Py_ssize_t *offsets = <Py_ssize_t *>data_of(self.offsets)
+        r = B
+        for s in range(self.steps):
+            while row_counts[order[r - 1]] <= s:
+                r -= 1
+            counts[s] = r
+            offsets[s + 1] = offsets[s] + r
+        self.total = offsets[self.steps]
+        self.times = np.empty(self.total, np.intp)
+        cdef Py_ssize_t *times = <Py_ssize_t *>data_of(self.times)
+        for r in range(B):
+            s = 0
+            for t in range(T):
+                if valid[order[r] * T + t]:
+                    times[offsets[s] + r] = T - 1 - t if self.backwards else t
+                    s += 1
+
+    cdef void fill(self, Job *job) noexcept:
+        job.B, job.T, job.S, job.total, job.backwards = (self.batch, self.timesteps, self.steps, self.total,
+                                                         self.backwards)
+        job.order, job.counts = <const Py_ssize_t *>data_of(self.order), <const Py_ssize_t *>data_of(self.counts)
+        job.offsets, job.times = <const Py_ssize_t *>data_of(self.offsets), <const Py_ssize_t *>data_of(self.times)
+
+
+cdef inline Py_ssize_t rows_at(const Job *job, Py_ssize_t s) noexcept nogil:
+    return job.B if job.counts == NULL else job.counts[s]
+
+
+cdef inline Py_ssize_t end_at(const Part *part, Py_ssize_t s) noexcept nogil:
+    # The rows lo <= r < end_at(s) of step s belong to this part.
+    return max(part.lo, min(part.hi, rows_at(part.job, s)))
+
+
+cdef inline Py_ssize_t offset_of(const Job *job, Py_ssize_t s) noexcept nogil:
+    return s * job.B if job.offsets == NULL else job.offsets[s]
+
+
+cdef inline Py_ssize_t batch_of(const Job *job, Py_ssize_t r) noexcept nogil:
+    return r if job.order == NULL else job.order[r]
+
+
+cdef inline Py_ssize_t time_of(const Job *job, Py_ssize_t s, Py_ssize_t r) noexcept nogil:
+    if job.times != NULL:
+        return job.times[job.offsets[s] + r]
+    return job.T - 1 - s if job.backwards else s
+
+
+cdef inline Py_ssize_t position_of(const Job *job, Py_ssize_t t) noexcept nogil:
+    # Outputs stand in processing order.
+    return job.T - 1 - t if job.backwards else t
+
+
+cdef Py_ssize_t chunk_end(const Part *part, Py_ssize_t s0, Py_ssize_t limit, Py_ssize_t *rows) noexcept nogil:
+    # The steps s0 <= s < chunk_end have at most `limit` rows of this part, or are one step.
+    cdef Py_ssize_t s = s0, n = end_at(part, s0) - part.lo
+    rows[0] = 0
+    while rows[0] == 0 or rows[0] + n <= limit:
+        rows[0] += n
+        s += 1
+        n = end_at(part, s) - part.lo if s < part.job.S else 0
+        if n == 0:
+            break
+    return s
