@@ -468,3 +468,12 @@ def bomb(name: str) -> Callable[[Path, int], None]:
 
 
 KINDS += [Kind(f"onnx: {name}", ".onnx", bomb(name), 2**31, 2**36, "bytes|work") for name in sorted(BOMBS)]
+
+
+def long_names(path: Path, characters: int) -> None:
+    """Names that are as long as the file, each used twice."""
+    names = ["x", *[letter * characters for letter in "abc"], "y"]
+    save(path, model([node("Identity", [a], b) for a, b in zip(names, names[1:], strict=False)]))
+
+
+KINDS.append(Kind("ONNX long names", ".onnx", long_names, 500_000, 10_000_000, "characters"))

@@ -357,3 +357,12 @@ def test_every_step_of_nothing() -> None:
 def test_what_time_distributed_refuses(call: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_states_that_are_refused_for_one_direction_are_set_for_none():
+    layer = layers.Bidirectional(layers.GRU(3, stateful=True))
+    layer(np.ones((2, 4, 2)))
+    before = layer.forward_layer.states[0].copy()
+    with pytest.raises(ValueError, match="states"):
+        layer.reset_states([np.zeros((2, 3)), np.zeros((2, 5))])
+    assert np.array_equal(layer.forward_layer.states[0], before)

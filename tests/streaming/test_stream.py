@@ -414,3 +414,13 @@ def test_an_output_that_does_not_fit_is_refused_on_every_way(activation, head):
                 stream.step(x, out, mask=mask)
             for parts, after in zip(before, stream.state, strict=True):
                 assert all(np.array_equal(a, b) for a, b in zip(parts, after, strict=True))
+
+
+def test_a_block_that_fails_in_the_middle_leaves_the_state():
+    model = Sequential([Input((None,), dtype="int32"), layers.Embedding(10, 4), layers.GRU(3, return_sequences=True)])
+    stream = model.stream(1)
+    stream.run(np.array([[1, 2]]))
+    before = stream.state[0][0]
+    with pytest.raises(ValueError, match="ids must lie"):
+        stream.run(np.array([[3, 4, 99]]))
+    assert np.array_equal(stream.state[0][0], before)

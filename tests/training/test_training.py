@@ -184,7 +184,8 @@ def test_predict_gives_one_array_for_arrays(batch_size):
 
 def test_rows_in_order():
     parts = [np.array([[1.0], [3.0]]), np.array([[2.0]])]
-    np.testing.assert_array_equal(in_order(parts, [None, None], [np.array([0, 2]), np.array([1])]), [[1.0], [2.0], [3.0]])
+    rows = [np.array([0, 2]), np.array([1])]
+    np.testing.assert_array_equal(in_order(parts, [None, None], rows), [[1.0], [2.0], [3.0]])
     found = in_order([np.ones((2, 3)), np.zeros((1, 1))], [[3, 2], [1]], [np.array([2, 1]), np.array([0])])
     assert [row.tolist() for row in found] == [[0.0], [1.0, 1.0], [1.0, 1.0, 1.0]]
     np.testing.assert_array_equal(in_order(parts, [None, None], [None, None]), [[1.0], [3.0], [2.0]])

@@ -20,12 +20,11 @@ cdef class Call:
         """Make room for all gates and states."""
         cdef Job *job = &self.job
         cdef Py_ssize_t rows = self.plan.batch + self.plan.total
-        self.gates = aligned((self.plan.total, self.packed.ldg), self.packed.dtype)
-        self.state_h = initial_block(self, rows, self.h0)
-        job.keep, job.gates, job.h = True, data_of(self.gates), data_of(self.state_h)
-        if self.packed.cell == RX_LSTM:
-            self.state_c = initial_block(self, rows, self.c0)
-            job.c = data_of(self.state_c)
+        state_c = initial_block(self, rows, self.c0) if self.packed.cell == RX_LSTM else None
+        state_h = initial_block(self, rows, self.h0)
+        gates = aligned((self.plan.total, self.packed.ldg), self.packed.dtype)
+        self.gates, self.state_h, self.state_c = gates, state_h, state_c  # all, or none if memory ran out
+        job.keep, job.gates, job.h, job.c = True, data_of(gates), data_of(state_h), data_of(state_c)
 
     cdef object buffer(self, shape):
         array = aligned(shape, self.packed.dtype)

@@ -343,9 +343,9 @@ cdef class Chain:
         """Advance by one step; as ``Stepper.step``."""
         cdef Py_ssize_t k, last = len(self.links) - 1
         cdef cnp.npy_intp shape[2]
-        if last and out is not None:
+        if last:  # made before the first link moves: nothing can fail between them then
             shape[0], shape[1] = shape_of(self.links[last])
-            output_of(out, shape, type_of(self.links[last]))
+            out = output_of(out, shape, type_of(self.links[last]))
         self.turn.take()
         try:
             for k in range(last):

@@ -261,6 +261,11 @@ class Stream:
         -------
         array of shape (batch, timesteps, ...)
             The output of every step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit, or a step of the block; the state is that before the block then.
         """
         block = np.asarray(block)
         if block.ndim < 2 or block.shape[0] != self.batch_size:
@@ -269,7 +274,12 @@ class Stream:
             raise ValueError(f"run: `mask` must have shape {block.shape[:2]}, got {np.shape(mask)}")
         valid = [None] * block.shape[1] if mask is None else list(np.asarray(mask).T)
         with self._turn:
-            outputs = [self.step(np.ascontiguousarray(block[:, t]), mask=own) for t, own in enumerate(valid)]
+            before = self._memory()
+            try:
+                outputs = [self.step(np.ascontiguousarray(block[:, t]), mask=own) for t, own in enumerate(valid)]
+            except BaseException:
+                self._remember(before)
+                raise
         if not outputs:
             raise ValueError("run: the block has no steps")
         return np.stack(outputs, axis=1)

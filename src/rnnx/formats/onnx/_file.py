@@ -15,6 +15,7 @@ from rnnx.formats.onnx._limits import (
     DEEPEST,
     LARGEST_FILE,
     LOADING,
+    LONGEST_NAME,
     MOST_AXES,
     MOST_COMPUTED,
     MOST_FIELDS,
@@ -139,7 +140,7 @@ class Source:
             for inner, depth in walk(graph):
                 if depth > DEEPEST:
                     raise FormatError(f"{self.name}: more than {DEEPEST} graphs inside each other")
-                self._check_texts(_names(inner))
+                self._check_texts(_names(inner), LONGEST_NAME)
                 if getattr(inner, "sparse_initializer", None):
                     raise FormatError(f"{self.name}: sparse initializers are not supported")
                 for tensor in getattr(inner, "initializer", ()):
@@ -181,9 +182,12 @@ class Source:
                 "raw data may have any number"
             )
 
-    def _check_texts(self, texts: Iterable[Any]) -> None:
-        if any(isinstance(text, bytes) for text in texts):
-            raise FormatError(f"{self.name}: damaged: a name in it is not UTF-8 text")
+    def _check_texts(self, texts: Iterable[Any], longest: int = LARGEST_FILE) -> None:
+        for text in texts:
+            if isinstance(text, bytes):
+                raise FormatError(f"{self.name}: damaged: a name in it is not UTF-8 text")
+            if len(text) > longest:
+                raise FormatError(f"{self.name}: a name in it has {len(text):,} characters, the most is {longest:,}")
 
     def _check_node(self, node: Any) -> None:
         for attribute in node.attribute:

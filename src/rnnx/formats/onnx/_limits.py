@@ -14,6 +14,7 @@ MOST_NODES = 20_000  # with every local function written out: the largest export
 MOST_EVALUATED = 1_000  # different nodes for the reference evaluator, which takes half a millisecond to make one
 MOST_LAYERS = 2_000  # inputs, and calls of layers, of a graph that is made into a model: a millisecond each
 MOST_NAMES = 300_000  # inputs, outputs and attributes of nodes, constants, and values of graphs
+LONGEST_NAME = 10_000  # characters: a name is looked up at every use
 MOST_NUMBERS = 2**23  # integers in lists outside of raw data: each costs 36 bytes while it is read
 MOST_FIELDS = 500_000  # messages, numbers and texts in a file
 MOST_AXES = 64  # of an array in NumPy

@@ -278,9 +278,13 @@ class Bidirectional(SequenceLayer):
         if states is None:
             self.reset_state()
             return
-        half = len(states) // 2
+        half, before = len(states) // 2, self.forward_layer.states
         self.forward_layer.reset_states(list(states[:half]))
-        self.backward_layer.reset_states(list(states[half:]))
+        try:
+            self.backward_layer.reset_states(list(states[half:]))
+        except BaseException:
+            self.forward_layer.states = before
+            raise
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "merge_mode": self.merge_mode, "layer": layer_config(self.forward_layer)}
