@@ -3,7 +3,8 @@
     python bench/bars.py [SECTION ...]
 
 Both sides of a ratio take turns in one process; the figures are ratios of medians. One thread unless said. Sections:
-peak, parts, float64, dropout, structured, ragged, threads, calls, start, narrow, recompute. `cc` is needed for `peak`.
+peak, parts, float64, dropout, structured, ragged, threads, calls, start, narrow, recompute, sessions. `cc` is needed
+for `peak`, the package `onnx` for `sessions`.
 """
 
 from __future__ import annotations
@@ -320,6 +321,43 @@ def recompute() -> None:
         given = problem(cell, 32, 50, 256)
         t = medians(training(*given), training(*given, recompute=True))
         line(f"{cell} B=32 H=256: training step that recomputes over one that stores", "-", f"{t[1] / t[0]:.2f}")
+
+
+@section
+def sessions() -> None:
+    """A graph of ONNX as its model, and node by node."""
+    from rnnx.formats.onnx import Session
+    from rnnx.formats.onnx._file import Source
+    from rnnx.formats.onnx._program import Program
+    from rnnx.formats.onnx._write import exported
+
+    def sequences(cls: Any) -> Any:
+        return cls(64, return_sequences=True)
+
+    stacks: dict[str, Callable[[], list[Any]]] = {
+        "GRU": lambda: [sequences(layers.GRU)],
+        "GRU, Dense": lambda: [sequences(layers.GRU), layers.Dense(64, activation="tanh")],
+        "GRU, LayerNormalization": lambda: [sequences(layers.GRU), layers.LayerNormalization()],
+        "Bidirectional LSTM": lambda: [layers.Bidirectional(sequences(layers.LSTM))],
+        "5 LSTM": lambda: [sequences(layers.LSTM) for _ in range(5)],
+    }
+    for name, make in stacks.items():
+        proto, _ = exported(Sequential([Input((None, 64), name="x"), *make()]))
+        session, source = Session(proto), Source(proto)
+        program = Program(source, source.proto.graph)
+        by_program = Session(proto)
+        by_program._program, by_program._meter = program, source.meter
+        assert session.model is not None
+        for batch, steps in ((1, 1), (1, 50), (16, 100)):
+            feeds = {"x": RNG.normal(size=(batch, steps, 64)).astype(np.float32)}
+            (y,), (z,) = session.run(feeds).values(), by_program.run(feeds).values()
+            np.testing.assert_allclose(y, z, rtol=1e-4, atol=1e-5)
+            t = medians(functools.partial(session.run, feeds), functools.partial(by_program.run, feeds))
+            line(
+                f"ONNX session of {name}, B={batch} T={steps}: time as a model over as a program",
+                "1",
+                f"{t[0] / t[1]:.2f}",
+            )
 
 
 def main() -> int:

@@ -187,3 +187,10 @@ def test_what_has_no_configuration_says_so() -> None:
 def test_names_are_strings(name: Any) -> None:
     with pytest.raises(ValueError, match="Dense: `name`"):
         layers.Dense(2, name=name)
+
+
+def test_relu_of_what_is_not_finite() -> None:
+    x = np.array([[-np.inf, np.inf, np.nan, -1.0, 9.0]])
+    np.testing.assert_array_equal(layers.ReLU(6)(x), [[0, 6, np.nan, 0, 6]])
+    y, pullback = layers.ReLU(6).vjp(x[:, [0, 1, 3, 4]])
+    np.testing.assert_array_equal(pullback(np.ones((1, 4), "f")).dx, np.zeros((1, 4)))

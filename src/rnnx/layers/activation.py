@@ -57,16 +57,22 @@ class ReLU(Layer):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        slope, threshold = np.asarray(self.negative_slope, x.dtype), np.asarray(self.threshold, x.dtype)
-        active = x > threshold
-        y = np.where(active, x, slope * (x - threshold))
-        limited = np.zeros_like(active) if self.max_value is None else y > self.max_value
-        if self.max_value is not None:
-            y = np.minimum(y, np.asarray(self.max_value, x.dtype))
+        zero, slope, threshold = np.asarray([0, self.negative_slope, self.threshold], x.dtype)
+        most = None if self.max_value is None else np.asarray(self.max_value, x.dtype)
+        if slope or threshold:
+            y = np.where(x > threshold, x, slope * (x - threshold))
+        else:
+            y = np.maximum(x, zero)  # 0 for minus infinity, which times a slope of 0 would be NaN
+        if most is not None:
+            y = np.minimum(y, most)
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
-            d = np.where(limited, np.zeros((), x.dtype), np.where(active, np.ones((), x.dtype), slope))
-            return Gradients(self.cast(dy) * d if need_dx else None)
+            if not need_dx:
+                return Gradients()
+            d = np.where(x > threshold, np.ones((), x.dtype), slope)
+            if most is not None:  # below the threshold nothing is above 0
+                d = np.where((x > threshold) & (x > most), zero, d)
+            return Gradients(self.cast(dy) * d)
 
         return y, pullback if keep else None
 

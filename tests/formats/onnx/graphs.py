@@ -114,6 +114,16 @@ def _both_states() -> Any:
     return g.model((y, 3), (h, 2))
 
 
+def _both_with_states() -> Any:
+    """Four initial states, all different, of both directions."""
+    g = Graph({"x": ("time", "batch", FEATURES), **{name: (1, "batch", HIDDEN) for name in ("hf", "hb", "cf", "cb")}})
+    states = g.add("Concat", "hf", "hb", axis=0), g.add("Concat", "cf", "cb", axis=0)
+    y, h, c = g.recurrent("LSTM", "x", FEATURES, *states, direction="bidirectional")
+    y = g.add("Reshape", g.add("Transpose", y, perm=[0, 2, 1, 3]), g.const([0, 0, -1]))
+    y = g.squeezed(g.add("Reshape", y, g.const([0, 0, 1, 2 * HIDDEN])), 2)
+    return g.model((y, 3), (h, 3), (g.add("Gather", c, g.const(1), axis=0), 2))
+
+
 def _arithmetic() -> Any:
     g = Graph({"x": ("batch", "time", FEATURES), "z": ("batch", "time", FEATURES)})
     a, b = g.add("Tanh", "x"), g.add("Softplus", "z")
@@ -167,6 +177,7 @@ GRAPHS: dict[str, Callable[[], Any]] = {
     "both_apart": lambda: _both_ways(joined=False, apart=True),
     "both_joined_and_apart": lambda: _both_ways(joined=True, apart=True),
     "both_states": _both_states,
+    "both_with_states": _both_with_states,
     "arithmetic": _arithmetic,
     "shared": _shared,
     "convolutions": _convolutions,
@@ -180,6 +191,7 @@ def feeds_of(proto: Any) -> dict[str, Any]:
     random = np.random.default_rng(1)
     found = {}
     for value in proto.graph.input:
-        shape = [SIZES.get(dim.dim_param, dim.dim_value) for dim in value.type.tensor_type.shape.dim]
-        found[value.name] = random.normal(size=shape).astype(np.float32)
+        tensor = value.type.tensor_type
+        shape = [dim.dim_value or SIZES.get(dim.dim_param, SIZES["time"]) for dim in tensor.shape.dim]
+        found[value.name] = random.normal(size=shape).astype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     return found

@@ -16,9 +16,13 @@ from rnnx import layers
 from rnnx.formats.onnx import Session, load_model
 from rnnx.formats.onnx._file import Source
 from rnnx.formats.onnx._limits import MOST_LAYERS
+from rnnx.formats.onnx._model_run import run_as_model
+from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._read_graph import read_graph
+from rnnx.formats.onnx._write import exported
 from rnnx.saving import FormatError
 from tests.formats.onnx.graphs import FEATURES, GRAPHS, HIDDEN, Graph, feeds_of
+from tests.formats.onnx.models import made
 
 
 def read(name: str) -> Any:
@@ -160,3 +164,70 @@ def test_reshapes_of_the_batch_are_refused(target: Any) -> None:
     g = Graph({"x": ("batch", 4, 6)})
     with pytest.raises(FormatError, match="batch"):
         load_model(g.model((g.add("Reshape", "x", g.const(target)), len(target))))
+
+
+# ---- Sessions --------------------------------------------------------------------------------------------------------
+
+
+def both(proto: Any) -> tuple[Session, Program]:
+    """A session, and the program of the same graph."""
+    source = Source(proto)
+    return Session(proto), Program(source, source.proto.graph)
+
+
+def of_layers() -> dict[str, Any]:
+    """Graphs that run as their models."""
+    found = {name: make() for name, make in GRAPHS.items()}
+    written = ("lstm-plain", "both_states", "nested", "time-gru", "float64")
+    found.update({name: exported(made(name))[0] for name in written})
+    return {name: proto for name, proto in found.items() if Session(proto).model is not None}
+
+
+def test_a_session_is_that_model() -> None:
+    protos = of_layers()
+    some = {"all_outputs", "states", "both_joined", "shared", "lstm-plain", "both_states", "time-gru"}
+    assert some <= set(protos)
+    assert not {"arithmetic", "convolutions", "frame"} & set(protos)
+    for name, proto in protos.items():
+        session, program = both(proto)
+        feeds = feeds_of(proto)
+        with np.errstate(all="ignore"):
+            expected = program.run(*feeds.values())
+        for port, array in zip(session.outputs, expected, strict=True):
+            y = session.run(feeds)[port.name]
+            assert y.shape == array.shape and y.dtype == array.dtype
+            np.testing.assert_allclose(y, array, rtol=2e-6, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("batch, timesteps", [(0, 4), (2, 0), (1, 1)])
+def test_empty_inputs(batch: int, timesteps: int) -> None:
+    session, program = both(GRAPHS["states"]())
+    shapes = {"x": (batch, timesteps, FEATURES), "h0": (1, batch, HIDDEN), "c0": (1, batch, HIDDEN)}
+    feeds = {name: np.full(shape, 0.5, np.float32) for name, shape in shapes.items()}
+    assert session.model is not None
+    for y, expected in zip(session.run(feeds).values(), program.run(*feeds.values()), strict=True):
+        np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_limits_of_a_session_that_is_a_model() -> None:
+    proto = GRAPHS["all_outputs"]()
+    x = np.zeros((50, 2, FEATURES), np.float32)
+    for limit, words in (({"memory": 1_000}, "bytes, at most 1,000"), ({"work": 1_000}, "ns of work, at most 1,000")):
+        session = Session(proto, **limit)
+        assert session.model is not None
+        with pytest.raises(FormatError, match=words):
+            session.run({"x": x})
+    g = Graph({"x": ("time", "batch", "features")})
+    session = Session(g.model((g.squeezed(g.recurrent("GRU", "x", FEATURES)[0], 1), 3)))
+    assert session.model is not None
+    with pytest.raises(FormatError, match="run: ValueError.*shape"):
+        session.run({"x": np.zeros((5, 2, 7), np.float32)})
+
+
+def test_what_is_refused_as_a_model_does_not_count_as_loading() -> None:
+    """Constants are computed again for the program."""
+    g = Graph({"x": ("time", "batch", FEATURES)})
+    constant = g.add("Add", g.const(np.ones(2**20), np.float32), g.const(1, np.float32))
+    y = g.add("Sin", g.squeezed(g.recurrent("GRU", "x", FEATURES)[0], 1))
+    source = Source(g.model((y, 3), (constant, 1)))
+    assert run_as_model(source) is None and source.computed == 0

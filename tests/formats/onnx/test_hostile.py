@@ -347,7 +347,7 @@ def test_wrong_inputs_of_a_run() -> None:
         ({"X": x, "Z": x}, "unknown input.* Z", ValueError),
         ({"X": x.astype(np.float64)}, "must be float32, got float64", TypeError),
         ({"X": x[0]}, "shape", ValueError),
-        ({"X": x[..., :2]}, "GRU node", FormatError),
+        ({"X": x[..., :2]}, r"'X' must have shape \(batch, any, 3\), got", FormatError),
     ):
         with pytest.raises(kind, match=words):
             session.run(feeds)

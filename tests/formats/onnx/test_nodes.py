@@ -16,6 +16,8 @@ from onnx import TensorProto, helper
 from rnnx.formats.onnx import Session
 from rnnx.formats.onnx._activations import GateActivation
 from rnnx.formats.onnx._cells import NumpyCell
+from rnnx.formats.onnx._file import Source
+from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._recurrent import DEFAULT_ACTIVATIONS, GATES
 from rnnx.saving import FormatError
 from tests.formats.onnx.nodes import NAMES, arrays_for, one_node
@@ -176,8 +178,8 @@ def test_outputs_that_nobody_wants_are_not_made() -> None:
 
 def test_weights_are_packed_once() -> None:
     arrays = arrays_for("GRU", 1, np.float32)
-    session = Session(one_node("GRU", {}, arrays, True))
-    (step,) = session._program.steps
+    source = Source(one_node("GRU", {}, arrays, True))
+    (step,) = Program(source, source.proto.graph).steps
     assert step.function.fixed is not None and step.function.fixed[0].packed is not None
 
 

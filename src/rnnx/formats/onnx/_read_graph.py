@@ -27,6 +27,7 @@ from rnnx.saving import FormatError
 Array = NDArray[Any]
 READERS = {**_read_layers.READERS, **_read_shapes.READERS, **_read_recurrent.READERS}
 BATCH = "batch"  # what its size is called
+MOST_ORIGINS = 64  # inputs of the graph that are told apart in one value
 INPUT_TYPES = ("float32", "float64", "int32", "int64")
 
 
@@ -173,46 +174,56 @@ def _inputs(reading: Reading) -> list[View]:
 
 def _follow(reading: Reading, axes: dict[str, list[_Axis]]) -> None:
     """Note which axes of the inputs recurrent nodes and products take as batch, timesteps and features."""
-    places: dict[str, list[_Axis]] = dict(axes)
+    places: dict[str, list[list[_Axis]]] = {name: [own] for name, own in axes.items()}  # a value may come of several
     for node in reading.nodes:
-        own = places.get(node.input[0]) if node.input else None
         if node.op_type in _read_recurrent.CLASSES:
-            _note(reading, node, own, [places.get(name) for name in [*node.input, *[""] * 7][5:7]])
+            w, first = reading.known.get(node.input[1]), bool(attributes_of(node).get("layout", 0))
+            width = None if w is None or w.ndim != 3 else w.shape[2]
+            for own in places.get(node.input[0], ()):
+                _note_input(own, first, width)
+            for own in [own for name in list(node.input)[5:7] for own in places.get(name, ())]:
+                _note_state(own, first)
             continue
-        own = own or next((places[name] for name in node.input if name in places), None)
-        if own is None:
-            continue
-        if node.op_type == "Transpose":
-            perm = attributes_of(node).get("perm", list(range(len(own)))[::-1])
-            own = [own[k] for k in perm] if sorted(perm) == list(range(len(own))) else None
-        elif node.op_type in ("MatMul", "Gemm"):
-            kernel = reading.known.get(node.input[1])
-            if kernel is not None and kernel.ndim == 2:
-                place = 1 if node.op_type == "Gemm" and attributes_of(node).get("transB", 0) else 0
-                own[-1].width = own[-1].width or kernel.shape[place]
-                own = [*own[:-1], _Axis()]
-        elif node.op_type == "Gather":
-            own = [*own, _Axis()] if node.input[0] in reading.known else None
-        elif node.op_type in ("Conv", *(name for name in READERS if "Pool" in name)):
-            own = [own[0], _Axis(), _Axis()] if len(own) == 3 else None
-        elif node.op_type in _read_shapes.READERS and node.op_type not in ("Cast", "Concat", "Identity"):
-            own = None
-        if own is not None:
-            places[node.output[0]] = own
+        found = [own for name in dict.fromkeys(node.input) for own in places.get(name, ())][:MOST_ORIGINS]
+        after = [_after(reading, node, own) for own in found]
+        if kept := [own for own in after if own is not None]:
+            places[node.output[0]] = kept
 
 
-def _note(reading: Reading, node: Any, own: list[_Axis] | None, states: list[list[_Axis] | None]) -> None:
-    """What a recurrent node takes its inputs for."""
-    w, first = reading.known.get(node.input[1]), bool(attributes_of(node).get("layout", 0))
-    if own is not None and len(own) == 3:
-        time, batch = own[::-1][1:] if first else own[:2]
+def _after(reading: Reading, node: Any, own: list[_Axis]) -> list[_Axis] | None:
+    """The axes of the output of a node; None if it is not known which is which."""
+    if node.op_type == "Transpose":
+        perm = attributes_of(node).get("perm", list(range(len(own)))[::-1])
+        return [own[k] for k in perm] if sorted(perm) == list(range(len(own))) else None
+    if node.op_type in ("MatMul", "Gemm") and own:
+        kernel = reading.known.get(node.input[1])
+        if kernel is None or kernel.ndim != 2:
+            return None
+        place = 1 if node.op_type == "Gemm" and attributes_of(node).get("transB", 0) else 0
+        own[-1].width = own[-1].width or kernel.shape[place]
+        return [*own[:-1], _Axis()]
+    if node.op_type == "Gather":
+        return [*own, _Axis()] if node.input[0] in reading.known else None
+    if node.op_type == "Conv" or "Pool" in node.op_type:
+        return [own[0], _Axis(), _Axis()] if len(own) == 3 else None
+    follows = node.op_type not in _read_shapes.READERS or node.op_type in ("Cast", "Concat", "Identity")
+    return own if follows else None
+
+
+def _note_input(own: list[_Axis], first: bool, width: int | None) -> None:
+    """What a recurrent node takes the axes of its input for."""
+    if len(own) == 3:
+        batch, time = own[:2] if first else own[1::-1]
         if not (time.is_batch or batch.is_time):
             time.is_time = batch.is_batch = True
-        own[2].width = own[2].width or (None if w is None or w.ndim != 3 else w.shape[2])
-    for state in states:
-        if state is not None and len(state) == 3:
-            directions, batch = state[:2][::-1] if first else state[:2]
-            batch.is_batch = directions.is_direction = True
+        own[2].width = own[2].width or width
+
+
+def _note_state(own: list[_Axis], first: bool) -> None:
+    """What it takes the axes of an initial state for."""
+    if len(own) == 3:
+        batch, directions = own[:2] if first else own[1::-1]
+        batch.is_batch = directions.is_direction = True
 
 
 def _input(reading: Reading, value: Any, axes: list[_Axis]) -> View:

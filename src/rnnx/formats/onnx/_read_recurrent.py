@@ -177,6 +177,8 @@ def _cell(options: Options, node: Any, w: Any, r: Any, b: Any) -> dict[str, Any]
     shapes = [(many, gates * hidden, w.shape[-1]), (many, gates * hidden, hidden), (many, 2 * gates * hidden)]
     if [w.shape, r.shape] != shapes[:2] or (b is not None and b.shape != shapes[2]) or not hidden:
         raise NoLayer(f"{called(node)} has weights of shapes {w.shape} and {r.shape}")
+    if options.hidden not in (None, hidden):
+        raise NoLayer(f"{called(node)}: hidden_size is {options.hidden}, but R has the shape {r.shape}")
     if w.dtype not in FLOATS:
         raise NoLayer(f"{called(node)} has weights of type {w.dtype}")
     if options.clip is not None or options.input_forget:

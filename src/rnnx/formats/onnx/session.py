@@ -20,6 +20,7 @@ from rnnx.formats.onnx._limits import (
     WORK_PER_BYTE,
     WORK_PER_INPUT,
 )
+from rnnx.formats.onnx._model_run import ModelRun, run_as_model
 from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._sizes import measure
 from rnnx.functional._validate import native
@@ -53,7 +54,8 @@ class Port:
 class Session:
     """A loaded ONNX model.
 
-    The operators LSTM, GRU and RNN run on rnnx' engine, as does ONNX Runtime's DynamicQuantizeLSTM with its weights
+    A graph of recurrent nodes and others that are layers runs as that model. In any other one the operators LSTM, GRU
+    and RNN run on rnnx' engine, as does ONNX Runtime's DynamicQuantizeLSTM with its weights
     turned back to float32. Clipped or coupled gates, peepholes and activations that rnnx lacks run in NumPy. Common
     other operators have small versions of their own; all others run on the reference evaluator of the package `onnx`.
 
@@ -74,6 +76,9 @@ class Session:
     inputs, outputs : tuple of Port
     evaluated : tuple of str
         Operators that run on the reference evaluator, which is slow and exact.
+    model : Model or None
+        The model that the graph runs as, if layers compute all its nodes and at least as fast; its arrays have the
+        batch first.
 
     Raises
     ------
@@ -105,10 +110,12 @@ class Session:
         self._work = WORK + WORK_PER_BYTE * source.size
         self._work_per_input = WORK_PER_INPUT + source.size // SHARE
         graph = source.proto.graph
+        self._program: Program | ModelRun
         try:
-            self._program = Program(source, graph)
+            self._program = run_as_model(source) or Program(source, graph)
         except (RecursionError, MemoryError) as error:
             raise FormatError(f"{source.name}: too deep or too large: {type(error).__name__}") from error
+        self.model = self._program.model if isinstance(self._program, ModelRun) else None
         given = {tensor.name for tensor in graph.initializer}
         self.inputs = tuple(_port(value) for value in graph.input if value.name not in given)
         self.outputs = tuple(_port(value) for value in graph.output)
