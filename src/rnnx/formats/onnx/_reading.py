@@ -299,9 +299,3 @@ def read_node(reading: Reading, readers: dict[str, Callable[[Reading, Any], None
             known = NoLayer(f"{called(node)}: {error}")
         for name in node.output:
             reading.values.setdefault(name, known)
-
-
-__all__ = [
-    "FLOATS", "ONE", "UNFIT", "NoLayer", "Reading", "Size", "Sizes", "TooManyLayers", "View", "Zeros", "read_node",
-    "spelled",
-]  # fmt: skip
