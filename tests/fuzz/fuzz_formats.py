@@ -89,21 +89,24 @@ def _own() -> Any:
 
 def _ran_out(error: BaseException | None) -> bool:
     """Whether a refusal is what the end of memory led to."""
-    while error is not None:
-        if isinstance(error, MemoryError):
-            return True
+    return any(isinstance(one, MemoryError) for one in causes(error))
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, what it came from, and so on; each once."""
+    known: set[int] = set()
+    while error is not None and id(error) not in known:
+        known.add(id(error))
+        yield error
         error = error.__cause__ or error.__context__
-    return False
 
 
 def kind_of(error: BaseException) -> str:
     """What findings of a kind have in common: the error, and where in the package it came from."""
     what = error.args[0] if isinstance(error, Finding) else type(error).__name__
-    origin: BaseException | None = error
     frames: list[traceback.FrameSummary] = []
-    while origin is not None:
+    for origin in causes(error):
         frames = [frame for frame in traceback.extract_tb(origin.__traceback__) if SOURCES in frame.filename] or frames
-        origin = origin.__cause__
     if not frames:
         return what
     return f"{what} in {frames[-1].filename.rpartition(SOURCES)[2]}:{frames[-1].name}"

@@ -477,3 +477,15 @@ def long_names(path: Path, characters: int) -> None:
 
 
 KINDS.append(Kind("ONNX long names", ".onnx", long_names, 500_000, 10_000_000, "characters"))
+
+
+def many_recurrent(path: Path, count: int) -> None:
+    """Recurrent nodes one after the other, whose weights are converted for each."""
+    arrays = {"w": np.ones((1, 4, 1), np.float32), "r": np.ones((1, 4, 1), np.float32)}
+    names = ["x", *[f"v{k}" for k in range(count - 1)], "y"]
+    links = zip(names, names[1:], strict=False)
+    nodes = [helper.make_node("LSTM", [a, "w", "r"], ["", b], hidden_size=1) for a, b in links]
+    save(path, model(nodes, arrays))
+
+
+KINDS.append(Kind("ONNX many recurrent nodes", ".onnx", many_recurrent, 2_100, 19_000, "recurrent nodes"))

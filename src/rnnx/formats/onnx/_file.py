@@ -22,6 +22,7 @@ from rnnx.formats.onnx._limits import (
     MOST_NAMES,
     MOST_NODES,
     MOST_NUMBERS,
+    MOST_RECURRENT,
     OLDEST_OPSET,
     UNFOLDED,
     Meter,
@@ -31,6 +32,7 @@ from rnnx.saving import FormatError
 
 Array = NDArray[Any]
 LONGEST_TEXT = 300  # of a name or reason in a message
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 TEXT = 8  # TensorProto.STRING
 PACKED = {1: ("float_data", "<f4"), 11: ("double_data", "<f8")}  # types whose numbers lie in a row also in a list
 
@@ -150,10 +152,13 @@ class Source:
 
     def _count(self, proto: Any) -> None:
         """Refuse more nodes, names and numbers than can be read in time."""
-        nodes = names = numbers = 0
+        nodes = names = numbers = recurrent = 0
         for graph in [proto.graph, *proto.functions]:
             for inner, _ in walk(graph, most=MOST_NODES):
                 nodes += len(inner.node)
+                recurrent += sum(node.op_type in RECURRENT for node in inner.node)
+                if recurrent > MOST_RECURRENT:
+                    raise FormatError(f"{self.name}: it has more than {MOST_RECURRENT:,} recurrent nodes")
                 names += len(inner.input) + len(inner.output) + len(inner.value_info)
                 tensors = getattr(inner, "initializer", ())
                 names += len(tensors)

@@ -407,7 +407,10 @@ class Program:
                         break
             self.meter.spend(spent + made)
         except FAILURES as error:
-            raise self._failure(error, number) from error
+            failure = self._failure(error, number)
+            if failure is error:  # of a graph inside: it says all already
+                raise
+            raise failure from error
         return [values[place] for place in self._ends]
 
     def _execute_guarded(self, values: list[Any], first: int, spent: int) -> int:
@@ -445,7 +448,10 @@ class Program:
                 if held > SMALL:
                     meter.ask(held)
         except FAILURES as error:
-            raise self._failure(error, number) from error
+            failure = self._failure(error, number)
+            if failure is error:  # of a graph inside: it says all already
+                raise
+            raise failure from error
         return spent
 
     def _failure(self, error: BaseException, number: int) -> FormatError:

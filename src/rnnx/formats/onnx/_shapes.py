@@ -157,7 +157,7 @@ def _slice_by_values(x: Array, starts: Array, ends: Array, axes: Any = None, ste
 def _gather(info: NodeInfo) -> Function:
     axis = info.attributes.get("axis", 0)
     index = info.constants.get(1)
-    if index is not None and index.ndim == 0 and axis >= 0:
+    if index is not None and index.ndim == 0 and 0 <= axis < MOST_AXES:
         key = (*[slice(None)] * axis, int(index))
         return lambda x, *rest: np.asarray(x[key])
     return lambda x, where: np.take(x, where, axis)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.formats.onnx._limits import MOST_AXES
+from rnnx.formats.onnx._limits import MOST_AXES, MOST_SIZES
 from rnnx.formats.onnx._node import Array, NodeInfo, Size
 from rnnx.saving import FormatError
 
@@ -69,7 +69,10 @@ def elements(value: Any) -> int:
 
 def integers(array: Any) -> list[int]:
     """The values of an array as integers; none for a missing one."""
-    return [] if array is None else [int(n) for n in np.asarray(array).reshape(-1)]
+    found = np.asarray([] if array is None else array).reshape(-1)
+    if found.size > MOST_SIZES:
+        raise FormatError(f"{found.size:,} numbers in place of axes or sizes, at most {MOST_SIZES:,} are read")
+    return [int(n) for n in found]
 
 
 def total(*values: Any) -> int:
