@@ -13,6 +13,13 @@
 #define INLINE static inline __attribute__((always_inline))
 #endif
 
+/* A loop with a constant number of turns: GCC gives up on unrolling some by itself, and keeps their sums in memory. */
+#if defined(__GNUC__)
+#define UNROLLED _Pragma("GCC unroll 16")
+#else
+#define UNROLLED
+#endif
+
 /* Where a product finds the element (row m, depth k) of A: as the rows lie; likewise, and the sum goes under a mask; in
  * the columns that an index names (rows of B under a mask of zero were not packed); or packed in strips of MR rows. */
 enum tile_form { A_ROWS, A_MASKED, A_INDEXED, A_PACKED };

@@ -23,7 +23,7 @@
 INLINE ptrdiff_t NAME(place)(const enum tile_form form, const product_of_panels *s, ptrdiff_t k) {
     if (form == A_PACKED) return k * MR;
     if (form == A_INDEXED) return (ptrdiff_t)(unsigned)s->index[k]; /* no sign to extend in every turn */
-    return SCALED ? RX_ROUNDED_HEAD + k / 2 : k;
+    return SCALED ? RX_ROUNDED_HEAD + (ptrdiff_t)((size_t)k / GROUP * SUMS) : k; /* SUMS elements have GROUP operands */
 }
 
 /* init + a sum of row `row` and the columns from `column` on; `a` is the start of the operand's row, `panel` that of
@@ -47,27 +47,27 @@ INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, cons
     const WEIGHT *const head = (const WEIGHT *)s->B, *B = head + SCALE_ROWS * NR;
     const REAL *a[MOST_PANELS];
     vsum sum[MOST_PANELS][MR][2][SUMS];
-    for (int p = 0; p < P; ++p) {
+    UNROLLED for (int p = 0; p < P; ++p) {
         a[p] = (const REAL *)s->A[p] + row * s->lda;
-        for (int m = 0; m < M; ++m)
-            for (int part = 0; part < SUMS; ++part) sum[p][m][0][part] = sum[p][m][1][part] = vsum_zero();
+        UNROLLED for (int m = 0; m < M; ++m)
+            UNROLLED for (int part = 0; part < SUMS; ++part) sum[p][m][0][part] = sum[p][m][1][part] = vsum_zero();
     }
     for (ptrdiff_t k = 0; k < s->K; k += GROUP, B += GROUP * NR) {
         const ptrdiff_t first = NAME(place)(form, s, k);
-        for (int p = 0; p < P; ++p) {
+        UNROLLED for (int p = 0; p < P; ++p) {
             const WEIGHT *b = B + p * s->panel;
             const vweight b0 = vweights_0(b), b1 = vweights_1(b);
-            for (int m = 0; m < M; ++m)
-                for (int part = 0; part < SUMS; ++part) {
-                    const voperand x = vbroadcast(a[p] + m * next + (first + part));
+            UNROLLED for (int m = 0; m < M; ++m)
+                UNROLLED for (int part = 0; part < SUMS; ++part) {
+                    const voperand x = vbroadcast(a[p] + first + m * next + part);
                     sum[p][m][0][part] = vmac(x, b0, sum[p][m][0][part]);
                     sum[p][m][1][part] = vmac(x, b1, sum[p][m][1][part]);
                 }
         }
     }
-    for (int p = 0; p < P; ++p)
-        for (int m = 0; m < M; ++m)
-            for (int w = 0; w < 2; ++w) {
+    UNROLLED for (int p = 0; p < P; ++p)
+        UNROLLED for (int m = 0; m < M; ++m)
+            UNROLLED for (int w = 0; w < 2; ++w) {
                 const vec init = vload((const REAL *)s->init[p] + (row + m) * s->ldi + w * WIDTH);
                 vstore((REAL *)s->C[p] + (row + m) * s->ldc + w * WIDTH,
                        NAME(finish)(form, s, row + m, w * WIDTH, sum[p][m][w], a[p] + m * s->lda, head + p * s->panel,
@@ -102,14 +102,15 @@ INLINE product_of_panels NAME(without)(product_of_panels s, int panels) {
     return s;
 }
 
-/* At most three rows, several panels at once. */
+/* At most three rows, several panels at once. Two rows of three panels leave AVX2 no register for the mask that widens
+ * bfloat16 weights. */
 INLINE void NAME(few_rows)(const enum tile_form form, const product_of_panels *s) {
     int left = s->count;
     if (s->n == 3) {
         product_of_panels rest = *s;
         for (; left >= 2; left -= 2, rest = NAME(without)(rest, 2)) NAME(tile)(3, 2, form, &rest, 0);
         if (left) NAME(tile)(3, 1, form, &rest, 0);
-    } else if (s->n == 2 && s->count == 3) {
+    } else if (s->n == 2 && s->count == 3 && (TALL_TILES || WEIGHTS != RX_BF16)) {
         NAME(tile)(2, 3, form, s, 0);
     } else if (s->n == 2) {
         product_of_panels rest = *s;

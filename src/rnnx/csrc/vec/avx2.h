@@ -64,7 +64,16 @@
 #define vsum_zero() _mm256_setzero_si256()
 #define vweights(p) _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p)))
 #define vbroadcast(p) _mm256_set1_epi32(NAME(four_bytes)(p))
-#define vmac(x, w, sum) _mm256_add_epi32(sum, _mm256_madd_epi16(x, w))
+#define vmac(x, w, sum) NAME(mac)(x, w, sum)
+static inline __m256i NAME(mac)(__m256i x, __m256i w, __m256i sum) {
+    const __m256i product = _mm256_madd_epi16(x, w);
+#if defined(__GNUC__) /* which copies the sums to and fro around the intrinsic, or keeps some in memory */
+    __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(product));
+    return sum;
+#else
+    return _mm256_add_epi32(sum, product);
+#endif
+}
 #define vtotal(sum, bias) _mm256_cvtepi32_ps((sum)[0])
 static inline void NAME(store_operands)(short *p, vec shifted) {
     const __m256i q = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_castps_si256(vset(MAGIC)));
