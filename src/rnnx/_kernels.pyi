@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
@@ -69,10 +70,11 @@ class Turn:
 class Stepper:
     state: tuple[_Array, ...]
     moved: bool
+    cast: Callable[[Any], _Array] | None
     def __init__(
         self, packed: Packed, batch: int, masks: DropoutMasks | None = None, turn: Turn | None = None
     ) -> None: ...
-    def step(self, x: _Array, out: _Array | None = None) -> _Array: ...
+    def step(self, x: Any, out: _Array | None = None) -> _Array: ...
 
 @final
 class PackedDense:
@@ -87,8 +89,9 @@ class DenseStepper:
 
 @final
 class Chain:
+    cast: Callable[[Any], _Array] | None
     def __init__(self, links: list[Stepper | DenseStepper], turn: Turn | None = None) -> None: ...
-    def step(self, x: _Array, out: _Array | None = None) -> _Array: ...
+    def step(self, x: Any, out: _Array | None = None) -> _Array: ...
 
 def forward(
     packed: Packed,

@@ -92,14 +92,22 @@ cdef void step_core(Part *part, rx_step *step) noexcept nogil:
     job.leaf.forward[job.cell](step)
 
 
-cdef cnp.ndarray step_input(cnp.ndarray x, int number, Py_ssize_t rows, Py_ssize_t width):
-    """The input of a step as C reads it, if it fits."""
-    if x is None or cnp.PyArray_TYPE(x) != number:
+cdef cnp.ndarray array_of(x, int number, cast):
+    """An array of this type: ``x`` itself, or what ``cast`` makes of it where there is one."""
+    if cast is not None and not (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == number):
+        x = cast(x)
+    if not cnp.PyArray_Check(x) or cnp.PyArray_TYPE(<cnp.ndarray>x) != number:
         raise TypeError(f"step: `x` must be an array of {cnp.PyArray_DescrFromType(number)}, "
-                        f"got {None if x is None else x.dtype}; use .astype")
-    if x.ndim != 2 or x.shape[0] != rows or x.shape[1] != width:
-        raise ValueError(f"step: `x` must have shape (batch, features) = {(rows, width)}, got {(<object>x).shape}")
-    return readable(x)
+                        f"got {getattr(x, 'dtype', type(x).__name__)}; use .astype")
+    return x
+
+
+cdef cnp.ndarray step_input(x, int number, Py_ssize_t rows, Py_ssize_t width, cast):
+    """The input of a step as C reads it, if it fits."""
+    cdef cnp.ndarray array = array_of(x, number, cast)
+    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] != width:
+        raise ValueError(f"step: `x` must have shape (batch, features) = {(rows, width)}, got {(<object>array).shape}")
+    return readable(array)
 
 
 cdef cnp.ndarray output_of(cnp.ndarray out, cnp.npy_intp *shape, int number):
@@ -130,9 +138,12 @@ cdef class Stepper:
     ----------
     moved : bool
         Whether there was a step since the state was assigned.
+    cast : callable or None
+        Makes an array of the right type out of any other input; without it that is refused.
     """
 
     cdef readonly bint moved
+    cdef public object cast
     cdef Turn turn
     cdef Call call
     cdef rx_step one
@@ -179,7 +190,7 @@ cdef class Stepper:
         if job.c != NULL:
             self.one.c_prev, self.one.c = job.c + block * size, job.c + (1 - block) * size
 
-    cpdef cnp.ndarray step(self, cnp.ndarray x, cnp.ndarray out=None):
+    cpdef cnp.ndarray step(self, x, cnp.ndarray out=None):
         """Advance by one step.
 
         Parameters
@@ -201,11 +212,11 @@ cdef class Stepper:
         cdef cnp.npy_intp shape[2]
         cdef Py_ssize_t r, size = job.H * job.leaf.itemsize
         cdef char *y
-        x = step_input(x, self.type_number, job.B, job.F)
+        cdef cnp.ndarray given = step_input(x, self.type_number, job.B, job.F, self.cast)
         shape[0], shape[1] = job.B, job.H
         out = output_of(out, shape, self.type_number)
         self.turn.take()
-        job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
+        job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(given), given.strides[0], given.strides[1]
         if self.large:
             with nogil:
                 step_core(&self.all, &self.one)
@@ -298,7 +309,7 @@ cdef class DenseStepper:
         cdef const char *bias = data_of(packed.bias)
         cdef const char *start
         cdef char *y
-        x = step_input(x, self.type_number, self.batch, packed.features)
+        x = step_input(x, self.type_number, self.batch, packed.features, None)
         if not cnp.PyArray_ISCARRAY_RO(x):
             x = np.ascontiguousarray(x)
         start, ldx = <const char *>cnp.PyArray_DATA(x), packed.features
@@ -329,19 +340,26 @@ cdef class Chain:
         At least one; each as wide as the next one's input.
     turn : Turn, optional
         As for `Stepper`; that of the links, if it is theirs alone.
+
+    Attributes
+    ----------
+    cast : callable or None
+        As for `Stepper`.
     """
 
     cdef list links, between
     cdef Turn turn
+    cdef public object cast
 
     def __init__(self, list links, Turn turn=None):
         self.links, self.between, self.turn = links, [], Turn() if turn is None else turn
         for link in links[:len(links) - 1]:
             self.between.append(np.empty(shape_of(link), np.dtype(cnp.PyArray_DescrFromType(type_of(link)))))
 
-    def step(self, cnp.ndarray x not None, cnp.ndarray out=None):
+    def step(self, x, cnp.ndarray out=None):
         """Advance by one step; as ``Stepper.step``."""
         cdef Py_ssize_t k, last = len(self.links) - 1
+        cdef cnp.ndarray value = array_of(x, type_of(self.links[0]), self.cast)
         cdef cnp.npy_intp shape[2]
         if last:  # made before the first link moves: nothing can fail between them then
             shape[0], shape[1] = shape_of(self.links[last])
@@ -349,8 +367,8 @@ cdef class Chain:
         self.turn.take()
         try:
             for k in range(last):
-                x = advance(self.links[k], x, self.between[k])
-            return advance(self.links[last], x, out)
+                value = advance(self.links[k], value, self.between[k])
+            return advance(self.links[last], value, out)
         finally:
             self.turn.leave()
 

@@ -18,7 +18,9 @@ from rnnx.streaming.steppers import check_out
 Step = Callable[[Array, "Array | None"], Array]
 
 
-def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.Turn) -> Step | None:
+def short_way(
+    layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.Turn, cast: Callable[[Any], Array]
+) -> Step | None:
     """The function of an unmasked step of a layer, or of a model that is one chain of recurrent and Dense layers.
 
     Parameters
@@ -29,6 +31,8 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.T
     batch_size : int
     turn : Turn
         Of the stream, which its steppers have.
+    cast : callable
+        Makes an array of the right type out of any other input.
 
     Returns
     -------
@@ -38,16 +42,18 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.T
     if None in steppers or not steppers:
         return None
     if not hasattr(layer, "plan"):
-        alone: Step = _kernels.Chain(steppers, turn).step if len(steppers) > 1 else steppers[0].step
-        return alone
+        alone: Any = _kernels.Chain(steppers, turn) if len(steppers) > 1 else steppers[0]
+        alone.cast = cast
+        step: Step = alone.step
+        return step
     plan: Plan = layer.plan
     if layer.several_inputs or layer.several_outputs or not plan.is_chain() or plan.outputs[0] != len(plan.steps):
         return None
     links: list[Any] = []
     own_steppers, last = iter(steppers), None
-    for step in plan.steps:
-        own = step.layer
-        if last is not None or step.call or own.dtype != plan.tensors[step.inputs[0]].dtype:
+    for call in plan.steps:
+        own = call.layer
+        if last is not None or call.call or own.dtype != plan.tensors[call.inputs[0]].dtype:
             return None
         if isinstance(own, Recurrent):
             links.append(next(own_steppers))
@@ -63,6 +69,7 @@ def short_way(layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.T
     if not links:
         return None
     chain = _kernels.Chain(links, turn)
+    chain.cast = cast
     if last is None:
         return chain.step
     return _then(chain, last, (batch_size, layer.output_shape[-1]), layer.outputs[0].dtype)

@@ -83,7 +83,6 @@ class Stream:
             raise ValueError(f"stream: {layer.name!r} is not built yet; call it once or give it an input shape")
         self.batch_size = int(batch_size)
         self._layer = layer
-        self._dtype = layer.inputs[0].dtype if hasattr(layer, "inputs") else layer.dtype
         self._turn = _kernels.Turn()  # every method takes one, the compiled steps take it themselves
         self._make_steps()
 
@@ -96,7 +95,9 @@ class Stream:
         self._run, self._many = self._make(self._layer)
         compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
         self._settled = versions is not None and versions == settled(self._layer.weights)
-        self._short = short_way(self._layer, compiled, self.batch_size, self._turn) if self._settled else None
+        self._short = None
+        if self._settled:
+            self._short = short_way(self._layer, compiled, self.batch_size, self._turn, self._cast)
 
     def _make(self, layer: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
@@ -198,12 +199,7 @@ class Stream:
             If an argument does not fit; the state is unchanged then.
         """
         if mask is None and self._short is not None:
-            try:
-                return self._short(x, out)
-            except TypeError:
-                if type(x) is np.ndarray and x.dtype is self._dtype:
-                    raise
-            return self._short(self._cast(x), out)
+            return self._short(x, out)
         with self._turn:
             if not self._settled:
                 memory = self._memory()
