@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rnnx import layers
 from rnnx.formats.onnx._file import Source, attributes_of, called, reason
-from rnnx.formats.onnx._limits import MOST_LAYERS
+from rnnx.formats.onnx._limits import MOST_AXES, MOST_LAYERS, MOST_SIZES
 from rnnx.formats.onnx._view import DIRECTIONS, ONE, Size, Sizes, View, Zeros, view_of
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.saving import FormatError
@@ -116,6 +116,8 @@ class Reading:
         found = attributes_of(node).get(attribute)
         if found is None and place < len(node.input) and node.input[place]:
             found = self.constant(node, place).reshape(-1)
+        if found is not None and len(found) > MOST_SIZES:
+            raise NoLayer(f"{called(node)} has {len(found):,} numbers in place of axes or sizes")
         return None if found is None else [int(n) for n in found]
 
     def number(self, name: str) -> float | None:
@@ -127,7 +129,7 @@ class Reading:
         """A value as sizes, constant or not; None if it is none."""
         if name in self.known:
             array = self.known[name]
-            if array.dtype.kind not in "iu" or array.ndim > 1:
+            if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > MOST_AXES:
                 return None
             return Sizes(tuple(Size(int(n)) for n in array.reshape(-1)), array.ndim == 0)
         found = self.values.get(name)
