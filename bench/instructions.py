@@ -55,10 +55,10 @@ def calls() -> dict[str, Callable[[], Any]]:
             _kernels.backward(cache, dy, None, None, True, True)
 
         found[f"{name} step"] = lambda stepper=stepper, one=one, out=out: stepper.step(one, out)
-        found[f"{name} sequence"] = lambda packed=packed, x=x: _kernels.forward(packed, x, states=False)
+        found[f"{name} sequence"] = lambda packed=packed, x=x: _kernels.forward(packed, x, None, False, None, None, None, None, True, False)
         found[f"{name} training"] = train
         narrow = core.pack(params, "int8")
-        found[f"{name} sequence int8"] = lambda narrow=narrow, x=x: _kernels.forward(narrow, x, states=False)
+        found[f"{name} sequence int8"] = lambda narrow=narrow, x=x: _kernels.forward(narrow, x, None, False, None, None, None, None, True, False)
     return found
 
 
