@@ -489,3 +489,13 @@ def many_recurrent(path: Path, count: int) -> None:
 
 
 KINDS.append(Kind("ONNX many recurrent nodes", ".onnx", many_recurrent, 2_100, 19_000, "recurrent nodes"))
+
+
+def doubled_shape(path: Path, count: int) -> None:
+    """The shape of the input, joined with itself again and again."""
+    names = ["s", *[f"v{k}" for k in range(count - 1)], "y"]
+    joins = [node("Concat", [a, a], b, axis=0) for a, b in zip(names, names[1:], strict=False)]
+    save(path, model([node("Shape", ["x"], "s"), *joins]))
+
+
+KINDS.append(Kind("ONNX doubled shape", ".onnx", doubled_shape, 28, 300))

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnx import layers
 from rnnx.formats.onnx._file import attributes_of, called
+from rnnx.formats.onnx._limits import MOST_AXES
 from rnnx.formats.onnx._reading import FLOATS, NoLayer, Reading
 from rnnx.formats.onnx._view import DIRECTIONS, Size, Sizes, View, Zeros, number_of, product, reshaped, view_of
 
@@ -192,7 +193,10 @@ def _concat(reading: Reading, node: Any) -> None:
         return
     sizes = [reading.sizes(name) for name in node.input]
     if None not in sizes:
-        reading.give(node.output[0], Sizes(tuple(size for part in sizes if part is not None for size in part.sizes)))
+        parts = [part.sizes for part in sizes if part is not None]
+        if (count := sum(map(len, parts))) > MOST_AXES:  # each node may join two of the one before it
+            raise NoLayer(f"{called(node)} of {count} numbers, a shape has at most {MOST_AXES}")
+        reading.give(node.output[0], Sizes(tuple(size for part in parts for size in part)))
         return
     views = [reading.view(node, k) for k in range(len(node.input))]
     if len(views) == 1:
