@@ -45,6 +45,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     ):
         packed = core.pack(params)
         x, one = array(batch, timesteps, units), array(1, units)
+        without_state = (None, False, None, None, None, None, True, False)
         stepper, out = _kernels.Stepper(packed, 1), np.empty((1, units), np.float32)
         dy = array(batch, timesteps, units)
 
@@ -55,10 +56,10 @@ def calls() -> dict[str, Callable[[], Any]]:
             _kernels.backward(cache, dy, None, None, True, True)
 
         found[f"{name} step"] = lambda stepper=stepper, one=one, out=out: stepper.step(one, out)
-        found[f"{name} sequence"] = lambda packed=packed, x=x: _kernels.forward(packed, x, None, False, None, None, None, None, True, False)
+        found[f"{name} sequence"] = lambda packed=packed, x=x: _kernels.forward(packed, x, *without_state)
         found[f"{name} training"] = train
         narrow = core.pack(params, "int8")
-        found[f"{name} sequence int8"] = lambda narrow=narrow, x=x: _kernels.forward(narrow, x, None, False, None, None, None, None, True, False)
+        found[f"{name} sequence int8"] = lambda narrow=narrow, x=x: _kernels.forward(narrow, x, *without_state)
     return found
 
 
