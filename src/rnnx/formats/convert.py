@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats import safetensors, torch
 from rnnx.layers import BatchNormalization, Conv1D, Dense, Embedding, LayerNormalization, TimeDistributed
 from rnnx.models import Model, clone_model
 from rnnx.quantization import QuantizationReport, quantized_copies
 from rnnx.saving import FormatError, format_of
 
-Array = NDArray[Any]
 TOLERANCE = 1e-5  # largest difference of outputs, of their largest value if that is above 1
 SIZE = 6  # of an axis of the random input that may have any size
 BATCH = 3

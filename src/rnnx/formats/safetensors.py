@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx import __version__
+from rnnx._typing import Array
 from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading
 from rnnx.layers.layer import Layer, layer_config, layer_from_config
 from rnnx.layers.limits import MOST_AXES, weights_limited
@@ -35,7 +35,6 @@ from rnnx.quantization import quantizable
 from rnnx.quantization.rounding import narrow_form, wide_form
 from rnnx.saving import FormatError, write_whole
 
-Array = NDArray[Any]
 FORMAT = 1
 LONGEST_DESCRIPTION = 16 << 20  # characters: a layer takes some 500
 MOST_TENSORS = 100_000

@@ -7,12 +7,10 @@ that was left there makes "invalid value encountered in matmul" of finite number
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnx._typing import Array
+
 _multiply = np.dot  # a third of the time of `matmul` for small arrays, which pays for `errstate`
 
 

@@ -17,7 +17,6 @@ from rnnx._typing import Array
 from rnnx.layers import graph
 from rnnx.layers.checks import check_dtype, given_shape
 from rnnx.layers.limits import DEEPEST, room
-from rnnx.layers.limits import weights_limited as weights_limited
 from rnnx.layers.names import unique_name
 from rnnx.layers.weight import Weight, changing
 

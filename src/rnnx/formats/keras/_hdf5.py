@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats.keras import _hdf5_objects as objects
 from rnnx.formats.keras._hdf5_objects import Cursor, Data, Type
 from rnnx.quantization.rounding import from_bfloat16
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ROOM = 64 << 20  # bytes of arrays that any file may hold ...
 EXPANSION = 4  # ... and how much larger than the file they may be: trained weights hardly compress

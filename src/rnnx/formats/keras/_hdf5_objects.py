@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 UNDEFINED = 2**64 - 1
 MOST_STEPS = 1_000_000  # pieces of a file that are looked at: each layer of a model has some fifty
 MOST_READS = 4  # how often all bytes are read, which parts that lie over each other would make any number ...

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats.keras._hdf5 import Group
 from rnnx.layers import RNN, Bidirectional, Conv1D, InputLayer, StackedRNNCells, TimeDistributed
 from rnnx.layers.layer import Layer, Weight
@@ -20,7 +20,6 @@ from rnnx.layers.weight import changing
 from rnnx.models import Model
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 Order = list[tuple[str, Any]]  # layers of a model as a file orders them, each with the name of its class there
 KERAS1_GATES = {"LSTM": "icfo", "GRU": "zrh"}  # one W, U, b after the other; Keras 2: i f c o
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.activations import SELU_ALPHA, SELU_SCALE
 from rnnx.saving import FormatError
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

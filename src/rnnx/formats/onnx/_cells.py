@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnx._typing import Array
+
 Function = Callable[[Array], Array]
 Result = tuple[Array, Array, Array | None]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats.onnx._limits import Meter
 from rnnx.formats.onnx._sizes import measure
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 MOST_ROUNDS = 10_000_000  # of one Loop
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats._limits import check_regular
 from rnnx.formats.onnx._limits import (
     DEEPEST,
@@ -30,7 +30,6 @@ from rnnx.formats.onnx._limits import (
 from rnnx.formats.onnx._wire import UNSEEN, count
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 LONGEST_TEXT = 300  # of a name or reason in a message
 RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 TEXT = 8  # TensorProto.STRING

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnx._typing import Array
+
 Back = Callable[[Array], list[tuple[Any, Array]]]
 OPSET = 22
 IR_VERSION = 10  # the first that has opset 22

@@ -12,8 +12,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats.onnx._file import Source, reason
 from rnnx.formats.onnx._program import FAILURES, RUN, STEP
 from rnnx.formats.onnx._read_graph import ReadGraph, read_graph
@@ -22,7 +22,6 @@ from rnnx.layers.rnn.sequence import SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 RECURRENT = {"LSTM", "GRU", "RNN"}
 BY_PROGRAM = {
     "AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReduceMax", "ReduceMean",

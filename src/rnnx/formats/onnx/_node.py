@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
+from rnnx._typing import Array
 
-Array = NDArray[Any]
 Function = Callable[..., Any]  # arrays (None for missing inputs) in; an array, or a tuple of several outputs
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats.onnx._evaluator import evaluator
 from rnnx.formats.onnx._file import Source, attributes_of, called, reason, subgraphs, walk
 from rnnx.formats.onnx._limits import LONG, SMALL
@@ -21,7 +21,6 @@ from rnnx.formats.onnx._shortcuts import Shortcuts
 from rnnx.formats.onnx._sizes import Refused, measure
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 RUN = 8_000  # nanoseconds of a run of a program, beside its steps
 STEP = 3_000  # of a step
 MAKE = 50_000  # of making a step

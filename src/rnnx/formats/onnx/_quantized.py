@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats.onnx._node import NodeInfo, Operator
 from rnnx.formats.onnx._recurrent import Options, Recurrent, outputs_bytes
 from rnnx.formats.onnx._sizes import extent, measure
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 SCALES = (8, 9, 10, 11)  # the inputs with scale and zero point of W, then of R
 
 

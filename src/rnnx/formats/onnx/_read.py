@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx import initializers
 from rnnx.formats._limits import parse_json
@@ -15,10 +14,10 @@ from rnnx.formats.onnx._file import Source
 from rnnx.formats.onnx._limits import MOST_DESCRIBED
 from rnnx.formats.onnx._read_graph import read_graph, warn_of_axes
 from rnnx.formats.onnx._write import DESCRIPTION, exported
-from rnnx.layers.layer import Layer, layer_from_config, weights_limited
+from rnnx.layers.layer import Layer, layer_from_config
+from rnnx.layers.limits import weights_limited
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 UNMADE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx import layers
 from rnnx.formats.onnx import _read_layers, _read_recurrent, _read_shapes
@@ -20,11 +19,9 @@ from rnnx.formats.onnx._limits import MOST_LAYERS
 from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._reading import UNFIT, NoLayer, Reading, read_node, spelled
 from rnnx.formats.onnx._view import View, view_of
-from rnnx.layers.layer import weights_limited
-from rnnx.layers.limits import MOST_AXES
+from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 READERS = {**_read_layers.READERS, **_read_shapes.READERS, **_read_recurrent.READERS}
 BATCH = "batch"  # what its size is called
 MOST_ORIGINS = 64  # inputs of the graph that are told apart in one value

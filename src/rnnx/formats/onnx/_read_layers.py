@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx import layers
+from rnnx._typing import Array
 from rnnx.formats.onnx._activations import ACTIVATIONS, activation_of_node
 from rnnx.formats.onnx._file import attributes_of, called
 from rnnx.formats.onnx._read_shapes import aligned, names_of, product_of_sizes
@@ -16,7 +16,6 @@ from rnnx.formats.onnx._reading import FLOATS, NoLayer, Reading
 from rnnx.formats.onnx._view import View, view_of
 from rnnx.formats.onnx._write_layers import ARITHMETIC
 
-Array = NDArray[Any]
 OPERATIONS = {operator: name for name, operator in ARITHMETIC.items()}
 EPSILON = 1e-3  # of a normalization that is written out, if its variances are larger
 

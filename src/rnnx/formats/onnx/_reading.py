@@ -6,16 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx import layers
+from rnnx._typing import Array
 from rnnx.formats.onnx._file import Source, attributes_of, called, reason
 from rnnx.formats.onnx._limits import MOST_AXES, MOST_LAYERS, MOST_SIZES
 from rnnx.formats.onnx._view import DIRECTIONS, ONE, Size, Sizes, View, Zeros, view_of
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 UNFIT = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 

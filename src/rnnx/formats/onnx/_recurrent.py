@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx._cells import GRU, LSTM, SIMPLE_RNN
+from rnnx._typing import Array
 from rnnx.activations import get as get_activation
 from rnnx.formats.onnx._activations import GateActivation, gate_activations
 from rnnx.formats.onnx._cells import NumpyCell
@@ -18,7 +18,6 @@ from rnnx.formats.onnx._weights import to_keras
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 GATES = {"LSTM": LSTM.gates, "GRU": GRU.gates, "RNN": SIMPLE_RNN.gates}
 CORES = {"LSTM": lstm, "GRU": gru, "RNN": simple_rnn}
 DEFAULT_ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}

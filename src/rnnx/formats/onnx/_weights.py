@@ -13,12 +13,10 @@ gates of an LSTM: i o f c     i f c o; those of a GRU are z r h in both
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from rnnx._typing import Array
+
 ORDERS = {"LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2), "RNN": (0,)}  # where ONNX has the gates in rnnx' order
 
 

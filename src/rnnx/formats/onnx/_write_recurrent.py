@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats.onnx._activations import gate_of_activation
 from rnnx.formats.onnx._graph import GraphWriter, Value
 from rnnx.formats.onnx._recurrent import DEFAULT_ACTIVATIONS
@@ -23,7 +23,6 @@ from rnnx.layers.rnn.lstm import LSTMWeights
 from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 KINDS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "RNN"}
 FIRST_INT64 = -(2**63)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rnnx.formats._limits import printable
 from rnnx.formats.onnx._file import Source, require_onnx
@@ -26,7 +25,6 @@ from rnnx.formats.onnx._sizes import measure
 from rnnx.functional._validate import native
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 MOST_NAMED = 20  # inputs in a message
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from numpy.typing import NDArray
-
+from rnnx._typing import Array
 from rnnx.formats._limits import printable
 from rnnx.formats.torch import _write
 from rnnx.formats.torch._archive import quoted
@@ -23,7 +22,6 @@ from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
 __all__ = ["describe", "load", "load_model", "load_weights", "save", "save_model", "save_weights", "state_dict"]
-Array = NDArray[Any]
 
 
 def load(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats.torch._archive import quoted
 from rnnx.formats.torch._slots import PROJECTION, needed, slots
 from rnnx.layers import (
@@ -30,7 +30,6 @@ from rnnx.layers import (
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 Parts = dict[str, Array]
 RECURRENT = re.compile(r"(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d{1,4})(_reverse)?")
 CELL_NAMES = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers import (
     GRU,
@@ -45,7 +45,6 @@ from rnnx.layers import (
 from rnnx.models import Model
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 Assignment = tuple[Weight, Array]
 SEQUENCE, CELL = (LSTM, GRU, SimpleRNN), (LSTMCell, GRUCell, SimpleRNNCell)
 PROJECTION = "_projection"  # end of the name of a Dense that stands for weight_hr

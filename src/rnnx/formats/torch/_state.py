@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.formats import safetensors
 from rnnx.formats._limits import Budget, printable, reading
 from rnnx.formats.torch import _container
@@ -19,7 +19,6 @@ from rnnx.formats.torch._tensors import Tensors
 from rnnx.formats.torch._values import LONGEST_KEY, Instance, Storage, Tensor
 from rnnx.saving import FormatError
 
-Array = NDArray[Any]
 USUAL_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 DEEPEST = 64  # modules inside modules

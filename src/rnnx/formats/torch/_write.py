@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rnnx._typing import Array
 from rnnx.saving import FormatError, write_whole
 
-Array = NDArray[Any]
 STORAGES = {"float32": "FloatStorage", "float64": "DoubleStorage", "int64": "LongStorage"}
 ALIGNMENT = 64  # bytes, as PyTorch aligns tensors in its archives
 DATE = (1980, 1, 1, 0, 0, 0)
