@@ -38,6 +38,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         return rng.normal(size=shape).astype(np.float32)
 
     units, batch, timesteps = 16, 6, 2
+    without_state = (None, False, None, None, None, None, True, False)
     found: dict[str, Callable[[], Any]] = {}
     for name, core, params in (
         ("lstm", lstm, LSTMParams(array(units, 4 * units), array(units, 4 * units), array(4 * units))),
@@ -45,7 +46,6 @@ def calls() -> dict[str, Callable[[], Any]]:
     ):
         packed = core.pack(params)
         x, one = array(batch, timesteps, units), array(1, units)
-        without_state = (None, False, None, None, None, None, True, False)
         stepper, out = _kernels.Stepper(packed, 1), np.empty((1, units), np.float32)
         dy = array(batch, timesteps, units)
 
