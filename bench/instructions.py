@@ -38,7 +38,6 @@ def calls() -> dict[str, Callable[[], Any]]:
         return rng.normal(size=shape).astype(np.float32)
 
     units, batch, timesteps = 16, 6, 2
-    without_state = (None, False, None, None, None, None, True, False)
     found: dict[str, Callable[[], Any]] = {}
     for name, core, params in (
         ("lstm", lstm, LSTMParams(array(units, 4 * units), array(units, 4 * units), array(4 * units))),
@@ -56,10 +55,14 @@ def calls() -> dict[str, Callable[[], Any]]:
             _kernels.backward(cache, dy, None, None, True, True)
 
         found[f"{name} step"] = lambda stepper=stepper, one=one, out=out: stepper.step(one, out)
-        found[f"{name} sequence"] = lambda packed=packed, x=x: _kernels.forward(packed, x, *without_state)
+        found[f"{name} sequence"] = lambda packed=packed, x=x: _kernels.forward(
+            packed, x, None, False, None, None, None, None, True, False
+        )
         found[f"{name} training"] = train
         narrow = core.pack(params, "int8")
-        found[f"{name} sequence int8"] = lambda narrow=narrow, x=x: _kernels.forward(narrow, x, *without_state)
+        found[f"{name} sequence int8"] = lambda narrow=narrow, x=x: _kernels.forward(
+            narrow, x, None, False, None, None, None, None, True, False
+        )
     return found
 
 
