@@ -143,8 +143,23 @@ def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
     format_of(path, "write").save_weights(model, path, overwrite=overwrite)
 
 
-def load_weights(model: Any, path: Any) -> None:
-    """Read weights into a model of the same structure; it is unchanged if they do not fit."""
+def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
+    """Read weights into a model of the same structure; it is unchanged if they do not fit.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+    compat : {None, "auto", "keep"}
+        For files of Keras, whose older versions had other defaults; see `rnnx.formats.keras.load_weights`. Others have
+        none.
+    """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
-    format_of(path, "read").load_weights(model, path)
+    if compat not in (None, "auto", "keep"):
+        raise ValueError(f"load_weights: `compat` must be None, 'auto' or 'keep', got {compat!r}")
+    module = format_of(path, "read")
+    if module.__name__ == "rnnx.formats.keras":
+        module.load_weights(model, path, compat=compat)
+    else:
+        module.load_weights(model, path)

@@ -306,8 +306,12 @@ class Model(Trainer, Layer):
 
         saving.save_weights(self, path, overwrite=overwrite)
 
-    def load_weights(self, path: Any) -> None:
-        """Read weights that were saved for a model of the same structure. See `rnnx.saving`."""
+    def load_weights(self, path: Any, *, compat: str | None = None) -> None:
+        """Read weights that were saved for a model of the same structure. See `rnnx.saving`.
+
+        Files of Keras up to 2.2 were made with other defaults: ``compat="auto"`` takes them over, without it a warning
+        names the arguments, and ``"keep"`` is silent.
+        """
         from rnnx import saving
 
-        saving.load_weights(self, path)
+        saving.load_weights(self, path, compat=compat)

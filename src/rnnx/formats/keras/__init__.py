@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.formats._limits import printable, read_file, reading
-from rnnx.formats.keras import _describe, _weights, _write
+from rnnx.formats.keras import _defaults, _describe, _weights, _write
 from rnnx.formats.keras._container import LONGEST_CONFIG, Contents, contents, parse, version_of
 from rnnx.formats.keras._dialect import dialect_of
 from rnnx.formats.keras._graph import Models
@@ -111,29 +111,62 @@ def from_json(text: str, *, weights: Any = None, custom_objects: dict[str, Any] 
     return model
 
 
-def load_weights(model: Any, path: Any) -> None:
+def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     """Read the weights of a ``.keras``, ``.h5`` or ``.weights.h5`` file into a model of the same structure.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+    compat : {None, "auto", "keep"}
+        What happens if the version that wrote the file had other defaults than the layers of the model have: the gates
+        of LSTM and GRU were ``hard_sigmoid_keras2`` up to Keras 2.2, a GRU had ``reset_after=False`` before tf.keras 2
+        and Keras 3. None warns; ``"auto"`` sets these arguments and ``compat`` of the layers, before any training;
+        ``"keep"`` says nothing.
 
     Raises
     ------
     FormatError
         If they do not fit; the model is as before then.
+    ValueError
+        If ``compat`` is none of these.
     OSError
         If the file cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        If outputs are not those of the program that wrote the file; the argument and its value are named.
     """
+    if compat not in _defaults.COMPAT:
+        raise ValueError(f"load_weights: `compat` must be None, 'auto' or 'keep', got {compat!r}")
     if not model.built:
         raise FormatError(f"{path}: {model.name!r} is not built yet; call it once first, or give it an input shape")
     with _reading(path), contents(path) as found:
-        _fill(model, found, {}, path)
+        fillings = _fillings(model, found, {}, path)
+        changes = _defaults.changes_of(model, fillings, found)
+        made: list[Any] = []
+        if compat == "auto":
+            made, changes = _defaults.apply(changes, found)
+        try:
+            _weights.put(path, fillings)
+        except BaseException:
+            _defaults.take_back(made)
+            raise
+    note = None if compat == "keep" else _defaults.warning_of(changes, found)
+    _warn(path, [] if note is None else [note])
 
 
 def _fill(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> None:
+    _weights.put(path, _fillings(model, found, orders, path))
+
+
+def _fillings(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> list[_weights.Filling]:
     if found.weights is None:
         raise FormatError(f"{path}: there are no weights in the file")
     if found.legacy:
-        _weights.from_lists(model, found.weights, orders, found.backend)
-    else:
-        _weights.from_tree(model, found.weights, orders)
+        return _weights.from_lists(model, found.weights, orders, found.backend)
+    return _weights.from_tree(model, found.weights, orders)
 
 
 def _warn(path: Any, notes: list[str]) -> None:

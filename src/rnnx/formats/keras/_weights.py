@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,26 @@ from rnnx.saving import FormatError
 
 Order = list[tuple[str, Any]]  # layers of a model as a file orders them, each with the name of its class there
 KERAS1_GATES = {"LSTM": "icfo", "GRU": "zrh"}  # one W, U, b after the other; Keras 2: i f c o
+
+
+@dataclass
+class Filling:
+    """The arrays that some weights of a layer will have.
+
+    Attributes
+    ----------
+    layer : layer
+    weights : list of Weight
+    arrays : list of array
+        In the layout of Keras 3.
+    cudnn : bool
+        They came in that of CuDNN, whose gates have no other activation than sigmoid.
+    """
+
+    layer: Any
+    weights: list[Weight]
+    arrays: list[Array]
+    cudnn: bool = False
 
 
 def snake_case(name: str) -> str:
@@ -79,15 +100,15 @@ def variables(layer: Any) -> str:
     return "cell/vars" if isinstance(layer, Recurrent) else "vars"
 
 
-def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> None:
-    """Fill a model from a tree; it is unchanged if anything does not fit.
+def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> list[Filling]:
+    """The arrays of a tree for the weights of a model.
 
     Raises
     ------
     FormatError
-        If an array is missing or has another shape; both are named.
+        If an array is missing; it is named.
     """
-    pairs: list[tuple[Weight, Array]] = []
+    made: list[Filling] = []
     done: set[int] = set()
 
     def visit(layer: Any, group: Group | None, where: str) -> None:
@@ -98,14 +119,14 @@ def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> None:
             raise FormatError(f"{root.path}: there is no group {where!r} with the weights of {layer.name!r}")
         if own := layer._weights:
             arrays = _numbered(group, variables(layer), len(own), layer, where)
-            pairs.extend(zip(own, converted(layer, arrays, root.path, None), strict=True))
+            made.append(_filling(layer, own, arrays, root.path, None))
         inside = "layers" if group.group("layers") is not None else "_layer_checkpoint_dependencies"
         groups = {path: (inner, group.group(path)) for path, inner in parts(layer, orders, inside)}
         for path, (inner, found) in _by_name(layer, groups, orders).items():
             visit(inner, found, f"{where}/{path}")
 
     visit(model, root, "")
-    put(root.path, pairs)
+    return made
 
 
 def _by_name(layer: Any, groups: dict[str, tuple[Any, Any]], orders: dict[int, Order]) -> dict[str, tuple[Any, Any]]:
@@ -139,8 +160,8 @@ def _numbered(group: Group, path: str, count: int, layer: Any, where: str) -> li
 # ---- Lists by layer: the .h5 files of Keras 1, 2 and 3 ---------------------------------------------------------------
 
 
-def from_lists(model: Any, root: Group, orders: dict[int, Order], backend: str | None) -> None:
-    """Fill a model from lists of arrays, one for each layer; it is unchanged if anything does not fit.
+def from_lists(model: Any, root: Group, orders: dict[int, Order], backend: str | None) -> list[Filling]:
+    """The arrays of lists, one for each layer, for the weights of a model.
 
     Layers are found by their names; if one is not there, by their order. The arrays of a layer come as Keras has
     them: those that are trained, then the others.
@@ -148,7 +169,7 @@ def from_lists(model: Any, root: Group, orders: dict[int, Order], backend: str |
     Raises
     ------
     FormatError
-        If an array is missing or has another shape.
+        If an array is missing.
     """
     lists: dict[str, list[str]] = {}
     for name in root.texts("layer_names") or []:
@@ -166,16 +187,16 @@ def from_lists(model: Any, root: Group, orders: dict[int, Order], backend: str |
         )
     by_name = all(layer.name in lists for layer in wanted)
     names = [layer.name for layer in wanted] if by_name else list(lists)
-    pairs: list[tuple[Weight, Array]] = []
+    made: list[Filling] = []
     for layer, name in zip(wanted, names, strict=True):
         group = root.group(name)
         assert group is not None
         arrays = [group.array(entry) for entry in lists[name]]
-        pairs += _distributed(layer, arrays, root.path, backend)
-    put(root.path, pairs)
+        made += _distributed(layer, arrays, root.path, backend)
+    return made
 
 
-def _distributed(layer: Any, arrays: list[Array], path: Any, backend: str | None) -> list[tuple[Weight, Array]]:
+def _distributed(layer: Any, arrays: list[Array], path: Any, backend: str | None) -> list[Filling]:
     """The weights of a layer and all inside it, each with its array."""
     trained = {id(w): flag for w, flag in zip(layer.weights, layer.weight_is_trained(), strict=True)}
     leaves = list(dict.fromkeys(_leaves(layer)))
@@ -189,14 +210,19 @@ def _distributed(layer: Any, arrays: list[Array], path: Any, backend: str | None
     if sum(counts) != len(arrays):
         expected = sum(len(own) for _, own in stages)
         raise FormatError(f"{path}: layer {layer.name!r} has {expected} weights, the file has {len(arrays)} for it")
-    pairs: list[tuple[Weight, Array]] = []
+    made: list[Filling] = []
     for (leaf, own), count in zip(stages, counts, strict=True):
         taken, arrays = arrays[:count], arrays[count:]
-        found = converted(leaf, taken, path, backend)
-        if len(found) != len(own):
-            raise FormatError(f"{path}: {leaf.name!r} has {len(own)} weights, the file has {len(found)} for it")
-        pairs += zip(own, found, strict=True)
-    return pairs
+        made.append(_filling(leaf, own, taken, path, backend))
+    return made
+
+
+def _filling(leaf: Any, own: list[Weight], arrays: list[Array], path: Any, backend: str | None) -> Filling:
+    found = converted(leaf, arrays, path, backend)
+    if len(found) != len(own):
+        raise FormatError(f"{path}: {leaf.name!r} has {len(own)} weights, the file has {len(found)} for it")
+    cudnn = isinstance(leaf, RecurrentWeights) and len(arrays) == 3 and _is_cudnn(leaf, arrays)
+    return Filling(leaf, own, found, cudnn)
 
 
 def _leaves(layer: Any) -> Iterator[Any]:
@@ -262,13 +288,37 @@ def _from_cudnn(arrays: list[Array], gates: int) -> list[Array]:
     return [np.hstack(blocks), np.hstack(turned), halves.sum(axis=0) if gates == 4 else halves]
 
 
-def put(path: Any, pairs: list[tuple[Weight, Array]]) -> None:
-    """Set weights; all are checked before the first is changed."""
-    for weight, array in pairs:
-        if array.shape != weight.shape:
-            raise FormatError(
-                f"{path}: weight {weight.name!r} has shape {weight.shape}, the file has an array of shape {array.shape}"
-            )
+def put(path: Any, fillings: list[Filling]) -> None:
+    """Set weights; all are checked before the first is changed.
+
+    Raises
+    ------
+    FormatError
+        If an array has another shape than its weight; both are named.
+    """
+    pairs = [pair for part in fillings for pair in zip(part.weights, part.arrays, strict=True)]
+    for part in fillings:
+        for weight, array in zip(part.weights, part.arrays, strict=True):
+            if array.shape != weight.shape:
+                raise FormatError(
+                    f"{path}: weight {weight.name!r} of {part.layer.name!r} has shape {weight.shape}, the file has an "
+                    f"array of shape {array.shape}{_way_out(part.layer, weight, array)}"
+                )
     with changing([weight for weight, _ in pairs]):
         for weight, array in pairs:
             weight.assign(array)
+
+
+def _way_out(layer: Any, weight: Weight, array: Array) -> str:
+    """What to do about a bias of a GRU that computes the other way."""
+    if (
+        not isinstance(layer, GRUWeights)
+        or {weight.value.ndim, array.ndim} != {1, 2}
+        or not weight.name.endswith("bias")
+    ):
+        return ""
+    meant = "before Keras 3 and tf.keras 2 the default" if array.ndim == 1 else "the default of Keras 3"
+    return (
+        f"; the file is of GRU(..., reset_after={array.ndim == 2}), {meant}: make the layer so, or use "
+        "load_weights(..., compat='auto')"
+    )
