@@ -12,7 +12,7 @@ from typing import Any
 
 from rnnx._typing import Array
 from rnnx.formats._limits import printable
-from rnnx.formats.torch import _write
+from rnnx.formats.torch import _chain, _classes, _write
 from rnnx.formats.torch._archive import quoted
 from rnnx.formats.torch._modules import MOST_LAYERS, Space, kind_of, layers_of, make_layer, modules_of, spoken
 from rnnx.formats.torch._slots import Slot, slots
@@ -22,6 +22,8 @@ from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
 __all__ = ["describe", "load", "load_model", "load_weights", "save", "save_model", "save_weights", "state_dict"]
+
+MOST_FAULTS = 12  # that are named in one message
 
 
 def load(
@@ -78,7 +80,13 @@ def load(
     >>> torch.load(arrays)["rnn"](np.ones((2, 7, 5))).shape
     (2, 7, 4)
     """
-    state = read_state(source, key)
+    return _layers(read_state(source, key), modules, nonlinearity, options, return_state)
+
+
+def _layers(
+    state: State, modules: Any, nonlinearity: str = "tanh", options: Any = None, return_state: bool = False
+) -> dict[str, Any]:
+    """See `load`."""
     found = modules_of(state.arrays)
     wanted = None if modules is None else [modules] if isinstance(modules, str) else list(modules)
     given = dict(options or {})
@@ -86,6 +94,7 @@ def load(
         if not any(_is_below(module, name) for module in found):
             raise FormatError(f"{state.who}: there is no module {name!r}; there are {_listed(found)}")
     chosen: list[tuple[str, str, dict[str, Array], dict[str, Any]]] = []
+    faults: list[str] = []
     for name, parts in found.items():
         if wanted is not None and not any(_is_below(name, one) for one in wanted):
             continue
@@ -93,14 +102,24 @@ def load(
         kind = kind_of(name, parts, own)
         if kind == "nothing":
             continue
+        if name in state.modules:
+            try:
+                kind, said, parts = _classes.settled(name, state.modules[name], kind, parts)
+            except FormatError as error:
+                faults.append(str(error))
+                continue
+            own = {**said, **own}
         if kind is None:
-            raise FormatError(
-                f"{state.who}: module {quoted(name)} with {_listed(parts)} is of a kind that rnnx does not have; name "
-                "the modules you want by modules=[...]"
-            )
+            faults.append(f"module {quoted(name)} with {_listed(parts)} is of a kind that rnnx does not have")
+            continue
         if kind in ("recurrent", "cell"):
             own = {"nonlinearity": nonlinearity, **own}
         chosen.append((name, kind, parts, own))
+    if faults:
+        more = f" and {len(faults) - MOST_FAULTS:,} more" if len(faults) > MOST_FAULTS else ""
+        raise FormatError(
+            f"{state.who}: {'; '.join(faults[:MOST_FAULTS])}{more}; name the modules you want by modules=[...]"
+        )
     count = sum(layers_of(kind, parts) for _, kind, parts, _ in chosen)
     if count > MOST_LAYERS and state.kind != "mapping":
         raise FormatError(
@@ -247,7 +266,8 @@ def load_model(path: Any, *, compile: bool = True, modules: Iterable[str] | None
         Without effect: the file holds no state of training that rnnx reads.
     modules : iterable of str, optional
         In the order of the chain. May be left out if the file has one module only, because a state dict does not say
-        how modules are connected.
+        how modules are connected, or if it is a pickled ``nn.Sequential``, which does. Of a whole module those
+        without parameters can be named too, such as activations, and each ``nn.Sequential`` in it.
     **options
         See `load`.
 
@@ -257,6 +277,8 @@ def load_model(path: Any, *, compile: bool = True, modules: Iterable[str] | None
         If the order is needed, or widths do not fit.
     """
     names = None if modules is None else [modules] if isinstance(modules, str) else list(modules)
+    if (chain := _pickled_chain(path, names, options)) is not None:
+        return chain
     layers = load(path, modules=names, **options)
     if names is None and len(layers) > 1:
         raise FormatError(
@@ -268,12 +290,45 @@ def load_model(path: Any, *, compile: bool = True, modules: Iterable[str] | None
         raise FormatError(f"{path}: {_listed(names or [])} must be modules with weights; there are {_listed(layers)}")
     if len(chain) == 1 and isinstance(chain[0], Model):
         return chain[0]
+    return _joined(path, chain, _input_shape(chain[0]))
+
+
+def _joined(path: Any, chain: list[Any], shape: tuple[Any, ...]) -> Any:
+    """The model of a chain."""
     model = Sequential(chain)
     try:
-        model.build(_input_shape(chain[0]))
+        model.build(shape)
     except (TypeError, ValueError) as error:
         raise FormatError(f"{path}: the modules do not make a chain: {error}") from error
     return model
+
+
+def _pickled_chain(path: Any, names: list[str] | None, options: dict[str, Any]) -> Any:
+    """The model of modules whose order or arguments a whole module says; None if the file has no such modules."""
+    options = dict(options)
+    state = read_state(path, options.pop("key", None))
+    wanted = [""] if names is None else names
+    known = [state.modules.get(name) for name in wanted]
+    if not all(known) or not any(_chain.is_sequential(one) or _chain.is_layer(one) for one in known):
+        return None
+    try:
+        parts = [_chain.modules_in(name, state.modules) for name in wanted]
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    weighted = modules_of(state.arrays).keys()
+    inside = [name for part in parts for name, _ in part if name in weighted]
+    made = _layers(state, inside, **options) if inside else {}
+    try:
+        chain = [layer for part in parts for layer in _chain.chain_of(part, made)]
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    first = next((layer for layer in chain if layer.weights), None)
+    if first is None:
+        raise FormatError(f"{path}: there are no modules with weights")
+    shape = _input_shape(first)
+    kinds = {_classes.class_of(module) for part in parts for _, module in part}
+    flat = not kinds & _chain.WITH_STEPS
+    return _joined(path, chain, (shape[0], shape[-1]) if flat else shape)
 
 
 def _input_shape(layer: Any) -> tuple[Any, ...]:
@@ -294,6 +349,14 @@ def describe(path: Any) -> dict[str, Any]:
     rows, warnings = [], list(state.warnings)
     for name, parts in modules_of(state.arrays).items():
         kind = kind_of(name, parts, {})
+        if kind != "nothing" and name in state.modules:
+            try:
+                kind, _, parts = _classes.settled(name, state.modules[name], kind, parts)
+            except FormatError as error:
+                warnings.append(str(error))
+                shapes = {leaf: (str(array.dtype), array.shape) for leaf, array in parts.items()}
+                rows.append({"name": name, "class": state.modules[name].kind.name, "weights": shapes})
+                continue
         if kind is None:
             warnings.append(f"module {quoted(name)} ({_listed(parts)}) is of a kind that rnnx does not have")
         try:

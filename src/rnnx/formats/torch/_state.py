@@ -48,6 +48,8 @@ class State:
     notes : dict
         What the file says about itself.
     warnings : list of str
+    modules : dict of str to Instance
+        Of a whole module: the objects by their names, ``""`` for the whole.
     """
 
     who: str
@@ -56,6 +58,7 @@ class State:
     size: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    modules: dict[str, Instance] = field(default_factory=dict)
 
 
 def read_state(source: Any, key: str | None = None) -> State:
@@ -76,7 +79,7 @@ def read_state(source: Any, key: str | None = None) -> State:
     """
     if isinstance(source, Mapping):
         state, tensors = State("the state dict"), _given(source)
-        state.arrays = _without_wrappers(_find(state, tensors, key))
+        state.arrays = _without_wrappers(_find(state, tensors, key))[0]
         state.size = sum(array.nbytes for array in state.arrays.values())
         return state
     if not isinstance(source, (str, Path)):
@@ -93,7 +96,7 @@ def _read_pickled(path: Any, key: str | None) -> State:
     """The state dict of a file of ``torch.save``."""
     contents = _container.read(path)
     state = State(str(path), kind=contents.kind, notes=contents.notes)
-    found = _without_wrappers(_find(state, contents.value, key))
+    found, state.modules = _without_wrappers(_find(state, contents.value, key), state.modules)
     _check_names(state.who, found)
     arrays = {name: contents.tensors.array(name, tensor) for name, tensor in found.items()}
     state.arrays = {name: array for name, array in arrays.items() if array.size}
@@ -148,7 +151,7 @@ def _read_safetensors(path: Any) -> State:
             storage = Storage(SAFETENSORS_TYPES[kind], name, count)
             found[name] = Tensor(storage, 0, shape, tuple(reversed(strides)))
     state.arrays = {name: tensors.array(name, tensor) for name, tensor in found.items()}
-    state.arrays = _without_wrappers(state.arrays)
+    state.arrays, _ = _without_wrappers(state.arrays)
     return state
 
 
@@ -172,6 +175,7 @@ class _Search:
     def __init__(self, who: str):
         self.budget = Budget(who, MOST_ENTRIES, "entries of tables and modules")
         self.seen: dict[int, dict[str, Any]] = {}
+        self.modules: dict[int, dict[str, Instance]] = {}  # those inside of whole modules, likewise
 
     def candidate(self, value: Any) -> dict[str, Any]:
         """The tensors of a table or of a whole module; made once, however often it is there."""
@@ -179,22 +183,24 @@ class _Search:
             made: dict[str, Any] = {}
             self.seen[id(value)] = made
             if isinstance(value, Instance):
-                self._of_module(value, "", made, 0)
+                self._of_module(value, "", made, self.modules.setdefault(id(value), {}), 0)
             elif isinstance(value, dict):
                 self.budget.spend(len(value))
                 made.update(_own_tensors(value))
         return self.seen[id(value)]
 
-    def _of_module(self, module: Instance, prefix: str, made: dict[str, Any], depth: int) -> None:
+    def _of_module(
+        self, module: Instance, prefix: str, made: dict[str, Any], modules: dict[str, Instance], depth: int
+    ) -> None:
         """Parameters and buffers of a whole module, as its state dict would name them."""
         who = self.budget.who
         if depth > DEEPEST:
             raise FormatError(f"{who}: modules more than {DEEPEST} deep in each other, or a module in itself")
         if len(prefix) > LONGEST_KEY:
             raise FormatError(f"{who}: a module whose parts have names of more than {LONGEST_KEY:,} characters")
+        modules[prefix.removesuffix(".")] = module
         state = module.state if isinstance(module.state, dict) else {}
-        modules = state.get("_modules")
-        inner = modules if isinstance(modules, dict) else state
+        inner = state["_modules"] if isinstance(state.get("_modules"), dict) else state
         tables = [state.get("_parameters"), state.get("_buffers")] if "_parameters" in state else [state]
         hidden = state.get("_non_persistent_buffers_set")
         hidden = hidden if isinstance(hidden, list) else []
@@ -209,12 +215,13 @@ class _Search:
                     raise FormatError(f"{who}: a module of more than {MOST_TENSORS:,} tensors, the most that is read")
         for name, part in inner.items():
             if isinstance(name, str) and isinstance(part, Instance):
-                self._of_module(part, f"{prefix}{name}.", made, depth + 1)
+                self._of_module(part, f"{prefix}{name}.", made, modules, depth + 1)
 
 
 def _find(state: State, value: Any, key: str | None) -> dict[str, Any]:
     """The state dict in a checkpoint."""
-    candidate = _Search(state.who).candidate
+    search = _Search(state.who)
+    candidate = search.candidate
     if key is not None:
         for part in key.split("."):
             if not isinstance(value, dict) or part not in value:
@@ -223,7 +230,8 @@ def _find(state: State, value: Any, key: str | None) -> dict[str, Any]:
     found = candidate(value)
     if found:
         if isinstance(value, Instance):
-            state.warnings.append("a whole module; its tensors were read and its code was not")
+            state.modules = search.modules[id(value)]
+            state.warnings.append("a whole module; its tensors and arguments were read and its code was not")
         return found
     if not isinstance(value, dict):
         raise FormatError(f"{state.who}: holds no state dict; write one with torch.save(model.state_dict(), path)")
@@ -233,6 +241,7 @@ def _find(state: State, value: Any, key: str | None) -> dict[str, Any]:
         usual = next(iter(inside))
     if usual is not None:
         state.warnings.append(f"a checkpoint; taken from its entry {quoted(usual)} of {_names(value)}")
+        state.modules = search.modules.get(id(value[usual]), {})
         return inside[usual]
     if inside:
         raise FormatError(f"{state.who}: several state dicts; say which by key=, one of {_names(inside)}")
@@ -245,9 +254,17 @@ def _names(value: Any) -> str:
     return (", ".join(shown) + (", ..." if len(names) > 12 else "")) or "none"
 
 
-def _without_wrappers(found: dict[str, Any]) -> dict[str, Any]:
-    """Names without what DataParallel and torch.compile put before all of them."""
+def _without_wrappers(
+    found: dict[str, Any], modules: dict[str, Instance] | None = None
+) -> tuple[dict[str, Any], dict[str, Instance]]:
+    """Names without what DataParallel and torch.compile put before all of them, those of modules too."""
+    modules = modules or {}
     for wrapper in WRAPPERS:
         if found and all(name.startswith(wrapper) for name in found):
             found = {name.removeprefix(wrapper): value for name, value in found.items()}
-    return found
+            modules = {
+                f"{name}.".removeprefix(wrapper).removesuffix("."): module
+                for name, module in modules.items()
+                if f"{name}.".startswith(wrapper)
+            }
+    return found, modules

@@ -1,0 +1,136 @@
+"""Whole modules that PyTorch pickled: their classes, arguments and order are used, and what has no layer is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnx
+from rnnx.formats import info, torch
+from rnnx.formats.convert import convert
+from rnnx.formats.torch import _chain, _classes
+from rnnx.formats.torch._values import Global, Instance
+from rnnx.saving import FormatError
+from tests.golden import store
+
+CASES = store.load("torch_modules")
+FILES = store.DATA / "torch_modules"
+REFUSED = {
+    "group": "GroupNorm", "instance": "InstanceNorm1d", "rms": "RMSNorm", "each_batch": "track_running_stats=False",
+    "transposed": "ConvTranspose1d", "padded": "padding=1", "strided": "stride=2", "mirrored": "padding_mode=reflect",
+    "shortened": "max_norm=0.1", "bag": "EmbeddingBag", "slopes": "PReLU",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_sequential_is_a_chain(name: str, tmp_path: Any) -> None:
+    model = rnnx.load_model(FILES / f"{name}.pt")
+    x, y = CASES[name]["x"], CASES[name]["y"]
+    np.testing.assert_allclose(model.predict(x, verbose=0), y, rtol=1e-5, atol=1e-6)
+    if name != "conv":  # which takes 12 or 13 steps only, and the random input has others
+        convert(FILES / f"{name}.pt", tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(rnnx.load_model(tmp_path / "m.safetensors")(x), model(x))
+
+
+def test_arguments_of_modules() -> None:
+    conv = torch.load(FILES / "conv.pt")
+    assert (conv["0"].strides, conv["0"].dilation_rate, conv["0"].groups, conv["0"].padding) == (2, 2, 3, "valid")
+    assert conv["2"].epsilon == 0.01 and conv["2"].momentum == 0.7
+    assert torch.load(FILES / "same.pt")["z"].padding == "same"
+    assert torch.load(FILES / "dense.pt")["3.1"].epsilon == 0.1
+    words = torch.load(FILES / "words.pt")
+    assert type(words["0"]).__name__ == "Embedding" and words["5"].forward_layer.activation.name == "relu"
+    assert torch.load(FILES / "conv.pt", options={"0": {"strides": 1}})["0"].strides == 1
+
+
+def test_what_has_no_layer_is_refused_by_name() -> None:
+    with pytest.raises(FormatError) as caught:
+        torch.load(FILES / "refused.pt")
+    for name, word in REFUSED.items():
+        assert f"module '{name}'" in str(caught.value) and word in str(caught.value)
+    said = "\n".join(info.lines(FILES / "refused.pt"))
+    for name, word in REFUSED.items():
+        assert f"module '{name}'" in said and word in said
+        with pytest.raises(FormatError, match=f"'{name}'"):
+            torch.load(FILES / "refused.pt", modules=[name])
+    assert list(torch.load(FILES / "refused.pt", modules=["fine", "steep"])) == ["fine", "steep.0"]
+
+
+def test_all_modules_of_a_chain_that_have_no_layer_are_named() -> None:
+    with pytest.raises(FormatError, match=r"'steep.1' \(ELU\): alpha=0.5.*'steep.2' \(Softmax\): dim=0.*a LogSoftmax"):
+        torch.load_model(FILES / "refused.pt", modules=["steep"])
+
+
+def test_modules_without_parameters_can_be_named(tmp_path: Any) -> None:
+    model = torch.load_model(FILES / "dense.pt", modules=["3.0", "2", "3"][:2])
+    layers = torch.load(FILES / "dense.pt")
+    x = np.linspace(-1, 3, 12).reshape(2, 6)
+    np.testing.assert_allclose(model(x), np.clip(layers["3.0"](x), 0, 6), rtol=0, atol=1e-6)
+
+
+def module(kind: str, **attributes: Any) -> Instance:
+    return Instance(Global("torch.nn.modules.x", kind), attributes)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (["Conv1d", "Linear"], "takes the timesteps of the convolution"),
+        (["Embedding", "Conv1d"], "takes the timesteps of the module before it as channels"),
+        (["LSTM", "BatchNorm1d"], "normalizes each timestep"),
+        (["GRU", "Linear"], "returns a tuple"),
+        (["Linear", "Dropout1d", "Linear"], "as channels"),
+        (["Linear", "Unflatten"], "is a Unflatten"),
+    ],
+)
+def test_features_in_another_place(kinds: list[str], message: str) -> None:
+    """Which would be other numbers, not an error."""
+    parts = [(str(k), module(kind)) for k, kind in enumerate(kinds)]
+    made = {name: rnnx.layers.Dense(3) for name, part in parts if part.kind.name in _classes.WITH_WEIGHTS}
+    with pytest.raises(FormatError, match=message):
+        _chain.chain_of(parts, made)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("LeakyReLU", {"negative_slope": -0.1}),
+        ("LeakyReLU", {"negative_slope": "0.1"}),
+        ("Softmax", {"dim": 0}),
+        ("GELU", {"approximate": "tanh"}),
+        ("Flatten", {"start_dim": 0}),
+        ("MaxPool1d", {"kernel_size": 2, "ceil_mode": True}),
+        ("MaxPool1d", {"kernel_size": 2, "padding": (1,)}),
+        ("AdaptiveAvgPool1d", {"output_size": 3}),
+        ("Hardtanh", {"min_val": -1.0}),
+        ("Dropout", {"p": 1.5}),
+        ("Softplus", {"beta": 2.0}),
+    ],
+)
+def test_arguments_without_a_layer(kind: str, attributes: dict[str, Any]) -> None:
+    with pytest.raises(FormatError, match=rf"module '0' \({kind}\)"):
+        _chain.chain_of([("0", module(kind, **attributes))], {})
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"stride": (2, 2)}, {"dilation": 1 << 40}, {"dilation": (1 << 20,)}, {"padding": "circular"},
+        {"groups": -1}, {"stride": None}, {"padding": (1,), "padding_mode": "circular"},
+    ],
+)  # fmt: skip
+def test_strange_arguments_of_a_convolution(attributes: dict[str, Any]) -> None:
+    parts = {"weight": np.ones((4, 3, 3), np.float32)}
+    with pytest.raises(FormatError, match=r"module 'c' \(Conv1d\)"):
+        _classes.settled("c", module("Conv1d", **attributes), "Conv1d", parts)
+
+
+def test_a_class_of_ones_own() -> None:
+    """Whose arrays are those of a norm or a convolution: its computation may be another."""
+    own = Instance(Global("__main__", "Norm"), {})
+    parts = {"weight": np.ones(3, np.float32), "bias": np.ones(3, np.float32)}
+    with pytest.raises(FormatError, match="__main__.Norm, whose computation is not in the file"):
+        _classes.settled("n", own, "LayerNorm", parts)
+    assert _classes.settled("n", own, "matrix", parts)[0] == "matrix"
