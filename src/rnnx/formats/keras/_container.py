@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnx.formats._limits import check_regular, parse_json, printable
-from rnnx.formats.keras._hdf5 import Group, opened, room_of
+from rnnx.formats.keras._hdf5 import Group, opened, room_of, tree_of
 from rnnx.saving import FormatError
 
 LONGEST_CONFIG = 64 << 20
@@ -114,7 +114,7 @@ def _hdf5(path: Any, root: Group) -> Contents:
     if group is None:
         raise FormatError(f"{path}: there is a model, but no group 'model_weights'")
     legacy = group.texts("layer_names") is not None
-    if not legacy and text is None and not any(group.group(name) for name in ("layers", *OLD_LAYERS)):
+    if not legacy and text is None and not any(tree_of(group).group(name) for name in ("layers", *OLD_LAYERS)):
         raise FormatError(f"{path}: an HDF5 file, but not of Keras: it has neither 'model_config' nor 'layer_names'")
     training = root.text("training_config")
     return Contents(

@@ -9,6 +9,7 @@ import math
 import mmap
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -189,6 +190,48 @@ class Group(Node):
             If there is none, if its data are in another file, or if it is larger than such a file can hold.
         """
         return self._dataset(name).read()
+
+
+class FlatTree:
+    """Groups whose whole path is one name, ``layers\\lstm\\cell``, as tf.keras on Windows wrote them.
+
+    Parameters
+    ----------
+    root : Group
+    names : list of str
+        Of its members, sorted.
+    place : str
+        Where in the tree, in that way of writing.
+    """
+
+    def __init__(self, root: Group, names: list[str], place: str = ""):
+        self.root, self.names, self.place = root, names, place
+        self.path = root.path
+
+    def group(self, name: str) -> FlatTree | Group | None:
+        """See `Group.group`; ``vars`` at the end of a path is a group in it."""
+        *parts, last = name.split("/")
+        place = "\\".join([*([self.place] if self.place else []), *parts])
+        if last == "vars":
+            holder = self.root.group(place) if place else self.root
+            return None if holder is None else holder.group(last)
+        place = f"{place}\\{last}" if place else last
+        found = self._first(place) == place or self._first(f"{place}\\").startswith(f"{place}\\")
+        return FlatTree(self.root, self.names, place) if found else None
+
+    def _first(self, name: str) -> str:
+        """The first name that is not before this one."""
+        k = bisect_left(self.names, name)
+        return self.names[k] if k < len(self.names) else ""
+
+
+Tree = Group | FlatTree
+
+
+def tree_of(root: Group) -> Tree:
+    """A group as a tree of paths, whichever way they are written."""
+    names = sorted(root.names())
+    return FlatTree(root, names) if any("\\" in name for name in names) else root
 
 
 class Dataset(Node):

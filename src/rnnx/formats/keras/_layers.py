@@ -46,6 +46,7 @@ KERAS1_EMBEDDING = {
     "W_regularizer": "embeddings_regularizer",
     "W_constraint": "embeddings_constraint",
 }
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 WITHOUT_EFFECT = {  # on the numbers: how Keras computes, or what is only there to be saved
     "implementation", "input_spec", "consume_less", "input_dim", "input_dtype", "input_length", "data_format",
     "dim_ordering", "fused", "virtual_batch_size", "synchronized", "renorm_clipping", "renorm_momentum",
@@ -171,7 +172,10 @@ class Layers:
                 arguments["batch_input_shape"] = config[word]
         inner = self._inner(name, config, where)
         if not inner:
-            arguments["dtype"], changed = _values.dtype(config.get("dtype"), where)
+            given = config.get("dtype")
+            if self.dialect.generation < 3 and given in INTEGERS:  # of the input: Embedding in Keras 2.0 always says so
+                given = None
+            arguments["dtype"], changed = _values.dtype(given, where)
             if changed:
                 self.warn(where, f"computes in float32 instead of {config['dtype']!s:.100}")
         if isinstance(config.get("axis"), list) and len(config["axis"]) == 1:

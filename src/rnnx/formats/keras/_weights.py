@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.formats.keras._hdf5 import Group
+from rnnx.formats.keras._container import OLD_LAYERS
+from rnnx.formats.keras._hdf5 import Group, Tree, tree_of
 from rnnx.layers import RNN, Bidirectional, Conv1D, InputLayer, StackedRNNCells, TimeDistributed
 from rnnx.layers.layer import Layer, Weight
 from rnnx.layers.rnn.gru import GRUWeights
@@ -66,11 +67,14 @@ def class_in_keras(layer: Any) -> str:
 # ---- Trees of paths: .keras and .weights.h5 --------------------------------------------------------------------------
 
 
-def parts(layer: Any, orders: dict[int, Order], root: str = "layers") -> Iterator[tuple[str, Any]]:
-    """Paths of the groups of what is inside a layer."""
+def parts(
+    layer: Any, orders: dict[int, Order], root: str = "layers", *, twice: bool = False
+) -> Iterator[tuple[str, Any]]:
+    """Paths of the groups of what is inside a layer; ``twice``: layers with weights are counted so."""
     if isinstance(layer, Model):
         order = order_of(layer, orders)
-        for key, (_, inner) in zip(keys([name for name, _ in order]), order, strict=True):
+        steps = [2 if twice and inner.weights else 1 for _, inner in order]
+        for key, (_, inner) in zip(keys([name for name, _ in order], steps), order, strict=True):
             yield f"{root}/{key}", inner
     elif isinstance(layer, Bidirectional):
         yield "forward_layer", layer.forward_layer
@@ -84,14 +88,14 @@ def parts(layer: Any, orders: dict[int, Order], root: str = "layers") -> Iterato
             yield f"cells/{key}", cell
 
 
-def keys(classes: list[str]) -> list[str]:
-    """``lstm``, ``dense``, ``lstm_1``: the class in snake case with a counter."""
+def keys(classes: list[str], steps: list[int] | None = None) -> list[str]:
+    """``lstm``, ``dense``, ``lstm_1``: the class in snake case with a counter, which goes on by 1 or by ``steps``."""
     counts: dict[str, int] = {}
     found = []
-    for name in classes:
+    for name, step in zip(classes, steps or [1] * len(classes), strict=True):
         stem = snake_case(name)
         found.append(f"{stem}_{counts[stem]}" if stem in counts else stem)
-        counts[stem] = counts.get(stem, 0) + 1
+        counts[stem] = counts.get(stem, 0) + step
     return found
 
 
@@ -111,7 +115,7 @@ def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> list[Filling
     made: list[Filling] = []
     done: set[int] = set()
 
-    def visit(layer: Any, group: Group | None, where: str) -> None:
+    def visit(layer: Any, group: Tree | None, where: str) -> None:
         if id(layer) in done or not layer.weights:
             return
         done.add(id(layer))
@@ -120,13 +124,28 @@ def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> list[Filling
         if own := layer._weights:
             arrays = _numbered(group, variables(layer), len(own), layer, where)
             made.append(_filling(layer, own, arrays, root.path, None))
-        inside = "layers" if group.group("layers") is not None else "_layer_checkpoint_dependencies"
-        groups = {path: (inner, group.group(path)) for path, inner in parts(layer, orders, inside)}
+        groups = _groups(layer, group, orders)
         for path, (inner, found) in _by_name(layer, groups, orders).items():
             visit(inner, found, f"{where}/{path}")
 
-    visit(model, root, "")
+    visit(model, tree_of(root), "")
     return made
+
+
+def _groups(layer: Any, group: Tree, orders: dict[int, Order]) -> dict[str, tuple[Any, Any]]:
+    """The groups of what is inside a layer, in the first way of naming them in which none is missing.
+
+    tf.keras of TensorFlow 2.12 and 2.13 listed a layer with weights twice, and counted it twice.
+    """
+    old = isinstance(layer, Model) and group.group("layers") is None
+    inside = OLD_LAYERS[0] if old else "layers"
+    ways: list[dict[str, tuple[Any, Any]]] = []
+    for twice in (old, not old) if isinstance(layer, Model) else (False,):
+        found = {path: (inner, group.group(path)) for path, inner in parts(layer, orders, inside, twice=twice)}
+        if all(own is not None or not inner.weights for inner, own in found.values()):
+            return found
+        ways.append(found)
+    return ways[-1] if old else ways[0]
 
 
 def _by_name(layer: Any, groups: dict[str, tuple[Any, Any]], orders: dict[int, Order]) -> dict[str, tuple[Any, Any]]:
@@ -140,14 +159,14 @@ def _by_name(layer: Any, groups: dict[str, tuple[Any, Any]], orders: dict[int, O
     return {path: (groups[path][0], named[name]) for name, path in wanted.items()}
 
 
-def _name_in(group: Group) -> str | None:
+def _name_in(group: Tree) -> str | None:
     found = group.group("vars")
-    return None if found is None else found.text("name")
+    return found.text("name") if isinstance(found, Group) else None
 
 
-def _numbered(group: Group, path: str, count: int, layer: Any, where: str) -> list[Array]:
+def _numbered(group: Tree, path: str, count: int, layer: Any, where: str) -> list[Array]:
     found = group.group(path)
-    if found is None:
+    if not isinstance(found, Group):
         raise FormatError(f"{group.path}: there is no group {f'{where}/{path}'!r} with the weights of {layer.name!r}")
     names = found.names()
     if sorted(names) != sorted(str(k) for k in range(len(names))):
