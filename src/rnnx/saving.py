@@ -22,6 +22,10 @@ FORMATS = {  # suffix -> module of rnnx.formats
     ".json": "keras",
 }
 
+LOOKED_AT = 1 << 16  # bytes at each end of a file
+ARCHIVES = (("torch", b"/data.pkl"), ("keras", b"model.weights.h5"))  # members that say who reads a zip archive
+PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")  # of pickles, whose first byte is 0x80
+
 
 class FormatError(ValueError):
     """A file that cannot be honoured: damaged, of an unknown kind or version, or not fitting the model."""
@@ -68,16 +72,32 @@ def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = T
 def format_of(path: Any, what: str = "read") -> Any:
     """The module of `rnnx.formats` that reads and writes a kind of file; it is imported when it is first wanted.
 
+    What is in a file says who reads it; its suffix does where that is not clear, and for what is written.
+
     Raises
     ------
     FormatError
-        If the suffix is unknown.
+        If neither says it.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
+    suffix, name = Path(path).suffix.lower(), None
+    if what == "read" and os.path.isfile(path):  # other things than files are refused by the reader of the suffix
+        with open(path, "rb") as file:
+            start, size = file.read(LOOKED_AT), file.seek(0, 2)
+            file.seek(max(0, size - LOOKED_AT))
+            both = start + file.read(LOOKED_AT)
+        if start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= size - 8:
+            name = "safetensors"
+        elif start[:4] == b"PK\x03\x04":  # names are in front of the members, and in the directory at the end
+            found = [reader for reader, member in ARCHIVES if member in both]
+            name = found[0] if len(found) == 1 else None
+        elif start[1:4] == b"HDF":
+            name = "keras"
+        elif start[:1] == b"\x80" and start[1:2] in PROTOCOLS:
+            name = "torch"
+    if name is None and suffix not in FORMATS:
         known = ", ".join(FORMATS)
         raise FormatError(f"{path}: cannot {what} {suffix or 'a file without suffix'!r}; supported: {known}")
-    return importlib.import_module(f"rnnx.formats.{FORMATS[suffix]}")
+    return importlib.import_module(f"rnnx.formats.{name or FORMATS[suffix]}")
 
 
 def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
@@ -108,6 +128,7 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
     Parameters
     ----------
     path : path
+        What is in the file says of which kind it is: a checkpoint may end in ``.ckpt``, ``.bin`` or ``.pkl``.
     compile : bool
         Whether to restore optimizer and loss if the file has them.
     custom_objects : dict, optional

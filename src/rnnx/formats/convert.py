@@ -49,12 +49,12 @@ class Conversion:
 
 
 def reader_of(path: Any) -> Any:
-    """The module of `rnnx.formats` that reads a file; what a ``.safetensors`` file is, its metadata say.
+    """The module of `rnnx.formats` that reads a file, by its content; what a safetensors file is, its metadata say.
 
     Raises
     ------
     FormatError
-        If the suffix is unknown or the file is damaged.
+        If the file is of no known kind, or damaged.
     OSError
         If it cannot be read.
     """
@@ -87,7 +87,7 @@ def convert(
     Parameters
     ----------
     source, target : path
-        Their suffixes say the formats.
+        What is in the source and the suffix of the target say the formats.
     to_torch : bool
         A ``.safetensors`` target is for PyTorch (a state dict), not a model of rnnx.
     modules : iterable of str, optional

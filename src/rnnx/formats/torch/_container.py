@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import struct
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rnnx.saving import FormatError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+MOST_NAMES = 5  # of functions, in a message
 
 
 @dataclass
@@ -33,12 +35,24 @@ class Contents:
         ``"zip"``, ``"legacy"`` or ``"TorchScript"``.
     notes : dict
         What the file says about itself: versions, byte order.
+    uncalled, unread : list of str
+        Functions that the pickle asked to be called and that were not, and names of others, some of them.
     """
 
     value: Any
     tensors: Tensors
     kind: str
     notes: dict[str, Any] = field(default_factory=dict)
+    uncalled: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+def named_by(machine: Machine) -> dict[str, list[str]]:
+    """What pickles named and nobody called or used, as `Contents` has it."""
+    return {
+        "uncalled": [str(name) for name in islice(machine.uncalled, MOST_NAMES)],
+        "unread": [str(name) for name in islice(machine.unread, MOST_NAMES)],
+    }
 
 
 def read(path: Any) -> Contents:
@@ -84,10 +98,12 @@ def _read_zip(path: Any, data: memoryview) -> Contents:
     def record(storage: Storage) -> tuple[memoryview, str]:
         return archive.view(f"{root}data/{storage.key}"), sign
 
-    value = Machine(archive.view(f"{root}data.pkl"), str(path)).load()
+    machine = Machine(archive.view(f"{root}data.pkl"), str(path))
+    value = machine.load()
     script = f"{root}constants.pkl" in members
     notes = {"byte order": order, "archive version": archive.text(f"{root}version")}
-    return Contents(value, Tensors(str(path), record, len(data)), "TorchScript" if script else "zip", notes)
+    tensors = Tensors(str(path), record, len(data))
+    return Contents(value, tensors, "TorchScript" if script else "zip", notes, **named_by(machine))
 
 
 # ---- The legacy form ------------------------------------------------------------------------------------------------
@@ -97,7 +113,10 @@ def _read_legacy(path: Any, data: memoryview) -> Contents:
     """Four pickles (magic number, protocol, machine, the value), one of the storages' keys, and their bytes."""
     machine = Machine(data, str(path))
     if machine.load() != LEGACY_MAGIC:
-        raise FormatError(f"{path}: a pickle, but not of torch.save")
+        calls = f"; refused to call {', '.join(named_by(machine)['uncalled'])}" if machine.uncalled else ""
+        raise FormatError(
+            f"{path}: a pickle, but not of torch.save{calls}; torch.save(model.state_dict(), path) writes one"
+        )
     if machine.load() != LEGACY_PROTOCOL:
         raise FormatError(f"{path}: an unknown protocol of torch.save")
     system = machine.load()
@@ -124,7 +143,7 @@ def _read_legacy(path: Any, data: memoryview) -> Contents:
         return found[storage.key], "<" if little else ">"
 
     notes = {"byte order": "little" if little else "big"}
-    return Contents(value, Tensors(str(path), record, len(data)), "legacy", notes)
+    return Contents(value, Tensors(str(path), record, len(data)), "legacy", notes, **named_by(machine))
 
 
 def _width(path: Any, storage: Storage) -> int:

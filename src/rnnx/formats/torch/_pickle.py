@@ -2,7 +2,8 @@
 
 A pickle is a program for a stack machine. Here its opcodes build plain values, and the names of functions and
 classes in it stay names: the few functions of `CALLS` are imitated by code of `_values`, a class makes an
-`Instance` that holds a state, and everything else that a pickle asks to be called is refused by name.
+`Instance` that holds a state, and what any other function would have returned is an `Instance` too, an inert stand-in
+by its name. So a state dict is found beside whatever else a checkpoint holds.
 
 References
 ----------
@@ -70,6 +71,8 @@ class Machine:
         Behind what was read.
     storages : dict of tuple to Storage
         Those that the pickles refer to, by what is said of them.
+    uncalled, unread : dict of Global to None
+        What was not called, and what was only named, in the order of the pickles.
     """
 
     def __init__(self, data: memoryview, who: str, start: int = 0):
@@ -79,6 +82,8 @@ class Machine:
         self.names: dict[tuple[str, str], Global] = {}
         self.lines: dict[bytes, Global] = {}  # the same by the bytes that are found in the file
         self.functions: dict[int, Callable[..., Any]] = {}  # by the id of the name that is in `names`
+        self.uncalled: dict[Global, None] = {}
+        self.unread: dict[Global, None] = {}
 
     def load(self) -> Any:
         """The value of the next pickle.
@@ -122,7 +127,7 @@ class Machine:
         for key, name in self.mentioned.items():
             inside = f"{name.module}.".startswith(NAMES_ONLY)
             if key not in self.classes and key not in self.functions and not inside:
-                raise FormatError(f"{self.who}: the pickle mentions {name}, which is not part of a state dict")
+                self.unread[name] = None
 
     # ---- Reading -------------------------------------------------------------------------------------------------
 
@@ -199,17 +204,25 @@ class Machine:
         self.stack.append(function(*arguments))
 
     def call(self) -> None:
-        """Imitate one of the known functions."""
+        """Imitate one of the known functions; put a stand-in for what any other one would return."""
         arguments, name = self.stack.pop(), self.stack.pop()
         function = self.functions.get(id(name))
-        if function is None:
-            raise FormatError(
-                f"{self.who}: refused to call {shown(name)}, as the pickle asks; save model.state_dict() with "
-                "torch.save, which needs no such call"
-            )
         if not isinstance(arguments, tuple):
             raise FormatError("the pickle calls a function without a tuple of arguments")
-        self.apply(function, arguments)
+        if function is not None:
+            self.apply(function, arguments)
+            return
+        if isinstance(name, Instance):
+            name = name.kind  # what a stand-in would return has its name
+        if not isinstance(name, Global):
+            raise FormatError(f"refused to call {shown(name)}, which is no function")
+        self.stand_in(name)
+
+    def stand_in(self, name: Global) -> None:
+        """An object in the place of one that would have to be made by code."""
+        self.uncalled[name] = None
+        self.classes.add(id(name))
+        self.stack.append(Instance(name))
 
     def new_object(self) -> None:
         arguments, kind = self.stack.pop(), self.stack.pop()
@@ -218,11 +231,11 @@ class Machine:
         function = self.functions.get(id(kind))
         if function is not None:
             self.apply(function, arguments)
-            return
-        if arguments:
-            raise FormatError(f"refused to make an object of {kind} with arguments; save model.state_dict() instead")
-        self.classes.add(id(kind))
-        self.stack.append(Instance(kind))
+        elif arguments:
+            self.stand_in(kind)
+        else:
+            self.classes.add(id(kind))
+            self.stack.append(Instance(kind))
 
     def build(self) -> None:
         """Give an object its state; what state dicts carry besides their items is of no use."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +21,7 @@ from rnnx.formats.torch._values import LONGEST_KEY, Instance, Storage, Tensor
 from rnnx.saving import FormatError
 
 USUAL_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+PARAMETER = re.compile(r"(weight|bias)(_[a-z]+)?(_l\d+)?(_reverse)?|running_(mean|var)")
 WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 DEEPEST = 64  # modules inside modules
 MOST_TENSORS = 50_000  # 10,000 LSTMs have 40,000
@@ -50,6 +52,8 @@ class State:
     warnings : list of str
     modules : dict of str to Instance
         Of a whole module: the objects by their names, ``""`` for the whole.
+    uncalled, unread : list of str
+        As in `_container.Contents`.
     """
 
     who: str
@@ -59,6 +63,8 @@ class State:
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     modules: dict[str, Instance] = field(default_factory=dict)
+    uncalled: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 def read_state(source: Any, key: str | None = None) -> State:
@@ -84,18 +90,29 @@ def read_state(source: Any, key: str | None = None) -> State:
         return state
     if not isinstance(source, (str, Path)):
         raise TypeError(f"a path or a state dict is needed, got {type(source).__name__}")
-    safe = Path(source).suffix.lower() == ".safetensors"
     with reading(source, "the file is damaged or too large for the memory"):
+        safe = Path(source).suffix.lower() == ".safetensors" or _is_safetensors(source)
         state = _read_safetensors(source) if safe else _read_pickled(source, key)
         state.size = Path(source).stat().st_size
         _check_names(state.who, state.arrays)
         return state
 
 
+def _is_safetensors(path: Any) -> bool:
+    """Whether a file of another suffix begins with the header of safetensors."""
+    if not Path(path).is_file():
+        return False  # which is refused in words where it is read
+    with Path(path).open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
 def _read_pickled(path: Any, key: str | None) -> State:
     """The state dict of a file of ``torch.save``."""
     contents = _container.read(path)
     state = State(str(path), kind=contents.kind, notes=contents.notes)
+    state.uncalled, state.unread = contents.uncalled, contents.unread
+    if state.uncalled:
+        state.warnings.append(f"not called, as the pickle asks, and left out: {', '.join(state.uncalled)}")
     found, state.modules = _without_wrappers(_find(state, contents.value, key), state.modules)
     _check_names(state.who, found)
     arrays = {name: contents.tensors.array(name, tensor) for name, tensor in found.items()}
@@ -221,31 +238,74 @@ class _Search:
 def _find(state: State, value: Any, key: str | None) -> dict[str, Any]:
     """The state dict in a checkpoint."""
     search = _Search(state.who)
-    candidate = search.candidate
     if key is not None:
         for part in key.split("."):
             if not isinstance(value, dict) or part not in value:
                 raise FormatError(f"{state.who}: there is no entry {key!r}; there are {_names(value)}")
             value = value[part]
-    found = candidate(value)
-    if found:
-        if isinstance(value, Instance):
-            state.modules = search.modules[id(value)]
-            state.warnings.append("a whole module; its tensors and arguments were read and its code was not")
-        return found
+    own = search.candidate(value)
+    if isinstance(value, Instance) and own:
+        state.modules = search.modules[id(value)]
+        state.warnings.append("a whole module; its tensors and arguments were read and its code was not")
+        return own
+    inside = _inside(search, value)
+    if own and (not inside or (key is None and _has_parameters(own) and not inside.keys() & set(USUAL_KEYS))):
+        return own
+    told = _told(inside)
+    if not any(told.values()) and isinstance(value, dict):
+        parts = {id(part): (name, part) for name, part in value.items() if isinstance(part, dict)}
+        deeper = {f"{name}.{last}": one for name, part in parts.values() for last, one in _inside(search, part).items()}
+        if any(_told(deeper).values()) or not inside:
+            inside, told = deeper, _told(deeper)
+    if not inside:
+        raise _nothing(state, value)
+    chosen = next((name for key in USUAL_KEYS for name in inside if name.rpartition(".")[2] == key), None)
+    if chosen is None:
+        some = any(told.values())
+        names = [name for name, (_, tensors) in inside.items() if told[id(tensors)] or not some]
+        if len(names) > 1:
+            raise FormatError(
+                f"{state.who}: several state dicts; say which by key=, one of {_names(dict.fromkeys(names))}"
+            )
+        (chosen,) = names
+    state.warnings.append(f"a checkpoint; taken from its entry {quoted(chosen)} of {_names(value)}")
+    part, tensors = inside[chosen]
+    state.modules = search.modules.get(id(part), {})
+    return tensors
+
+
+def _inside(search: _Search, value: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """The entries of a table that hold tensors by names, each with these."""
     if not isinstance(value, dict):
-        raise FormatError(f"{state.who}: holds no state dict; write one with torch.save(model.state_dict(), path)")
-    inside = {name: tensors for name, part in value.items() if isinstance(name, str) and (tensors := candidate(part))}
-    usual = next((name for name in USUAL_KEYS if name in inside), None)
-    if len(inside) == 1:
-        usual = next(iter(inside))
-    if usual is not None:
-        state.warnings.append(f"a checkpoint; taken from its entry {quoted(usual)} of {_names(value)}")
-        state.modules = search.modules.get(id(value[usual]), {})
-        return inside[usual]
-    if inside:
-        raise FormatError(f"{state.who}: several state dicts; say which by key=, one of {_names(inside)}")
-    raise FormatError(f"{state.who}: holds no state dict (its entries: {_names(value)})")
+        return {}
+    search.budget.spend(len(value))
+    found = {name: (part, search.candidate(part)) for name, part in value.items() if isinstance(name, str)}
+    return {name: pair for name, pair in found.items() if pair[1]}
+
+
+def _told(inside: Mapping[str, tuple[Any, dict[str, Any]]]) -> dict[int, bool]:
+    """Which tables of tensors hold parameters, by id: one table may be there many times."""
+    tables = {id(tensors): tensors for _, tensors in inside.values()}
+    return {place: _has_parameters(tensors) for place, tensors in tables.items()}
+
+
+def _has_parameters(tensors: Mapping[str, Any]) -> bool:
+    """Whether names are those of parameters of modules, not of figures that somebody wanted to keep."""
+    return any("." in name or PARAMETER.fullmatch(name) for name in tensors)
+
+
+def _nothing(state: State, value: Any) -> FormatError:
+    """That there is no state dict, and what there is."""
+    if state.uncalled:
+        return FormatError(
+            f"{state.who}: holds no state dict; refused to call {', '.join(state.uncalled)}, as the pickle asks; save "
+            "model.state_dict() with torch.save, which needs no such call"
+        )
+    named = f" and names {', '.join(state.unread)}" if state.unread else ""
+    entries = f" (its entries: {_names(value)})" if isinstance(value, dict) else ""
+    return FormatError(
+        f"{state.who}: holds no state dict{entries}{named}; write one with torch.save(model.state_dict(), path)"
+    )
 
 
 def _names(value: Any) -> str:
