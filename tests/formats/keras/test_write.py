@@ -67,7 +67,7 @@ class Doubled(layers.Layer):
         (lambda: layers.LSTM(2, dropout=0.5, dropout_gates="per_gate"), "dropout_gates"),
         (lambda: layers.LSTM(2, zoneout=0.1), "zoneout"),
         (lambda: layers.Bidirectional(layers.LSTM(2, zoneout=0.1)), "zoneout"),
-        (lambda: layers.LSTM(2, recurrent_activation="hard_sigmoid_keras2"), "clip"),
+        (lambda: layers.LSTM(2, activation="hard_sigmoid_keras2"), "clip"),
         (lambda: layers.TimeDistributed(Doubled()), "Doubled"),
         (lambda: Doubled(), "Doubled"),
         (lambda: layers.Dense(2, activation=np.tanh), "tanh"),

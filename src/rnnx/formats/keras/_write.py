@@ -5,14 +5,21 @@ from __future__ import annotations
 import datetime
 import json
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rnnx import layers
+from rnnx._typing import Array
 from rnnx.formats.keras import _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS
-from rnnx.layers.layer import layer_from_config
+from rnnx.layers.layer import layer_from_config, walk
+from rnnx.layers.rnn.gru import GRUWeights
+from rnnx.layers.rnn.lstm import LSTMWeights
+from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.models import Model, Sequential
 from rnnx.models.plan import Plan, Step
 from rnnx.saving import FormatError, write_whole
@@ -28,6 +35,9 @@ OPERATIONS = {
     "add": "Add", "subtract": "Subtract", "multiply": "Multiply", "divide": "TrueDivide", "maximum": "Maximum",
     "minimum": "Minimum",
 }  # fmt: skip
+OLD_LINE, NEW_LINE = "hard_sigmoid_keras2", "hard_sigmoid"  # clip(0.2 x + 0.5) = clip(1.2 x / 6 + 0.5)
+LINE_FACTOR = 1.2
+SCALED = ("Dense", "Conv1D", "SimpleRNN", "SimpleRNNCell", "GRU", "GRUCell")  # whose weights go to it only
 INNER = ("layer", "backward_layer", "cell")
 Order = list[tuple[str, Any]]
 
@@ -44,13 +54,20 @@ def save_model(model: Any, path: Any, overwrite: bool) -> None:
     def write(part: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=".rnnx", dir=part.parent) as folder:
             weights = Path(folder) / ARCHIVED_WEIGHTS
-            _write_weights(model, weights, writer.orders)
+            _write_weights(model, weights, writer.orders, whole=True)
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr("metadata.json", json.dumps(metadata))
                 archive.writestr("config.json", json.dumps(config))
                 archive.write(weights, ARCHIVED_WEIGHTS)
 
     write_whole(path, write, overwrite=overwrite)
+    if others := [part.name for part in walk(model) if line_factor(part) is not None and _is_penalized(part)]:
+        warnings.warn(
+            f"{path}: weights of {', '.join(map(repr, others[:5]))} are {LINE_FACTOR} times as large for Keras 3's "
+            "hard_sigmoid, also for their regularizers and constraints in training; outputs are the same",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def save_weights(model: Any, path: Any, overwrite: bool) -> None:
@@ -62,7 +79,34 @@ def save_weights(model: Any, path: Any, overwrite: bool) -> None:
     write_whole(path, lambda part: _write_weights(model, part, writer.orders), overwrite=overwrite)
 
 
-def _write_weights(model: Any, path: Path, orders: dict[int, Order]) -> None:
+def line_factor(layer: Any) -> Array | None:
+    """By what the columns of a layer's weights are multiplied because their activation is another line in Keras 3.
+
+    A number for each column, or one for all; None if nothing changes.
+    """
+    if isinstance(layer, RecurrentWeights):
+        factor = np.ones((layer.gates, layer.units))
+        if isinstance(layer, (LSTMWeights, GRUWeights)) and layer.recurrent_activation.name == OLD_LINE:
+            factor[[0, 1, 3] if isinstance(layer, LSTMWeights) else [0, 1]] = LINE_FACTOR  # of i f c o; of z r h
+        if layer.activation.name == OLD_LINE:
+            factor[-1] = LINE_FACTOR  # the candidate of a GRU, all of a SimpleRNN; an LSTM is refused
+        return None if (factor == 1).all() else factor.reshape(-1)
+    if isinstance(layer, (layers.Dense, layers.Conv1D)) and layer.activation.name == OLD_LINE:
+        return np.asarray(LINE_FACTOR)
+    return None
+
+
+def scaled(value: Array, factor: Array) -> Array:
+    """An array times the factors of its columns, rounded once."""
+    return (value * factor).astype(value.dtype)
+
+
+def _is_penalized(layer: Any) -> bool:
+    return any(weight.regularizer is not None or weight.constraint is not None for weight in layer._weights)
+
+
+def _write_weights(model: Any, path: Path, orders: dict[int, Order], *, whole: bool = False) -> None:
+    """``whole``: the configuration goes with them, and says `NEW_LINE` for `OLD_LINE`."""
     try:
         import h5py
     except ImportError as error:
@@ -78,8 +122,9 @@ def _write_weights(model: Any, path: Path, orders: dict[int, Order]) -> None:
             own.attrs["name"] = layer.name
             if layer._weights:
                 arrays = group.require_group(_weights.variables(layer))
+                factor = line_factor(layer) if whole else None
                 for k, weight in enumerate(layer._weights):
-                    arrays.create_dataset(str(k), data=weight.value)
+                    arrays.create_dataset(str(k), data=weight.value if factor is None else scaled(weight.value, factor))
             for inside, inner in _weights.parts(layer, orders):
                 visit(inner, group.require_group(inside))
 
@@ -144,7 +189,7 @@ class _Writer:
             if config.get(word) not in defaults and word in config and not (dropout and word == "noise_shape"):
                 raise FormatError(f"{where}: Keras has no {word}={config[word]!r}")
         written = {
-            word: self._value(word, value, where)
+            word: self._line(name, word, where) if value == OLD_LINE else self._value(word, value, where)
             for word, value in config.items()
             if word not in NOT_WRITTEN or (dropout and word == "noise_shape")
         }
@@ -163,14 +208,21 @@ class _Writer:
             return self._inner(value, where)
         if word == "cells":
             return [self._inner(cell, where) for cell in value]
-        if word.endswith("activation") and value == "hard_sigmoid_keras2":
-            raise FormatError(f"{where}: Keras 3 has no clip(0.2 x + 0.5), the hard_sigmoid of Keras 1 and 2")
         kind = OBJECTS.get(word.rsplit("_", 1)[-1])
         if kind is not None and isinstance(value, dict):
             return _described(f"keras.{kind}", value["class_name"], value["config"])
         if word == "seed" and isinstance(value, dict):
             return value["config"]["seed"]
         return list(value) if isinstance(value, tuple) else value
+
+    def _line(self, name: str, word: str, where: str) -> str:
+        """The old hard_sigmoid in Keras 3's words, where `line_factor` can make up for the difference."""
+        if word == "recurrent_activation" or (word == "activation" and name in SCALED):
+            return NEW_LINE
+        what = "also applied to the cell" if name.startswith("LSTM") else "without weights before it"
+        raise FormatError(
+            f"{where}: Keras 3 has no clip(0.2 x + 0.5), the hard_sigmoid of Keras 1 and 2, and as {word} it is {what}"
+        )
 
     def _inner(self, entry: dict[str, Any], where: str) -> Any:
         """A layer inside another one, of which there is only the configuration."""
