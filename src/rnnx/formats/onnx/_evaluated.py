@@ -138,7 +138,7 @@ OPERATORS = (
     ),
     *(
         _evaluated(name, by_channel, scaled(by_channel, 8), scaled(by_channel, 10))
-        for name in ("DequantizeLinear", "GroupNormalization", "InstanceNormalization", "QuantizeLinear")
+        for name in ("GroupNormalization", "InstanceNormalization", "QuantizeLinear")
     ),
     _evaluated("AffineGrid", affine_grid, scaled(affine_grid, 8), scaled(affine_grid, 10)),
     _evaluated("Attention", attention, scaled(attention, 8), attention_work),

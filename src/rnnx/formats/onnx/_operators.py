@@ -42,6 +42,34 @@ def _plain(function: Callable[..., Any]) -> Maker:
     return lambda info: function
 
 
+def _is_float(x: Array) -> bool:
+    """Whether numbers are floating-point ones, those of ml_dtypes (bfloat16, float8) too."""
+    return x.dtype.kind == "f" or "float" in x.dtype.name
+
+
+def _as_float32(x: Any) -> Any:
+    """An array of bfloat16, or another type that NumPy lacks, in float32; others as they are."""
+    return x.astype(np.float32) if x is not None and x.dtype.kind == "V" else x
+
+
+def _in_float32(make: Maker) -> Maker:
+    """An operator that computes bfloat16 in float32 and rounds once: sums of bfloat16 itself end at 256 ones."""
+
+    def maker(info: NodeInfo) -> Function | None:
+        inner: Any = make(info)
+        if inner is None:
+            return None
+
+        def run(*parts: Any) -> Array:
+            if parts[0].dtype.kind != "V":
+                return np.asarray(inner(*parts))
+            return np.asarray(inner(*map(_as_float32, parts))).astype(parts[0].dtype)
+
+        return run
+
+    return maker
+
+
 def _float_only(function: Callable[[Array], Array]) -> Maker:
     """An activation, which keeps the type of its argument."""
 
@@ -64,7 +92,7 @@ def _engine(name: str) -> Maker:
 
 
 def _divide(a: Array, b: Array) -> Array:
-    if a.dtype.kind == "f":
+    if _is_float(a):
         return a / b
     if a.dtype.kind == "u":
         return a // b
@@ -150,7 +178,7 @@ def _cast(info: NodeInfo) -> Function | None:
         dtype = helper.tensor_dtype_to_np_dtype(info.attributes["to"])
     except (KeyError, TypeError, ValueError):
         return None
-    if dtype.kind not in "fiub":
+    if dtype.kind not in "fiub" or dtype.isbuiltin != 1:  # float8_e5m2 says that it is an "f", and may saturate
         return None
 
     def run(x: Array) -> Array:
@@ -183,6 +211,8 @@ def _product(constant: Array | None) -> Callable[[Array, Array], Array]:
         packed = _kernels.PackedDense(np.ascontiguousarray(constant), None)
 
     def run(a: Array, b: Array) -> Array:
+        if a.dtype.kind == "V":
+            return (_as_float32(a) @ _as_float32(b)).astype(a.dtype)
         if b.ndim != 2 or a.ndim < 2 or a.shape[-1] != b.shape[0]:
             return a @ b
         rows = a.reshape(-1, a.shape[-1])
@@ -202,6 +232,8 @@ def _gemm(info: NodeInfo) -> Function:
     product = _product(constant.T if constant is not None and over_b else constant)
 
     def run(a: Array, b: Array, c: Array | None = None) -> Array:
+        if a.dtype.kind == "V":  # rounded once, at the end
+            return run(*map(_as_float32, (a, b, c))).astype(a.dtype)
         y = product(a.T if over_a else a, b.T if over_b else b)
         if alpha != 1:
             y = y * np.asarray(alpha, y.dtype)
@@ -276,7 +308,43 @@ def _dropout(info: NodeInfo) -> Function | None:
 
 
 def _gelu(info: NodeInfo) -> Function | None:
-    return None if info.attributes.get("approximate", "none") != "none" else activations.get("gelu")
+    if info.attributes.get("approximate", "none") != "none":
+        return None
+    gelu = activations.get("gelu")
+
+    def run(x: Array) -> Array:
+        if x.dtype in ENGINE_TYPES:
+            return gelu(x)
+        return gelu(x.astype(np.float32)).astype(x.dtype)
+
+    return run
+
+
+def _dequantize(info: NodeInfo) -> Function | None:
+    """``(x - zero_point) * scale``, for all of x or for each place of an axis; blocks are for the evaluator."""
+    if info.attributes.get("block_size", 0) or info.attributes.get("output_dtype", 0):
+        return None
+    axis = info.attributes.get("axis", 1)
+
+    def run(x: Array, scale: Array, zero: Array | None = None) -> Array:
+        shape: tuple[int, ...] = ()
+        if scale.size != 1:
+            if not -x.ndim <= axis < x.ndim or scale.shape != (x.shape[axis],):
+                raise ValueError(f"x_scale must have one number, or one for each place of axis {axis} of {x.shape}")
+            shape = (-1, *[1] * (x.ndim - 1 - axis % x.ndim))
+        if zero is not None and (zero.size != scale.size or zero.dtype != x.dtype):
+            raise ValueError(f"x_zero_point must be like x_scale, of type {x.dtype}, got {zero.dtype} {zero.shape}")
+        kind = scale.dtype
+        if zero is None or _is_float(x):  # the zero of float8 is 0
+            return x.astype(kind) * scale.reshape(shape)
+        return (x.astype(np.int64) - zero.astype(np.int64).reshape(shape)).astype(kind) * scale.reshape(shape)
+
+    return run
+
+
+def _widened(info: NodeInfo, *parts: Any) -> int:
+    """What `_as_float32` makes of the inputs."""
+    return sum(4 * elements(part) for part in parts if getattr(getattr(part, "dtype", None), "kind", "") == "V")
 
 
 def _selu(info: NodeInfo) -> Function:
@@ -289,28 +357,29 @@ OPERATORS = (
     Operator("Abs", _plain(np.abs), SAME, NOTHING),
     Operator("Add", _plain(np.add), broadcast, NOTHING),
     Operator("And", _plain(np.logical_and), broadcast, NOTHING),
-    Operator("BatchNormalization", _batch_normalization, by_channel, scaled(by_channel, 4), each(10)),
+    Operator("BatchNormalization", _in_float32(_batch_normalization), by_channel, scaled(by_channel, 4), each(10)),
     Operator("Cast", _cast, _cast_bytes, Floats(1), _cast_work),
     Operator("Clip", _clip, broadcast, broadcast),
+    Operator("DequantizeLinear", _dequantize, by_channel, scaled(by_channel, 8), scaled(by_channel, 10)),
     Operator("Div", _plain(_divide), broadcast, scaled(broadcast, 6)),
     Operator("Dropout", _dropout, Floats(2), Floats(2)),
     Operator("Elu", _numbered, SAME, Times(4)),
     Operator("Equal", _plain(np.equal), broadcast, NOTHING),
     Operator("Exp", _float_only(np.exp), SAME, Floats(3)),
     Operator("Gelu", _gelu, SAME, Floats(8)),
-    Operator("Gemm", _gemm, gemm, together(scaled(gemm, 2), SAME), gemm_work),
+    Operator("Gemm", _gemm, gemm, together(scaled(gemm, 2), SAME, _widened), gemm_work),
     Operator("Greater", _plain(np.greater), broadcast, NOTHING),
     Operator("GreaterOrEqual", _plain(np.greater_equal), broadcast, NOTHING),
     Operator("HardSigmoid", _numbered, SAME, Floats(3)),
-    Operator("LayerNormalization", _layer_normalization, broadcast, scaled(broadcast, 4), each(10)),
+    Operator("LayerNormalization", _in_float32(_layer_normalization), broadcast, scaled(broadcast, 4), each(10)),
     Operator("LeakyRelu", _numbered, SAME, Times(2)),
     Operator("Less", _plain(np.less), broadcast, NOTHING),
     Operator("LessOrEqual", _plain(np.less_equal), broadcast, NOTHING),
     Operator("Log", _float_only(np.log), SAME, Floats(3)),
-    Operator("LogSoftmax", _softmax, SAME, Floats(4)),
-    Operator("MatMul", lambda info: _product(info.constants.get(1)), product, SAME, product_work),
+    Operator("LogSoftmax", _in_float32(_softmax), SAME, Floats(4)),
+    Operator("MatMul", lambda info: _product(info.constants.get(1)), product, together(SAME, _widened), product_work),
     Operator("Max", _plain(_extreme(np.maximum)), broadcast, broadcast),
-    Operator("Mean", _plain(_mean), broadcast_floats, broadcast_floats),
+    Operator("Mean", _in_float32(_plain(_mean)), broadcast_floats, broadcast_floats),
     Operator("Min", _plain(_extreme(np.minimum)), broadcast, broadcast),
     Operator("Mul", _plain(np.multiply), broadcast, NOTHING),
     Operator("Neg", _plain(np.negative), SAME, NOTHING),
@@ -319,18 +388,18 @@ OPERATORS = (
     Operator("Pow", _plain(_power), broadcast, broadcast_floats, each(20)),
     Operator("Reciprocal", _plain(lambda x: np.asarray(1, x.dtype) / x), Floats(1), NOTHING),
     Operator("ReduceMax", _reduce, SAME, Floats(1), shape_inputs=(1,)),
-    Operator("ReduceMean", _reduce, Floats(1), Floats(1), shape_inputs=(1,)),
+    Operator("ReduceMean", _in_float32(_reduce), Floats(1), Floats(1), shape_inputs=(1,)),
     Operator("ReduceMin", _reduce, SAME, Floats(1), shape_inputs=(1,)),
-    Operator("ReduceSum", _reduce, SAME, Floats(1), shape_inputs=(1,)),
+    Operator("ReduceSum", _in_float32(_reduce), SAME, Floats(1), shape_inputs=(1,)),
     Operator("Relu", _plain(lambda x: np.maximum(x, 0)), SAME, NOTHING),
     Operator("Selu", _selu, SAME, Times(5)),
     Operator("Sigmoid", _engine("sigmoid"), SAME, Floats(4)),
-    Operator("Softmax", _softmax, SAME, Floats(4)),
+    Operator("Softmax", _in_float32(_softmax), SAME, Floats(4)),
     Operator("Softplus", _float_only(activations.get("softplus")), SAME, Floats(6)),
     Operator("Softsign", _float_only(activations.get("softsign")), SAME, Floats(4)),
     Operator("Sqrt", _float_only(np.sqrt), SAME, Floats(3)),
     Operator("Sub", _plain(np.subtract), broadcast, NOTHING),
-    Operator("Sum", _plain(_sum), broadcast, broadcast),
+    Operator("Sum", _in_float32(_plain(_sum)), broadcast, broadcast),
     Operator("Tanh", _engine("tanh"), SAME, Floats(4)),
     Operator("Where", _plain(np.where), broadcast, NOTHING),
 )
