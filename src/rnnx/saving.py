@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,15 @@ PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")  # of pickles, whose first byte
 
 
 class FormatError(ValueError):
-    """A file that cannot be honoured: damaged, of an unknown kind or version, or not fitting the model."""
+    """A file that cannot be honoured: damaged, of an unknown kind or version, or not fitting the model.
+
+    Attributes
+    ----------
+    reasons : sequence of str
+        If there are several, each of them.
+    """
+
+    reasons: Sequence[str] = ()
 
 
 def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = True) -> None:

@@ -99,7 +99,7 @@ FOREIGN: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "seven_bytes": (b"1234567", ("7 bytes",)),
     "zeros": (bytes(64), ("header",)),
     "text": (b"this is a text and not a model at all" * 9, ("header",)),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(500), ("header",)),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(500), ("HDF5",)),
     "huge_header": (struct.pack("<Q", 2**63) + bytes(100), ("header of 9223372036854775808",)),
     "largest_header": (struct.pack("<Q", 2**64 - 1) + bytes(100), ("header",)),
     "header_beyond": (struct.pack("<Q", 101) + bytes(100), ("header of 101",)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from rnnx.layers.names import printable as printable
 from rnnx.saving import FormatError
 
 LONGEST_MESSAGE = 1000  # characters
+MOST_SHOWN = 12  # reasons in a message
 JSON_BYTES = 100_000_000  # what the reference implementation of safetensors allows for a header
 JSON_ITEMS = 2_000_000  # values and tables: 20,000 layers have less than half, and Python needs 300 bytes for each
 JSON_DIGITS = 400  # of a number: what long ones take grows with the square
@@ -28,6 +30,7 @@ LONGEST_TRAINING = 100_000  # characters of what ``compile`` was given, as JSON:
 DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError
 )  # fmt: skip
+KNOWN = {"numpy", "scipy", "safetensors", "onnx", "google", "ml_dtypes", "h5py", *sys.stdlib_module_names}
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -37,9 +40,25 @@ KINDS = {
 }
 
 
+def obstacles(who: Any, reasons: list[str]) -> FormatError:
+    """An error about several parts of a file that cannot be honoured, told together; each reason may begin with it."""
+    found = list(dict.fromkeys(reason.removeprefix(f"{who}: ") for reason in reasons))
+    groups: dict[str, list[str]] = {}  # what is said of several parts is said once
+    for reason in found[:MOST_SHOWN]:
+        part, _, text = reason.partition(": ")
+        groups.setdefault(text, []).append(part)
+    told = [f"{', '.join(parts)}{f': {text}' if text else ''}" for text, parts in groups.items()]
+    more = f"; and {len(found) - MOST_SHOWN:,} more" if len(found) > MOST_SHOWN else ""
+    error = FormatError(f"{who}: {'; '.join(told)}{more}")
+    error.reasons = found
+    return error
+
+
 @contextmanager
 def reading(path: Any, what: str) -> Iterator[None]:
     """Whatever a malformed file leads to is a `FormatError` of one line.
+
+    An error inside a class of the user's is not one of the file, and goes on as it is.
 
     Parameters
     ----------
@@ -55,8 +74,25 @@ def reading(path: Any, what: str) -> Iterator[None]:
             raise
         raise FormatError(text) from error
     except DAMAGE as error:
+        if is_foreign(error):
+            raise
         kind = "" if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: "
         raise FormatError(printable(f"{path}: {what}: {kind}{error}", LONGEST_MESSAGE)) from error
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Whether an error arose in a function that rnnx called and that is neither its own nor of a library of its."""
+    if isinstance(error, (MemoryError, RecursionError)):
+        return False  # which what a file asks for may lead to anywhere
+    place, inside = error.__traceback__, False
+    while place is not None:
+        package = str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == "rnnx":
+            inside = True
+        elif inside and (package == "__main__" or package not in KNOWN):
+            return True
+        place = place.tb_next
+    return False
 
 
 def check_regular(path: Any) -> None:

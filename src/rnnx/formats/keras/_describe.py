@@ -40,8 +40,8 @@ def description(path: Any, found: Contents) -> dict[str, Any]:
         with weights_limited(limit):
             model = made.make(config)
     except FormatError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        return {**words, "weights": dict(_arrays(found)), "warnings": [f"cannot be loaded: {reason}"]}
+        reasons = error.reasons or [str(error).removeprefix(f"{path}: ")]
+        return {**words, "weights": dict(_arrays(found)), "warnings": [f"cannot be loaded: {one}" for one in reasons]}
     words["layers"] = [_layer(layer) for layer in _flat(model) if not isinstance(layer, InputLayer)]
     words["parameters"] = model.count_params()
     words["compiled"] = "yes" if found.training else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from rnnx.formats._limits import Budget
+from rnnx.formats._limits import DAMAGE, Budget, is_foreign, obstacles
 from rnnx.formats.keras._calls import Call, Place, call_of, place_of
 from rnnx.formats.keras._dialect import Dialect
 from rnnx.formats.keras._layers import MODELS, Layers
@@ -17,6 +19,7 @@ from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
 DEEPEST_MODEL = 20
+MOST_TRIED = 1000  # layers that are looked at for other reasons, once there is one; 0.2 ms each
 MOST_ORIGINS = 1_000_000  # tensors that masks are made of, over all tensors that carry them
 Key = tuple[str, int]  # layer, which of its calls
 
@@ -65,7 +68,30 @@ class Models:
         own = config.get("config")
         if isinstance(own, dict) and shape is not None:
             config = {**config, "config": {"build_input_shape": shape, **own}}
-        return self.layers.make(config)
+        try:
+            return self.layers.make(config)
+        except FormatError as error:
+            reasons = self._all_reasons(config, str(error))
+            if len(reasons) == 1:
+                raise
+            raise obstacles(self.path, reasons) from error
+
+    def _all_reasons(self, config: dict[str, Any], first: str) -> list[str]:
+        """The first reason why a model cannot be made, and those of all other layers that cannot be made either."""
+        reasons = [first]
+        for model, entry in islice(_entries(config), MOST_TRIED):
+            name = entry.get("name") or _entry_name(entry)
+            try:
+                if is_operation(entry, self.dialect.generation):
+                    operation(entry, f"{self.path}: model {model[:200]!r}", str(name))
+                else:
+                    Layers(self.path, self.dialect, self._model, self.layers.custom).make(entry, name)
+            except FormatError as error:
+                if str(error) not in reasons:
+                    reasons.append(str(error))
+            except DAMAGE:
+                continue  # a fault that the reading has for itself
+        return reasons
 
     def _model(self, source: str, config: Any, name: str | None) -> Any:
         if self._depth >= DEEPEST_MODEL:
@@ -119,6 +145,22 @@ class Models:
         model = Model(ins if len(ins) > 1 else ins[0], outs if len(outs) > 1 else outs[0], name=name or None)
         self.order[id(model)] = graph.order
         return model
+
+
+def _entries(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The layers of a configuration with the names of their models, those of models inside of it in their places."""
+    waiting: list[tuple[str, Any]] = [("", config)]
+    while waiting:
+        model, entry = waiting.pop()
+        if not isinstance(entry, dict):
+            continue
+        if entry.get("class_name") not in MODELS:
+            yield model, entry
+            continue
+        own = entry.get("config")
+        inner = own.get("layers") if isinstance(own, dict) else own
+        name = str(own.get("name")) if isinstance(own, dict) else ""
+        waiting += [(name, part) for part in reversed(inner)] if isinstance(inner, list) else []
 
 
 def _build(model: Sequential, shape: Any) -> None:
@@ -261,6 +303,8 @@ class _Graph:
         except FormatError:
             raise
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if is_foreign(error):
+                raise
             raise FormatError(f"{where}: {error}") from error
         self.tensors[key] = y if isinstance(y, list) else [y]
         self.origins[key] = self._origin(layer, call)

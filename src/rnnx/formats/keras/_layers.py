@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from rnnx import layers
+from rnnx.formats._limits import is_foreign
 from rnnx.formats.keras import _values
 from rnnx.formats.keras._dialect import Dialect
 from rnnx.layers.checks import check_dtype
@@ -112,10 +113,14 @@ class Layers:
             elif source in self.custom:
                 layer = self._known(self._base(source, where), dict(config), where, self.custom[source])
             elif source == "Lambda":
-                raise FormatError(f"{where}: it is Python code, and rnnx runs no code from files")
+                raise FormatError(
+                    f"{where}: it is Python code, and rnnx runs no code from files; in Keras, put layers in its place "
+                    "or export the model to ONNX, which rnnx.formats.onnx.Session runs"
+                )
             elif source not in CLASSES:
                 raise FormatError(
-                    f"{where}: this class of layers is not supported; for one of your own give custom_objects"
+                    f"{where}: this class of layers is not supported; for one of your own give custom_objects, "
+                    "for one of Keras export the model to ONNX, which rnnx.formats.onnx.Session runs"
                 )
             else:
                 layer = self._known(source, dict(config), where)
@@ -156,6 +161,8 @@ class Layers:
         try:
             return kind(**arguments)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if is_foreign(error):
+                raise
             raise FormatError(f"{where}: {error}") from error
 
     def _shared(self, name: str, config: dict[str, Any], where: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def describe(path: Any) -> dict[str, Any]:
         session: Session | None = Session(source)
     except FormatError as error:
         session = None
-        warnings.append(f"it cannot be run: {error}")
+        warnings += [f"it cannot be run: {one}" for one in (error.reasons or [str(error)])]
     if session is not None and session.evaluated:
         warnings.append(f"on the slow reference evaluator: {', '.join(session.evaluated)}")
     if operators[QUANTIZED]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rnnx.formats.onnx._file import called, reason
 from rnnx.formats.onnx._limits import MOST_EVALUATED
-from rnnx.formats.onnx._node import Function
+from rnnx.formats.onnx._node import Function, Unsupported
 from rnnx.saving import FormatError
 
 
@@ -61,7 +61,7 @@ def evaluator(node: Any, opsets: dict[str, int], made_before: dict[Any, Function
     try:
         graph_for((None,) * sum(map(bool, names)))
     except Exception as error:  # the evaluator has no exceptions of its own
-        raise FormatError(
+        raise Unsupported(
             f"{called(node)} is not known to the evaluator of the package onnx: {reason(error)}"
         ) from error
 

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnx._typing import Array
+from rnnx.saving import FormatError
 
 Function = Callable[..., Any]  # arrays (None for missing inputs) in; an array, or a tuple of several outputs
+
+
+class Unsupported(FormatError):
+    """An operator that nobody here runs; others may be missing too."""
 
 
 @dataclass(frozen=True, eq=False)

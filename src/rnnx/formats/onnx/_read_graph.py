@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import layers
+from rnnx.formats._limits import MOST_SHOWN
 from rnnx.formats.onnx import _read_layers, _read_recurrent, _read_shapes
 from rnnx.formats.onnx._file import Source, attributes_of, reason
 from rnnx.formats.onnx._limits import MOST_LAYERS
@@ -73,8 +74,26 @@ def _read(source: Source) -> ReadGraph:
         for node in reading.nodes:
             if not any(name in reading.values for name in node.output):
                 read_node(reading, READERS, node)
-        outputs = [_output(reading, value.name) for value in source.proto.graph.output]
+        try:
+            outputs = [_output(reading, value.name) for value in source.proto.graph.output]
+        except NoLayer as error:
+            reasons = list(dict.fromkeys([str(error), *_obstacles(reading)]))
+            more = f"; and {len(reasons) - MOST_SHOWN:,} more" if len(reasons) > MOST_SHOWN else ""
+            raise NoLayer(f"{'; '.join(reasons[:MOST_SHOWN])}{more}") from error
         return ReadGraph(_model(source, inputs, outputs), inputs, outputs)
+
+
+def _obstacles(reading: Reading) -> list[str]:
+    """Why nodes that the outputs of the graph need are no layers, in the order of the graph."""
+    makers = {name: node for node in reading.nodes for name in node.output}
+    waiting = [value.name for value in reading.source.proto.graph.output]
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name in makers and isinstance(reading.values.get(name), NoLayer):
+            seen.add(name)
+            waiting += makers[name].input
+    return [str(reading.values[name]) for node in reading.nodes for name in node.output if name in seen]
 
 
 def _output(reading: Reading, name: str) -> View:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rnnx.formats.onnx import _evaluated, _operators, _quantized, _recurrent, _shapes
-from rnnx.formats.onnx._node import NodeInfo, Operator
+from rnnx.formats.onnx._node import NodeInfo, Operator, Unsupported
 from rnnx.formats.onnx._sizes import CALL, NOTHING, Times, measure
-from rnnx.saving import FormatError
 
 Guard = Callable[..., tuple[int, int]]  # the inputs of a node in; bytes it will take, and nanoseconds
 SMALL = 2**20  # bytes of constants up to which a rule in proportion to the inputs cannot matter
@@ -25,12 +24,12 @@ def operator_of(name: str) -> Operator:
 
     Raises
     ------
-    FormatError
+    Unsupported
         If there is none.
     """
     found = OPERATORS.get(name)
     if found is None:
-        raise FormatError("the operator is not known: it cannot be said what it would take")
+        raise Unsupported("the operator is not known: it cannot be said what it would take")
     return found
 
 
