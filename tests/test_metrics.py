@@ -169,3 +169,65 @@ def test_functions(tmp_path):
     assert again.evaluate(x, y, return_dict=True) == {name: found[name] for name in ("loss", "mae")}
     with pytest.raises(TypeError, match="a file cannot hold"):
         metrics.serialize(metric)
+
+
+# ---- Weights with the axes of the values, and with fewer -------------------------------------------------------
+
+Y3 = np.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+P3 = np.array([[0.9, 0.6, 0.2], [0.1, 0.7, 0.8]])
+EACH = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+
+
+@pytest.mark.parametrize(
+    ("make", "values"),
+    [
+        (metrics.BinaryAccuracy, lambda y, p: (y == (p > 0.5)).astype(float)),
+        (metrics.Accuracy, lambda y, p: (y == p).astype(float)),
+        (metrics.RootMeanSquaredError, lambda y, p: (y - p) ** 2),
+        (metrics.MeanSquaredError, lambda y, p: ((y - p) ** 2).mean(-1)),
+        (metrics.MeanAbsoluteError, lambda y, p: np.abs(y - p).mean(-1)),
+        (metrics.BinaryCrossentropy, lambda y, p: -np.log(np.where(y == 1, p, 1 - p)).mean(-1)),
+        (lambda: metrics.FunctionMetric(lambda y, p: y * p), lambda y, p: y * p),
+    ],
+    ids=["binary_accuracy", "accuracy", "rmse", "mse", "mae", "bce", "function"],
+)
+def test_weights_fit_the_values_or_are_refused(make, values):
+    root = np.sqrt if make is metrics.RootMeanSquaredError else float
+    of_values = values(Y3, P3)
+    for weight in (EACH, EACH[:, 0], EACH[:, :1], EACH[:1], EACH[:, :, None], np.float64(3), np.ones(1)):
+        metric, array = make(), np.asarray(weight)
+        array = array[..., 0] if array.ndim == of_values.ndim + 1 and array.shape[-1] == 1 else array
+        if array.ndim <= of_values.ndim:
+            full = np.broadcast_to(array.reshape(array.shape + (1,) * (of_values.ndim - array.ndim)), of_values.shape)
+            metric.update_state(Y3, P3, sample_weight=weight)
+            assert metric.result() == pytest.approx(root((of_values * full).sum() / full.sum())), np.shape(weight)
+        else:
+            with pytest.raises(ValueError, match=rf"{metric.name}: `sample_weight` must fit values of shape"):
+                metric.update_state(Y3, P3, sample_weight=weight)
+    for wrong in (EACH.T, EACH[:, :2], np.ones(3), np.ones((2, 3, 2)), np.ones((2, 3, 1, 1))):
+        with pytest.raises(ValueError, match=r"must fit values of shape .* got \("):
+            make().update_state(Y3, P3, sample_weight=wrong)
+
+
+def test_weights_as_in_keras():
+    """Values of Keras 3.15."""
+    metric = metrics.BinaryAccuracy()
+    metric.update_state([[1, 1], [0, 0]], [[0.9, 0.1], [0.9, 0.1]], [[1, 0], [0, 1]])
+    assert metric.result() == 1
+    rmse = metrics.RootMeanSquaredError()
+    assert rmse([2.0, 4, 6, 8], [1.0, 3, 2, 3], [0, 1, 0, 1]) == pytest.approx(3.6055513)
+    for metric in (metrics.Mean(), metrics.Precision(), metrics.Recall(), metrics.AUC()):
+        with pytest.raises(ValueError, match=rf"{metric.name}: `sample_weight` must fit"):
+            metric.update_state(np.ones((4, 5)), np.ones((4, 5)), np.ones(5))
+    mean = metrics.Mean()
+    mean.update_state([[1.0, 3.0], [5.0, 9.0]], sample_weight=[3.0, 1.0])
+    assert mean.result() == pytest.approx((3 * 2 + 7) / 4)
+    assert metrics.BinaryAccuracy()([[0.7], [1.0]], [[0.9], [0.8]]) == 0.5  # a target between 0 and 1 is neither
+
+
+def test_numbers_without_a_last_axis_have_their_own_weights():
+    y, p, weight = np.arange(4.0), np.array([1.0, 1.0, 4.0, 0.0]), np.array([1.0, 0.0, 2.0, 3.0])
+    for metric, values in ((metrics.MeanSquaredError(), (y - p) ** 2), (metrics.MeanAbsoluteError(), abs(y - p))):
+        assert metric(y, p) == pytest.approx(values.mean())
+        metric.reset_state()
+        assert metric(y, p, weight) == pytest.approx((values * weight).sum() / weight.sum())

@@ -20,7 +20,16 @@ __all__ = [
 
 
 class Metric(Configurable):
-    """Base of the metrics: ``update_state`` for each batch, then ``result``."""
+    """Base of the metrics: ``update_state`` for each batch, then ``result``.
+
+    Attributes
+    ----------
+    direction : {"up", "down", None}
+        Whether more or less is better, for callbacks that watch the metric with ``mode="auto"``; None if it does not
+        say.
+    """
+
+    direction: str | None = None
 
     def __init__(self, name: str | None = None):
         self.name = name or _snake(type(self).__name__)
@@ -32,13 +41,21 @@ class Metric(Configurable):
         self.count = 0.0
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
-        """Take a batch into account; masked values do not count."""
+        """Take a batch into account; masked values do not count.
+
+        Weights have the axes of the values, or the first of them: one for each sample, or for each step.
+
+        Raises
+        ------
+        ValueError
+            If ``sample_weight`` does not fit the values.
+        """
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
         for given in (sample_weight, mask):
             if given is not None and np.shape(given) == y_pred.shape[:-1]:
                 y_true = losses.blank(y_true, np.asarray(given) != 0)
         values = self.values(y_true, y_pred)
-        weights = _weights(values.shape, sample_weight, mask)
+        weights = self._weights(values.shape, sample_weight, mask)
         if weights is None:
             self.total += float(values.sum(dtype=np.float64))
             self.count += values.size
@@ -50,6 +67,26 @@ class Metric(Configurable):
         """One value for each prediction (without the last axis)."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its values are")
 
+    def _weights(self, shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
+        """One weight for each value; None if all count the same."""
+        weights: Array | None = None
+        for given, needed in ((sample_weight, True), (mask, False)):
+            if given is None:
+                continue
+            array = np.asarray(given, np.float64)
+            if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
+                array = array[..., 0]
+            if array.ndim > len(shape) and not needed:
+                continue  # a time mask does not concern one value for each sequence
+            if array.ndim > len(shape) or any(a not in (1, b) for a, b in zip(array.shape, shape, strict=False)):
+                raise ValueError(
+                    f"{self.name}: `{'sample_weight' if needed else 'mask'}` must fit values of shape {shape}: the "
+                    f"same axes or the first of them, got {np.shape(given)}"
+                )
+            array = np.broadcast_to(array.reshape(array.shape + (1,) * (len(shape) - array.ndim)), shape)
+            weights = array if weights is None else weights * array
+        return weights
+
     def result(self) -> float:
         """The value so far; 0 if nothing was counted."""
         return self.total / self.count if self.count else 0.0
@@ -57,21 +94,6 @@ class Metric(Configurable):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         self.update_state(y_true, y_pred, sample_weight)
         return self.result()
-
-
-def _weights(shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
-    weights: Array | None = None
-    for given in (sample_weight, mask):
-        if given is None:
-            continue
-        array = np.asarray(given, np.float64)
-        if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
-            array = array[..., 0]
-        if array.ndim > len(shape):
-            continue  # a time mask does not concern one value for each sequence
-        array = np.broadcast_to(array.reshape(array.shape + (1,) * (len(shape) - array.ndim)), shape)
-        weights = array if weights is None else weights * array
-    return weights
 
 
 def _snake(name: str) -> str:
@@ -85,7 +107,8 @@ class Mean(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any = None, sample_weight: Any = None, mask: Any = None) -> None:
         values = np.asarray(y_true, np.float64)
-        weights = np.ones(values.shape) if sample_weight is None else np.broadcast_to(sample_weight, values.shape)
+        weights = self._weights(values.shape, sample_weight, mask)
+        weights = np.ones(values.shape) if weights is None else weights
         self.total += float((np.where(weights != 0, values, 0) * weights).sum())
         self.count += float(weights.sum())
 
@@ -93,22 +116,23 @@ class Mean(Metric):
 class Accuracy(Metric):
     """Share of equal values."""
 
+    direction = "up"
+
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return (y_true.reshape(y_pred.shape) == y_pred).astype(np.float64)
+        return (_same_rank(self.name, y_true, y_pred) == y_pred).astype(np.float64)
 
 
 class BinaryAccuracy(Metric):
-    """Share of yes/no targets on the right side of ``threshold``; mean over the last axis."""
+    """Share of predictions on the right side of ``threshold`` for a target of 0 or 1, each with its own weight."""
+
+    direction = "up"
 
     def __init__(self, name: str | None = None, threshold: float = 0.5):
         super().__init__(name)
         self.threshold = float(threshold)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        if y_true.ndim == y_pred.ndim - 1:
-            y_true = y_true[..., None]
-        right = (y_true > self.threshold) == (y_pred > self.threshold)
-        return right.mean(axis=-1) if right.ndim > 1 else right.astype(np.float64)
+        return (_same_rank(self.name, y_true, y_pred) == (y_pred > self.threshold)).astype(np.float64)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "threshold": self.threshold}
@@ -117,6 +141,8 @@ class BinaryAccuracy(Metric):
 class CategoricalAccuracy(Metric):
     """Share of largest predictions at the largest target."""
 
+    direction = "up"
+
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return (y_true.argmax(axis=-1) == y_pred.argmax(axis=-1)).astype(np.float64)
 
@@ -124,12 +150,16 @@ class CategoricalAccuracy(Metric):
 class SparseCategoricalAccuracy(Metric):
     """Share of largest predictions at the target class."""
 
+    direction = "up"
+
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return (_classes(y_true, y_pred) == y_pred.argmax(axis=-1)).astype(np.float64)
 
 
 class TopKCategoricalAccuracy(Metric):
     """Share of targets among the ``k`` largest predictions."""
+
+    direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = None):
         super().__init__(name)
@@ -158,6 +188,17 @@ def _classes(y_true: Array, y_pred: Array) -> Array:
     return y_true[..., 0] if y_true.ndim == y_pred.ndim else y_true
 
 
+def _same_rank(who: str, y_true: Array, y_pred: Array) -> Array:
+    """Targets with the axes of the predictions, which may have one of size 1 more or less."""
+    if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
+        y_true = y_true[..., None]
+    elif y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
+        y_true = y_true[..., 0]
+    if y_true.shape != y_pred.shape:
+        raise ValueError(f"{who}: `y_true` must have the shape of `y_pred` {y_pred.shape}, got {y_true.shape}")
+    return y_true
+
+
 class LossMetric(Metric):
     """A loss as a metric: its mean over everything that counts.
 
@@ -166,11 +207,15 @@ class LossMetric(Metric):
     loss : Loss or name
     """
 
+    direction: str | None = "down"
+
     def __init__(self, loss: Any, name: str | None = None):
         self.loss = losses.get(loss)
         super().__init__(name or _snake(type(self.loss).__name__))
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
+        if y_pred.ndim == 1:  # one number for each sample, as the losses see it
+            y_true, y_pred = y_true[..., None], y_pred[:, None]
         return self.loss.values(self.loss.align(y_true, y_pred), y_pred)[0]
 
     def get_config(self) -> dict[str, Any]:
@@ -190,6 +235,7 @@ class FunctionMetric(Metric):
 
     def __init__(self, function: Any, name: str | None = None):
         self.function = function
+        self.direction = getattr(function, "direction", None)
         super().__init__(name or getattr(function, "__name__", None))
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
@@ -207,10 +253,13 @@ class MeanSquaredError(LossMetric):
 
 
 class RootMeanSquaredError(MeanSquaredError):
-    """Root of the mean squared error."""
+    """Root of the mean squared error; every number has its own weight."""
 
     def __init__(self, name: str | None = None):
         super().__init__(name or "root_mean_squared_error")
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return np.square(self.loss.align(y_true, y_pred) - y_pred)
 
     def result(self) -> float:
         return float(np.sqrt(super().result()))
@@ -257,6 +306,8 @@ class Perplexity(LossMetric):
 class Precision(Metric):
     """Share of true ones among those predicted above ``thresholds`` (one number, 0.5 if not given)."""
 
+    direction = "up"
+
     def __init__(self, thresholds: float | None = None, name: str | None = None):
         super().__init__(name)
         self.thresholds = 0.5 if thresholds is None else float(thresholds)
@@ -267,7 +318,7 @@ class Precision(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         y_pred = np.asarray(y_pred)
         truth, guess = np.asarray(y_true).reshape(y_pred.shape) > 0.5, y_pred > self.thresholds
-        weights = _weights(y_pred.shape, sample_weight, mask)
+        weights = self._weights(y_pred.shape, sample_weight, mask)
         share = np.ones(y_pred.shape) if weights is None else weights
         self.total += float(product(truth & guess, share) if share.ndim == 1 else ((truth & guess) * share).sum())
         self.count += float((self._among(truth, guess) * share).sum())
@@ -286,6 +337,8 @@ class Recall(Precision):
 class AUC(Metric):
     """Area under the ROC curve, from all predictions (exact, ties shared)."""
 
+    direction = "up"
+
     def reset_state(self) -> None:
         self._truth: list[Array] = []
         self._score: list[Array] = []
@@ -293,7 +346,7 @@ class AUC(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         y_pred = np.asarray(y_pred, np.float64)
-        weights = _weights(y_pred.shape, sample_weight, mask)
+        weights = self._weights(y_pred.shape, sample_weight, mask)
         self._truth.append((np.asarray(y_true).reshape(y_pred.shape) > 0.5).reshape(-1))
         self._score.append(y_pred.reshape(-1))
         self._weight.append((np.ones(y_pred.shape) if weights is None else weights).reshape(-1))

@@ -570,3 +570,47 @@ def test_a_model_that_waits_for_data_is_built_by_its_first_batch():
     model.compile("sgd", "mse")
     model.fit(batches(), steps_per_epoch=2, verbose=0)
     assert model.built and model.train_on_batch(np.ones((4, 2)), np.ones((4, 1))) >= 0
+
+
+def test_weighted_metrics_have_names_of_their_own():
+    rng = np.random.default_rng(3)
+    x, y, weight = rng.normal(size=(6, 2)), rng.normal(size=(6, 1)), np.arange(6.0)
+    model = rnnx.Sequential([layers.Input((2,)), layers.Dense(1)])
+    squares = ((model(x) - y) ** 2)[:, 0]
+    plain, weighted = squares.mean(), (squares * weight).sum() / weight.sum()
+    for metrics, own, names in (
+        (["mse"], ["mse", "mae"], ["loss", "mse", "weighted_mse", "mae"]),
+        (["mse", "mse"], ["mse", "mse"], ["loss", "mse", "mse_1", "weighted_mse", "weighted_mse_1"]),
+        ([], ["mse"], ["loss", "mse"]),
+    ):
+        model.compile("sgd", "mse", metrics=metrics, weighted_metrics=own)
+        found = model.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True)
+        assert list(found) == names
+        for name in set(names) - {"loss", "mae"}:
+            expected = weighted if "weighted" in name or not metrics else plain
+            assert found[name] == pytest.approx(expected, rel=1e-6)
+    a = layers.Input((2,))
+    two = rnnx.Model(a, [layers.Dense(1, name="p")(a), layers.Dense(1, name="q")(a)])
+    two.compile("sgd", "mse", metrics={"p": ["mse"], "q": ["mse"]}, weighted_metrics={"q": ["mse"]})
+    found = two.evaluate(x, [y, y], verbose=0, return_dict=True)
+    assert list(found) == ["loss", "p_loss", "q_loss", "p_mse", "q_mse", "q_weighted_mse"]
+
+
+@pytest.mark.parametrize("metric", ["mse", "mae", "accuracy"])
+def test_metrics_of_single_batches_are_those_of_the_batch(metric):
+    """As `train_on_batch` of Keras 3.15: every call starts again, `fit` and `evaluate` in between or not."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(6, 2)), rng.integers(0, 2, size=(6, 1)).astype(float)
+    model = rnnx.Sequential([layers.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[metric])
+    of = {
+        "mse": lambda p, y: ((p - y) ** 2).mean(),
+        "mae": lambda p, y: abs(p - y).mean(),
+        "accuracy": lambda p, y: ((p > 0.5) == y).mean(),
+    }
+    for k in (0, 2, 4):
+        before = model(x[k : k + 2])
+        found = model.train_on_batch(x[k : k + 2], y[k : k + 2])
+        assert found == pytest.approx([of["mse"](before, y[k : k + 2]), of[metric](before, y[k : k + 2])], rel=1e-6)
+        model.evaluate(x, y, verbose=0)
+    assert model.test_on_batch(x[:2], y[:2])[1] == pytest.approx(of[metric](model(x[:2]), y[:2]), rel=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -53,7 +54,8 @@ class Objective:
             ``"accuracy"`` is chosen from the shapes.
         loss_weights : list or dict of float, optional
         weighted_metrics : list, optional
-            Metrics that look at ``sample_weight``; those of ``metrics`` do not.
+            Metrics that look at ``sample_weight``; those of ``metrics`` do not. One that is in ``metrics`` too comes as
+            ``weighted_<name>`` in the logs.
         """
         unknown = set(ignored) - {"run_eagerly", "jit_compile", "steps_per_execution", "auto_scale_loss"}
         if unknown:
@@ -138,8 +140,9 @@ class Objective:
         if self._metrics is None:
             self._metrics = self._make_metrics(outputs)
         for group, (p, mask, target, sample_weight) in zip(self._metrics, outputs, strict=True):
+            fits = mask if mask is not None and mask.ndim < p.ndim else None
             for metric, weighted in group:
-                metric.update_state(target, p, sample_weight if weighted else None, mask)
+                metric.update_state(target, p, sample_weight if weighted else None, fits)
 
     def _make_metrics(self, outputs: list[Output]) -> list[list[tuple[Any, bool]]]:
         groups: list[list[tuple[Any, bool]]] = []
@@ -167,10 +170,22 @@ class Objective:
         found = {"loss": loss}
         for name, total in self._loss_sums.items():
             found[name] = total / max(1, self._loss_rows)
-        for k, group in enumerate(self._metrics or []):
-            prefix = f"{self.outputs[k].name}_" if self.several_outputs else ""
-            for metric, _ in group:
-                found[prefix + metric.name] = metric.result()
+        for name, metric in self._named_metrics().items():
+            found[name] = metric.result()
+        return found
+
+    def _named_metrics(self) -> dict[str, Any]:
+        """The metrics by their names in the logs; one that is there twice gets Keras' addition to its name."""
+        found: dict[str, Any] = {}
+        for weighted in (False, True):
+            for k, group in enumerate(self._metrics or []):
+                prefix = f"{self.outputs[k].name}_" if self.several_outputs else ""
+                for metric in [metric for metric, own in group if own is weighted]:
+                    name = prefix + metric.name
+                    if weighted and name in found:
+                        name = f"{prefix}weighted_{metric.name}"
+                    copies = (f"{name}_{number}" for number in itertools.count(1))
+                    found[name if name not in found else next(n for n in copies if n not in found)] = metric
         return found
 
     def _reset_metrics(self) -> None:
