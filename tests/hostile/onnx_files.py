@@ -499,3 +499,11 @@ def doubled_shape(path: Path, count: int) -> None:
 
 
 KINDS.append(Kind("ONNX doubled shape", ".onnx", doubled_shape, 28, 300))
+
+
+def tiled_nothing(path: Path, count: int) -> None:
+    """An input that is left out, repeated many times."""
+    save(path, model([node("Tile", ["", "repeats"])], {"repeats": np.array([count])}))
+
+
+KINDS.append(Kind("ONNX nothing, repeated", ".onnx", tiled_nothing, 2**31, 2**40, "must be given"))

@@ -202,6 +202,8 @@ class Program:
             return
         if subgraphs(node):
             raise FormatError("graphs inside this operator are not supported")
+        if node.input and not node.input[0]:  # NumPy would take None for an object of its own
+            raise FormatError("the first input of this operator must be given")
         if domain not in self.source.opsets:
             raise FormatError(f"the file does not say which version of domain {domain!r} it uses")
         self.looks_at_shapes |= name in ("Shape", "Size")
