@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnx
-from rnnx import Input, Model, Sequential, layers
+from rnnx import Input, Model, Sequential, functional, layers, load_model, reference
 from rnnx.dropout import SeedGenerator
 from rnnx.layers import RNN, Bidirectional, GRUCell, LSTMCell, TimeDistributed
 
@@ -335,6 +335,127 @@ def test_averages_are_over_the_valid_steps() -> None:
     same(layer(x, mask=MASK, training=True), plain(x, mask=MASK, training=True))
     same(layer.get_weights(), plain.get_weights())
     np.testing.assert_allclose(layer.layer.moving_mean, x[MASK].mean(0))
+
+
+WORDS = np.array(
+    [[[1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]], [[0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]]], dtype=bool
+)  # (documents, sentences, words)
+
+
+def nested_model() -> Any:
+    x = Input((None, F), dtype="float64")
+    h = layers.LSTM(3, return_sequences=True, dtype="float64")(layers.Dropout(0.5, dtype="float64")(x))
+    return Model(x, layers.GRU(U, dtype="float64")(h))
+
+
+SEEING: dict[str, Any] = {
+    "GRU": lambda: layers.GRU(U, dtype="float64"),
+    "SimpleRNN": lambda: layers.SimpleRNN(U, dtype="float64"),
+    "stack": lambda: RNN([LSTMCell(3, dtype="float64"), GRUCell(U, dtype="float64")]),
+    "both": lambda: Bidirectional(layers.LSTM(U, dtype="float64")),
+    "model": nested_model,
+    "average": lambda: layers.GlobalAveragePooling1D(dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_a_layer_inside_sees_the_mask_of_its_step(name: str) -> None:
+    """As if every sentence came alone, without its padding."""
+    rng = np.random.default_rng(31)
+    layer = TimeDistributed(SEEING[name]())
+    x = data(rng, *WORDS.shape, F)
+    randomize(layer, rng, x)
+    padded = np.where(WORDS[..., None], x, np.nan)
+    y = layer(padded, mask=WORDS)
+    for place in zip(*np.nonzero(WORDS.any(axis=2)), strict=True):
+        np.testing.assert_allclose(y[place], layer.layer(x[place][WORDS[place]][None])[0], rtol=1e-12, atol=1e-14)
+    assert np.array_equal(y[1, 2], np.zeros_like(y[1, 2])), "a sentence without words"
+    assert np.array_equal(layer.compute_mask(x, WORDS), WORDS.any(axis=2))
+    check_all_gradients(layer, x, [], mask=WORDS)
+    dx = layer.vjp(x, mask=WORDS)[1](np.ones_like(y)).dx
+    assert not dx[~WORDS].any()
+
+
+def test_the_engine_and_the_reference_agree_on_words() -> None:
+    rng = np.random.default_rng(32)
+    layer = TimeDistributed(layers.GRU(U, dtype="float64"))
+    x = data(rng, *WORDS.shape, F)
+    randomize(layer, rng, x)
+    params = functional.GRUParams(*layer.get_weights())
+    for number in range(WORDS.shape[1]):
+        run = reference.gru.forward(params, x[:, number], mask=WORDS[:, number])
+        same(layer(x, mask=WORDS)[:, number], run.outputs[:, -1])
+
+
+def test_words_in_sentences_in_documents() -> None:
+    rng = np.random.default_rng(33)
+    deep = np.stack([WORDS, WORDS[::-1]], axis=1)
+    inner = TimeDistributed(layers.GRU(U, dtype="float64"))
+    layer = TimeDistributed(inner)
+    x = data(rng, *deep.shape, F)
+    randomize(layer, rng, x)
+    same(layer(x, mask=deep), np.stack([inner(x[:, k], mask=deep[:, k]) for k in range(2)], 1))
+    assert np.array_equal(layer.compute_mask(x, deep), deep.any(axis=3).any(axis=2))
+    check_all_gradients(layer, x, [], mask=deep)
+
+
+def test_documents_in_a_model_its_training_its_stream_and_its_files(tmp_path: Any) -> None:
+    """Sentences of other lengths of padding are the same sentences."""
+    rng = np.random.default_rng(34)
+    ids = np.where(WORDS, rng.integers(1, 9, WORDS.shape), 0)
+    model = Sequential(
+        [
+            layers.InputLayer((None, None), dtype="int64"),
+            layers.Embedding(9, F, mask_zero=True, dtype="float64"),
+            TimeDistributed(layers.Dropout(0.5, seed=1, dtype="float64")),
+            TimeDistributed(layers.GRU(3, return_sequences=True, dtype="float64")),
+            TimeDistributed(Bidirectional(layers.LSTM(2, dtype="float64"))),
+            layers.GRU(U, dtype="float64"),
+        ]
+    )
+    randomize(model, rng)
+    longer = np.concatenate([ids, np.zeros((2, 3, 2), int)], axis=2)
+    longer = np.concatenate([longer, np.zeros((2, 2, 6), int)], axis=1)
+    y = model(ids)
+    same(model(longer), y)
+    first = model.vjp(ids)[1](np.ones_like(y)).dweights
+    same(model.vjp(longer)[1](np.ones_like(y)).dweights, first)
+    stream = model.stream(2)
+    same(stream.run(longer)[:, -1], y)
+    model.compile("sgd", "mse")
+    twin = Sequential.from_config(model.get_config())
+    twin.set_weights(model.get_weights())
+    twin.compile("sgd", "mse")
+    for one, rows in ((model, ids), (twin, longer)):
+        one.layers[1].layer.rate = 0.0  # no noise: its shape would be that of the padding
+        one.fit(rows, np.ones_like(y), epochs=2, verbose=0)
+    same(twin.get_weights(), model.get_weights())
+    model.save(tmp_path / "model.keras")
+    same(load_model(tmp_path / "model.keras")(longer), model(ids), 1e-6)
+
+
+def test_masks_of_steps_alone_go_on() -> None:
+    rng = np.random.default_rng(35)
+    layer = TimeDistributed(layers.GRU(U, dtype="float64"))
+    x = data(rng, B, T, 4, F)
+    randomize(layer, rng, x)
+    assert np.array_equal(layer(x, mask=MASK), layer(x)) and layer.compute_mask(x, MASK) is MASK
+    kept = TimeDistributed(layers.LSTM(2, return_sequences=True))
+    words = np.ones((B, T, 4), bool)
+    assert kept.compute_mask(x, words) is words
+    averages = TimeDistributed(layers.BatchNormalization(momentum=0.0, dtype="float64"))
+    averages(x, mask=MASK, training=True)
+    np.testing.assert_allclose(averages.layer.moving_mean, x[MASK].mean((0, 1)))
+
+
+@pytest.mark.parametrize("shape", [(B,), (B, T + 1), (T, B), (B, T, 5), (1, T)])
+def test_masks_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    x = np.ones((B, T, 4, F))
+    for inner in (layers.Dense(2), layers.GRU(2)):
+        layer = TimeDistributed(inner)
+        for call in (layer, layer.vjp, Model(entry := Input(x.shape[1:]), layer(entry))):
+            with pytest.raises(ValueError, match="`mask` must have shape"):
+                call(x, mask=np.ones(shape, bool))
 
 
 def test_every_step_of_nothing() -> None:

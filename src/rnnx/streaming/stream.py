@@ -362,6 +362,8 @@ def _stepwise(layer: Any) -> Function:
         return y, mask
 
     def inside(x: Any, mask: Any) -> tuple[Any, Any]:
+        if mask is not None and mask.ndim > 2:
+            return one(x, mask)
         return layer.layer.forward(layer.layer.prepare(x[:, 0]))[0][:, None], mask
 
     if isinstance(layer, TimeDistributed):

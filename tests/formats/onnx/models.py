@@ -123,6 +123,18 @@ def _layer_models() -> dict[str, Maker]:
          layers.Dropout(0.5, name="dropout"), layers.GRU(WIDTH, name="second"),
          layers.Dense(2, activation="softmax", name="dense")], name="model",
     )  # fmt: skip
+    both = lambda: layers.Bidirectional(layers.LSTM(2, return_sequences=True, name="lstm"), name="both")  # noqa: E731
+    for key, inside in (
+        ("gru", [lambda: layers.Dropout(0.5, name="noise"), lambda: layers.GRU(2, name="last")]),
+        ("both", [both, lambda: layers.SimpleRNN(3, name="last")]),
+        ("average", [lambda: layers.GlobalAveragePooling1D(name="average")]),
+    ):
+        found[f"words-{key}"] = lambda inside=inside: Sequential(
+            [layers.InputLayer((None, 4), dtype="int64", name="ids"),
+             layers.Embedding(9, 3, mask_zero=True, name="embedding"),
+             *(layers.TimeDistributed(make(), name=f"steps_{k}") for k, make in enumerate(inside)),
+             layers.GRU(WIDTH, name="steps")], name="model",
+        )  # fmt: skip
     found["embedding-int32"] = lambda: Sequential(
         [layers.InputLayer((None,), dtype="int32", name="ids"), layers.Embedding(9, 5, name="embedding"),
          layers.GRU(WIDTH, name="second")], name="model",
@@ -216,6 +228,8 @@ def inputs_of(model: Any, batch: int = 3, timesteps: int = 7, seed: int = 0) -> 
         shape = [batch if k == 0 else timesteps if n is None else n for k, n in enumerate(tensor.shape)]
         if np.dtype(tensor.dtype).kind == "i":
             array = random.integers(1, 9, shape).astype(tensor.dtype)
+            if array.ndim > 2:
+                array[:, 1::2, 2:] = 0  # shorter sentences
         else:
             array = random.normal(size=shape).astype(tensor.dtype)
         if tensor.shape[1:2] == (None,) and timesteps > 3:

@@ -25,13 +25,16 @@ class Value:
     rank : int
     dtype : dtype
     mask : str or None
-        Name of its boolean time mask of shape (batch, timesteps).
+        Name of its boolean time mask of shape (batch, timesteps), or with more of the axes.
+    mask_rank : int
+        How many axes the mask has.
     """
 
     name: str
     rank: int
     dtype: Any
     mask: str | None = None
+    mask_rank: int = 2
 
 
 class GraphWriter:

@@ -37,7 +37,7 @@ def activation(graph: GraphWriter, name: str, layer: Any, x: str, hint: str) -> 
 
 
 def _same(value: Value, name: str) -> list[Value]:
-    return [Value(name, value.rank, value.dtype, value.mask)]
+    return [Value(name, value.rank, value.dtype, value.mask, value.mask_rank)]
 
 
 def _dense(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -74,7 +74,7 @@ def _embedding(graph: GraphWriter, layer: Any, values: list[Value], states: list
     y = graph.add("Gather", [graph.own(f"{layer.name}/embeddings", layer.weights[0]), ids], hint, axis=0)
     if layer.mask_zero:
         mask = graph.add("Not", [graph.add("Equal", [ids, graph.constant(0)], hint)], hint)
-    return [Value(y, x.rank + 1, layer.dtype, mask)]
+    return [Value(y, x.rank + 1, layer.dtype, mask, x.rank if layer.mask_zero else x.mask_rank)]
 
 
 def _masking(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -87,7 +87,7 @@ def _masking(graph: GraphWriter, layer: Any, values: list[Value], states: list[V
     used = graph.add("Cast", [used], hint, to=TensorProto.BOOL)
     y = graph.add("Where", [used, x.name, graph.constant(0, layer.dtype)], hint)
     mask = graph.add("Squeeze", [used, graph.constant([-1])], hint)
-    return [Value(y, x.rank, x.dtype, mask)]
+    return [Value(y, x.rank, x.dtype, mask, x.rank - 1)]
 
 
 def _noise(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -208,7 +208,7 @@ def _merge(operator: str) -> Writer:
             y = graph.add(operator, [y, value.name], hint)
         if isinstance(layer, layers.Average):
             y = graph.add("Div", [y, graph.constant(len(values), layer.dtype)], hint)
-        return [Value(y, values[0].rank, values[0].dtype, _any_mask(graph, values, hint))]
+        return [Value(y, values[0].rank, values[0].dtype, _any_mask(graph, values, hint), values[0].mask_rank)]
 
     return write
 
@@ -251,16 +251,29 @@ def _all_valid(graph: GraphWriter, value: Value, hint: str) -> str:
 def _time_distributed(
     graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str
 ) -> list[Value]:
-    """The steps become rows of one batch, and back."""
+    """The steps become rows of one batch, and back, and so does a mask that says more than which steps are valid."""
+    from onnx import TensorProto
+
     x = values[0]
+    words = x.mask if x.mask_rank > 2 else None
     before = graph.add("Shape", [x.name], hint)
     rest = graph.add("Shape", [x.name], hint, start=2)
     flat = graph.add("Concat", [graph.constant([-1]), rest], hint, axis=0)
-    rows = Value(graph.add("Reshape", [x.name, flat], hint), x.rank - 1, x.dtype)
+    inside: str | None = None
+    if words is not None:
+        sizes = graph.add("Concat", [graph.constant([-1]), graph.add("Shape", [words], hint, start=2)], hint, axis=0)
+        inside = graph.add("Reshape", [words, sizes], hint)
+    rows = Value(graph.add("Reshape", [x.name, flat], hint), x.rank - 1, x.dtype, inside, x.mask_rank - 1)
     (y,) = write_layer(graph, layer.layer, [rows], [], f"{hint}/{layer.layer.name}")
     leading = graph.add("Slice", [before, graph.constant([0]), graph.constant([2])], hint)
     after = graph.add("Concat", [leading, graph.add("Shape", [y.name], hint, start=1)], hint, axis=0)
-    return [Value(graph.add("Reshape", [y.name, after], hint), y.rank + 1, y.dtype, x.mask)]
+    mask, rank = x.mask, x.mask_rank
+    if words is not None and y.mask is None:  # the steps in which anything is valid
+        axes = graph.constant(list(range(2, rank)))
+        numbers = graph.add("Cast", [words], hint, to=TensorProto.INT64)
+        most = graph.add("ReduceMax", [numbers, axes], hint, keepdims=0)
+        mask, rank = graph.add("Cast", [most], hint, to=TensorProto.BOOL), 2
+    return [Value(graph.add("Reshape", [y.name, after], hint), y.rank + 1, y.dtype, mask, rank)]
 
 
 def cells_of(layer: Any) -> list[Any]:
@@ -349,7 +362,7 @@ def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: lis
         values = [
             v
             if v.dtype == layer.dtype
-            else Value(graph.add("Cast", [v.name], hint, to=kind), v.rank, layer.dtype, v.mask)
+            else Value(graph.add("Cast", [v.name], hint, to=kind), v.rank, layer.dtype, v.mask, v.mask_rank)
             for v in values
         ]
     return writer(graph, layer, values, states, hint)

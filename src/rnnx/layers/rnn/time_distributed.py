@@ -33,6 +33,10 @@ class TimeDistributed(Layer):
     All steps go through the layer at once, as rows of one batch: `BatchNormalization` inside takes its averages over
     all valid steps.
 
+    A mask of the steps alone, (batch, timesteps), goes on to the output. One that says more, (batch, timesteps, ...),
+    is split: the layer inside sees the part of each step, as the words of each sentence of a document. The output has
+    the same mask if the layer inside keeps its own, otherwise that of the steps that have anything valid in them.
+
     Examples
     --------
     >>> import numpy as np, rnnx
@@ -65,24 +69,36 @@ class TimeDistributed(Layer):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
+        y, _, pullback = self.forward_masked(x, mask=mask, training=training, keep=keep)
+        return y, pullback
+
+    def forward_masked(
+        self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Any, Any, Any]:
         if x.ndim < 3:
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, ...), got {x.shape}")
         batch, timesteps, *rest = x.shape
-        if mask is not None and not isinstance(self.layer, Normalization):
-            mask = None  # only averages over steps care
+        mask = None if mask is None else self._check_mask(mask, x.shape)
+        inside = mask
+        if mask is not None and mask.ndim == 2 and not isinstance(self.layer, Normalization):
+            inside = None  # what is inside a step is all valid or of no matter; only averages over steps care
         if training and timesteps and self._noise_is_shared_by_rows(len(rest) + 1):
-            parts = [(x[:, t], None if mask is None else mask[:, t]) for t in range(timesteps)]
+            parts = [(x[:, t], None if inside is None else inside[:, t]) for t in range(timesteps)]
         else:
-            flat_mask = None if mask is None else np.asarray(mask).reshape(-1, *[1] * (len(rest) - 1))
+            flat_mask = None if inside is None else inside.reshape(batch * timesteps, *inside.shape[2:])
             parts = [(x.reshape(batch * timesteps, *rest), flat_mask)]
         outputs: list[Any] = []
         backs: list[Any] = []
+        kept = True
         for part, valid in parts:
-            y, back = self.layer.forward(self.layer.prepare(part), mask=valid, training=training, keep=keep)
+            y, after, back = self.layer.forward_masked(
+                self.layer.prepare(part), mask=valid, training=training, keep=keep
+            )
             if isinstance(y, list):
                 raise ValueError(f"{self.name}: layers with several outputs are not supported")
             outputs.append(y)
             backs.append(back)
+            kept = kept and _same_shape(after, valid)
         if len(outputs) == 1:
             whole = outputs[0].reshape(batch, timesteps, *outputs[0].shape[1:])
         else:
@@ -100,7 +116,23 @@ class TimeDistributed(Layer):
                 dx = grads[0].dx.reshape(x.shape) if len(grads) == 1 else np.stack([g.dx for g in grads], axis=1)
             return Gradients(dx, dweights if self.trainable else [None] * len(dweights))
 
-        return whole, pullback if keep else None
+        return whole, mask if kept else _of_steps(mask), pullback if keep else None
+
+    def _check_mask(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        """The mask of an input of this shape as a boolean array."""
+        found = np.asarray(mask)
+        if found.ndim < 2 or found.shape != shape[: found.ndim]:
+            wanted = f"(batch, timesteps) = {shape[:2]}" + (f" or {shape[:-1]}" if len(shape) > 3 else "")
+            raise ValueError(f"{self.name}: `mask` must have shape {wanted}, got {found.shape}")
+        return found.astype(bool, copy=False)
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        if mask is None or np.ndim(mask) <= 2:
+            return mask
+        valid = self._check_mask(mask, np.shape(x))
+        rows = np.asarray(x).reshape(-1, *np.shape(x)[2:])
+        inside = valid.reshape(len(rows), *valid.shape[2:])
+        return mask if _same_shape(self.layer.compute_mask(rows, inside), inside) else _of_steps(valid)
 
     def _noise_is_shared_by_rows(self, rank: int) -> bool:
         """Whether rows of a batch share noise inside the layer: then the steps must not be rows of one batch."""
@@ -119,3 +151,12 @@ class TimeDistributed(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**{**config, "layer": layer_from_config(config["layer"])})
+
+
+def _same_shape(mask: Any, other: Any) -> bool:
+    return isinstance(mask, np.ndarray) and isinstance(other, np.ndarray) and mask.shape == other.shape
+
+
+def _of_steps(mask: Any) -> Any:
+    """The steps in which anything is valid."""
+    return mask if mask is None or mask.ndim == 2 else mask.any(axis=tuple(range(2, mask.ndim)))
