@@ -98,6 +98,14 @@ def test_all_operators_of_a_graph_that_are_no_layers(tmp_path: Path) -> None:
     assert Session(path).run({"v0": np.full((2, 3), 0.1, np.float32)})["v6"].shape == (2, 3)
 
 
+def test_all_operators_that_nobody_runs(tmp_path: Path) -> None:
+    path = graph(tmp_path / "m.onnx", "Relu", "mine", "ImageDecoder", "Tanh", "yours")
+    with pytest.raises(FormatError, match="mine.*yours.*ImageDecoder"):
+        Session(path)
+    said = "\n".join(info.lines(path))
+    assert all(word in said for word in ("mine", "ImageDecoder", "yours"))
+
+
 class Broken(layers.Dense):
     """Whose author made a mistake."""
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.formats._limits import obstacles
 from rnnx.formats.onnx._evaluator import evaluator
 from rnnx.formats.onnx._file import Source, attributes_of, called, reason, subgraphs, walk
 from rnnx.formats.onnx._limits import LONG, SMALL
-from rnnx.formats.onnx._node import Function, NodeInfo, Operator
+from rnnx.formats.onnx._node import Function, NodeInfo, Operator, Unsupported
 from rnnx.formats.onnx._registry import RANDOM, Guard, grows, guard_of, operator_of, shape_follows
 from rnnx.formats.onnx._shortcuts import Shortcuts
 from rnnx.formats.onnx._sizes import Refused, measure
@@ -167,8 +168,19 @@ class Program:
         for tensor in graph.initializer:
             before = None if self.base is None else self.base.known.get(self.base.places.get(tensor.name, 0))
             self._new(tensor.name, self.source.array(tensor) if before is None else before)
+        missing: list[str] = []
         for node in graph.node:
-            self._add(node)
+            try:
+                self._add(node)
+            except FormatError as error:
+                if not isinstance(error, Unsupported) and not error.reasons:
+                    raise
+                missing += error.reasons or [str(error)]
+                for name in node.output:
+                    if name and name not in self.places:
+                        self._new(name)  # so that the nodes behind it say what they lack themselves
+        if missing:
+            raise obstacles(self.source.name, missing)
         return [self._place(value.name, "the graph's output") for value in graph.output]
 
     def _add(self, node: Any) -> None:
@@ -180,7 +192,8 @@ class Program:
         except FAILURES as error:
             if isinstance(error, FormatError) and str(error).startswith(self.source.name):
                 raise
-            raise FormatError(f"{self.source.name}: {who}: {reason(error)}") from error
+            kind = Unsupported if isinstance(error, Unsupported) else FormatError
+            raise kind(f"{self.source.name}: {who}: {reason(error)}") from error
 
     def _add_node(self, node: Any, who: str, places: tuple[int, ...], attributes: dict[str, Any]) -> None:
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -232,7 +245,7 @@ class Program:
     def _function(self, node: Any, operator: Operator, info: NodeInfo) -> tuple[NodeInfo, Function]:
         """What runs a node, and the node with a note whether that is the reference evaluator."""
         if isinstance(operator.result, Refused):
-            raise FormatError(f"the operator is not supported: {operator.result.why}")
+            raise Unsupported(f"the operator is not supported: {operator.result.why}")
         key = next((name for name in node.output if name), "")
         if self.base is not None and key in self.base.functions:
             twin, constants, made = self.base.functions[key]
