@@ -397,6 +397,17 @@ def get(identifier: Any) -> Any:
     return lookup("metric", _TABLE, identifier)
 
 
+def direction_of(name: str) -> str | None:
+    """Whether "up" or "down" is better for what has exactly this name here; None for any other name."""
+    if name in ("accuracy", "acc"):
+        return "up"
+    kind = _TABLE.get(name)
+    if kind is None:
+        return "down" if name in losses._TABLE else None
+    direction: str | None = kind.direction
+    return direction
+
+
 def choose_accuracy(loss: Any, y_true: Array, y_pred: Array, name: str) -> Metric:
     """The accuracy that "accuracy" stands for, as Keras chooses it from the shapes."""
     if y_pred.shape[-1] == 1 or isinstance(loss, losses.BinaryCrossentropy):

@@ -24,6 +24,12 @@ class Callback:
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
 
+    def adds_figures(self) -> bool:
+        """Whether this may write names of its own into the logs of an epoch."""
+        events = (self.on_epoch_end, self.on_test_end, self.on_train_batch_end)
+        functions = [getattr(event, "__func__", event) for event in events]
+        return any(not str(getattr(function, "__module__", "")).startswith("rnnx.") for function in functions)
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
 
@@ -86,6 +92,19 @@ class CallbackList:
                 raise TypeError(f"a callback must be a rnnx.callbacks.Callback, got {type(callback).__name__}")
             callback.set_model(model)
             callback.set_params(params)
+
+    def watch(self, figures: dict[str, str | None]) -> None:
+        """Tell those that watch a figure which there will be, before the first batch.
+
+        Parameters
+        ----------
+        figures : dict
+            For every name in the logs whether "up" or "down" is better, None where nobody knows.
+        """
+        adding = any(callback.adds_figures() for callback in self.callbacks)
+        for callback in self.callbacks:
+            if hasattr(callback, "start_watching"):
+                callback.start_watching(figures, adding)
 
     def call(self, event: str, *arguments: Any) -> None:
         """Call ``on_<event>`` of every callback."""

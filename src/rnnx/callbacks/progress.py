@@ -33,15 +33,19 @@ class Progress(Callback):
                 pass
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self._start = time.perf_counter()
+        self._start = self._next_reading = time.perf_counter()
         if self._make_bar is not None:
             label = f"epoch {epoch + 1}/{self.params['epochs']}"
             self._bar = self._make_bar(total=self.params["steps"] or None, desc=label, leave=False)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self._bar is not None:
+        if self._bar is None:
+            return
+        now = time.perf_counter()
+        if now >= self._next_reading:
             self._bar.set_postfix({k: f"{v:.4g}" for k, v in (logs or {}).items()}, refresh=False)
-            self._bar.update()
+            self._next_reading = now + max(0.1, 20 * (time.perf_counter() - now))  # some figures take long to compute
+        self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self._bar is not None:

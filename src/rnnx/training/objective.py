@@ -13,6 +13,7 @@ from rnnx import metrics as metric_functions
 from rnnx import optimizers
 from rnnx._typing import Array
 from rnnx.layers.graph import SymbolicTensor
+from rnnx.training.logs import LogsInUse, RunningLogs
 
 
 class Output(NamedTuple):
@@ -28,12 +29,14 @@ class Objective:
     """What ``compile`` says, and what it makes of the outputs of a batch; a base of `Trainer`."""
 
     name: str
+    built: bool
     outputs: list[SymbolicTensor]
     several_outputs: bool
     optimizer: Any = None
     loss: Any = None
     _loss_sums: dict[str, float]  # of each output, without their weights
     _loss_rows: int
+    _handed_out: LogsInUse
 
     def compile(
         self,
@@ -62,38 +65,75 @@ class Objective:
             raise TypeError(f"compile: unknown argument(s) {', '.join(sorted(unknown))}")
         chosen = optimizers.get(optimizer)
         losses = _for_each(loss, loss_functions.get)
-        self.optimizer, self.loss = chosen, losses
-        self.loss_weights = loss_weights
+        before = vars(self).copy()
+        self.loss, self.loss_weights = losses, loss_weights
         self._metric_choices, self._weighted_choices = metrics or [], weighted_metrics or []
         self._metrics: list[list[tuple[Any, bool]]] | None = None
         self._loss_sums, self._loss_rows = {}, 0
+        self._handed_out = LogsInUse()
+        try:
+            self._check_choices()
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        self.optimizer = chosen
+
+    def _check_choices(self) -> None:
+        """Make the metrics, and see that every output has what it needs, as far as the outputs are known."""
+        if not hasattr(self, "several_outputs"):
+            for choices in (self._metric_choices, self._weighted_choices):
+                for choice in _leaves(choices):
+                    metric_of(choice)
+            return
+        count = len(self.outputs) if self.several_outputs else 1
+        self.by_output(self.loss, count, "loss")
+        for weight in self.by_output(self.loss_weights, count, "loss_weights"):
+            if weight is not None and (isinstance(weight, bool) or not isinstance(weight, (int, float, np.number))):
+                raise TypeError(f"compile: `loss_weights` must be numbers, got {weight!r}")
+        self._metrics = self._make_metrics(count)
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics that were seen in action so far."""
+        """The metrics, those of all outputs in one list."""
         return [metric for group in getattr(self, "_metrics", None) or [] for metric, _ in group]
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names of the numbers that `evaluate` returns, once some were computed."""
+        """Names of the numbers that `evaluate` returns."""
         self._check_compiled("asking for metrics_names")
-        return list(self._logs(0.0))
+        return list(self.directions())
+
+    def directions(self) -> dict[str, str | None]:
+        """What is logged in training, by its name: whether "up" or "down" is better, None where nobody says."""
+        if self._metrics is None:
+            self._check_choices()
+        found: dict[str, str | None] = {"loss": "down"}
+        if self.several_outputs:
+            losses = self.by_output(self.loss, len(self.outputs), "loss")
+            found.update({f"{t.name}_loss": "down" for t, loss in zip(self.outputs, losses, strict=True) if loss})
+        for name, metric in self._named_metrics().items():
+            found[name] = getattr(metric, "direction", None) or getattr(metric, "_direction", None)
+        return found
 
     def _check_compiled(self, what: str) -> None:
         if self.optimizer is None or self.loss is None:
             raise RuntimeError(f"{self.name}: call compile(optimizer, loss) before {what}")
 
-    def by_output(self, value: Any, count: int) -> list[Any]:
-        """A value for each output, from one, a list or a dict by output name."""
+    def by_output(self, value: Any, count: int, what: str = "data") -> list[Any]:
+        """A value for each output, from one, a list or a dict by output name; ``what`` is for error messages."""
         if isinstance(value, dict):
-            names = [tensor.node.layer.name for tensor in self.outputs]
+            names = [tensor.node.layer.name for tensor in self.outputs] if self.built else list(value)[:1]
             if unknown := set(value) - set(names):
                 raise ValueError(
-                    f"{self.name}: unknown output(s) {', '.join(sorted(unknown))}; there are {', '.join(names)}"
+                    f"{self.name}: unknown output(s) {', '.join(map(repr, sorted(unknown, key=str)))} in {what}; "
+                    f"there are {', '.join(names)}"
                 )
             return [value.get(name) for name in names]
+        if what != "data" and isinstance(value, (list, tuple)) and len(value) != count:
+            raise ValueError(f"{self.name}: `{what}` has {len(value)} entries for {count} output(s)")
         if not self.several_outputs:
-            return [value]
+            return [value[0] if what != "data" and isinstance(value, (list, tuple)) else value]
         values = list(value) if isinstance(value, (list, tuple)) else [value] * count
         if len(values) != count:
             raise ValueError(f"{self.name}: {count} outputs need {count} entries, got {len(values)}")
@@ -104,8 +144,8 @@ class Objective:
     def _losses(self, outputs: list[Output], keep: bool) -> tuple[float, list[Any], list[Any]]:
         """The weighted sum of the losses, the loss of every output, and with ``keep`` the gradient of every output."""
         count = len(outputs)
-        losses = self.by_output(self.loss, count)
-        weights = self.by_output(self.loss_weights, count) if self.loss_weights is not None else [1.0] * count
+        losses = self.by_output(self.loss, count, "loss")
+        weights = self.by_output(self.loss_weights, count, "loss_weights")
         total = 0.0
         values: list[Any] = [None] * count
         slopes: list[Any] = [None] * count
@@ -131,6 +171,7 @@ class Objective:
         return total, values, slopes
 
     def _update_metrics(self, outputs: list[Output], values: list[Any], rows: int) -> None:
+        self._settle()
         if self.several_outputs:
             for tensor, value in zip(self.outputs, values, strict=True):
                 if value is not None:
@@ -138,41 +179,41 @@ class Objective:
                     self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value * rows
         self._loss_rows += rows
         if self._metrics is None:
-            self._metrics = self._make_metrics(outputs)
-        for group, (p, mask, target, sample_weight) in zip(self._metrics, outputs, strict=True):
+            self._metrics = self._make_metrics(len(outputs))
+        losses = self.by_output(self.loss, len(outputs), "loss")
+        for group, loss, (p, mask, target, sample_weight) in zip(self._metrics, losses, outputs, strict=True):
             fits = mask if mask is not None and mask.ndim < p.ndim else None
-            for metric, weighted in group:
+            for k, (metric, weighted) in enumerate(group):
+                if isinstance(metric, AccuracyToChoose):
+                    metric = metric_functions.choose_accuracy(loss, np.asarray(target), p, metric.name)
+                    group[k] = metric, weighted
                 metric.update_state(target, p, sample_weight if weighted else None, fits)
 
-    def _make_metrics(self, outputs: list[Output]) -> list[list[tuple[Any, bool]]]:
-        groups: list[list[tuple[Any, bool]]] = []
-        losses = self.by_output(self.loss, len(outputs))
-        for k, (output, loss) in enumerate(zip(outputs, losses, strict=True)):
-            group = []
-            for choices, weighted in ((self._metric_choices, False), (self._weighted_choices, True)):
-                several = self.several_outputs and isinstance(choices, (list, tuple, dict)) and len(choices) > 0
-                own = self.by_output(choices, len(outputs))[k] if several else choices
-                for choice in own if isinstance(own, (list, tuple)) else [own] if own is not None else []:
-                    name = choice if isinstance(choice, str) else None
-                    if name in ("accuracy", "acc"):
-                        metric = metric_functions.choose_accuracy(
-                            loss, np.asarray(output.target), output.prediction, str(name)
-                        )
-                    else:
-                        metric = metric_functions.get(choice)
-                        metric.name = name or metric.name
-                    group.append((metric, weighted))
-            groups.append(group)
+    def _make_metrics(self, count: int) -> list[list[tuple[Any, bool]]]:
+        groups: list[list[tuple[Any, bool]]] = [[] for _ in range(count)]
+        for choices, what, weighted in (
+            (self._metric_choices, "metrics", False),
+            (self._weighted_choices, "weighted_metrics", True),
+        ):
+            by_output = bool(choices) and (isinstance(choices, dict) or (self.several_outputs and _is_list(choices)))
+            own = self.by_output(choices, count, what) if by_output else [choices] * count
+            for group, chosen in zip(groups, own, strict=True):
+                group += [(metric_of(choice), weighted) for choice in _leaves(chosen)]
         return groups
 
-    def _logs(self, loss: float) -> dict[str, float]:
+    def _logs(self, loss: float) -> RunningLogs:
         """The loss, those of the outputs, and the metrics, of all batches so far."""
         found = {"loss": loss}
         for name, total in self._loss_sums.items():
             found[name] = total / max(1, self._loss_rows)
-        for name, metric in self._named_metrics().items():
-            found[name] = metric.result()
-        return found
+        logs = RunningLogs(found, self._named_metrics())
+        self._handed_out.logs = logs
+        return logs
+
+    def _settle(self) -> None:
+        """Let logs that somebody keeps be read before the metrics go on."""
+        if (logs := self._handed_out.logs) is not None:
+            logs.settle()
 
     def _named_metrics(self) -> dict[str, Any]:
         """The metrics by their names in the logs; one that is there twice gets Keras' addition to its name."""
@@ -189,6 +230,7 @@ class Objective:
         return found
 
     def _reset_metrics(self) -> None:
+        self._settle()
         self._loss_sums, self._loss_rows = {}, 0
         for metric in self.metrics:
             metric.reset_state()
@@ -200,3 +242,43 @@ def _for_each(value: Any, make: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict) and "class_name" not in value:
         return {k: make(v) for k, v in value.items()}
     return make(value)
+
+
+class AccuracyToChoose:
+    """The word "accuracy" until the shapes of a batch say which one it is."""
+
+    direction = "up"
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def reset_state(self) -> None:
+        """Nothing was counted."""
+
+    def result(self) -> float:
+        return 0.0
+
+
+def metric_of(choice: Any) -> Any:
+    """The metric of a name or an object; a name stays the metric's name in the logs."""
+    if isinstance(choice, str) and choice in ("accuracy", "acc"):
+        return AccuracyToChoose(choice)
+    metric = metric_functions.get(choice)
+    if not hasattr(metric, "update_state"):
+        raise TypeError(f"compile: a metric must have `update_state` and `result`, got {choice!r}")
+    if isinstance(choice, str):
+        metric.name = choice
+    return metric
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _leaves(choices: Any) -> list[Any]:
+    """All that is in lists and dicts inside each other; a configuration is one thing."""
+    if isinstance(choices, dict) and "class_name" not in choices:
+        choices = list(choices.values())
+    if _is_list(choices):
+        return [leaf for part in choices for leaf in _leaves(part)]
+    return [] if choices is None else [choices]

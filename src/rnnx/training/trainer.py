@@ -181,6 +181,10 @@ class Trainer(Objective):
             own.append(Progress(2 if verbose == 2 else 1))
         calls = CallbackList([*_as_list(callbacks), *own], self, params)
         self.stop_training = False
+        figures = self.directions()
+        if validation is not None:
+            figures.update({f"val_{name}": direction for name, direction in figures.items()})
+        calls.watch(figures)
         calls.call("train_begin", None)
         with Interrupts() as interrupts:
             try:
@@ -213,6 +217,7 @@ class Trainer(Objective):
         logs: dict[str, float] = {}
         trained = None
         for number, batch in enumerate(batches):
+            logs = {}  # those of the batch before are read no more, unless a callback has them
             calls.call("train_batch_begin", number, None)
             check()
             if trained is None:
@@ -231,7 +236,7 @@ class Trainer(Objective):
                 "fit: the data gave no batch for this epoch; a generator must go on, or give a list or another "
                 "iterable that can be read again"
             )
-        return logs
+        return dict(logs)
 
     def _weights_to_train(self, batch: Batch) -> TrainedWeights:
         """Those of the model, which is built for a batch if it was waiting for one."""
@@ -290,7 +295,7 @@ class Trainer(Objective):
         if not rows:
             raise ValueError("evaluate: there is no data")
         penalty = self.regularization_loss()
-        found = self._logs(total / rows + penalty)
+        found = dict(self._logs(total / rows + penalty))
         calls.call("test_end", found)
         return found
 
@@ -367,7 +372,7 @@ class Trainer(Objective):
         self._reset_metrics()
         loss, values, outputs = self._train_step(batch, self._weights_to_train(batch))
         self._update_metrics(outputs, values, batch.size)
-        found = self._logs(loss)
+        found = dict(self._logs(loss))
         if return_dict:
             return found
         return list(found.values()) if len(found) > 1 else found["loss"]
