@@ -117,6 +117,110 @@ def test_a_figure_that_is_not_there_is_named():
         callbacks.EarlyStopping(mode="most")
 
 
+class Counted(rnnx.metrics.Metric):
+    """Its values are given; whether more is better is said by the class."""
+
+    direction = "up"
+
+    def __init__(self, values, name):
+        super().__init__(name)
+        self.given, self.epoch = values, -1
+
+    def reset_state(self):
+        self.seen = False
+
+    def update_state(self, y_true, y_pred, sample_weight=None, mask=None):
+        self.epoch += not self.seen
+        self.seen = True
+
+    def result(self):
+        return self.given[self.epoch]
+
+
+def test_the_metric_says_which_way_is_better(tmp_path):
+    x, y = xy()
+    path = tmp_path / "best.weights.safetensors"
+    for name, direction, values, best in (
+        ("f1", "up", [0.1, 0.5, 0.9, 0.2], 2),
+        ("accident", "down", [0.9, 0.1, 0.5, 0.8], 1),
+        ("recall_error", "down", [0.3, 0.5, 0.2, 0.8], 2),
+    ):
+        model = model_of()
+        model.compile("sgd", "mse", metrics=[Counted(values, name)])
+        model.metrics[0].direction = direction
+        stop = callbacks.EarlyStopping(name, patience=9, restore_best_weights=True)
+        rate = callbacks.ReduceLROnPlateau(name, patience=9)
+        kept = callbacks.ModelCheckpoint(path, name, save_best_only=True, save_weights_only=True)
+        model.fit(x, y, epochs=4, verbose=0, callbacks=[stop, rate, kept])
+        assert (stop.best_epoch, stop.best, rate.best, kept.best) == (best, *[values[best]] * 3)
+        other = model_of()
+        other.load_weights(path)
+        for own, saved in zip(model.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(own, saved)
+
+
+def test_losses_of_outputs_are_better_when_they_are_less():
+    a = layers.Input((2,))
+    model = rnnx.Model(a, [layers.Dense(1, name="accident")(a), layers.Dense(1, name="auc")(a)])
+    model.compile(rnnx.optimizers.SGD(0.0), "mse", metrics={"auc": ["auc", "mse"], "accident": ["accuracy"]})
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(8, 2)), [rng.integers(0, 2, (8, 1)).astype(float)] * 2
+    for monitor, sign in (
+        ("val_accident_loss", -1), ("auc_loss", -1), ("val_auc_auc", 1), ("auc_mse", -1), ("accident_accuracy", 1),
+        ("val_loss", -1),
+    ):  # fmt: skip
+        callback = callbacks.EarlyStopping(monitor)
+        model.fit(x, y, verbose=0, validation_data=(x, y), callbacks=[callback])
+        assert callback._sign == sign, monitor
+
+
+def test_every_metric_with_a_name_has_a_direction():
+    for name, kind in rnnx.metrics._TABLE.items():
+        known = "up" if any(word in name.lower() for word in ("acc", "auc", "precision", "recall")) else "down"
+        assert kind.direction == (None if kind is rnnx.metrics.Mean else known), name
+
+
+@pytest.mark.parametrize("monitor", ["share", "val_share", "val_loss", "los"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        callbacks.EarlyStopping,
+        callbacks.ReduceLROnPlateau,
+        lambda monitor, **mode: callbacks.ModelCheckpoint("m.safetensors", monitor, save_best_only=True, **mode),
+    ],
+)
+def test_what_cannot_be_watched_is_told_before_anything_is_trained(monitor, kind):
+    def share(y, p):
+        return p > y
+
+    model, (x, y) = model_of(), xy()
+    model.compile("sgd", "mse", metrics=[share])
+    before = model.get_weights()
+    data = (x, y) if monitor == "val_share" else None
+    said = "give mode='max' or mode='min'" if "share" in monitor else f"no '{monitor}' to watch; there are loss, share"
+    with pytest.raises(ValueError, match=said):
+        model.fit(x, y, verbose=0, validation_data=data, callbacks=[kind(monitor)])
+    for own, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(own, kept)
+    if monitor == "share" and kind is not callbacks.ModelCheckpoint:
+        callback = callbacks.EarlyStopping(monitor, mode="max")
+        model.fit(x, y, verbose=0, callbacks=[callback])
+        assert callback.best is not None
+
+
+def test_a_callback_may_add_what_another_watches():
+    model, (x, y) = model_of(), xy()
+    for adding in (
+        callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(f1=[0.1, 0.5, 0.9][epoch])),
+        type("Adds", (callbacks.Callback,), {"on_epoch_end": lambda self, epoch, logs: logs.update(f1=epoch)})(),
+    ):
+        callback = callbacks.EarlyStopping("f1", mode="max", patience=5)
+        model.fit(x, y, epochs=3, verbose=0, callbacks=[adding, callback])
+        assert callback.best_epoch == 2
+        with pytest.raises(ValueError, match="mode='max'"):
+            model.fit(x, y, verbose=0, callbacks=[adding, callbacks.EarlyStopping("f1")])
+
+
 # ---- ModelCheckpoint -------------------------------------------------------------------------------------------------
 
 

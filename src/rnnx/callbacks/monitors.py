@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx import metrics
 from rnnx.callbacks.callback import EVENTS, Callback, CallbackList, History, Logs
 from rnnx.callbacks.progress import Progress
 
@@ -27,7 +28,7 @@ class Monitor(Callback):
     ----------
     monitor : str
     mode : {"auto", "min", "max"}
-        Whether less or more is better; ``"auto"`` tells from the name.
+        Whether less or more is better; with ``"auto"`` the loss or metric of this name says so.
     min_delta : float
         Smallest change that counts.
     """
@@ -36,9 +37,42 @@ class Monitor(Callback):
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{type(self).__name__}: `mode` must be 'auto', 'min' or 'max', got {mode!r}")
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
-        more = ("acc", "auc", "precision", "recall")
-        self._sign = 1 if mode == "max" or (mode == "auto" and any(word in monitor for word in more)) else -1
+        self._sign = {"min": -1, "max": 1, "auto": 0}[mode]  # 0: not known yet
         self.best: float | None = None
+
+    def start_watching(self, figures: dict[str, str | None], adding: bool) -> None:
+        """Find what is watched among the figures of a training, and which way it is better.
+
+        Parameters
+        ----------
+        figures : dict
+            See `CallbackList.watch`.
+        adding : bool
+            Whether another callback may add figures.
+
+        Raises
+        ------
+        ValueError
+            If there is none of this name, or nothing says which way is better; before the first batch.
+        """
+        if self.monitor not in figures and not adding:
+            raise ValueError(
+                f"{type(self).__name__}: there is no {self.monitor!r} to watch; there are {', '.join(figures)}"
+            )
+        if self.mode == "auto":
+            self._sign = self._direction(figures.get(self.monitor))
+
+    def _direction(self, known: str | None) -> int:
+        """1 or -1 for what is known of the watched figure; without a model, as a loss or metric of this name has it."""
+        if known is None:
+            name = self.monitor.removeprefix("val_")
+            known = "down" if name == "loss" else metrics.direction_of(name)
+        if known is None:
+            raise ValueError(
+                f"{type(self).__name__}: nothing says whether more or less of {self.monitor!r} is better; "
+                "give mode='max' or mode='min'"
+            )
+        return 1 if known == "up" else -1
 
     def current(self, logs: Logs | None) -> float | None:
         """The metric; None in an epoch without validation; a missing one is an error that names those there are."""
@@ -54,6 +88,7 @@ class Monitor(Callback):
         """Whether a value is better by at least ``min_delta``; NaN never is."""
         if math.isnan(value):
             return False
+        self._sign = self._sign or self._direction(None)
         return than is None or self._sign * (value - than) > self.min_delta
 
 
@@ -156,6 +191,10 @@ class ModelCheckpoint(Monitor):
         self.include_optimizer = include_optimizer
         self.best = initial_value_threshold
         self.save_freq, self._epoch, self._batches = save_freq, 0, 0
+
+    def start_watching(self, figures: dict[str, str | None], adding: bool) -> None:
+        if self.save_best_only:
+            super().start_watching(figures, adding)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
