@@ -124,6 +124,9 @@ OTHERS: dict[str, tuple[Callable[[], Any], Any, Any, type[BaseException], tuple[
     "max_pooling_rank": (lambda: layers.MaxPooling1D(2), x(), x(B, 3), ValueError, ("(batch, timesteps", "(2, 3)")),
     "average_rank": (lambda: layers.AveragePooling1D(2), x(), x(B, 3), ValueError, ("(batch, timesteps", "(2, 3)")),
     "global_max_rank": (lambda: layers.GlobalMaxPooling1D(), x(), x(B, 3), ValueError, ("(batch, timesteps", "(2, 3)")),
+    "global_max_first": (
+        lambda: layers.GlobalMaxPooling1D("channels_first"), x(), x(B, 3, 0), ValueError, ("timesteps >= 1)", "3, 0)"),
+    ),  # fmt: skip
     "global_max_steps": (lambda: layers.GlobalMaxPooling1D(), x(), x(B, 0, 3), ValueError, (">= 1", "(2, 0, 3)")),
     "global_average": (
         lambda: layers.GlobalAveragePooling1D(), x(), x(B, 3), ValueError, ("(batch, timesteps", "(2, 3)"),

@@ -18,3 +18,9 @@ def named(*kinds: str) -> list[str]:
 @pytest.mark.parametrize("name", [name for name in named("steps-") if name != "steps-softmax"])
 def test_masked_layers_equal_keras(name, dtype):
     check_layer(CASES[name], dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", named("channels-"))
+def test_channels_first_equals_keras(name, dtype):
+    check_layer(CASES[name], dtype)

@@ -37,6 +37,7 @@ def around(wrapper: Any, inner: Any, **options: Any) -> Any:
 
 
 S = {"return_sequences": True}
+FIRST = {"data_format": "channels_first"}
 EXAMPLES: dict[str, Example] = {}
 for kind in (layers.LSTM, layers.GRU, layers.SimpleRNN):
     name = kind.__name__
@@ -98,6 +99,11 @@ EXAMPLES |= {
     "GlobalMaxPooling1D": Example(of(layers.GlobalMaxPooling1D), [SEQUENCE], mask="drop"),
     "GlobalAveragePooling1D": Example(of(layers.GlobalAveragePooling1D, keepdims=True), [SEQUENCE], mask="drop"),
     "Flatten": Example(of(layers.Flatten), [SEQUENCE], mask="drop"),
+    "MaxPooling1D_first": Example(of(layers.MaxPooling1D, 2, **FIRST), [SEQUENCE], mask="drop"),
+    "AveragePooling1D_first": Example(of(layers.AveragePooling1D, 2, 1, "same", **FIRST), [SEQUENCE], mask="drop"),
+    "GlobalMaxPooling1D_first": Example(of(layers.GlobalMaxPooling1D, keepdims=True, **FIRST), [SEQUENCE], mask="drop"),
+    "GlobalAveragePooling1D_first": Example(of(layers.GlobalAveragePooling1D, **FIRST), [SEQUENCE], mask="drop"),
+    "Flatten_first": Example(of(layers.Flatten, **FIRST), [SEQUENCE], mask="drop"),
     "Reshape": Example(of(layers.Reshape, (2, -1)), [SEQUENCE], mask="drop"),
     "Permute": Example(of(layers.Permute, (2, 1)), [SEQUENCE], mask="drop"),
     "RepeatVector": Example(of(layers.RepeatVector, 3), [FLAT], mask="drop"),

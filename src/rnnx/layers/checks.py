@@ -12,6 +12,7 @@ from rnnx import constraints, initializers, regularizers
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 
+DATA_FORMATS = ("channels_last", "channels_first")
 LONGEST_TYPE = 16  # characters of the name of a type
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
@@ -118,6 +119,21 @@ def starting_mask(who: str, x: Array, mask: Any, lengths: Any) -> Any:
             f"{who}: `lengths` must lie in 0..{x.shape[1]} (timesteps), got {lengths.min()}..{lengths.max()}"
         )
     return np.arange(x.shape[1]) < lengths[:, None]
+
+
+def check_data_format(who: str, data_format: Any) -> str:
+    """Where the features of an input stand; None is the last axis.
+
+    Raises
+    ------
+    ValueError
+        If it is neither "channels_last" nor "channels_first".
+    """
+    if data_format is None:
+        return DATA_FORMATS[0]
+    if data_format not in DATA_FORMATS:
+        raise ValueError(f"{who}: `data_format` must be one of {DATA_FORMATS}, got {data_format!r}")
+    return str(data_format)
 
 
 def check_sequence_shape(layer: Any, input_shape: Any, features: int | None = None) -> None:

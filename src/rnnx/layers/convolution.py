@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from rnnx import activations, constraints, initializers, regularizers
 from rnnx._typing import Array
 from rnnx.functional._products import product
-from rnnx.layers.checks import check_mask, check_sequence_shape, chosen
+from rnnx.layers.checks import check_data_format, check_mask, check_sequence_shape, chosen
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
 
 PADDINGS = ("valid", "same", "causal")
@@ -187,36 +188,99 @@ class Conv1D(Layer):
         return config
 
 
-class Pooling1D(Layer):
-    """Base of the pooling layers over windows of steps."""
+class TimePooling(Layer):
+    """Base of all pooling layers along time, of inputs whose features come last or, with "channels_first", before it.
+
+    Their ``pool`` and ``pooled_shape`` see (batch, timesteps, features) whatever the input is.
+    """
+
+    data_format = "channels_last"  # also of layers that were pickled before there was another one
+
+    def __init__(self, data_format: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.data_format = check_data_format(type(self).__name__, data_format)
+        self.built = True
+
+    @property
+    def channels_first(self) -> bool:
+        return self.data_format == "channels_first"
+
+    @property
+    def wanted(self) -> str:
+        """The shape of an input, for errors."""
+        return "(batch, features, timesteps)" if self.channels_first else "(batch, timesteps, features)"
+
+    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
+        """The output and the gradient of the input for that of the output, with the time axis second."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it pools")
+
+    def pooled_shape(self, batch: Any, timesteps: Any, features: Any) -> tuple[Any, ...]:
+        """Shape of the output, with the time axis second if there is one."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it pools to")
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        if x.ndim != 3:
+            raise ValueError(f"{self.name}: the input must have shape {self.wanted}, got {x.shape}")
+        y, back = self.pool(x.swapaxes(1, 2) if self.channels_first else x, mask)
+        turned = self.channels_first and y.ndim == 3
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            if not need_dx:
+                return Gradients()
+            dy = self.cast(dy)
+            dx = back(dy.swapaxes(1, 2) if turned else dy)
+            return Gradients(dx.swapaxes(1, 2) if self.channels_first else dx)
+
+        return y.swapaxes(1, 2) if turned else y, pullback if keep else None
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        if len(input_shape) != 3:
+            raise ValueError(f"{self.name}: the input must have shape {self.wanted}, got {tuple(input_shape)}")
+        batch, timesteps, features = input_shape
+        if not self.channels_first:
+            return self.pooled_shape(batch, timesteps, features)
+        batch, *rest = self.pooled_shape(batch, features, timesteps)
+        return (batch, *reversed(rest))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+class Pooling1D(TimePooling):
+    """Base of the pooling layers over windows of steps.
+
+    Parameters
+    ----------
+    pool_size, strides : int
+    padding : {"valid", "same"}
+    data_format : {"channels_last", "channels_first"}
+        Shape of the input and output: (batch, timesteps, features), or (batch, features, timesteps).
+    """
 
     supports_masking = False
 
     def __init__(
         self, pool_size: Any = 2, strides: Any = None, padding: str = "valid", data_format: Any = None, **kwargs: Any
     ):
-        super().__init__(**kwargs)
+        super().__init__(data_format, **kwargs)
         who = type(self).__name__
         self.pool_size = _one(who, "pool_size", pool_size)
         self.strides = self.pool_size if strides is None else _one(who, "strides", strides)
         if padding not in PADDINGS[:2]:
             raise ValueError(f"{who}: `padding` must be 'valid' or 'same', got {padding!r}")
         self.padding = padding
-        self.built = True
 
     def windows(self, x: Array) -> tuple[Array, Array]:
         """Time indices of every window (steps, pool_size), and which of them exist."""
-        if x.ndim != 3:
-            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
         before, _ = _pads(self.padding, x.shape[1], self.pool_size, self.strides)
         steps = _output_steps(self.name, self.padding, x.shape[1], self.pool_size, self.strides)
         index = np.arange(steps)[:, None] * self.strides + np.arange(self.pool_size) - before
         exists = (index >= 0) & (index < x.shape[1])
         return np.clip(index, 0, x.shape[1] - 1), exists
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        check_sequence_shape(self, input_shape)
-        batch, timesteps, features = input_shape
+    def pooled_shape(self, batch: Any, timesteps: Any, features: Any) -> tuple[Any, ...]:
         if timesteps is not None:
             timesteps = _output_steps(self.name, self.padding, timesteps, self.pool_size, self.strides)
         return (batch, timesteps, features)
@@ -233,57 +297,57 @@ class Pooling1D(Layer):
 class MaxPooling1D(Pooling1D):
     """Largest value of each window of steps."""
 
-    def forward(
-        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
-    ) -> tuple[Array, Pullback | None]:
+    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
         index, exists = self.windows(x)
         values = np.where(exists[:, :, None], x[:, index], np.asarray(-np.inf, x.dtype))
         best = values.argmax(axis=2)
-        y = np.take_along_axis(values, best[:, :, None], axis=2)[:, :, 0]
 
-        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+        def back(dy: Array) -> Array:
             dx = np.zeros_like(x)
             b, s, f = np.indices(best.shape)
-            np.add.at(dx, (b, index[s, best], f), self.cast(dy))
-            return Gradients(dx if need_dx else None)
+            np.add.at(dx, (b, index[s, best], f), dy)
+            return dx
 
-        return y, pullback if keep else None
+        return np.take_along_axis(values, best[:, :, None], axis=2)[:, :, 0], back
 
 
 class AveragePooling1D(Pooling1D):
     """Mean of each window of steps; padding does not count."""
 
-    def forward(
-        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
-    ) -> tuple[Array, Pullback | None]:
+    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
         index, exists = self.windows(x)
         share = (exists / np.maximum(1, exists.sum(axis=1, keepdims=True))).astype(x.dtype)
-        y = np.einsum("bskf,sk->bsf", x[:, index], share)
 
-        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+        def back(dy: Array) -> Array:
             dx = np.zeros_like(x)
-            parts = self.cast(dy)[:, :, None] * share[:, :, None]
+            parts = dy[:, :, None] * share[:, :, None]
             for k in range(self.pool_size):
                 np.add.at(dx.swapaxes(0, 1), index[:, k], parts[:, :, k].swapaxes(0, 1))
-            return Gradients(dx if need_dx else None)
+            return dx
 
-        return y, pullback if keep else None
+        return np.einsum("bskf,sk->bsf", x[:, index], share), back
 
 
-class GlobalPooling1D(Layer):
-    """Base of the pooling layers over all steps."""
+class GlobalPooling1D(TimePooling):
+    """Base of the pooling layers over all steps.
+
+    Parameters
+    ----------
+    data_format : {"channels_last", "channels_first"}
+        Shape of the input: (batch, timesteps, features), or (batch, features, timesteps).
+    keepdims : bool
+        The output keeps the time axis, of one step.
+    """
 
     def __init__(self, data_format: Any = None, keepdims: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(data_format, **kwargs)
         self.keepdims = bool(keepdims)
-        self.built = True
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         return None
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        check_sequence_shape(self, input_shape)
-        return (input_shape[0], 1, input_shape[2]) if self.keepdims else (input_shape[0], input_shape[2])
+    def pooled_shape(self, batch: Any, timesteps: Any, features: Any) -> tuple[Any, ...]:
+        return (batch, 1, features) if self.keepdims else (batch, features)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "keepdims": self.keepdims}
@@ -292,35 +356,27 @@ class GlobalPooling1D(Layer):
 class GlobalMaxPooling1D(GlobalPooling1D):
     """Largest value over all steps; the time mask is ignored, as in Keras."""
 
-    def forward(
-        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
-    ) -> tuple[Array, Pullback | None]:
-        if x.ndim != 3 or x.shape[1] == 0:
-            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps >= 1, features), got {x.shape}")
+    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
+        if x.shape[1] == 0:
+            shape = x.swapaxes(1, 2).shape if self.channels_first else x.shape
+            wanted = self.wanted.replace("timesteps", "timesteps >= 1")
+            raise ValueError(f"{self.name}: the input must have shape {wanted}, got {shape}")
         best = x.argmax(axis=1)[:, None]
 
-        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+        def back(dy: Array) -> Array:
             dx = np.zeros_like(x)
-            np.put_along_axis(dx, best, self.cast(dy).reshape(best.shape), axis=1)
-            return Gradients(dx if need_dx else None)
+            np.put_along_axis(dx, best, dy.reshape(best.shape), axis=1)
+            return dx
 
         y = np.take_along_axis(x, best, axis=1)
-        return y if self.keepdims else y[:, 0], pullback if keep else None
+        return y if self.keepdims else y[:, 0], back
 
 
 class GlobalAveragePooling1D(GlobalPooling1D):
     """Mean over the steps that are not masked; a row without any gives 0."""
 
-    def forward(
-        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
-    ) -> tuple[Array, Pullback | None]:
-        if x.ndim != 3:
-            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
+    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
         used = np.ones(x.shape[:2], bool) if mask is None else check_mask(self.name, mask, x.shape)
         share = (used / np.maximum(1, used.sum(axis=1, keepdims=True))).astype(x.dtype)[:, :, None]
         y = (np.where(used[:, :, None], x, np.zeros((), x.dtype)) * share).sum(axis=1, keepdims=self.keepdims)
-
-        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
-            return Gradients(self.cast(dy).reshape(len(x), 1, x.shape[2]) * share if need_dx else None)
-
-        return y, pullback if keep else None
+        return y, lambda dy: dy.reshape(len(x), 1, x.shape[2]) * share

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.checks import check_data_format
 from rnnx.layers.layer import Gradients, Layer, Pullback
 
 
@@ -38,17 +39,37 @@ class Shaping(Layer):
 
 
 class Flatten(Shaping):
-    """All axes but the first in one."""
+    """All axes but the first in one.
+
+    Parameters
+    ----------
+    data_format : {"channels_last", "channels_first"}
+        With "channels_first" the second axis of the input goes to the end before.
+    """
+
+    data_format = "channels_last"  # also of layers that were pickled before there was another one
 
     def __init__(self, data_format: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
+        self.data_format = check_data_format(type(self).__name__, data_format)
+
+    def _turned(self, x: Array) -> Array:
+        return np.moveaxis(x, 1, -1) if self.data_format == "channels_first" and x.ndim > 2 else x
 
     def move(self, x: Array) -> Array:
-        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        return self._turned(x).reshape(x.shape[0], math.prod(x.shape[1:]))
+
+    def move_back(self, x: Array, dy: Array) -> Array:
+        turned = self._turned(x)
+        dx = dy.reshape(turned.shape)
+        return dx if turned is x else np.moveaxis(dx, -1, 1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         rest = input_shape[1:]
         return (input_shape[0], None if None in rest else math.prod(rest))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
 
 
 class Reshape(Shaping):

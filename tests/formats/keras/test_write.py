@@ -53,6 +53,21 @@ def test_names_and_options_survive(tmp_path):
         assert json.loads(archive.read("config.json"))["class_name"] == "Sequential"
 
 
+def test_features_before_the_steps_survive(tmp_path):
+    first = {"data_format": "channels_first"}
+    windows = [layers.MaxPooling1D(2, **first), layers.AveragePooling1D(3, **first)]
+    whole = [layers.GlobalMaxPooling1D(**first), layers.GlobalAveragePooling1D(keepdims=True, **first)]
+    for layer in [*windows, *whole, layers.Flatten(**first)]:
+        model = rnnx.Sequential([rnnx.Input((3, 6)), layer])
+        model.save(tmp_path / "m.keras")
+        again, x = rnnx.load_model(tmp_path / "m.keras"), np.random.default_rng(3).normal(size=(2, 3, 6))
+        assert again.to_json() == model.to_json()
+        np.testing.assert_array_equal(again(x), model(x))
+        with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+            written = json.loads(archive.read("config.json"))["config"]["layers"][-1]["config"]
+        assert written["data_format"] == "channels_first"
+
+
 class Doubled(layers.Layer):
     def forward(self, x, *, mask=None, training=False, keep=False, **call):
         return 2 * x, (lambda dy, need_dx=True: None) if keep else None

@@ -106,6 +106,14 @@ def _layer_models() -> dict[str, Maker]:
             with_layer(
                 f"{pool.__name__}-{entry}", lambda c=pool, e=entry: c(keepdims=e == "plain", name="p"), entry=entry
             )
+    first = {"data_format": "channels_first"}
+    turned = lambda: layers.Permute((2, 1), name="turned")  # noqa: E731
+    for pool in (layers.MaxPooling1D, layers.AveragePooling1D):
+        with_layer(f"{pool.__name__}-first", turned, lambda c=pool: c(2, padding="same", name="pool", **first))
+    for pool in (layers.GlobalMaxPooling1D, layers.GlobalAveragePooling1D):
+        with_layer(f"{pool.__name__}-first", turned, lambda c=pool: c(name="pool", **first))
+    with_layer("flatten-first", lambda: layers.Reshape((-1, 3, 1), name="r"), lambda: layers.TimeDistributed(
+        layers.Flatten(name="f", **first), name="td"))  # fmt: skip
     with_layer("permute", lambda: layers.Permute((2, 1), name="permute"))
     with_layer("repeat", lambda: layers.GlobalMaxPooling1D(name="g"), lambda: layers.RepeatVector(3, name="repeat"))
     with_layer("flatten", lambda: layers.GlobalMaxPooling1D(keepdims=True, name="g"), lambda: layers.Flatten(name="f"))

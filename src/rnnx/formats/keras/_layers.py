@@ -12,7 +12,7 @@ from rnnx import layers
 from rnnx.formats._limits import is_foreign
 from rnnx.formats.keras import _values
 from rnnx.formats.keras._dialect import Dialect
-from rnnx.layers.checks import check_dtype
+from rnnx.layers.checks import DATA_FORMATS, check_dtype
 from rnnx.layers.layer import Layer
 from rnnx.saving import FormatError
 
@@ -211,7 +211,8 @@ class Layers:
         for word, what in REFUSED.items():
             if value := config.pop(word, None):
                 raise FormatError(f"{where}: {what} ({word}={str(value)[:100]}) is not supported")
-        if config.get("data_format") not in (None, "channels_last"):
+        formats = DATA_FORMATS[:1] if name == "Conv1D" else DATA_FORMATS
+        if config.get("data_format") not in (None, *formats):
             raise FormatError(f"{where}: data_format {str(config['data_format'])[:100]!r} is not supported")
         if name == "BatchNormalization" and config.pop("mode", 0) not in (0, 2):
             raise FormatError(f"{where}: mode=1 (averages over features) is not supported")

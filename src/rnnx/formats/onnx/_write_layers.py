@@ -148,29 +148,35 @@ def _padding(layer: Any, window: int) -> dict[str, Any]:
 
 def _pool(operator: str, **attributes: Any) -> Writer:
     def write(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-        x = graph.add("Transpose", [values[0].name], hint, perm=[0, 2, 1])
+        first = layer.data_format == "channels_first"  # as in ONNX
+        x = values[0].name if first else graph.add("Transpose", [values[0].name], hint, perm=[0, 2, 1])
         y = graph.add(
             operator, [x], hint, kernel_shape=[layer.pool_size], strides=[layer.strides], **attributes,
             **_padding(layer, layer.pool_size),
         )  # fmt: skip
-        return [Value(graph.add("Transpose", [y], hint, perm=[0, 2, 1]), 3, layer.dtype)]
+        return [Value(y if first else graph.add("Transpose", [y], hint, perm=[0, 2, 1]), 3, layer.dtype)]
 
     return write
 
 
+def _time_axis(layer: Any) -> int:
+    return 2 if layer.data_format == "channels_first" else 1
+
+
 def _global_max(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    y = graph.add("ReduceMax", [values[0].name, graph.constant([1])], hint, keepdims=int(layer.keepdims))
+    axis = graph.constant([_time_axis(layer)])
+    y = graph.add("ReduceMax", [values[0].name, axis], hint, keepdims=int(layer.keepdims))
     return [Value(y, 3 if layer.keepdims else 2, layer.dtype)]
 
 
 def _global_average(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
     from onnx import helper
 
-    x, axis, keep = values[0], graph.constant([1]), int(layer.keepdims)
+    x, axis, keep = values[0], graph.constant([_time_axis(layer)]), int(layer.keepdims)
     if x.mask is None:
         y = graph.add("ReduceMean", [x.name, axis], hint, keepdims=keep)
     else:
-        used = graph.add("Unsqueeze", [x.mask, graph.constant([-1])], hint)
+        used = graph.add("Unsqueeze", [x.mask, graph.constant([3 - _time_axis(layer)])], hint)
         zero, one = graph.constant(0, layer.dtype), graph.constant(1, layer.dtype)
         total = graph.add("ReduceSum", [graph.add("Where", [used, x.name, zero], hint), axis], hint, keepdims=keep)
         steps = graph.add("Cast", [used], hint, to=helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype)))
@@ -180,7 +186,10 @@ def _global_average(graph: GraphWriter, layer: Any, values: list[Value], states:
 
 
 def _flatten(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    return [Value(graph.add("Flatten", [values[0].name], hint, axis=1), 2, values[0].dtype)]
+    x, rank = values[0].name, values[0].rank
+    if layer.data_format == "channels_first" and rank > 2:
+        x = graph.add("Transpose", [x], hint, perm=[0, *range(2, rank), 1])
+    return [Value(graph.add("Flatten", [x], hint, axis=1), 2, values[0].dtype)]
 
 
 def _reshape(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
