@@ -12,6 +12,7 @@ from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Layer, Weight, layer_config
 from rnnx.models.config import graph_config, graph_from_config
 from rnnx.models.plan import GraphPullback, Plan
+from rnnx.training.logs import LogsInUse
 from rnnx.training.trainer import Trainer
 from rnnx.training.weights import TrainedWeights
 
@@ -109,6 +110,7 @@ class Model(Trainer, Layer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({name: value for name, value in state.items() if name not in NOT_KEPT})
+        self._handed_out = LogsInUse()  # of 0.1.0 there was none
         if not self.built:
             return
         self.plan = Plan(self.inputs, self.outputs)
