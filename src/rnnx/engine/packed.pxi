@@ -79,7 +79,7 @@ cdef class Packed:
     cdef str weights
     cdef Py_ssize_t F, H, U, G, first, ld, ldg
     cdef object kernel, recurrent_kernel, bias_x, bias_q
-    cdef dict made
+    cdef list made           # panels: forward of h and of x, backward of h and of x
     cdef readonly object dtype
     cdef readonly Py_ssize_t products
 
@@ -100,7 +100,7 @@ cdef class Packed:
         self.first = 1 if self.G == 3 else 0
         self.ld = pad_stride(self.U, self.dtype.itemsize)
         self.ldg = pad_stride((self.G + self.first) * self.U, self.dtype.itemsize)
-        self.made = {}
+        self.made = [None] * 4
         self._fold_bias(bias)
 
     @property
@@ -141,7 +141,7 @@ cdef class Packed:
         cdef const char *scale = NULL
         cdef const char *block
         cdef char *out
-        made = self.made.get((backward, of_x)) if kept is None else None
+        made = self.made[2 * backward + of_x] if kept is None else None
         if made is not None:
             return made
         depth = depth_of(self.leaf, depth)
@@ -163,7 +163,7 @@ cdef class Packed:
                 else:
                     self.leaf.pack_b(count, H, block, G * H, index, scale, out, stride)
         if kept is None:
-            self.made[backward, of_x] = made
+            self.made[2 * backward + of_x] = made
         return made
 
     cdef void fill(self, Job *job) noexcept:
