@@ -62,6 +62,13 @@ class Embedding(Layer):
 
     embeddings = weight_value(0)
 
+    @property
+    def makes_mask(self) -> bool:  # type: ignore[override]
+        return self.mask_zero
+
+    def _call(self, x: Any, call: dict[str, Any]) -> Any:
+        return self._call_making_mask(x, call) if self.mask_zero else super()._call(x, call)
+
     def build(self, input_shape: Any) -> None:
         self.add_weight(
             "embeddings",
@@ -125,6 +132,9 @@ class Masking(Layer):
     ----------
     mask_value : float
     """
+
+    makes_mask = True
+    _call = Layer._call_making_mask
 
     def __init__(self, mask_value: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)

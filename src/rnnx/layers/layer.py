@@ -14,6 +14,7 @@ from rnnx import constraints, initializers, regularizers
 from rnnx._changes import Changes
 from rnnx._config import on_demand, to_builtin
 from rnnx._typing import Array
+from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
 from rnnx.layers.checks import check_dtype, given_shape
 from rnnx.layers.limits import DEEPEST, room
@@ -73,6 +74,11 @@ def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]
     return building
 
 
+def _masked(x: Any, call: dict[str, Any]) -> bool:
+    """Whether a call has masks, as arguments or on its inputs."""
+    return call.get("mask") is not None or call.get("lengths") is not None or carried_masks.carries(x)
+
+
 class Layer:
     """A function with weights.
 
@@ -99,6 +105,7 @@ class Layer:
     """
 
     supports_masking = True
+    makes_mask = False  # whether outputs may have a mask where no input has one
     call_arguments = frozenset({"mask", "training"})
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
     _node: graph.Node | None = None  # the first symbolic call
@@ -170,7 +177,11 @@ class Layer:
     # ---- Calling ---------------------------------------------------------------------------------------------------
 
     def __call__(self, x: Any, **call: Any) -> Any:
-        """Arrays in, arrays out; symbolic tensors in, symbolic tensors out."""
+        """Arrays in, arrays out; symbolic tensors in, symbolic tensors out.
+
+        What a layer returns that makes a time mask, or gets one in the call or with its input, carries the mask on to
+        the next layer (unless the layer ends it, as in a model): see `rnnx.layers.carried`.
+        """
         return self._call(x, call)
 
     def _call(self, x: Any, call: dict[str, Any]) -> Any:
@@ -179,6 +190,8 @@ class Layer:
         if type(x) is not np.ndarray or call:
             if graph.is_symbolic(x) or graph.is_symbolic(call.get("initial_state")):
                 return graph.call(self, x, call)
+            if _masked(x, call):
+                return self._call_masked(x, call, False)[0]
         x = self.prepare(x)
         if not (call.get("training") or self.leaves_traces()):
             return self.forward(x, **call)[0]
@@ -196,11 +209,35 @@ class Layer:
         """
         if not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
-        x = self.prepare(x)
-        with Changes():
-            y, pullback = self.forward(x, keep=True, **call)
+        if self.makes_mask or _masked(x, call):
+            y, pullback = self._call_masked(x, call, True)
+        else:
+            x = self.prepare(x)
+            with Changes():
+                y, pullback = self.forward(x, keep=True, **call)
         assert pullback is not None
         return y, pullback
+
+    def _call_making_mask(self, x: Any, call: dict[str, Any]) -> Any:
+        """`_call` of a layer whose output may have a mask without one at the input."""
+        if not call.keys() <= self.call_arguments:
+            self._refuse_arguments(call)
+        if graph.is_symbolic(x):
+            return graph.call(self, x, call)
+        return self._call_masked(x, call, False)[0]
+
+    def _call_masked(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
+        """A call with masks: those of the arguments, or those that the inputs carry; the outputs carry theirs."""
+        x, carried = carried_masks.taken_apart(x)
+        if carried is not None and call.get("mask") is None and call.get("lengths") is None:
+            call = {**call, "mask": carried}
+        x = self.prepare(x)
+        with Changes():
+            y, mask, pullback = self.forward_masked(x, keep=keep, **call)
+        if call.get("return_masks"):
+            y, drawn = y
+            return (carried_masks.all_carrying(y, mask), drawn), pullback
+        return carried_masks.all_carrying(y, mask), pullback
 
     def leaves_traces(self) -> bool:
         """Whether a call may change something in this layer also outside training: a carried state, drawn noise."""

@@ -37,6 +37,8 @@ class Model(Trainer, Layer):
     """
 
     call_arguments = frozenset({"mask", "training", "lengths"})
+    makes_mask = True
+    _call = Layer._call_making_mask
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any

@@ -8,7 +8,7 @@ from rnnx import regularizers
 from rnnx._changes import change, seen
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
-from rnnx.layers.checks import check_sequence_shape
+from rnnx.layers.checks import check_sequence_shape, starting_mask
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.rnn.weights import RecurrentWeights
 
@@ -78,6 +78,10 @@ class SequenceLayer(Layer):
         if not self.built:
             self.build((None, *x.shape[1:]))
         return x
+
+    def forward_masked(self, x: Any, *, mask: Any = None, keep: bool = False, **call: Any) -> tuple[Any, Any, Any]:
+        y, pullback = self.forward(x, mask=mask, keep=keep, **call)
+        return y, self.compute_mask(x, starting_mask(self.name, x, mask, call.get("lengths"))), pullback
 
     def start(self, initial_state: Any, batch: int) -> Any:
         """The initial state of a call: the one given, or the one that a stateful layer carries."""
