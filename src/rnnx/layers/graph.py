@@ -109,6 +109,8 @@ def enter(layer: Any) -> SymbolicTensor:
 def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     """Record the call of a layer; symbolic tensors come back in the structure the layer would return."""
     arguments = dict(arguments)
+    if isinstance(x, (list, tuple)) and len(x) == 1 and getattr(layer, "several_inputs", None) is False:
+        x = x[0]  # to a model of one input a list of one is that one
     single = isinstance(x, SymbolicTensor)
     inputs = [x] if single else list(x)
     given = arguments.pop("initial_state", None)

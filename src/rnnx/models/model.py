@@ -12,6 +12,7 @@ from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Layer, Weight, layer_config
 from rnnx.models.config import graph_config, graph_from_config
 from rnnx.models.plan import GraphPullback, Plan
+from rnnx.training.forms import only_one
 from rnnx.training.logs import LogsInUse
 from rnnx.training.trainer import Trainer
 from rnnx.training.weights import TrainedWeights
@@ -53,8 +54,8 @@ class Model(Trainer, Layer):
 
     def set_graph(self, inputs: Any, outputs: Any) -> None:
         """Take these symbolic tensors as inputs and outputs."""
-        self.several_inputs = isinstance(inputs, (list, tuple))
-        self.several_outputs = isinstance(outputs, (list, tuple))
+        self.several_inputs = isinstance(inputs, (list, tuple)) and len(inputs) != 1  # a list of one is that one
+        self.several_outputs = isinstance(outputs, (list, tuple)) and len(outputs) != 1
         self.inputs: list[SymbolicTensor] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         self.outputs: list[SymbolicTensor] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
         self.plan = Plan(self.inputs, self.outputs)
@@ -152,7 +153,14 @@ class Model(Trainer, Layer):
     def takes_list(self, x: Any) -> bool:
         return self.several_inputs if self.built else super().takes_list(x)
 
+    @property
+    def input_axes(self) -> int | None:
+        """Axes of the (first) input, the batch axis included; None while nobody knows."""
+        return len(self.inputs[0].shape) if self.built else None
+
     def prepare(self, x: Any) -> Any:
+        if isinstance(x, (list, tuple)) and not self.several_inputs:
+            x = only_one(x, self.input_axes)
         if not self.built:
             self.build_for(x)
         if isinstance(x, dict):

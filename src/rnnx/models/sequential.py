@@ -135,6 +135,11 @@ class Sequential(Model):
         self._entry = entry
         self.set_graph(entry, end)
 
+    @property
+    def input_axes(self) -> int | None:
+        known = super().input_axes
+        return 2 if known is None and self._chain and isinstance(self._chain[0], Embedding) else known
+
     def build_for(self, x: Any) -> None:
         if isinstance(x, (list, tuple)) and not isinstance(x[0], (int, float)):
             x = np.asarray(x)

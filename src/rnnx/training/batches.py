@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.training.forms import arrays_of, count_rows, data_of, is_ragged, parts_of
 from rnnx.utils import shuffling_generator
 
 
@@ -36,45 +37,6 @@ class Batch:
     @property
     def size(self) -> int:
         return count_rows(self.x)
-
-
-def is_ragged(x: Any) -> bool:
-    """Whether this is a list of sequences, each an array with its own number of steps."""
-    return isinstance(x, (list, tuple)) and len(x) > 0 and all(_is_sequence(part) for part in x)
-
-
-def _is_sequence(part: Any) -> bool:
-    """An array with one or two axes, or a list of numbers or of steps; judged by its first element."""
-    if isinstance(part, np.ndarray):
-        return part.ndim in (1, 2)
-    if not isinstance(part, (list, tuple)):
-        return False
-    if not part or np.isscalar(part[0]):
-        return True
-    step = part[0]
-    if isinstance(step, np.ndarray):
-        return step.ndim == 0 or (step.ndim == 1 and not isinstance(part, tuple))  # (x, y) is a batch
-    return isinstance(step, (list, tuple)) and len(step) > 0 and bool(np.isscalar(step[0]))
-
-
-def count_rows(x: Any) -> int:
-    """Rows of an array, or of the first array of a list or dict."""
-    if isinstance(x, dict):
-        return count_rows(next(iter(x.values())))
-    if isinstance(x, (list, tuple)):
-        return count_rows(x[0])
-    if not np.ndim(x):
-        raise ValueError(f"the data must have rows, got {type(x).__name__} without axes")
-    return len(x)
-
-
-def arrays_of(y: Any) -> Any:
-    """Targets or weights as one array, or as the list or dict of arrays they came as."""
-    if y is None or isinstance(y, dict):
-        return y
-    if isinstance(y, (list, tuple)) and len(y) > 0 and all(part is None or isinstance(part, np.ndarray) for part in y):
-        return y
-    return np.asarray(y)
 
 
 def take(x: Any, rows: Any) -> Any:
@@ -308,6 +270,8 @@ class GivenBatches:
         Source of the order in which batches are asked for by number; in their order if not given.
     seed : int, optional
         As for `Batches`.
+    model : Model, optional
+        For whom they are: inputs and targets come in the forms it takes, lists of one and lists of arrays included.
     """
 
     def __init__(
@@ -316,7 +280,9 @@ class GivenBatches:
         steps: int | None = None,
         generator: np.random.Generator | None = None,
         seed: int | None = None,
+        model: Any = None,
     ):
+        self.model = model
         self.source, self.steps = source, _checked_steps(steps)
         self.generator, self.seed = generator, seed
         self._by_number = is_indexed(source)
@@ -352,7 +318,7 @@ class GivenBatches:
                 self._iterator = None
                 continue
             made += 1
-            yield _batch_of(item)
+            yield _batch_of(item, self.model)
 
     def _new_pass(self, number: int, made: int) -> Iterator[Any]:
         if not self._by_number:
@@ -372,13 +338,13 @@ class GivenBatches:
             self.source.on_epoch_end()
 
 
-def _batch_of(item: Any) -> Batch:
+def _batch_of(item: Any, model: Any) -> Batch:
     if isinstance(item, Batch):
         return item
-    parts = item if isinstance(item, tuple) else (item,)
+    parts = item if isinstance(item, tuple) else (item,) if model is None else parts_of(model, item)
     if len(parts) > 3:
         raise ValueError(f"a batch must be (x,), (x, y) or (x, y, sample_weight), got {len(parts)} parts")
-    return Batch(*parts)
+    return Batch(*(parts if model is None else data_of(model, *parts)))
 
 
 # ---- What a model is given ------------------------------------------------------------------------------------------
@@ -400,19 +366,6 @@ def is_source(x: Any) -> bool:
     return is_indexed(x) or (hasattr(x, "__iter__") and not hasattr(x, "__array__"))
 
 
-def is_rows_of_features(model: Any, x: Any) -> bool:
-    """Whether a list is one of vectors for a model that takes vectors, and not of sequences of ids."""
-    if model.several_inputs or not is_ragged(x) or not model.built:
-        return False
-    shape = model.inputs[0].shape
-    return len(shape) == 2 and shape[1] is not None and all(np.shape(row) == (shape[1],) for row in x)
-
-
-def rows_as_array(rows: Any) -> Any:
-    """A list with an array for each row as one array."""
-    return np.asarray(rows) if isinstance(rows, (list, tuple)) else rows
-
-
 def batches_of(
     model: Any,
     x: Any,
@@ -427,13 +380,10 @@ def batches_of(
     """The data of ``fit``, ``evaluate`` or ``predict`` as batches."""
     generator = shuffling_generator() if shuffle else None
     if is_source(x):
-        return GivenBatches(x, steps, generator, seed)
+        return GivenBatches(x, steps, generator, seed, model)
     if x is None:
         raise ValueError(f"{model.name}: `x` is needed")
-    if is_rows_of_features(model, x):
-        x = np.asarray(x)
-        if not model.several_outputs:
-            y, sample_weight = rows_as_array(y), rows_as_array(sample_weight)
+    x, y, sample_weight = data_of(model, x, y, sample_weight)
     return Batches(
         x, y, sample_weight, batch_size=32 if batch_size is None else batch_size, shuffle=shuffle, generator=generator,
         several_inputs=model.several_inputs and not isinstance(x, np.ndarray), steps=steps, seed=seed,
@@ -450,11 +400,12 @@ def batches_of_inputs(
     return batches_of(model, x, batch_size=batch_size, steps=steps)
 
 
-def one_batch(x: Any, y: Any, weight: Any, several: bool) -> Batch:
+def one_batch(model: Any, x: Any, y: Any = None, weight: Any = None) -> Batch:
     """All rows as one batch."""
-    if not several and is_ragged(x):
+    x, y, weight = data_of(model, x, y, weight)
+    if not model.several_inputs and is_ragged(x):
         return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))
-    return Batch(x if isinstance(x, (list, tuple, dict)) else np.asarray(x), arrays_of(y), arrays_of(weight))
+    return Batch(x, y, weight)
 
 
 def in_order(parts: list[Array], lengths: list[Any], rows: list[Array | None]) -> Any:

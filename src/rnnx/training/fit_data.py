@@ -8,7 +8,8 @@ import numpy as np
 
 from rnnx import losses
 from rnnx._typing import Array
-from rnnx.training.batches import Batches, GivenBatches, arrays_of, batches_of, count_rows, is_ragged, is_source, take
+from rnnx.training.batches import Batches, GivenBatches, batches_of, is_source, take
+from rnnx.training.forms import arrays_of, count_rows, data_of, is_ragged
 
 
 def data_of_fit(
@@ -31,6 +32,8 @@ def data_of_fit(
 
     The arguments are those of `fit`.
     """
+    if x is not None and not is_source(x):
+        x, y, sample_weight = data_of(model, x, y, sample_weight)
     if validation_split:
         if validation_data is not None:
             raise ValueError("fit: give `validation_split` or `validation_data`, not both")
@@ -46,7 +49,8 @@ def data_of_fit(
     validation = None
     if validation_data is not None:
         given = validation_data
-        given = tuple(given) if isinstance(given, list) and not is_source(given) else given
+        if isinstance(given, list) and (not is_source(given) or all(len(part) == 1 for part in given)):
+            given = tuple(given)  # [x, y], where x and y may be lists of one
         parts = (*given, None, None)[:3] if isinstance(given, tuple) else (given,)
         validation = batches_of(model, *parts, batch_size=validation_batch_size, steps=validation_steps)
     try_out(model, train, validation)

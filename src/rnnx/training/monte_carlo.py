@@ -8,7 +8,8 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers.normalization import normalization_at_rest
-from rnnx.training.batches import is_ragged, is_rows_of_features, pad
+from rnnx.training.batches import pad
+from rnnx.training.forms import inputs_of, is_ragged
 
 
 def sample(model: Any, x: Any, samples: int, share_masks: bool, batch_size: int | None) -> tuple[Any, Any]:
@@ -18,7 +19,8 @@ def sample(model: Any, x: Any, samples: int, share_masks: bool, batch_size: int 
     if model.several_inputs or model.several_outputs:
         raise ValueError("predict_mc: models with one input and one output only")
     lengths: Any = None
-    if is_ragged(x) and not is_rows_of_features(model, x):
+    x = inputs_of(model, x)
+    if is_ragged(x):
         x, lengths = pad(x)
     x = np.asarray(x)
     rows = max(1, len(x) if batch_size is None else batch_size)

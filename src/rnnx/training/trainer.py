@@ -14,6 +14,7 @@ from rnnx.callbacks.progress import Progress
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.training.batches import Batch, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import class_weights, data_of_fit, one_hot
+from rnnx.training.forms import inputs_of
 from rnnx.training.interrupts import Interrupts, interrupts_wait
 from rnnx.training.objective import Objective, Output
 from rnnx.training.weights import TrainedWeights
@@ -50,6 +51,11 @@ class Trainer(Objective):
 
     def reset_states(self) -> None:
         """Forget the states of all stateful layers."""
+        raise NotImplementedError
+
+    @property
+    def input_axes(self) -> int | None:
+        """Axes of the (first) input, the batch axis included; None while nobody knows."""
         raise NotImplementedError
 
     @property
@@ -329,7 +335,7 @@ class Trainer(Objective):
             rows.append(batch.rows)
         calls.call("predict_end", None)
         if not parts:
-            y = self.forward_with_mask(take(x, slice(0, 0)))[0]
+            y = self.forward_with_mask(take(inputs_of(self, x), slice(0, 0)))[0]
             return y
         joined = [in_order(part, steps, rows) for part, steps in zip(parts, lengths, strict=True)]
         return joined if self.several_outputs else joined[0]
@@ -368,7 +374,7 @@ class Trainer(Objective):
         self._check_compiled("train_on_batch")
         if class_weight is not None:
             sample_weight = class_weights(y, class_weight, sample_weight, one_hot(self))
-        batch = one_batch(x, y, sample_weight, self.several_inputs)
+        batch = one_batch(self, x, y, sample_weight)
         self._reset_metrics()
         loss, values, outputs = self._train_step(batch, self._weights_to_train(batch))
         self._update_metrics(outputs, values, batch.size)
@@ -379,11 +385,11 @@ class Trainer(Objective):
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """Loss and metrics of one batch."""
-        return self.evaluate([one_batch(x, y, sample_weight, self.several_inputs)], return_dict=return_dict)
+        return self.evaluate([one_batch(self, x, y, sample_weight)], return_dict=return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch."""
-        batch = one_batch(x, None, None, self.several_inputs)
+        batch = one_batch(self, x)
         return self.forward_with_mask(batch.x, lengths=batch.lengths)[0]
 
 
