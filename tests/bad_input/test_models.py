@@ -135,7 +135,7 @@ CALLS: dict[str, tuple[Any, dict[str, Any], Any, tuple[str, ...]]] = {
     "lengths_beyond": (X, {"lengths": [9] * 8}, ValueError, ("`lengths`", "0..5", "9")),
     "lengths_float": (X, {"lengths": [1.5] * 8}, ANY, ("`lengths`", "integers", "float64")),
     "mask_shape": (X, {"mask": np.ones((8, 4), bool)}, ValueError, ("`mask`", "(8, 5)", "(8, 4)")),
-    "mask_dtype": (X, {"mask": np.ones((8, 5))}, TypeError, ("`mask`", "boolean")),
+    "mask_dtype": (X, {"mask": np.full((8, 5), "1")}, TypeError, ("`mask`", "boolean", "<U1")),
     "both": (X, {"mask": np.ones((8, 5), bool), "lengths": [5] * 8}, ValueError, ("`mask`", "`lengths`")),
     "list": ([X, X], {}, ANY, ("shape",)),
     "dict": ({"wrong": X}, {}, ValueError, ("expected inputs", "wrong")),

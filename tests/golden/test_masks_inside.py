@@ -7,7 +7,7 @@ import pytest
 
 import rnnx
 
-from .compare import DTYPES, cast, check_layer, same_values
+from .compare import DTYPES, cast, check_layer, same_gradient, same_values
 from .store import build_layer, load
 
 CASES = load("keras_masks")
@@ -18,7 +18,7 @@ def named(*kinds: str) -> list[str]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [name for name in named("steps-") if name != "steps-softmax"])
+@pytest.mark.parametrize("name", named("steps-", "softmax-"))
 def test_masked_layers_equal_keras(name, dtype):
     check_layer(CASES[name], dtype)
 
@@ -47,3 +47,22 @@ def test_masks_ride_on_arrays_as_in_keras(name, dtype):
         else:
             np.testing.assert_array_equal(carried, expected)
     same_values(y, case["y"], dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", named("merge-"))
+def test_merges_of_masked_inputs_equal_keras(name, dtype):
+    case = CASES[name]
+    xs = [cast(x, dtype) for x in case.listed("x")]
+    masks = [case.get(f"masks/{number}") for number in range(len(xs))]
+    layer = build_layer(rnnx.layers, case.config["spec"], dtype=dtype)
+    y, pullback = layer.vjp(xs, mask=masks)
+    same_values(y, case["y/0"], dtype)
+    assert (case.get("mask_out") is None) == (type(y) is np.ndarray)
+    if case.get("mask_out") is not None:
+        np.testing.assert_array_equal(y.mask, case["mask_out"])
+    for number, dx in enumerate(pullback(cast(case["dy/0"], dtype)).dx):
+        same_gradient(dx, case[f"dx/{number}"], dtype)
+    entries = [rnnx.Input(x.shape[1:], dtype=dtype) for x in xs]
+    model = rnnx.Model(entries, layer(entries))
+    np.testing.assert_array_equal(model(xs, mask=masks), y)

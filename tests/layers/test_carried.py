@@ -66,6 +66,114 @@ def test_only_what_has_a_mask_is_no_plain_array() -> None:
     assert all(type(y) is np.ndarray for y in plain)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "float32", "float64", "bool"])
+def test_masks_of_any_numbers(dtype: str) -> None:
+    """0 is masked, as in Keras."""
+    x, mask = padded(), MASK.astype(dtype) * np.asarray(3, dtype)
+    entry = Input((None, F), dtype="float64")
+    made: list[Any] = [layers.LSTM(U, return_sequences=True, **OPTIONS), layers.GlobalAveragePooling1D(**OPTIONS),
+                       layers.RNN(layers.GRUCell(U, **OPTIONS)), layers.Bidirectional(layers.GRU(2, **OPTIONS)),
+                       layers.TimeDistributed(layers.BatchNormalization(**OPTIONS)),
+                       Model(entry, layers.SimpleRNN(U, **OPTIONS)(entry))]  # fmt: skip
+    for layer in made:
+        y = layer(x, mask=MASK)
+        assert np.array_equal(layer(x, mask=mask), y) and np.array_equal(layer.vjp(x, mask=mask)[0], y)
+        assert np.array_equal(layer(x, mask=mask.tolist()), y)
+    fixed = layers.GRU(U, **OPTIONS)
+    model = Model(entry, fixed(entry, mask=mask))
+    assert np.array_equal(model(x), fixed(x, mask=MASK))
+
+
+def test_arguments_without_names() -> None:
+    """In Keras' order."""
+    x = padded()
+    mean = layers.GlobalAveragePooling1D(**OPTIONS)
+    assert np.array_equal(mean(x, MASK), mean(x, mask=MASK)) and not np.array_equal(mean(x, MASK), mean(x))
+    batch = layers.BatchNormalization(momentum=0.0, **OPTIONS)
+    batch(x, True, MASK)
+    np.testing.assert_allclose(batch.moving_mean, x[MASK].mean(axis=0))
+    drop = layers.Dropout(0.5, seed=1, **OPTIONS)
+    assert (drop(x + 1, True) == 0).any() and np.array_equal(drop(x, None), x)
+    each = layers.TimeDistributed(mean)
+    words = np.stack([x, x], axis=1)
+    assert np.array_equal(each(words, False, np.stack([MASK, ~MASK], axis=1))[:, 0], mean(x, MASK))
+    model = Sequential([Input((None, F), dtype="float64"), layers.GRU(U, **OPTIONS)])
+    assert np.array_equal(model(x, False, MASK), model(x, mask=MASK))
+    for call, words_of_error in (
+        (lambda: layers.Dense(2)(x, MASK), "nothing behind the input can be given without a name"),
+        (lambda: mean(x, MASK, True), "only mask can be given without a name, got 2"),
+        (lambda: mean(x, MASK, mask=MASK), "`mask` is given twice"),
+    ):
+        with pytest.raises(TypeError, match=words_of_error):
+            call()
+
+
+def test_masks_of_softmax_are_no_time_masks() -> None:
+    x, mask = data(np.random.default_rng(4)), np.random.default_rng(5).random((B, T, F)) < 0.6
+    layer = layers.Softmax(**OPTIONS)
+    y, pullback = layer.vjp(x, mask=mask)
+    e = np.where(mask, np.exp(x), 0)
+    same(y, e / np.maximum(e.sum(axis=-1, keepdims=True), 1e-300))
+    slopes = [np.random.default_rng(6).normal(size=y.shape)]
+    check_gradient(lambda: layer(x, mask=mask), x, pullback(slopes[0]).dx, slopes, 12)
+    assert np.array_equal(layer(x, mask), y) and type(y) is np.ndarray
+    assert np.array_equal(layer(x, mask.astype("float32") * 0.6), y), "above one half, as in Keras"
+    carried = layer(masking(padded()), mask=mask)
+    assert np.array_equal(carried.mask, MASK) and np.array_equal(carried, layer(padded(), mask=mask))
+    assert np.array_equal(layer(masking(padded())), layer(padded())), "time masks pass by"
+    entry = Input((T, F), dtype="float64")
+    assert np.array_equal(Model(entry, layer(entry, mask=mask))(x), y)
+    assert np.array_equal(Model(entry, layer(layers.Masking(**OPTIONS)(entry)))(x), layer(x))
+    for bad in (mask[:, :2], mask[..., None], np.ones((B, T), bool)):
+        with pytest.raises(ValueError, match="`mask` must broadcast to the input's shape"):
+            layer(x, mask=bad)
+    with pytest.raises(ValueError, match="in a model `mask` must have all 3 axes of the input"):
+        layer(entry, mask=mask[0, 0])
+
+
+def test_masks_of_merges_are_lists() -> None:
+    x = padded()
+    layer = layers.Multiply(**OPTIONS)
+    entry = Input((T, F), dtype="float64")
+    assert np.array_equal(layer([x, x + 1], mask=[MASK.astype(int), None]), np.where(MASK[..., None], x, 1) * (x + 1))
+    for call in (layer, layers.Add(), layers.Concatenate()):
+        for given in (x, entry):
+            with pytest.raises(ValueError, match="`mask` must be a list with a mask or None for each of 2 inputs"):
+                call([given, given], mask=MASK)
+            with pytest.raises(
+                ValueError, match=r"a `mask` of its input must have shape \((5|None), 6\), got \(5, 5\)"
+            ):
+                call([given, given], mask=[None, MASK[:, 1:]])
+
+
+def test_merges_of_more_axes_and_broadcast_inputs() -> None:
+    rng = np.random.default_rng(9)
+    a, b = rng.normal(size=(2, 3, 4, F)), rng.normal(size=(2, 3, 2, F))
+    words = rng.random((2, 3, 4)) < 0.5
+    y = layers.Concatenate(axis=2)([a, b], mask=[words, None])
+    assert np.array_equal(y.mask, np.concatenate([words, np.ones((2, 3, 2), bool)], axis=2))
+    y = layers.Concatenate()([a, a], mask=[words, words[:, :, 0]])
+    assert np.array_equal(y.mask, words | words[:, :, :1])
+    x, first = padded(), np.array([1, 0, 1, 0, 1], bool)[:, None]
+    for make in (layers.Add, layers.Average):
+        assert np.array_equal(make()([x, x[:, :1]], mask=[MASK, first]).mask, MASK | first)
+    product, pullback = layers.Multiply(**OPTIONS).vjp([x, x[:, :1]], mask=[MASK, first])
+    counted = np.where(MASK[..., None], x, 1) * np.where(first[..., None], x[:, :1], 1)
+    same(product, np.where((MASK | first)[..., None], counted, 0))
+    assert [d.shape for d in pullback(product).dx] == [x.shape, (B, 1, F)]
+
+
+def test_products_of_masked_inputs_in_streams() -> None:
+    entry = Input((None, F), dtype="float64")
+    masked = layers.Masking(**OPTIONS)(entry)
+    product = layers.Multiply(**OPTIONS)([masked, layers.Dense(F, **OPTIONS)(entry)])
+    both = layers.Multiply(**OPTIONS)([masked, layers.Dense(F, **OPTIONS)(masked)])
+    for y in (product, both):
+        model = Model(entry, y)
+        randomize(model, np.random.default_rng(3))
+        same(model.stream(B).run(padded()), model(padded()))
+
+
 def test_masks_that_are_given_go_on() -> None:
     """As in Keras, a mask in the call, or lengths, are those of the output."""
     x, lengths = padded(), np.array([6, 4, 1, 0, 2])

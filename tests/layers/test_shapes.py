@@ -79,8 +79,10 @@ def test_masks_are_checked(layer: Any) -> None:
     before = layer.get_weights()
     with pytest.raises(ValueError, match=r"`mask` must have shape \(4, 5\), got \(4, 4\)"):
         layer(X, mask=np.ones((4, 4), bool), training=True)
+    with pytest.raises(TypeError, match=r"`mask` must be boolean .* got dtype <U1"):
+        layer(X, mask=np.full((4, 5), "1"), training=True)
     with pytest.raises(TypeError, match="`mask` must be boolean, got dtype float64"):
-        layer(X, mask=np.ones((4, 5)), training=True)
+        layer.forward(X, mask=np.ones((4, 5)), training=True)
     assert all(np.array_equal(a, b) for a, b in zip(before, layer.get_weights(), strict=True))
 
 

@@ -8,7 +8,12 @@ import numpy as np
 
 from rnnx import activations
 from rnnx._typing import Array
+from rnnx.layers.carried import carrying, taken_apart
+from rnnx.layers.checks import as_mask
+from rnnx.layers.graph import is_symbolic
 from rnnx.layers.layer import Gradients, Layer, Pullback
+
+LEFT_OUT = -1e9  # what a masked number is for the softmax, as in Keras
 
 
 class Activation(Layer):
@@ -88,7 +93,21 @@ class Softmax(Layer):
     Parameters
     ----------
     axis : int
+
+    Notes
+    -----
+    A ``mask`` in the call broadcasts to the input: True where a number counts, the others give 0, and so does all of a
+    row without a number that counts. Masks of other types count above 0.5, as in Keras. In a model it has all axes of
+    the input; time masks pass by.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Softmax()(np.array([[1.0, 2.0, 1.0]]), mask=np.array([[True, False, True]]))
+    array([[0.5, 0. , 0.5]], dtype=float32)
     """
+
+    positional_arguments = ("mask",)
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
@@ -97,21 +116,58 @@ class Softmax(Layer):
         self.axis = int(axis)
         self.built = True
 
+    def given_mask(self, x: Any, mask: Any) -> Any:
+        found = np.asarray(mask)
+        found = found if found.dtype.kind == "b" else as_mask(self.name, found) & (found > 0.5)
+        if is_symbolic(x) and found.ndim != x.ndim:
+            raise ValueError(
+                f"{self.name}: in a model `mask` must have all {x.ndim} axes of the input, got {found.shape}"
+            )
+        return found
+
+    def _call_masked(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
+        if call.get("mask") is None:
+            return super()._call_masked(x, call, keep)
+        x, time_mask = taken_apart(x)
+        x = self.prepare(x)
+        y, pullback = self.forward(x, keep=keep, **{**call, "mask": self.given_mask(x, call["mask"])})
+        return carrying(y, time_mask), pullback
+
+    def forward_masked(self, x: Any, *, mask: Any = None, keep: bool = False, **call: Any) -> tuple[Any, Any, Any]:
+        own = mask if mask is not None and mask.ndim == x.ndim else None
+        y, pullback = self.forward(x, mask=own, keep=keep, **call)
+        return y, mask if own is None else None, pullback
+
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
         if not -x.ndim < self.axis < x.ndim:
             raise ValueError(f"{self.name}: there is no axis {self.axis} in samples of an input of shape {x.shape}")
-        inner = x.swapaxes(self.axis, -1)
+        zero = np.zeros((), x.dtype)
+        used = None if mask is None else self._spread(mask, x.shape)
+        given = x if used is None else np.where(used, x, np.asarray(LEFT_OUT, x.dtype))
+        inner = given.swapaxes(self.axis, -1)
         softmax = activations.get("softmax")
         y = softmax(inner)
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
             if not need_dx:
                 return Gradients()
-            return Gradients(softmax.vjp(inner, y, self.cast(dy).swapaxes(self.axis, -1)).swapaxes(self.axis, -1))
+            dy = self.cast(dy) if used is None else np.where(used, self.cast(dy), zero)
+            dx = softmax.vjp(inner, y, dy.swapaxes(self.axis, -1)).swapaxes(self.axis, -1)
+            return Gradients(dx if used is None else np.where(used, dx, zero))
 
-        return y.swapaxes(self.axis, -1), pullback if keep else None
+        outer = y.swapaxes(self.axis, -1)
+        return outer if used is None else np.where(used, outer, zero), pullback if keep else None
+
+    def _spread(self, mask: Any, shape: tuple[int, ...]) -> Array:
+        """The mask in the shape of the input."""
+        try:
+            return np.broadcast_to(mask, shape)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.name}: `mask` must broadcast to the input's shape {shape}, got {mask.shape}"
+            ) from error
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}

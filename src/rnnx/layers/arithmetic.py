@@ -74,6 +74,9 @@ class Arithmetic(Merge):
         self._check_two(x)
         return super().prepare(x)
 
+    def given_mask(self, x: Any, mask: Any) -> Any:
+        return super().given_mask(x if self.takes_list(x) else [x], mask if self.takes_list(x) else [mask])
+
     def _check_two(self, x: Any) -> None:
         if not isinstance(x, (list, tuple)) or len(x) != 2:
             given = f"{len(x)} inputs" if isinstance(x, (list, tuple)) else type(x).__name__

@@ -85,6 +85,29 @@ def chosen(initial: Sequence[Any], penalties: Sequence[Any], limits: Sequence[An
     return made
 
 
+def as_mask(who: str, mask: Any) -> NDArray[np.bool_]:
+    """A mask from an array of any numbers, 0 being masked.
+
+    Raises
+    ------
+    TypeError
+        If it holds no numbers.
+    """
+    found = np.asarray(mask)
+    if found.dtype.kind == "b":
+        return found
+    if found.dtype.kind not in "iuf":
+        raise TypeError(f"{who}: `mask` must be boolean (True = use) or numbers (0 = do not), got dtype {found.dtype}")
+    return found != 0
+
+
+def as_masks(who: str, mask: Any, several: bool) -> Any:
+    """`as_mask` of one mask, or of every one in a list of masks of several inputs; None stays."""
+    if several and isinstance(mask, (list, tuple)):
+        return [None if own is None else as_mask(who, own) for own in mask]
+    return None if mask is None else as_mask(who, mask)
+
+
 def check_mask(who: str, mask: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """A time mask that fits values of this shape, whose last axis is that of the features.
 

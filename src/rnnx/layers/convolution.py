@@ -375,6 +375,8 @@ class GlobalMaxPooling1D(GlobalPooling1D):
 class GlobalAveragePooling1D(GlobalPooling1D):
     """Mean over the steps that are not masked; a row without any gives 0."""
 
+    positional_arguments = ("mask",)
+
     def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
         used = np.ones(x.shape[:2], bool) if mask is None else check_mask(self.name, mask, x.shape)
         share = (used / np.maximum(1, used.sum(axis=1, keepdims=True))).astype(x.dtype)[:, :, None]

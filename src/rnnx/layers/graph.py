@@ -120,6 +120,8 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
             raise TypeError(f"{layer.name}: symbolic tensors and arrays cannot be mixed in one call")
     if "mask" in arguments and is_symbolic(arguments["mask"]):
         raise TypeError(f"{layer.name}: a symbolic `mask` is not supported; use a Masking or Embedding layer")
+    if arguments.get("mask") is not None:
+        arguments["mask"] = layer.given_mask(x, arguments["mask"])
     if states and hasattr(layer, "state_count"):
         wanted = [layer.units] * layer.state_count
         if [tensor.shape[-1] for tensor in states] != wanted:

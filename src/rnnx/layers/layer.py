@@ -16,7 +16,7 @@ from rnnx._config import on_demand, to_builtin
 from rnnx._typing import Array
 from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
-from rnnx.layers.checks import check_dtype, given_shape
+from rnnx.layers.checks import as_masks, check_dtype, given_shape
 from rnnx.layers.limits import DEEPEST, room
 from rnnx.layers.names import unique_name
 from rnnx.layers.weight import Weight, changing
@@ -107,6 +107,7 @@ class Layer:
     supports_masking = True
     makes_mask = False  # whether outputs may have a mask where no input has one
     call_arguments = frozenset({"mask", "training"})
+    positional_arguments: tuple[str, ...] = ()  # behind the input, in Keras' order
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
     _node: graph.Node | None = None  # the first symbolic call
 
@@ -176,13 +177,29 @@ class Layer:
 
     # ---- Calling ---------------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, **call: Any) -> Any:
+    def __call__(self, x: Any, *given: Any, **call: Any) -> Any:
         """Arrays in, arrays out; symbolic tensors in, symbolic tensors out.
+
+        Arguments without a name are those of `positional_arguments`, in this order.
 
         What a layer returns that makes a time mask, or gets one in the call or with its input, carries the mask on to
         the next layer (unless the layer ends it, as in a model): see `rnnx.layers.carried`.
         """
+        if given:
+            self._take_positional(given, call)
         return self._call(x, call)
+
+    def _take_positional(self, given: tuple[Any, ...], call: dict[str, Any]) -> None:
+        """Give the arguments without a name their names."""
+        names = self.positional_arguments
+        if len(given) > len(names):
+            known = f"behind the input only {', '.join(names)}" if names else "nothing behind the input"
+            raise TypeError(f"{self.name}: {known} can be given without a name, got {len(given)} argument(s)")
+        for name, value in zip(names, given, strict=False):
+            if name in call:
+                raise TypeError(f"{self.name}: `{name}` is given twice")
+            if value is not None:
+                call[name] = value
 
     def _call(self, x: Any, call: dict[str, Any]) -> Any:
         if call and not call.keys() <= self.call_arguments:
@@ -229,15 +246,21 @@ class Layer:
     def _call_masked(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
         """A call with masks: those of the arguments, or those that the inputs carry; the outputs carry theirs."""
         x, carried = carried_masks.taken_apart(x)
-        if carried is not None and call.get("mask") is None and call.get("lengths") is None:
-            call = {**call, "mask": carried}
         x = self.prepare(x)
+        if call.get("mask") is not None:
+            call = {**call, "mask": self.given_mask(x, call["mask"])}
+        elif carried is not None and call.get("lengths") is None:
+            call = {**call, "mask": carried}
         with Changes():
             y, mask, pullback = self.forward_masked(x, keep=keep, **call)
         if call.get("return_masks"):
             y, drawn = y
             return (carried_masks.all_carrying(y, mask), drawn), pullback
         return carried_masks.all_carrying(y, mask), pullback
+
+    def given_mask(self, x: Any, mask: Any) -> Any:
+        """The mask that a call was given for this input, as booleans."""
+        return as_masks(self.name, mask, isinstance(x, (list, tuple)))
 
     def leaves_traces(self) -> bool:
         """Whether a call may change something in this layer also outside training: a carried state, drawn noise."""

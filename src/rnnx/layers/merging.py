@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.checks import as_masks
 from rnnx.layers.layer import Gradients, Layer, Pullback
 
 
@@ -24,6 +26,19 @@ class Merge(Layer):
         if not isinstance(x, (list, tuple)) or not x:
             raise ValueError(f"{self.name}: expected a list of inputs, got {type(x).__name__}")
         return super().prepare(x)
+
+    def given_mask(self, x: Any, mask: Any) -> Any:
+        if not isinstance(mask, (list, tuple)) or len(mask) != len(x):
+            raise ValueError(f"{self.name}: `mask` must be a list with a mask or None for each of {len(x)} inputs")
+        masks = as_masks(self.name, mask, True)
+        for part, own in zip(x, masks, strict=True):
+            fits = own is None or own.ndim < len(part.shape)
+            if own is not None and fits:
+                fits = all(want in (None, got) for got, want in zip(own.shape, part.shape, strict=False))
+            if not fits:
+                wanted = tuple(part.shape[: max(1, min(2, len(part.shape) - 1))])
+                raise ValueError(f"{self.name}: a `mask` of its input must have shape {wanted}, got {own.shape}")
+        return masks
 
     def merge(self, x: list[Array]) -> Array:
         """The output."""
@@ -53,7 +68,7 @@ class Merge(Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """True where any input has a valid step, as in Keras 3 (every input in Keras 2); None if one has no mask."""
-        return None if not mask or any(m is None for m in mask) else np.logical_or.reduce(mask)
+        return None if not mask or any(m is None for m in mask) else reduce(np.logical_or, mask)
 
 
 def _broadcast(who: str, sizes: tuple[int | None, ...]) -> int | None:
@@ -93,7 +108,35 @@ class Average(Add):
 
 
 class Multiply(Merge):
-    """Product of the inputs."""
+    """Product of the inputs; at the steps that are masked in one of them it counts as 1.
+
+    Where all inputs have a mask and none has the step, the output is 0, as in Keras 3.
+    """
+
+    def forward(
+        self, x: list[Array], *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        masks = [None] * len(x) if mask is None else list(mask)
+        if all(own is None for own in masks):
+            return super().forward(x, keep=keep)
+        used: list[Any] = []
+        for part, own in zip(x, masks, strict=True):
+            used.append(None if own is None else own.reshape(own.shape + (1,) * (part.ndim - own.ndim)))
+        zero, one = np.zeros((), self.dtype), np.ones((), self.dtype)
+        counted = [part if own is None else np.where(own, part, one) for part, own in zip(x, used, strict=True)]
+        y, back = super().forward(counted, keep=keep)
+        if all(own is not None for own in used):
+            y = np.where(reduce(np.logical_or, used), y, zero)
+        if back is None:
+            return y, None
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            if not need_dx:
+                return Gradients()
+            parts = zip(back(dy).dx, used, strict=True)
+            return Gradients([d if own is None else np.where(own, d, zero) for d, own in parts])
+
+        return y, pullback
 
     def merge(self, x: list[Array]) -> Array:
         product = x[0]
@@ -146,10 +189,14 @@ class Concatenate(Merge):
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         if not mask or all(m is None for m in mask):
             return None
-        full = [np.ones(part.shape[:2], bool) if m is None else m for part, m in zip(x, mask, strict=True)]
-        if self.axis % x[0].ndim == 1:
-            return np.concatenate(full, axis=1)
-        return np.logical_or.reduce(full)
+        rank = max(m.ndim for m in mask if m is not None)
+        full = []
+        for part, m in zip(x, mask, strict=True):
+            own = np.ones((), bool) if m is None else m.reshape(m.shape + (1,) * (rank - m.ndim))
+            full.append(np.broadcast_to(own, part.shape[:rank]))
+        if (axis := self.axis % x[0].ndim) < rank:
+            return np.concatenate(full, axis=axis)
+        return reduce(np.logical_or, full)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}

@@ -16,6 +16,7 @@ class NoiseLayer(Layer):
     """A rate, a seed, and noise in training."""
 
     one_allowed = False
+    positional_arguments = ("training",)
 
     def __init__(self, rate: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(**kwargs)

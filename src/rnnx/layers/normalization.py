@@ -173,6 +173,8 @@ class BatchNormalization(Normalization):
     .. [1] S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015.
     """
 
+    positional_arguments = ("training", "mask")
+
     def __init__(
         self,
         axis: Any = -1,

@@ -38,6 +38,7 @@ class Model(Trainer, Layer):
     """
 
     call_arguments = frozenset({"mask", "training", "lengths"})
+    positional_arguments = ("training", "mask")
     makes_mask = True
     _call = Layer._call_making_mask
 

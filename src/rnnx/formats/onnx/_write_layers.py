@@ -212,14 +212,36 @@ def _repeat(graph: GraphWriter, layer: Any, values: list[Value], states: list[Va
 
 def _merge(operator: str) -> Writer:
     def write(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-        y = values[0].name
-        for value in values[1:]:
-            y = graph.add(operator, [y, value.name], hint)
+        names, used = [value.name for value in values], None
+        if isinstance(layer, layers.Multiply):
+            names, used = _ones_at_masked_steps(graph, layer, values, hint)
+        y = names[0]
+        for name in names[1:]:
+            y = graph.add(operator, [y, name], hint)
         if isinstance(layer, layers.Average):
             y = graph.add("Div", [y, graph.constant(len(values), layer.dtype)], hint)
+        if used is not None:
+            y = graph.add("Where", [used, y, graph.constant(0, layer.dtype)], hint)
         return [Value(y, values[0].rank, values[0].dtype, _any_mask(graph, values, hint), values[0].mask_rank)]
 
     return write
+
+
+def _ones_at_masked_steps(
+    graph: GraphWriter, layer: Any, values: list[Value], hint: str
+) -> tuple[list[str], str | None]:
+    """Factors that are 1 where they are masked, and where any of them is not, if all have masks."""
+    names: list[str] = []
+    used: str | None = None
+    for value in values:
+        if value.mask is None:
+            names.append(value.name)
+            continue
+        axes = graph.constant(list(range(value.mask_rank, value.rank)))
+        own = graph.add("Unsqueeze", [value.mask, axes], hint)
+        names.append(graph.add("Where", [own, value.name, graph.constant(1, layer.dtype)], hint))
+        used = own if used is None else graph.add("Or", [used, own], hint)
+    return names, used if all(value.mask is not None for value in values) else None
 
 
 def _arithmetic(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -241,19 +263,23 @@ def _any_mask(graph: GraphWriter, values: list[Value], hint: str) -> str | None:
 def _concatenate(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
     y = graph.add("Concat", [value.name for value in values], hint, axis=layer.axis)
     mask: str | None = None
-    if any(value.mask is not None for value in values):
-        full = [Value("", 0, None, value.mask or _all_valid(graph, value, hint)) for value in values]
-        if layer.axis % values[0].rank == 1:
-            mask = graph.add("Concat", [str(value.mask) for value in full], hint, axis=1)
+    masked = [value for value in values if value.mask is not None]
+    rank = max((value.mask_rank for value in masked), default=2)
+    if masked:
+        if any(value.mask_rank != rank for value in masked):
+            raise FormatError(f"layer {layer.name!r}: masks of different numbers of axes cannot be written to ONNX")
+        full = [Value("", 0, None, value.mask or _all_valid(graph, value, rank, hint)) for value in values]
+        if (axis := layer.axis % values[0].rank) < rank:
+            mask = graph.add("Concat", [str(value.mask) for value in full], hint, axis=axis)
         else:
             mask = _any_mask(graph, full, hint)
-    return [Value(y, values[0].rank, values[0].dtype, mask)]
+    return [Value(y, values[0].rank, values[0].dtype, mask, rank)]
 
 
-def _all_valid(graph: GraphWriter, value: Value, hint: str) -> str:
+def _all_valid(graph: GraphWriter, value: Value, rank: int, hint: str) -> str:
     from onnx import numpy_helper
 
-    shape = graph.add("Shape", [value.name], hint, start=0, end=2)
+    shape = graph.add("Shape", [value.name], hint, start=0, end=rank)
     return graph.add("ConstantOfShape", [shape], hint, value=numpy_helper.from_array(np.ones(1, bool)))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.checks import as_mask
 from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config, walk
 from rnnx.layers.normalization import Normalization
 
@@ -43,6 +44,8 @@ class TimeDistributed(Layer):
     >>> rnnx.layers.TimeDistributed(rnnx.layers.Dense(5))(np.zeros((2, 7, 3))).shape
     (2, 7, 5)
     """
+
+    positional_arguments = ("training", "mask")
 
     def __init__(self, layer: Any, **kwargs: Any):
         if not isinstance(layer, Layer):
@@ -124,7 +127,7 @@ class TimeDistributed(Layer):
         if found.ndim < 2 or found.shape != shape[: found.ndim]:
             wanted = f"(batch, timesteps) = {shape[:2]}" + (f" or {shape[:-1]}" if len(shape) > 3 else "")
             raise ValueError(f"{self.name}: `mask` must have shape {wanted}, got {found.shape}")
-        return found.astype(bool, copy=False)
+        return as_mask(self.name, found)
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         if mask is None or np.ndim(mask) <= 2:
