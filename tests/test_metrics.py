@@ -165,8 +165,11 @@ def test_functions(tmp_path):
     assert found["largest_error"] == pytest.approx(found["mae"])
     assert model.metrics_names == ["loss", "largest_error", "mae"]
     model.save(tmp_path / "m.safetensors", include_optimizer=True)
-    again = rnnx.load_model(tmp_path / "m.safetensors")
+    with pytest.warns(UserWarning, match="left out: unknown function 'largest_error'; give custom_objects"):
+        again = rnnx.load_model(tmp_path / "m.safetensors")
     assert again.evaluate(x, y, return_dict=True) == {name: found[name] for name in ("loss", "mae")}
+    again = rnnx.load_model(tmp_path / "m.safetensors", custom_objects={"largest_error": largest_error})
+    assert again.evaluate(x, y, return_dict=True) == found
     with pytest.raises(TypeError, match="a file cannot hold"):
         metrics.serialize(metric)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnx.layers.layer import LAYER_CLASSES
+from rnnx.layers.layer import LAYER_CLASSES, Layer
 
 FORMATS = {  # suffix -> module of rnnx.formats
     ".safetensors": "safetensors",
@@ -108,16 +108,52 @@ def format_of(path: Any, what: str = "read") -> Any:
     return importlib.import_module(f"rnnx.formats.{name or FORMATS[suffix]}")
 
 
-def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
-    """Write structure and weights of a model.
+def check_kind(model: Any, path: Any, *, weights_only: bool = False) -> None:
+    """Raise what would keep a model from being written in a format, while there is nothing to lose yet.
+
+    Parameters
+    ----------
+    model : Model or None
+        One that is not built yet, or None, is not looked at.
+    path : path
+        Only its suffix counts.
+    weights_only : bool
+
+    Raises
+    ------
+    FormatError
+        If the suffix is unknown, files of the format do not hold what is asked, or not this model.
+    """
+    format_of(path, "write").check(model if getattr(model, "built", False) else None, path, weights_only=weights_only)
+
+
+def check_place(path: Any) -> None:
+    """Make the folder of a file if it is not there, and write and remove something in it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written there, or is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the path of a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent) as file:
+        file.write(b"\0")
+
+
+def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:
+    """Write structure and weights of a model, and how it was compiled.
 
     Parameters
     ----------
     model : Model
     path : path
-        Ending in ``.safetensors``.
-    include_optimizer : bool
-        Also optimizer, loss, metrics and the state of all noise, so that training goes on as if never stopped.
+        Ending in ``.safetensors``, ``.keras`` or ``.h5`` for all of it, ``.onnx`` or ``.pt`` for what those can hold.
+    include_optimizer : bool, optional
+        Also optimizer, loss, metrics and the state of all noise, so that training goes on as if never stopped. If not
+        given: of a compiled model; of a quantized one without the arrays of the optimizer.
     overwrite : bool
 
     Raises
@@ -138,10 +174,10 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
     path : path
         What is in the file says of which kind it is: a checkpoint may end in ``.ckpt``, ``.bin`` or ``.pkl``.
     compile : bool
-        Whether to restore optimizer and loss if the file has them.
+        Whether to restore optimizer, loss and metrics if the file has them.
     custom_objects : dict, optional
-        Layer classes by the names they have in the file. Classes of your own are known to files of rnnx by themselves
-        once they are defined; files of Keras need to be told which is meant.
+        Your own layer classes, losses, metrics, optimizers and functions by the names they have in the file. Layers are
+        known to files of rnnx by themselves once they are defined.
 
     Returns
     -------
@@ -155,15 +191,22 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
         If the file is damaged, unknown or of a newer version; the reason is named.
     OSError
         If it cannot be read.
+
+    Warns
+    -----
+    UserWarning
+        About a loss or metric that is not known, and all else that is left out.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
     module = format_of(path, "read")
     if not custom_objects:
         return module.load_model(path, compile=compile)
-    if module.__name__ == "rnnx.formats.keras":
+    layers = {name: kind for name, kind in custom_objects.items() if isinstance(kind, type) and issubclass(kind, Layer)}
+    if module.__name__ != "rnnx.formats.keras":
+        LAYER_CLASSES.update(layers)
+    if module.__name__ in ("rnnx.formats.keras", "rnnx.formats.safetensors"):
         return module.load_model(path, compile=compile, custom_objects=custom_objects)
-    LAYER_CLASSES.update(custom_objects)
     return module.load_model(path, compile=compile)
 
 

@@ -233,7 +233,7 @@ def test_checkpoint_of_the_best(tmp_path, capsys):
         "m-01-3.0.safetensors", "m-02-2.0.safetensors", "m-05-1.0.safetensors",
     ]  # fmt: skip
     assert "saved" in capsys.readouterr().out
-    callback = callbacks.ModelCheckpoint("m", save_best_only=True, initial_value_threshold=2.5)
+    callback = callbacks.ModelCheckpoint("m.keras", save_best_only=True, initial_value_threshold=2.5)
     assert len(drive(callback, [3, 2, 2.2]).saved) == 1
 
 
@@ -257,6 +257,69 @@ def test_checkpoint_of_weights(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", ["keras", "h5", "hdf5", "safetensors", "weights.h5"])
+def test_checkpoint_of_every_kind(suffix, tmp_path):
+    (x, y), model = xy(), model_of(optimizer="adam")
+    path = tmp_path / "new" / "folder-{epoch}" / f"m.{suffix}"
+    model.fit(
+        x, y, epochs=2, verbose=0, callbacks=[callbacks.ModelCheckpoint(path, monitor="loss", save_best_only=True)]
+    )
+    again = rnnx.load_model(str(path).format(epoch=2))
+    assert again.evaluate(x, y) == model.evaluate(x, y)
+    assert again.optimizer.iterations == model.optimizer.iterations
+
+
+@pytest.mark.parametrize("suffix", ["weights.h5", "h5", "hdf5", "safetensors"])
+def test_checkpoint_of_weights_of_every_kind(suffix, tmp_path):
+    (x, y), model = xy(), model_of()
+    checkpoint = callbacks.ModelCheckpoint(tmp_path / f"m.{suffix}", save_weights_only=True)
+    model.fit(x, y, verbose=0, callbacks=[checkpoint])
+    other = model_of()
+    other.load_weights(tmp_path / f"m.{suffix}")
+    for left, right in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights_only"),
+    [("best", False), ("m.ckpt", False), ("m-{loss:.2f}", False), ("m.json", False), ("m.pt", False), ("w", True),
+     ("w.keras", True), ("w.onnx", True), ("w.tf", True)],
+)  # fmt: skip
+def test_checkpoint_that_no_format_takes_is_refused_when_it_is_made(name, weights_only):
+    with pytest.raises(ValueError, match="supported|files|holds"):
+        callbacks.ModelCheckpoint(name, save_weights_only=weights_only)
+
+
+def test_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(tmp_path):
+    (x, y), model = xy(), model_of()
+    before = model.get_weights()
+    (tmp_path / "file").touch()
+    (tmp_path / "m.keras").mkdir()
+    for path, fault in (
+        (tmp_path / "file" / "m.keras", OSError),
+        (tmp_path / "file" / "{epoch}" / "m.keras", OSError),
+        (tmp_path / "m.keras", IsADirectoryError),
+        ("/proc/nothing/m.keras", OSError),
+    ):
+        with pytest.raises(fault):
+            model.fit(x, y, verbose=0, callbacks=[callbacks.ModelCheckpoint(path)])
+    for left, right in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "m.keras"]
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_checkpoint_of_a_model_that_the_format_cannot_hold(suffix, tmp_path):
+    model = rnnx.Sequential([rnnx.Input((5, 3)), rnnx.layers.LSTM(2, zoneout=0.1), rnnx.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    checkpoint = callbacks.ModelCheckpoint(tmp_path / f"m.{suffix}")
+    with pytest.raises(ValueError, match="zoneout"):
+        model.fit(np.ones((2, 5, 3)), np.ones((2, 1)), verbose=0, callbacks=[checkpoint])
+    for left, right in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 def test_checkpoint_names_what_its_file_name_may_hold(tmp_path):
     checkpoint = callbacks.ModelCheckpoint(tmp_path / "m-{val_loss:.2f}.safetensors")
     with pytest.raises(ValueError, match="asks for 'val_loss'; there are epoch, loss"):
@@ -269,7 +332,7 @@ def test_checkpoint_every_few_batches(tmp_path):
     model.fit(x, y, batch_size=2, epochs=2, verbose=0, callbacks=[callback])
     assert sorted(file.name for file in tmp_path.iterdir()) == ["b2-2.safetensors", "b3-1.safetensors"]
     with pytest.raises(ValueError, match="save_freq"):
-        callbacks.ModelCheckpoint("x", save_freq="minute")
+        callbacks.ModelCheckpoint("x.keras", save_freq="minute")
 
 
 # ---- Learning rates --------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rnnx.saving import FORMATS, FormatError
 
 from ..formats.onnx import models as onnx_models
@@ -43,11 +45,14 @@ def good_files(folder: Path) -> dict[str, bytes]:
             found[f"{name.replace(' ', '-')}.onnx"] = data.tobytes()
     model = small_model()
     for suffix in FORMATS:
-        _write(found, folder / f"rnnx{suffix}", model.save)
-    for suffix in (".weights.h5", ".weights.safetensors"):
+        if suffix != ".hdf5":  # another name for .h5
+            _write(found, folder / f"rnnx{suffix}", model.save)
+    for suffix in (".weights.h5", ".list.h5", ".weights.safetensors"):
         _write(found, folder / f"rnnx{suffix}", model.save_weights)
     model.compile("adam", "mse")
-    _write(found, folder / "rnnx-training.safetensors", lambda path: model.save(path, include_optimizer=True))
+    model.train_on_batch(np.ones((2, 3, model.input_shape[-1])), np.zeros((2, *model.output_shape[1:])))
+    for suffix in (".safetensors", ".keras", ".h5"):
+        _write(found, folder / f"rnnx-training{suffix}", model.save)
     for name in MODELS:
         for suffix in (".safetensors", ".onnx", ".keras"):
             _write(found, folder / f"rnnx-{name}{suffix}", onnx_models.made(name).save)
@@ -66,7 +71,6 @@ def _write(found: dict[str, bytes], path: Path, save: Any) -> None:
 
 def control_flow() -> dict[str, Any]:
     """ONNX models with graphs inside their nodes, local functions and data of their own file."""
-    import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     real, whole = TensorProto.FLOAT, TensorProto.INT64

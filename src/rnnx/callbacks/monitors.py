@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import metrics
+from rnnx import metrics, saving
 from rnnx.callbacks.callback import EVENTS, Callback, CallbackList, History, Logs
 from rnnx.callbacks.progress import Progress
 
@@ -156,10 +156,15 @@ class EarlyStopping(Monitor):
 class ModelCheckpoint(Monitor):
     """Save the model after epochs; each file is written whole or not at all.
 
+    A folder that is not there is made. What cannot work is refused before the first step: a suffix that no format has
+    when this is made, a model that the format cannot hold and a place that cannot be written when training begins.
+
     Parameters
     ----------
     filepath : path
-        May hold ``{epoch}`` and names of metrics, for example ``"m-{epoch:02d}-{val_loss:.3f}.safetensors"``.
+        Ending in ``.keras``, ``.h5``, ``.hdf5`` or ``.safetensors``; weights alone in ``.weights.h5``, ``.h5``,
+        ``.safetensors`` or ``.pt``. May hold ``{epoch}`` and names of metrics, for example
+        ``"m-{epoch:02d}-{val_loss:.3f}.safetensors"``.
     monitor, mode
         See `Monitor`.
     save_best_only : bool
@@ -167,8 +172,8 @@ class ModelCheckpoint(Monitor):
     save_weights_only : bool
     save_freq : "epoch" or int
         After every epoch, or after so many batches; a name may then hold ``{batch}``.
-    include_optimizer : bool
-        So that training can go on from the file.
+    include_optimizer : bool, optional
+        So that training can go on from the file; if not given, where the format has a place for it.
     """
 
     def __init__(
@@ -181,7 +186,7 @@ class ModelCheckpoint(Monitor):
         mode: str = "auto",
         save_freq: Any = "epoch",
         initial_value_threshold: float | None = None,
-        include_optimizer: bool = True,
+        include_optimizer: bool | None = None,
     ):
         super().__init__(monitor, mode)
         if save_freq != "epoch" and (isinstance(save_freq, (bool, str)) or int(save_freq) < 1):
@@ -191,6 +196,14 @@ class ModelCheckpoint(Monitor):
         self.include_optimizer = include_optimizer
         self.best = initial_value_threshold
         self.save_freq, self._epoch, self._batches = save_freq, 0, 0
+        saving.check_kind(None, self.filepath, weights_only=save_weights_only)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        saving.check_kind(self.model, self.filepath, weights_only=self.save_weights_only)
+        path = Path(self.filepath)
+        while "{" in str(path.parent):  # a folder that is not known yet
+            path = path.parent
+        saving.check_place(path)
 
     def start_watching(self, figures: dict[str, str | None], adding: bool) -> None:
         if self.save_best_only:
@@ -221,6 +234,7 @@ class ModelCheckpoint(Monitor):
                 f"ModelCheckpoint: `filepath` {self.filepath!r} asks for {missing}; there are "
                 f"{', '.join([*place, *(logs or {})])}"
             ) from None
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         if self.save_weights_only:
             self.model.save_weights(path)
         else:

@@ -19,14 +19,16 @@ import json
 import math
 import mmap
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rnnx import __version__
+from rnnx import __version__, losses, metrics, optimizers
 from rnnx._typing import Array
+from rnnx.formats import _compiled
 from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading
 from rnnx.layers.layer import Layer, layer_config, layer_from_config
 from rnnx.layers.limits import MOST_AXES, weights_limited
@@ -36,6 +38,7 @@ from rnnx.quantization.rounding import narrow_form, wide_form
 from rnnx.saving import FormatError, write_whole
 
 FORMAT = 1
+LONGEST_WARNING = 4000  # characters
 LONGEST_DESCRIPTION = 16 << 20  # characters: a layer takes some 500
 MOST_TENSORS = 100_000
 MOST_NUMBERS = 64  # in the state of a source of noise
@@ -195,25 +198,40 @@ def _weights(model: Any) -> dict[str, Array]:
     return tensors
 
 
-def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+def check(model: Any, path: Any, *, weights_only: bool = False) -> None:
+    """See `rnnx.saving.check_kind`."""
+    if model is not None and not weights_only:
+        try:
+            layer_config(model)
+        except ValueError as error:
+            raise FormatError(f"{path}: {error}") from error
+
+
+def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:
     """See `rnnx.saving.save_model`."""
     tensors = _weights(model)
     try:
         description = {**_description("model", model), "model": layer_config(model)}
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
-    if include_optimizer:
-        if model.optimizer is None:
-            raise FormatError(f"{path}: include_optimizer=True, but the model was not compiled")
-        description["training"] = _training_config(model)
-        tensors.update({f"optimizer/{name}": value for name, value in model.optimizer.get_state().items()})
-        for k, generator in enumerate(model.seed_generators()):
-            tensors[f"noise/{k}"] = np.array(generator.state, np.int64)
+    if include_optimizer and model.optimizer is None:
+        raise FormatError(f"{path}: include_optimizer=True, but the model was not compiled")
+    if include_optimizer is not False and getattr(model, "optimizer", None) is not None:
+        training = _compiled.description(model)
+        if training is not None:
+            description["training"] = training
+            state = model.optimizer.get_state()
+            if include_optimizer is None and any(part.quantization_mode for part in quantizable(model)):
+                state = {name: value for name, value in state.items() if "/" not in name}  # small files for inference
+            tensors.update({f"optimizer/{name}": value for name, value in state.items()})
+            for k, generator in enumerate(model.seed_generators()):
+                tensors[f"noise/{k}"] = np.array(generator.state, np.int64)
     _write(path, tensors, description, overwrite)
 
 
-def load_model(path: Any, *, compile: bool = True) -> Any:
+def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any] | None = None) -> Any:
     """See `rnnx.saving.load_model`."""
+    notes: list[str] = []
     with reading(path, "the file is damaged"):
         tensors, description = _read(path)
         if description.get("kind") != "model":
@@ -225,7 +243,11 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
         training = description.get("training")
         if training is not None and compile:
             with reading(path, "its state of training cannot be restored"):
-                _restore_training(model, training, tensors)
+                custom = _compiled.Custom(custom_objects)
+                _restore_training(model, training, tensors, custom)
+                notes = custom.notes
+    if notes:
+        warnings.warn(printable(f"{path}: {'; '.join(notes)}", LONGEST_WARNING), UserWarning, stacklevel=3)
     return model
 
 
@@ -276,37 +298,38 @@ def _put_weights(model: Any, path: Any, tensors: dict[str, Array]) -> None:
             weight.value = found[f"weights/{k}"]
 
 
-def _training_config(model: Any) -> dict[str, Any]:
-    from rnnx import losses, metrics, optimizers
-
-    def described(value: Any, serialize: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            functions = [v for v in value if callable(v) and not hasattr(v, "get_config")]  # metrics a file cannot hold
-            return [described(v, serialize) for v in value if v not in functions]
-        if isinstance(value, dict):
-            return {k: described(v, serialize) for k, v in value.items()}
-        return value if value is None or isinstance(value, str) else serialize(value)
-
-    return {
-        "optimizer": optimizers.serialize(model.optimizer),
-        "loss": described(model.loss, losses.serialize),
-        "loss_weights": model.loss_weights,
-        "metrics": described(model._metric_choices, metrics.serialize),
-        "weighted_metrics": described(model._weighted_choices, metrics.serialize),
-    }
-
-
-def _restore_training(model: Any, training: dict[str, Any], tensors: dict[str, Array]) -> None:
+def _restore_training(
+    model: Any, training: dict[str, Any], tensors: dict[str, Array], custom: _compiled.Custom
+) -> None:
     if (length := len(json.dumps(training))) > LONGEST_TRAINING:
         raise ValueError(f"its description has {length:,} characters, the most is {LONGEST_TRAINING:,}")
-    model.compile(**training)
+    try:
+        optimizer = custom.get(training["optimizer"], lambda value: optimizers.get(_with_rate(value, custom)))
+        loss = _compiled.each_of(training["loss"], lambda value: custom.get(value, losses.get))
+    except _compiled.Unknown as error:
+        custom.notes.append(f"not compiled: {error}")
+        return
+    chosen = {
+        word: custom.metrics(training.get(word), metrics.get, (_compiled.Unknown,))
+        for word in ("metrics", "weighted_metrics")
+    }
+    model.compile(**{**training, "optimizer": optimizer, "loss": loss, **chosen})
     state = {name.removeprefix("optimizer/"): a for name, a in tensors.items() if name.startswith("optimizer/")}
-    model.optimizer.set_state(state)
+    model.optimizer.set_state(state, copy=False)
     for k, generator in enumerate(model.seed_generators()):
         found = tensors[f"noise/{k}"]
         if found.size > MOST_NUMBERS:
             raise ValueError(f"noise/{k} has {found.size:,} numbers")
         generator.state = [int(n) for n in found]
+
+
+def _with_rate(value: Any, custom: _compiled.Custom) -> Any:
+    """The description of an optimizer with the user's function for the learning rate, if it has the name of one."""
+    rate = value["config"].get("learning_rate") if isinstance(value, dict) else None
+    if not isinstance(rate, dict) or rate.get("class_name") != _compiled.BY_NAME:
+        return value
+    found = custom.get(rate, lambda name: optimizers.schedules.deserialize({"class_name": name, "config": {}}))
+    return {**value, "config": {**value["config"], "learning_rate": found}}
 
 
 def describe(path: Any) -> dict[str, Any]:

@@ -307,7 +307,7 @@ class Model(Trainer, Layer):
         """The configuration as JSON text; `model_from_json` makes the model again, without its weights."""
         return json.dumps(layer_config(self), **kwargs)
 
-    def save(self, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+    def save(self, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:
         """Write the model to a file; the suffix says in which format. See `rnnx.saving`."""
         from rnnx import saving
 

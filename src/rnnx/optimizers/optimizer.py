@@ -38,6 +38,7 @@ class Optimizer(Configurable):
     """
 
     slot_names: tuple[str, ...] = ()
+    _mapped = False  # whether the slots are views of a file, to be copied before the first step
 
     def __init__(
         self,
@@ -137,6 +138,9 @@ class Optimizer(Configurable):
             found.append((place, grad))
         if not self._slots:
             self._slots = [self._make_slots(weight) for weight in weights]
+        elif self._mapped:
+            self._slots = [{name: np.array(value) for name, value in slots.items()} for slots in self._slots]
+        self._mapped = False
         known = [slots["shape"].tolist() for slots in self._slots]
         if known != [list(weight.value.shape) for weight in weights]:
             raise ValueError(
@@ -199,8 +203,8 @@ class Optimizer(Configurable):
             state.update({f"{k}/{name}": np.array(value) for name, value in slots.items()})
         return state
 
-    def set_state(self, state: dict[str, Array]) -> None:
-        """Continue from a state of `get_state`.
+    def set_state(self, state: dict[str, Array], *, copy: bool = True) -> None:
+        """Continue from a state of `get_state`; without ``copy`` its arrays are read until the next step is made.
 
         Raises
         ------
@@ -219,7 +223,7 @@ class Optimizer(Configurable):
         for key, value in state.items():
             number, _, name = key.partition("/")
             if name:
-                slots.setdefault(int(number), {})[name] = np.array(value)
+                slots.setdefault(int(number), {})[name] = np.array(value) if copy else np.asarray(value)
         for place, own in slots.items():
             if set(own) != {*self.slot_names, "shape"}:
                 raise ValueError(
@@ -232,6 +236,7 @@ class Optimizer(Configurable):
         if "learning_rate" in state and not callable(rate):
             rate = schedules.checked_rate(type(self).__name__, float(state["learning_rate"]))
         self._slots, self.iterations, self._rate = [slots[k] for k in sorted(slots)], iterations, rate
+        self._mapped = not copy
 
     def get_config(self) -> dict[str, Any]:
         rate = serialize(self._rate) if isinstance(self._rate, schedules.LearningRateSchedule) else self._rate

@@ -1,6 +1,6 @@
-"""Files of Keras 1, 2 and 3 and of tf.keras, without Keras: models and weights read, ``.keras`` files written.
+"""Files of Keras 1, 2 and 3 and of tf.keras, without Keras: models and weights read and written.
 
-Reading needs nothing else; writing needs h5py (``pip install 'rnnx[keras]'``). Nothing in a file is ever run.
+Neither needs any other package, and nothing in a file is ever run.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from rnnx.formats._compiled import Custom
 from rnnx.formats._limits import printable, read_file, reading
-from rnnx.formats.keras import _defaults, _describe, _weights, _write
+from rnnx.formats.keras import _defaults, _describe, _optimizer, _weights, _write
 from rnnx.formats.keras._container import LONGEST_CONFIG, Contents, contents, parse, version_of
 from rnnx.formats.keras._dialect import dialect_of
 from rnnx.formats.keras._graph import Models
@@ -19,9 +20,10 @@ from rnnx.formats.keras._training import compile_like
 from rnnx.layers.limits import weights_limited
 from rnnx.saving import FormatError
 
-__all__ = ["describe", "from_json", "load_model", "load_weights", "save_model", "save_weights"]
+__all__ = ["check", "describe", "from_json", "load_model", "load_weights", "save_model", "save_weights"]
 
 LONGEST_WARNING = 4000  # characters
+MOST_SLOTS = 8  # arrays that an optimizer keeps for one weight: Keras' own have three at most
 
 
 def _reading(path: Any) -> AbstractContextManager[None]:
@@ -36,9 +38,9 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
     path : path
         A ``.keras`` file (Keras 3, tf.keras from 2.12), or ``.h5`` / ``.hdf5`` (Keras 1, 2, 3, tf.keras).
     compile : bool
-        Compile it as it was; the state of its optimizer is not taken over.
+        Compile it as it was. The optimizer goes on from its state in files of Keras 3 and rnnx, afresh in older ones.
     custom_objects : dict, optional
-        Layer classes of your own, by the names they have in the file.
+        Layer classes, losses, metrics, optimizers and functions of your own, by the names they have in the file.
 
     Returns
     -------
@@ -71,7 +73,10 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
         _fill(model, found, made.order, path)
         notes = list(made.layers.warnings)
         if compile and found.training:
-            notes += compile_like(model, found.training)
+            custom = Custom(custom_objects, any_name=True)
+            notes += compile_like(model, found.training, custom)
+            if model.optimizer is not None:
+                notes += _go_on(model, found, made.order, path)
     _warn(path, notes)
     return model
 
@@ -157,6 +162,30 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     _warn(path, [] if note is None else [note])
 
 
+def _go_on(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> list[str]:
+    """Let the optimizer and the noise of a model go on from what is in its file; notes why they do not."""
+    notes = []
+    if found.optimizer is not None and str(found.version).startswith("3."):
+        group = found.optimizer
+        names = group.texts("weight_names") if found.legacy else [str(k) for k in range(len(group.names()))]
+        note: str | None = "it has too many arrays"
+        if len(names or []) <= MOST_SLOTS * (1 + len(model.weights)):
+            note = _optimizer.restore(model, [group.array(name) for name in names or []], orders)
+        if note is not None:
+            notes.append(f"the optimizer starts afresh, its state does not fit: {note}")
+    generators = model.seed_generators()
+    if found.noise is not None:
+        if not isinstance(found.noise, list) or len(found.noise) != len(generators):
+            raise FormatError(
+                f"{path}: there must be noise for {len(generators)} sources, got {printable(found.noise)}"
+            )
+        for generator, state in zip(generators, found.noise, strict=True):
+            if not isinstance(state, list) or len(state) != 2 or not all(type(n) is int for n in state):
+                raise FormatError(f"{path}: the noise of a source must be its seed and counter, got {printable(state)}")
+            generator.state = state
+    return notes
+
+
 def _fill(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> None:
     _weights.put(path, _fillings(model, found, orders, path))
 
@@ -174,8 +203,17 @@ def _warn(path: Any, notes: list[str]) -> None:
         warnings.warn(printable(f"{path}: {'; '.join(notes)}", LONGEST_WARNING), UserWarning, stacklevel=3)
 
 
-def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
-    """Write a ``.keras`` file that Keras 3 opens.
+def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:
+    """Write a ``.keras`` or ``.h5`` file that Keras 3 opens.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        ``.keras``, or ``.h5`` / ``.hdf5`` in the older form that Keras 3 reads as well.
+    include_optimizer : bool, optional
+        Also loss, metrics and the optimizer with its state; if not given, of a compiled model.
+    overwrite : bool
 
     Raises
     ------
@@ -184,15 +222,29 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwr
     OSError
         If the file cannot be written; an old one is still there.
     """
-    if Path(path).suffix.lower() != ".keras":
-        raise FormatError(f"{path}: models are written for Keras as .keras files, which Keras 3 opens")
-    if include_optimizer:
-        raise FormatError(f"{path}: the state of the optimizer is kept in .safetensors files only")
-    _write.save_model(model, path, overwrite)
+    check(None, path)
+    if include_optimizer and model.optimizer is None:
+        raise FormatError(f"{path}: include_optimizer=True, but the model was not compiled")
+    compiled = include_optimizer is not False and getattr(model, "optimizer", None) is not None
+    _write.save_model(model, path, compiled, overwrite)
+
+
+def check(model: Any, path: Any, *, weights_only: bool = False) -> None:
+    """See `rnnx.saving.check_kind`."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in ((".h5", ".hdf5") if weights_only else (".keras", ".h5", ".hdf5")):
+        what = (
+            "weights are written for Keras as .weights.h5 or .h5"
+            if weights_only
+            else ("models are written for Keras as .keras, or .h5")
+        )
+        raise FormatError(f"{path}: {what} files")
+    if model is not None and not weights_only:
+        _write.check(model, path)
 
 
 def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
-    """Write a ``.weights.h5`` file that ``model.load_weights`` of Keras 3 reads.
+    """Write the weights as ``model.load_weights`` of Keras 3 reads them: ``.weights.h5``, or the older ``.h5``.
 
     Raises
     ------
@@ -201,8 +253,7 @@ def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
     OSError
         If the file cannot be written.
     """
-    if not str(path).lower().endswith(".weights.h5"):
-        raise FormatError(f"{path}: weights are written for Keras as .weights.h5 files, which Keras 3 reads")
+    check(None, path, weights_only=True)
     _write.save_weights(model, path, overwrite)
 
 

@@ -18,6 +18,7 @@ from rnnx.saving import FormatError
 
 LONGEST_CONFIG = 64 << 20
 LONGEST_DIRECTORY = 8 << 20  # bytes of the directory of an archive: some 80,000 members
+MOST_NOISE = 100_000  # numbers
 LONGEST_VERSION = 60  # characters
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for any memory
 ZIP_ERRORS = (
@@ -25,6 +26,7 @@ ZIP_ERRORS = (
     OverflowError, LookupError, OSError, ValueError,
 )  # fmt: skip
 ARCHIVED_WEIGHTS = "model.weights.h5"
+NOISE = "rnnx_noise"  # seeds and counters, which Keras does not keep
 OLD_LAYERS = ("_layer_checkpoint_dependencies",)  # what TensorFlow 2.12 and 2.13 called "layers"
 
 
@@ -47,6 +49,10 @@ class Contents:
         Whether they are lists by layer (``layer_names``) rather than a tree of paths.
     numbers : int
         More weights than this cannot be in the file.
+    optimizer : Group or None
+        Where the state of the optimizer is.
+    noise : list or None
+        Seeds and counters of all sources of noise, in files of rnnx.
     """
 
     kind: str
@@ -57,6 +63,8 @@ class Contents:
     weights: Group | None = None
     legacy: bool = False
     numbers: int = 0
+    optimizer: Group | None = None
+    noise: Any = None
 
 
 def parse(path: Any, text: str | bytes | None, what: str) -> dict[str, Any]:
@@ -126,6 +134,8 @@ def _hdf5(path: Any, root: Group) -> Contents:
         group,
         legacy,
         root.file.room // 4,
+        root.group("optimizer_weights"),
+        None if (noise := root.text(NOISE)) is None else parse_json(path, noise, "its noise", most_items=MOST_NOISE),
     )
 
 
@@ -172,6 +182,8 @@ def _archive(path: Any) -> Iterator[Contents]:
             root,
             False,
             root.file.room // 4,
+            root.group("optimizer/vars"),
+            metadata.get(NOISE),
         )
 
 

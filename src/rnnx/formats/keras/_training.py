@@ -7,13 +7,22 @@ import json
 from typing import Any
 
 from rnnx import losses, metrics, optimizers
+from rnnx.formats._compiled import BY_NAME, Custom, each_of
 from rnnx.formats._limits import LONGEST_TRAINING
 from rnnx.formats.keras._values import name_of
 
 OLD_WORDS = {"lr": "learning_rate", "beta_1": "beta_1", "beta_2": "beta_2"}
+LEFT_OUT = ("decay", "use_ema", "gradient_accumulation_steps", "loss_scale_factor")  # of an optimizer, with a note
+NO_CHANGE: dict[str, Any] = {  # arguments that only Keras writes, and the values with which they change nothing
+    "class_id": None, "top_k": None, "thresholds": None, "curve": "ROC", "multi_label": False, "num_labels": None,
+    "label_weights": None, "from_logits": False, "axis": -1, "label_smoothing": 0, "ignore_class": None,
+    "summation_method": "interpolation", "reduction": "sum_over_batch_size",
+}  # fmt: skip
+NEVER_A_CHANGE = ("fn", "dtype", "num_thresholds")  # AUC is exact here
+FAULTS = (AttributeError, KeyError, TypeError, ValueError)
 
 
-def compile_like(model: Any, training: dict[str, Any]) -> list[str]:
+def compile_like(model: Any, training: dict[str, Any], custom: Custom) -> list[str]:
     """Compile a model as its file says.
 
     The state of the optimizer is not taken over.
@@ -23,56 +32,66 @@ def compile_like(model: Any, training: dict[str, Any]) -> list[str]:
     list of str
         What could not be honoured; the model is not compiled if the optimizer or the loss is among it.
     """
-    notes: list[str] = []
+    notes = custom.notes
     if (length := len(json.dumps(training))) > LONGEST_TRAINING:
         return [f"not compiled: how it was has {length:,} characters, the most is {LONGEST_TRAINING:,}"]
     try:
-        optimizer = _optimizer(training.get("optimizer_config") or training.get("optimizer"), notes)
-        loss = _each(training.get("loss"), losses.get)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        value = training.get("optimizer_config") or training.get("optimizer")
+        optimizer = custom.get(value, lambda value: _optimizer(value, custom))
+        loss = each_of(training.get("loss"), lambda value: custom.get(value, _loss))
+    except FAULTS as error:
         return [f"not compiled: {error}"]
-    chosen: list[Any] = []
-    for metric in _flat(training.get("metrics")):
-        try:
-            chosen.append(_metric(metric))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            notes.append(f"a metric is left out: {error}")
+    chosen = {}
+    for word in ("metrics", "weighted_metrics"):
+        found = custom.metrics(training.get(word), _metric, FAULTS)
+        chosen[word] = (found if _by_output(found, model) else _flat(found)) or None
     weights = training.get("loss_weights")
     try:
-        model.compile(optimizer, loss, metrics=chosen or None, loss_weights=weights or None)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        model.compile(optimizer, loss, **chosen, loss_weights=weights or None)
+    except FAULTS as error:
         return [*notes, f"not compiled: {error}"]
     return notes
 
 
-def _optimizer(value: Any, notes: list[str]) -> Any:
+def _by_output(metrics: Any, model: Any) -> bool:
+    """Whether there are metrics for each of several outputs."""
+    if not model.built or not model.several_outputs:
+        return False
+    return isinstance(metrics, dict) or (isinstance(metrics, list) and len(metrics) == len(model.outputs))
+
+
+def _optimizer(value: Any, custom: Custom) -> Any:
     name, arguments = name_of(value)
     if name is None:
         return "rmsprop"
     kind = type(optimizers.get(str(name).split(">")[-1]))
-    known = inspect.signature(kind).parameters
+    of_base = inspect.signature(optimizers.Optimizer).parameters  # which come as **kwargs
+    known = {**of_base, **inspect.signature(kind).parameters}
     kept = {}
     for word, own in arguments.items():
         word = OLD_WORDS.get(word, word)
         if isinstance(own, dict) and word == "learning_rate":
-            notes.append(f"the schedule {str(own.get('class_name'))[:100]!r} of the learning rate is left out")
+            try:
+                kept[word] = custom.get(own, _schedule)
+            except FAULTS:
+                name = own.get("config") if own.get("class_name") == BY_NAME else own.get("class_name")
+                custom.notes.append(f"the schedule {str(name)[:100]!r} of the learning rate is left out")
+        elif word in LEFT_OUT and word not in known and own:
+            custom.notes.append(f"the optimizer's {word}={own!s:.30} is left out")
         elif word in known and not isinstance(own, dict):
             kept[word] = own
-        elif word == "decay" and own:
-            notes.append(f"the optimizer's decay={own!s:.30} is left out")
     return kind(**kept)
 
 
-def _each(value: Any, look_up: Any) -> Any:
-    """Losses by output."""
-    if isinstance(value, list):
-        return [_each(part, look_up) for part in value]
-    if isinstance(value, dict) and "class_name" not in value:
-        return {key: _each(part, look_up) for key, part in value.items()}
-    if value is None:
-        return None
+def _schedule(value: Any) -> Any:
     name, arguments = name_of(value)
-    return look_up(_known(name, arguments)) if not isinstance(name, str) or arguments else look_up(name)
+    kept = {word: own for word, own in arguments.items() if word != "name"}
+    return optimizers.schedules.deserialize({"class_name": name, "config": kept})
+
+
+def _loss(value: Any) -> Any:
+    name, arguments = name_of(value)
+    return losses.get(_known(name, arguments)) if not isinstance(name, str) or arguments else losses.get(name)
 
 
 def _known(name: Any, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -83,18 +102,25 @@ def _known(name: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _metric(value: Any) -> Any:
     name, arguments = name_of(value)
-    if name in ("accuracy", "acc"):  # which one, the shapes say
-        return name
     if name == "MeanMetricWrapper" and isinstance(arguments.get("fn"), str):
         return metrics.get(arguments["fn"])
-    kept = {k: v for k, v in arguments.items() if k not in ("fn", "dtype", "name") and not isinstance(v, dict)}
-    return metrics.get({"class_name": name, "config": kept} if kept else name)
+    if not isinstance(name, str) or not arguments:
+        return metrics.get(name)
+    if isinstance(value, dict) and value.get("module") == "keras.losses" or not hasattr(metrics, name):
+        return metrics.LossMetric(_loss(value), name=arguments.get("name"))
+    known = inspect.signature(getattr(metrics, name)).parameters
+    kept = {}
+    for word, own in arguments.items():
+        neutral = word in NEVER_A_CHANGE or (word in NO_CHANGE and own == NO_CHANGE[word])
+        if word in known or not (neutral or isinstance(own, dict)):
+            kept[word] = own
+    return metrics.get({"class_name": name, "config": kept})
 
 
 def _flat(value: Any) -> list[Any]:
     """Metrics in a list of them, or of lists for each output."""
     if isinstance(value, list):
         return [inner for part in value for inner in _flat(part)]
-    if isinstance(value, dict) and "class_name" not in value:
+    if isinstance(value, dict):
         return [inner for part in value.values() for inner in _flat(part)]
     return [] if value is None else [value]

@@ -1,4 +1,4 @@
-"""``.keras`` and ``.weights.h5`` files in the form of Keras 3."""
+"""``.keras``, ``.h5`` and ``.weights.h5`` files in the form of Keras 3."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from rnnx import layers
 from rnnx._typing import Array
-from rnnx.formats.keras import _weights
-from rnnx.formats.keras._container import ARCHIVED_WEIGHTS
+from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _weights
+from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
 from rnnx.layers.layer import layer_from_config, walk
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
@@ -42,26 +42,36 @@ INNER = ("layer", "backward_layer", "cell")
 Order = list[tuple[str, Any]]
 
 
-def save_model(model: Any, path: Any, overwrite: bool) -> None:
+def save_model(model: Any, path: Any, include_optimizer: bool, overwrite: bool) -> None:
     """See `rnnx.formats.keras.save_model`."""
     writer = _Writer(path)
     config = {**writer.entry(model), "compile_config": None}
-    metadata = {
-        "keras_version": VERSION,
-        "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S"),
-    }
-
-    def write(part: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix=".rnnx", dir=part.parent) as folder:
-            weights = Path(folder) / ARCHIVED_WEIGHTS
-            _write_weights(model, weights, writer.orders, whole=True)
-            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-                archive.writestr("metadata.json", json.dumps(metadata))
-                archive.writestr("config.json", json.dumps(config))
-                archive.write(weights, ARCHIVED_WEIGHTS)
-
-    write_whole(path, write, overwrite=overwrite)
-    if others := [part.name for part in walk(model) if line_factor(part) is not None and _is_penalized(part)]:
+    compiled = _compiled.compile_config(model) if include_optimizer else None
+    lines = [part for part in walk(model) if line_factor(part) is not None]
+    if Path(path).suffix.lower() == ".keras":
+        metadata: dict[str, Any] = {
+            "keras_version": VERSION,
+            "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S"),
+        }
+        if compiled is not None:
+            config["compile_config"] = compiled
+            metadata[NOISE] = noise_of(model)
+        tree = _tree(model, writer.orders, whole=True)
+        if compiled is not None:
+            group = tree.group("optimizer/vars")
+            group.attributes["name"] = model.optimizer.name
+            for k, (_, array) in enumerate(_optimizer.state_of(model, writer.orders, fresh=bool(lines))):
+                group.members[str(k)] = array
+        write_whole(path, lambda part: _archive(part, metadata, config, tree), overwrite=overwrite)
+    else:
+        tree = _legacy.tree(model, writer.orders, line_factor)
+        _legacy.add_model(tree, model, config, VERSION)
+        if compiled is not None:
+            tree.attributes["training_config"] = json.dumps(_compiled.training_config(compiled))
+            tree.attributes[NOISE] = json.dumps(noise_of(model))
+            _legacy.add_optimizer(tree, model, _optimizer.state_of(model, writer.orders, fresh=bool(lines)))
+        write_whole(path, lambda part: _hdf5_write.write(part, tree), overwrite=overwrite)
+    if others := [part.name for part in lines if _is_penalized(part)]:
         warnings.warn(
             f"{path}: weights of {', '.join(map(repr, others[:5]))} are {LINE_FACTOR} times as large for Keras 3's "
             "hard_sigmoid, also for their regularizers and constraints in training; outputs are the same",
@@ -70,13 +80,38 @@ def save_model(model: Any, path: Any, overwrite: bool) -> None:
         )
 
 
+def check(model: Any, path: Any) -> None:
+    """Raise what `save_model` would raise about the model, without writing anything."""
+    _Writer(path).entry(model)
+
+
+def noise_of(model: Any) -> list[list[int]]:
+    """Seed and counter of all sources of noise."""
+    return [[int(n) for n in generator.state] for generator in model.seed_generators()]
+
+
+def _archive(part: Path, metadata: dict[str, Any], config: dict[str, Any], tree: _hdf5_write.Tree) -> None:
+    with tempfile.TemporaryDirectory(prefix=".rnnx", dir=part.parent) as folder:
+        weights = Path(folder) / ARCHIVED_WEIGHTS
+        _hdf5_write.write(weights, tree)
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("metadata.json", json.dumps(metadata))
+            archive.writestr("config.json", json.dumps(config))
+            archive.write(weights, ARCHIVED_WEIGHTS)
+
+
 def save_weights(model: Any, path: Any, overwrite: bool) -> None:
     """See `rnnx.formats.keras.save_weights`."""
     if not model.built:
         raise FormatError(f"{path}: {model.name!r} is not built yet, there are no weights to save; call it once first")
     writer = _Writer(path)
     writer.note_order(model)
-    write_whole(path, lambda part: _write_weights(model, part, writer.orders), overwrite=overwrite)
+    if str(path).lower().endswith(".weights.h5"):
+        tree = _tree(model, writer.orders)
+    else:
+        tree = _legacy.tree(model, writer.orders)
+        _legacy.add_version(tree, VERSION)
+    write_whole(path, lambda part: _hdf5_write.write(part, tree), overwrite=overwrite)
 
 
 def line_factor(layer: Any) -> Array | None:
@@ -105,30 +140,26 @@ def _is_penalized(layer: Any) -> bool:
     return any(weight.regularizer is not None or weight.constraint is not None for weight in layer._weights)
 
 
-def _write_weights(model: Any, path: Path, orders: dict[int, Order], *, whole: bool = False) -> None:
-    """``whole``: the configuration goes with them, and says `NEW_LINE` for `OLD_LINE`."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise FormatError(f"{path}: to write Keras' files takes h5py: pip install 'rnnx[keras]'") from error
-    with h5py.File(path, "w") as file:
-        done: set[int] = set()
+def _tree(model: Any, orders: dict[int, Order], *, whole: bool = False) -> _hdf5_write.Tree:
+    """The weights by paths; ``whole``: the configuration goes with them, and says `NEW_LINE` for `OLD_LINE`."""
+    done: set[int] = set()
+    root = _hdf5_write.Tree()
 
-        def visit(layer: Any, group: Any) -> None:
-            if id(layer) in done:
-                return
-            done.add(id(layer))
-            own = group.require_group("vars")
-            own.attrs["name"] = layer.name
-            if layer._weights:
-                arrays = group.require_group(_weights.variables(layer))
-                factor = line_factor(layer) if whole else None
-                for k, weight in enumerate(layer._weights):
-                    arrays.create_dataset(str(k), data=weight.value if factor is None else scaled(weight.value, factor))
-            for inside, inner in _weights.parts(layer, orders):
-                visit(inner, group.require_group(inside))
+    def visit(layer: Any, group: _hdf5_write.Tree) -> None:
+        if id(layer) in done:
+            return
+        done.add(id(layer))
+        group.group("vars").attributes["name"] = layer.name
+        if layer._weights:
+            arrays = group.group(_weights.variables(layer))
+            factor = line_factor(layer) if whole else None
+            for k, weight in enumerate(layer._weights):
+                arrays.members[str(k)] = weight.value if factor is None else scaled(weight.value, factor)
+        for inside, inner in _weights.parts(layer, orders):
+            visit(inner, group.group(inside))
 
-        visit(model, file)
+    visit(model, root)
+    return root
 
 
 class _Writer:

@@ -6,7 +6,7 @@
 
 from rnnx.formats.onnx._describe import describe
 from rnnx.formats.onnx._read import load_model, load_weights
-from rnnx.formats.onnx._write import save_model, save_weights
+from rnnx.formats.onnx._write import check, save_model, save_weights
 from rnnx.formats.onnx.session import Port, Session
 
-__all__ = ["Port", "Session", "describe", "load_model", "load_weights", "save_model", "save_weights"]
+__all__ = ["Port", "Session", "check", "describe", "load_model", "load_weights", "save_model", "save_weights"]

@@ -60,15 +60,15 @@ def _sizes(shape: Any, name: str) -> list[int | str]:
     return ["batch" if shape[0] is None else int(shape[0]), *rest]
 
 
-def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:
     """Write a model as an ONNX file at opset 22, with any batch size and number of steps.
 
     Parameters
     ----------
     model : Model
     path : path
-    include_optimizer : bool
-        Must be False: ONNX has no place for the state of training.
+    include_optimizer : bool, optional
+        Must not be True: ONNX has no place for the state of training.
     overwrite : bool
 
     Raises
@@ -92,6 +92,14 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwr
         part.write_bytes(data)
 
     write_whole(path, write, overwrite=overwrite)
+
+
+def check(model: Any, path: Any, *, weights_only: bool = False) -> None:
+    """See `rnnx.saving.check_kind`."""
+    if weights_only:
+        save_weights(model, path)
+    if model is not None:
+        exported(model)
 
 
 def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:

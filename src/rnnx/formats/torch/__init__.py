@@ -21,7 +21,17 @@ from rnnx.layers.weight import changing
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
 
-__all__ = ["describe", "load", "load_model", "load_weights", "save", "save_model", "save_weights", "state_dict"]
+__all__ = [
+    "check",
+    "describe",
+    "load",
+    "load_model",
+    "load_weights",
+    "save",
+    "save_model",
+    "save_weights",
+    "state_dict",
+]
 
 MOST_FAULTS = 12  # that are named in one message
 
@@ -249,7 +259,13 @@ def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
     save(model, path, overwrite=overwrite)
 
 
-def save_model(model: Any, path: Any, *, include_optimizer: bool = False, overwrite: bool = True) -> None:
+def check(model: Any, path: Any, *, weights_only: bool = False) -> None:
+    """See `rnnx.saving.check_kind`."""
+    if not weights_only:
+        save_model(model, path)
+
+
+def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:
     """Refused: a state dict holds weights and no structure."""
     raise FormatError(
         f"{path}: PyTorch's files hold weights, not the structure of a model; use model.save_weights({str(path)!r})"

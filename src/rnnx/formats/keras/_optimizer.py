@@ -1,0 +1,116 @@
+"""The state of an optimizer in the order of Keras 3: step, learning rate, then arrays for the trained weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rnnx._typing import Array
+from rnnx.formats.keras import _weights
+from rnnx.formats.keras._weights import Order
+from rnnx.optimizers import Adam, Nadam
+
+SLOTS = {"mean": "momentum", "square": "velocity", "largest": "velocity_hat", "average": "average_gradient",
+         "sum": "accumulator"}  # fmt: skip
+LARGEST_STEP = 2**31 - 1
+
+
+def trained_weights(model: Any, orders: dict[int, Order]) -> list[tuple[int, str]]:
+    """Places of the trained weights in ``model.weights``, in the order of Keras, each with its path."""
+    weights = model.weights
+    places = {id(weight): k for k, weight in enumerate(weights)}
+    trained = model.weight_is_trained()
+    found: dict[int, str] = {}
+
+    def visit(layer: Any, path: str) -> None:
+        for weight in layer._weights:
+            if trained[places[id(weight)]]:
+                found.setdefault(places[id(weight)], f"{path}/{weight.name.rpartition('/')[2]}")
+        for _, inner in _weights.parts(layer, orders):
+            visit(inner, f"{path}/{inner.name}")
+
+    visit(model, model.name)
+    return list(found.items())
+
+
+def _groups(optimizer: Any) -> list[tuple[str, ...]]:
+    """Slots that stand side by side for one weight, before the next weight has its own."""
+    names = optimizer.slot_names
+    if isinstance(optimizer, Adam):
+        return [names[:2], *((name,) for name in names[2:])]
+    return [(name,) for name in names]
+
+
+def state_of(model: Any, orders: dict[int, Order], *, fresh: bool = False) -> list[tuple[str, Array]]:
+    """All arrays of an optimizer, each with its name, as Keras has them; without the slots before the first step.
+
+    ``fresh``: as before the first step.
+    """
+    optimizer = model.optimizer
+    steps = 0 if fresh else optimizer.iterations
+    kind = np.int32 if steps <= LARGEST_STEP else np.int64
+    found: list[tuple[str, Array]] = [("iteration", np.array(steps, kind))]
+    if not callable(optimizer._rate):
+        found.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
+    slots = optimizer._slots
+    if fresh or not slots:
+        return found
+    for group in _groups(optimizer):
+        for place, path in trained_weights(model, orders):
+            for name in group:
+                found.append((f"{path.replace('/', '_')}_{SLOTS.get(name, name)}", slots[place][name]))
+    if isinstance(optimizer, Nadam):
+        found.append(("u_product", np.array(_momenta(optimizer), np.float32)))
+    return found
+
+
+def _momenta(optimizer: Nadam) -> float:
+    return math.prod(optimizer._momentum(step) for step in range(1, optimizer.iterations + 1))
+
+
+def restore(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> str | None:
+    """Let the optimizer of a compiled model go on from the arrays of a file.
+
+    Returns
+    -------
+    str or None
+        Why it starts afresh, if the arrays are not those of such an optimizer.
+    """
+    optimizer, weights = model.optimizer, model.weights
+    places = [place for place, _ in trained_weights(model, orders)]
+    left = list(arrays)
+    if not left or left[0].shape or left[0].dtype.kind not in "iu" or left[0] < 0:
+        return "its first array is no number of steps"
+    state: dict[str, Any] = {"iterations": left.pop(0)}
+    count = len(optimizer.slot_names) * len(places) + isinstance(optimizer, Nadam)
+    if not callable(optimizer._rate) and left and not left[0].shape and len(left) != count:
+        rate = left.pop(0)
+        # Arrays of rates have 32 bits: the number in the description is the exact one, if it is the same
+        if np.float32(optimizer._rate) != np.float32(rate):
+            state["learning_rate"] = rate
+    if not left and (count == 0 or not state["iterations"]):
+        optimizer.set_state(state)
+        return None
+    if isinstance(optimizer, Nadam) and len(left) == count:  # the product of its momenta, which follows from the steps
+        left.pop(0 if not left[0].shape and (left[-1].shape or len(places) == 0) else -1)
+        count -= 1
+    if len(left) != count:
+        return f"it has {len(left)} arrays for {len(places)} trained weights, {type(optimizer).__name__} {count}"
+    slots = [optimizer._make_slots(weight) for weight in weights]
+    for group in _groups(optimizer):
+        for place in places:
+            for name in group:
+                array, expected = left.pop(0), slots[place][name]
+                if array.shape != expected.shape or array.dtype.kind != "f":
+                    return (
+                        f"{SLOTS.get(name, name)} of {weights[place].name!r} must be real numbers of shape "
+                        f"{expected.shape}, got {array.dtype} {array.shape}"
+                    )
+                slots[place][name] = array.astype(expected.dtype, copy=False)
+    for place, own in enumerate(slots):
+        state.update({f"{place}/{name}": value for name, value in own.items()})
+    optimizer.set_state(state)
+    return None
