@@ -39,7 +39,13 @@ def data_of_fit(
             raise ValueError("fit: give `validation_split` or `validation_data`, not both")
         x, y, sample_weight, validation_data = split_rows(x, y, sample_weight, validation_split, model.several_inputs)
     if class_weight is not None:
-        sample_weight = class_weights(y, class_weight, sample_weight, one_hot(model))
+        if x is not None and not is_source(x):
+            if not model.built:
+                model.prepare(Batches(x, several_inputs=model.several_inputs).first_row().x)
+            check_class_weight(model, class_weight)
+            sample_weight = weights_by_class(model, y, class_weight, sample_weight)
+        else:  # `Trainer` weighs every batch when it comes
+            check_class_weight(model, class_weight)
     train = batches_of(
         model, x, y, sample_weight,
         batch_size=batch_size, shuffle=shuffle and not model.is_stateful, steps=steps, seed=seed,
@@ -77,13 +83,68 @@ def split_rows(x: Any, y: Any, weight: Any, share: float, several: bool = False)
     return part(x, first), part(y, first), part(weight, first), validation
 
 
-def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any, one_hot: bool = False) -> Any:
+def check_class_weight(model: Any, class_weight: Any) -> None:
+    """Refuse what cannot be weights of classes, or has classes that the model does not know."""
+    given = class_weight if model.several_outputs and isinstance(class_weight, (list, tuple)) else [class_weight]
+    if model.several_outputs:
+        names = [tensor.node.layer.name for tensor in model.outputs]
+        if isinstance(class_weight, dict) and not class_weight.keys() <= set(names):
+            raise ValueError(
+                "`class_weight` of a model with several outputs must be a dict of such dicts by output, or a list with "
+                f"a dict or None for each of {', '.join(names)}; got {class_weight!r}"
+            )
+        given = model.by_output(class_weight, len(model.outputs), "class_weight")
+    for k, weights in enumerate(given):
+        if weights is None and model.several_outputs:
+            continue
+        if not isinstance(weights, dict):
+            raise TypeError(f"`class_weight` must be a dict of weights by class, got {type(weights).__name__}")
+        width = model.outputs[k].shape[-1] if model.built else None
+        for name, weight in weights.items():
+            try:
+                known = int(name) == float(name) and int(name) >= 0 and 0 <= float(weight) < float("inf")
+            except (TypeError, ValueError):
+                known = False
+            if not known:
+                raise ValueError(
+                    "`class_weight` must be a dict of weights (0 or more) by class (0, 1, ...), "
+                    f"got {name!r}: {weight!r}; a label needs its number"
+                )
+            if width is not None and width > 1 and int(name) >= width:
+                raise ValueError(f"`class_weight`: there is no class {name!r}, the output has {width} of them")
+
+
+def weights_by_class(model: Any, y: Any, class_weight: Any, sample_weight: Any) -> Any:
+    """The weights of all targets of a (built) model; a list of them for several outputs."""
+    count = len(model.outputs)
+    if not model.several_outputs:
+        (y,), (own,) = model.by_output(y, count), model.by_output(sample_weight, count)
+        return class_weights(y, class_weight, own, is_one_hot(y, model.outputs[0].shape))
+    found = []
+    for target, weights, own, tensor in zip(
+        model.by_output(y, count),
+        model.by_output(class_weight, count, "class_weight"),
+        model.by_output(sample_weight, count),
+        model.outputs,
+        strict=True,
+    ):
+        found.append(own if weights is None else class_weights(target, weights, own, is_one_hot(target, tensor.shape)))
+    return found
+
+
+def is_one_hot(y: Any, shape: Any) -> bool:
+    """Whether targets have a number for every number of an output of this shape, so that their classes stand apart."""
+    axes = 1 + np.ndim(y[0]) if is_ragged(y) else np.ndim(y)
+    return axes >= len(shape)
+
+
+def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any, one_hot: bool | None = None) -> Any:
     """The weight of every target by its class, times its own; a list where the targets are ragged.
 
     Parameters
     ----------
-    one_hot : bool
-        Whether integers with a last axis are one-hot; floats always are.
+    one_hot : bool, optional
+        Whether targets with a last axis of more than one are one-hot; if nobody says so, floats are.
     """
     if not isinstance(class_weight, dict):
         raise TypeError(f"`class_weight` must be a dict of weights by class, got {type(class_weight).__name__}")
@@ -96,22 +157,20 @@ def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any, on
     if not isinstance(y, np.ndarray):
         raise ValueError("`class_weight` needs targets in one array")
     classes = y
-    if classes.ndim > 1 and classes.shape[-1] > 1 and (one_hot or classes.dtype.kind == "f"):
+    if classes.ndim > 1 and classes.shape[-1] > 1 and (classes.dtype.kind == "f" if one_hot is None else one_hot):
         classes = classes.argmax(axis=-1)
-    elif classes.ndim > 1 and classes.shape[-1] == 1:
+    elif classes.ndim > 1 and classes.shape[-1] == 1 and one_hot is not False:
         classes = classes[..., 0]
+    classes = np.round(classes)
     weights = np.ones(classes.shape, np.float64)
     for name, weight in class_weight.items():
         weights[classes == int(name)] = weight
     if sample_weight is None:
         return weights
     own = np.asarray(sample_weight)
+    if own.ndim == weights.ndim + 1 and own.shape[-1] == 1:
+        own = own[..., 0]
     return weights * own.reshape(own.shape + (1,) * (weights.ndim - own.ndim))
-
-
-def one_hot(model: Any) -> bool:
-    """Whether the targets of a model are one-hot."""
-    return isinstance(model.loss, losses.CategoricalCrossentropy)
 
 
 def try_out(model: Any, train: Any, validation: Any) -> None:

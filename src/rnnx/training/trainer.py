@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from rnnx._typing import Array
 from rnnx.callbacks.callback import CallbackList, History
 from rnnx.callbacks.progress import Progress
 from rnnx.layers.graph import SymbolicTensor
-from rnnx.training.batches import Batch, batches_of, batches_of_inputs, in_order, one_batch, take
-from rnnx.training.fit_data import class_weights, data_of_fit, one_hot
+from rnnx.training.batches import Batch, Batches, batches_of, batches_of_inputs, in_order, one_batch, take
+from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
 from rnnx.training.forms import inputs_of
 from rnnx.training.interrupts import Interrupts, interrupts_wait
 from rnnx.training.objective import Objective, Output
@@ -130,6 +131,8 @@ class Trainer(Objective):
         shuffle : bool
             A new order in each epoch; not done for stateful models and iterables.
         class_weight : dict of float by class, optional
+            Targets are one-hot where they have the axes of the output. For several outputs a dict of such dicts by
+            output, or a list of them.
         sample_weight : array, optional
         steps_per_epoch : int, optional
             Batches of an epoch; the next epoch goes on where this one ended.
@@ -180,6 +183,7 @@ class Trainer(Objective):
             validation_batch_size=validation_batch_size,
             validation_steps=validation_steps,
         )
+        by_batch = None if isinstance(batches, Batches) else class_weight  # rows have their weights already
         self.history = history = History()
         params = {"epochs": epochs, "steps": len(batches), "verbose": verbose, "validation_freq": validation_freq}
         own: list[Any] = [history]
@@ -198,7 +202,7 @@ class Trainer(Objective):
                     interrupts.check()
                     calls.call("epoch_begin", epoch, None)
                     self.reset_states()
-                    logs = self._epoch(batches.epoch(epoch), calls, interrupts.check)
+                    logs = self._epoch(batches.epoch(epoch), calls, interrupts.check, by_batch)
                     if validation is not None and (epoch + 1) % validation_freq == 0:
                         self.reset_states()
                         validation.restart()
@@ -217,7 +221,9 @@ class Trainer(Objective):
                 calls.call("train_end", None)
         return history
 
-    def _epoch(self, batches: Any, calls: CallbackList, check: Callable[[], None]) -> dict[str, float]:
+    def _epoch(
+        self, batches: Any, calls: CallbackList, check: Callable[[], None], class_weight: Any
+    ) -> dict[str, float]:
         self._reset_metrics()
         total, rows, number = 0.0, 0, -1
         logs: dict[str, float] = {}
@@ -228,6 +234,9 @@ class Trainer(Objective):
             check()
             if trained is None:
                 trained = self._weights_to_train(batch)
+            if class_weight is not None:
+                weights = weights_by_class(self, batch.y, class_weight, batch.sample_weight)
+                batch = replace(batch, sample_weight=weights)
             loss, values, outputs = self._train_step(batch, trained)
             size = batch.size
             self._update_metrics(outputs, values, size)
@@ -372,11 +381,13 @@ class Trainer(Objective):
     ) -> Any:
         """One step on one batch; the loss and metrics before the update."""
         self._check_compiled("train_on_batch")
-        if class_weight is not None:
-            sample_weight = class_weights(y, class_weight, sample_weight, one_hot(self))
         batch = one_batch(self, x, y, sample_weight)
+        trained = self._weights_to_train(batch)
+        if class_weight is not None:
+            check_class_weight(self, class_weight)
+            batch.sample_weight = weights_by_class(self, batch.y, class_weight, batch.sample_weight)
         self._reset_metrics()
-        loss, values, outputs = self._train_step(batch, self._weights_to_train(batch))
+        loss, values, outputs = self._train_step(batch, trained)
         self._update_metrics(outputs, values, batch.size)
         found = dict(self._logs(loss))
         if return_dict:
