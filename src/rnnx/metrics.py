@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import losses
+from rnnx import initializers, losses
 from rnnx._config import Configurable, lookup, serialize
 from rnnx._typing import Array
 from rnnx.functional._products import product
@@ -19,8 +19,81 @@ __all__ = [
 ]  # fmt: skip
 
 
+class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
+    """What a metric of one's own keeps: an array with ``assign``, for arithmetic like any array.
+
+    Parameters
+    ----------
+    value : array
+    name : str, optional
+    """
+
+    def __init__(self, value: Array, name: str | None = None):
+        self.value, self.name = value, name or "variable"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype
+
+    def assign(self, value: Any) -> None:
+        """Replace the value by one of the same shape."""
+        array = np.array(value, self.value.dtype)
+        if array.shape != self.value.shape:
+            raise ValueError(f"{self.name}: the value must have shape {self.value.shape}, got {array.shape}")
+        self.value = array
+
+    def assign_add(self, value: Any) -> None:
+        """Add to the value."""
+        self.assign(self.value + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract from the value."""
+        self.assign(self.value - np.asarray(value))
+
+    def numpy(self) -> Array:
+        """A copy of the value."""
+        return self.value.copy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.value, dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        values = [part.value if isinstance(part, MetricVariable) else part for part in inputs]
+        if (out := options.pop("out", None)) is None:
+            return getattr(ufunc, method)(*values, **options)
+        arrays = tuple(part.value if isinstance(part, MetricVariable) else part for part in out)
+        getattr(ufunc, method)(*values, out=arrays, casting="unsafe", **options)
+        return out[0]
+
+    def __getitem__(self, which: Any) -> Any:
+        return self.value[which]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __repr__(self) -> str:
+        return f"<MetricVariable name={self.name}, value={self.value!r}>"
+
+
 class Metric(Configurable):
     """Base of the metrics: ``update_state`` for each batch, then ``result``.
+
+    A metric of one's own implements ``values(y_true, y_pred)``, whose weighted mean it is then, or ``update_state`` and
+    ``result`` with what it keeps in `add_weight`; a time mask comes as ``mask`` if ``update_state`` has this argument,
+    else as weights of 0 and 1.
 
     Attributes
     ----------
@@ -30,15 +103,54 @@ class Metric(Configurable):
     """
 
     direction: str | None = None
+    total: Any
+    count: Any
 
-    def __init__(self, name: str | None = None):
+    def __init__(self, name: str | None = None, dtype: Any = None):
         self.name = name or _snake(type(self).__name__)
-        self.reset_state()
+        self.dtype = np.dtype("float32" if dtype is None else dtype)
+        self.variables: list[MetricVariable] = []
+        Metric.reset_state(self)
+        try:
+            self.reset_state()
+        except (AttributeError, TypeError):
+            if type(self).__init__ is Metric.__init__:
+                raise
+            # One of its own that needs what the constructor of the subclass makes; it starts fresh anyway.
 
     def reset_state(self) -> None:
         """Start again."""
-        self.total = 0.0
-        self.count = 0.0
+        for name in ("total", "count"):
+            if not isinstance(getattr(self, name, None), MetricVariable):  # a subclass may keep its own under this name
+                setattr(self, name, 0.0)
+        for variable in self.variables:
+            variable.assign(np.zeros(variable.shape))
+
+    def add_weight(
+        self, shape: Any = (), initializer: Any = None, dtype: Any = None, name: str | None = None
+    ) -> MetricVariable:
+        """A number or array that a metric of one's own keeps; zeros if no initializer is given, and after a reset.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Or the name, as in Keras 2.
+        initializer : str or Initializer, optional
+        dtype : dtype, optional
+        name : str, optional
+        """
+        if isinstance(shape, str):
+            shape, name = (), shape
+        made = initializers.get("zeros" if initializer is None else initializer)(tuple(shape), dtype="float32")
+        variable = MetricVariable(np.array(made, self.dtype if dtype is None else dtype), name)
+        self.variables.append(variable)
+        return variable
+
+    def add_variable(
+        self, shape: Any, initializer: Any = None, dtype: Any = None, aggregation: Any = None, name: str | None = None
+    ) -> MetricVariable:
+        """The same under its name in Keras 3."""
+        return self.add_weight(shape, initializer, dtype, name)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         """Take a batch into account; masked values do not count.

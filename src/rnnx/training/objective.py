@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -187,7 +188,13 @@ class Objective:
                 if isinstance(metric, AccuracyToChoose):
                     metric = metric_functions.choose_accuracy(loss, np.asarray(target), p, metric.name)
                     group[k] = metric, weighted
-                metric.update_state(target, p, sample_weight if weighted else None, fits)
+                weight = sample_weight if weighted else None
+                if fits is None:
+                    metric.update_state(target, p, weight)
+                elif _takes_mask(metric):
+                    metric.update_state(target, p, weight, mask=fits)
+                else:
+                    metric.update_state(target, p, _with_mask(weight, fits))
 
     def _make_metrics(self, count: int) -> list[list[tuple[Any, bool]]]:
         groups: list[list[tuple[Any, bool]]] = [[] for _ in range(count)]
@@ -269,6 +276,19 @@ def metric_of(choice: Any) -> Any:
     if isinstance(choice, str):
         metric.name = choice
     return metric
+
+
+def _takes_mask(metric: Any) -> bool:
+    parameters = inspect.signature(metric.update_state).parameters.values()
+    return any(p.name == "mask" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _with_mask(weight: Any, mask: Array) -> Array:
+    """Weights for a metric that knows no masks: what is masked weighs nothing."""
+    if weight is None:
+        return mask.astype(np.float32)
+    weight = np.asarray(weight)
+    return weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim)) * mask
 
 
 def _is_list(value: Any) -> bool:
