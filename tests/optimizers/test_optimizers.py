@@ -327,3 +327,32 @@ def test_the_product_of_nadam_follows_the_state():
             resumed.set_state(state)
     for w, other in zip(weights, twin, strict=True):
         np.testing.assert_array_equal(w.value, other.value)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_gradients_come_first_as_in_keras(rule):
+    def weights():
+        return [Weight("a", np.array([1.0, 2.0])), Weight("b", np.array([3.0]))]
+
+    grads = [np.array([0.5, -1.0]), None]
+    found = []
+    for step in (
+        lambda optimizer, own: optimizer.apply(grads, own),
+        lambda optimizer, own: optimizer.apply(own, grads),  # the order of rnnx 0.1.0
+        lambda optimizer, own: optimizer.apply(weights=own, grads=grads),
+        lambda optimizer, own: optimizer.apply_gradients(zip(grads, own, strict=True)),
+        lambda optimizer, own: optimizer.apply_gradients(list(zip(grads, own, strict=True))),
+    ):
+        own, optimizer = weights(), optimizers.get(rule)
+        step(optimizer, own)
+        assert optimizer.iterations == 1 and own[1].value.tolist() == [3.0]
+        found.append(own[0].value)
+    if rule == "sgd":
+        np.testing.assert_allclose(found[0], [1 - 0.01 * 0.5, 2 + 0.01], rtol=1e-12)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+    for wrong in ([grads[0]], [(grads[0],)], grads):
+        with pytest.raises(TypeError, match="takes pairs"):
+            optimizers.SGD().apply_gradients(wrong)
+    with pytest.raises(TypeError, match="`weights` must be those of layers or models"):
+        optimizers.SGD().apply(grads[:1], grads[:1])

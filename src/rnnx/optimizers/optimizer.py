@@ -80,15 +80,16 @@ class Optimizer(Configurable):
 
     lr = learning_rate
 
-    def apply(self, weights: Sequence[Weight], grads: Sequence[Array | None]) -> None:
+    def apply(self, grads: Sequence[Any], weights: Sequence[Any]) -> None:
         """Make one step.
 
         Parameters
         ----------
-        weights : list of Weight
-            The same ones, in the same order, in every call.
         grads : list of arrays or None
             None leaves the weight as it is.
+        weights : list of Weight
+            The same ones, in the same order, in every call. The two lists may also come the other way round, as in rnnx
+            0.1.0.
 
         Raises
         ------
@@ -97,6 +98,14 @@ class Optimizer(Configurable):
         TypeError
             If a gradient is not made of real numbers; nothing has been changed then.
         """
+        if any(isinstance(part, Weight) for part in grads):
+            grads, weights = weights, grads
+        for part in weights:
+            if not isinstance(part, Weight):
+                raise TypeError(
+                    f"{type(self).__name__}: `weights` must be those of layers or models, such as model.weights, "
+                    f"got {type(part).__name__}"
+                )
         moved = self._checked(weights, grads)
         rate = float(self.learning_rate)
         scale = 1.0 if self.global_clipnorm is None else self._global_scale([grad for _, grad, _ in moved])
@@ -113,6 +122,13 @@ class Optimizer(Configurable):
                         self._update_piece(value, grad, slots, piece, rate, own_scale)
                 if weight.constraint is not None:
                     value[...] = weight.constraint(value)
+
+    def apply_gradients(self, grads_and_weights: Any) -> None:
+        """Make one step; gradients and weights come in pairs, ``zip(grads, weights)``. See `apply`."""
+        pairs = list(grads_and_weights)
+        if any(not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in pairs):
+            raise TypeError(f"{type(self).__name__}: `apply_gradients` takes pairs (gradient, weight); see `apply`")
+        self.apply([grad for grad, _ in pairs], [weight for _, weight in pairs])
 
     def _checked(
         self, weights: Sequence[Weight], grads: Sequence[Array | None]

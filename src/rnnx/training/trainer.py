@@ -84,7 +84,7 @@ class Trainer(Objective):
             grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False, trained=trained)
             dweights = trained.with_penalties(grads.dweights)
             with interrupts_wait():
-                self.optimizer.apply(trained.weights, dweights)
+                self.optimizer.apply(dweights, trained.weights)
                 changes.make()
         return loss, values, outputs
 
