@@ -253,10 +253,11 @@ def timeseries_dataset_from_array(
 
 
 class PyDataset:
-    """Base of batches that are made when they are asked for: implement ``__len__`` and ``__getitem__``.
+    """Base of batches that are made when they are asked for: implement ``__len__`` (or ``num_batches``) and
+    ``__getitem__``.
 
-    ``__getitem__(k)`` gives batch k as ``(x, y)`` or ``(x, y, sample_weight)``; ``on_epoch_end`` is called after each
-    pass. ``fit`` asks in a new order in every epoch unless ``shuffle=False``.
+    ``__getitem__(k)`` gives batch k as ``(x, y)`` or ``(x, y, sample_weight)``; ``on_epoch_begin`` and ``on_epoch_end``
+    are called before and after each pass. ``fit`` asks in a new order in every epoch unless ``shuffle=False``.
 
     Parameters
     ----------
@@ -268,6 +269,8 @@ class PyDataset:
         self.workers, self.use_multiprocessing, self.max_queue_size = workers, use_multiprocessing, max_queue_size
 
     def __len__(self) -> int:
+        if type(self).num_batches is not PyDataset.num_batches:
+            return int(self.num_batches)
         raise NotImplementedError(f"{type(self).__name__}: implement `__len__`, the number of batches")
 
     def __getitem__(self, index: int) -> Any:
@@ -277,6 +280,13 @@ class PyDataset:
     def num_batches(self) -> int:
         """Batches of a pass."""
         return len(self)
+
+    def __iter__(self) -> Iterator[Any]:
+        """All batches in their order."""
+        return (self[k] for k in range(len(self)))
+
+    def on_epoch_begin(self) -> None:
+        """Before every pass."""
 
     def on_epoch_end(self) -> None:
         """After every pass."""

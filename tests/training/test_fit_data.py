@@ -379,3 +379,37 @@ def test_lists_as_validation_data_and_targets():
     history = model.fit(x, y, class_weight={0: 1.0, 1: 2.0}, validation_data=[x, y], verbose=0)
     assert set(history.history) == {"loss", "val_loss"}
     assert "val_loss" in model.fit(x, y, validation_data=[(x, y), (x, y)], verbose=0).history
+
+
+class Counted(utils.PyDataset):
+    """Says how many batches there are in the other way, and what is called."""
+
+    num_batches = 3
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __getitem__(self, k):
+        if k > 40:
+            raise RuntimeError("nobody stops")
+        self.calls.append(k)
+        return X[2 * k : 2 * k + 2], np.ones((2, 1))
+
+    def on_epoch_begin(self):
+        self.calls.append("begin")
+
+    def on_epoch_end(self):
+        self.calls.append("end")
+
+
+def test_a_dataset_is_a_loop_that_ends():
+    data = Counted()
+    assert len(data) == 3 and len([x for x, y in data]) == 3 and len(list(data)) == 3
+    data.calls.clear()
+    model = vector_model("mse", 1)
+    model.fit(data, shuffle=False, epochs=2, verbose=0)
+    assert data.calls == ["begin", 0, 1, 2, "end"] * 2
+    assert model.predict(data).shape == (6, 1)
+    with pytest.raises(NotImplementedError, match="__len__"):
+        len(utils.PyDataset())

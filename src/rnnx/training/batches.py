@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.training.forms import arrays_of, count_rows, data_of, is_ragged, parts_of
-from rnnx.utils import shuffling_generator
+from rnnx.utils import PyDataset, shuffling_generator
 
 
 @dataclass(eq=False)
@@ -332,6 +332,8 @@ class GivenBatches:
         if self.generator is not None:
             generator = self.generator if self.seed is None else np.random.default_rng([self.seed, number])
             order = generator.permutation(len(self.source))
+        if hasattr(self.source, "on_epoch_begin"):
+            self.source.on_epoch_begin()
         for k in order[skipped:]:
             yield self.source[int(k)]
         if hasattr(self.source, "on_epoch_end"):
@@ -352,6 +354,8 @@ def _batch_of(item: Any, model: Any) -> Batch:
 
 def is_indexed(source: Any) -> bool:
     """Whether batches of this are asked for by number."""
+    if isinstance(source, PyDataset):
+        return True
     if isinstance(source, type) or hasattr(source, "__array__") or hasattr(source, "__iter__"):
         return False
     return hasattr(source, "__getitem__") and hasattr(source, "__len__")
@@ -359,7 +363,7 @@ def is_indexed(source: Any) -> bool:
 
 def is_source(x: Any) -> bool:
     """Whether this gives batches: a generator, a list of (x, y) tuples, or an object that has them by number."""
-    if isinstance(x, (np.ndarray, dict)) or x is None or isinstance(x, Batches):
+    if isinstance(x, (np.ndarray, dict, type)) or x is None or isinstance(x, Batches):
         return isinstance(x, Batches)
     if isinstance(x, (list, tuple)):
         return len(x) > 0 and all(isinstance(item, (tuple, Batch)) and not is_ragged([item]) for item in x)
