@@ -548,3 +548,14 @@ def test_sizes_beyond_memory_are_a_memory_error() -> None:
         with pytest.raises(MemoryError):
             cases.FAST["lstm"].forward(params, x, **call)
     assert _kernels.busy() == 0
+
+
+def test_which_arrays_may_share_memory():
+    whole = np.zeros((6, 8))
+    views = [
+        whole, whole[:3], whole[3:], whole[2:4], whole[::-1], whole[:, ::-1, None][:, 4:], whole[5:, :2],
+        whole[3:3], whole[2:5, 4:4], whole[::-1][:0, 3:], whole[:0], np.zeros((6, 8)), np.zeros(0),
+    ]  # fmt: skip
+    for a in views:  # an empty array shares nothing, wherever it points to
+        for b in views:
+            assert _kernels.may_share(a, b) == np.may_share_memory(a, b), (a.shape, b.shape)

@@ -112,7 +112,7 @@ def may_share(cnp.ndarray out, cnp.ndarray array):
         return False
     bounds_of(out, &low, &high)
     bounds_of(array, &first, &last)
-    return first < high and low < last
+    return (low if first < low else first) < (high if high < last else last)  # an empty array has no bytes to share
 
 
 def has_own_places(cnp.ndarray out):
