@@ -168,11 +168,8 @@ def messages(file: Data, address: int) -> Iterator[Message]:
         while count > 0 and place + 8 <= length:
             kind, size, flags = HEAD_1.unpack_from(block, place)
             place += 8 + size
-            if place > length:
-                raise file.damaged("a message is too short")
             count -= 1
-            file.count(STEPS_OF_MESSAGE)
-            data = block[place - size : place]
+            data = _body(file, block, place, size)
             if kind == CONTINUATION:
                 _continue(file, data, blocks, seen)
             else:
@@ -197,14 +194,19 @@ def _messages_2(file: Data, address: int) -> Iterator[Message]:
         while place + head <= length:
             kind, size, own = HEAD_2.unpack_from(block, place)
             place += head + size
-            if place > length:
-                raise file.damaged("a message is too short")
-            file.count(STEPS_OF_MESSAGE)
-            data = block[place - size : place]
+            data = _body(file, block, place, size)
             if kind == CONTINUATION:
                 _continue(file, data, blocks, seen)
             else:
                 yield kind, own, data
+
+
+def _body(file: Data, block: memoryview, end: int, size: int) -> memoryview:
+    """What a message holds: the ``size`` bytes of its block before ``end``."""
+    if end > len(block):
+        raise file.damaged("a message is too short")
+    file.count(STEPS_OF_MESSAGE)
+    return block[end - size : end]
 
 
 def _continue(file: Data, data: memoryview, blocks: deque[tuple[int, int]], seen: set[int]) -> None:
