@@ -408,6 +408,14 @@ def test_arguments_in_the_order_of_keras(name: str) -> None:
     assert list(inspect.signature(getattr(layers, name)).parameters)[: len(wanted)] == wanted
 
 
+def test_the_three_layers_agree_on_the_arguments_they_share() -> None:
+    lstm, gru, simple = (inspect.signature(cls).parameters for cls in (layers.LSTM, layers.GRU, layers.SimpleRNN))
+    own = {"recurrent_activation", "unit_forget_bias", "use_cudnn", "reset_after"}
+    assert lstm.keys() ^ simple.keys() <= own and gru.keys() ^ simple.keys() <= own
+    for name in simple:  # each stands with its default in the constructors alone, for editors and help()
+        assert lstm[name].replace() == gru[name].replace() == simple[name].replace(), name
+
+
 def test_everything_by_position() -> None:
     options = ["tanh", "sigmoid", False, "zeros", "zeros", "ones", False, "l2", None, None, None, None, None, None]
     layer = layers.LSTM(U, *options, 0.1, 0.2, 3, True, True, True, True, True, "auto")

@@ -196,3 +196,33 @@ def test_relu_of_what_is_not_finite() -> None:
     np.testing.assert_array_equal(layers.ReLU(6)(x), [[0, 6, np.nan, 0, 6]])
     y, pullback = layers.ReLU(6).vjp(x[:, [0, 1, 3, 4]])
     np.testing.assert_array_equal(pullback(np.ones((1, 4), "f")).dx, np.zeros((1, 4)))
+
+
+WEIGHTED: dict[str, tuple[Callable[..., Any], tuple[str, ...], tuple[int, ...]]] = {
+    "Dense": (lambda **k: layers.Dense(2, **k), ("kernel", "bias"), (4, 3)),
+    "Conv1D": (lambda **k: layers.Conv1D(2, 2, **k), ("kernel", "bias"), (4, 5, 3)),
+    "LayerNormalization": (layers.LayerNormalization, ("gamma", "beta"), (4, 5, 3)),
+    "LSTM": (lambda **k: layers.LSTM(2, **k), ("kernel", "recurrent", "bias"), (4, 5, 3)),
+    "GRUCell": (lambda **k: layers.GRUCell(2, **k), ("kernel", "recurrent", "bias"), (4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_each_weight_has_what_was_chosen_for_it(name: str) -> None:
+    make, chosen, shape = WEIGHTED[name]
+    given: dict[str, Any] = {}
+    for k, weight in enumerate(chosen):
+        given[f"{weight}_initializer"] = initializers.Constant(0.25 + k)
+        given[f"{weight}_regularizer"] = regularizers.L2(0.5 + k)
+        given[f"{weight}_constraint"] = constraints.MaxNorm(1.5 + k)
+    layer = make(**given)
+    for made in (layer, layer_from_config(layer_config(layer))):
+        made.build(shape)
+        for k, weight in enumerate(made.weights):
+            assert weight.value.flat[0] == 0.25 + k
+            assert float(weight.regularizer.l2) == 0.5 + k and weight.constraint.max_value == 1.5 + k
+
+
+def test_a_weight_without_initializer() -> None:
+    with pytest.raises(TypeError, match=r"own: weight 'table' needs an `initializer` .*got None"):
+        layers.Layer(name="own").add_weight("table", (2, 3))

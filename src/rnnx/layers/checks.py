@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx import constraints, initializers, regularizers
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 
@@ -74,15 +72,6 @@ def given_shape(who: str, kwargs: dict[str, Any]) -> tuple[tuple[int | None, ...
             raise ValueError(f"{who}: `input_shape` must hold positive integers or None, got {sizes}")
     checked = tuple([None if size is None else int(size) for size in sizes])
     return checked, None if batch_size is None else int(batch_size)
-
-
-def chosen(initial: Sequence[Any], penalties: Sequence[Any], limits: Sequence[Any]) -> list[Any]:
-    """The initializers, regularizers and constraints of a layer, in this order, from what its constructor was given."""
-    made: list[Any] = []
-    for get, given in ((initializers.get, initial), (regularizers.get, penalties), (constraints.get, limits)):
-        for identifier in given:
-            made.append(None if identifier is None else get(identifier))
-    return made
 
 
 def as_mask(who: str, mask: Any) -> NDArray[np.bool_]:

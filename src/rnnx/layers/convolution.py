@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import activations, constraints, initializers, regularizers
+from rnnx import activations, regularizers
 from rnnx._typing import Array
 from rnnx.functional._products import product
-from rnnx.layers.checks import check_data_format, check_mask, check_sequence_shape, chosen
+from rnnx.layers.checks import check_data_format, check_mask, check_sequence_shape
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
+from rnnx.layers.weighted import Weighted
 
 PADDINGS = ("valid", "same", "causal")
 
@@ -43,7 +44,7 @@ def _output_steps(who: str, padding: str, timesteps: int, width: int, stride: in
     return steps
 
 
-class Conv1D(Layer):
+class Conv1D(Weighted):
     """Convolution along time: every output step is a product with a window of input steps.
 
     Parameters
@@ -54,6 +55,7 @@ class Conv1D(Layer):
     """
 
     supports_masking = False
+    chosen = ("kernel", "bias")
 
     def __init__(
         self,
@@ -84,15 +86,9 @@ class Conv1D(Layer):
         self.kernel_size, self.strides = _one("Conv1D", "kernel_size", kernel_size), _one("Conv1D", "strides", strides)
         self.dilation_rate, self.padding = _one("Conv1D", "dilation_rate", dilation_rate), padding
         self.activation, self.use_bias = activations.get(activation), bool(use_bias)
-        (
-            self.kernel_initializer, self.bias_initializer,
-            self.kernel_regularizer, self.bias_regularizer, self.activity_regularizer,
-            self.kernel_constraint, self.bias_constraint,
-        ) = chosen(
-            (kernel_initializer, bias_initializer),
-            (kernel_regularizer, bias_regularizer, activity_regularizer),
-            (kernel_constraint, bias_constraint),
-        )  # fmt: skip
+        self.choose(locals())
+        if activity_regularizer is not None:
+            self.activity_regularizer = regularizers.get(activity_regularizer)
 
     kernel = weight_value(0)
     bias = weight_value(1)
@@ -109,21 +105,9 @@ class Conv1D(Layer):
                 f"{self.name}: the input must have shape (batch, timesteps, features), features and filters being "
                 f"multiples of groups = {self.groups}; got {tuple(input_shape)}"
             )
-        self.add_weight(
-            "kernel",
-            (self.kernel_size, channels // self.groups, self.filters),
-            self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self.add_weight("kernel", (self.kernel_size, channels // self.groups, self.filters), chosen="kernel")
         if self.use_bias:
-            self.add_weight(
-                "bias",
-                (self.filters,),
-                self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.add_weight("bias", (self.filters,), chosen="bias")
 
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
@@ -180,10 +164,6 @@ class Conv1D(Layer):
         for name in ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups", "use_bias"):
             config[name] = getattr(self, name)
         config["activation"] = self.activation.serialize()
-        for name in ("kernel", "bias"):
-            config[f"{name}_initializer"] = initializers.serialize(getattr(self, f"{name}_initializer"))
-            config[f"{name}_regularizer"] = regularizers.serialize(getattr(self, f"{name}_regularizer"))
-            config[f"{name}_constraint"] = constraints.serialize(getattr(self, f"{name}_constraint"))
         config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return config
 

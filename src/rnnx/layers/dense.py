@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import _kernels, activations, constraints, initializers, regularizers
+from rnnx import _kernels, activations, regularizers
 from rnnx._typing import Array
 from rnnx.functional._products import product
-from rnnx.layers.checks import chosen
-from rnnx.layers.layer import Gradients, Layer, Pullback, Weight, weight_value
+from rnnx.layers.layer import Gradients, Pullback, Weight, weight_value
+from rnnx.layers.weighted import Weighted
 
 
-class Dense(Layer):
+class Dense(Weighted):
     """``activation(x @ kernel + bias)`` over the last axis.
 
     Parameters
@@ -29,6 +29,8 @@ class Dense(Layer):
     >>> rnnx.layers.Dense(5, activation="relu")(np.ones((2, 7, 3))).shape
     (2, 7, 5)
     """
+
+    chosen = ("kernel", "bias")
 
     def __init__(
         self,
@@ -49,15 +51,9 @@ class Dense(Layer):
         super().__init__(**kwargs)
         self.units, self.use_bias = int(units), bool(use_bias)
         self.activation = activations.get(activation)
-        (
-            self.kernel_initializer, self.bias_initializer,
-            self.kernel_regularizer, self.bias_regularizer, self.activity_regularizer,
-            self.kernel_constraint, self.bias_constraint,
-        ) = chosen(
-            (kernel_initializer, bias_initializer),
-            (kernel_regularizer, bias_regularizer, activity_regularizer),
-            (kernel_constraint, bias_constraint),
-        )  # fmt: skip
+        self.choose(locals())
+        if activity_regularizer is not None:
+            self.activity_regularizer = regularizers.get(activity_regularizer)
 
     kernel = weight_value(0)
     bias = weight_value(1)
@@ -66,21 +62,9 @@ class Dense(Layer):
     def build(self, input_shape: Any) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(f"{self.name}: the last axis of the input must be known, got shape {tuple(input_shape)}")
-        self.add_weight(
-            "kernel",
-            (int(input_shape[-1]), self.units),
-            self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self.add_weight("kernel", (int(input_shape[-1]), self.units), chosen="kernel")
         if self.use_bias:
-            self.add_weight(
-                "bias",
-                (self.units,),
-                self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.add_weight("bias", (self.units,), chosen="bias")
 
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
@@ -139,9 +123,5 @@ class Dense(Layer):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(units=self.units, activation=self.activation.serialize(), use_bias=self.use_bias)
-        for name in ("kernel", "bias"):
-            config[f"{name}_initializer"] = initializers.serialize(getattr(self, f"{name}_initializer"))
-            config[f"{name}_regularizer"] = regularizers.serialize(getattr(self, f"{name}_regularizer"))
-            config[f"{name}_constraint"] = constraints.serialize(getattr(self, f"{name}_constraint"))
         config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return config

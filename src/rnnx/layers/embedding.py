@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import constraints, initializers, regularizers
 from rnnx._typing import Array
-from rnnx.layers.checks import chosen
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
+from rnnx.layers.weighted import Weighted
 
 
-class Embedding(Layer):
+class Embedding(Weighted):
     """Rows of a table, looked up by integer ids.
 
     Parameters
@@ -33,6 +32,8 @@ class Embedding(Layer):
     (1, 3, 4)
     """
 
+    chosen = ("embeddings",)
+
     def __init__(
         self,
         input_dim: int,
@@ -50,15 +51,7 @@ class Embedding(Layer):
             kwargs["input_shape"] = (length,)
         super().__init__(**kwargs)
         self.input_dim, self.output_dim, self.mask_zero = int(input_dim), int(output_dim), bool(mask_zero)
-        (
-            self.embeddings_initializer,
-            self.embeddings_regularizer,
-            self.embeddings_constraint,
-        ) = chosen(
-            (embeddings_initializer,),
-            (embeddings_regularizer,),
-            (embeddings_constraint,),
-        )  # fmt: skip
+        self.choose(locals())
 
     embeddings = weight_value(0)
 
@@ -70,13 +63,7 @@ class Embedding(Layer):
         return self._call_making_mask(x, call) if self.mask_zero else super()._call(x, call)
 
     def build(self, input_shape: Any) -> None:
-        self.add_weight(
-            "embeddings",
-            (self.input_dim, self.output_dim),
-            self.embeddings_initializer,
-            regularizer=self.embeddings_regularizer,
-            constraint=self.embeddings_constraint,
-        )
+        self.add_weight("embeddings", (self.input_dim, self.output_dim), chosen="embeddings")
 
     def cast(self, x: Any) -> Array:
         ids = np.asarray(x)
@@ -118,9 +105,6 @@ class Embedding(Layer):
             **super().get_config(),
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
-            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
-            "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
         }
 

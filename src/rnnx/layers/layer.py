@@ -345,13 +345,36 @@ class Layer:
         self,
         name: str,
         shape: tuple[int, ...],
-        initializer: Any,
+        initializer: Any = None,
         *,
         trainable: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        chosen: str | None = None,
     ) -> Weight:
-        """Make a weight; to be called by ``build``."""
+        """Make a weight; to be called by ``build``.
+
+        Parameters
+        ----------
+        name : str
+        shape : tuple of int
+        initializer, regularizer, constraint : name, configuration, callable or None
+        trainable : bool
+        chosen : str, optional
+            Those that are not given are the layer's own: ``chosen="kernel"`` stands for ``self.kernel_initializer``,
+            ``self.kernel_regularizer`` and ``self.kernel_constraint``.
+
+        Raises
+        ------
+        TypeError
+            If there is no initializer.
+        """
+        if chosen is not None:
+            initializer = getattr(self, f"{chosen}_initializer") if initializer is None else initializer
+            regularizer = getattr(self, f"{chosen}_regularizer") if regularizer is None else regularizer
+            constraint = getattr(self, f"{chosen}_constraint") if constraint is None else constraint
+        if initializer is None:
+            raise TypeError(f"{self.name}: weight {name!r} needs an `initializer` (a name or a callable), got None")
         space = room()
         if space is not None and space.numbers is not None:
             space.take_weight(self.name, name, shape)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import constraints, initializers, regularizers
+from rnnx import initializers
 from rnnx._changes import change, seen
 from rnnx._typing import Array
-from rnnx.layers.checks import check_mask, chosen
-from rnnx.layers.layer import Gradients, Layer, Pullback, Weight
+from rnnx.layers.checks import check_mask
+from rnnx.layers.layer import Gradients, Pullback, Weight
+from rnnx.layers.weighted import Weighted
 
 _at_rest: ContextVar[bool] = ContextVar("at_rest", default=False)
 
@@ -28,8 +29,10 @@ def normalization_at_rest() -> Iterator[None]:
         _at_rest.reset(token)
 
 
-class Normalization(Layer):
+class Normalization(Weighted):
     """What both normalizations share: scale ``gamma`` and shift ``beta`` of the last axis."""
+
+    chosen = ("beta", "gamma")
 
     def __init__(
         self,
@@ -53,15 +56,7 @@ class Normalization(Layer):
         if not epsilon > 0:
             raise ValueError(f"{type(self).__name__}: `epsilon` must be positive, got {epsilon}")
         self.epsilon, self.center, self.scale = float(epsilon), bool(center), bool(scale)
-        (
-            self.beta_initializer, self.gamma_initializer,
-            self.beta_regularizer, self.gamma_regularizer,
-            self.beta_constraint, self.gamma_constraint,
-        ) = chosen(
-            (beta_initializer, gamma_initializer),
-            (beta_regularizer, gamma_regularizer),
-            (beta_constraint, gamma_constraint),
-        )  # fmt: skip
+        self.choose(locals())
         self._gamma: Weight | None = None
         self._beta: Weight | None = None
 
@@ -71,21 +66,9 @@ class Normalization(Layer):
             raise ValueError(f"{self.name}: `axis` must be the last axis and its size known, got {tuple(input_shape)}")
         self._width = int(width)
         if self.scale:
-            self._gamma = self.add_weight(
-                "gamma",
-                (width,),
-                self.gamma_initializer,
-                regularizer=self.gamma_regularizer,
-                constraint=self.gamma_constraint,
-            )
+            self._gamma = self.add_weight("gamma", (width,), chosen="gamma")
         if self.center:
-            self._beta = self.add_weight(
-                "beta",
-                (width,),
-                self.beta_initializer,
-                regularizer=self.beta_regularizer,
-                constraint=self.beta_constraint,
-            )
+            self._beta = self.add_weight("beta", (width,), chosen="beta")
 
     def prepare(self, x: Any) -> Any:
         x = super().prepare(x)
@@ -125,10 +108,6 @@ class Normalization(Layer):
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
         config.update(center=self.center, scale=self.scale)
-        for name in ("beta", "gamma"):
-            config[f"{name}_initializer"] = initializers.serialize(getattr(self, f"{name}_initializer"))
-            config[f"{name}_regularizer"] = regularizers.serialize(getattr(self, f"{name}_regularizer"))
-            config[f"{name}_constraint"] = constraints.serialize(getattr(self, f"{name}_constraint"))
         return config
 
 

@@ -18,14 +18,8 @@ class GRUWeights(RecurrentWeights):
     cell_kind, gates, state_count = GRUParams.cell.key, GRUParams.cell.gates, GRUParams.cell.states
     core = functional.gru
 
-    def __init__(
-        self,
-        *,
-        recurrent_activation: Any = "sigmoid",
-        reset_after: bool = True,
-        **kwargs: Any,
-    ):
-        self.recurrent_activation = activation_of(recurrent_activation, kwargs.get("compat", "keras3"))
+    def __init__(self, *, recurrent_activation: Any, reset_after: bool, **kwargs: Any):
+        self.recurrent_activation = activation_of(recurrent_activation, kwargs["compat"])
         self.reset_after = bool(reset_after)
         super().__init__(**kwargs)
 

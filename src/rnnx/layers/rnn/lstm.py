@@ -20,14 +20,8 @@ class LSTMWeights(RecurrentWeights):
     cell_kind, gates, state_count = LSTMParams.cell.key, LSTMParams.cell.gates, LSTMParams.cell.states
     core = functional.lstm
 
-    def __init__(
-        self,
-        *,
-        recurrent_activation: Any = "sigmoid",
-        unit_forget_bias: bool = True,
-        **kwargs: Any,
-    ):
-        self.recurrent_activation = activation_of(recurrent_activation, kwargs.get("compat", "keras3"))
+    def __init__(self, *, recurrent_activation: Any, unit_forget_bias: bool, **kwargs: Any):
+        self.recurrent_activation = activation_of(recurrent_activation, kwargs["compat"])
         self.unit_forget_bias = bool(unit_forget_bias)
         super().__init__(**kwargs)
 

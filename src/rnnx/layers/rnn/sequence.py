@@ -146,16 +146,16 @@ class Recurrent(SequenceLayer, RecurrentWeights):
     def __init__(
         self,
         *,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        zero_output_for_mask: bool = False,
+        return_sequences: bool,
+        return_state: bool,
+        go_backwards: bool,
+        stateful: bool,
+        unroll: bool,
+        zero_output_for_mask: bool,
+        activity_regularizer: Any,
+        recompute: bool,
         use_cudnn: Any = "auto",
         time_major: bool = False,
-        activity_regularizer: Any = None,
-        recompute: bool = False,
         **kwargs: Any,
     ):
         if time_major:
@@ -169,7 +169,8 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         self.recompute = bool(recompute)
         self.states = None
         super().__init__(**kwargs)
-        self.activity_regularizer = regularizers.get(activity_regularizer)
+        if activity_regularizer is not None:
+            self.activity_regularizer = regularizers.get(activity_regularizer)
 
     def leaves_traces(self) -> bool:
         return self.stateful or self._samples_in_inference

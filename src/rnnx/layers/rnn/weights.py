@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import activations, constraints, initializers, regularizers
+from rnnx import activations
 from rnnx._typing import Array
 from rnnx.dropout import (
     DROPOUT_GATES,
@@ -19,8 +19,9 @@ from rnnx.dropout import (
     check_zoneout,
     sample_masks,
 )
-from rnnx.layers.checks import chosen, generator_of, seed_config
-from rnnx.layers.layer import Layer, Weight, weight_value
+from rnnx.layers.checks import generator_of, seed_config
+from rnnx.layers.layer import Weight, weight_value
+from rnnx.layers.weighted import Weighted
 
 
 def activation_of(identifier: Any, compat: str) -> activations.Activation:
@@ -36,9 +37,15 @@ def constructor_arguments(scope: dict[str, Any]) -> dict[str, Any]:
     return {**own, **scope["kwargs"]}
 
 
-class RecurrentWeights(Layer):
-    """Weights, activations and dropout of one recurrent cell: what the layer and the single cell share."""
+class RecurrentWeights(Weighted):
+    """Weights, activations and dropout of one recurrent cell: what the layer and the single cell share.
 
+    The layer's constructor says the names of the arguments and their defaults, see `constructor_arguments`; down here
+    all of them are given.
+    """
+
+    chosen = ("kernel", "recurrent", "bias")
+    bias_initializer: Any
     cell_kind = ""
     gates = 0
     state_count = 1
@@ -49,26 +56,17 @@ class RecurrentWeights(Layer):
         self,
         *,
         units: int,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: Any = None,
-        noise_shape: Any = None,
-        recurrent_noise_shape: Any = None,
-        dropout_gates: str = "keras",
-        recurrent_dropout_mode: str = "state",
-        zoneout: Any = 0.0,
-        compat: str = "keras3",
+        activation: Any,
+        use_bias: bool,
+        dropout: float,
+        recurrent_dropout: float,
+        seed: Any,
+        noise_shape: Any,
+        recurrent_noise_shape: Any,
+        dropout_gates: str,
+        recurrent_dropout_mode: str,
+        zoneout: Any,
+        compat: str,
         **kwargs: Any,
     ):
         who = type(self).__name__
@@ -79,15 +77,7 @@ class RecurrentWeights(Layer):
         self.units = int(units)
         self.activation = activation_of(activation, compat)
         self.use_bias = bool(use_bias)
-        (
-            self.kernel_initializer, self.recurrent_initializer, self.bias_initializer,
-            self.kernel_regularizer, self.recurrent_regularizer, self.bias_regularizer,
-            self.kernel_constraint, self.recurrent_constraint, self.bias_constraint,
-        ) = chosen(
-            (kernel_initializer, recurrent_initializer, bias_initializer),
-            (kernel_regularizer, recurrent_regularizer, bias_regularizer),
-            (kernel_constraint, recurrent_constraint, bias_constraint),
-        )  # fmt: skip
+        self.choose(kwargs)
         self.dropout = check_rate(who, "dropout", dropout)
         self.recurrent_dropout = check_rate(who, "recurrent_dropout", recurrent_dropout)
         self.noise_shape = check_noise_shape(who, noise_shape)
@@ -124,28 +114,10 @@ class RecurrentWeights(Layer):
         if features is None:
             raise ValueError(f"{self.name}: the last axis of the input must be known, got shape {tuple(input_shape)}")
         width = self.gates * self.units
-        self.add_weight(
-            "kernel",
-            (int(features), width),
-            self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        self.add_weight(
-            "recurrent_kernel",
-            (self.units, width),
-            self.recurrent_initializer,
-            regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
-        )
+        self.add_weight("kernel", (int(features), width), chosen="kernel")
+        self.add_weight("recurrent_kernel", (self.units, width), chosen="recurrent")
         if self.use_bias:
-            self.add_weight(
-                "bias",
-                self.bias_shape(),
-                self.initial_bias(),
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.add_weight("bias", self.bias_shape(), self.initial_bias(), chosen="bias")
 
     def initial_bias(self) -> Any:
         """Initializer of the bias."""
@@ -289,10 +261,6 @@ class RecurrentWeights(Layer):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(units=self.units, activation=self.activation.serialize(), use_bias=self.use_bias)
-        for name in ("kernel", "recurrent", "bias"):
-            config[f"{name}_initializer"] = initializers.serialize(getattr(self, f"{name}_initializer"))
-            config[f"{name}_regularizer"] = regularizers.serialize(getattr(self, f"{name}_regularizer"))
-            config[f"{name}_constraint"] = constraints.serialize(getattr(self, f"{name}_constraint"))
         for name in (
             "dropout", "recurrent_dropout", "noise_shape", "recurrent_noise_shape", "dropout_gates",
             "recurrent_dropout_mode", "zoneout", "compat",
