@@ -238,9 +238,8 @@ def test_a_class_of_the_user_is_not_the_one_of_rnnx_with_its_name(suffix, tmp_pa
     model = simple()
     model.compile("adam", Huber(3.0))
     model.save(tmp_path / f"m{suffix}")
-    if suffix in (".keras", ".safetensors"):  # as in Keras, .h5 files do not say where a class is from
-        with pytest.warns(UserWarning, match="unknown class 'Huber'"):
-            assert rnnx.load_model(tmp_path / f"m{suffix}").optimizer is None
+    with pytest.warns(UserWarning, match="unknown class 'Huber'"):
+        assert rnnx.load_model(tmp_path / f"m{suffix}").optimizer is None
     assert type(rnnx.load_model(tmp_path / f"m{suffix}", custom_objects={"Huber": Huber}).loss) is Huber
 
 

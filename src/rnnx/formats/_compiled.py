@@ -16,11 +16,13 @@ CHOSEN_LATER = ("accuracy", "acc")  # which one, the shapes say
 Describe = Callable[[Any], Any]
 
 
-def described(thing: Any) -> dict[str, Any]:
+def described(thing: Any) -> Any:
     """Class and arguments of an optimizer, loss or metric; the name alone of what cannot say its arguments.
 
     What is wrong with a ``get_config`` of somebody's own must not cost them a training that has just ended.
     """
+    if isinstance(thing, str):
+        return thing
     if isinstance(thing, type):
         return {"class_name": thing.__name__, "config": {}}
     if hasattr(thing, "get_config"):
@@ -38,7 +40,7 @@ def described(thing: Any) -> dict[str, Any]:
     return by_name(getattr(thing, "function", thing))
 
 
-def described_optimizer(optimizer: Any) -> dict[str, Any]:
+def described_optimizer(optimizer: Any) -> Any:
     """`described`, with the name of a function that gives the learning rate."""
     found = described(optimizer)
     if found["class_name"] == BY_NAME and callable(rate := getattr(optimizer, "_rate", None)):
@@ -51,7 +53,7 @@ def described_optimizer(optimizer: Any) -> dict[str, Any]:
     return found
 
 
-def described_metric(metric: Any) -> dict[str, Any]:
+def described_metric(metric: Any) -> Any:
     """`described`; of a loss that is a metric, as one."""
     loss = metric if isinstance(metric, losses.Loss) else metric.loss if type(metric) is metrics.LossMetric else None
     if loss is None or "registered_name" in (found := described(loss)):
@@ -74,7 +76,7 @@ def each_of(value: Any, make: Callable[[Any], Any]) -> Any:
 
 
 def _each(value: Any, describe: Describe) -> Any:
-    return each_of(value, lambda thing: thing if isinstance(thing, (str, dict)) else describe(thing))
+    return each_of(value, lambda thing: thing if isinstance(thing, dict) else describe(thing))
 
 
 def description(

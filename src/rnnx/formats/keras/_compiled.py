@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from rnnx import losses, metrics, optimizers
 from rnnx.formats import _compiled
 from rnnx.formats._compiled import BY_NAME
 
+NAMES_NOT_IN_KERAS = (  # of metrics that it has
+    "Huber", "LogCosh", "huber", "kld", "log_cosh", "logcosh", "rmse", "sparse_top_kcategorical_accuracy",
+    "top_kcategorical_accuracy",
+)  # fmt: skip
 NOT_IN_KERAS = ("FunctionMetric", "LossMetric", "Perplexity")
 
 
@@ -18,21 +23,14 @@ def compile_config(model: Any) -> dict[str, Any] | None:
 
 
 def training_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The ``training_config`` of a ``.h5`` file, from a `compile_config`: no modules, functions by their names."""
-    old: dict[str, Any] = _older(config)
-    return {"optimizer_config": old.pop("optimizer"), **old}
+    """The ``training_config`` of a ``.h5`` file, from a `compile_config`.
 
-
-def _older(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_older(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    if value.get("class_name") == BY_NAME:
-        return value["config"]
-    if "class_name" in value:  # what is inside of its configuration has its module here too
-        return {"class_name": value["class_name"], "config": value["config"]}
-    return {name: _older(part) for name, part in value.items()}
+    It keeps the modules, which Keras leaves out there: without them a loss among the metrics is a metric of its name.
+    """
+    return {
+        "optimizer_config": config["optimizer"],
+        **{word: own for word, own in config.items() if word != "optimizer"},
+    }
 
 
 def _entry(thing: Any, module: Any, where: str) -> dict[str, Any]:
@@ -76,10 +74,21 @@ def _loss(loss: Any) -> dict[str, Any]:
     )
 
 
-def _metric(metric: Any) -> dict[str, Any]:
-    if isinstance(metric, losses.Loss):
-        return _loss(metric)
-    if type(metric) is metrics.LossMetric:
-        found = _loss(metric.loss)
-        return {**found, "config": {**found["config"], "name": metric.name}}
-    return _entry(metric, metrics, "keras.metrics")
+def _metric(metric: Any) -> Any:
+    if isinstance(metric, str):
+        if metric not in NAMES_NOT_IN_KERAS:
+            return metric
+        name, metric = metric, metrics.get(metric)
+        metric.name = name
+    of_loss = type(metric) is metrics.LossMetric
+    loss = metric if isinstance(metric, losses.Loss) else metric.loss if of_loss else None
+    if loss is None:
+        return _entry(metric, metrics, "keras.metrics")
+    found = _loss(loss)
+    name = metric.name if of_loss else metrics.LossMetric(loss).name
+    kind = getattr(metrics, found["class_name"], None)
+    if found["registered_name"] is not None or kind is None:
+        return {**found, "config": {**found["config"], "name": name}} if isinstance(found["config"], dict) else found
+    known = inspect.signature(kind).parameters  # where .h5 files have a metric of this name, they mean that
+    kept = {word: value for word, value in found["config"].items() if word in known}
+    return {**found, "module": "keras.metrics", "config": {**kept, "name": name}}

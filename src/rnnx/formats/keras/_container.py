@@ -26,6 +26,7 @@ ZIP_ERRORS = (
     OverflowError, LookupError, OSError, ValueError,
 )  # fmt: skip
 ARCHIVED_WEIGHTS = "model.weights.h5"
+OPTIMIZER = "rnnx_optimizer_weights"  # in .h5 files of rnnx
 NOISE = "rnnx_noise"  # seeds and counters, which Keras does not keep
 OLD_LAYERS = ("_layer_checkpoint_dependencies",)  # what TensorFlow 2.12 and 2.13 called "layers"
 
@@ -134,7 +135,7 @@ def _hdf5(path: Any, root: Group) -> Contents:
         group,
         legacy,
         root.file.room // 4,
-        root.group("optimizer_weights"),
+        root.group(OPTIMIZER) or root.group("optimizer_weights"),
         None if (noise := root.text(NOISE)) is None else parse_json(path, noise, "its noise", most_items=MOST_NOISE),
     )
 

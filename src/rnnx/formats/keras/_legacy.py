@@ -8,6 +8,7 @@ from typing import Any
 
 from rnnx._typing import Array
 from rnnx.formats.keras import _weights
+from rnnx.formats.keras._container import OPTIMIZER
 from rnnx.formats.keras._hdf5_write import Tree
 from rnnx.formats.keras._weights import Order
 
@@ -89,10 +90,14 @@ def add_model(root: Tree, model: Any, config: dict[str, Any], version: str) -> N
 
 
 def add_optimizer(root: Tree, model: Any, state: list[tuple[str, Array]]) -> None:
-    """Add the state of the optimizer; none before its first step, for which Keras would warn."""
-    if len(state) <= 2 and not state[0][1]:
+    """Add the state of the optimizer, if it has made a step.
+
+    Not as ``optimizer_weights``: for that Keras 3 makes an optimizer without weights, which cannot train ("Unknown
+    variable" in 3.15).
+    """
+    if not state[0][1]:
         return
-    group = root.group("optimizer_weights")
+    group = root.group(OPTIMIZER)
     names = [f"{model.optimizer.name}/{name}" for name, _ in state]
     unique = [name if name not in names[:k] else f"{name}_{k}" for k, name in enumerate(names)]
     group.attributes["weight_names"] = unique

@@ -45,9 +45,9 @@ def _groups(optimizer: Any) -> list[tuple[str, ...]]:
 
 
 def state_of(model: Any, orders: dict[int, Order], *, fresh: bool = False) -> list[tuple[str, Array]]:
-    """All arrays of an optimizer, each with its name, as Keras has them; without the slots before the first step.
+    """All arrays of an optimizer, each with its name, as Keras has them.
 
-    ``fresh``: as before the first step.
+    ``fresh``: as before the first step. The slots are there then too: Keras warns of a file without them.
     """
     optimizer = model.optimizer
     steps = 0 if fresh else optimizer.iterations
@@ -57,18 +57,18 @@ def state_of(model: Any, orders: dict[int, Order], *, fresh: bool = False) -> li
         found.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
     slots = optimizer._slots
     if fresh or not slots:
-        return found
+        slots = [optimizer._make_slots(weight) for weight in model.weights]
     for group in _groups(optimizer):
         for place, path in trained_weights(model, orders):
             for name in group:
                 found.append((f"{path.replace('/', '_')}_{SLOTS.get(name, name)}", slots[place][name]))
     if isinstance(optimizer, Nadam):
-        found.append(("u_product", np.array(_momenta(optimizer), np.float32)))
+        found.append(("u_product", np.array(_momenta(optimizer, steps), np.float32)))
     return found
 
 
-def _momenta(optimizer: Nadam) -> float:
-    return math.prod(optimizer._momentum(step) for step in range(1, optimizer.iterations + 1))
+def _momenta(optimizer: Nadam, steps: int) -> float:
+    return math.prod(optimizer._momentum(step) for step in range(1, steps + 1))
 
 
 def restore(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> str | None:
