@@ -445,8 +445,9 @@ def tbptt_batches(sequence: Any, batch_size: int, timesteps: int, targets: Any =
     """Cut one long sequence into chunks for truncated back-propagation with a stateful model.
 
     The sequence is laid out as ``batch_size`` parallel rows; row k of each batch continues row k of the one before.
-    ``fit(batches)`` keeps their order, carries the states of a stateful model from chunk to chunk, and resets them at
-    the start of every epoch and of every validation; gradients end at the borders of the chunks.
+    ``fit(batches)`` keeps their order and carries the states of a stateful model from chunk to chunk, and on
+    into the next epoch: with ``LambdaCallback(on_epoch_begin=lambda epoch, logs: model.reset_states())`` every epoch
+    starts from zeros. A validation does so by itself. Gradients end at the borders of the chunks.
 
     Parameters
     ----------

@@ -186,6 +186,14 @@ def try_out(model: Any, train: Any, validation: Any) -> None:
         for loss, tensor, target, weight in zip(chosen, model.outputs, targets, weights, strict=True):
             if isinstance(loss, losses.SparseCategoricalCrossentropy) and isinstance(target, np.ndarray):
                 _check_classes(loss, tensor.shape, target, weight)
+    if model.is_stateful:
+        for name, data in (("", train), ("the validation data: ", validation)):
+            if isinstance(data, Batches) and data.rows > data.batch_size and data.rows % data.batch_size:
+                raise ValueError(
+                    f"{model.name}: {name}a stateful model needs batches of one size: {data.rows} rows in batches of "
+                    f"{data.batch_size} leave {data.rows % data.batch_size} for the last; leave them out, or change "
+                    "`batch_size`"
+                )
     if isinstance(validation, Batches) and validation.rows and model.built:
         model.try_batch(validation.first_row())
 

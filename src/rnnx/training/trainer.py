@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from rnnx._typing import Array
 from rnnx.callbacks.callback import CallbackList, History
 from rnnx.callbacks.progress import Progress
 from rnnx.layers.graph import SymbolicTensor
+from rnnx.layers.layer import walk
 from rnnx.training.batches import Batch, Batches, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
 from rnnx.training.forms import inputs_of
@@ -126,7 +128,8 @@ class Trainer(Objective):
         callbacks : list of Callback
             When one changes ``trainable``, that counts from the next epoch on; before the first batch, at once.
         validation_split : float
-            Share of the rows, at the end, to validate with.
+            Share of the rows, at the end, to validate with. A stateful model carries its states from batch to batch and
+            from epoch to epoch, until ``reset_states()``; a validation starts from zeros and leaves them as they were.
         validation_data : tuple ``(x, y)`` or ``(x, y, sample_weight)``, or iterable of batches
         shuffle : bool
             A new order in each epoch; not done for stateful models and iterables.
@@ -201,12 +204,11 @@ class Trainer(Objective):
                 for epoch in range(initial_epoch, epochs):
                     interrupts.check()
                     calls.call("epoch_begin", epoch, None)
-                    self.reset_states()
                     logs = self._epoch(batches.epoch(epoch), calls, interrupts.check, by_batch)
                     if validation is not None and (epoch + 1) % validation_freq == 0:
-                        self.reset_states()
                         validation.restart()
-                        found = self._evaluate(validation.epoch(), calls, interrupts.check)
+                        with _states_aside(self):
+                            found = self._evaluate(validation.epoch(), calls, interrupts.check)
                         logs.update({f"val_{name}": value for name, value in found.items()})
                     calls.call("epoch_end", epoch, logs)
                     if self.stop_training:
@@ -402,6 +404,22 @@ class Trainer(Objective):
         """Outputs of one batch."""
         batch = one_batch(self, x)
         return self.forward_with_mask(batch.x, lengths=batch.lengths)[0]
+
+
+@contextmanager
+def _states_aside(model: Any) -> Iterator[None]:
+    """Let a stateful model start from rest, and go on afterwards where it was."""
+    if not model.is_stateful:
+        yield
+        return
+    kept = [(layer, layer.states) for layer in walk(model) if getattr(layer, "states", None) is not None]
+    model.reset_states()
+    try:
+        yield
+    finally:
+        model.reset_states()
+        for layer, states in kept:
+            layer.states = states
 
 
 def _as_list(value: Any) -> list[Any]:
