@@ -412,7 +412,8 @@ def _states_aside(model: Any) -> Iterator[None]:
     if not model.is_stateful:
         yield
         return
-    kept = [(layer, layer.states) for layer in walk(model) if getattr(layer, "states", None) is not None]
+    layers: list[Any] = list(walk(model))
+    kept = [(layer, layer.states) for layer in layers if getattr(layer, "states", None) is not None]
     model.reset_states()
     try:
         yield
