@@ -118,6 +118,9 @@ class Metric(Configurable):
                 raise
             # One of its own that needs what the constructor of the subclass makes; it starts fresh anyway.
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"dtype": np.dtype("float32"), "variables": [], **state})  # of 0.1.0 there were none
+
     def reset_state(self) -> None:
         """Start again."""
         for name in ("total", "count"):
