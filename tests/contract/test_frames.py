@@ -88,6 +88,12 @@ def a_call_of_a_layer(folder: pathlib.Path) -> Counter[str]:
     return frames(lambda: layer(X))
 
 
+def a_call_of_both_directions(folder: pathlib.Path) -> Counter[str]:
+    layer = layers.Bidirectional(layers.LSTM(8, return_sequences=True))
+    layer(X)
+    return frames(lambda: layer(X))
+
+
 def load_model(folder: pathlib.Path) -> Counter[str]:
     return load_as_compiled(folder, include_optimizer=False)
 
@@ -113,6 +119,7 @@ MOST: dict[Callable[[pathlib.Path], Counter[str]], int] = {
     a_call_of_a_model: 60,
     predict: 37,
     a_call_of_a_layer: 12,
+    a_call_of_both_directions: 36,
     a_training_call_with_dropout: 60,
     load_model: 150,
     load_a_compiled_model: 200,

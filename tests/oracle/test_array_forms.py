@@ -559,3 +559,4 @@ def test_which_arrays_may_share_memory():
     for a in views:  # an empty array shares nothing, wherever it points to
         for b in views:
             assert _kernels.may_share(a, b) == np.may_share_memory(a, b), (a.shape, b.shape)
+        assert not _kernels.may_share(a, None)

@@ -205,7 +205,8 @@ class Core:
             shape = (batch, timesteps, units) if return_sequences else (batch, units)
             meaning = "(batch, timesteps, units)" if return_sequences else "(batch, units)"
             validate.check_out(who, out, shape, meaning, dtype)
-            if any(_kernels.may_share(out, array) for array in (params.kernel, params.recurrent_kernel, params.bias)):
+            share = _kernels.may_share
+            if share(out, params.kernel) or share(out, params.recurrent_kernel) or share(out, params.bias):
                 raise ValueError(f"{who}: `out` shares memory with the weights; give an array of its own")
             x = _apart(x, out)
             valid = valid if valid is None else _apart(valid, out)

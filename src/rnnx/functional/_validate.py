@@ -26,13 +26,15 @@ def check_array(
     """
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{who}: `{name}` must be a numpy array, got {type(value).__name__}; use np.asarray(...)")
-    value = native(value)
-    if value.dtype != np.float32 and value.dtype != np.float64:
+    if not value.dtype.isnative:
+        value = native(value)
+    if value.dtype.char not in "fd":
         raise TypeError(
             f"{who}: `{name}` must be float32 or float64, got {value.dtype}; use .astype(np.float32) or np.float64"
         )
-    if value.ndim != len(shape) or any(
-        [want is not None and want != got for want, got in zip(shape, value.shape, strict=True)]
+    if value.shape != shape and (
+        value.ndim != len(shape)
+        or any([want is not None and want != got for want, got in zip(shape, value.shape, strict=True)])
     ):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ValueError(f"{who}: `{name}` must have shape {meaning} = {wanted}, got {value.shape}")

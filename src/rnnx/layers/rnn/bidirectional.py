@@ -118,8 +118,12 @@ class Bidirectional(SequenceLayer):
 
     def prepare(self, x: Any) -> Any:
         x = self.forward_layer.prepare(x)
-        self.build((None, *x.shape[1:]))
+        if not self.built:
+            self.build((None, *x.shape[1:]))
         return x
+
+    def leaves_traces(self) -> bool:
+        return bool(self.forward_layer.leaves_traces() or self.backward_layer.leaves_traces())
 
     def forward(
         self,
@@ -140,50 +144,52 @@ class Bidirectional(SequenceLayer):
             )
         halves: list[Any] = [None, None]
         if initial_state is not None:
-            states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
-            if len(states) % 2:
+            initial = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
+            if len(initial) % 2:
                 raise ValueError(
-                    f"{self.name}: `initial_state` must be a list with an even number of states, got {len(states)}"
+                    f"{self.name}: `initial_state` must be a list with an even number of states, got {len(initial)}"
                 )
-            halves = [states[: len(states) // 2], states[len(states) // 2 :]]
+            halves = [initial[: len(initial) // 2], initial[len(initial) // 2 :]]
 
         joined, places = self._one_array(x)
+        directions, given = self._directions, (None, None) if dropout_masks is None else dropout_masks
 
         def direction(k: int) -> Any:
-            return self._directions[k].forward(
+            return directions[k].forward(
                 x,
                 mask=mask,
                 training=training,
                 keep=keep,
                 initial_state=halves[k],
-                dropout_masks=None if dropout_masks is None else dropout_masks[k],
+                dropout_masks=given[k],
                 return_masks=True,
                 **places[k],
                 **call,
             )
 
-        runs = self._both(direction, x)
-        masks, pullbacks = tuple(drawn for (_, drawn), _ in runs), [back for _, back in runs]
-        results = [y if self.return_state else [y] for (y, _), _ in runs]
-        outputs = [result[0] for result in results]
-        if self.return_sequences:
-            outputs[1] = outputs[1][:, ::-1]
-        states = results[0][1:] + results[1][1:]
+        ((a, a_masks), a_pullback), ((b, b_masks), b_pullback) = self._both(direction, x)
+        masks, pullbacks = (a_masks, b_masks), (a_pullback, b_pullback)
+        sequences, with_state = self.return_sequences, self.return_state
+        states: list[Any] = []
+        if with_state:
+            (a, *states), (b, *others) = a, b
+            states += others
+        outputs = [a, b[:, ::-1] if sequences else b]
         merged = self._merge(outputs) if joined is None else joined
-        several = self.return_state or self.merge_mode is None
+        several = with_state or self.merge_mode is None
         y = [*(merged if isinstance(merged, list) else [merged]), *states] if several else merged
 
         def pullback(dy: Any, *, need_dx: bool = True) -> Gradients:
             count = 2 if self.merge_mode is None else 1
             parts = check_gradients(self.name, dy, count + len(states)) if several else [dy]
             douts = self._split(parts[:count], outputs)
-            if self.return_sequences and douts[1] is not None:
+            if sequences and douts[1] is not None:
                 douts[1] = douts[1][:, ::-1]
             dstates, half = parts[count:], len(states) // 2
             sides = (dstates[:half], dstates[half:])
 
             def back(k: int) -> Any:
-                return pullbacks[k]([douts[k], *sides[k]] if self.return_state else douts[k], need_dx=need_dx)
+                return pullbacks[k]([douts[k], *sides[k]] if with_state else douts[k], need_dx=need_dx)
 
             grads = self._both(back, x)
             dinitial = tuple(
@@ -200,27 +206,22 @@ class Bidirectional(SequenceLayer):
 
     def _one_array(self, x: Array) -> tuple[Array | None, tuple[dict[str, Array], dict[str, Array]]]:
         """An array for the outputs of both directions side by side, and what tells each where to put its own."""
-        a, b = self._directions
-        if not (
-            self.return_sequences
-            and self.merge_mode == "concat"
-            and isinstance(a, Recurrent)
-            and isinstance(b, Recurrent)
-        ):
+        a, b = self.forward_layer, self.backward_layer
+        if self.merge_mode != "concat" or not (isinstance(a, Recurrent) and isinstance(b, Recurrent)):
             return None, ({}, {})
-        joined = _kernels.empty((*x.shape[:2], a.units + b.units), a.dtype)
-        return joined, ({"out": joined[..., : a.units]}, {"out": joined[:, ::-1, a.units :]})
+        if not a.return_sequences:
+            return None, ({}, {})
+        joined = _kernels.empty((x.shape[0], x.shape[1], a.units + b.units), a.dtype)
+        return joined, ({"out": joined[:, :, : a.units]}, {"out": joined[:, ::-1, a.units :]})
 
     def _both(self, direction: Callable[[int], Any], x: Array) -> tuple[Any, Any]:
         """Results of both directions, which run side by side if they are compiled, apart and worth it."""
-        a, b = self._directions
-        if isinstance(a, Recurrent) and isinstance(b, Recurrent) and a.seed_generator is not b.seed_generator:
-            rows, packed = x.shape[0] * x.shape[1], a.packed()[1]
-            worth_it = packed is not None and rows * packed.products >= PRODUCTS_WORTH_A_THREAD
-        else:
-            worth_it = False
-        if worth_it:
-            return side_by_side(lambda: direction(0), lambda: direction(1))
+        a, b = self.forward_layer, self.backward_layer
+        if isinstance(a, Recurrent) and isinstance(b, Recurrent):
+            kernel, recurrent = a._weights[:2]
+            worth_it = x.shape[0] * x.shape[1] * (kernel.value.size + recurrent.value.size) >= PRODUCTS_WORTH_A_THREAD
+            if worth_it and a.seed_generator is not b.seed_generator and a.packed()[1] is not None:
+                return side_by_side(lambda: direction(0), lambda: direction(1))
         return direction(0), direction(1)
 
     def _merge(self, outputs: list[Array]) -> Any:
