@@ -48,7 +48,8 @@ class Example:
 
 
 def as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    """One value, or those of a list and of the lists inside it."""
+    return [part for inner in value for part in as_list(inner)] if isinstance(value, (list, tuple)) else [value]
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -409,3 +409,67 @@ def test_a_cell_of_ones_own_in_a_saved_model(tmp_path: Any) -> None:
     twin = Model.from_config(model.get_config())
     twin.set_weights(model.get_weights())
     assert np.array_equal(twin(given), model(given))
+
+
+# ---- The states of a stack, a list for each cell ---------------------------------------------------------------------
+
+
+def test_a_call_gives_the_states_of_every_cell() -> None:
+    rng = np.random.default_rng(12)
+    rnn = randomize(RNN([LSTMCell(2), GRUCell(4), LSTMCell(3)], return_state=True), rng, np.zeros((B, T, F)))
+    x = data(rng)
+    out, (h1, c1), h2, (h3, c3) = rnn(x)
+    assert [part.shape[1] for part in (out, h1, c1, h2, h3, c3)] == [3, 2, 2, 4, 3, 3]
+    below, states = x, []
+    for cell in rnn.cells:
+        alone = RNN(cell, return_sequences=True, return_state=True)
+        below, *own = alone(below)
+        states.append(own)
+    same([out, h1, c1, h2, h3, c3], [below[:, -1], *states])
+    same(out, h3)
+    for begin in ([(h1, c1), h2, (h3, c3)], [[h1, c1], [h2], [h3, c3]], [h1, c1, h2, h3, c3]):
+        same(rnn(x, initial_state=begin), rnn(x, initial_state=[h1, c1, h2, h3, c3]))
+    same(rnn(x, return_masks=True)[0], rnn(x))
+    (again, *groups), pullback = rnn.vjp(x)
+    same([again, *groups], [out, (h1, c1), h2, (h3, c3)])
+    slopes = [rng.normal(size=part.shape) for part in (out, h1, c1, h2, h3, c3)]
+    flat_slopes = pullback(slopes)
+    nested = pullback([slopes[0], slopes[1:3], slopes[3], slopes[4:]])
+    same([nested.dx, nested.dweights], [flat_slopes.dx, flat_slopes.dweights])
+    none = pullback([slopes[0], None, None, [None, slopes[5]]])
+    zeros = pullback([slopes[0], *[np.zeros_like(part) for part in slopes[1:5]], slopes[5]])
+    same([none.dx, none.dweights], [zeros.dx, zeros.dweights])
+
+
+def test_a_call_in_a_model_gives_the_states_of_every_cell() -> None:
+    rng = np.random.default_rng(12)
+    x = data(rng)
+    a = Input((T, F), dtype="float64")
+    encoder = RNN([LSTMCell(2, dtype="float64"), LSTMCell(3, dtype="float64")], return_state=True)
+    decoder = RNN([LSTMCell(2, dtype="float64"), LSTMCell(3, dtype="float64")])
+    out, first, second = encoder(a)
+    assert [part.shape for part in (*first, *second)] == [(None, 2), (None, 2), (None, 3), (None, 3)]
+    model = Model(a, [decoder(a, initial_state=[first, second]), second[1]])
+    randomize(model, rng, x)
+    _, *states = encoder(x)
+    expected = [decoder(x, initial_state=states), states[1][1]]
+    same(model(x), expected)
+    twin = Model.from_config(model.get_config())
+    twin.set_weights(model.get_weights())
+    same(twin(x), expected)
+    model = Model(a, encoder(a))
+    same(model(x), encoder(x))
+    both = layers.Bidirectional(RNN([LSTMCell(2), GRUCell(3)], return_state=True))
+    y, forward_lstm, forward_gru, backward_lstm, backward_gru = both(x)
+    assert [len(forward_lstm), len(backward_lstm), forward_gru.shape, backward_gru.shape] == [2, 2, (B, 3), (B, 3)]
+
+
+def test_a_stateful_stack_takes_the_states_of_every_cell() -> None:
+    rng = np.random.default_rng(13)
+    rnn = randomize(RNN([LSTMCell(2), GRUCell(3)], stateful=True, return_state=True), rng, np.zeros((B, T, F)))
+    x = data(rng)
+    rnn.reset_states()
+    _, *states = rnn(x)
+    once = rnn(x)
+    rnn.reset_states(states)
+    same(rnn(x), once)

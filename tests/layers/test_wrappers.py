@@ -67,7 +67,7 @@ def test_both_directions_equal_two_layers_over_the_unpadded_rows(name: str, mode
                 same(got[row, steps] if sequences else got[row], want[0])
                 if sequences:
                     assert not got[row, ~MASK[row]].any()
-            same([part[row] for part in found[outputs:]], [part[0] for part in [*s1, *s2]])
+            same([part[row] for part in flat(found[outputs:])], [part[0] for part in flat([*s1, *s2])])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -89,10 +89,17 @@ def split_states(inputs: list[SymbolicTensor], states: int) -> tuple[list[Symbol
 
 
 def is_symbolic(x: Any) -> bool:
-    """Whether this is a symbolic tensor or a list with one in it."""
+    """Whether this is a symbolic tensor or a list with one in it, also in lists inside that."""
     if isinstance(x, (list, tuple)):
-        return any(isinstance(part, SymbolicTensor) for part in x)
+        return any(isinstance(part, SymbolicTensor) or (type(part) is list and is_symbolic(part)) for part in x)
     return isinstance(x, SymbolicTensor)
+
+
+def flat(values: Any) -> list[Any]:
+    """What is in a list and in the lists inside it, or one value, in one list."""
+    if isinstance(values, (list, tuple)):
+        return [part for inner in values for part in flat(inner)]
+    return [values]
 
 
 def enter(layer: Any) -> SymbolicTensor:
@@ -114,7 +121,7 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     single = isinstance(x, SymbolicTensor)
     inputs = [x] if single else list(x)
     given = arguments.pop("initial_state", None)
-    states = [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
+    states = [] if given is None else flat(given)
     for tensor in [*inputs, *states]:
         if not isinstance(tensor, SymbolicTensor):
             raise TypeError(f"{layer.name}: symbolic tensors and arrays cannot be mixed in one call")

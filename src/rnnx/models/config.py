@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rnnx.layers.graph import SymbolicTensor, enter, split_states
+from rnnx.layers.graph import SymbolicTensor, enter, flat, split_states
 from rnnx.layers.layer import LAYER_CLASSES, layer_config, layer_from_config
 from rnnx.models.plan import Plan
 
@@ -62,7 +62,7 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
             if states:
                 arguments["initial_state"] = states
             y = layers[name](inputs[0] if call["single"] else values, **arguments)
-            tensors[(name, k)] = y if isinstance(y, list) else [y]
+            tensors[(name, k)] = flat(y)
             for user in users.pop((name, k), []):
                 needs[user].discard((name, k))
                 if not needs[user]:

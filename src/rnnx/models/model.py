@@ -8,7 +8,7 @@ from typing import Any
 from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.layers.checks import starting_mask
-from rnnx.layers.graph import Node, SymbolicTensor
+from rnnx.layers.graph import Node, SymbolicTensor, flat
 from rnnx.layers.layer import Layer, Weight, layer_config
 from rnnx.models.config import graph_config, graph_from_config
 from rnnx.models.plan import GraphPullback, Plan
@@ -56,9 +56,9 @@ class Model(Trainer, Layer):
     def set_graph(self, inputs: Any, outputs: Any) -> None:
         """Take these symbolic tensors as inputs and outputs."""
         self.several_inputs = isinstance(inputs, (list, tuple)) and len(inputs) != 1  # a list of one is that one
-        self.several_outputs = isinstance(outputs, (list, tuple)) and len(outputs) != 1
+        self.several_outputs = isinstance(outputs, (list, tuple)) and len(flat(outputs)) != 1
         self.inputs: list[SymbolicTensor] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        self.outputs: list[SymbolicTensor] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        self.outputs: list[SymbolicTensor] = flat(outputs)
         self.plan = Plan(self.inputs, self.outputs)
         self.layers: list[Layer] = self.plan.layers()
         self.dtype = self.plan.steps[0].layer.dtype if self.plan.steps else self.dtype

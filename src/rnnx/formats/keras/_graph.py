@@ -13,7 +13,7 @@ from rnnx.formats.keras._dialect import Dialect
 from rnnx.formats.keras._layers import MODELS, Layers
 from rnnx.formats.keras._operations import call_of_operation, is_operation, operation
 from rnnx.layers import Arithmetic, InputLayer, Masking
-from rnnx.layers.graph import SymbolicTensor, enter
+from rnnx.layers.graph import SymbolicTensor, enter, flat
 from rnnx.layers.limits import MOST_CALLS
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
@@ -306,7 +306,7 @@ class _Graph:
             if is_foreign(error):
                 raise
             raise FormatError(f"{where}: {error}") from error
-        self.tensors[key] = y if isinstance(y, list) else [y]
+        self.tensors[key] = flat(y)
         self.origins[key] = self._origin(layer, call)
 
     # ---- Masks: Keras 3 writes down the operators that made them; rnnx makes them again ----------------------------

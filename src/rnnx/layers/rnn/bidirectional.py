@@ -125,6 +125,19 @@ class Bidirectional(SequenceLayer):
     def leaves_traces(self) -> bool:
         return bool(self.forward_layer.leaves_traces() or self.backward_layer.leaves_traces())
 
+    def _call(self, x: Any, call: dict[str, Any]) -> Any:
+        y = super()._call(x, call)
+        if not getattr(self.forward_layer, "gives_lists", False):
+            return y
+        return (self._nested(y[0]), y[1]) if call.get("return_masks") else self._nested(y)
+
+    def _nested(self, y: list[Any]) -> list[Any]:
+        """Outputs and states as a stack of cells gives them: a list for each cell."""
+        count = 2 if self.merge_mode is None else 1
+        states, half = y[count:], (len(y) - count) // 2
+        of_cells = self.forward_layer.states_of_cells
+        return [*y[:count], *of_cells(states[:half]), *of_cells(states[half:])]
+
     def forward(
         self,
         x: Array,

@@ -10,6 +10,7 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.functional._validate import check_validity
 from rnnx.layers.checks import check_sequence_shape
+from rnnx.layers.graph import flat
 from rnnx.layers.layer import Gradients, Layer, Pullback, layer_from_config
 from rnnx.layers.rnn.cell import (
     Cell,
@@ -22,7 +23,7 @@ from rnnx.layers.rnn.cell import (
     zero_state,
 )
 from rnnx.layers.rnn.sequence import FLAGS, SequenceLayer, check_gradients
-from rnnx.layers.rnn.stacked import StackedRNNCells
+from rnnx.layers.rnn.stacked import StackedRNNCells, as_cells_say, in_one_list
 
 Back = Callable[[Any, Any, bool], Gradients]
 CellRun = tuple[Array, list[Array], Any, Back]  # outputs, final states, dropout masks, their gradients
@@ -46,7 +47,8 @@ class RNN(SequenceLayer):
     return_sequences : bool
         All outputs instead of the last one.
     return_state : bool
-        Also return the final states of all cells, in one flat list after the output.
+        Also return the final states after the output: of a cell one after the other, of a list of cells one entry for
+        each cell, its state or the list of them.
     go_backwards : bool
         Read the steps from the last to the first; outputs come in that order.
     stateful : bool
@@ -197,16 +199,50 @@ class RNN(SequenceLayer):
 
         return pullback
 
+    def _call(self, x: Any, call: dict[str, Any]) -> Any:
+        y = super()._call(x, call)
+        if not self.gives_lists:
+            return y
+        return (self._nested(y[0]), y[1]) if call.get("return_masks") else self._nested(y)
+
+    def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
+        y, pullback = super().vjp(x, **call)
+        if not self.gives_lists:
+            return y, pullback
+
+        def back(dy: Any, *, need_dx: bool = True) -> Gradients:
+            if isinstance(dy, (list, tuple)) and len(dy) == 1 + len(self.cell.cells):
+                dy = [dy[0], *in_one_list(self.cell, dy[1:])]
+            return pullback(dy, need_dx=need_dx)
+
+        return ((self._nested(y[0]), y[1]) if call.get("return_masks") else self._nested(y)), back
+
+    @property
+    def gives_lists(self) -> bool:
+        """Whether a call gives the states of each cell in a list of its own."""
+        return self.return_state and isinstance(self.cell, StackedRNNCells)
+
+    def _nested(self, y: list[Any]) -> list[Any]:
+        return [y[0], *self.states_of_cells(y[1:])]
+
+    def states_of_cells(self, states: list[Any]) -> list[Any]:
+        """States in one list as a call gives them."""
+        return as_cells_say(self.cell, states) if self.gives_lists else states
+
+    def reset_states(self, states: Any = None) -> None:
+        """Forget the state of a stateful layer, or set it: in one list, or with a list for each cell."""
+        super().reset_states(None if states is None else flat(states))
+
     def _by_cell(self, states: Any, what: str) -> list[list[Any] | None]:
         """A list of states (of arrays, or of lists of them) as one list for each cell."""
         counts = [len(state_widths(cell)) for cell in self.cells]
         if states is None:
             return [None] * len(counts)
-        flat = _flat(states)
-        if len(flat) != sum(counts):
-            raise ValueError(f"{self.name}: {what} must have {sum(counts)} part(s), got {len(flat)}")
+        parts = flat(states)
+        if len(parts) != sum(counts):
+            raise ValueError(f"{self.name}: {what} must have {sum(counts)} part(s), got {len(parts)}")
         ends = np.cumsum([0, *counts])
-        return [flat[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [parts[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         first = self.cells[0]
@@ -237,12 +273,6 @@ def _flat_cells(cell: Any) -> list[Any]:
     if isinstance(cell, StackedRNNCells):
         return [part for inner in cell.cells for part in _flat_cells(inner)]
     return [cell]
-
-
-def _flat(states: Any) -> list[Any]:
-    if isinstance(states, (list, tuple)):
-        return [part for inner in states for part in _flat(inner)]
-    return [states]
 
 
 def _run_known(cell: Cell, x: Array, *, keep: bool, **options: Any) -> CellRun:

@@ -5,8 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from rnnx._typing import Array
+from rnnx.layers.graph import flat
 from rnnx.layers.layer import Layer, layer_from_config
-from rnnx.layers.rnn.cell import call_cell, cell_config, check_cell, output_size, zero_state
+from rnnx.layers.rnn.cell import call_cell, cell_config, check_cell, output_size, state_widths, zero_state
+
+
+def as_cells_say(cell: Any, states: list[Any]) -> list[Any]:
+    """States of the cells of a stack, from one flat list: for each cell its state, or the list of them."""
+    rest = list(states)
+
+    def taken(inner: Any) -> Any:
+        if isinstance(inner, StackedRNNCells):
+            return [taken(part) for part in inner.cells]
+        if not isinstance(inner.state_size, (list, tuple)):
+            return rest.pop(0)
+        return [rest.pop(0) for _ in inner.state_size]
+
+    found: list[Any] = taken(cell)
+    return found
+
+
+def in_one_list(cell: Any, states: Any) -> list[Any]:
+    """The states of a stack in one flat list; None stands for all of a cell, or for one."""
+    if isinstance(cell, StackedRNNCells) and isinstance(states, (list, tuple)) and len(states) == len(cell.cells):
+        return [part for inner, own in zip(cell.cells, states, strict=True) for part in in_one_list(inner, own)]
+    return [None] * len(state_widths(cell)) if states is None else flat(states)
 
 
 class StackedRNNCells(Layer):
