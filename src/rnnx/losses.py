@@ -306,6 +306,11 @@ class SparseCategoricalCrossentropy(Crossentropy):
             raise ValueError(
                 f"SparseCategoricalCrossentropy: `y_true` must be classes of shape {y_pred.shape[:-1]}, got {y.shape}"
             )
+        if y.dtype.kind not in "fiub":
+            raise TypeError(
+                f"SparseCategoricalCrossentropy: `y_true` must be the numbers of classes, got dtype {y.dtype}; "
+                "np.unique(y, return_inverse=True)[1] gives them"
+            )
         if y.dtype.kind not in "iub" and not np.array_equal(y, np.trunc(y)):
             raise ValueError(f"SparseCategoricalCrossentropy: `y_true` must be whole numbers, got {y.dtype}")
         y = y.astype(np.int64)

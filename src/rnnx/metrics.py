@@ -253,13 +253,24 @@ class BinaryAccuracy(Metric):
         return {"name": self.name, "threshold": self.threshold}
 
 
+def _one_hot_classes(who: str, y_true: Array, y_pred: Array) -> Array:
+    """The classes of one-hot targets."""
+    if y_true.shape != y_pred.shape:
+        raise ValueError(
+            f"{who}: `y_true` must be one-hot, of the shape of `y_pred` {y_pred.shape}, got {y_true.shape}; classes "
+            "need the sparse metric, or to_categorical(y)"
+        )
+    classes: Array = y_true.argmax(axis=-1)
+    return classes
+
+
 class CategoricalAccuracy(Metric):
     """Share of largest predictions at the largest target."""
 
     direction = "up"
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return (y_true.argmax(axis=-1) == y_pred.argmax(axis=-1)).astype(np.float64)
+        return (_one_hot_classes(self.name, y_true, y_pred) == y_pred.argmax(axis=-1)).astype(np.float64)
 
 
 class SparseCategoricalAccuracy(Metric):
@@ -268,7 +279,7 @@ class SparseCategoricalAccuracy(Metric):
     direction = "up"
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return (_classes(y_true, y_pred) == y_pred.argmax(axis=-1)).astype(np.float64)
+        return (_classes(self.name, y_true, y_pred) == y_pred.argmax(axis=-1)).astype(np.float64)
 
 
 class TopKCategoricalAccuracy(Metric):
@@ -281,7 +292,7 @@ class TopKCategoricalAccuracy(Metric):
         self.k = int(k)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return _in_top(y_true.argmax(axis=-1), y_pred, self.k)
+        return _in_top(_one_hot_classes(self.name, y_true, y_pred), y_pred, self.k)
 
     def get_config(self) -> dict[str, Any]:
         return {"k": self.k, "name": self.name}
@@ -291,7 +302,7 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     """The same for integer classes."""
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return _in_top(_classes(y_true, y_pred), y_pred, self.k)
+        return _in_top(_classes(self.name, y_true, y_pred), y_pred, self.k)
 
 
 def _in_top(classes: Array, y_pred: Array, k: int) -> Array:
@@ -299,8 +310,16 @@ def _in_top(classes: Array, y_pred: Array, k: int) -> Array:
     return ((y_pred > chosen).sum(axis=-1) < k).astype(np.float64)
 
 
-def _classes(y_true: Array, y_pred: Array) -> Array:
-    return y_true[..., 0] if y_true.ndim == y_pred.ndim else y_true
+def _classes(who: str, y_true: Array, y_pred: Array) -> Array:
+    """Classes, from those with a last axis of size 1 too."""
+    if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
+        y_true = y_true[..., 0]
+    if y_true.shape != y_pred.shape[:-1]:
+        raise ValueError(
+            f"{who}: `y_true` must be classes of shape {y_pred.shape[:-1]}, got {y_true.shape}; one-hot targets need "
+            "the metric that is not sparse, or y.argmax(-1)"
+        )
+    return y_true
 
 
 def _same_rank(who: str, y_true: Array, y_pred: Array) -> Array:
@@ -310,7 +329,8 @@ def _same_rank(who: str, y_true: Array, y_pred: Array) -> Array:
     elif y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
         y_true = y_true[..., 0]
     if y_true.shape != y_pred.shape:
-        raise ValueError(f"{who}: `y_true` must have the shape of `y_pred` {y_pred.shape}, got {y_true.shape}")
+        hint = "; classes need to_categorical(y)" if y_true.ndim < y_pred.ndim else ""
+        raise ValueError(f"{who}: `y_true` must have the shape of `y_pred` {y_pred.shape}, got {y_true.shape}{hint}")
     return y_true
 
 
@@ -432,7 +452,7 @@ class Precision(Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         y_pred = np.asarray(y_pred)
-        truth, guess = np.asarray(y_true).reshape(y_pred.shape) > 0.5, y_pred > self.thresholds
+        truth, guess = _same_rank(self.name, np.asarray(y_true), y_pred) > 0.5, y_pred > self.thresholds
         weights = self._weights(y_pred.shape, sample_weight, mask)
         share = np.ones(y_pred.shape) if weights is None else weights
         self.total += float(product(truth & guess, share) if share.ndim == 1 else ((truth & guess) * share).sum())
@@ -462,7 +482,7 @@ class AUC(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
         y_pred = np.asarray(y_pred, np.float64)
         weights = self._weights(y_pred.shape, sample_weight, mask)
-        self._truth.append((np.asarray(y_true).reshape(y_pred.shape) > 0.5).reshape(-1))
+        self._truth.append((_same_rank(self.name, np.asarray(y_true), y_pred) > 0.5).reshape(-1))
         self._score.append(y_pred.reshape(-1))
         self._weight.append((np.ones(y_pred.shape) if weights is None else weights).reshape(-1))
 

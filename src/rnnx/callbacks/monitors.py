@@ -208,6 +208,9 @@ class ModelCheckpoint(Monitor):
     def start_watching(self, figures: dict[str, str | None], adding: bool) -> None:
         if self.save_best_only:
             super().start_watching(figures, adding)
+        if not adding:
+            place = {"epoch": 1} if self.save_freq == "epoch" else {"epoch": 1, "batch": 1}
+            self._path(place, dict.fromkeys(figures, 0.5))
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
@@ -221,19 +224,24 @@ class ModelCheckpoint(Monitor):
         if self.save_freq == "epoch":
             self._save({"epoch": epoch + 1}, logs)
 
+    def _path(self, place: dict[str, int], logs: Logs | None) -> str:
+        try:
+            return self.filepath.format(**place, **(logs or {}))
+        except KeyError as missing:
+            raise ValueError(
+                f"ModelCheckpoint: `filepath` {self.filepath!r} asks for {missing}; there are "
+                f"{', '.join([*place, *(logs or {})])}"
+            ) from None
+        except (IndexError, ValueError) as error:
+            raise ValueError(f"ModelCheckpoint: `filepath` {self.filepath!r} cannot be filled in: {error}") from None
+
     def _save(self, place: dict[str, int], logs: Logs | None) -> None:
         if self.save_best_only:
             value = self.current(logs)
             if value is None or not self.is_better(value, self.best):
                 return
             self.best = value
-        try:
-            path = self.filepath.format(**place, **(logs or {}))
-        except KeyError as missing:
-            raise ValueError(
-                f"ModelCheckpoint: `filepath` {self.filepath!r} asks for {missing}; there are "
-                f"{', '.join([*place, *(logs or {})])}"
-            ) from None
+        path = self._path(place, logs)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         if self.save_weights_only:
             self.model.save_weights(path)

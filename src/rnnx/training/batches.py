@@ -286,6 +286,10 @@ class GivenBatches:
         self.source, self.steps = source, _checked_steps(steps)
         self.generator, self.seed = generator, seed
         self._by_number = is_indexed(source)
+        listed = self._by_number or isinstance(source, (list, tuple))
+        self.rows = (
+            len(source) if listed and isinstance(source, Sized) else 0
+        )  # batches that may be asked for at any time
         self._goes_on = not self._by_number and iter(source) is source
         self._iterator: Iterator[Any] | None = None
 
@@ -296,6 +300,12 @@ class GivenBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         return self.epoch()
+
+    def first_row(self) -> Batch:
+        """A batch of the first row alone, of batches that can be asked for at any time."""
+        batch = _batch_of(self.source[0], self.model)
+        x, y, weight = (take(part, slice(0, 1)) for part in (batch.x, batch.y, batch.sample_weight))
+        return Batch(x, y, weight, None if batch.lengths is None else batch.lengths[:1])
 
     def restart(self) -> None:
         """Let the next epoch begin at the first batch; a generator cannot."""

@@ -194,8 +194,10 @@ def try_out(model: Any, train: Any, validation: Any) -> None:
                     f"{data.batch_size} leave {data.rows % data.batch_size} for the last; leave them out, or change "
                     "`batch_size`"
                 )
-    if isinstance(validation, Batches) and validation.rows and model.built:
-        model.try_batch(validation.first_row())
+    if model.built and validation is not None:
+        first = validation.first_row() if validation.rows else None
+        if first is not None:
+            model.try_batch(first)
 
 
 def _check_classes(loss: Any, shape: Any, target: Array, weight: Any) -> None:

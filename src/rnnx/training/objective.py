@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 from collections.abc import Callable
@@ -195,6 +196,18 @@ class Objective:
                     metric.update_state(target, p, weight, mask=fits)
                 else:
                     metric.update_state(target, p, _with_mask(weight, fits))
+
+    def _try_metrics(self, outputs: list[Output], values: list[Any], rows: int) -> None:
+        """Let copies of the metrics look at a batch, for the errors alone."""
+        state = self._metrics, self._loss_sums, self._loss_rows
+        try:
+            self._metrics, self._loss_sums = copy.deepcopy((self._metrics, self._loss_sums))
+        except Exception:
+            return  # a metric of one's own that cannot be copied; it sees the batches when they come
+        try:
+            self._update_metrics(outputs, values, rows)
+        finally:
+            self._metrics, self._loss_sums, self._loss_rows = state
 
     def _make_metrics(self, count: int) -> list[list[tuple[Any, bool]]]:
         groups: list[list[tuple[Any, bool]]] = [[] for _ in range(count)]

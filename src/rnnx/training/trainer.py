@@ -77,18 +77,22 @@ class Trainer(Objective):
         targets, weights = (self.by_output(part, len(ys)) for part in (batch.y, batch.sample_weight))
         return [Output(*parts) for parts in zip(ys, masks, targets, weights, strict=True)], pullback
 
-    def _train_step(self, batch: Batch, trained: TrainedWeights) -> tuple[float, list[Any], list[Output]]:
-        """Forward, backward, update; the loss before the update, that of every output, and the outputs."""
+    def _train_step(self, batch: Batch, trained: TrainedWeights) -> float:
+        """Forward, backward, update; the loss before the update, and the metrics with this batch.
+
+        The metrics come before the update: one that cannot look at the batch raises while nothing has changed.
+        """
         with Changes() as changes:
             outputs, pullback = self._forward(batch, True, True)
             loss, values, slopes = self._losses(outputs, True)
             loss += trained.penalty() + pullback.activity_loss
             grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False, trained=trained)
             dweights = trained.with_penalties(grads.dweights)
+            self._update_metrics(outputs, values, batch.size)
             with interrupts_wait():
                 self.optimizer.apply(dweights, trained.weights)
                 changes.make()
-        return loss, values, outputs
+        return loss
 
     # ---- fit -------------------------------------------------------------------------------------------------------
 
@@ -239,9 +243,8 @@ class Trainer(Objective):
             if class_weight is not None:
                 weights = weights_by_class(self, batch.y, class_weight, batch.sample_weight)
                 batch = replace(batch, sample_weight=weights)
-            loss, values, outputs = self._train_step(batch, trained)
+            loss = self._train_step(batch, trained)
             size = batch.size
-            self._update_metrics(outputs, values, size)
             total, rows = total + loss * size, rows + size
             logs = self._logs(total / max(1, rows))
             calls.call("train_batch_end", number, logs)
@@ -265,7 +268,8 @@ class Trainer(Objective):
         """Run a batch as for an evaluation, for the errors alone; stateful models are left out."""
         if not self.is_stateful:
             outputs, _ = self._forward(batch, False, False)
-            self._losses(outputs, False)
+            _, values, _ = self._losses(outputs, False)
+            self._try_metrics(outputs, values, batch.size)
 
     # ---- evaluate, predict -----------------------------------------------------------------------------------------
 
@@ -389,8 +393,7 @@ class Trainer(Objective):
             check_class_weight(self, class_weight)
             batch.sample_weight = weights_by_class(self, batch.y, class_weight, batch.sample_weight)
         self._reset_metrics()
-        loss, values, outputs = self._train_step(batch, trained)
-        self._update_metrics(outputs, values, batch.size)
+        loss = self._train_step(batch, trained)
         found = dict(self._logs(loss))
         if return_dict:
             return found
