@@ -464,6 +464,27 @@ def test_a_call_in_a_model_gives_the_states_of_every_cell() -> None:
     assert [len(forward_lstm), len(backward_lstm), forward_gru.shape, backward_gru.shape] == [2, 2, (B, 3), (B, 3)]
 
 
+@pytest.mark.parametrize("merge_mode", ["concat", None])
+def test_the_gradient_of_both_directions_of_a_stack_takes_lists(merge_mode: str | None) -> None:
+    rng = np.random.default_rng(14)
+    both = layers.Bidirectional(RNN([LSTMCell(2), GRUCell(3)], return_state=True), merge_mode=merge_mode)
+    x = data(rng)
+    y, pullback = both.vjp(x)
+    same(y, both(x))
+    given = [rng.normal(size=np.shape(part)) if isinstance(part, np.ndarray) else list(rng.normal(size=(2, B, 2)))
+             for part in y]  # fmt: skip
+    one_list = [part for own in given for part in (own if isinstance(own, list) else [own])]
+    assert len(one_list) == len(y) + 2
+    same(pullback(given).dx, pullback(one_list).dx)
+    same(pullback(given).dweights, pullback(one_list).dweights)
+    outputs = len(y) - 4
+    alone = [*given[:outputs], [None, given[outputs][1]], None, None, None]
+    zeros = [0 * part for part in one_list]
+    zeros[:outputs] = one_list[:outputs]
+    zeros[outputs + 1] = one_list[outputs + 1]
+    same(pullback(alone).dx, pullback(zeros).dx)
+
+
 def test_a_stateful_stack_takes_the_states_of_every_cell() -> None:
     rng = np.random.default_rng(13)
     rnn = randomize(RNN([LSTMCell(2), GRUCell(3)], stateful=True, return_state=True), rng, np.zeros((B, T, F)))

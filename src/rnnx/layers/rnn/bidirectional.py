@@ -11,7 +11,8 @@ from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config, walk
-from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer, check_gradients
+from rnnx.layers.rnn.sequence import Recurrent, check_gradients
+from rnnx.layers.rnn.stacked import ListsOfStates, as_cells_say, in_one_list
 from rnnx.runtime.parallel import side_by_side
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
@@ -20,7 +21,7 @@ PRODUCTS_WORTH_A_THREAD = 10_000_000  # in each direction; waking a thread of Py
 OTHER_DIRECTION = 0x9E3779B9  # keeps the noise of the two directions apart
 
 
-class Bidirectional(SequenceLayer):
+class Bidirectional(ListsOfStates):
     """A recurrent layer read forwards, and a copy of it read backwards.
 
     Outputs at masked steps are 0 with ``return_sequences`` (with the ``compat`` of a Keras before tf.keras 2 they
@@ -125,18 +126,22 @@ class Bidirectional(SequenceLayer):
     def leaves_traces(self) -> bool:
         return bool(self.forward_layer.leaves_traces() or self.backward_layer.leaves_traces())
 
-    def _call(self, x: Any, call: dict[str, Any]) -> Any:
-        y = super()._call(x, call)
-        if not getattr(self.forward_layer, "gives_lists", False):
-            return y
-        return (self._nested(y[0]), y[1]) if call.get("return_masks") else self._nested(y)
+    @property
+    def gives_lists(self) -> bool:
+        """Whether the layers in it are of a stack of cells, and give the states of each cell in a list of its own."""
+        return getattr(self.forward_layer, "gives_lists", False)
 
-    def _nested(self, y: list[Any]) -> list[Any]:
-        """Outputs and states as a stack of cells gives them: a list for each cell."""
-        count = 2 if self.merge_mode is None else 1
-        states, half = y[count:], (len(y) - count) // 2
-        of_cells = self.forward_layer.states_of_cells
-        return [*y[:count], *of_cells(states[:half]), *of_cells(states[half:])]
+    def by_cell(self, y: list[Any]) -> list[Any]:
+        count, cell = 2 if self.merge_mode is None else 1, self.forward_layer.cell
+        half = (len(y) + count) // 2
+        return [*y[:count], *as_cells_say(cell, y[count:half]), *as_cells_say(cell, y[half:])]
+
+    def flat_again(self, dy: list[Any]) -> list[Any]:
+        count, cell = 2 if self.merge_mode is None else 1, self.forward_layer.cell
+        half = count + len(cell.cells)
+        if len(dy) != 2 * half - count:
+            return dy
+        return [*dy[:count], *in_one_list(cell, dy[count:half]), *in_one_list(cell, dy[half:])]
 
     def forward(
         self,

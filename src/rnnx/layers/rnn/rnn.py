@@ -22,14 +22,14 @@ from rnnx.layers.rnn.cell import (
     takes_training,
     zero_state,
 )
-from rnnx.layers.rnn.sequence import FLAGS, SequenceLayer, check_gradients
-from rnnx.layers.rnn.stacked import StackedRNNCells, as_cells_say, in_one_list
+from rnnx.layers.rnn.sequence import FLAGS, check_gradients
+from rnnx.layers.rnn.stacked import ListsOfStates, StackedRNNCells, as_cells_say, in_one_list
 
 Back = Callable[[Any, Any, bool], Gradients]
 CellRun = tuple[Array, list[Array], Any, Back]  # outputs, final states, dropout masks, their gradients
 
 
-class RNN(SequenceLayer):
+class RNN(ListsOfStates):
     """A cell, or a list of cells, run over a sequence.
 
     The cells of this package run at full speed, one after the other over the whole sequence, which gives the same
@@ -199,35 +199,16 @@ class RNN(SequenceLayer):
 
         return pullback
 
-    def _call(self, x: Any, call: dict[str, Any]) -> Any:
-        y = super()._call(x, call)
-        if not self.gives_lists:
-            return y
-        return (self._nested(y[0]), y[1]) if call.get("return_masks") else self._nested(y)
-
-    def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
-        y, pullback = super().vjp(x, **call)
-        if not self.gives_lists:
-            return y, pullback
-
-        def back(dy: Any, *, need_dx: bool = True) -> Gradients:
-            if isinstance(dy, (list, tuple)) and len(dy) == 1 + len(self.cell.cells):
-                dy = [dy[0], *in_one_list(self.cell, dy[1:])]
-            return pullback(dy, need_dx=need_dx)
-
-        return ((self._nested(y[0]), y[1]) if call.get("return_masks") else self._nested(y)), back
-
     @property
     def gives_lists(self) -> bool:
         """Whether a call gives the states of each cell in a list of its own."""
         return self.return_state and isinstance(self.cell, StackedRNNCells)
 
-    def _nested(self, y: list[Any]) -> list[Any]:
-        return [y[0], *self.states_of_cells(y[1:])]
+    def by_cell(self, y: list[Any]) -> list[Any]:
+        return [y[0], *as_cells_say(self.cell, y[1:])]
 
-    def states_of_cells(self, states: list[Any]) -> list[Any]:
-        """States in one list as a call gives them."""
-        return as_cells_say(self.cell, states) if self.gives_lists else states
+    def flat_again(self, dy: list[Any]) -> list[Any]:
+        return [dy[0], *in_one_list(self.cell, dy[1:])] if len(dy) == 1 + len(self.cell.cells) else dy
 
     def reset_states(self, states: Any = None) -> None:
         """Forget the state of a stateful layer, or set it: in one list, or with a list for each cell."""

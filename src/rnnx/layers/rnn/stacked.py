@@ -6,8 +6,9 @@ from typing import Any
 
 from rnnx._typing import Array
 from rnnx.layers.graph import flat
-from rnnx.layers.layer import Layer, layer_from_config
+from rnnx.layers.layer import Gradients, Layer, Pullback, layer_from_config
 from rnnx.layers.rnn.cell import call_cell, cell_config, check_cell, output_size, state_widths, zero_state
+from rnnx.layers.rnn.sequence import SequenceLayer
 
 
 def as_cells_say(cell: Any, states: list[Any]) -> list[Any]:
@@ -109,3 +110,37 @@ class StackedRNNCells(Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**{**config, "cells": [layer_from_config(entry) for entry in config["cells"]]})
+
+
+class ListsOfStates(SequenceLayer):
+    """A layer whose calls give the states of a stack in a list for each cell; inside, all states are one flat list."""
+
+    @property
+    def gives_lists(self) -> bool:
+        """Whether a call gives the states of each cell in a list of its own."""
+        raise NotImplementedError(f"{type(self).__name__} does not say whether its states are of a stack")
+
+    def by_cell(self, y: list[Any]) -> list[Any]:
+        """Outputs and states, these with an entry for each cell."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which states are of which cell")
+
+    def flat_again(self, dy: list[Any]) -> list[Any]:
+        """The inverse for gradients; such as are flat already stay."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which states are of which cell")
+
+    def _as_given(self, y: Any, call: dict[str, Any]) -> Any:
+        return (self.by_cell(y[0]), y[1]) if call.get("return_masks") else self.by_cell(y)
+
+    def _call(self, x: Any, call: dict[str, Any]) -> Any:
+        y = super()._call(x, call)
+        return self._as_given(y, call) if self.gives_lists else y
+
+    def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
+        y, pullback = super().vjp(x, **call)
+        if not self.gives_lists:
+            return y, pullback
+
+        def back(dy: Any, *, need_dx: bool = True) -> Gradients:
+            return pullback(self.flat_again(list(dy)) if isinstance(dy, (list, tuple)) else dy, need_dx=need_dx)
+
+        return self._as_given(y, call), back
