@@ -215,6 +215,12 @@ def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
     format_of(path, "write").save_weights(model, path, overwrite=overwrite)
 
 
+def check_compat(compat: str | None) -> None:
+    """Refuse an unknown way to deal with the defaults of older versions."""
+    if compat not in (None, "auto", "keep"):
+        raise ValueError(f"load_weights: `compat` must be None, 'auto' or 'keep', got {compat!r}")
+
+
 def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     """Read weights into a model of the same structure; it is unchanged if they do not fit.
 
@@ -228,8 +234,7 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file")
-    if compat not in (None, "auto", "keep"):
-        raise ValueError(f"load_weights: `compat` must be None, 'auto' or 'keep', got {compat!r}")
+    check_compat(compat)
     module = format_of(path, "read")
     if module.__name__ == "rnnx.formats.keras":
         module.load_weights(model, path, compat=compat)

@@ -10,6 +10,7 @@ from typing import Any
 from rnnx import losses, metrics
 from rnnx._config import to_builtin
 from rnnx.formats._limits import LONGEST_TRAINING
+from rnnx.saving import FormatError
 
 BY_NAME = "function"  # the class of what a file has the name of only, as in Keras
 CHOSEN_LATER = ("accuracy", "acc")  # which one, the shapes say
@@ -25,18 +26,11 @@ def described(thing: Any) -> Any:
         return thing
     if isinstance(thing, type):
         return {"class_name": thing.__name__, "config": {}}
-    if hasattr(thing, "get_config"):
-        try:
-            config = to_builtin(thing.get_config())
-            json.dumps(config)
-            found = {"class_name": type(thing).__name__, "config": config}
-            return (
-                found
-                if type(thing).__module__.split(".")[0] == "rnnx"
-                else {**found, "registered_name": found["class_name"]}
-            )
-        except Exception:  # noqa: BLE001
-            pass
+    config = _config_of(thing)
+    if config is not None:
+        found = {"class_name": type(thing).__name__, "config": config}
+        own = type(thing).__module__.split(".")[0] == "rnnx"
+        return found if own else {**found, "registered_name": found["class_name"]}
     return by_name(getattr(thing, "function", thing))
 
 
@@ -44,13 +38,21 @@ def described_optimizer(optimizer: Any) -> Any:
     """`described`, with the name of a function that gives the learning rate."""
     found = described(optimizer)
     if found["class_name"] == BY_NAME and callable(rate := getattr(optimizer, "_rate", None)):
-        try:
-            config = {**optimizer.get_config(), "learning_rate": by_name(rate)}
-            json.dumps(config)
-            return {"class_name": type(optimizer).__name__, "config": config}
-        except Exception:  # noqa: BLE001
-            pass
+        config = _config_of(optimizer, learning_rate=by_name(rate))
+        return found if config is None else {"class_name": type(optimizer).__name__, "config": config}
     return found
+
+
+def _config_of(thing: Any, **instead: Any) -> Any:
+    """The arguments of a thing as plain data, some of them replaced; None if it cannot say them."""
+    if not hasattr(thing, "get_config"):
+        return None
+    try:
+        config = to_builtin({**thing.get_config(), **instead})
+        json.dumps(config)
+        return config
+    except Exception:  # noqa: BLE001
+        return None
 
 
 def described_metric(metric: Any) -> Any:
@@ -77,6 +79,20 @@ def each_of(value: Any, make: Callable[[Any], Any]) -> Any:
 
 def _each(value: Any, describe: Describe) -> Any:
     return each_of(value, lambda thing: thing if isinstance(thing, dict) else describe(thing))
+
+
+def says_compiled(model: Any, path: Any, include_optimizer: bool | None) -> bool:
+    """Whether a file is to say how its model was compiled; if nobody asks, that of a compiled model does.
+
+    Raises
+    ------
+    FormatError
+        If it is asked for, and the model was not compiled.
+    """
+    compiled = getattr(model, "optimizer", None) is not None
+    if include_optimizer and not compiled:
+        raise FormatError(f"{path}: include_optimizer=True, but the model was not compiled")
+    return compiled and include_optimizer is not False
 
 
 def description(

@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from rnnx.layers.names import printable as printable
 from rnnx.saving import FormatError
 
 LONGEST_MESSAGE = 1000  # characters
+LONGEST_WARNING = 4000  # characters
 MOST_SHOWN = 12  # reasons in a message
 JSON_BYTES = 100_000_000  # what the reference implementation of safetensors allows for a header
 JSON_ITEMS = 2_000_000  # values and tables: 20,000 layers have less than half, and Python needs 300 bytes for each
@@ -52,6 +54,11 @@ def obstacles(who: Any, reasons: list[str]) -> FormatError:
     error = FormatError(f"{who}: {'; '.join(told)}{more}")
     error.reasons = found
     return error
+
+
+def warn_of(path: Any, notes: list[str], stacklevel: int = 3) -> None:
+    """One warning about all that could not be honoured in a file."""
+    warnings.warn(printable(f"{path}: {'; '.join(notes)}", LONGEST_WARNING), UserWarning, stacklevel=stacklevel)
 
 
 @contextmanager

@@ -19,7 +19,6 @@ import json
 import math
 import mmap
 import struct
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ import numpy as np
 from rnnx import __version__, losses, metrics, optimizers
 from rnnx._typing import Array
 from rnnx.formats import _compiled
-from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading
+from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading, warn_of
 from rnnx.layers.layer import Layer, layer_config, layer_from_config
 from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.layers.weight import changing
@@ -38,7 +37,6 @@ from rnnx.quantization.rounding import narrow_form, wide_form
 from rnnx.saving import FormatError, write_whole
 
 FORMAT = 1
-LONGEST_WARNING = 4000  # characters
 LONGEST_DESCRIPTION = 16 << 20  # characters: a layer takes some 500
 MOST_TENSORS = 100_000
 MOST_NUMBERS = 64  # in the state of a source of noise
@@ -214,9 +212,7 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, 
         description = {**_description("model", model), "model": layer_config(model)}
     except ValueError as error:
         raise FormatError(f"{path}: {error}") from error
-    if include_optimizer and model.optimizer is None:
-        raise FormatError(f"{path}: include_optimizer=True, but the model was not compiled")
-    if include_optimizer is not False and getattr(model, "optimizer", None) is not None:
+    if _compiled.says_compiled(model, path, include_optimizer):
         training = _compiled.description(model)
         if training is not None:
             description["training"] = training
@@ -231,7 +227,6 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, 
 
 def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any] | None = None) -> Any:
     """See `rnnx.saving.load_model`."""
-    notes: list[str] = []
     with reading(path, "the file is damaged"):
         tensors, description = _read(path)
         if description.get("kind") != "model":
@@ -245,9 +240,8 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
             with reading(path, "its state of training cannot be restored"):
                 custom = _compiled.Custom(custom_objects)
                 _restore_training(model, training, tensors, custom)
-                notes = custom.notes
-    if notes:
-        warnings.warn(printable(f"{path}: {'; '.join(notes)}", LONGEST_WARNING), UserWarning, stacklevel=3)
+            if custom.notes:
+                warn_of(path, custom.notes, stacklevel=4)
     return model
 
 

@@ -5,24 +5,22 @@ Neither needs any other package, and nothing in a file is ever run.
 
 from __future__ import annotations
 
-import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from rnnx.formats._compiled import Custom
-from rnnx.formats._limits import printable, read_file, reading
+from rnnx.formats._compiled import Custom, says_compiled
+from rnnx.formats._limits import printable, read_file, reading, warn_of
 from rnnx.formats.keras import _defaults, _describe, _optimizer, _weights, _write
 from rnnx.formats.keras._container import LONGEST_CONFIG, Contents, contents, parse, version_of
 from rnnx.formats.keras._dialect import dialect_of
 from rnnx.formats.keras._graph import Models
 from rnnx.formats.keras._training import compile_like
 from rnnx.layers.limits import weights_limited
-from rnnx.saving import FormatError
+from rnnx.saving import FormatError, check_compat
 
 __all__ = ["check", "describe", "from_json", "load_model", "load_weights", "save_model", "save_weights"]
 
-LONGEST_WARNING = 4000  # characters
 MOST_SLOTS = 8  # arrays that an optimizer keeps for one weight: Keras' own have three at most
 
 
@@ -77,7 +75,8 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
             notes += compile_like(model, found.training, custom)
             if model.optimizer is not None:
                 notes += _go_on(model, found, made.order, path)
-    _warn(path, notes)
+    if notes:
+        warn_of(path, notes)
     return model
 
 
@@ -112,7 +111,8 @@ def from_json(text: str, *, weights: Any = None, custom_objects: dict[str, Any] 
                 with weights_limited(found.numbers):
                     model = made.make(config)
                 _fill(model, found, made.order, weights)
-    _warn(where, list(made.layers.warnings))
+    if made.layers.warnings:
+        warn_of(where, list(made.layers.warnings))
     return model
 
 
@@ -143,8 +143,7 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     UserWarning
         If outputs are not those of the program that wrote the file; the argument and its value are named.
     """
-    if compat not in _defaults.COMPAT:
-        raise ValueError(f"load_weights: `compat` must be None, 'auto' or 'keep', got {compat!r}")
+    check_compat(compat)
     if not model.built:
         raise FormatError(f"{path}: {model.name!r} is not built yet; call it once first, or give it an input shape")
     with _reading(path), contents(path) as found:
@@ -159,7 +158,8 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
             _defaults.take_back(made)
             raise
     note = None if compat == "keep" else _defaults.warning_of(changes, found)
-    _warn(path, [] if note is None else [note])
+    if note is not None:
+        warn_of(path, [note])
 
 
 def _go_on(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> list[str]:
@@ -198,11 +198,6 @@ def _fillings(model: Any, found: Contents, orders: dict[int, Any], path: Any) ->
     return _weights.from_tree(model, found.weights, orders)
 
 
-def _warn(path: Any, notes: list[str]) -> None:
-    if notes:
-        warnings.warn(printable(f"{path}: {'; '.join(notes)}", LONGEST_WARNING), UserWarning, stacklevel=3)
-
-
 def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:
     """Write a ``.keras`` or ``.h5`` file that Keras 3 opens.
 
@@ -223,10 +218,7 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, 
         If the file cannot be written; an old one is still there.
     """
     check(None, path)
-    if include_optimizer and model.optimizer is None:
-        raise FormatError(f"{path}: include_optimizer=True, but the model was not compiled")
-    compiled = include_optimizer is not False and getattr(model, "optimizer", None) is not None
-    _write.save_model(model, path, compiled, overwrite)
+    _write.save_model(model, path, says_compiled(model, path, include_optimizer), overwrite)
 
 
 def check(model: Any, path: Any, *, weights_only: bool = False) -> None:

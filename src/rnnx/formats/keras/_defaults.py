@@ -26,7 +26,6 @@ from rnnx.models import Model
 from rnnx.saving import FormatError
 
 OLD = "hard_sigmoid_keras2"
-COMPAT = (None, "auto", "keep")
 GATED = re.compile(r"(CuDNN)?(LSTM|GRU)(V2)?(Cell)?(V2)?")
 CERTAIN = ("reset_after", "activation")  # whichever TensorFlow it was
 SHOWN = 5  # layers of a message
