@@ -194,10 +194,8 @@ def try_out(model: Any, train: Any, validation: Any) -> None:
                     f"{data.batch_size} leave {data.rows % data.batch_size} for the last; leave them out, or change "
                     "`batch_size`"
                 )
-    if model.built and validation is not None:
-        first = validation.first_row() if validation.rows else None
-        if first is not None:
-            model.try_batch(first)
+    if model.built and validation is not None and validation.rows:
+        model.try_batch(validation.first_row())
 
 
 def _check_classes(loss: Any, shape: Any, target: Array, weight: Any) -> None:

@@ -80,7 +80,7 @@ def inputs_of(model: Any, x: Any) -> Any:
         return _array(x)
     if is_rows_of_features(model, x):
         return np.asarray(x)
-    if x and all(isinstance(row, (list, tuple)) for row in x) and depth(x) == (depth(x) if axes is None else axes):
+    if x and all(isinstance(row, (list, tuple)) for row in x) and (axes is None or depth(x) == axes):
         try:
             return np.asarray(x)
         except ValueError:

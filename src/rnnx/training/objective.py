@@ -6,6 +6,7 @@ import copy
 import inspect
 import itertools
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -292,7 +293,13 @@ def metric_of(choice: Any) -> Any:
 
 
 def _takes_mask(metric: Any) -> bool:
-    parameters = inspect.signature(metric.update_state).parameters.values()
+    update = metric.update_state
+    return _has_mask(getattr(update, "__func__", update))
+
+
+@lru_cache(maxsize=256)
+def _has_mask(function: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
     return any(p.name == "mask" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
