@@ -175,7 +175,7 @@ def test_losses_of_outputs_are_better_when_they_are_less():
 
 
 def test_every_metric_with_a_name_has_a_direction():
-    for name, kind in rnnx.metrics._TABLE.items():
+    for name, kind in rnnx.metrics.names.TABLE.items():
         known = "up" if any(word in name.lower() for word in ("acc", "auc", "precision", "recall")) else "down"
         assert kind.direction == (None if kind is rnnx.metrics.Mean else known), name
 

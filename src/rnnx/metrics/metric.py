@@ -1,0 +1,141 @@
+"""The base of all metrics: weights and masks around the values of a metric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx import initializers, losses
+from rnnx._config import Configurable
+from rnnx._typing import Array
+from rnnx.metrics.variable import MetricVariable
+
+
+class Metric(Configurable):
+    """Base of the metrics: ``update_state`` for each batch, then ``result``.
+
+    A metric of one's own implements ``values(y_true, y_pred)``, whose weighted mean it is then, or ``update_state`` and
+    ``result`` with what it keeps in `add_weight`; a time mask comes as ``mask`` if ``update_state`` has this argument,
+    else as weights of 0 and 1.
+
+    Attributes
+    ----------
+    direction : {"up", "down", None}
+        Whether more or less is better, for callbacks that watch the metric with ``mode="auto"``; None if it does not
+        say.
+    """
+
+    direction: str | None = None
+    total: Any
+    count: Any
+
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        self.name = name or snake_case(type(self).__name__)
+        self.dtype = np.dtype("float32" if dtype is None else dtype)
+        self.variables: list[MetricVariable] = []
+        Metric.reset_state(self)
+        try:
+            self.reset_state()
+        except (AttributeError, TypeError):
+            if type(self).__init__ is Metric.__init__:
+                raise
+            # One of its own that needs what the constructor of the subclass makes; it starts fresh anyway.
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"dtype": np.dtype("float32"), "variables": [], **state})  # of 0.1.0 there were none
+
+    def reset_state(self) -> None:
+        """Start again."""
+        for name in ("total", "count"):
+            if not isinstance(getattr(self, name, None), MetricVariable):  # a subclass may keep its own under this name
+                setattr(self, name, 0.0)
+        for variable in self.variables:
+            variable.assign(np.zeros(variable.shape))
+
+    def add_weight(
+        self, shape: Any = (), initializer: Any = None, dtype: Any = None, name: str | None = None
+    ) -> MetricVariable:
+        """A number or array that a metric of one's own keeps; zeros if no initializer is given, and after a reset.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Or the name, as in Keras 2.
+        initializer : str or Initializer, optional
+        dtype : dtype, optional
+        name : str, optional
+        """
+        if isinstance(shape, str):
+            shape, name = (), shape
+        made = initializers.get("zeros" if initializer is None else initializer)(tuple(shape), dtype="float32")
+        variable = MetricVariable(np.array(made, self.dtype if dtype is None else dtype), name)
+        self.variables.append(variable)
+        return variable
+
+    def add_variable(
+        self, shape: Any, initializer: Any = None, dtype: Any = None, aggregation: Any = None, name: str | None = None
+    ) -> MetricVariable:
+        """The same under its name in Keras 3."""
+        return self.add_weight(shape, initializer, dtype, name)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        """Take a batch into account; masked values do not count.
+
+        Weights have the axes of the values, or the first of them: one for each sample, or for each step.
+
+        Raises
+        ------
+        ValueError
+            If ``sample_weight`` does not fit the values.
+        """
+        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        for given in (sample_weight, mask):
+            if given is not None and np.shape(given) == y_pred.shape[:-1]:
+                y_true = losses.blank(y_true, np.asarray(given) != 0)
+        values = self.values(y_true, y_pred)
+        weights = self._weights(values.shape, sample_weight, mask)
+        if weights is None:
+            self.total += float(values.sum(dtype=np.float64))
+            self.count += values.size
+        else:
+            self.total += float((np.where(weights != 0, values, 0) * weights).sum(dtype=np.float64))
+            self.count += float(weights.sum())
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        """One value for each prediction (without the last axis)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its values are")
+
+    def _weights(self, shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
+        """One weight for each value; None if all count the same."""
+        weights: Array | None = None
+        for given, needed in ((sample_weight, True), (mask, False)):
+            if given is None:
+                continue
+            array = np.asarray(given, np.float64)
+            if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
+                array = array[..., 0]
+            if array.ndim > len(shape) and not needed:
+                continue  # a time mask does not concern one value for each sequence
+            if array.ndim > len(shape) or any(a not in (1, b) for a, b in zip(array.shape, shape, strict=False)):
+                raise ValueError(
+                    f"{self.name}: `{'sample_weight' if needed else 'mask'}` must fit values of shape {shape}: the "
+                    f"same axes or the first of them, got {np.shape(given)}"
+                )
+            array = np.broadcast_to(array.reshape(array.shape + (1,) * (len(shape) - array.ndim)), shape)
+            weights = array if weights is None else weights * array
+        return weights
+
+    def result(self) -> float:
+        """The value so far; 0 if nothing was counted."""
+        return self.total / self.count if self.count else 0.0
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        self.update_state(y_true, y_pred, sample_weight)
+        return self.result()
+
+
+def snake_case(name: str) -> str:
+    return "".join(
+        ("_" if k and c.isupper() and not name[k - 1].isupper() else "") + c.lower() for k, c in enumerate(name)
+    )
