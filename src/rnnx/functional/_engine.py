@@ -19,6 +19,7 @@ from rnnx.functional._types import Grads, GRUParams, LSTMParams, Params, RNNPara
 from rnnx.runtime.parallel import get_num_threads
 
 _PRODUCTS_WORTH_A_THREAD = 12_000_000  # multiplications; a microsecond has about 50,000, and waking a thread costs 50
+_FEWEST_ROWS_FOR_THREADS = 2 * _kernels.MIN_ROWS_OF_PART
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +189,7 @@ class Core:
             dtype = params.recurrent_kernel.dtype
         else:
             features, units, dtype = packed.features, packed.units, packed.dtype
-        if type(x) is not np.ndarray or x.dtype != dtype or x.ndim != 3 or x.shape[2] != features:
+        if type(x) is not np.ndarray or x.dtype is not dtype or x.ndim != 3 or x.shape[2] != features:
             x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
         batch, timesteps, _ = x.shape
         if threads is not None and (not isinstance(threads, int) or threads < 1):
@@ -237,7 +238,10 @@ class Core:
                 zero_output_for_mask=zero_output_for_mask,
             )
         plan = None if valid is None else _kernels.Plan(batch, timesteps, valid, go_backwards)
-        threads = _threads(threads, batch, batch * timesteps if plan is None else plan.total, packed)
+        if batch < _FEWEST_ROWS_FOR_THREADS:
+            threads = 1
+        else:
+            threads = _threads(threads, batch * timesteps if plan is None else plan.total, packed)
         direct = out is not None and return_sequences and _writable_by_the_engine(out)
         outputs: Any
         outputs, h, c, kept = _kernels.forward(
@@ -342,9 +346,9 @@ def _apart(array: Array, out: Array) -> Array:
     return array.copy() if _kernels.may_share(out, array) else array
 
 
-def _threads(wanted: int | None, batch: int, rows: int, packed: _kernels.Packed) -> int:
+def _threads(wanted: int | None, rows: int, packed: _kernels.Packed) -> int:
     """Threads for a call on so many packed rows: one where waking others would cost more than it saves."""
-    if batch < 2 * _kernels.MIN_ROWS_OF_PART or rows * packed.products < _PRODUCTS_WORTH_A_THREAD:
+    if rows * packed.products < _PRODUCTS_WORTH_A_THREAD:
         return 1
     return min(get_num_threads() if wanted is None else wanted, _kernels.MAX_THREADS)
 

@@ -307,6 +307,7 @@ class Layer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _build_lock=threading.RLock())
+        self.dtype = np.dtype(self.dtype.name)  # pickles make another object of it; calls ask for this one
 
     # ---- Symbolic calls --------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from rnnx import regularizers
 from rnnx._changes import change, seen
 from rnnx._typing import Array
@@ -72,7 +74,8 @@ class SequenceLayer(Layer):
         return self._call(x, call)
 
     def prepare(self, x: Any) -> Any:
-        x = self.cast(x)
+        if type(x) is not np.ndarray or x.dtype is not self.dtype:
+            x = self.cast(x)
         if x.ndim != 3:
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
         if not self.built:
@@ -203,7 +206,8 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             initial_state = self.start(initial_state, len(x))
         if initial_state is not None:
             initial_state = self.cast_states(initial_state, len(x))
-        masks = self.masks_of(x, training, keep, dropout_masks)
+        noisy = training or keep or self._samples_in_inference
+        masks = self.masks_of(x, training, keep, dropout_masks) if noisy else None
         params, packed = self.packed()
         with_state = self.return_state or self.stateful
         run = self.core.forward(
