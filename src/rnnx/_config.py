@@ -85,10 +85,11 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
     raise ValueError(f"{kind}: expected a name, a configuration or an object, got {type(identifier).__name__}")
 
 
-ON_DEMAND = {  # what a layer offers that lives on a floor above the layers
+ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seldom used
     "quantization_report": "rnnx.quantization",
     "quantize": "rnnx.quantization",
     "Stream": "rnnx.streaming",
+    "load_model": "rnnx.saving",
 }
 
 

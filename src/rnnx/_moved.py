@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -33,11 +32,15 @@ MOVED = {
 }
 
 
-class _Moved(MetaPathFinder, Loader):
-    """Makes a module of an old name that has what the new one has."""
+class _Moved:
+    """Makes a module of an old name that has what the new one has: a finder and a loader, without the base classes.
+
+    `importlib.abc` has these, and loads a dozen modules that nothing else here needs.
+    """
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in MOVED else None
+        loader: Any = self
+        return ModuleSpec(fullname, loader) if fullname in MOVED else None
 
     def create_module(self, spec: ModuleSpec) -> None:
         return None

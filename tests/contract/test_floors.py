@@ -111,6 +111,18 @@ assert "scipy" not in sys.modules
     run(code)
 
 
+def test_a_first_prediction_loads_nothing_for_files_and_callbacks():
+    code = """
+import sys, numpy as np
+before = set(sys.modules)
+import rnnx
+rnnx.Sequential([rnnx.Input((None, 8)), rnnx.layers.LSTM(16)]).predict(np.zeros((1, 20, 8), np.float32))
+print(*set(sys.modules) - before)
+"""
+    loaded = set(run(code).split())
+    assert not loaded & {"csv", "pathlib", "tempfile", "importlib.abc", "rnnx.saving", "rnnx.callbacks.monitors"}
+
+
 def test_import_time():
     """At most 60 ms over numpy, as the least of several tries on a machine that may be busy."""
     code = "import time, numpy; t = time.perf_counter(); import rnnx; print(time.perf_counter() - t)"
