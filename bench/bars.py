@@ -307,7 +307,8 @@ def narrow() -> None:
             for batch in (1, 8):
                 _, params, _, x, _ = problem(cell, batch, 20, units)
                 packed = [core.pack(params, weights) for weights in ("full", "bf16", "int8", "int16")]
-                t = medians(*(functools.partial(core.infer, p, x) for p in packed), seconds=0.5)
+                calls = (functools.partial(core.forward, params, x, return_state=False, packed=p) for p in packed)
+                t = medians(*calls, seconds=0.5)
                 line(
                     f"{cell} B={batch} H={units}: speed of bf16 / int8 / int16 weights over float32",
                     "1 beyond L2",
