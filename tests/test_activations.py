@@ -65,8 +65,14 @@ def test_softmax():
     np.testing.assert_allclose(activations.softmax(x), [expected, [0.5, 0.5, 0]], rtol=1e-15)
 
 
+def test_log_softmax():
+    x = np.array([[1.0, 2.0, 4.0], [1000.0, 1000.0, -np.inf]])
+    expected = x[0] - 4 - np.log(np.exp(x[0] - 4).sum())
+    np.testing.assert_allclose(activations.log_softmax(x), [expected, [-np.log(2), -np.log(2), -np.inf]], rtol=1e-15)
+
+
 def test_every_name_of_the_documentation_is_there():
-    assert set(NAMES) == {*LIMITS, "softmax"}
+    assert set(NAMES) == {*LIMITS, "softmax", "log_softmax"}
     assert activations.swish is activations.silu is activations.get("swish")
     assert activations.get(None) is activations.linear
 
@@ -81,7 +87,7 @@ def test_derivative(name):
     slope = (activation(x + step * direction) - activation(x - step * direction)) / (2 * step)
     got = activation.vjp(x, activation(x), dy)
     assert (got * direction).sum() == pytest.approx((slope * dy).sum(), rel=1e-7, abs=1e-9)
-    if name != "softmax":
+    if name not in ("softmax", "log_softmax"):
         np.testing.assert_allclose(got * direction, slope * dy, rtol=1e-6, atol=1e-8)
 
 

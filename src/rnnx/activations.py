@@ -22,7 +22,7 @@ LEAKY_SLOPE = 0.2
 
 
 class Activation:
-    """An element-wise function (softmax: a function of the last axis) and its derivative.
+    """An element-wise function (softmax, log_softmax: of the last axis) and its derivative.
 
     Parameters
     ----------
@@ -150,6 +150,15 @@ def _softmax_vjp(x: Array, y: Array, dy: Array) -> Array:
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
+def _log_softmax(x: Array) -> Array:
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _log_softmax_vjp(x: Array, y: Array, dy: Array) -> Array:
+    return dy - np.exp(y) * dy.sum(axis=-1, keepdims=True)
+
+
 def _softsign(x: Array) -> Array:
     limit = np.finfo(x.dtype).max  # inf / inf would be NaN
     x = np.clip(x, -limit, limit)
@@ -195,6 +204,7 @@ _PAIRS: dict[str, tuple[Function, Derivative]] = {
     ),
     "softsign": (_softsign, lambda x, y, dy: dy * (1 - np.abs(y)) ** 2),
     "softmax": (_softmax, _softmax_vjp),
+    "log_softmax": (_log_softmax, _log_softmax_vjp),
     "exponential": (np.exp, lambda x, y, dy: dy * y),
 }
 _TABLE = {name: Activation(name, *pair) for name, pair in _PAIRS.items()}

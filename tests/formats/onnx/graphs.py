@@ -167,6 +167,22 @@ def _reads_backwards() -> Any:
     return g.model((back, 3), (g.add("Gather", y, g.const(0), axis=0), 2), (again, 2))
 
 
+def _log_softmax() -> Any:
+    """As PyTorch exports ``log_softmax`` of a tagger and of the axis of steps behind it."""
+    g = Graph({"x": ("batch", "time", FEATURES)})
+    y = g.squeezed(g.recurrent("GRU", g.add("Transpose", "x", perm=[1, 0, 2]), FEATURES)[0], 1)
+    y = g.add("MatMul", g.add("Transpose", y, perm=[1, 0, 2]), g.weight(HIDDEN, 2))
+    return g.model((g.add("LogSoftmax", g.add("Add", y, g.weight(2)), axis=-1), 3))
+
+
+def _pooled_and_squeezed() -> Any:
+    """As PyTorch exports ``adaptive_max_pool1d(y.transpose(1, 2), 1).squeeze(2)``."""
+    g = Graph({"x": ("batch", "time", FEATURES)})
+    y = g.squeezed(g.recurrent("GRU", g.add("Transpose", "x", perm=[1, 0, 2]), FEATURES)[0], 1)
+    y = g.squeezed(g.add("GlobalMaxPool", g.add("Transpose", y, perm=[1, 2, 0])), 2)
+    return g.model((g.add("Gemm", y, g.weight(HIDDEN, 2), g.weight(2)), 2))
+
+
 GRAPHS: dict[str, Callable[[], Any]] = {
     "skip": _skip,
     "all_outputs": _all_outputs,
@@ -182,6 +198,8 @@ GRAPHS: dict[str, Callable[[], Any]] = {
     "shared": _shared,
     "convolutions": _convolutions,
     "reads_backwards": _reads_backwards,
+    "log_softmax": _log_softmax,
+    "pooled_and_squeezed": _pooled_and_squeezed,
 }
 SIZES = {"batch": 2, "time": 6}
 

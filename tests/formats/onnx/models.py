@@ -12,8 +12,8 @@ from rnnx import Input, Model, Sequential, layers
 FEATURES = 3
 WIDTH = 4
 ACTIVATIONS = (
-    "tanh", "sigmoid", "relu", "linear", "elu", "selu", "softplus", "softsign", "softmax", "exponential", "gelu",
-    "silu", "leaky_relu", "relu6", "hard_sigmoid", "hard_sigmoid_keras2",
+    "tanh", "sigmoid", "relu", "linear", "elu", "selu", "softplus", "softsign", "softmax", "log_softmax",
+    "exponential", "gelu", "silu", "leaky_relu", "relu6", "hard_sigmoid", "hard_sigmoid_keras2",
 )  # fmt: skip
 RECURRENT_ACTIVATIONS = (
     "tanh", "sigmoid", "relu", "linear", "elu", "softplus", "softsign", "leaky_relu", "hard_sigmoid",

@@ -64,9 +64,9 @@ def test_which_layers_they_are() -> None:
     assert kinds("both_apart") == ["Bidirectional", "Activation", "Activation"]
     assert kinds("both_joined_and_apart")[:2] == ["Bidirectional", "Concatenate"]
     assert kinds("convolutions") == [
-        "Permute", "Conv1D", "BatchNormalization", "Activation", "MaxPooling1D", "GlobalAveragePooling1D", "Reshape",
-        "GRU",
+        "Permute", "Conv1D", "BatchNormalization", "Activation", "MaxPooling1D", "GlobalAveragePooling1D", "GRU",
     ]  # fmt: skip
+    assert kinds("log_softmax") == ["GRU", "Dense"] and kinds("pooled_and_squeezed")[2:] == ["Dense"]
     shared = read("shared")
     assert kinds("shared") == ["LSTM"] and len(shared.plan.steps) == 2 and len(shared.weights) == 3
 
@@ -117,6 +117,29 @@ def test_weights_in_many_places_are_refused() -> None:
         y = g.add("Add", g.add("MatMul", y, kernel), g.weight(100))
     with pytest.raises(FormatError, match="no numbers for the weight"):
         load_model(g.model((y, 2)))
+
+
+def test_equal_weights_that_are_written_once() -> None:
+    """As PyTorch exports a BatchNorm1d that was not trained yet."""
+    g = Graph({"x": ("batch", 3)})
+    ones, zeros = g.const(np.ones(3), np.float32), g.const(np.zeros(3), np.float32)
+    scale = [ones, zeros, g.add("Identity", zeros), g.add("Identity", ones)]
+    y = g.add("BatchNormalization", "x", *scale)
+    model = load_model(g.model((g.add("Gemm", y, g.weight(3, 2), g.weight(2)), 2)))
+    assert [type(layer).__name__ for layer in model.layers] == ["BatchNormalization", "Dense"]
+
+
+def test_steps_side_by_side_are_as_many_as_the_file_says() -> None:
+    g = Graph({"x": ("batch", 5, FEATURES)})
+    y = g.squeezed(g.recurrent("GRU", g.add("Transpose", "x", perm=[1, 0, 2]), FEATURES)[0], 1)
+    flat = g.add("Flatten", g.add("Transpose", y, perm=[1, 0, 2]), axis=1)
+    fixed = g.add("Gemm", flat, g.weight(5 * HIDDEN, 2), g.weight(2))
+    proto = g.model((fixed, 2))
+    model, x = load_model(proto), np.random.default_rng(0).normal(size=(2, 5, FEATURES)).astype(np.float32)
+    assert model.input_shape == (None, 5, FEATURES)
+    np.testing.assert_allclose(model(x), Session(proto).run({"x": x})[fixed], rtol=0, atol=1e-6)
+    with pytest.warns(UserWarning, match="timesteps first"):
+        assert load_model(g.model((y, 3))).input_shape == (None, None, FEATURES)
 
 
 def test_layers_and_inputs_are_counted() -> None:

@@ -48,6 +48,7 @@ ACTIVATIONS = (
     Activation("softplus", "Softplus"),
     Activation("selu", "Selu", {"alpha": SELU_ALPHA, "gamma": SELU_SCALE}, gate=False),
     Activation("softmax", "Softmax", gate=False),
+    Activation("log_softmax", "LogSoftmax", gate=False),
     Activation("exponential", "Exp", gate=False),
     Activation("gelu", "Gelu", gate=False),
 )

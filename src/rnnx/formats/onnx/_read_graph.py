@@ -25,6 +25,7 @@ from rnnx.saving import FormatError
 
 READERS = {**_read_layers.READERS, **_read_shapes.READERS, **_read_recurrent.READERS}
 BATCH = "batch"  # what its size is called
+MOST_COPIES = 4  # of a constant: PyTorch writes equal weights of a normalization once
 MOST_ORIGINS = 64  # inputs of the graph that are told apart in one value
 INPUT_TYPES = ("float32", "float64", "int32", "int64")
 
@@ -67,9 +68,28 @@ def read_graph(source: Source) -> ReadGraph:
 def _read(source: Source) -> ReadGraph:
     program = Program(source, source.proto.graph, runs=False)
     known = {name: program.known[place] for name, place in program.places.items() if place in program.known}
-    reading = Reading(source, known)
-    floats = sum(array.size for array in {id(array): array for array in known.values()}.values())
-    with weights_limited(floats):
+    try:
+        return _read_nodes(Reading(source, known))
+    except UNFIT:
+        if not _has_fixed_times(source):
+            raise
+        try:  # a layer of all steps side by side, such as a Dense behind Flatten, needs to know how many they are
+            return _read_nodes(Reading(source, known, fixed=True))
+        except UNFIT:
+            pass
+        raise
+
+
+def _has_fixed_times(source: Source) -> bool:
+    """Whether an axis of an input, other than the first and the last, has a size."""
+    dims = [value.type.tensor_type.shape.dim for value in source.proto.graph.input]
+    return any(dim.HasField("dim_value") for own in dims for dim in list(own)[:-1])
+
+
+def _read_nodes(reading: Reading) -> ReadGraph:
+    source = reading.source
+    floats = sum(array.size for array in {id(array): array for array in reading.known.values()}.values())
+    with weights_limited(MOST_COPIES * floats):
         inputs = _inputs(reading)
         for node in reading.nodes:
             if not any(name in reading.values for name in node.output):
@@ -256,7 +276,8 @@ def _input(reading: Reading, value: Any, axes: list[_Axis]) -> View:
     names = [BATCH]
     for k in kept:
         dim = tensor.shape.dim[k]
-        known = int(dim.dim_value) if dim.HasField("dim_value") and not axes[k].is_time else axes[k].width
+        free = axes[k].is_time and not reading.fixed
+        known = int(dim.dim_value) if dim.HasField("dim_value") and not free else axes[k].width
         sizes.append(None if known is None or known < 1 else known)
         names.append("" if sizes[-1] is not None else f"{dim.dim_param or value.name}/{dim.dim_param or k}")
     entry = layers.Input(tuple(sizes), dtype=dtype.name, name=layer_name(value.name))

@@ -17,6 +17,7 @@ from rnnx.formats.onnx._view import View, view_of
 from rnnx.formats.onnx._write_layers import ARITHMETIC
 
 OPERATIONS = {operator: name for name, operator in ARITHMETIC.items()}
+OVER_FEATURES = ("softmax", "log_softmax")
 EPSILON = 1e-3  # of a normalization that is written out, if its variances are larger
 
 
@@ -44,7 +45,7 @@ def _activation_after(reading: Reading, name: str, view: View) -> tuple[str, str
     if node is None or node.domain not in ("", "ai.onnx"):
         return "linear", name
     found = activation_of_node(node.op_type, attributes_of(node))
-    if found is None or (found == "softmax" and _softmax_axis(reading, node, view) != view.rank - 1):
+    if found is None or (found in OVER_FEATURES and _softmax_axis(reading, node, view) != view.rank - 1):
         return "linear", name
     return ("linear", name) if _approximates(node) else (found, node.output[0])
 
@@ -123,9 +124,14 @@ def _softmax(reading: Reading, node: Any) -> None:
         raise NoLayer(f"{called(node)} is over the batch, or more than one axis")
     (own,) = view.axes[axis]
     dtype = np.dtype(view.dtype).name
-    last = own == view.width - 1
-    layer = layers.Activation("softmax", dtype=dtype) if last else layers.Softmax(own, dtype=dtype)
-    reading.give(node.output[0], reading.after(view, reading.call(layer, view.single)))
+    if own == view.width - 1:
+        name = "softmax" if node.op_type == "Softmax" else "log_softmax"
+        y = reading.call(layers.Activation(name, dtype=dtype), view.single)
+    elif node.op_type == "Softmax":
+        y = reading.call(layers.Softmax(own, dtype=dtype), view.single)
+    else:
+        raise NoLayer(f"{called(node)} is not over the features")
+    reading.give(node.output[0], reading.after(view, y))
 
 
 def _leaky_relu(reading: Reading, node: Any) -> None:
@@ -393,12 +399,10 @@ def _global(reading: Reading, node: Any) -> None:
     if view.width != 3 or view.axes[place] != (1,):
         raise NoLayer(f"{called(node)} is not over the timesteps")
     cls = layers.GlobalMaxPooling1D if "Max" in node.op_type else layers.GlobalAveragePooling1D
-    y = reading.call(cls(keepdims=keep, dtype=np.dtype(view.dtype).name), view.single)
-    names, entries = [view.names[0], "", view.names[2]], list(view.axes)
-    if not keep:
-        del names[1], entries[place]
-        entries = [(min(k, 1),) for (k,) in entries]
-    reading.give(node.output[0], view_of(y, tuple(entries), names))
+    y = reading.call(cls(dtype=np.dtype(view.dtype).name), view.single)
+    entries: list[tuple[int, ...]] = [tuple(min(k, 1) for k in entry) for entry in view.axes]
+    entries[place : place + 1] = [()] if keep else []
+    reading.give(node.output[0], view_of(y, tuple(entries), [view.names[0], view.names[2]]))
 
 
 READERS: dict[str, Callable[[Reading, Any], None]] = {
@@ -414,6 +418,7 @@ READERS: dict[str, Callable[[Reading, Any], None]] = {
     "GlobalMaxPool": _global,
     "LayerNormalization": _layer_normalization,
     "LeakyRelu": _leaky_relu,
+    "LogSoftmax": _softmax,
     "MatMul": _matmul,
     "MaxPool": _pool,
     "Mean": _sum,

@@ -35,6 +35,8 @@ class Reading:
     source : Source
     known : dict
         Constants by their names.
+    fixed : bool
+        Whether there are as many timesteps as the inputs of the file have, or any number.
 
     Attributes
     ----------
@@ -50,8 +52,8 @@ class Reading:
         Names that layers cannot have: those of the inputs.
     """
 
-    def __init__(self, source: Source, known: dict[str, Array]):
-        self.source, self.known = source, known
+    def __init__(self, source: Source, known: dict[str, Array], fixed: bool = False):
+        self.source, self.known, self.fixed = source, known, fixed
         graph = source.proto.graph
         self.ends = {value.name for value in graph.output}
         self.entries: set[str] = set()

@@ -33,7 +33,8 @@ def activation(graph: GraphWriter, name: str, layer: Any, x: str, hint: str) -> 
     known = node_of_activation(name)
     if known is None:
         raise FormatError(f"layer {layer.name!r}: activation {name!r} cannot be written to ONNX")
-    return graph.add(known.operator, [x], hint, **known.numbers, **({"axis": -1} if name == "softmax" else {}))
+    last = {"axis": -1} if name in ("softmax", "log_softmax") else {}
+    return graph.add(known.operator, [x], hint, **known.numbers, **last)
 
 
 def _same(value: Value, name: str) -> list[Value]:
