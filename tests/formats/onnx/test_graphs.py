@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from onnx import checker
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 import rnnx
 from rnnx import layers
@@ -38,6 +39,15 @@ def as_rnnx(array: Any, view: Any) -> Any:
     return flat.transpose(np.argsort([view.axes[k][0] for k in kept]))
 
 
+class GlobalMaxPool(OpRun):
+    """In place of the package's, which takes two axes however many there are."""
+
+    op_domain = ""
+
+    def _run(self, x: Any) -> Any:
+        return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_of_layers_is_a_model(name: str) -> None:
     proto = GRAPHS[name]()
@@ -47,9 +57,8 @@ def test_a_graph_of_layers_is_a_model(name: str) -> None:
     own = found.model(arrays if found.model.several_inputs else arrays[0])
     own = own if isinstance(own, list) else [own]
     session = Session(proto).run(feeds)
-    for expected, by_onnx, view, y in zip(
-        session.values(), ReferenceEvaluator(proto).run(None, feeds), found.outputs, own, strict=True
-    ):
+    by_package = ReferenceEvaluator(proto, new_ops=[GlobalMaxPool]).run(None, feeds)
+    for expected, by_onnx, view, y in zip(session.values(), by_package, found.outputs, own, strict=True):
         np.testing.assert_allclose(expected, by_onnx, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(y, as_rnnx(expected, view), rtol=2e-6, atol=2e-6)
 

@@ -25,12 +25,12 @@ from tests.formats.onnx.nodes import NAMES, arrays_for, one_node
 # Operators with versions of their own here, whose node tests are quick to make.
 COMMON = (
     "add", "and", "batch_normalization", "cast", "clip", "concat", "constantofshape", "conv", "cumsum", "div",
-    "dropout", "elu", "equal", "exp", "expand", "flatten", "gather", "gathernd", "gelu", "gemm", "greater",
-    "hardsigmoid", "identity", "if", "layernormalization", "leakyrelu", "less", "log", "logsoftmax", "loop", "matmul",
-    "max", "mean", "min", "mul", "neg", "not", "or", "pad", "pow", "rangeop", "reciprocal", "reducemax", "reducemean",
-    "reducemin", "reducesum", "relu", "reshape", "scan", "selu", "shape", "sigmoid", "size", "slice", "softmax",
-    "softplus", "softsign", "split", "sqrt", "squeeze", "sub", "sum", "tanh", "tile", "topk", "transpose", "unsqueeze",
-    "where",
+    "dropout", "elu", "equal", "exp", "expand", "flatten", "gather", "gathernd", "gelu", "gemm",
+    "globalaveragepool", "globalmaxpool", "greater", "hardsigmoid", "identity", "if", "layernormalization",
+    "leakyrelu", "less", "log", "logsoftmax", "loop", "matmul", "max", "mean", "min", "mul", "neg", "not", "or",
+    "pad", "pow", "rangeop", "reciprocal", "reducemax", "reducemean", "reducemin", "reducesum", "relu", "reshape",
+    "scan", "selu", "shape", "sigmoid", "size", "slice", "softmax", "softplus", "softsign", "split", "sqrt",
+    "squeeze", "sub", "sum", "tanh", "tile", "topk", "transpose", "unsqueeze", "where",
 )  # fmt: skip
 
 

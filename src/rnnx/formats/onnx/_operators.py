@@ -272,6 +272,17 @@ def _reduce(info: NodeInfo) -> Function | None:
     return lambda x, *rest: np.asarray(over(x, axis=axes, keepdims=keep)).astype(x.dtype, copy=False)
 
 
+def _global_pool(info: NodeInfo) -> Function:
+    """Over all axes but the first two; the evaluator of the package onnx takes two, however many there are."""
+    over = np.max if info.operator == "GlobalMaxPool" else np.mean
+
+    def run(x: Array) -> Array:
+        y: Array = over(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+        return y
+
+    return run
+
+
 def _batch_normalization(info: NodeInfo) -> Function | None:
     if info.attributes.get("training_mode", 0) or any(info.outputs[1:]) or info.attributes.get("spatial", 1) != 1:
         return None
@@ -368,6 +379,8 @@ OPERATORS = (
     Operator("Exp", _float_only(np.exp), SAME, Floats(3)),
     Operator("Gelu", _gelu, SAME, Floats(8)),
     Operator("Gemm", _gemm, gemm, together(scaled(gemm, 2), SAME, _widened), gemm_work),
+    Operator("GlobalAveragePool", _in_float32(_global_pool), SAME, Floats(1)),
+    Operator("GlobalMaxPool", _in_float32(_global_pool), SAME, Floats(1)),
     Operator("Greater", _plain(np.greater), broadcast, NOTHING),
     Operator("GreaterOrEqual", _plain(np.greater_equal), broadcast, NOTHING),
     Operator("HardSigmoid", _numbered, SAME, Floats(3)),
