@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,15 @@ class Configurable:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
         return f"{type(self).__name__}({arguments})"
+
+
+def accepted(kind: type, config: dict[str, Any]) -> dict[str, Any]:
+    """What the constructor of a class takes of a configuration; a class of one's own sets the rest itself."""
+    parameters = inspect.signature(kind).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return config
+    known = {p.name for p in parameters}
+    return {name: value for name, value in config.items() if name in known}
 
 
 def to_builtin(value: Any) -> Any:

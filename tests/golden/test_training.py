@@ -11,7 +11,7 @@ from rnnx.layers.layer import Weight
 from .compare import DTYPES, cast, close, same_gradient, same_values
 from .store import load
 
-CASES = load("keras_training")
+CASES = {**load("keras_training"), **load("keras_losses")}
 
 
 def named(kind):
@@ -37,6 +37,16 @@ def test_losses_equal_keras(name, dtype):
         close(again, np.asarray(value), 1e-12, "value beside the gradient")
         assert gradient.dtype == dtype
         same_gradient(gradient, case["dy_pred"], dtype, "gradient")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", named("function"))
+def test_losses_as_functions_equal_keras(name, dtype):
+    case = CASES[name]
+    function = getattr(rnnx.losses, case.config["class"])
+    values = function(cast(case["y_true"], dtype), cast(case["y_pred"], dtype), **case.config["kwargs"])
+    assert values.dtype == dtype
+    same_values(values, case["value"], dtype, "value")
 
 
 @pytest.mark.parametrize("name", named("metric"))

@@ -21,6 +21,19 @@ KINDS = {
     "categorical_logits": (losses.CategoricalCrossentropy, {"from_logits": True, "label_smoothing": 0.2}),
     "sparse": (losses.SparseCategoricalCrossentropy, {}),
     "sparse_logits": (losses.SparseCategoricalCrossentropy, {"from_logits": True, "ignore_class": 2}),
+    "mape": (losses.MeanAbsolutePercentageError, {}),
+    "msle": (losses.MeanSquaredLogarithmicError, {}),
+    "cosine": (losses.CosineSimilarity, {}),
+    "hinge": (losses.Hinge, {}),
+    "squared_hinge": (losses.SquaredHinge, {}),
+    "cat_hinge": (losses.CategoricalHinge, {}),
+    "binary_focal": (losses.BinaryFocalCrossentropy, {"apply_class_balancing": True, "gamma": 1.3}),
+    "binary_focal_logits": (losses.BinaryFocalCrossentropy, {"from_logits": True, "label_smoothing": 0.1}),
+    "cat_focal": (losses.CategoricalFocalCrossentropy, {"alpha": [0.1, 0.2, 0.3, 0.4]}),
+    "cat_focal_logits": (losses.CategoricalFocalCrossentropy, {"from_logits": True, "gamma": 0.6}),
+    "sparse_generalized": (losses.CategoricalGeneralizedCrossEntropy, {"q": 0.7}),
+    "dice": (losses.Dice, {"axis": -1}),
+    "tversky": (losses.Tversky, {"axis": -1, "alpha": 0.2}),
 }
 
 
@@ -173,7 +186,9 @@ def test_labels_that_do_not_count_may_be_anything(how, label):
 )
 def test_names(names, cls):
     for name in names:
-        assert type(losses.get(name)) is cls
+        assert type(losses.loss_of(name)) is cls
+        found = losses.get(name)
+        assert type(found) is cls if name[0].isupper() and name not in ("MSE", "MAE") else found.loss is cls
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -202,7 +217,16 @@ def test_shapes_that_fit():
         (lambda: losses.MeanSquaredError(reduction="median"), "reduction"),
         (lambda: losses.Huber(delta=0), "delta"),
         (lambda: losses.BinaryCrossentropy(label_smoothing=2), "label_smoothing"),
-        (lambda: losses.CategoricalCrossentropy(axis=1), "axis"),
+        (lambda: losses.CategoricalCrossentropy(axis=2)(np.ones((2, 3)), np.ones((2, 3))), "axis"),
+        (lambda: losses.MeanSquaredError(dtype="bfloat16"), "dtype"),
+        (lambda: losses.CategoricalGeneralizedCrossEntropy(q=1.0), "between 0 and 1"),
+        (lambda: losses.Dice(axis=3)(np.zeros((2, 3)), np.zeros((2, 3))), "axis"),
+        (lambda: losses.CTC()([[1]], np.zeros((1, 3))), "3|timesteps"),
+        (lambda: losses.CTC()([[3]], np.zeros((1, 4, 3))), "1..2.*got 3"),
+        (lambda: losses.CTC()([[0, 1]], np.zeros((1, 4, 3))), "in front"),
+        (lambda: losses.CTC()([[1.5]], np.zeros((1, 4, 3))), "whole numbers"),
+        (lambda: losses.CTC()([[1]], np.zeros((1, 4, 3)), mask=np.ones((1, 3))), "one of steps"),
+        (lambda: losses.Circle()([[1, 2]], np.zeros((1, 3))), "embeddings"),
         (lambda: losses.SparseCategoricalCrossentropy()(np.array([5]), np.ones((1, 3))), "0..2, got 5"),
         (lambda: losses.SparseCategoricalCrossentropy()(np.array([-1]), np.ones((1, 3))), "0..2, got -1"),
         (lambda: losses.SparseCategoricalCrossentropy()(np.array([0.5]), np.ones((1, 3))), "whole numbers"),

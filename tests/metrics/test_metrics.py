@@ -141,7 +141,7 @@ def test_losses_are_metrics():
     ],
 )
 def test_which_accuracy(loss, y, p, kind):
-    found = metrics.choose_accuracy(losses.get(loss), y, p, "accuracy")
+    found = metrics.choose_accuracy(losses.loss_of(loss), y, p, "accuracy")
     assert (type(found).__name__, found.name) == (kind, "accuracy")
 
 

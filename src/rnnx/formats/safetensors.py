@@ -299,7 +299,7 @@ def _restore_training(
         raise ValueError(f"its description has {length:,} characters, the most is {LONGEST_TRAINING:,}")
     try:
         optimizer = custom.get(training["optimizer"], lambda value: optimizers.get(_with_rate(value, custom)))
-        loss = _compiled.each_of(training["loss"], lambda value: custom.get(value, losses.get))
+        loss = _compiled.each_of(training["loss"], lambda value: custom.get(value, losses.loss_of))
     except _compiled.Unknown as error:
         custom.notes.append(f"not compiled: {error}")
         return

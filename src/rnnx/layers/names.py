@@ -12,10 +12,21 @@ _name_counts: dict[str, int] = {}
 _name_lock = threading.Lock()
 
 
+def snake_case(class_name: str) -> str:
+    """The name of a class in small letters with underscores, as Keras writes it.
+
+    Examples
+    --------
+    >>> snake_case("GlobalMaxPooling1D"), snake_case("KLDivergence")
+    ('global_max_pooling1d', 'kl_divergence')
+    """
+    stem = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", class_name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", stem).lower()
+
+
 def unique_name(class_name: str) -> str:
     """``lstm``, ``lstm_1``, ...: the class name in snake case with a counter, as Keras does."""
-    stem = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", class_name)
-    stem = re.sub(r"([a-z])([A-Z])", r"\1_\2", stem).lower()
+    stem = snake_case(class_name)
     with _name_lock:
         count = _name_counts.get(stem, 0)
         _name_counts[stem] = count + 1

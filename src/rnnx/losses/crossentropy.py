@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.losses.loss import EPSILON, Loss
+from rnnx.losses.loss import EPSILON, StandardLoss, checked_axis, checked_between
 
 
-class Crossentropy(Loss):
-    """What the three cross-entropies share."""
+class Crossentropy(StandardLoss):
+    """What the cross-entropies share.
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether predictions come before the sigmoid or softmax.
+    label_smoothing : float
+        Moves targets towards their mean.
+    axis : int
+        Where the classes stand.
+    """
 
     def __init__(
         self,
@@ -21,33 +31,34 @@ class Crossentropy(Loss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
     ):
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         who = type(self).__name__
-        if axis != -1:
-            raise ValueError(f"{who}: only the last axis (-1) is supported, got {axis}")
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"{who}: `label_smoothing` must lie in [0, 1], got {label_smoothing}")
-        self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
+        self.axis = self.vector_axis = checked_axis(who, axis)
+        self.label_smoothing = checked_between(who, "label_smoothing", label_smoothing, 0, 1)
+        self.from_logits = bool(from_logits)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({"axis": -1, **state})  # of 0.1.0 there was none
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+        config = {**super().get_config(), "from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+        return {**config, "axis": self.axis}
+
+    def _smooth(self, y_true: Array, classes: int) -> Array:
+        """Targets nearer to the same share for each of some classes."""
+        if not self.label_smoothing:
+            return y_true
+        smooth = y_true * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return smooth.astype(y_true.dtype, copy=False)
 
 
 class BinaryCrossentropy(Crossentropy):
-    """Cross-entropy of independent yes/no targets; mean over the last axis.
-
-    Parameters
-    ----------
-    from_logits : bool
-        Whether predictions come before the sigmoid.
-    label_smoothing : float
-        Moves targets towards 0.5.
-    """
+    """Cross-entropy of independent yes/no targets; mean over the axis."""
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-        t = y_true * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
-        t = t.astype(y_pred.dtype, copy=False)
+        t = self._smooth(y_true, 2)
         width = np.asarray(y_pred.shape[-1], y_pred.dtype)
         if self.from_logits:
             e = np.exp(-np.abs(y_pred))
@@ -59,20 +70,12 @@ class BinaryCrossentropy(Crossentropy):
 
 
 class CategoricalCrossentropy(Crossentropy):
-    """Cross-entropy with a distribution (one-hot or soft) over the last axis.
+    """Cross-entropy with a distribution (one-hot or soft) over the axis."""
 
-    Parameters
-    ----------
-    from_logits : bool
-        Whether predictions come before the softmax.
-    label_smoothing : float
-        Moves targets towards the uniform distribution.
-    """
+    of_numbers = False
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-        t = y_true
-        if self.label_smoothing:
-            t = (t * (1 - self.label_smoothing) + self.label_smoothing / t.shape[-1]).astype(y_pred.dtype)
+        t = self._smooth(y_true, y_true.shape[-1])
         log_p, back = _log_probabilities(y_pred, self.from_logits)
         return -(t * log_p).sum(axis=-1), back(-t)
 
@@ -85,42 +88,28 @@ class SparseCategoricalCrossentropy(Crossentropy):
     from_logits : bool
     ignore_class : int, optional
         Targets of this class do not count; a mean is one over the others.
+    axis : int
+        Where the classes stand.
     """
+
+    of_numbers = False
 
     def __init__(
         self,
         from_logits: bool = False,
         ignore_class: int | None = None,
-        axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
         name: str | None = None,
+        dtype: Any = None,
     ):
-        super().__init__(from_logits, 0.0, axis, reduction, name)
+        super().__init__(from_logits, 0.0, axis, reduction, name, dtype)
         self.ignore_class = ignore_class
 
     def align(self, y_true: Any, y_pred: Array) -> Array:
-        y = np.asarray(y_true)
-        if y.ndim == y_pred.ndim and y.shape[-1] == 1:
-            y = y[..., 0]
-        if y.shape != y_pred.shape[:-1]:
-            raise ValueError(
-                f"SparseCategoricalCrossentropy: `y_true` must be classes of shape {y_pred.shape[:-1]}, got {y.shape}"
-            )
-        if y.dtype.kind not in "fiub":
-            raise TypeError(
-                f"SparseCategoricalCrossentropy: `y_true` must be the numbers of classes, got dtype {y.dtype}; "
-                "np.unique(y, return_inverse=True)[1] gives them"
-            )
-        if y.dtype.kind not in "iub" and not np.array_equal(y, np.trunc(y)):
-            raise ValueError(f"SparseCategoricalCrossentropy: `y_true` must be whole numbers, got {y.dtype}")
-        y = y.astype(np.int64)
-        counted = y if self.ignore_class is None else y[y != self.ignore_class]
-        if counted.size and (counted.min() < 0 or counted.max() >= y_pred.shape[-1]):
-            bad = int(counted.min()) if counted.min() < 0 else int(counted.max())
-            raise ValueError(f"SparseCategoricalCrossentropy: classes must lie in 0..{y_pred.shape[-1] - 1}, got {bad}")
-        return y
+        return classes_of("SparseCategoricalCrossentropy", y_true, y_pred, self.ignore_class)
 
-    def valid(self, y_true: Array) -> Array | None:
+    def counted(self, y_true: Array, values: Array) -> Array | None:
         return None if self.ignore_class is None else y_true != self.ignore_class
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
@@ -134,7 +123,193 @@ class SparseCategoricalCrossentropy(Crossentropy):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["label_smoothing"]
+        if self.axis == -1:
+            del config["axis"]  # Keras never writes it
         return {**config, "ignore_class": self.ignore_class}
+
+
+class BinaryFocalCrossentropy(Crossentropy):
+    """Binary cross-entropy that counts less where the prediction is right anyway; mean over the axis.
+
+    Each term is multiplied by ``(1 - p) ** gamma``, where p is what is predicted for the target.
+
+    Parameters
+    ----------
+    apply_class_balancing : bool
+        Whether targets of 1 weigh ``alpha``, and those of 0 ``1 - alpha``.
+    alpha, gamma : float
+
+    References
+    ----------
+    .. [1] T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017.
+    """
+
+    def __init__(
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ):
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+        self.apply_class_balancing = bool(apply_class_balancing)
+        self.alpha, self.gamma = float(alpha), checked_between(type(self).__name__, "gamma", gamma, 0)
+
+    def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+        t, q = self._smooth(y_true, 2), _sigmoid(y_pred) if self.from_logits else y_pred
+        p, inside = _clipped(q)
+        entropy = -(t * np.log(p) + (1 - t) * np.log(1 - p))
+        slope = np.where(inside, (p - t) / (p * (1 - p)), 0)
+        factor, of_factor = _focus(t * q + (1 - t) * (1 - q), self.gamma)
+        slope = factor * slope + of_factor * (2 * t - 1) * entropy
+        loss = factor * entropy
+        if self.apply_class_balancing:
+            share = (t * self.alpha + (1 - t) * (1 - self.alpha)).astype(y_pred.dtype, copy=False)
+            loss, slope = share * loss, share * slope
+        if self.from_logits:
+            slope = slope * q * (1 - q)
+        return loss.mean(axis=-1), slope / np.asarray(y_pred.shape[-1], y_pred.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"apply_class_balancing": self.apply_class_balancing, "alpha": self.alpha, "gamma": self.gamma}
+        return {**super().get_config(), **own}
+
+
+class CategoricalFocalCrossentropy(Crossentropy):
+    """Cross-entropy with a distribution over the axis that counts less where the prediction is right anyway.
+
+    Each term is multiplied by ``alpha * (1 - p) ** gamma``.
+
+    Parameters
+    ----------
+    alpha : float, or list with a float for each class
+    gamma : float
+
+    References
+    ----------
+    .. [1] T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017.
+    """
+
+    of_numbers = False
+
+    def __init__(
+        self,
+        alpha: Any = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ):
+        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
+        self.alpha = float(alpha) if np.ndim(alpha) == 0 else [float(share) for share in alpha]
+        self.gamma = checked_between(type(self).__name__, "gamma", gamma, 0)
+
+    def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+        t = self._smooth(y_true, y_true.shape[-1])
+        p, inside, back = _probabilities(y_pred, self.from_logits)
+        factor, of_factor = _focus(p, self.gamma)
+        share = np.asarray(self.alpha, y_pred.dtype) * t
+        log_p = np.log(p)
+        dp = -share * (factor / p + of_factor * log_p)
+        return -(share * factor * log_p).sum(axis=-1), back(np.where(inside, dp, 0))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
+
+
+class CategoricalGeneralizedCrossEntropy(StandardLoss):
+    """``(1 - p ** q) / q`` of the probability p of the class, for targets that may be wrong.
+
+    It lies between cross-entropy (q = 0) and mean absolute error (q = 1); targets are integer classes.
+
+    Parameters
+    ----------
+    q : float
+        Between 0 and 1.
+
+    References
+    ----------
+    .. [1] Z. Zhang, M. Sabuncu, "Generalized cross entropy loss for training deep neural networks with noisy labels",
+       NeurIPS 2018.
+    """
+
+    of_numbers = False
+
+    def __init__(
+        self,
+        q: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ):
+        super().__init__(reduction, name, dtype)
+        if not 0 < q < 1:
+            raise ValueError(f"CategoricalGeneralizedCrossEntropy: `q` must lie between 0 and 1, got {q}")
+        self.q = float(q)
+
+    def align(self, y_true: Any, y_pred: Array) -> Array:
+        return classes_of("CategoricalGeneralizedCrossEntropy", y_true, y_pred)
+
+    def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+        p = np.take_along_axis(y_pred, y_true[..., None], axis=-1)
+        slope = np.zeros_like(y_pred)
+        low = np.asarray(EPSILON, p.dtype)  # the slope at 0 is infinite
+        np.put_along_axis(slope, y_true[..., None], -(np.maximum(p, low) ** (self.q - 1)), axis=-1)
+        return ((1 - p**self.q) / self.q)[..., 0].astype(p.dtype, copy=False), slope
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "q": self.q}
+
+
+def classes_of(who: str, y_true: Any, y_pred: Array, ignored: int | None = None) -> Array:
+    """Targets as integer classes of predictions with the classes along the last axis.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are none; one class may be ignored, whatever its number.
+    """
+    y = np.asarray(y_true)
+    if y.ndim == y_pred.ndim and y.shape[-1] == 1:
+        y = y[..., 0]
+    if y.shape != y_pred.shape[:-1]:
+        raise ValueError(f"{who}: `y_true` must be classes of shape {y_pred.shape[:-1]}, got {y.shape}")
+    if y.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{who}: `y_true` must be the numbers of classes, got dtype {y.dtype}; "
+            "np.unique(y, return_inverse=True)[1] gives them"
+        )
+    if y.dtype.kind not in "iub" and not np.array_equal(y, np.trunc(y)):
+        raise ValueError(f"{who}: `y_true` must be whole numbers, got {y.dtype}")
+    y = y.astype(np.int64)
+    counted = y if ignored is None else y[y != ignored]
+    if counted.size and (counted.min() < 0 or counted.max() >= y_pred.shape[-1]):
+        bad = int(counted.min()) if counted.min() < 0 else int(counted.max())
+        raise ValueError(f"{who}: classes must lie in 0..{y_pred.shape[-1] - 1}, got {bad}")
+    return y
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+def _focus(p: Array, gamma: float) -> tuple[Array, Array]:
+    """``(1 - p) ** gamma`` and its slope."""
+    rest = 1 - p
+    if not gamma:
+        return np.ones_like(p), np.zeros_like(p)
+    base = np.where(rest > 0, rest, 1) if gamma < 1 else rest  # a slope at 0 that is infinite counts as 0
+    of_factor = np.where(rest > 0, -gamma * base ** (gamma - 1), 0) if gamma < 1 else -gamma * base ** (gamma - 1)
+    return (rest**gamma).astype(p.dtype, copy=False), of_factor.astype(p.dtype, copy=False)
 
 
 def _clipped(p: Array) -> tuple[Array, Array]:
@@ -143,21 +318,25 @@ def _clipped(p: Array) -> tuple[Array, Array]:
     return np.clip(p, low, high), (p >= low) & (p <= high)
 
 
+def _probabilities(y_pred: Array, from_logits: bool) -> tuple[Array, Array, Callable[[Array], Array]]:
+    """Normalised probabilities away from 0 and 1, where they were inside anyway, and the pullback of those."""
+    if from_logits:
+        shifted = np.exp(y_pred - y_pred.max(axis=-1, keepdims=True))
+        q = shifted / shifted.sum(axis=-1, keepdims=True)
+        return *_clipped(q), lambda dq: q * (dq - (dq * q).sum(axis=-1, keepdims=True))
+    total = y_pred.sum(axis=-1, keepdims=True)
+    q = y_pred / total
+    return *_clipped(q), lambda dq: (dq - (dq * q).sum(axis=-1, keepdims=True)) / total
+
+
 def _log_probabilities(y_pred: Array, from_logits: bool) -> tuple[Array, Callable[[Array], Array]]:
     """Logarithms of the (normalised) probabilities, and their pullback."""
     if from_logits:
         shifted = y_pred - y_pred.max(axis=-1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
         return log_p, lambda d: d - np.exp(log_p) * d.sum(axis=-1, keepdims=True)
-    total = y_pred.sum(axis=-1, keepdims=True)
-    q = y_pred / total
-    p, inside = _clipped(q)
-
-    def back(d: Array) -> Array:
-        dq = np.where(inside, d / p, 0)
-        return (dq - (dq * q).sum(axis=-1, keepdims=True)) / total
-
-    return np.log(p), back
+    p, inside, back = _probabilities(y_pred, False)
+    return np.log(p), lambda d: back(np.where(inside, d / p, 0))
 
 
 def _of_class_from_logits(y_pred: Array, index: Array) -> tuple[Array, Array]:

@@ -2,35 +2,93 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rnnx._config import Configurable
+from rnnx._config import Configurable, accepted
 from rnnx._typing import Array
+from rnnx.layers.names import snake_case
 
 EPSILON = 1e-7
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
+DTYPES = ("float16", "float32", "float64")
+Pullback = Callable[[Any], Array]
 
 
 class Loss(Configurable):
     """Base of the losses: one value for each vector along the last axis, then a reduction.
 
+    One of one's own implements ``values(y_true, y_pred)``, or `vjp` if a value depends on more than its own vector.
+
     Parameters
     ----------
+    name : str, optional
     reduction : {"sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None}
         The first two divide the weighted sum by the number of values, the third by the sum of the weights.
+    dtype : {"float16", "float32", "float64"}, optional
+        What it is computed in; that of the predictions if not given.
+
+    Attributes
+    ----------
+    vector_axis : int
+        The axis of the predictions along which a vector stands.
+    of_numbers : bool
+        Whether the value of a vector is the mean of those of its numbers, so that a number alone has one too.
     """
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None):
+    vector_axis: int = -1
+    of_numbers: bool = True
+    default_name: str = "loss"
+    dtype: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "default_name" not in vars(cls):
+            cls.default_name = snake_case(cls.__name__)
+
+    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None):
+        if name is not None and name in REDUCTIONS:  # the order of rnnx 0.1.0: reduction, name
+            name, reduction = None if reduction in REDUCTIONS else reduction, name
+        who = type(self).__name__
         if reduction not in REDUCTIONS:
-            raise ValueError(f"{type(self).__name__}: `reduction` must be one of {REDUCTIONS}, got {reduction!r}")
+            raise ValueError(f"{who}: `reduction` must be one of {REDUCTIONS}, got {reduction!r}")
+        if dtype is not None:
+            dtype = getattr(dtype, "compute_dtype", None) or getattr(dtype, "name", dtype)
+            if dtype not in DTYPES:
+                raise ValueError(f"{who}: `dtype` must be one of {DTYPES} or None, got {dtype!r}")
+            self.dtype = dtype
         self.reduction = reduction
-        self.name = name
+        self.name = name or self.default_name
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         """Loss of each vector along the last axis of ``y_pred``, and its slope, shaped as ``y_pred``."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its values are")
+
+    def vjp(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
+        """The values, and what makes the gradient of ``y_pred`` from the gradients of the values (or one for all).
+
+        Targets fit the predictions; vectors stand along the last axis.
+        """
+        values, slope = self.values(y_true, y_pred)
+        axes = self.reduced_axes(y_pred.ndim)
+
+        def pullback(share: Any) -> Array:
+            share = np.asarray(share)
+            if share.ndim:
+                share = np.expand_dims(share, axes)
+                found = np.where(share != 0, slope, 0)  # where nothing counts there may be anything, NaN included
+            else:
+                found = slope
+            return (found * share).astype(y_pred.dtype, copy=False)
+
+        return values, pullback
+
+    def reduced_axes(self, ndim: int) -> tuple[int, ...]:
+        """The axes of predictions with so many axes that the values have not."""
+        return (ndim - 1,)
 
     def align(self, y_true: Any, y_pred: Array) -> Array:
         """The targets as an array that fits the predictions.
@@ -51,8 +109,8 @@ class Loss(Configurable):
             )
         return y.astype(y_pred.dtype, copy=False)
 
-    def valid(self, y_true: Array) -> Array | None:
-        """Which values count by their (aligned) targets, a bool array; None if all do."""
+    def counted(self, y_true: Array, values: Array) -> Array | None:
+        """Which values count by their (aligned) targets or by themselves, a bool array; None if all do."""
         return None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Any:
@@ -76,44 +134,62 @@ class Loss(Configurable):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
     ) -> tuple[Any, Array]:
         """The loss and its gradient with respect to ``y_pred``; see `__call__`."""
-        y_pred = np.asarray(y_pred)
-        for name, given in (("y_true", np.asarray(y_true)), ("y_pred", y_pred)):
-            if given.dtype.kind not in "fiub":
-                raise TypeError(f"{type(self).__name__}: `{name}` must be real numbers, got dtype {given.dtype}")
-        if y_pred.dtype.kind != "f":
-            y_pred = y_pred.astype(np.float32)
-        if y_pred.ndim == 0:
-            raise ValueError(f"{type(self).__name__}: `y_pred` must have at least one axis")
-        if y_pred.ndim == 1:
-            value, slope = self.value_and_grad(np.asarray(y_true)[..., None], y_pred[:, None], sample_weight, mask)
-            return value, slope[:, 0]
-        shape = y_pred.shape[:-1]
+        y_true, p, restore = self._prepared(y_true, y_pred)
+        shape = self._values_shape(p)
         weights = self._weights(shape, sample_weight, mask)
-        targets = self.align(y_true if weights is None else blank(np.asarray(y_true), weights != 0), y_pred)
-        valid = self.valid(targets)
-        if valid is not None:
-            mask = valid if mask is None else valid & self._broadcast("mask", np.asarray(mask, bool), shape)
+        if weights is not None:
+            y_true = blank(y_true, weights != 0)
+        targets = self.align(y_true, p)
+        values, pullback = self.vjp(targets, p)
+        counted = self.counted(targets, values)
+        if counted is not None:
+            mask = counted if mask is None else counted & self._broadcast("mask", np.asarray(mask, bool), shape)
             weights = self._weights(shape, sample_weight, mask)
-        values, slope = self.values(targets, y_pred)
         if weights is None:
-            share = np.ones((), np.float64)
-            total = float(values.sum(dtype=np.float64))
-            mass = float(values.size)
+            share: Any = np.ones((), np.float64)
+            total, mass = float(values.sum(dtype=np.float64)), float(values.size)
         else:
-            counted = weights != 0
-            values = np.where(counted, values, 0) * weights
-            slope = np.where(counted[..., None], slope, 0)
+            values = np.where(weights != 0, values, 0) * weights
             share, total = weights, float(values.sum(dtype=np.float64))
             mass = float(
                 weights.sum() if mask is not None else np.sum(sample_weight, dtype=np.float64)
             )  # as given, not broadcast
         if self.reduction in ("none", None):
-            return values.astype(y_pred.dtype), (slope * share[..., None]).astype(y_pred.dtype)
+            return values.astype(p.dtype), restore(pullback(share.astype(p.dtype)))
         divisor = 1.0
         if self.reduction != "sum":
             divisor = mass or 1.0 if self.reduction == "mean_with_sample_weight" else max(1.0, float(values.size))
-        scale = np.asarray(share / divisor, y_pred.dtype)[..., None]
-        return total / divisor, (slope * scale).astype(y_pred.dtype, copy=False)
+        return total / divisor, restore(pullback(np.asarray(share / divisor, p.dtype)))
+
+    def each(self, y_true: Any, y_pred: Any) -> Array:
+        """The values without a reduction, weights and masks: one for each vector."""
+        y_true, p, _ = self._prepared(y_true, y_pred)
+        return self.vjp(self.align(y_true, p), p)[0]
+
+    def _prepared(self, y_true: Any, y_pred: Any) -> tuple[Array, Array, Callable[[Array], Array]]:
+        """Targets and predictions as real numbers with the vectors along the last axis, and the way back."""
+        who = type(self).__name__
+        y, p = np.asarray(y_true), np.asarray(y_pred)
+        for name, given in (("y_true", y), ("y_pred", p)):
+            if given.dtype.kind not in "fiub":
+                raise TypeError(f"{who}: `{name}` must be real numbers, got dtype {given.dtype}")
+        if p.ndim == 0:
+            raise ValueError(f"{who}: `y_pred` must have at least one axis")
+        given_dtype = p.dtype if p.dtype.kind == "f" else np.dtype(np.float32)
+        p = p.astype(self.dtype or given_dtype, copy=False)
+        axis = self.vector_axis
+        if p.ndim == 1 and self.of_numbers:
+            return y[..., None], p[:, None], lambda slope: slope[:, 0].astype(given_dtype, copy=False)
+        if not -p.ndim <= axis < p.ndim:
+            raise ValueError(f"{who}: `axis` must lie in [-{p.ndim}, {p.ndim}) for these predictions, got {axis}")
+        if axis % p.ndim == p.ndim - 1:
+            return y, p, lambda slope: slope.astype(given_dtype, copy=False)
+        y = np.moveaxis(y, axis, -1) if y.ndim == p.ndim else y
+        return y, np.moveaxis(p, axis, -1), lambda slope: np.moveaxis(slope, -1, axis).astype(given_dtype, copy=False)
+
+    def _values_shape(self, y_pred: Array) -> tuple[int, ...]:
+        away = self.reduced_axes(y_pred.ndim)
+        return tuple(size for axis, size in enumerate(y_pred.shape) if axis not in away)
 
     def _weights(self, shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
         """One weight for each value; a mask scales the others up so that a mean is one over what counts."""
@@ -134,7 +210,17 @@ class Loss(Configurable):
         return np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {"reduction": self.reduction}
+        config = {"name": self.name or self.default_name, "reduction": self.reduction}
+        if self.dtype is not None:
+            config["dtype"] = self.dtype
+        return accepted(type(self), config)
+
+
+class StandardLoss(Loss):
+    """Base of the losses that Keras has: ``reduction`` comes before ``name``, as theirs does."""
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None):
+        super().__init__(name, reduction, dtype)
 
 
 def blank(y_true: Array, counted: Array) -> Array:
@@ -142,3 +228,17 @@ def blank(y_true: Array, counted: Array) -> Array:
     if y_true.shape[: counted.ndim] != counted.shape or counted.all():
         return y_true
     return np.where(counted.reshape(counted.shape + (1,) * (y_true.ndim - counted.ndim)), y_true, 0)
+
+
+def checked_axis(who: str, axis: Any) -> int:
+    """An axis; TypeError if it is none."""
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"{who}: `axis` must be an integer, got {axis!r}")
+    return int(axis)
+
+
+def checked_between(who: str, name: str, value: float, low: float, high: float = math.inf) -> float:
+    """A number between two others; ValueError if it is not."""
+    if not low <= value <= high:
+        raise ValueError(f"{who}: `{name}` must lie in [{low}, {high}], got {value}")
+    return float(value)

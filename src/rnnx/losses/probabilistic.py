@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.losses.loss import EPSILON, Loss
+from rnnx.losses.loss import EPSILON, StandardLoss
 
 
-class Poisson(Loss):
+class Poisson(StandardLoss):
     """Mean over the last axis of ``y_pred - y_true * log(y_pred)``."""
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
@@ -17,10 +17,13 @@ class Poisson(Loss):
         return loss.mean(axis=-1), (1 - y_true / shifted) / np.asarray(y_pred.shape[-1], y_pred.dtype)
 
 
-class KLDivergence(Loss):
+class KLDivergence(StandardLoss):
     """Sum over the last axis of ``y_true * log(y_true / y_pred)``."""
 
+    of_numbers = False
+
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-        p, q = np.clip(y_true, EPSILON, 1), np.clip(y_pred, EPSILON, 1)
-        inside = (y_pred >= EPSILON) & (y_pred <= 1)
+        low = np.asarray(EPSILON, y_pred.dtype)
+        p, q = np.clip(y_true, low, 1), np.clip(y_pred, low, 1)
+        inside = (y_pred >= low) & (y_pred <= 1)
         return (p * np.log(p / q)).sum(axis=-1), np.where(inside, -p / q, 0)

@@ -53,13 +53,12 @@ class LossMetric(Metric):
     direction: str | None = "down"
 
     def __init__(self, loss: Any, name: str | None = None):
-        self.loss = losses.get(loss)
+        self.loss = losses.loss_of(loss)
         super().__init__(name or snake_case(type(self.loss).__name__))
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        if y_pred.ndim == 1:  # one number for each sample, as the losses see it
-            y_true, y_pred = y_true[..., None], y_pred[:, None]
-        return self.loss.values(self.loss.align(y_true, y_pred), y_pred)[0]
+        found: Array = self.loss.each(y_true, y_pred)
+        return found
 
     def get_config(self) -> dict[str, Any]:
         if type(self) is LossMetric:

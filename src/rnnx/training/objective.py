@@ -67,7 +67,7 @@ class Objective:
         if unknown:
             raise TypeError(f"compile: unknown argument(s) {', '.join(sorted(unknown))}")
         chosen = optimizers.get(optimizer)
-        losses = _for_each(loss, loss_functions.get)
+        losses = _for_each(loss, loss_functions.loss_of)
         before = vars(self).copy()
         self.loss, self.loss_weights = losses, loss_weights
         self._metric_choices, self._weighted_choices = metrics or [], weighted_metrics or []

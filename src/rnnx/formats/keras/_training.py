@@ -91,7 +91,7 @@ def _schedule(value: Any) -> Any:
 
 def _loss(value: Any) -> Any:
     name, arguments = name_of(value)
-    return losses.get(_known(name, arguments)) if not isinstance(name, str) or arguments else losses.get(name)
+    return losses.loss_of(_known(name, arguments) if not isinstance(name, str) or arguments else name)
 
 
 def _known(name: Any, arguments: dict[str, Any]) -> dict[str, Any]:

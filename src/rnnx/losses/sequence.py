@@ -1,0 +1,131 @@
+"""Connectionist temporal classification: labels without the steps at which they stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx._typing import Array
+from rnnx.losses.loss import Pullback, StandardLoss
+
+BLANK = 0
+
+
+class CTC(StandardLoss):
+    """Minus the logarithm of the probability of a label sequence, over all ways to spread it over the steps.
+
+    ``y_pred`` are logits of shape (batch, timesteps, classes), where class 0 is the blank; ``y_true`` are labels of
+    shape (batch, length), with 0 behind the last one. A time mask of shape (batch, timesteps) says which steps count.
+    Labels that do not fit into the steps lose infinitely much, and have no gradient.
+
+    References
+    ----------
+    .. [1] A. Graves et al., "Connectionist temporal classification: labelling unsegmented sequence data with recurrent
+       neural networks", ICML 2006.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx import losses
+    >>> logits = np.zeros((1, 2, 3))  # of 9 paths with the same probability, 3 say the label 1: 11, 01 and 10
+    >>> round(losses.CTC()([[1]], logits), 6), round(float(np.log(9 / 3)), 6)
+    (1.098612, 1.098612)
+    """
+
+    of_numbers = False
+
+    def reduced_axes(self, ndim: int) -> tuple[int, ...]:
+        if ndim != 3:
+            raise ValueError(f"CTC: `y_pred` must be logits of shape (batch, timesteps, classes), got {ndim} axes")
+        return (1, 2)
+
+    def value_and_grad(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
+    ) -> tuple[Any, Array]:
+        if mask is not None and np.ndim(mask) == 2 and np.ndim(y_pred) == 3:
+            steps = np.asarray(mask, bool)
+            if steps.shape != np.shape(y_pred)[:2]:
+                raise ValueError(
+                    f"CTC: `mask` must be one of steps, of shape {np.shape(y_pred)[:2]}, or of rows, got {steps.shape}"
+                )
+            sure = np.full(np.shape(y_pred)[2], -np.inf, np.float32)
+            sure[BLANK] = 0  # a step that does not count says the blank for certain, whatever stands there
+            y_pred = np.where(steps[..., None], y_pred, sure)
+            mask = steps.any(axis=1)
+        return super().value_and_grad(y_true, y_pred, sample_weight, mask)
+
+    def align(self, y_true: Any, y_pred: Array) -> Array:
+        y = np.asarray(y_true)
+        if y.ndim != 2 or len(y) != len(y_pred):
+            raise ValueError(f"CTC: `y_true` must be labels of shape ({len(y_pred)}, length), got {y.shape}")
+        if not np.array_equal(y, np.trunc(y)):
+            raise ValueError(f"CTC: `y_true` must be whole numbers, got {y.dtype}")
+        y = y.astype(np.int64)
+        most = y_pred.shape[2] - 1
+        if y.size and (y.min() < 0 or y.max() > most):
+            bad = int(y.min()) if y.min() < 0 else int(y.max())
+            raise ValueError(f"CTC: labels must lie in 1..{most}, with 0 behind the last one, got {bad}")
+        if (np.diff((y != BLANK).astype(np.int8), axis=1) > 0).any():
+            raise ValueError("CTC: `y_true` must have its labels in front and 0 behind them, got a 0 between or before")
+        return y
+
+    def vjp(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
+        if not y_pred.shape[1]:
+            raise ValueError("CTC: `y_pred` must have at least one step, got 0")
+        shifted = y_pred.astype(np.float64)
+        shifted -= shifted.max(axis=2, keepdims=True)
+        log_p = shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
+        states = np.zeros((len(y_true), 2 * y_true.shape[1] + 1), np.int64)  # a blank around each label
+        states[:, 1::2] = y_true
+        emitted = np.take_along_axis(log_p, np.broadcast_to(states[:, None], (*y_pred.shape[:2], states.shape[1])), 2)
+        skips = np.zeros(states.shape, bool)  # whether the blank before a label may be left out
+        skips[:, 2:] = (states[:, 2:] != BLANK) & (states[:, 2:] != states[:, :-2])
+        last = 2 * (y_true != BLANK).sum(axis=1)
+        ends = np.arange(states.shape[1])
+        ends = (ends == last[:, None]) | ((ends == last[:, None] - 1) & (last[:, None] > 0))
+        before = _ways_before(emitted, skips)
+        final = np.where(ends, before[:, -1], -np.inf)
+        total = np.logaddexp.reduce(final, axis=1)
+
+        def pullback(share: Any) -> Array:
+            possible = np.isfinite(total)
+            behind = _ways_behind(emitted, skips, ends)
+            with np.errstate(invalid="ignore"):  # rows without a way
+                there = np.exp(before + behind - total[:, None, None])
+            batch, steps, classes = log_p.shape
+            place = np.arange(batch * steps).reshape(batch, steps, 1) * classes + states[:, None]
+            held = np.bincount(place.ravel(), np.where(possible[:, None, None], there, 0).ravel(), log_p.size)
+            slope = np.where(possible[:, None, None], np.exp(log_p) - held.reshape(log_p.shape), 0)
+            share = np.broadcast_to(np.asarray(share), total.shape)[:, None, None]
+            return (slope * share).astype(y_pred.dtype)
+
+        return -total.astype(y_pred.dtype), pullback
+
+
+def _ways_before(emitted: Array, skips: Array) -> Array:
+    """Logarithm of the probability of all ways to each state at each step, what is emitted there included."""
+    found = np.empty(emitted.shape)
+    ways = np.full(emitted.shape[::2], -np.inf)
+    ways[:, :2] = emitted[:, 0, :2]
+    found[:, 0] = ways
+    for step in range(1, emitted.shape[1]):
+        more = ways.copy()
+        more[:, 1:] = np.logaddexp(more[:, 1:], ways[:, :-1])
+        more[:, 2:] = np.logaddexp(more[:, 2:], np.where(skips[:, 2:], ways[:, :-2], -np.inf))
+        ways = found[:, step] = more + emitted[:, step]
+    return found
+
+
+def _ways_behind(emitted: Array, skips: Array, ends: Array) -> Array:
+    """The same from each state at each step to the end, without what is emitted there."""
+    found = np.empty(emitted.shape)
+    ways = np.where(ends, 0.0, -np.inf)
+    found[:, -1] = ways
+    for step in range(emitted.shape[1] - 1, 0, -1):
+        ways = ways + emitted[:, step]
+        more = ways.copy()
+        more[:, :-1] = np.logaddexp(more[:, :-1], ways[:, 1:])
+        more[:, :-2] = np.logaddexp(more[:, :-2], np.where(skips[:, 2:], ways[:, 2:], -np.inf))
+        ways = found[:, step - 1] = more
+    return found
