@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from rnnx import initializers, layers, utils
+from rnnx.dropout import SeedGenerator
 
 SHAPE = (300, 200)
 FANS = {"fan_in": 300, "fan_out": 200, "fan_avg": 250}
@@ -137,3 +140,45 @@ def test_forget_gates_start_open():
 def test_errors(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_words_of_keras():
+    assert type(initializers.get("IdentityInitializer")) is initializers.Identity
+    assert type(initializers.get("OrthogonalInitializer")) is initializers.Orthogonal
+
+
+def test_an_array_is_the_value_of_a_weight_of_its_shape():
+    given = np.arange(6.0).reshape(2, 3)
+    made = initializers.get(given)((2, 3))
+    assert made.dtype == "float32" and (made == given).all()
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) is no initial value of shape \(3, 2\)"):
+        initializers.get(given)((3, 2))
+
+
+def test_a_constant_array_comes_back_from_its_configuration():
+    """Keras 3.15 writes ``{"class_name": "__numpy__", "config": {"value": [...], "dtype": "float32"}}``."""
+    given = np.array([[1, 2.5]], "float32")
+    config = json.loads(json.dumps(initializers.serialize(initializers.Constant(given))))
+    assert config["config"]["value"] == {"class_name": "__numpy__", "config": {"value": [[1, 2.5]], "dtype": "float32"}}
+    back = initializers.get(config)
+    assert back.value.dtype == "float32" and (back((3, 2)) == [[1, 2.5]] * 3).all()
+    with pytest.raises(ValueError, match="`value` must be a number or an array of numbers"):
+        initializers.Constant.from_config({"value": {"class_name": "function", "config": "f"}})
+
+
+def test_a_seed_generator_gives_new_values_every_call():
+    maker = initializers.RandomNormal(seed=SeedGenerator(5))
+    first, second = maker((4,)), maker((4,))
+    assert (first != second).all()
+    again = initializers.get(json.loads(json.dumps(initializers.serialize(maker))))
+    assert (again((4,)) == first).all()
+
+
+def test_fans_of_given_axes():
+    """A weight of shape (features, heads, size), as Keras' tests have it."""
+    assert initializers.fans((512, 8, 64), [0], [1, 2]) == (512, 512)
+    assert initializers.fans((512, 8, 64), [0, 1], [2]) == (4096, 64)
+    maker = initializers.VarianceScaling(2.0, seed=1, input_axes=[0], output_axes=[1, 2])
+    assert maker((320, 4, 16)).var() == pytest.approx(2 / 320, rel=0.03)
+    assert type(maker).from_config(maker.get_config()).get_config() == maker.get_config()
+    assert "input_axes" not in initializers.VarianceScaling().get_config()

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnx._config import Configurable, lookup, serialize
 from rnnx._typing import Array
+from rnnx.dropout import SeedGenerator
 
 __all__ = [
     "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "Initializer", "LecunNormal",
@@ -19,6 +20,7 @@ __all__ = [
     "truncated_normal", "variance_scaling", "zeros",
 ]  # fmt: skip
 
+NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at two deviations
 
 
@@ -44,16 +46,30 @@ class Ones(Initializer):
 
 
 class Constant(Initializer):
-    """One value everywhere."""
+    """One value everywhere, or an array that broadcasts to the weight's shape."""
 
-    def __init__(self, value: float = 0.0):
+    def __init__(self, value: Any = 0.0):
         self.value = value
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         return np.full(shape, self.value, dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {"value": self.value}
+        if not isinstance(self.value, np.ndarray):
+            return {"value": self.value}
+        written = {"value": self.value.tolist(), "dtype": self.value.dtype.name}  # as Keras 3 writes arrays
+        return {"value": {"class_name": "__numpy__", "config": written}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Constant:
+        value = config.get("value", 0.0)
+        if isinstance(value, dict):
+            value = value.get("config", value)
+            kind = value.get("dtype") if isinstance(value, dict) else None
+            if not isinstance(kind, str) or kind not in NUMBERS:
+                raise ValueError(f"Constant: `value` must be a number or an array of numbers, got {repr(value)[:100]}")
+            value = np.asarray(value["value"], kind)
+        return cls(value)
 
 
 class Identity(Initializer):
@@ -74,26 +90,41 @@ class Identity(Initializer):
 class Random(Initializer):
     """Base of the random initializers.
 
-    With a seed every call gives the same values, as in Keras; without one every call gives new ones.
+    With a seed every call gives the same values, as in Keras; without one, or with a `SeedGenerator`, every call gives
+    new ones.
     """
 
-    def __init__(self, seed: int | None = None):
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-            raise ValueError(f"{type(self).__name__}: `seed` must be an integer of at least 0 or None, got {seed!r}")
-        self.seed = None if seed is None else int(seed)
+    def __init__(self, seed: int | SeedGenerator | None = None):
+        if isinstance(seed, dict):
+            seed = SeedGenerator(**seed.get("config", seed))
+        self.seed: int | SeedGenerator | None = seed
+        if not isinstance(seed, SeedGenerator):
+            if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+                raise ValueError(
+                    f"{type(self).__name__}: `seed` must be an integer of at least 0 or None, got {seed!r}"
+                )
+            self.seed = None if seed is None else int(seed)
         self._stream = np.random.default_rng(random.randint(1, 10**9)) if seed is None else None
 
     def _generator(self) -> np.random.Generator:
+        if isinstance(self.seed, SeedGenerator):
+            return np.random.default_rng([self.seed.seed, self.seed.advance(1)])
         return np.random.default_rng(self.seed) if self._stream is None else self._stream
 
+    def _seed_config(self) -> Any:
+        seed = self.seed
+        if not isinstance(seed, SeedGenerator):
+            return seed
+        return {"class_name": "SeedGenerator", "config": {"seed": seed.seed, "stream": seed.stream}}
+
     def get_config(self) -> dict[str, Any]:
-        return {"seed": self.seed}
+        return {"seed": self._seed_config()}
 
 
 class RandomNormal(Random):
     """Normal deviates."""
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None):
         super().__init__(seed)
         self.mean, self.stddev = mean, stddev
 
@@ -101,7 +132,7 @@ class RandomNormal(Random):
         return self._generator().normal(self.mean, self.stddev, shape).astype(dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {"mean": self.mean, "stddev": self.stddev, "seed": self.seed}
+        return {"mean": self.mean, "stddev": self.stddev, "seed": self._seed_config()}
 
 
 class TruncatedNormal(RandomNormal):
@@ -114,7 +145,7 @@ class TruncatedNormal(RandomNormal):
 class RandomUniform(Random):
     """Uniform deviates in [minval, maxval)."""
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None):
         super().__init__(seed)
         self.minval, self.maxval = minval, maxval
 
@@ -122,11 +153,21 @@ class RandomUniform(Random):
         return self._generator().uniform(self.minval, self.maxval, shape).astype(dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {"minval": self.minval, "maxval": self.maxval, "seed": self.seed}
+        return {"minval": self.minval, "maxval": self.maxval, "seed": self._seed_config()}
 
 
 class VarianceScaling(Random):
     """Deviates whose variance is ``scale / n``, n being the fan in, the fan out or their mean.
+
+    Parameters
+    ----------
+    scale : float
+    mode : {"fan_in", "fan_out", "fan_avg"}
+    distribution : {"truncated_normal", "untruncated_normal", "uniform"}
+    seed : int or SeedGenerator, optional
+    input_axes, output_axes : sequence of int, optional
+        The axes of a weight that count for the fans, for weights that are not kernels with their inputs and outputs in
+        the last two axes.
 
     References
     ----------
@@ -135,7 +176,13 @@ class VarianceScaling(Random):
     """
 
     def __init__(
-        self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Any = None,
+        input_axes: Any = None,
+        output_axes: Any = None,
     ):
         if scale <= 0:
             raise ValueError(f"VarianceScaling: `scale` must be positive, got {scale}")
@@ -148,9 +195,10 @@ class VarianceScaling(Random):
             )
         super().__init__(seed)
         self.scale, self.mode, self.distribution = scale, mode, distribution
+        self.input_axes, self.output_axes = input_axes, output_axes
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        fan_in, fan_out = fans(shape)
+        fan_in, fan_out = fans(shape, self.input_axes, self.output_axes)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
         if self.distribution == "uniform":
@@ -161,7 +209,11 @@ class VarianceScaling(Random):
         return (math.sqrt(variance) / TRUNCATED_DEVIATION * _truncated(self._generator(), shape)).astype(dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {"scale": self.scale, "mode": self.mode, "distribution": self.distribution, "seed": self.seed}
+        config = {"scale": self.scale, "mode": self.mode, "distribution": self.distribution, **super().get_config()}
+        for name in ("input_axes", "output_axes"):  # not known to older versions of Keras
+            if getattr(self, name) is not None:
+                config[name] = list(getattr(self, name))
+        return config
 
 
 def _scaled(name: str, scale: float, mode: str, distribution: str) -> type[VarianceScaling]:
@@ -174,6 +226,8 @@ def _scaled(name: str, scale: float, mode: str, distribution: str) -> type[Varia
             "scale": scale,
             "mode": mode,
             "distribution": distribution,
+            "input_axes": None,
+            "output_axes": None,
             "__init__": Random.__init__,
             "get_config": Random.get_config,
             "__doc__": doc,
@@ -199,7 +253,7 @@ class Orthogonal(Random):
        neural networks", ICLR 2014.
     """
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None):
+    def __init__(self, gain: float = 1.0, seed: Any = None):
         super().__init__(seed)
         self.gain = gain
 
@@ -212,11 +266,13 @@ class Orthogonal(Random):
         return (self.gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {"gain": self.gain, "seed": self.seed}
+        return {"gain": self.gain, "seed": self._seed_config()}
 
 
-def fans(shape: tuple[int, ...]) -> tuple[float, float]:
-    """Fan in and fan out of a weight of this shape."""
+def fans(shape: tuple[int, ...], input_axes: Any = None, output_axes: Any = None) -> tuple[float, float]:
+    """Fan in and fan out of a weight of this shape, whose inputs and outputs lie in these axes."""
+    if input_axes is not None and output_axes is not None:
+        return float(math.prod(shape[k] for k in input_axes)), float(math.prod(shape[k] for k in output_axes))
     if len(shape) < 2:
         size = float(shape[0]) if shape else 1.0
         return size, size
@@ -232,12 +288,22 @@ def _truncated(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return values
 
 
+class _Given(Constant):
+    """An array as the value of a weight of its very shape."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+        if tuple(shape) != self.value.shape:
+            raise ValueError(f"an array of shape {self.value.shape} is no initial value of shape {tuple(shape)}")
+        return self.value.astype(dtype)
+
+
 _CLASSES: list[Any] = [
     Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Identity, LecunNormal, LecunUniform, Ones, Orthogonal,
     RandomNormal, RandomUniform, TruncatedNormal, VarianceScaling, Zeros,
 ]  # fmt: skip
 _TABLE: dict[str, Any] = {cls.__name__: cls for cls in _CLASSES}
 _TABLE.update(
+    IdentityInitializer=Identity, OrthogonalInitializer=Orthogonal,
     constant=Constant, glorot_normal=GlorotNormal, glorot_uniform=GlorotUniform, he_normal=HeNormal,
     he_uniform=HeUniform, identity=Identity, lecun_normal=LecunNormal, lecun_uniform=LecunUniform, ones=Ones, one=Ones,
     orthogonal=Orthogonal, random_normal=RandomNormal, normal=RandomNormal, random_uniform=RandomUniform,
@@ -252,7 +318,12 @@ random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, T
 
 
 def get(identifier: Any) -> Any:
-    """The initializer of a name, a configuration or a callable.
+    """The initializer of a name, a configuration, a callable, or an array that is to be the value itself.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of this name.
 
     Examples
     --------
@@ -260,6 +331,8 @@ def get(identifier: Any) -> Any:
     >>> initializers.get("orthogonal")((2, 3)).shape
     (2, 3)
     """
+    if isinstance(identifier, np.ndarray):
+        return _Given(identifier)
     return lookup("initializer", _TABLE, identifier)
 
 
