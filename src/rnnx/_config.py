@@ -87,7 +87,7 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
         if name not in table:
             raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(sorted(table))}")
         found: Any = table[name]
-        return found.from_config(config) if config and hasattr(found, "from_config") else found(**config)
+        return found(**config)
     if isinstance(name, type):
         return name()
     if callable(name) or hasattr(name, "get_config"):

@@ -49,7 +49,7 @@ class Constant(Initializer):
     """One value everywhere, or an array that broadcasts to the weight's shape."""
 
     def __init__(self, value: Any = 0.0):
-        self.value = value
+        self.value = _array_of(value) if isinstance(value, dict) else value
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         return np.full(shape, self.value, dtype)
@@ -60,16 +60,14 @@ class Constant(Initializer):
         written = {"value": self.value.tolist(), "dtype": self.value.dtype.name}  # as Keras 3 writes arrays
         return {"value": {"class_name": "__numpy__", "config": written}}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Constant:
-        value = config.get("value", 0.0)
-        if isinstance(value, dict):
-            value = value.get("config", value)
-            kind = value.get("dtype") if isinstance(value, dict) else None
-            if not isinstance(kind, str) or kind not in NUMBERS:
-                raise ValueError(f"Constant: `value` must be a number or an array of numbers, got {repr(value)[:100]}")
-            value = np.asarray(value["value"], kind)
-        return cls(value)
+
+def _array_of(written: dict[str, Any]) -> Array:
+    """The array that Keras 3 wrote into a configuration."""
+    config = written.get("config", written)
+    kind = config.get("dtype") if isinstance(config, dict) else None
+    if not isinstance(kind, str) or kind not in NUMBERS:
+        raise ValueError(f"Constant: `value` must be a number or an array of numbers, got {repr(written)[:100]}")
+    return np.asarray(config["value"], kind)
 
 
 class Identity(Initializer):

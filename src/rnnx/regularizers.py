@@ -116,7 +116,7 @@ class OrthogonalRegularizer(Regularizer):
 
 l1, l2, orthogonal_regularizer = L1, L2, OrthogonalRegularizer
 _TABLE: dict[str, Any] = {
-    "L1": L1, "L2": L2, "L1L2": L1L2, "l1": L1, "l2": L2, "l1_l2": L1L2,
+    "L1": L1, "L2": L2, "L1L2": L1L2, "l1": L1, "l2": L2, "l1_l2": L1L2, "l1l2": L1L2,
     "OrthogonalRegularizer": OrthogonalRegularizer, "orthogonal_regularizer": OrthogonalRegularizer,
 }  # fmt: skip
 

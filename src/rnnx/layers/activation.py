@@ -12,6 +12,7 @@ from rnnx.layers.carried import carrying, taken_apart
 from rnnx.layers.checks import as_mask
 from rnnx.layers.graph import is_symbolic
 from rnnx.layers.layer import Gradients, Layer, Pullback
+from rnnx.layers.weighted import Activated
 
 LEFT_OUT = -1e9  # what a masked number is for the softmax, as in Keras
 
@@ -24,9 +25,11 @@ class Activation(Layer):
     activation : str or callable
     """
 
+    activation: Any = Activated()
+
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.activation = activations.get(activation)
+        vars(self)["activation"] = activations.get(activation)
         self.built = True
 
     def forward(
@@ -54,8 +57,9 @@ class ReLU(Layer):
 
     def __init__(self, max_value: Any = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        if (max_value is not None and max_value < 0) or negative_slope < 0 or threshold < 0:
-            raise ValueError("ReLU: `max_value`, `negative_slope` and `threshold` must not be negative")
+        for given, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
+            if (value is None and given != "max_value") or (value is not None and not value >= 0):
+                raise ValueError(f"ReLU: `{given}` must be a number of at least 0, got {value}")
         self.max_value, self.negative_slope, self.threshold = max_value, float(negative_slope), float(threshold)
         self.built = True
 

@@ -10,7 +10,7 @@ from rnnx import _kernels, activations, regularizers
 from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers.layer import Gradients, Pullback, Weight, weight_value
-from rnnx.layers.weighted import Weighted
+from rnnx.layers.weighted import Activated, Weighted
 
 
 class Dense(Weighted):
@@ -31,6 +31,7 @@ class Dense(Weighted):
     """
 
     chosen = ("kernel", "bias")
+    activation: Any = Activated()
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class Dense(Weighted):
             raise ValueError(f"Dense: `units` must be a positive integer, got {units!r}")
         super().__init__(**kwargs)
         self.units, self.use_bias = int(units), bool(use_bias)
-        self.activation = activations.get(activation)
+        vars(self)["activation"] = activations.get(activation)
         self.choose(locals())
         if activity_regularizer is not None:
             self.activity_regularizer = regularizers.get(activity_regularizer)

@@ -102,6 +102,11 @@ def flat(values: Any) -> list[Any]:
     return [values]
 
 
+def one_list(shapes: Any) -> list[Any]:
+    """Shapes, which are tuples, in lists and in the lists inside these, or one shape, in one list."""
+    return [part for inner in shapes for part in one_list(inner)] if isinstance(shapes, list) else [shapes]
+
+
 def enter(layer: Any) -> SymbolicTensor:
     """The symbolic tensor of an input layer, in a new graph."""
     if (space := room()) is not None:
@@ -143,7 +148,7 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
     shapes = layer.compute_output_shape(shape)
     several = isinstance(shapes, list)
-    for index, output in enumerate(shapes if several else [shapes]):
+    for index, output in enumerate(one_list(shapes) if several else [shapes]):
         if space is not None:
             space.check_shape(layer.name, output)
         node.outputs.append(SymbolicTensor(tuple(output), layer.dtype, node, index))

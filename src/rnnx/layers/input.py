@@ -35,6 +35,10 @@ class InputLayer(Layer):
             raise ValueError(f"InputLayer: `dtype` must be a float or integer type, got {wanted}")
         if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
             raise ValueError(f"InputLayer: `batch_size` must be a positive integer or None, got {batch_size!r}")
+        if kwargs.get("batch_shape") is not None:
+            for name, value in (("shape", shape), ("batch_size", batch_size)):
+                if value is not None:
+                    raise ValueError(f"InputLayer: give `{name}` or `batch_shape`, not both")
         if shape is not None:
             kwargs["input_shape"] = shape
         super().__init__(dtype=wanted.name if wanted.kind == "f" else "float32", **kwargs)

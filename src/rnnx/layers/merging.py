@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers.checks import as_masks
+from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Pullback
 
 
@@ -21,6 +22,11 @@ class Merge(Layer):
 
     def takes_list(self, x: Any) -> bool:
         return True
+
+    def _call(self, x: Any, call: dict[str, Any]) -> Any:
+        if isinstance(x, SymbolicTensor) and self.takes_list(x):
+            return self.prepare(x)  # which refuses it
+        return super()._call(x, call)
 
     def prepare(self, x: Any) -> Any:
         if not isinstance(x, (list, tuple)) or not x:

@@ -241,7 +241,10 @@ def _moments(who: str, x: Array, mask: Any, axes: tuple[int, ...]) -> tuple[Arra
     """Each element's share in the mean, the mean and the variance, over the steps that count."""
     counted = np.ones(x.shape[:-1], bool)
     if mask is not None:
-        valid = check_mask(who, mask, x.shape)
+        valid = np.asarray(mask)
+        fits = valid.dtype == bool and valid.ndim == counted.ndim
+        if not fits or any(n not in (1, counted.shape[k]) for k, n in enumerate(valid.shape)):
+            valid = check_mask(who, valid, x.shape)
         counted &= valid.reshape(valid.shape + (1,) * (counted.ndim - valid.ndim))
     number = max(1, int(counted.sum()))
     share = (counted[..., None] / number).astype(x.dtype)

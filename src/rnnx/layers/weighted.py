@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx import constraints, initializers, regularizers
+from rnnx import activations, constraints, initializers, regularizers
 from rnnx.layers.layer import Layer
 
 CHOICES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
+
+
+class Activated:
+    """An attribute of a layer that is an activation, whatever it is set to: a name, a callable, or None for linear.
+
+    It has no ``__get__``: reading it costs what reading any attribute costs. What a layer keeps of its weights packed
+    for the engine holds the activation too, and is made again. Constructors put what they looked up into ``vars``.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        vars(layer)[self.name] = activations.get(value)
+        vars(layer).pop("_memo", None)
 
 
 class Weighted(Layer):

@@ -18,6 +18,7 @@ from rnnx.formats.onnx._file import Source, reason
 from rnnx.formats.onnx._program import FAILURES, RUN, STEP
 from rnnx.formats.onnx._read_graph import ReadGraph, read_graph
 from rnnx.formats.onnx._view import View
+from rnnx.layers.graph import one_list
 from rnnx.layers.rnn.sequence import SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.saving import FormatError
@@ -120,7 +121,7 @@ class ModelRun:
         for step in plan.steps:
             given = [found[place] for place in step.inputs]
             made = step.layer.compute_output_shape(given[0] if step.single else given)
-            for place, shape in zip(step.outputs, made if isinstance(made, list) else [made], strict=True):
+            for place, shape in zip(step.outputs, one_list(made), strict=True):
                 found[place] = shape
                 sizes[place] = math.prod(shape) * np.dtype(plan.tensors[place].dtype).itemsize
             new = sum([sizes[place] for place in step.outputs])

@@ -327,6 +327,8 @@ def _copy(layer: Any, prefix: str, backwards: bool, apart: bool = False) -> Any:
     config["go_backwards"] = backwards
     config["zero_output_for_mask"] = config["return_sequences"] and config.get("compat") not in REPEATING
     copy = type(layer).from_config(config)
+    if hasattr(layer, "use_cudnn"):  # of no effect, and so not part of a configuration
+        copy.use_cudnn = layer.use_cudnn
     noisy: list[Any] = [part for part in walk(copy) if hasattr(part, "seed_generator")]
     for part in noisy if apart else ():
         if part.seed is not None and part.seed_generator.stream != "keras":

@@ -19,7 +19,7 @@ class GRUWeights(RecurrentWeights):
     core = functional.gru
 
     def __init__(self, *, recurrent_activation: Any, reset_after: bool, **kwargs: Any):
-        self.recurrent_activation = activation_of(recurrent_activation, kwargs["compat"])
+        vars(self)["recurrent_activation"] = activation_of(recurrent_activation, kwargs["compat"])
         self.reset_after = bool(reset_after)
         super().__init__(**kwargs)
 

@@ -21,7 +21,7 @@ class LSTMWeights(RecurrentWeights):
     core = functional.lstm
 
     def __init__(self, *, recurrent_activation: Any, unit_forget_bias: bool, **kwargs: Any):
-        self.recurrent_activation = activation_of(recurrent_activation, kwargs["compat"])
+        vars(self)["recurrent_activation"] = activation_of(recurrent_activation, kwargs["compat"])
         self.unit_forget_bias = bool(unit_forget_bias)
         super().__init__(**kwargs)
 

@@ -232,7 +232,10 @@ class RNN(ListsOfStates):
         batch, timesteps = input_shape[0], input_shape[1]
         width = output_size(self.cells[-1])
         output = (batch, timesteps, width) if self.return_sequences else (batch, width)
-        return [output] + [(batch, size) for size in self.state_widths()] if self.return_state else output
+        if not self.return_state:
+            return output
+        states = [(batch, size) for size in self.state_widths()]
+        return [output, *(as_cells_say(self.cell, states) if self.gives_lists else states)]
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         output = mask if self.return_sequences else None

@@ -157,7 +157,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         zero_output_for_mask: bool,
         activity_regularizer: Any,
         recompute: bool,
-        use_cudnn: Any = "auto",
+        use_cudnn: Any = None,
         time_major: bool = False,
         **kwargs: Any,
     ):
@@ -168,7 +168,8 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
         self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
         self.zero_output_for_mask = bool(zero_output_for_mask)
-        self.use_cudnn = use_cudnn
+        if use_cudnn is not None:
+            self.use_cudnn = use_cudnn
         self.recompute = bool(recompute)
         self.states = None
         super().__init__(**kwargs)

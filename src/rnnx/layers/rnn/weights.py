@@ -21,7 +21,7 @@ from rnnx.dropout import (
 )
 from rnnx.layers.checks import generator_of, seed_config
 from rnnx.layers.layer import Weight, weight_value
-from rnnx.layers.weighted import Weighted
+from rnnx.layers.weighted import Activated, Weighted
 
 
 def activation_of(identifier: Any, compat: str) -> activations.Activation:
@@ -45,6 +45,8 @@ class RecurrentWeights(Weighted):
     """
 
     chosen = ("kernel", "recurrent", "bias")
+    activation: Any = Activated()
+    recurrent_activation: Any = Activated()
     bias_initializer: Any
     cell_kind = ""
     gates = 0
@@ -75,7 +77,7 @@ class RecurrentWeights(Weighted):
         if (implementation := kwargs.pop("implementation", 2)) not in (0, 1, 2):
             raise ValueError(f"{who}: `implementation` must be 0, 1 or 2 (it has no effect), got {implementation!r}")
         self.units = int(units)
-        self.activation = activation_of(activation, compat)
+        vars(self)["activation"] = activation_of(activation, compat)
         self.use_bias = bool(use_bias)
         self.choose(kwargs)
         self.dropout = check_rate(who, "dropout", dropout)

@@ -1,0 +1,103 @@
+"""What Keras 3.15's own tests ask of layers: attributes set afterwards, shapes by cell, exclusive arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnx
+from rnnx import layers, regularizers
+
+X = np.random.default_rng(7).normal(size=(3, 5, 4)).astype("float32")
+
+
+@pytest.mark.parametrize("cls", [layers.Dense, layers.LSTM, layers.GRU, layers.SimpleRNN])
+@pytest.mark.parametrize("value", ["relu", None, rnnx.activations.get("softsign")])
+def test_an_activation_set_after_a_call(cls: Any, value: Any) -> None:
+    layer = cls(3, activation="elu")
+    before = layer(X)
+    layer.activation = value
+    wanted = cls(3, activation=value)
+    wanted.build(X.shape)
+    wanted.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(layer(X), wanted(X))
+    assert np.abs(layer(X) - before).max() > 0.01
+    assert layer.get_config()["activation"] == wanted.get_config()["activation"]
+
+
+@pytest.mark.parametrize("cls", [layers.LSTM, layers.GRU])
+def test_a_recurrent_activation_set_after_a_call(cls: Any) -> None:
+    layer = cls(3)
+    before = layer(X)
+    layer.recurrent_activation = "hard_sigmoid"
+    wanted = cls(3, recurrent_activation="hard_sigmoid")
+    wanted.build(X.shape)
+    wanted.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(layer(X), wanted(X))
+    assert np.abs(layer(X) - before).max() > 1e-3
+
+
+def test_an_unknown_activation_set_afterwards() -> None:
+    layer = layers.Activation("relu")
+    layer.activation = None
+    np.testing.assert_array_equal(layer(X), X)
+    with pytest.raises(ValueError, match="unknown activation 'nothing'"):
+        layer.activation = "nothing"
+    np.testing.assert_array_equal(layer(X), X)
+
+
+def test_output_shapes_of_a_stack_by_cell() -> None:
+    """Keras 3.15 has the same in tuples: ``((2, 7), [(2, 10), (2, 10)], (2, 7))``."""
+    layer = layers.RNN([layers.LSTMCell(10), layers.GRUCell(7)], return_state=True)
+    assert layer.compute_output_shape((2, 3, 5)) == [(2, 7), [(2, 10), (2, 10)], (2, 7)]
+    both = layers.Bidirectional(layer)
+    half = [[(2, 10), (2, 10)], (2, 7)]
+    assert both.compute_output_shape((2, 3, 5)) == [(2, 14), *half, *half]
+    entry = rnnx.Input((3, 5))
+    model = rnnx.Model(entry, rnnx.layers.Flatten()(both(entry)[1][0]))
+    assert model.compute_output_shape((2, 3, 5)) == (2, 10)
+
+
+def test_a_merge_of_one_tensor() -> None:
+    for cls in (layers.Add, layers.Multiply, layers.Average, layers.Concatenate):
+        with pytest.raises(ValueError, match="expected a list of inputs, got SymbolicTensor"):
+            cls()(rnnx.Input((4,)))
+
+
+def test_an_input_of_two_shapes() -> None:
+    with pytest.raises(ValueError, match="give `shape` or `batch_shape`, not both"):
+        layers.InputLayer(shape=(2, 3), batch_shape=(2, 3))
+    with pytest.raises(ValueError, match="give `batch_size` or `batch_shape`, not both"):
+        layers.InputLayer(batch_size=4, batch_shape=(2, 3))
+
+
+def test_batch_normalization_spreads_a_mask() -> None:
+    x = np.random.default_rng(1).normal(size=(2, 3, 4, 5)).astype("float32")
+    mask = np.array([[True, False, True], [True, True, False]])
+    one, other = (layers.BatchNormalization(momentum=0.5) for _ in range(2))
+    y = one(x, mask=mask[:, :, None], training=True)
+    np.testing.assert_array_equal(y, other(x, mask=np.repeat(mask[:, :, None], 4, axis=2), training=True))
+    np.testing.assert_allclose(one.moving_mean, 0.5 * x[mask].mean(axis=(0, 1)), rtol=1e-5)
+    with pytest.raises(ValueError, match="`mask` must have shape"):
+        one(x, mask=np.ones((2, 3, 2), bool), training=True)
+
+
+def test_both_directions_keep_use_cudnn() -> None:
+    for cls in (layers.GRU, layers.LSTM):
+        for given in (True, False, "auto"):
+            both = layers.Bidirectional(cls(1, use_cudnn=given))
+            assert both.forward_layer.use_cudnn == both.backward_layer.use_cudnn == given
+    assert not hasattr(layers.Bidirectional(layers.SimpleRNN(1)).forward_layer, "use_cudnn")
+
+
+@pytest.mark.parametrize("name", ["negative_slope", "threshold"])
+@pytest.mark.parametrize("value", [None, float("nan"), -0.5])
+def test_relu_of_no_number(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` must be a number of at least 0"):
+        layers.ReLU(**{name: value})
+
+
+def test_l1l2_by_its_other_name() -> None:
+    assert regularizers.get("l1l2").get_config() == {"l1": 0.0, "l2": 0.0}
