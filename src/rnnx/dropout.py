@@ -503,6 +503,11 @@ def gaussian_dropout_backward(dy: Array, noise: Array) -> Array:
     return dy * noise
 
 
+def gaussian_noise(x: Array, stddev: float, draws: Draws) -> Array:
+    """``x`` plus normal noise of mean 0; the gradient of ``x`` is that of the sum."""
+    return x + draws.normal(x.shape, 0.0, stddev).astype(x.dtype)
+
+
 ALPHA_PRIME = -1.7580993408473766  # the value SELU saturates to: -scale * alpha
 
 

@@ -11,12 +11,14 @@ import pytest
 
 from rnnx import constraints, layers, regularizers
 from rnnx.layers import Layer
+from rnnx.layers.merging import Merge
 from rnnx.layers.rnn.cell import state_widths
 
 PAGE = (Path(__file__).parents[2] / "docs" / "keras-differences.md").read_text()
 RNG = np.random.default_rng(71)
 X = RNG.normal(size=(3, 7, 4))
 X[1, 2] = 0.25  # a step that can be masked by its value
+IMAGE = RNG.normal(size=(3, 7, 5, 4))
 IDS = RNG.integers(0, 7, (3, 7))
 MASK = np.arange(7) < np.array([7, 3, 5])[:, None]
 WITHOUT_EFFECT = {"unroll", "use_cudnn", "implementation", "recompute", "synchronized"}  # on any number; on the page
@@ -57,6 +59,10 @@ BASES: dict[str, dict[str, Any]] = {
     "Reshape": {"target_shape": (4, 7)},
     "SpatialDropout1D": {"rate": 0.4, "seed": 1},
     "InputLayer": {"shape": (7, 4)},
+    "Dot": {"axes": 2},
+    "GaussianNoise": {"stddev": 0.4, "seed": 1},
+    "GroupNormalization": {"groups": 1},
+    "SpatialDropout2D": {"rate": 0.4, "seed": 1},
 }
 OTHER: dict[str, Any] = {
     "units": 5, "filters": 6, "output_dim": 3, "input_dim": 9, "n": 3, "activation": "relu",
@@ -71,6 +77,8 @@ OTHER: dict[str, Any] = {
     "renorm": True, "synchronized": True, "mask_zero": True, "mask_value": 0.25, "max_value": 0.1,
     "negative_slope": 0.3, "threshold": 0.2, "operator": "subtract", "left": 2.0, "right": 2.0, "merge_mode": "sum",
     "dims": (1, 2), "target_shape": (7, 4, 1), "trainable": False, "name": "another", "dtype": "float32",
+    "alpha": 0.4, "shared_axes": [1], "l1": 0.3, "l2": 0.3, "stddev": 0.2, "axes": 1, "normalize": True, "cropping": 2,
+    "size": 3, "interpolation": "bilinear",
     "weights": None, "shape": (7, 3), "batch_size": 5,
     "cell": lambda: layers.GRUCell(3, dtype="float64"), "cells": lambda: [layers.GRUCell(3, dtype="float64")],
     "layer": lambda: layers.GRU(3, dtype="float64"),
@@ -84,9 +92,13 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("SimpleRNNCell", "compat"): "keras1",
     ("LSTM", "compat"): "keras2.3",
     ("Embedding", "trainable"): False,
+    ("LeakyReLU", "negative_slope"): 0.1,
+    ("ZeroPadding1D", "padding"): 3,
+    ("ZeroPadding2D", "padding"): 3,
     ("TimeDistributed", "layer"): lambda: layers.Dense(3, dtype="float64"),
 }
 BEHIND: dict[tuple[str, str], dict[str, Any]] = {  # what an option needs to have a meaning
+    ("Cropping2D", "data_format"): {"cropping": (2, 1)},
     ("ReLU", "threshold"): {"negative_slope": 0.1},
     ("SimpleRNN", "compat"): {"activation": "hard_sigmoid"},
     ("SimpleRNNCell", "compat"): {"activation": "hard_sigmoid"},
@@ -135,7 +147,8 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
         arguments["dtype"] = "float64"
     layer = cls(**arguments)
     x: Any = IDS if kind == "Embedding" else X[:, 0] if "Cell" in kind or kind == "RepeatVector" else X
-    if issubclass(cls, (layers.Add, layers.Multiply, layers.Concatenate)) or kind in ("Average", "Arithmetic"):
+    x = IMAGE if "2D" in kind else x
+    if issubclass(cls, Merge):
         takes_one = kind == "Arithmetic" and (arguments.get("left") or arguments.get("right"))
         x = x if takes_one else [x, 2 * x[::-1]]
     if "Cell" in kind:

@@ -94,6 +94,16 @@ def arithmetic_masked():
     return rnnx.Model(x, [L.LSTM(2)(both[0] + both[1]), L.LSTM(2)(L.Add()(both))])
 
 
+def merges():
+    """Everything that joins two, and a mask that goes through."""
+    x = rnnx.Input((7, 3))
+    masked = L.Masking()(x)
+    y = L.GRU(3, return_sequences=True)(masked)
+    joined = [L.Subtract()([y, x]), L.Maximum()([y, x]), L.Minimum()([y, masked])]
+    alike = L.Dot(axes=2, normalize=True)([y, x])
+    return rnnx.Model(x, [L.LSTM(2)(L.Identity()(L.Concatenate()(joined))), alike, L.Dot((1, 1))([x, y])])
+
+
 def noisy():
     x = rnnx.Input((7, 3))
     return rnnx.Model(x, L.Dropout(0.5)(L.LSTM(3)(x), training=True))
@@ -142,6 +152,31 @@ MODELS = {
         lambda: L.LSTM(2),
     ),
     "stateful": chain(lambda: L.LSTM(3, stateful=True), batch_size=2),
+    "resized": chain(
+        lambda: L.ZeroPadding1D((2, 1)),
+        lambda: L.PReLU(shared_axes=[1]),
+        lambda: L.Cropping1D(2),
+        lambda: L.LeakyReLU(negative_slope=0.2),
+        lambda: L.UpSampling1D(3),
+        lambda: L.ELU(alpha=0.5),
+        lambda: L.GroupNormalization(3),
+        L.RMSNormalization,
+        L.UnitNormalization,
+        lambda: L.GaussianNoise(0.2, seed=3),
+        lambda: L.ActivityRegularization(l1=0.01),
+        lambda: L.LayerNormalization(axis=[1, 2]),
+        lambda: L.BatchNormalization(axis=1),
+        lambda: L.Softmax(axis=[1, 2]),
+    ),
+    "images_resized": chain(
+        lambda: L.ZeroPadding2D(((2, 1), (0, 1))),
+        lambda: L.Cropping2D(((1, 0), (0, 2)), data_format="channels_first"),
+        lambda: L.UpSampling2D((2, 3), interpolation="bilinear"),
+        lambda: L.UpSampling2D(2, data_format="channels_first"),
+        lambda: L.SpatialDropout2D(0.3, data_format="channels_first"),
+        shape=(4, 5, 3),
+    ),
+    "merges": merges,
     "encoder_decoder": encoder_decoder,
     "shared": shared,
     "nested": nested,

@@ -16,6 +16,7 @@ SEQUENCE = RNG.normal(size=(3, 5, 4))
 FLAT = RNG.normal(size=(3, 4))
 IDS = RNG.integers(0, 7, (3, 5))
 PAIR = [RNG.normal(size=(3, 5, 4)), RNG.normal(size=(3, 5, 4))]
+IMAGE = RNG.normal(size=(3, 4, 5, 2))
 NOISE = {"dropout": 0.3, "recurrent_dropout": 0.3, "seed": 3}
 
 
@@ -114,6 +115,39 @@ EXAMPLES |= {
     "Arithmetic": Example(of(layers.Arithmetic, "subtract"), PAIR, mask="drop"),
     "Arithmetic_spread": Example(of(layers.Arithmetic, "divide"), [PAIR[0], PAIR[1][:, :1] + 5], mask="drop"),
     "Arithmetic_number": Example(of(layers.Arithmetic, "divide", left=2.0), [SEQUENCE + 5], mask="drop"),
+    "Softmax_axes": Example(of(layers.Softmax, axis=(1, 3)), [IMAGE]),
+    "LeakyReLU": Example(of(layers.LeakyReLU, 0.2), [SEQUENCE]),
+    "ELU": Example(of(layers.ELU, 0.7), [SEQUENCE]),
+    "PReLU": Example(of(layers.PReLU), [SEQUENCE]),
+    "PReLU_shared": Example(of(layers.PReLU, shared_axes=[1, 2]), [IMAGE]),
+    "Identity": Example(of(layers.Identity), [SEQUENCE]),
+    "ActivityRegularization": Example(of(layers.ActivityRegularization, 0.1, 0.2), [SEQUENCE]),
+    "GaussianNoise": Example(of(layers.GaussianNoise, 0.4, seed=1), [SEQUENCE], noisy=True),
+    "SpatialDropout2D": Example(of(layers.SpatialDropout2D, 0.4, seed=1), [IMAGE], noisy=True),
+    "SpatialDropout2D_first": Example(of(layers.SpatialDropout2D, 0.4, seed=1, **FIRST), [IMAGE], noisy=True),
+    "ZeroPadding1D": Example(of(layers.ZeroPadding1D, (2, 1)), [SEQUENCE], mask="drop"),
+    "ZeroPadding2D_first": Example(of(layers.ZeroPadding2D, ((2, 1), (0, 1)), **FIRST), [IMAGE], mask="drop"),
+    "Cropping1D": Example(of(layers.Cropping1D, (2, 1)), [SEQUENCE], mask="drop"),
+    "Cropping2D": Example(of(layers.Cropping2D, ((2, 1), (0, 1))), [IMAGE], mask="drop"),
+    "UpSampling1D": Example(of(layers.UpSampling1D, 3), [SEQUENCE], mask="drop"),
+    "UpSampling2D": Example(of(layers.UpSampling2D, (1, 3)), [IMAGE], mask="drop"),
+    "UpSampling2D_bilinear": Example(
+        of(layers.UpSampling2D, (2, 3), interpolation="bilinear", **FIRST), [IMAGE], mask="drop"
+    ),
+    "LayerNormalization_axes": Example(of(layers.LayerNormalization, (1, -1)), [IMAGE]),
+    "LayerNormalization_steps": Example(of(layers.LayerNormalization, 1), [SEQUENCE]),
+    "BatchNormalization_first": Example(of(layers.BatchNormalization, 1), [IMAGE]),
+    "GroupNormalization": Example(of(layers.GroupNormalization, 2), [SEQUENCE]),
+    "GroupNormalization_first": Example(of(layers.GroupNormalization, 2, 1), [IMAGE]),
+    "RMSNormalization": Example(of(layers.RMSNormalization, (1, 2)), [SEQUENCE], mask="drop"),
+    "UnitNormalization": Example(of(layers.UnitNormalization), [SEQUENCE]),
+    "Subtract": Example(of(layers.Subtract), PAIR),
+    "Subtract_spread": Example(of(layers.Subtract), [PAIR[0][:, :1], PAIR[1]], mask="own"),
+    "Maximum": Example(of(layers.Maximum), [*PAIR, SEQUENCE]),
+    "Maximum_spread": Example(of(layers.Maximum), [PAIR[0][:, :1], PAIR[1]], mask="own"),
+    "Minimum": Example(of(layers.Minimum), PAIR),
+    "Dot": Example(of(layers.Dot, (2, 1)), [PAIR[0], RNG.normal(size=(3, 4, 2))], mask="drop"),
+    "Dot_cosine": Example(of(layers.Dot, -1, normalize=True), PAIR, mask="drop"),
     "Concatenate": Example(of(layers.Concatenate), PAIR),
     "Concatenate_steps": Example(of(layers.Concatenate, axis=1), PAIR, mask="own"),
 }
@@ -141,7 +175,9 @@ def test_gradients_under_a_mask(name: str) -> None:
     check_gradients(EXAMPLES[name], mask=mask)
 
 
-@pytest.mark.parametrize("name", [n for n in EXAMPLES if n.split("_")[0] in ("Bidirectional", "BatchNormalization")])
+@pytest.mark.parametrize(
+    "name", [n for n in EXAMPLES if n.split("_")[0] == "Bidirectional" or n == "BatchNormalization"]
+)
 def test_gradients_under_lengths(name: str) -> None:
     check_gradients(EXAMPLES[name], mask=np.arange(5) < np.array([5, 0, 3])[:, None])
 

@@ -42,9 +42,39 @@ def product(left: Array, right: Array) -> Array:
     return result
 
 
+def products(left: Array, right: Array) -> Array:
+    """`product` of every pair of matrices in two stacks of them.
+
+    Parameters
+    ----------
+    left : array of shape (..., n, depth)
+    right : array of shape (..., depth, m)
+        The leading axes broadcast.
+
+    Returns
+    -------
+    array of shape (..., n, m)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> products(np.ones((2, 1, 3)), np.ones((2, 3, 1))).ravel()
+    array([3., 3.])
+    """
+    flags: list[str] = []
+    with np.errstate(invalid="call", over="call", call=lambda flag, _: flags.append(flag)):
+        result: Array = np.matmul(left, right)
+    if flags and _overflows(left, right, result):
+        result = np.matmul(left, right)
+    return result
+
+
 def _overflows(left: Array, right: Array, result: Array) -> bool:
     """Whether a row and a column of finite numbers give something else."""
-    rows, columns = np.asarray(np.isfinite(left).all(axis=-1)), np.isfinite(right).all(axis=0)
+    rows = np.asarray(np.isfinite(left).all(axis=-1))
+    columns = np.asarray(np.isfinite(right).all(axis=-2 if right.ndim > 1 else 0))
     if right.ndim > 1:
         rows = rows[..., None]
+    if right.ndim > 2:
+        columns = columns[..., None, :]
     return bool((rows & columns & ~np.isfinite(result)).any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from rnnx._typing import Array
 from rnnx.layers.carried import carrying, taken_apart
 from rnnx.layers.checks import as_mask
 from rnnx.layers.graph import is_symbolic
-from rnnx.layers.layer import Gradients, Layer, Pullback
-from rnnx.layers.weighted import Activated
+from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
+from rnnx.layers.weighted import Activated, Weighted
 
 LEFT_OUT = -1e9  # what a masked number is for the softmax, as in Keras
 
@@ -46,22 +47,12 @@ class Activation(Layer):
         return {**super().get_config(), "activation": self.activation.serialize()}
 
 
-class ReLU(Layer):
-    """``max(0, x)``, with an upper limit, a slope below the threshold, and the threshold itself on demand.
+class Rectifier(Layer):
+    """What both rectifiers compute: x above a threshold, up to a most value, and a line with a slope below it."""
 
-    Parameters
-    ----------
-    max_value : float, optional
-    negative_slope, threshold : float
-    """
-
-    def __init__(self, max_value: Any = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any):
-        super().__init__(**kwargs)
-        for given, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
-            if (value is None and given != "max_value") or (value is not None and not value >= 0):
-                raise ValueError(f"ReLU: `{given}` must be a number of at least 0, got {value}")
-        self.max_value, self.negative_slope, self.threshold = max_value, float(negative_slope), float(threshold)
-        self.built = True
+    max_value: Any = None
+    negative_slope = 0.0
+    threshold = 0.0
 
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
@@ -85,18 +76,215 @@ class ReLU(Layer):
 
         return y, pullback if keep else None
 
+
+class ReLU(Rectifier):
+    """``max(0, x)``, with an upper limit, a slope below the threshold, and the threshold itself on demand.
+
+    Parameters
+    ----------
+    max_value : float, optional
+    negative_slope, threshold : float
+    """
+
+    def __init__(self, max_value: Any = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        for given, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
+            if (value is None and given != "max_value") or (value is not None and not value >= 0):
+                raise ValueError(f"ReLU: `{given}` must be a number of at least 0, got {value}")
+        self.max_value, self.negative_slope, self.threshold = max_value, float(negative_slope), float(threshold)
+        self.built = True
+
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(max_value=self.max_value, negative_slope=self.negative_slope, threshold=self.threshold)
         return config
 
 
-class Softmax(Layer):
-    """Softmax over one axis.
+class LeakyReLU(Rectifier):
+    """``x`` where it is positive, ``negative_slope * x`` elsewhere.
 
     Parameters
     ----------
-    axis : int
+    negative_slope : float
+        At least 0; ``alpha`` is its name in Keras 2.
+
+    Raises
+    ------
+    ValueError
+        If the slope is negative or no number.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.LeakyReLU(0.25)(np.array([-2.0, 2.0]))
+    array([-0.5,  2. ], dtype=float32)
+    """
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
+        if "alpha" in kwargs:
+            negative_slope = kwargs.pop("alpha")
+        super().__init__(**kwargs)
+        self.negative_slope = _number("LeakyReLU", "negative_slope", negative_slope)
+        if self.negative_slope < 0:
+            raise ValueError(f"LeakyReLU: `negative_slope` must not be negative, got {negative_slope!r}")
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "negative_slope": self.negative_slope}
+
+
+def _number(who: str, name: str, value: Any) -> float:
+    """A number of a constructor."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise ValueError(f"{who}: `{name}` must be a number, got {value!r}")
+    return float(value)
+
+
+class ELU(Layer):
+    """``x`` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere.
+
+    Parameters
+    ----------
+    alpha : float
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is no number.
+
+    References
+    ----------
+    .. [1] D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by exponential linear
+       units (ELUs)", ICLR 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.ELU(0.5)(np.array([-100.0, 2.0]))
+    array([-0.5,  2. ], dtype=float32)
+    """
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha = _number("ELU", "alpha", alpha)
+        self.built = True
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        zero, alpha = np.asarray([0, self.alpha], x.dtype)
+        below = alpha * np.expm1(np.minimum(x, zero))
+        y = np.where(x > 0, x, below)
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            return Gradients(self.cast(dy) * np.where(x > 0, np.ones((), x.dtype), below + alpha) if need_dx else None)
+
+        return y, pullback if keep else None
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "alpha": self.alpha}
+
+
+class PReLU(Weighted):
+    """``x`` where it is positive, ``alpha * x`` elsewhere, with a learned ``alpha`` for every number of a sample.
+
+    Parameters
+    ----------
+    alpha_initializer, alpha_regularizer, alpha_constraint
+        Of the weight ``alpha``, of the shape of a sample.
+    shared_axes : int or list of int, optional
+        Axes of the input, counted from 1, along which one ``alpha`` serves all; ``[1]`` shares it over the steps.
+
+    References
+    ----------
+    .. [1] K. He et al., "Delving deep into rectifiers: surpassing human-level performance on ImageNet classification",
+       ICCV 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> layer = rnnx.layers.PReLU(alpha_initializer="ones", shared_axes=1)
+    >>> layer(np.array([[[-1.0, 2.0], [3.0, -4.0]]])).tolist(), layer.alpha.shape
+    ([[[-1.0, 2.0], [3.0, -4.0]]], (1, 2))
+    """
+
+    chosen = ("alpha",)
+    alpha = weight_value(0)
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        axes = [] if shared_axes is None else shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes]
+        if any(isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or axis < 1 for axis in axes):
+            raise ValueError(f"PReLU: `shared_axes` must be axes of the input counted from 1, got {shared_axes!r}")
+        self.shared_axes = None if shared_axes is None else [int(axis) for axis in axes]
+        self.choose(locals())
+
+    def build(self, input_shape: Any) -> None:
+        shared = self.shared_axes or []
+        if any(axis >= len(input_shape) for axis in shared):
+            raise ValueError(
+                f"{self.name}: `shared_axes` must be axes 1..{len(input_shape) - 1} of the input, got {shared}"
+            )
+        sizes = [1 if axis in shared else size for axis, size in enumerate(input_shape[1:], 1)]
+        if None in sizes:
+            raise ValueError(
+                f"{self.name}: axes of unknown size need `shared_axes`, got an input of shape {tuple(input_shape)}; "
+                f"share {[axis for axis, size in enumerate(sizes, 1) if size is None]}"
+            )
+        self.add_weight("alpha", tuple(int(n or 0) for n in sizes), chosen="alpha")
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        if self._weights:
+            self._check(tuple(input_shape))
+        return input_shape
+
+    def _check(self, shape: tuple[Any, ...]) -> None:
+        own = self._weights[0].shape
+        shared = self.shared_axes or []
+        wanted = [None if axis in shared else size for axis, size in enumerate(own, 1)]
+        fits = len(shape) == len(own) + 1 and all(
+            want is None or got in (None, want) for want, got in zip(wanted, shape[1:], strict=True)
+        )
+        if not fits:
+            sizes = ", ".join("..." if size is None else str(size) for size in wanted)
+            raise ValueError(f"{self.name}: the input must have shape (batch, {sizes}), got {shape}")
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        self._check(x.shape)
+        alpha, zero = self._weights[0].value, np.zeros((), x.dtype)
+        below = np.minimum(x, zero)
+        y = np.where(x > 0, x, alpha * below)
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            dy = self.cast(dy)
+            dalpha = None
+            if self.trainable:
+                shared = (0, *(axis for axis, size in enumerate(alpha.shape, 1) if size != x.shape[axis]))
+                dalpha = (dy * below).sum(axis=shared, keepdims=True)[0]
+            slope = np.where(x > 0, np.ones((), x.dtype), np.where(x < 0, alpha, zero))
+            return Gradients(dy * slope if need_dx else None, [dalpha])
+
+        return y, pullback if keep else None
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "shared_axes": self.shared_axes}
+
+
+class Softmax(Layer):
+    """Softmax over one axis, or over several together.
+
+    Parameters
+    ----------
+    axis : int or tuple of int
 
     Notes
     -----
@@ -113,12 +301,18 @@ class Softmax(Layer):
 
     positional_arguments = ("mask",)
 
-    def __init__(self, axis: int = -1, **kwargs: Any):
+    def __init__(self, axis: Any = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or axis == 0:
+        axes = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+        if not axes or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) or a == 0 for a in axes):
             raise ValueError(f"Softmax: `axis` must be an integer other than 0, the batch axis, got {axis!r}")
-        self.axis = int(axis)
+        self.axis: Any = int(axes[0]) if len(axes) == 1 else tuple(int(a) for a in axes)
         self.built = True
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """All axes that one softmax goes over."""
+        return self.axis if isinstance(self.axis, tuple) else (self.axis,)
 
     def given_mask(self, x: Any, mask: Any) -> Any:
         found = np.asarray(mask)
@@ -145,12 +339,14 @@ class Softmax(Layer):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        if not -x.ndim < self.axis < x.ndim:
+        if not all(-x.ndim < axis < x.ndim for axis in self.axes):
             raise ValueError(f"{self.name}: there is no axis {self.axis} in samples of an input of shape {x.shape}")
+        if len({axis % x.ndim for axis in self.axes}) < len(self.axes):
+            raise ValueError(f"{self.name}: an axis is twice in {self.axis} of an input of shape {x.shape}")
         zero = np.zeros((), x.dtype)
         used = None if mask is None else self._spread(mask, x.shape)
         given = x if used is None else np.where(used, x, np.asarray(LEFT_OUT, x.dtype))
-        inner = given.swapaxes(self.axis, -1)
+        inner, back = self._joined(given)
         softmax = activations.get("softmax")
         y = softmax(inner)
 
@@ -158,11 +354,21 @@ class Softmax(Layer):
             if not need_dx:
                 return Gradients()
             dy = self.cast(dy) if used is None else np.where(used, self.cast(dy), zero)
-            dx = softmax.vjp(inner, y, dy.swapaxes(self.axis, -1)).swapaxes(self.axis, -1)
+            dx = back(softmax.vjp(inner, y, self._joined(dy)[0]))
             return Gradients(dx if used is None else np.where(used, dx, zero))
 
-        outer = y.swapaxes(self.axis, -1)
+        outer = back(y)
         return outer if used is None else np.where(used, outer, zero), pullback if keep else None
+
+    def _joined(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        """All axes of the softmax as the last one, and the way back."""
+        if len(self.axes) == 1:
+            return x.swapaxes(self.axis, -1), lambda y: y.swapaxes(self.axis, -1)
+        ends = tuple(range(-len(self.axes), 0))
+        moved = np.moveaxis(x, self.axes, ends)
+        return moved.reshape(*moved.shape[: ends[0]], -1), lambda y: np.moveaxis(
+            y.reshape(moved.shape), ends, self.axes
+        )
 
     def _spread(self, mask: Any, shape: tuple[int, ...]) -> Array:
         """The mask in the shape of the input."""

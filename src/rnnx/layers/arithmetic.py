@@ -71,16 +71,11 @@ class Arithmetic(Merge):
     def prepare(self, x: Any) -> Any:
         if not self.takes_list(x):
             return self.cast(x)
-        self._check_two(x)
+        self.check_two(x)
         return super().prepare(x)
 
     def given_mask(self, x: Any, mask: Any) -> Any:
         return super().given_mask(x if self.takes_list(x) else [x], mask if self.takes_list(x) else [mask])
-
-    def _check_two(self, x: Any) -> None:
-        if not isinstance(x, (list, tuple)) or len(x) != 2:
-            given = f"{len(x)} inputs" if isinstance(x, (list, tuple)) else type(x).__name__
-            raise ValueError(f"{self.name}: expected a list of two inputs, got {given}")
 
     def forward(self, x: Any, **call: Any) -> tuple[Array, Pullback | None]:
         if self.takes_list(x):
@@ -120,7 +115,7 @@ class Arithmetic(Merge):
     def compute_output_shape(self, input_shape: Any) -> Any:
         if not self.takes_list(input_shape):
             return tuple(input_shape)
-        self._check_two(input_shape if isinstance(input_shape, list) else [input_shape])
+        self.check_two(input_shape if isinstance(input_shape, list) else [input_shape])
         return super().compute_output_shape(input_shape)
 
     def compute_mask(self, x: Any, mask: Any = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,12 @@ class Merge(Layer):
                 wanted = tuple(part.shape[: max(1, min(2, len(part.shape) - 1))])
                 raise ValueError(f"{self.name}: a `mask` of its input must have shape {wanted}, got {own.shape}")
         return masks
+
+    def check_two(self, x: Any) -> None:
+        """Refuse anything but a list of two inputs, or of their shapes."""
+        if not isinstance(x, (list, tuple)) or len(x) != 2:
+            given = f"{len(x)} inputs" if isinstance(x, (list, tuple)) else type(x).__name__
+            raise ValueError(f"{self.name}: expected a list of two inputs, got {given}")
 
     def merge(self, x: list[Array]) -> Array:
         """The output."""
@@ -111,6 +118,51 @@ class Average(Add):
 
     def split(self, x: list[Array], dy: Array) -> list[Array]:
         return super().split(x, dy / np.asarray(len(x), self.dtype))
+
+
+class Subtract(Merge):
+    """The first of two inputs minus the second."""
+
+    def prepare(self, x: Any) -> Any:
+        self.check_two(x)
+        return super().prepare(x)
+
+    def merge(self, x: list[Array]) -> Array:
+        return x[0] - x[1]
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        return [fold(dy, x[0].shape), fold(-dy, x[1].shape)]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        self.check_two(input_shape)
+        return super().compute_output_shape(input_shape)
+
+
+class Maximum(Merge):
+    """The largest of the inputs, number by number; equal ones share the gradient."""
+
+    def chosen(self, a: Array, b: Array) -> Array:
+        """The one of two that is taken."""
+        return np.maximum(a, b)
+
+    def merge(self, x: list[Array]) -> Array:
+        return reduce(self.chosen, x)
+
+    def split(self, x: list[Array], dy: Array) -> list[Array]:
+        so_far = list(accumulate(x, self.chosen))
+        gradients: list[Array] = []
+        for before, part, after in zip(so_far[-2::-1], x[:0:-1], so_far[:0:-1], strict=True):
+            share = np.where(before == part, 0.5, part == after).astype(dy.dtype)
+            gradients.append(fold(dy * share, part.shape))
+            dy = fold(dy * (1 - share), before.shape)
+        return [dy, *reversed(gradients)]
+
+
+class Minimum(Maximum):
+    """The smallest of the inputs, number by number; equal ones share the gradient."""
+
+    def chosen(self, a: Array, b: Array) -> Array:
+        return np.minimum(a, b)
 
 
 class Multiply(Merge):
@@ -216,6 +268,21 @@ def add(inputs: Any, **kwargs: Any) -> Any:
 def average(inputs: Any, **kwargs: Any) -> Any:
     """`Average` as a function."""
     return Average(**kwargs)(inputs)
+
+
+def subtract(inputs: Any, **kwargs: Any) -> Any:
+    """`Subtract` as a function."""
+    return Subtract(**kwargs)(inputs)
+
+
+def maximum(inputs: Any, **kwargs: Any) -> Any:
+    """`Maximum` as a function."""
+    return Maximum(**kwargs)(inputs)
+
+
+def minimum(inputs: Any, **kwargs: Any) -> Any:
+    """`Minimum` as a function."""
+    return Minimum(**kwargs)(inputs)
 
 
 def multiply(inputs: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from rnnx import dropout
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
-from rnnx.layers.checks import check_sequence_shape, generator_of, seed_config
+from rnnx.layers.checks import check_data_format, generator_of, seed_config
 from rnnx.layers.layer import Gradients, Layer, Pullback
 
 
@@ -16,11 +16,12 @@ class NoiseLayer(Layer):
     """A rate, a seed, and noise in training."""
 
     one_allowed = False
+    rate_name = "rate"  # of the argument of the constructor
     positional_arguments = ("training",)
 
     def __init__(self, rate: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.rate = dropout.check_rate(type(self).__name__, "rate", rate, one_allowed=self.one_allowed)
+        self.rate = dropout.check_rate(type(self).__name__, self.rate_name, rate, one_allowed=self.one_allowed)
         self.seed_generator = generator_of(seed)
         self.seed = None if seed is None else self.seed_generator.seed
         self.built = True
@@ -41,7 +42,7 @@ class NoiseLayer(Layer):
         return y, pullback if keep else None
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "seed": seed_config(self.seed, self.seed_generator)}
+        return {**super().get_config(), self.rate_name: self.rate, "seed": seed_config(self.seed, self.seed_generator)}
 
 
 class Dropout(NoiseLayer):
@@ -84,7 +85,34 @@ class Dropout(NoiseLayer):
         return {**super().get_config(), "noise_shape": self.noise_shape}
 
 
-class SpatialDropout1D(NoiseLayer):
+class SpatialDropout(NoiseLayer):
+    """Base of the layers that drop whole features: one mask per sample, the same at every place."""
+
+    one_allowed = True
+    rank = 1  # axes of places
+    data_format = "channels_last"
+
+    def check(self, shape: Any) -> None:
+        """Refuse a shape without the axes of places, and one of features."""
+        if len(shape) != self.rank + 2:
+            places = "timesteps" if self.rank == 1 else "rows, columns"
+            first = self.data_format == "channels_first"
+            wanted = f"(batch, features, {places})" if first else f"(batch, {places}, features)"
+            raise ValueError(f"{self.name}: the input must have shape {wanted}, got {tuple(shape)}")
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        self.check(input_shape)
+        return input_shape
+
+    def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        self.check(x.shape)
+        places = (1,) * self.rank
+        shape = (None, None, *places) if self.data_format == "channels_first" else (None, *places, None)
+        y, kept = dropout.dropout(x, self.rate, self.seed_generator.begin(), shape, self.name)
+        return y, lambda dy: dropout.dropout_backward(dy, kept, self.rate)
+
+
+class SpatialDropout1D(SpatialDropout):
     """Drops whole features: one mask per sequence, the same at every step (``noise_shape=(None, 1, None)``).
 
     Parameters
@@ -97,16 +125,65 @@ class SpatialDropout1D(NoiseLayer):
     .. [1] J. Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
     """
 
-    one_allowed = True
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        check_sequence_shape(self, input_shape)
-        return input_shape
+class SpatialDropout2D(SpatialDropout):
+    """Drops whole features: one mask per image, the same in every row and column.
+
+    Parameters
+    ----------
+    rate : float
+    data_format : {"channels_last", "channels_first"}
+        Shape of the input: (batch, rows, columns, features), or (batch, features, rows, columns).
+    seed : int, SeedGenerator or None
+
+    References
+    ----------
+    .. [1] J. Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> y = rnnx.layers.SpatialDropout2D(0.5, seed=1)(np.ones((1, 2, 2, 8)), training=True)
+    >>> bool((y == y[:, :1, :1]).all())
+    True
+    """
+
+    rank = 2
+
+    def __init__(self, rate: float, data_format: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
+        super().__init__(rate, seed, **kwargs)
+        self.data_format = check_data_format("SpatialDropout2D", data_format)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+class GaussianNoise(NoiseLayer):
+    """Adds normal noise of mean 0.
+
+    Parameters
+    ----------
+    stddev : float
+        Standard deviation of the noise, in [0, 1].
+    seed : int, SeedGenerator or None
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> layer, x = rnnx.layers.GaussianNoise(0.1, seed=1), np.ones((2, 3))
+    >>> bool((layer(x) == 1).all()), bool((layer(x, training=True) == 1).any())
+    (True, False)
+    """
+
+    one_allowed = True
+    rate_name = "stddev"
+
+    def __init__(self, stddev: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
+        super().__init__(stddev, seed, **kwargs)
+        self.stddev = self.rate
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        check_sequence_shape(self, x.shape)
-        y, kept = dropout.dropout(x, self.rate, self.seed_generator.begin(), (None, 1, None), self.name)
-        return y, lambda dy: dropout.dropout_backward(dy, kept, self.rate)
+        return dropout.gaussian_noise(x, self.stddev, self.seed_generator.begin()), lambda dy: dy
 
 
 class GaussianDropout(NoiseLayer):

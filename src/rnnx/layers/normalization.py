@@ -1,4 +1,4 @@
-"""Batch and layer normalization."""
+"""Batch and layer normalization, over any axis."""
 
 from __future__ import annotations
 
@@ -29,8 +29,33 @@ def normalization_at_rest() -> Iterator[None]:
         _at_rest.reset(token)
 
 
+def normalized_axes(who: str, axis: Any) -> Any:
+    """An axis, or several as a list in ascending order, from what a constructor was given."""
+    axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+    if not axes or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) or a == 0 for a in axes):
+        raise ValueError(f"{who}: `axis` must be an axis other than 0 (the batch), or several, got {axis!r}")
+    return int(axes[0]) if len(axes) == 1 else sorted(int(a) for a in axes)
+
+
+def axes_of(layer: Any, shape: Any) -> tuple[int, ...]:
+    """The axes that a layer normalizes, in its order and counted from the first one, in an input of this shape.
+
+    Raises
+    ------
+    ValueError
+        If the input does not have one of them.
+    """
+    given = layer.axis if isinstance(layer.axis, (list, tuple)) else (layer.axis,)
+    if not all(-len(shape) < axis < len(shape) for axis in given):
+        raise ValueError(f"{layer.name}: there is no axis {layer.axis} in samples of an input of shape {tuple(shape)}")
+    axes = tuple(axis % len(shape) for axis in given)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"{layer.name}: an axis is twice in {layer.axis} of an input of shape {tuple(shape)}")
+    return axes
+
+
 class Normalization(Weighted):
-    """What both normalizations share: scale ``gamma`` and shift ``beta`` of the last axis."""
+    """What the normalizations share: scale ``gamma`` and shift ``beta`` along an axis, or several."""
 
     chosen = ("beta", "gamma")
 
@@ -49,10 +74,7 @@ class Normalization(Weighted):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
-        if isinstance(self.axis, bool) or not isinstance(self.axis, (int, np.integer)):
-            raise ValueError(f"{type(self).__name__}: `axis` must be one integer (the last axis), got {axis!r}")
-        self.axis = int(self.axis)
+        self.axis = normalized_axes(type(self).__name__, axis)
         if not epsilon > 0:
             raise ValueError(f"{type(self).__name__}: `epsilon` must be positive, got {epsilon}")
         self.epsilon, self.center, self.scale = float(epsilon), bool(center), bool(scale)
@@ -61,26 +83,55 @@ class Normalization(Weighted):
         self._beta: Weight | None = None
 
     def build(self, input_shape: Any) -> None:
-        width = input_shape[-1]
-        if self.axis not in (-1, len(input_shape) - 1) or width is None:
-            raise ValueError(f"{self.name}: `axis` must be the last axis and its size known, got {tuple(input_shape)}")
-        self._width = int(width)
+        sizes = tuple(input_shape[axis] for axis in axes_of(self, input_shape))
+        if None in sizes:
+            raise ValueError(
+                f"{self.name}: the size of axis {self.axis} must be known, got an input of shape {tuple(input_shape)}"
+            )
+        self._sizes: Any = tuple(int(n) for n in sizes)
         if self.scale:
-            self._gamma = self.add_weight("gamma", (width,), chosen="gamma")
+            self._gamma = self.add_weight("gamma", self._sizes, chosen="gamma")
         if self.center:
-            self._beta = self.add_weight("beta", (width,), chosen="beta")
+            self._beta = self.add_weight("beta", self._sizes, chosen="beta")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of the axes, as the weights have them."""
+        return self._sizes if "_sizes" in vars(self) else (self._width,)  # the latter in pickles of older versions
+
+    _width = 0
 
     def prepare(self, x: Any) -> Any:
         x = super().prepare(x)
-        if x.ndim < 2 or x.shape[-1] != self._width:
-            raise ValueError(f"{self.name}: the input must have shape (batch, ..., {self._width}), got {x.shape}")
+        self._check(x.shape)
         return x
 
+    def _check(self, shape: Any) -> None:
+        """Refuse an input shape that does not have the sizes of the weights."""
+        found = [shape[axis] for axis in axes_of(self, shape)] if len(shape) > 1 else []
+        if len(found) != len(self.sizes) or any(
+            got not in (None, want) for got, want in zip(found, self.sizes, strict=True)
+        ):
+            if self.axis == -1:
+                wanted = f"(batch, ..., {self.sizes[0]})"
+            else:
+                wanted = f"of size {', '.join(map(str, self.sizes))} along axis {self.axis}"
+            raise ValueError(f"{self.name}: the input must have shape {wanted}, got {tuple(shape)}")
+
     def compute_output_shape(self, input_shape: Any) -> Any:
-        if self.built and input_shape[-1] not in (None, self._width):
-            shape = tuple(input_shape)
-            raise ValueError(f"{self.name}: the input must have shape (batch, ..., {self._width}), got {shape}")
+        if self.built:
+            self._check(input_shape)
         return input_shape
+
+    def along(self, value: Array, ndim: int) -> Array:
+        """A weight as it broadcasts to an input of so many axes."""
+        axes = axes_of(self, (None,) * ndim)
+        if axes == (ndim - 1,):
+            return value
+        shape = [1] * ndim
+        for axis, size in zip(axes, self.sizes, strict=True):
+            shape[axis] = size
+        return value.reshape(shape)
 
     @property
     def gamma(self) -> Array | None:
@@ -92,18 +143,19 @@ class Normalization(Weighted):
 
     def affine(self, normal: Array) -> Array:
         """``normal * gamma + beta``."""
-        y = normal if self._gamma is None else normal * self._gamma.value
-        return y if self._beta is None else y + self._beta.value
+        y = normal if self._gamma is None else normal * self.along(self._gamma.value, normal.ndim)
+        return y if self._beta is None else y + self.along(self._beta.value, normal.ndim)
 
     def affine_back(self, normal: Array, dy: Array) -> tuple[Array, list[Array | None]]:
         """Gradient of ``normal``, and those of gamma and beta."""
-        axes = tuple(range(dy.ndim - 1))
+        own = axes_of(self, dy.shape)
+        axes = tuple(axis for axis in range(dy.ndim) if axis not in own)
         dweights: list[Array | None] = []
         if self._gamma is not None:
-            dweights.append((dy * normal).sum(axis=axes) if self.trainable else None)
+            dweights.append((dy * normal).sum(axis=axes).reshape(self.sizes) if self.trainable else None)
         if self._beta is not None:
-            dweights.append(dy.sum(axis=axes) if self.trainable else None)
-        return dy if self._gamma is None else dy * self._gamma.value, dweights
+            dweights.append(dy.sum(axis=axes).reshape(self.sizes) if self.trainable else None)
+        return dy if self._gamma is None else dy * self.along(self._gamma.value, dy.ndim), dweights
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
@@ -112,7 +164,17 @@ class Normalization(Weighted):
 
 
 class LayerNormalization(Normalization):
-    """Every vector along the last axis to mean 0 and variance 1, then scale and shift.
+    """Every vector along an axis, or along several together, to mean 0 and variance 1, then scale and shift.
+
+    Parameters
+    ----------
+    axis : int or tuple of int
+    epsilon : float
+        Added to the variance.
+    center, scale : bool
+        Whether there are weights ``beta`` and ``gamma``, with a number for each place along the axes.
+    beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint
+        As in Keras 3.
 
     References
     ----------
@@ -122,16 +184,17 @@ class LayerNormalization(Normalization):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        centred = x - x.mean(axis=-1, keepdims=True)
-        inverse = 1 / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + np.asarray(self.epsilon, x.dtype))
+        axes = axes_of(self, x.shape)
+        centred = x - x.mean(axis=axes, keepdims=True)
+        inverse = 1 / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True) + np.asarray(self.epsilon, x.dtype))
         normal = centred * inverse
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
             dnormal, dweights = self.affine_back(normal, self.cast(dy))
             if not need_dx:
                 return Gradients(None, dweights)
-            mean = dnormal.mean(axis=-1, keepdims=True)
-            along = (dnormal * normal).mean(axis=-1, keepdims=True)
+            mean = dnormal.mean(axis=axes, keepdims=True)
+            along = (dnormal * normal).mean(axis=axes, keepdims=True)
             return Gradients(inverse * (dnormal - mean - normal * along), dweights)
 
         return self.affine(normal), pullback if keep else None
@@ -144,8 +207,14 @@ class BatchNormalization(Normalization):
 
     Parameters
     ----------
+    axis : int
+        That of the features.
     momentum : float
         Of the moving averages.
+    epsilon : float
+        Added to the variance.
+    center, scale : bool
+        Whether there are weights ``beta`` and ``gamma``.
 
     References
     ----------
@@ -179,6 +248,8 @@ class BatchNormalization(Normalization):
             axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
             beta_constraint, gamma_constraint, **kwargs,
         )  # fmt: skip
+        if isinstance(self.axis, list):
+            raise ValueError(f"BatchNormalization: `axis` must be one axis, that of the features, got {axis!r}")
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNormalization: `momentum` must lie in [0, 1], got {momentum}")
         self.momentum = float(momentum)
@@ -187,7 +258,7 @@ class BatchNormalization(Normalization):
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        width = (input_shape[-1],)
+        width = self.sizes
         self._mean = self.add_weight("moving_mean", width, self.moving_mean_initializer, trainable=False)
         self._variance = self.add_weight("moving_variance", width, self.moving_variance_initializer, trainable=False)
 
@@ -202,7 +273,8 @@ class BatchNormalization(Normalization):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        axes = tuple(range(x.ndim - 1))
+        (own,) = axes_of(self, x.shape)
+        axes = tuple(axis for axis in range(x.ndim) if axis != own)
         by_batch = training and self.trainable and not _at_rest.get()
         share: Any = None
         if by_batch:
@@ -213,6 +285,7 @@ class BatchNormalization(Normalization):
                     change(weight, average, weight.assign)
         else:
             mean, variance = self._mean.value, self._variance.value
+        mean, variance = self.along(mean, x.ndim), self.along(variance, x.ndim)
         inverse = 1 / np.sqrt(variance + np.asarray(self.epsilon, x.dtype))
         normal = (x - mean) * inverse
 
@@ -223,7 +296,8 @@ class BatchNormalization(Normalization):
                 return Gradients(None, dweights)
             if not by_batch:
                 return Gradients(dnormal * inverse, dweights)
-            total, along = dnormal.sum(axis=axes), (dnormal * normal).sum(axis=axes)
+            total = self.along(dnormal.sum(axis=axes), x.ndim)
+            along = self.along((dnormal * normal).sum(axis=axes), x.ndim)
             return Gradients(inverse * (dnormal - share * (total + normal * along)), dweights)
 
         return self.affine(normal), pullback if keep else None
@@ -246,8 +320,11 @@ def _moments(who: str, x: Array, mask: Any, axes: tuple[int, ...]) -> tuple[Arra
         if not fits or any(n not in (1, counted.shape[k]) for k, n in enumerate(valid.shape)):
             valid = check_mask(who, valid, x.shape)
         counted &= valid.reshape(valid.shape + (1,) * (counted.ndim - valid.ndim))
-    number = max(1, int(counted.sum()))
+    if axes == tuple(range(x.ndim - 1)):
+        number: Any = max(1, int(counted.sum()))
+    else:
+        number = np.maximum(1, np.broadcast_to(counted[..., None], x.shape).sum(axis=axes, keepdims=True))
     share = (counted[..., None] / number).astype(x.dtype)
-    mean = (np.where(share > 0, x, 0) * share).sum(axis=axes)
+    mean = (np.where(share > 0, x, 0) * share).sum(axis=axes, keepdims=True)
     variance = (np.where(share > 0, np.square(x - mean), 0) * share).sum(axis=axes)
-    return share, mean.astype(x.dtype), variance.astype(x.dtype)
+    return share, mean.astype(x.dtype).reshape(variance.shape), variance.astype(x.dtype)

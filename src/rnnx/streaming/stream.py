@@ -13,14 +13,18 @@ import numpy as np
 
 from rnnx import _kernels
 from rnnx._typing import Array
-from rnnx.layers.activation import Activation, ReLU, Softmax
+from rnnx.layers.activation import ELU, Activation, PReLU, Rectifier, Softmax
 from rnnx.layers.convolution import Conv1D, GlobalPooling1D, Pooling1D
 from rnnx.layers.dense import Dense
+from rnnx.layers.dot import Dot
 from rnnx.layers.embedding import Embedding, Masking
+from rnnx.layers.group_normalization import GroupNormalization, RMSNormalization, UnitNormalization
+from rnnx.layers.identity import Identity
 from rnnx.layers.input import InputLayer
 from rnnx.layers.merging import Concatenate, Merge
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
+from rnnx.layers.resizing import Resizing
 from rnnx.layers.rnn.bidirectional import Bidirectional
 from rnnx.layers.rnn.cell import Cell
 from rnnx.layers.rnn.rnn import RNN
@@ -33,12 +37,19 @@ from rnnx.streaming.compiled import short_way
 from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper, check_out
 
 Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
-STEPWISE = (Activation, Dense, Embedding, Masking, ReLU, Softmax, NoiseLayer, Normalization, TimeDistributed)
+STEPWISE = (
+    Activation, Dense, ELU, Embedding, Identity, Masking, NoiseLayer, Normalization, PReLU, RMSNormalization, Rectifier,
+    Softmax, TimeDistributed, UnitNormalization,
+)  # fmt: skip
+ALONG_AXES = (Softmax, Concatenate, Normalization, RMSNormalization, UnitNormalization)
 WHY_NOT = {
     Bidirectional: "it reads the sequence from its end too",
     Flatten: "it joins all steps",
     Pooling1D: "it joins several steps",
     GlobalPooling1D: "it joins all steps",
+    GroupNormalization: "it joins all steps",
+    Dot: "it joins all steps",
+    Resizing: "it changes the number of steps",
     Conv1D: "only causal convolutions with strides=1 need no later steps",
 }
 
@@ -118,8 +129,10 @@ class Stream:
             return lambda x, mask: (stepper.step(x[:, 0])[:, None], None), True
         if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
             raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
-        if isinstance(layer, (Softmax, Concatenate)) and layer.axis in (1, -2):
+        if isinstance(layer, ALONG_AXES) and _reaches_over_steps(layer.axis):
             raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: axis {layer.axis} joins the steps")
+        if isinstance(layer, PReLU) and 1 not in (layer.shared_axes or ()):
+            raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: each step has weights of its own")
         if isinstance(layer, (*STEPWISE, Merge)):
             return _stepwise(layer), True
         raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed step by step")
@@ -342,6 +355,11 @@ class Stream:
     def __reduce__(self) -> Any:
         """What is pickled, or copied deeply: the layer or model, and where the stream is."""
         return _going_on, (self._layer, self.batch_size, self._copied_memory())
+
+
+def _reaches_over_steps(axis: Any) -> bool:
+    """Whether an axis, or one of several, may be that of the steps."""
+    return any(part in (1, -2) for part in (axis if isinstance(axis, (list, tuple)) else (axis,)))
 
 
 def _going_on(layer: Any, batch_size: int, memory: list[tuple[Any, Any]]) -> Stream:

@@ -21,7 +21,9 @@ SAME = (
     "LSTM GRU SimpleRNN RNN LSTMCell GRUCell SimpleRNNCell StackedRNNCells Bidirectional TimeDistributed Masking "
     "Embedding Dense Activation Dropout SpatialDropout1D GaussianDropout AlphaDropout Flatten Reshape Permute "
     "RepeatVector Concatenate Add Multiply Average Conv1D MaxPooling1D AveragePooling1D GlobalMaxPooling1D "
-    "GlobalAveragePooling1D BatchNormalization LayerNormalization ReLU Softmax InputLayer"
+    "GlobalAveragePooling1D BatchNormalization LayerNormalization ReLU Softmax InputLayer PReLU ELU Identity "
+    "ActivityRegularization GaussianNoise SpatialDropout2D Subtract Maximum Minimum Dot ZeroPadding1D ZeroPadding2D "
+    "Cropping1D Cropping2D UpSampling1D UpSampling2D GroupNormalization UnitNormalization RMSNormalization"
 ).split()
 CLASSES: dict[str, str] = {
     **{name: name for name in SAME},
@@ -39,7 +41,7 @@ KERAS1_WORDS = {
     "b_regularizer": "bias_regularizer", "W_constraint": "kernel_constraint", "U_constraint": "recurrent_constraint",
     "b_constraint": "bias_constraint", "dropout_W": "dropout", "dropout_U": "recurrent_dropout", "p": "rate",
     "nb_filter": "filters", "filter_length": "kernel_size", "subsample_length": "strides", "border_mode": "padding",
-    "atrous_rate": "dilation_rate", "pool_length": "pool_size", "stride": "strides",
+    "atrous_rate": "dilation_rate", "pool_length": "pool_size", "stride": "strides", "sigma": "stddev",
     "gamma_init": "gamma_initializer", "beta_init": "beta_initializer",
 }  # fmt: skip
 KERAS1_EMBEDDING = {
@@ -320,23 +322,14 @@ def _leaky_relu(maker: Layers, config: dict[str, Any], where: str) -> Any:
         slope = _values.name_of(slope)[1].get("value", slope.get("value"))
     if not isinstance(slope, (int, float)):
         raise FormatError(f"{where}: its slope is not a number")
-    return layers.ReLU(negative_slope=float(slope), **_shape_of(config))
+    try:
+        return layers.LeakyReLU(float(slope), **_shape_of(config))
+    except ValueError as error:
+        raise FormatError(f"{where}: {error}") from error
 
 
 def _thresholded_relu(maker: Layers, config: dict[str, Any], where: str) -> Any:
     return layers.ReLU(threshold=float(config.get("theta", 1.0)), **_shape_of(config))
-
-
-def _elu(maker: Layers, config: dict[str, Any], where: str) -> Any:
-    if config.get("alpha", 1.0) != 1.0:
-        raise FormatError(f"{where}: alpha={config['alpha']!s:.50} is not supported, only 1")
-    return layers.Activation("elu", **_shape_of(config))
-
-
-def _identity(maker: Layers, config: dict[str, Any], where: str) -> Any:
-    """A layer that does nothing but in training, where it is left out."""
-    maker.warn(where, "does nothing here, in training too")
-    return layers.Activation("linear", **_shape_of(config))
 
 
 def _time_distributed_dense(maker: Layers, config: dict[str, Any], where: str) -> Any:
@@ -348,21 +341,17 @@ def _time_distributed_dense(maker: Layers, config: dict[str, Any], where: str) -
 def _merge(maker: Layers, config: dict[str, Any], where: str) -> Any:
     """The layer of Keras 1 that joins several."""
     mode = config.get("mode", "sum")
-    kinds = {"sum": layers.Add, "mul": layers.Multiply, "ave": layers.Average}
+    kinds = {"sum": layers.Add, "mul": layers.Multiply, "ave": layers.Average, "max": layers.Maximum}
     if mode == "concat":
         return layers.Concatenate(axis=config.get("concat_axis", -1), **_shape_of(config))
     if mode not in kinds:
-        raise FormatError(f"{where}: mode {str(mode)[:100]!r} is not supported, only sum, mul, ave and concat")
+        raise FormatError(f"{where}: mode {str(mode)[:100]!r} is not supported, only sum, mul, ave, max and concat")
     return kinds[mode](**_shape_of(config))
 
 
 SPECIAL: dict[str, Callable[[Layers, dict[str, Any], str], Any]] = {
     "LeakyReLU": _leaky_relu,
     "ThresholdedReLU": _thresholded_relu,
-    "ELU": _elu,
-    "Identity": lambda maker, config, where: layers.Activation("linear", **_shape_of(config)),
-    "GaussianNoise": _identity,
-    "ActivityRegularization": _identity,
     "TimeDistributedDense": _time_distributed_dense,
     "Merge": _merge,
 }

@@ -226,7 +226,7 @@ class _Writer:
         }
         if name == "InputLayer":
             written["batch_shape"] = [written.pop("batch_size"), *written.pop("shape")]
-        if name == "SpatialDropout1D":
+        if name in ("SpatialDropout1D", "SpatialDropout2D"):
             written.pop("trainable", None)
         if name == "Dense" and written.get("activity_regularizer") is None:
             written.pop("activity_regularizer", None)

@@ -101,6 +101,7 @@ class GraphWriter:
             self.weights[name], self.backs[name] = np.ascontiguousarray(array), back
         return name
 
-    def own(self, name: str, weight: Any) -> str:
-        """The name of a layer's weight that stands in the file as it is."""
-        return self.weight(name, weight.value, lambda array: [(weight, array)])
+    def own(self, name: str, weight: Any, shape: Sequence[int] | None = None) -> str:
+        """The name of a layer's weight that stands in the file as it is, or in another shape."""
+        value = weight.value if shape is None else weight.value.reshape(shape)
+        return self.weight(name, value, lambda array: [(weight, array.reshape(weight.shape))])

@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rnnx import layers
-from rnnx.formats.onnx._activations import node_of_activation
 from rnnx.formats.onnx._graph import GraphWriter, Value
+from rnnx.formats.onnx._write_blocks import WRITERS as BLOCKS
+from rnnx.formats.onnx._write_blocks import centred_over
 from rnnx.formats.onnx._write_recurrent import write_bidirectional, write_sequence
-from rnnx.layers.noise import NoiseLayer
+from rnnx.formats.onnx._write_values import Writer, activation, same
+from rnnx.layers.noise import NoiseLayer, SpatialDropout
+from rnnx.layers.normalization import axes_of
 from rnnx.models import Model
 from rnnx.models.plan import Plan
 from rnnx.saving import FormatError
 
-Writer = Callable[[GraphWriter, Any, list[Value], list[Value], str], list[Value]]
 ARITHMETIC = {
     "add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "maximum": "Max", "minimum": "Min",
 }  # fmt: skip
-
-
-def activation(graph: GraphWriter, name: str, layer: Any, x: str, hint: str) -> str:
-    """An activation of rnnx as nodes."""
-    if name == "linear":
-        return x
-    if name == "silu":
-        return graph.add("Mul", [x, graph.add("Sigmoid", [x], hint)], hint)
-    if name == "relu6":
-        return graph.add("Clip", [x, graph.constant(0, layer.dtype), graph.constant(6, layer.dtype)], hint)
-    known = node_of_activation(name)
-    if known is None:
-        raise FormatError(f"layer {layer.name!r}: activation {name!r} cannot be written to ONNX")
-    last = {"axis": -1} if name in ("softmax", "log_softmax") else {}
-    return graph.add(known.operator, [x], hint, **known.numbers, **last)
-
-
-def _same(value: Value, name: str) -> list[Value]:
-    return [Value(name, value.rank, value.dtype, value.mask, value.mask_rank)]
 
 
 def _dense(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
     y = graph.add("MatMul", [values[0].name, graph.own(f"{layer.name}/kernel", layer.weights[0])], hint)
     if layer.use_bias:
         y = graph.add("Add", [y, graph.own(f"{layer.name}/bias", layer.weights[1])], hint)
-    return _same(values[0], activation(graph, layer.activation.name, layer, y, hint))
+    return same(values[0], activation(graph, layer.activation.name, layer, y, hint))
 
 
 def _activation(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    return _same(values[0], activation(graph, layer.activation.name, layer, values[0].name, hint))
+    return same(values[0], activation(graph, layer.activation.name, layer, values[0].name, hint))
 
 
 def _relu(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -60,11 +42,16 @@ def _relu(graph: GraphWriter, layer: Any, values: list[Value], states: list[Valu
     y = graph.add("Where", [graph.add("Greater", [x, threshold], hint), x, below], hint)
     if layer.max_value is not None:
         y = graph.add("Min", [y, graph.constant(layer.max_value, dtype)], hint)
-    return _same(values[0], y)
+    return same(values[0], y)
 
 
 def _softmax(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    return _same(values[0], graph.add("Softmax", [values[0].name], hint, axis=layer.axis))
+    x, axis = values[0].name, layer.axis
+    if not isinstance(axis, tuple):
+        return same(values[0], graph.add("Softmax", [x], hint, axis=axis))
+    axes = graph.constant(list(axis))
+    shares = graph.add("Exp", [graph.add("Sub", [x, graph.add("ReduceMax", [x, axes], hint)], hint)], hint)
+    return same(values[0], graph.add("Div", [shares, graph.add("ReduceSum", [shares, axes], hint)], hint))
 
 
 def _embedding(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -93,16 +80,16 @@ def _masking(graph: GraphWriter, layer: Any, values: list[Value], states: list[V
 
 def _noise(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
     """Noise layers do nothing outside training; the rates of those that drop stand in the file."""
-    if isinstance(layer, (layers.Dropout, layers.SpatialDropout1D)) and layer.rate < 1:
+    if isinstance(layer, (layers.Dropout, SpatialDropout)) and layer.rate < 1:
         rate = graph.constant(layer.rate, np.float32)
-        return _same(values[0], graph.add("Dropout", [values[0].name, rate], hint))
-    return _same(values[0], graph.add("Identity", [values[0].name], hint))
+        return same(values[0], graph.add("Dropout", [values[0].name, rate], hint))
+    return same(values[0], graph.add("Identity", [values[0].name], hint))
 
 
 def _batch_normalization(
     graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str
 ) -> list[Value]:
-    own = {weight.name: graph.own(f"{layer.name}/{weight.name}", weight) for weight in layer.weights}
+    own = _spread_weights(graph, layer, values[0].rank)
     epsilon = graph.constant(layer.epsilon, layer.dtype)
     y = graph.add("Sub", [values[0].name, own["moving_mean"]], hint)
     spread = graph.add("Sqrt", [graph.add("Add", [own["moving_variance"], epsilon], hint)], hint)
@@ -111,16 +98,31 @@ def _batch_normalization(
         y = graph.add("Mul", [y, own["gamma"]], hint)
     if "beta" in own:
         y = graph.add("Add", [y, own["beta"]], hint)
-    return _same(values[0], y)
+    return same(values[0], y)
 
 
 def _layer_normalization(
     graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str
 ) -> list[Value]:
+    axes = axes_of(layer, (None,) * values[0].rank)
+    if axes != (values[0].rank - 1,):
+        own = _spread_weights(graph, layer, values[0].rank)
+        y = centred_over(graph, layer, values[0].name, axes, hint)
+        for name, operator in (("gamma", "Mul"), ("beta", "Add")):
+            y = graph.add(operator, [y, own[name]], hint) if name in own else y
+        return same(values[0], y)
     own = {weight.name: graph.own(f"{layer.name}/{weight.name}", weight) for weight in layer.weights}
-    scale = own.get("gamma") or graph.constant(np.ones(layer._width), layer.dtype)
+    scale = own.get("gamma") or graph.constant(np.ones(layer.sizes), layer.dtype)
     inputs = [values[0].name, scale, own.get("beta", "")]
-    return _same(values[0], graph.add("LayerNormalization", inputs, hint, axis=-1, epsilon=layer.epsilon))
+    return same(values[0], graph.add("LayerNormalization", inputs, hint, axis=-1, epsilon=layer.epsilon))
+
+
+def _spread_weights(graph: GraphWriter, layer: Any, rank: int) -> dict[str, str]:
+    """The weights of a normalization in the shapes in which they broadcast to its input, by their names."""
+    return {
+        weight.name: graph.own(f"{layer.name}/{weight.name}", weight, layer.along(weight.value, rank).shape)
+        for weight in layer.weights
+    }
 
 
 def _conv(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -326,6 +328,7 @@ def _bidirectional(graph: GraphWriter, layer: Any, values: list[Value], states: 
 
 
 WRITERS: dict[type, Writer] = {
+    **BLOCKS,
     layers.Activation: _activation,
     layers.Add: _merge("Add"),
     layers.Arithmetic: _arithmetic,
@@ -344,7 +347,9 @@ WRITERS: dict[type, Writer] = {
     layers.LayerNormalization: _layer_normalization,
     layers.LSTM: _recurrent,
     layers.Masking: _masking,
+    layers.Maximum: _merge("Max"),
     layers.MaxPooling1D: _pool("MaxPool"),
+    layers.Minimum: _merge("Min"),
     layers.Multiply: _merge("Mul"),
     layers.Permute: _permute,
     layers.ReLU: _relu,
@@ -353,6 +358,7 @@ WRITERS: dict[type, Writer] = {
     layers.RNN: _recurrent,
     layers.SimpleRNN: _recurrent,
     layers.Softmax: _softmax,
+    layers.Subtract: _merge("Sub"),
     layers.TimeDistributed: _time_distributed,
 }
 

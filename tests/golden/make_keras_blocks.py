@@ -1,0 +1,148 @@
+"""Make ``keras_blocks.npz``: building blocks of convolutional and attention models, from Keras 3.
+
+Environment: ``pip install keras==3.15.1 torch==2.13.0``.
+Command, from the root of the repository: ``python -m tests.golden.make_keras_blocks``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from .keras_torch import keras, record, tensor
+from .store import Case, build_layer, random_like, save
+
+BATCH, TIMESTEPS, FEATURES = 2, 6, 4
+SEQUENCE, ROW, IMAGE = (BATCH, TIMESTEPS, FEATURES), (BATCH, FEATURES), (BATCH, 4, 5, 2)
+MASK = np.array([[1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0]], dtype=bool)
+FIRST = {"data_format": "channels_first"}
+
+Entry = tuple[str, dict[str, Any], list[tuple[int, ...]]]
+
+
+def elementwise() -> list[Entry]:
+    """Activations with parameters, merging, padding, cropping, up-sampling and normalization."""
+    found: list[Entry] = [
+        ("LeakyReLU", {}, [SEQUENCE]),
+        ("LeakyReLU", {"negative_slope": 0.1}, [ROW]),
+        ("ELU", {}, [SEQUENCE]),
+        ("ELU", {"alpha": 0.4}, [ROW]),
+        ("PReLU", {}, [SEQUENCE]),
+        ("PReLU", {"shared_axes": [1]}, [SEQUENCE]),
+        ("PReLU", {"shared_axes": [1, 2]}, [IMAGE]),
+        ("Softmax", {"axis": [1, 2]}, [SEQUENCE]),
+        ("Softmax", {"axis": [-1, 1]}, [IMAGE]),
+        ("Identity", {}, [SEQUENCE]),
+        ("Subtract", {}, [SEQUENCE] * 2),
+        ("Maximum", {}, [SEQUENCE] * 3),
+        ("Minimum", {}, [SEQUENCE] * 2),
+        ("Dot", {"axes": 1}, [ROW] * 2),
+        ("Dot", {"axes": -1, "normalize": True}, [SEQUENCE, (BATCH, 3, FEATURES)]),
+        ("Dot", {"axes": [1, 2]}, [SEQUENCE, (BATCH, 5, TIMESTEPS)]),
+        ("Dot", {"axes": [2, 1], "normalize": True}, [SEQUENCE, ROW]),
+        ("Dot", {"axes": [1, 3]}, [ROW, (BATCH, 2, 3, FEATURES)]),
+        ("ZeroPadding1D", {"padding": 2}, [SEQUENCE]),
+        ("ZeroPadding1D", {"padding": [0, 3], **FIRST}, [SEQUENCE]),
+        ("ZeroPadding2D", {"padding": [1, 2]}, [IMAGE]),
+        ("ZeroPadding2D", {"padding": [[1, 0], [0, 2]], **FIRST}, [IMAGE]),
+        ("Cropping1D", {"cropping": [1, 0]}, [SEQUENCE]),
+        ("Cropping1D", {}, [SEQUENCE]),
+        ("Cropping2D", {"cropping": [[1, 0], [2, 1]]}, [IMAGE]),
+        ("Cropping2D", {"cropping": [2, 1], **FIRST}, [(BATCH, 3, 5, 6)]),
+        ("UpSampling1D", {"size": 3}, [SEQUENCE]),
+        ("UpSampling2D", {"size": [2, 3]}, [IMAGE]),
+        ("UpSampling2D", {**FIRST}, [IMAGE]),
+        ("UpSampling2D", {"size": [2, 3], "interpolation": "bilinear"}, [IMAGE]),
+        ("UpSampling2D", {"size": 3, "interpolation": "bilinear", **FIRST}, [IMAGE]),
+        ("LayerNormalization", {"axis": [1, 2]}, [SEQUENCE]),
+        ("LayerNormalization", {"axis": [1, 3]}, [IMAGE]),
+        ("LayerNormalization", {"axis": [3, 1], "scale": False}, [IMAGE]),
+        ("GroupNormalization", {"groups": 2}, [SEQUENCE]),
+        ("GroupNormalization", {"groups": 3, "axis": 1, "epsilon": 0.1}, [(BATCH, 6, 4, 2)]),
+        ("GroupNormalization", {"groups": -1, "center": False}, [IMAGE]),
+        ("UnitNormalization", {}, [SEQUENCE]),
+        ("UnitNormalization", {"axis": [1, 2]}, [IMAGE]),
+        ("RMSNormalization", {}, [SEQUENCE]),
+        ("RMSNormalization", {"axis": [2, 3], "epsilon": 0.1}, [IMAGE]),
+    ]
+    return found
+
+
+SEVERAL = ("Subtract", "Maximum", "Minimum", "Dot")
+
+
+def layer_cases(rng: np.random.Generator, entries: list[Entry]) -> dict[str, Case]:
+    """Run every layer of a list."""
+    cases = {}
+    for name, kwargs, shapes in entries:
+        inputs = random_like(rng, shapes, scale=1.0)
+        label = "-".join([name, *(f"{key}={value}" for key, value in kwargs.items()), str(shapes[0])])
+        cases[label] = record({"class": name, "kwargs": kwargs}, rng, inputs if name in SEVERAL else inputs[0])
+    return cases
+
+
+def batch_normalization_cases(rng: np.random.Generator) -> dict[str, Case]:
+    """Batch normalization over an axis that is not the last."""
+    cases = {}
+    for shape, axis in ((SEQUENCE, 1), (IMAGE, 1), (IMAGE, -2)):
+        parts = random_like(rng, [(shape[axis],)] * 4)
+        parts[3] = np.abs(parts[3]) + np.float32(0.5)
+        for training in (False, True):
+            x = random_like(rng, [shape], scale=1.0)[0]
+            spec = {"class": "BatchNormalization", "kwargs": {"axis": axis, "momentum": 0.8}}
+            cases[f"BatchNormalization-{axis}-{training}-{len(shape)}"] = record(
+                spec, rng, x, weights=parts, training=training
+            )
+    return cases
+
+
+def mask_cases(rng: np.random.Generator) -> dict[str, Case]:
+    """Give each layer an input with a mask and record the mask of its output (none means: it stops there)."""
+    specs: list[tuple[str, dict[str, Any]]] = [
+        ("LeakyReLU", {}),
+        ("ELU", {}),
+        ("PReLU", {}),
+        ("Identity", {}),
+        ("ActivityRegularization", {"l1": 0.1}),
+        ("GaussianNoise", {"stddev": 0.1}),
+        ("ZeroPadding1D", {"padding": 0}),
+        ("Cropping1D", {"cropping": 0}),
+        ("UpSampling1D", {"size": 1}),
+        ("GroupNormalization", {"groups": 2}),
+        ("UnitNormalization", {}),
+        ("RMSNormalization", {}),
+    ]
+    merging = [("Subtract", {}), ("Maximum", {}), ("Minimum", {}), ("Dot", {"axes": 2})]
+    cases = {}
+    x = random_like(rng, [SEQUENCE])[0]
+    listed = [(entry, [MASK, second]) for entry in merging for second in (MASK[::-1].copy(), None)]
+    for number, ((name, kwargs), masks) in enumerate([(entry, [MASK]) for entry in specs] + listed):
+        spec = {"class": name, "kwargs": kwargs}
+        layer = build_layer(keras.layers, spec, dtype="float64")
+        inputs = [tensor(x, gradient=False) for _ in masks]
+        for value, mask in zip(inputs, masks, strict=True):
+            if mask is not None:
+                keras.src.backend.set_keras_mask(value, tensor(mask))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns where a mask ends
+            y = layer(inputs if len(inputs) > 1 else inputs[0])
+        case = Case({"spec": spec})
+        case.put("x", [x] * len(masks))
+        case.put("masks", masks)
+        mask = keras.src.backend.get_keras_mask(y)
+        case.put("mask_out", None if mask is None else mask.numpy())
+        cases[f"mask-{number}-{name}"] = case
+    return cases
+
+
+def main() -> None:
+    """Write the file."""
+    rng = np.random.default_rng(20267)
+    cases = layer_cases(rng, elementwise()) | batch_normalization_cases(rng) | mask_cases(rng)
+    save("keras_blocks", cases)
+
+
+if __name__ == "__main__":
+    main()
