@@ -22,6 +22,8 @@ FORMATS = {  # suffix -> module of rnnx.formats
     ".json": "keras",
 }
 
+INDEX = ".index"  # of a checkpoint of TensorFlow
+SAVED_MODEL = ("keras_metadata.pb", "saved_model.pb")  # in folders of TensorFlow
 LOOKED_AT = 1 << 16  # bytes at each end of a file
 ARCHIVES = (("torch", b"/data.pkl"), ("keras", b"model.weights.h5"))  # members that say who reads a zip archive
 PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")  # of pickles, whose first byte is 0x80
@@ -77,6 +79,13 @@ def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = T
         raise
 
 
+def is_checkpoint(path: Any) -> bool:
+    """Whether a path is what the files of a checkpoint of TensorFlow begin with, or its index."""
+    if os.path.exists(path):
+        return str(path).endswith(INDEX) and os.path.isfile(path)
+    return os.path.isfile(f"{path}{INDEX}")
+
+
 def format_of(path: Any, what: str = "read") -> Any:
     """The module of `rnnx.formats` that reads and writes a kind of file; it is imported when it is first wanted.
 
@@ -88,7 +97,10 @@ def format_of(path: Any, what: str = "read") -> Any:
         If neither says it.
     """
     suffix, name = Path(path).suffix.lower(), None
-    if what == "read" and os.path.isfile(path):  # other things than files are refused by the reader of the suffix
+    plain = os.path.isfile(path) and suffix != INDEX and Path(path).name not in SAVED_MODEL
+    if what == "read" and not plain and (os.path.isfile(path) or os.path.isdir(path) or is_checkpoint(path)):
+        name = "keras"
+    elif what == "read" and plain:  # other things than files are refused by the reader of the suffix
         with open(path, "rb") as file:
             start, size = file.read(LOOKED_AT), file.seek(0, 2)
             file.seek(max(0, size - LOOKED_AT))
@@ -197,7 +209,7 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
     UserWarning
         About a loss or metric that is not known, and all else that is left out.
     """
-    if not Path(path).exists():
+    if not os.path.exists(path) and not is_checkpoint(path):
         raise FileNotFoundError(f"{path}: no such file")
     module = format_of(path, "read")
     if not custom_objects:
@@ -232,7 +244,7 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
         For files of Keras, whose older versions had other defaults; see `rnnx.formats.keras.load_weights`. Others have
         none.
     """
-    if not Path(path).exists():
+    if not os.path.exists(path) and not is_checkpoint(path):
         raise FileNotFoundError(f"{path}: no such file")
     check_compat(compat)
     module = format_of(path, "read")

@@ -36,6 +36,7 @@ from typing import Any, TextIO
 from rnnx.saving import FormatError, load_weights
 
 from ..hostile.limits import MEMORY, SECONDS, TooSlow, limited, peak, peak_again, timed, unclear, unlimited, ways
+from . import checkpoints
 from .good_files import good_files, small_model
 from .mutations import mutated
 
@@ -44,7 +45,12 @@ GRACE = 5  # seconds of a processor more, after which the process ends: what doe
 WAIT = 120.0  # seconds by the clock after which it ends: what only waits
 KEPT = 3  # inputs of a block that are stored for one kind of finding
 SOURCES = f"{os.sep}rnnx{os.sep}"  # in the paths of the package's files
-OWN_WEIGHTS = (".h5", ".keras", ".safetensors")  # read into a model that is there, if they are no model
+OWN_WEIGHTS = (
+    ".h5",
+    ".keras",
+    ".safetensors",
+    checkpoints.SUFFIX,
+)  # read into a model that is there, if they are no model
 
 
 class Finding(Exception):
@@ -147,7 +153,13 @@ def work(seed: int, first: int, count: int, names: list[str], place: Path) -> di
         (place / "now").write_text(f"{number} ")
         name, data = made_input(seed, number, files, chosen)
         path = place / f"input{Path(name).suffix}"
-        path.write_bytes(data)
+        if path.is_dir():
+            shutil.rmtree(path)
+        if path.suffix == checkpoints.SUFFIX:
+            path.unlink(missing_ok=True)
+            checkpoints.placed(path, data)
+        else:
+            path.write_bytes(data)
         (place / "now").write_text(f"{number} {name}")
         with (place / "trace").open("w") as trace, watched(trace):
             try:
@@ -211,7 +223,8 @@ def run_block(first: int, count: int, seed: int, names: list[str], kept: Path) -
             path, trace = folder / f"input{Path(name).suffix}", (folder / "trace").read_text()
             late = child.returncode == -signal.SIGXCPU or "Timeout (" in trace
             outcome = f"BAD {path.suffix} process {'hung' if late else f'died with {child.returncode}'}"
-            keep(folder / "bad", int(number), name, path.read_bytes(), outcome, trace)
+            data = checkpoints.packed_folder(path) if path.is_dir() else path.read_bytes()
+            keep(folder / "bad", int(number), name, data, outcome, trace)
             total[outcome] += 1
             total["read before a process ended"] += int(number) - done
             done = int(number) + 1

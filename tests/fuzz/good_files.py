@@ -12,6 +12,7 @@ from rnnx.saving import FORMATS, FormatError
 
 from ..formats.onnx import models as onnx_models
 from ..golden import store
+from . import checkpoints
 
 KERAS_FILES = 12  # one of so many is worth damaging
 LARGEST = 300_000  # bytes of a file that is worth damaging
@@ -40,6 +41,7 @@ def good_files(folder: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(archive) as opened:
             chosen = [name for name in opened.namelist() if Path(name).suffix in FORMATS][::KERAS_FILES]
             found.update({f"{archive.stem}-{name}": opened.read(name) for name in chosen})
+    found.update(saved_models())
     for name, case in store.load("onnx").items():
         if (data := case.get("file")) is not None:
             found[f"{name.replace(' ', '-')}.onnx"] = data.tobytes()
@@ -59,6 +61,17 @@ def good_files(folder: Path) -> dict[str, bytes]:
     for name, proto in control_flow().items():
         found[f"{name}.onnx"] = proto.SerializeToString()
     return found
+
+
+def saved_models() -> dict[str, bytes]:
+    """The folders of TensorFlow among the golden data."""
+    made: dict[str, dict[str, bytes]] = {}
+    with zipfile.ZipFile(store.DATA / "keras_files" / "saved_model.zip") as opened:
+        for name in opened.namelist():
+            folder, _, inside = name.partition("/")
+            if inside in (checkpoints.METADATA, checkpoints.INDEX, checkpoints.ARRAYS):
+                made.setdefault(folder, {})[inside] = opened.read(name)
+    return {f"{name}{checkpoints.SUFFIX}": checkpoints.packed(members) for name, members in made.items()}
 
 
 def _write(found: dict[str, bytes], path: Path, save: Any) -> None:

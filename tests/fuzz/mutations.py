@@ -13,7 +13,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Sequence
 
-from . import hdf5_files, json_trees, onnx_graphs, pickles, safetensors_headers
+from . import checkpoints, hdf5_files, json_trees, onnx_graphs, pickles, safetensors_headers
 
 Mutation = Callable[[bytes, random.Random], bytes]
 EDGES = (0, 1, 2, 127, 128, 254, 255)
@@ -164,6 +164,7 @@ def within(name: str, data: bytes) -> list[Mutation]:
         ".keras": [keras_archive] if archive else [],
         ".h5": [hdf5_files.changed, hdf5_files.changed_model],
         ".json": [json_text],
+        checkpoints.SUFFIX: [checkpoints.changed, checkpoints.changed, checkpoints.change_description],
     }.get(suffix, [])
 
 

@@ -18,6 +18,7 @@ import pytest
 
 import rnnx
 from rnnx.formats import info
+from rnnx.formats.keras._table import table_of
 from rnnx.saving import FormatError
 from tests.bad_input.test_files import with_checksum
 
@@ -25,7 +26,7 @@ if sys.platform != "linux":
     pytest.skip("limits of processes are those of Linux", allow_module_level=True)
 
 from ..hostile.limits import unclear
-from . import fuzz_formats, hdf5_files, json_trees, mutations, onnx_graphs, pickles, safetensors_headers
+from . import checkpoints, fuzz_formats, hdf5_files, json_trees, mutations, onnx_graphs, pickles, safetensors_headers
 from .good_files import good_files
 
 SEED = 11
@@ -138,7 +139,7 @@ def test_inputs_follow_from_their_numbers(name: str, files: Files) -> None:
 
 def test_every_format_is_there(files: Files) -> None:
     chosen = fuzz_formats.chosen_names(files, [])
-    assert sorted(chosen) == [".h5", ".json", ".keras", ".onnx", ".pt", ".safetensors"]
+    assert sorted(chosen) == [".h5", ".json", ".keras", ".onnx", ".pt", ".safetensors", ".savedmodel"]
     came: set[str] = set()
     for number in range(60):
         name, data = fuzz_formats.made_input(SEED, number, files, chosen)
@@ -185,12 +186,18 @@ def _header(files: Files, change: Any) -> Callable[[random.Random], tuple[bytes,
     return make
 
 
+def _checkpoint(files: Files, change: Any) -> Callable[[random.Random], tuple[bytes, bytes]]:
+    data = files["compiled.savedmodel"]
+    return lambda rng: (data, change(data, rng))
+
+
 CHANGES = [
     *((_json, change) for change in json_trees.CHANGES),
     *((_hdf5, change) for change in (*hdf5_files.CHANGES, hdf5_files.change_text)),
     *((_onnx, change) for change in onnx_graphs.CHANGES),
     *((_pickle, change) for change in pickles.CHANGES),
     *((_legacy, change) for change in pickles.CHANGES),
+    *((_checkpoint, change) for change in (checkpoints.changed, checkpoints.change_description)),
     *((_header, change) for change in safetensors_headers.CHANGES),
 ]
 
@@ -215,6 +222,10 @@ def _whole(maker: Any, data: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             assert archive.testzip() is None
             pickles.parsed(archive.read(next(n for n in archive.namelist() if n.endswith("/data.pkl"))))
+    elif maker is _checkpoint:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            checkpoints.parsed(archive.read(checkpoints.METADATA))
+            assert table_of("index", archive.read(checkpoints.INDEX))
     elif maker is _header:
         table, content = safetensors_headers.split(data)
         if isinstance(text := table.get("__metadata__", {}), dict) and "rnnx" in text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,10 +18,12 @@ def main(words: list[str]) -> int:
     with Meter() as meter, tempfile.TemporaryDirectory() as folder:
         for kind in chosen:
             path = Path(folder) / f"hostile{kind.suffix}"
+            if path.is_dir():
+                shutil.rmtree(path)
             path.unlink(missing_ok=True)  # what the last one made may be a pipe
             kind.make(path, kind.large)
             outcome = meter.read(path)
-            size = path.stat().st_size
+            size = sum(part.stat().st_size for part in [path, *path.rglob("*")])
             wrong = complaint(kind, outcome, path)
             bad += wrong is not None
             print(

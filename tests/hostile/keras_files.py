@@ -14,6 +14,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from rnnx.formats._crc32c import crc32c, masked
+
+from ..fuzz import checkpoints
 from .kinds import Kind
 
 # ---- Configurations -------------------------------------------------------------------------------------------------
@@ -273,6 +276,99 @@ def many_messages(path: Path, count: int) -> None:
     path.write_bytes(begin.ljust(start, b"\0") + header)
 
 
+# ---- Folders and checkpoints of TensorFlow --------------------------------------------------------------------------
+
+
+def saved_model(
+    path: Path,
+    nodes: list[bytes],
+    arrays: dict[bytes, list[tuple[int, Any]]] | None = None,
+    data: bytes = b"",
+    config: Any = None,
+) -> None:
+    """A folder whose checkpoint has such objects and entries; the objects lie behind the other data."""
+    text, checksum = checkpoints.text_entry(checkpoints.message((1, node) for node in nodes))
+    entry = [(1, 7), (2, b""), (4, len(data)), (5, len(text)), (6, checksum)]
+    entries = {b"": [(1, 1)], **(arrays or {}), checkpoints.OBJECTS: entry}
+    folder(path, checkpoints.table({name: checkpoints.message(own) for name, own in entries.items()}), data + text,
+           config)  # fmt: skip
+
+
+def folder(path: Path, index: bytes, data: bytes = b"", config: Any = None) -> None:
+    made = chain([layer("Dense", "d", units=3)]) if config is None else config
+    root = [(3, b"root"), (5, json.dumps({"keras_version": "2.12.0", "model_config": made}).encode())]
+    described = checkpoints.message([(1, checkpoints.message(root))])
+    members = {checkpoints.METADATA: described, checkpoints.INDEX: index, checkpoints.ARRAYS: data}
+    checkpoints.placed(path, checkpoints.packed(members))
+
+
+def node(*children: tuple[str, int], key: bytes = b"") -> bytes:
+    parts = [(1, checkpoints.message([(1, number), (2, name.encode())])) for name, number in children]
+    own = [(2, checkpoints.message([(1, b"VARIABLE_VALUE"), (3, key)]))] if key else []
+    return checkpoints.message([*parts, *own])
+
+
+def many_objects(path: Path, count: int) -> None:
+    saved_model(path, [b""] * count)
+
+
+def many_children(path: Path, count: int) -> None:
+    saved_model(path, [node(*((f"layer-{k}", 0) for k in range(count)))])
+
+
+def objects_of_objects(path: Path, count: int) -> None:
+    """A model that is its own layer."""
+    saved_model(path, [node(("layer_with_weights-0", 0))], config=deep_models(min(count, 60)))
+
+
+def deep_models(depth: int) -> Any:
+    model = chain([layer("Dense", "d", units=3)])
+    for k in range(depth):
+        model = {"class_name": "Sequential", "config": {"name": f"m{k}", "layers": [source(), model]}}
+    return model
+
+
+def one_array_of_many_variables(path: Path, count: int) -> None:
+    """Layers whose kernels are one array."""
+    side = 700
+    data = bytes(4 * side * side)
+    key = [(1, 1), (2, checkpoints.message([(2, checkpoints.message([(1, side)]))] * 2)), (5, len(data)),
+           (6, masked(crc32c(data)))]  # fmt: skip
+    root = node(*((f"layer_with_weights-{k}", 1) for k in range(count)))
+    x = layer("InputLayer", "x", [], batch_shape=[None, side], dtype="float32")
+    own = [layer("Dense", f"d{k}", units=side, use_bias=False) for k in range(count)]
+    config = {"class_name": "Sequential", "config": {"name": "m", "layers": [x, *own]}}
+    saved_model(path, [root, node(("kernel", 2)), node(key=b"k")], {b"k": key}, data, config)
+
+
+def long_names(path: Path, count: int) -> None:
+    """Names that are the one before and a letter more."""
+    name = b"n" * 60_000
+    entries = checkpoints.number(0) + checkpoints.number(len(name)) + checkpoints.number(0) + name
+    for k in range(count):
+        entries += checkpoints.number(len(name) + k) + b"\x01\x00a"
+    text = entries + struct.pack("<II", 0, 1)
+    made = text + b"\0" + struct.pack("<I", masked(crc32c(text + b"\0")))
+    folder(path, checkpoints.ended(made, checkpoints.block([(b"z", checkpoints.handle(0, len(made)))])))
+
+
+def blocks_in_one_place(path: Path, count: int) -> None:
+    """A block that is read for each of many places of the table of blocks."""
+    made = checkpoints.block([(b"", checkpoints.message([(1, 1)])), *((b"k%06d" % k, b"") for k in range(1000))])
+    places = [(b"%08d" % k, checkpoints.handle(0, len(made))) for k in range(count)]
+    folder(path, checkpoints.ended(made, checkpoints.block(places)))
+
+
+def array_beyond_the_file(path: Path, size: int) -> None:
+    key = [(1, 1), (2, checkpoints.message([(2, checkpoints.message([(1, size)]))])), (5, 4 * size)]
+    root = node(("layer_with_weights-0", 1))
+    saved_model(path, [root, node(("kernel", 2), ("bias", 2)), node(key=b"k")], {b"k": key})
+
+
+def many_files(path: Path, count: int) -> None:
+    folder(path, checkpoints.table({b"": checkpoints.message([(1, count)]), b"z": b""}))
+
+
 KINDS: list[Kind] = [
     Kind("keras model called twice", ".keras", called_twice, 18, 18, "called more than 30,000 times"),
     Kind("keras models inside each other", ".keras", called_twice, 22, 60, "inside each other"),
@@ -300,5 +396,15 @@ KINDS: list[Kind] = [
     Kind("hdf5 groups of groups", ".h5", groups_of_groups, 40, 1000),
     Kind("hdf5 one array of many names", ".h5", one_array_of_many_names, 30, 2000),
     Kind("hdf5 many texts", ".h5", many_texts, 900, 900),
+    Kind("savedmodel many objects", ".savedmodel", many_objects, 100_000, 20_000_000, "fields|has the weights|layers"),
+    Kind("savedmodel many children", ".savedmodel", many_children, 30_000, 3_000_000, "fields|layers with weights"),
+    Kind(
+        "savedmodel objects of objects", ".savedmodel", objects_of_objects, 15, 60, "inside each other|layers|weights"
+    ),
+    Kind("savedmodel one array of many variables", ".savedmodel", one_array_of_many_variables, 30, 2000, "no numbers"),
+    Kind("savedmodel long names", ".savedmodel", long_names, 5000, 200_000, "bytes of names"),
+    Kind("savedmodel blocks in one place", ".savedmodel", blocks_in_one_place, 300, 200_000, "overlap"),
+    Kind("savedmodel array beyond the file", ".savedmodel", array_beyond_the_file, 2**31, 2**60, "outside"),
+    Kind("savedmodel many files", ".savedmodel", many_files, 2**31, 2**60, "files with arrays"),
     Kind("hdf5 many messages", ".h5", many_messages, 1_100_000, 24_000_000, "looked at"),
 ]

@@ -16,7 +16,7 @@ from rnnx.formats import safetensors, torch
 from rnnx.layers import BatchNormalization, Conv1D, Dense, Embedding, LayerNormalization, TimeDistributed
 from rnnx.models import Model, clone_model
 from rnnx.quantization import QuantizationReport, quantized_copies
-from rnnx.saving import FormatError, format_of
+from rnnx.saving import FormatError, format_of, is_checkpoint
 
 TOLERANCE = 1e-5  # largest difference of outputs, of their largest value if that is above 1
 SIZE = 6  # of an axis of the random input that may have any size
@@ -58,7 +58,7 @@ def reader_of(path: Any) -> Any:
     OSError
         If it cannot be read.
     """
-    if not Path(path).exists():
+    if not os.path.exists(path) and not is_checkpoint(path):
         raise FileNotFoundError(f"{path}: no such file")
     module = format_of(path, "read")
     if module is safetensors:

@@ -34,7 +34,8 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
     Parameters
     ----------
     path : path
-        A ``.keras`` file (Keras 3, tf.keras from 2.12), or ``.h5`` / ``.hdf5`` (Keras 1, 2, 3, tf.keras).
+        A ``.keras`` file (Keras 3, tf.keras from 2.12), ``.h5`` / ``.hdf5`` (Keras 1, 2, 3, tf.keras), or a folder
+        (SavedModel) of tf.keras that holds ``keras_metadata.pb``.
     compile : bool
         Compile it as it was. The optimizer goes on from its state in files of Keras 3 and rnnx, afresh in older ones.
     custom_objects : dict, optional
@@ -119,6 +120,9 @@ def from_json(text: str, *, weights: Any = None, custom_objects: dict[str, Any] 
 def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     """Read the weights of a ``.keras``, ``.h5`` or ``.weights.h5`` file into a model of the same structure.
 
+    Folders (SavedModel) of tf.keras and checkpoints, given as in TensorFlow (``cp.ckpt`` for ``cp.ckpt.index`` and
+    ``cp.ckpt.data-00000-of-00001``), are read too.
+
     Parameters
     ----------
     model : Model
@@ -191,6 +195,8 @@ def _fill(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> Non
 
 
 def _fillings(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> list[_weights.Filling]:
+    if found.checkpoint is not None:
+        return _weights.from_objects(model, found.checkpoint.root, orders, path)
     if found.weights is None:
         raise FormatError(f"{path}: there are no weights in the file")
     if found.legacy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnx.formats._limits import check_regular, parse_json, printable
+from rnnx.formats._limits import Budget, check_regular, parse_json, printable, read_file
+from rnnx.formats._wire import fields, message_of, text_of
+from rnnx.formats.keras._checkpoint import Checkpoint
 from rnnx.formats.keras._hdf5 import Group, opened, room_of, tree_of
-from rnnx.saving import FormatError
+from rnnx.saving import INDEX, SAVED_MODEL, FormatError, is_checkpoint
 
 LONGEST_CONFIG = 64 << 20
 LONGEST_DIRECTORY = 8 << 20  # bytes of the directory of an archive: some 80,000 members
@@ -28,6 +31,10 @@ ZIP_ERRORS = (
 ARCHIVED_WEIGHTS = "model.weights.h5"
 OPTIMIZER = "rnnx_optimizer_weights"  # in .h5 files of rnnx
 NOISE = "rnnx_noise"  # seeds and counters, which Keras does not keep
+METADATA, GRAPH = SAVED_MODEL
+VARIABLES = "variables/variables"
+TUPLES = ("__tuple__", "TensorShape")  # lists, in the JSON of such a folder
+MOST_DESCRIBED = 1_000_000  # fields of its messages: a layer has five
 OLD_LAYERS = ("_layer_checkpoint_dependencies",)  # what TensorFlow 2.12 and 2.13 called "layers"
 
 
@@ -54,6 +61,8 @@ class Contents:
         Where the state of the optimizer is.
     noise : list or None
         Seeds and counters of all sources of noise, in files of rnnx.
+    checkpoint : Checkpoint or None
+        Where the weights are, if TensorFlow wrote them.
     """
 
     kind: str
@@ -66,6 +75,11 @@ class Contents:
     numbers: int = 0
     optimizer: Group | None = None
     noise: Any = None
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def has_weights(self) -> bool:
+        return self.weights is not None or self.checkpoint is not None
 
 
 def parse(path: Any, text: str | bytes | None, what: str) -> dict[str, Any]:
@@ -100,7 +114,15 @@ def contents(path: Any) -> Iterator[Contents]:
     OSError
         If it cannot be read.
     """
+    if os.path.isdir(path):
+        yield _folder(path)
+        return
+    if is_checkpoint(path):
+        yield _checkpoint(path)
+        return
     check_regular(path)
+    if Path(path).name in SAVED_MODEL:
+        raise FormatError(f"{path}: a part of a SavedModel; give its folder, {Path(path).parent}")
     with Path(path).open("rb") as file:
         start = file.read(4)
         size = file.seek(0, 2)
@@ -138,6 +160,72 @@ def _hdf5(path: Any, root: Group) -> Contents:
         root.group(OPTIMIZER) or root.group("optimizer_weights"),
         None if (noise := root.text(NOISE)) is None else parse_json(path, noise, "its noise", most_items=MOST_NOISE),
     )
+
+
+# ---- Folders and checkpoints of TensorFlow ---------------------------------------------------------------------------
+
+
+def _checkpoint(path: Any) -> Contents:
+    """What ``save_weights`` of tf.keras wrote in TensorFlow's own form."""
+    found = Checkpoint(str(path).removesuffix(INDEX), path)
+    return Contents("weights", checkpoint=found, numbers=found.size // 2)
+
+
+def _folder(path: Any) -> Contents:
+    """A SavedModel of tf.keras: what describes its layers, and a checkpoint."""
+    folder = Path(path)
+    if not (folder / METADATA).exists():
+        if not (folder / GRAPH).exists():
+            check_regular(path)  # a folder is none
+        raise FormatError(
+            f"{path}: a SavedModel without {METADATA}, so without layers: TensorFlow's functions alone. Export it to "
+            f"ONNX, which rnnx reads: python -m tf2onnx.convert --saved-model {folder.name} --output model.onnx"
+        )
+    told = _tuples_undone(_description(path, read_file(folder / METADATA, LONGEST_CONFIG, METADATA)))
+    config, shape = told.get("model_config"), told.get("build_input_shape")
+    if not isinstance(config, dict):
+        config = {"class_name": told.get("class_name"), "config": told.get("config")}
+    own = config.get("config")
+    if isinstance(own, dict) and shape is not None:
+        config = {**config, "config": {"build_input_shape": shape, **own}}
+    found = Checkpoint(folder / VARIABLES, path)
+    training = told.get("training_config")
+    return Contents(
+        "SavedModel",
+        config,
+        training if isinstance(training, dict) else None,
+        version_of(told.get("keras_version")),
+        version_of(told.get("backend")),
+        numbers=found.size // 2,
+        checkpoint=found,
+    )
+
+
+def _description(path: Any, data: bytes) -> dict[str, Any]:
+    """What a folder says of the model itself; what it says of each layer once more is not looked at."""
+    who, budget = f"{path}: {METADATA}", Budget(path, MOST_DESCRIBED, f"fields in {METADATA}")
+    root = None
+    for number, node in fields(who, memoryview(data), budget):
+        told = dict(fields(who, message_of(who, node), budget)) if number == 1 else {}
+        if 3 in told and text_of(who, told[3]) == "root":
+            root = bytes(message_of(who, told.get(5, memoryview(b""))))
+    if root is None:
+        raise FormatError(f"{who} does not describe a model")
+    return parse(path, root, "its description")
+
+
+def _tuples_undone(value: Any) -> Any:
+    """A value of JSON with lists where TensorFlow wrote what tuples and shapes they were."""
+    if isinstance(value, list):
+        return [_tuples_undone(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") in TUPLES and isinstance(value.get("items"), list):
+        return [_tuples_undone(part) for part in value["items"]]
+    return {name: _tuples_undone(part) for name, part in value.items()}
+
+
+# ---- Archives --------------------------------------------------------------------------------------------------------
 
 
 class _Bounded(io.FileIO):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from rnnx.formats.keras._container import Contents, version_of
@@ -35,7 +36,7 @@ def description(path: Any, found: Contents) -> dict[str, Any]:
     if config is None:
         return {**words, "weights": dict(_arrays(found)), "warnings": []}
     made = Models(path, dialect)
-    limit = found.numbers if found.weights is not None else 1 << 30
+    limit = found.numbers if found.has_weights else 1 << 30
     try:
         with weights_limited(limit):
             model = made.make(config)
@@ -71,6 +72,8 @@ def _layer(layer: Any) -> dict[str, Any]:
 
 def _arrays(found: Contents) -> list[tuple[str, tuple[str, tuple[int, ...]]]]:
     """Type and shape of every array in a file."""
+    if found.checkpoint is not None:
+        return list(islice(found.checkpoint.listed(), MOST_ARRAYS))
     arrays: list[tuple[str, tuple[str, tuple[int, ...]]]] = []
     if found.weights is None:
         return arrays

@@ -62,7 +62,7 @@ class Models:
         if config.get("class_name") not in MODELS:
             raise FormatError(
                 f"{self.path}: the model is of the class {str(config.get('class_name'))[:200]!r}; only Sequential and "
-                "functional models say how their layers are connected"
+                "functional models say how their layers are connected; export it to ONNX where it runs"
             )
         shape = (config.get("build_config") or {}).get("input_shape")
         own = config.get("config")

@@ -103,7 +103,9 @@ def _known(name: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 def _metric(value: Any) -> Any:
     name, arguments = name_of(value)
     if name == "MeanMetricWrapper" and isinstance(arguments.get("fn"), str):
-        return metrics.get(arguments["fn"])
+        made = metrics.get(arguments["fn"])
+        made.name = str(arguments.get("name") or made.name)[:100]
+        return made
     if not isinstance(name, str) or not arguments:
         return metrics.get(name)
     if isinstance(value, dict) and value.get("module") == "keras.losses" or not hasattr(metrics, name):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.formats._limits import printable
+from rnnx.formats.keras._checkpoint import Object
 from rnnx.formats.keras._container import OLD_LAYERS
 from rnnx.formats.keras._hdf5 import Group, Tree, tree_of
 from rnnx.layers import RNN, Bidirectional, Conv1D, InputLayer, StackedRNNCells, TimeDistributed
@@ -19,10 +21,12 @@ from rnnx.layers.rnn.lstm import LSTMWeights
 from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.layers.weight import changing
-from rnnx.models import Model
+from rnnx.models import Model, Sequential
+from rnnx.models.plan import Plan
 from rnnx.saving import FormatError
 
 Order = list[tuple[str, Any]]  # layers of a model as a file orders them, each with the name of its class there
+NUMBERED = "layer_with_weights-"  # what TensorFlow calls the layers with weights of a model
 KERAS1_GATES = {"LSTM": "icfo", "GRU": "zrh"}  # one W, U, b after the other; Keras 2: i f c o
 
 
@@ -54,9 +58,41 @@ def snake_case(name: str) -> str:
 
 
 def order_of(model: Any, orders: dict[int, Order]) -> Order:
-    """The layers of a model in the order of the file it was read from, else in its own."""
+    """The layers of a model in the order of the file it was read from, else in that which Keras has them in."""
     found = orders.get(id(model))
-    return found if found is not None else [(class_in_keras(layer), layer) for layer in model.layers]
+    if found is None:
+        layers = list(model.layers) if isinstance(model, Sequential) else _keras_order(model)
+        found = [(class_in_keras(layer), layer) for layer in layers]
+    return found
+
+
+def _keras_order(model: Any) -> list[Any]:
+    """The layers of a graph as Keras sorts them: by their distance from the outputs, then as a search finds them."""
+    plan: Plan = model.plan
+    needs: list[tuple[int, ...]] = [()] * len(plan.tensors)  # by places, like the next
+    calls = list(range(len(plan.tensors)))  # the first output stands for all outputs of a call
+    for step in plan.steps:
+        for place in step.outputs:
+            needs[place], calls[place] = step.inputs + step.states, step.outputs[0]
+    names = [name for name, _, _ in plan.origins()]
+    found: dict[str, int] = {}
+    stack = [calls[place] for place in reversed(plan.outputs)]
+    seen: set[int] = set()
+    while stack:
+        call = stack.pop()
+        if call in seen:
+            continue
+        seen.add(call)
+        found.setdefault(names[call], len(found))
+        stack += [calls[place] for place in reversed(needs[call])]
+    depths: dict[str, int] = {}
+    call_depths = [0] * len(plan.tensors)
+    for call in [step.outputs[0] for step in reversed(plan.steps)] + [place for place in plan.inputs if place in seen]:
+        depth = max(call_depths[call], depths.get(names[call], 0))
+        depths[names[call]] = call_depths[call] = depth
+        for place in needs[call]:
+            call_depths[calls[place]] = max(depth + 1, call_depths[calls[place]])
+    return sorted(model.layers, key=lambda layer: (-depths.get(layer.name, 0), found.get(layer.name, len(found))))
 
 
 def class_in_keras(layer: Any) -> str:
@@ -256,6 +292,66 @@ def _gates_of(leaf: Any) -> str:
     if isinstance(leaf, LSTMWeights):
         return KERAS1_GATES["LSTM"]
     return KERAS1_GATES["GRU"] if isinstance(leaf, GRUWeights) else ""
+
+
+# ---- Checkpoints and SavedModel folders of TensorFlow ----------------------------------------------------------------
+
+
+def from_objects(model: Any, root: Object, orders: dict[int, Order], path: Any) -> list[Filling]:
+    """The arrays of a checkpoint's variables for the weights of a model.
+
+    Layers with weights are numbered in the order of their model; what is inside of others, and arrays, are found by
+    the names of the attributes they are.
+
+    Raises
+    ------
+    FormatError
+        If an array is missing or left over; it is named.
+    """
+    made: list[Filling] = []
+    done: set[int] = set()
+
+    def visit(layer: Any, found: Object | None, where: str) -> None:
+        if id(layer) in done or not layer.weights:
+            return
+        done.add(id(layer))
+        if found is None:
+            raise FormatError(f"{path}: there is no object {where!r} with the weights of {layer.name!r}")
+        if own := layer._weights:
+            holder = found.child(variables(layer).removesuffix("vars").removesuffix("/")) or found
+            made.append(_filling(layer, own, _named(holder, own, layer, path), path, None))
+        for name, inner in _attributes(layer, found, orders, path):
+            visit(inner, found.child(name) or found.child(f"_{name}"), f"{where}/{name}")
+
+    visit(model, root, "")
+    return made
+
+
+def _attributes(layer: Any, found: Object, orders: dict[int, Order], path: Any) -> list[tuple[str, Any]]:
+    """What is inside a layer by the names that TensorFlow has for it."""
+    if isinstance(layer, StackedRNNCells):
+        return [(f"cells/{k}", cell) for k, cell in enumerate(layer.cells)]
+    if not isinstance(layer, Model):
+        return list(parts(layer, orders))
+    wanted = list(dict.fromkeys(inner for _, inner in order_of(layer, orders) if inner.weights))
+    count = sum(name.startswith(NUMBERED) for name in found.children)
+    if count != len(wanted):
+        raise FormatError(
+            f"{path}: the file has {count} layers with weights for {layer.name!r}, the model has {len(wanted)} "
+            f"({', '.join(inner.name for inner in wanted)[:200]})"
+        )
+    return [(f"{NUMBERED}{k}", inner) for k, inner in enumerate(wanted)]
+
+
+def _named(holder: Object, own: list[Weight], layer: Any, path: Any) -> list[Array]:
+    """The arrays of a layer's own weights, which have the names of the weights."""
+    there, names = holder.variables(), [weight.name.rpartition("/")[2] for weight in own]
+    if sorted(there) != sorted(names):
+        raise FormatError(
+            f"{path}: {layer.name!r} has the weights {', '.join(names)}, the file has "
+            f"{printable(', '.join(there) or 'none')} for it"
+        )
+    return [variable.array() for name in names if (variable := holder.child(name)) is not None]
 
 
 # ---- Arrays of other layouts -----------------------------------------------------------------------------------------

@@ -180,8 +180,7 @@ class _Writer:
         for inner in model.sublayers:
             self.note_order(inner)
         if isinstance(model, Model):
-            found = list(model.layers) if isinstance(model, Sequential) else _keras_order(model)
-            self.orders[id(model)] = [(_weights.class_in_keras(layer), layer) for layer in found]
+            self.orders[id(model)] = _weights.order_of(model, {})
 
     def entry(self, layer: Any) -> dict[str, Any]:
         """The description of a layer or model.
@@ -318,32 +317,3 @@ class _Writer:
 
 def _described(module: str, name: str, config: Any) -> dict[str, Any]:
     return {"module": module, "class_name": name, "config": config, "registered_name": None}
-
-
-def _keras_order(model: Any) -> list[Any]:
-    """The layers of a graph as Keras sorts them: by their distance from the outputs, then as a search finds them."""
-    plan: Plan = model.plan
-    needs: list[tuple[int, ...]] = [()] * len(plan.tensors)  # by places, like the next
-    calls = list(range(len(plan.tensors)))  # the first output stands for all outputs of a call
-    for step in plan.steps:
-        for place in step.outputs:
-            needs[place], calls[place] = step.inputs + step.states, step.outputs[0]
-    names = [name for name, _, _ in plan.origins()]
-    found: dict[str, int] = {}
-    stack = [calls[place] for place in reversed(plan.outputs)]
-    seen: set[int] = set()
-    while stack:
-        call = stack.pop()
-        if call in seen:
-            continue
-        seen.add(call)
-        found.setdefault(names[call], len(found))
-        stack += [calls[place] for place in reversed(needs[call])]
-    depths: dict[str, int] = {}
-    call_depths = [0] * len(plan.tensors)
-    for call in [step.outputs[0] for step in reversed(plan.steps)] + [place for place in plan.inputs if place in seen]:
-        depth = max(call_depths[call], depths.get(names[call], 0))
-        depths[names[call]] = call_depths[call] = depth
-        for place in needs[call]:
-            call_depths[calls[place]] = max(depth + 1, call_depths[calls[place]])
-    return sorted(model.layers, key=lambda layer: (-depths.get(layer.name, 0), found.get(layer.name, len(found))))
