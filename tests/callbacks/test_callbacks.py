@@ -562,3 +562,16 @@ def test_plain_lines_without_tqdm(monkeypatch, capsys):
     captured = capsys.readouterr()
     assert captured.err == ""
     assert captured.out.startswith("epoch 1/1 ")
+
+
+@pytest.mark.parametrize(
+    "callback", [callbacks.ReduceLROnPlateau("loss"), callbacks.LearningRateScheduler(lambda epoch: 0.1)]
+)
+def test_rates_of_a_schedule_are_not_overruled(callback):
+    """Keras raises a TypeError too, when it first sets the rate."""
+    model = rnnx.Sequential([rnnx.Input((3,)), rnnx.layers.Dense(1)])
+    model.compile(rnnx.optimizers.SGD(rnnx.optimizers.schedules.ExponentialDecay(0.5, 2, 0.1)), "mse")
+    before = model.get_weights()
+    with pytest.raises(TypeError, match="learning rate is a ExponentialDecay"):
+        model.fit(np.ones((4, 3)), np.ones((4, 1)), epochs=1, verbose=0, callbacks=[callback])
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnx import losses
+from rnnx import layers, losses
+from rnnx.layers.carried import carrying
 
 REDUCTIONS = ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none"]
 KINDS = {
@@ -240,3 +241,18 @@ def test_shapes_that_fit():
 def test_errors(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_the_mask_on_predictions_counts():
+    """Keras 3.15: 6.5 for ids [3, 4, 0], whose rows are 3, 4 and 0, and targets of 1."""
+    words = layers.Embedding(9, 1, mask_zero=True, weights=[np.arange(9.0)[:, None]])
+    y_pred = words(np.array([[3, 4, 0]]))
+    loss = losses.MeanSquaredError()
+    assert loss(np.ones((1, 3, 1)), y_pred) == 6.5
+    value, slope = loss.value_and_grad(np.ones((1, 3, 1)), y_pred)
+    assert value == 6.5
+    np.testing.assert_allclose(slope.ravel(), [2, 3, 0])
+    assert loss(np.ones((1, 3, 1)), y_pred, mask=np.ones((1, 3), bool)) == pytest.approx(14 / 3)
+    logits = np.random.default_rng(0).normal(size=(1, 3, 4))
+    carried = carrying(logits, np.array([[True, True, False]]))
+    assert losses.CTC()([[1]], carried) == losses.CTC()([[1]], logits[:, :2]) != losses.CTC()([[1]], logits)

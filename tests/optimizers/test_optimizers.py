@@ -356,3 +356,28 @@ def test_gradients_come_first_as_in_keras(rule):
             optimizers.SGD().apply_gradients(wrong)
     with pytest.raises(TypeError, match="`weights` must be those of layers or models"):
         optimizers.SGD().apply(grads[:1], grads[:1])
+
+
+# ---- Rates that are functions ----------------------------------------------------------------------------------------
+
+
+def test_a_rate_from_a_function_of_nothing_or_of_the_step():
+    """Keras calls a function without an argument; one with an argument gets the number of the step."""
+    rates = iter([0.5, 0.25])
+    for optimizer, expected in (
+        (optimizers.SGD(learning_rate=lambda: next(rates)), [0.5, 0.25]),
+        (optimizers.SGD(learning_rate=lambda step: 0.5 / (step + 1)), [0.5, 0.25]),
+    ):
+        weights, _ = problem()
+        for rate in expected:
+            before = weights[1].value.copy()
+            optimizer.apply([None, np.ones(4), None], weights)
+            np.testing.assert_allclose(before - weights[1].value, rate, rtol=1e-6)
+
+
+def test_a_schedule_is_replaced_by_schedules_only():
+    optimizer = optimizers.SGD(optimizers.schedules.ExponentialDecay(0.5, 2, 0.1))
+    with pytest.raises(TypeError, match="the learning rate is a schedule"):
+        optimizer.learning_rate = 0.1
+    optimizer.learning_rate = optimizers.schedules.ExponentialDecay(0.25, 2, 0.1)
+    assert optimizer.learning_rate == 0.25

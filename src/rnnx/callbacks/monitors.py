@@ -14,6 +14,7 @@ import numpy as np
 from rnnx import metrics, saving
 from rnnx.callbacks.callback import EVENTS, Callback, CallbackList, History, Logs
 from rnnx.callbacks.progress import Progress
+from rnnx.optimizers.schedules import LearningRateSchedule
 
 __all__ = [
     "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback", "LearningRateScheduler",
@@ -251,6 +252,16 @@ class ModelCheckpoint(Monitor):
             print(f"saved {path}")
 
 
+def refuse_schedule(callback: Callback, optimizer: Any) -> None:
+    """Raise a TypeError if a callback is to set a learning rate that a schedule sets."""
+    if isinstance(optimizer._rate, LearningRateSchedule):
+        schedule = type(optimizer._rate).__name__
+        raise TypeError(
+            f"{type(callback).__name__}: the optimizer's learning rate is a {schedule}, which this callback would "
+            "overrule; give the optimizer a number, or leave the callback out"
+        )
+
+
 class ReduceLROnPlateau(Monitor):
     """Multiply the learning rate by ``factor`` when a metric has not become better for ``patience`` epochs.
 
@@ -281,6 +292,7 @@ class ReduceLROnPlateau(Monitor):
         self.cooldown, self.min_lr = cooldown, min_lr
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        refuse_schedule(self, self.model.optimizer)
         self.wait, self.resting, self.best = 0, 0, None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -321,6 +333,9 @@ class LearningRateScheduler(Callback):
             self._takes_rate = False
         except ValueError:  # a function of C that does not say
             self._takes_rate = True
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        refuse_schedule(self, self.model.optimizer)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         before = (float(self.model.optimizer.learning_rate),) if self._takes_rate else ()

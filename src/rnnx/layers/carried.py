@@ -90,6 +90,11 @@ def carries(x: Any) -> bool:
     return isinstance(x, MaskCarrier)
 
 
+def mask_of(x: Any, given: Any = None) -> Any:
+    """The mask that was given beside an array; without one that on the array, if any."""
+    return x.mask if given is None and isinstance(x, MaskCarrier) else given
+
+
 def taken_apart(x: Any) -> tuple[Any, Any]:
     """Plain arrays and their masks; None in place of a list of masks if there is none."""
     if not carries(x):

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnx._config import Configurable, accepted
 from rnnx._typing import Array
+from rnnx.layers.carried import mask_of
 from rnnx.layers.names import snake_case
 
 EPSILON = 1e-7
@@ -122,7 +123,8 @@ class Loss(Configurable):
         sample_weight : array, optional
             Of the shape of the values, or with fewer axes (one weight for each sample).
         mask : bool array, optional
-            Values that count; predictions and targets of the others may be anything, NaN included.
+            Values that count; predictions and targets of the others may be anything, NaN included. If it is not given,
+            the mask on the predictions of a layer.
 
         Returns
         -------
@@ -134,6 +136,7 @@ class Loss(Configurable):
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
     ) -> tuple[Any, Array]:
         """The loss and its gradient with respect to ``y_pred``; see `__call__`."""
+        mask = mask_of(y_pred, mask)
         y_true, p, restore = self._prepared(y_true, y_pred)
         shape = self._values_shape(p)
         weights = self._weights(shape, sample_weight, mask)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.carried import mask_of
 from rnnx.losses.loss import Pullback, StandardLoss
 
 BLANK = 0
@@ -43,6 +44,7 @@ class CTC(StandardLoss):
     def value_and_grad(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
     ) -> tuple[Any, Array]:
+        mask = mask_of(y_pred, mask)
         if mask is not None and np.ndim(mask) == 2 and np.ndim(y_pred) == 3:
             steps = np.asarray(mask, bool)
             if steps.shape != np.shape(y_pred)[:2]:

@@ -76,6 +76,11 @@ class Optimizer(Configurable):
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
+        if isinstance(self._rate, schedules.LearningRateSchedule) and not callable(value):
+            who = type(self).__name__
+            raise TypeError(
+                f"{who}: the learning rate is a schedule, which only another schedule can replace, got {value!r}"
+            )
         self._rate = schedules.checked_rate(type(self).__name__, value)
 
     lr = learning_rate

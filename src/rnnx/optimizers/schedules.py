@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,10 +161,30 @@ class CosineDecayRestarts(LearningRateSchedule):
 
 
 def checked_rate(who: str, rate: Any) -> Any:
-    """A learning rate or schedule that can be used; ValueError names what is wrong with another."""
+    """A learning rate or schedule that can be used; ValueError names what is wrong with another.
+
+    A function is called with the number of the step, or with nothing if it takes no argument.
+    """
+    if callable(rate) and not isinstance(rate, LearningRateSchedule):
+        try:
+            inspect.signature(rate).bind(0)
+        except TypeError:
+            return _WithoutStep(rate)
+        except ValueError:  # a function of C that does not say
+            pass
     if callable(rate) or isinstance(rate, (int, float, np.number)) and math.isfinite(rate) and rate >= 0:
         return rate
     raise ValueError(f"{who}: `learning_rate` must be a finite number of at least 0, or a schedule, got {rate!r}")
+
+
+class _WithoutStep:
+    """A function of nothing as a schedule."""
+
+    def __init__(self, rate: Callable[[], float]):
+        self.rate = rate
+
+    def __call__(self, step: int) -> float:
+        return self.rate()
 
 
 def _positive(who: str, name: str, value: float) -> None:
