@@ -24,6 +24,7 @@ __test__: dict[str, str]
 class Packed:
     dtype: np.dtype[Any]
     narrow: bool
+    forward_only: bool
     products: int
     @property
     def features(self) -> int: ...
@@ -38,6 +39,9 @@ class Packed:
         activation: str,
         recurrent_activation: str,
         weights: str = "full",
+        peepholes: _Array | None = None,
+        clip: float = 0,
+        coupled: bool = False,
     ) -> None: ...
 
 @final

@@ -38,6 +38,9 @@ cdef extern from "leaf.h" nogil:
         void *dc
         void *scratch
         const void *gates_ahead
+        const void *peepholes
+        double clip
+        int coupled, options
         int activation, recurrent_activation, downwards
     ctypedef struct rx_leaf:
         int mr, nr, kc

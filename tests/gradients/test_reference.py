@@ -13,7 +13,7 @@ from rnnx.dropout import DropoutMasks
 from tests.oracle import cases
 
 STEP = 1e-6
-WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+WEIGHTS = ("kernel", "recurrent_kernel", "bias", "peepholes")
 BATCH, TIMESTEPS, FEATURES, UNITS = 4, 3, 2, 3
 
 
@@ -24,7 +24,7 @@ def parts(state):
 def named(x, state, params):
     """Every array a gradient is asked for, by name; the same names for their gradients."""
     arrays = {"x": x, **{f"state{k}": part for k, part in enumerate(parts(state))}}
-    return arrays | {name: getattr(params, name) for name in WEIGHTS if getattr(params, name) is not None}
+    return arrays | {name: getattr(params, name) for name in WEIGHTS if getattr(params, name, None) is not None}
 
 
 def check(cell, *, shape=(BATCH, TIMESTEPS), masks=None, bias=True, activation=(), valid="none", **call):
@@ -115,6 +115,12 @@ def test_activations(cell, name):
     check(cell, shape=shape, activation={"activation": name})
     if cell != "simple_rnn":
         check(cell, shape=shape, activation={"recurrent_activation": name})
+
+
+@pytest.mark.parametrize("cell, options", cases.OPTIONS, ids=str)
+def test_clipped_peephole_and_coupled_cells(cell, options):
+    check(cell, activation=options)
+    check(cell, activation=options, masks="everything", valid="gaps", go_backwards=True)
 
 
 @pytest.mark.parametrize("cell", cases.CELLS)

@@ -25,6 +25,12 @@ SLOW = {
     "gru_before": reference.gru,
     "simple_rnn": reference.simple_rnn,
 }
+OPTIONS = [  # of ONNX, by the cells that have them
+    *((cell, {"clip": 0.35}) for cell in CELLS),
+    ("lstm", {"peepholes": True}),
+    ("lstm", {"coupled": True}),
+    ("lstm", {"peepholes": True, "coupled": True, "clip": 0.6, "recurrent_activation": "hard_sigmoid"}),
+]
 FORWARD_TOLERANCE = {np.float32: 2e-6, np.float64: 1e-12}
 GRADIENT_TOLERANCE = {np.float32: 1e-5, np.float64: 1e-11}
 
@@ -46,6 +52,8 @@ def make_params(
     shape = (2, gates * units) if cell == "gru_after" else (gates * units,)
     b = rng.normal(size=shape, scale=0.5).astype(dtype) if bias else None
     if cell == "lstm":
+        if options.get("peepholes"):
+            options["peepholes"] = rng.normal(size=3 * units, scale=0.7).astype(dtype)
         return LSTMParams(kernel, recurrent, b, **options)
     if cell == "simple_rnn":
         options.pop("recurrent_activation", None)
@@ -200,5 +208,5 @@ def compare(
         tolerance = GRADIENT_TOLERANCE[dtype]
         close(got.dx, want.dx, tolerance, "dx")
         close(got.dinitial_state, want.dinitial_state, tolerance, "dinitial_state")
-        for name in ("kernel", "recurrent_kernel", "bias"):
-            close(getattr(got.dparams, name), getattr(want.dparams, name), tolerance, f"d{name}")
+        for name in ("kernel", "recurrent_kernel", "bias", "peepholes"):
+            close(getattr(got.dparams, name, None), getattr(want.dparams, name, None), tolerance, f"d{name}")

@@ -98,6 +98,53 @@ def test_activations(cell, activation):
         cases.compare(cell, params, x, rng)
 
 
+@pytest.mark.parametrize("masks", ["none", "cell", "everything"])
+@pytest.mark.parametrize("cell, options", cases.OPTIONS, ids=str)
+def test_clipped_peephole_and_coupled_cells(cell, options, masks):
+    for dtype, (batch, units) in itertools.product(DTYPES, ((5, 9), (33, 17))):
+        rng = np.random.default_rng(8)
+        params = cases.make_params(cell, 3, units, dtype, rng, **options)
+        x = rng.normal(size=(batch, 4, 3)).astype(dtype)
+        call = {"masks": cases.make_masks(masks, cell, batch, 4, 3, units, dtype, rng),
+                "initial_state": cases.make_state(cell, batch, units, dtype, rng)}  # fmt: skip
+        cases.compare(cell, params, x, rng, **call)
+        cases.compare(cell, params, x, rng, go_backwards=True, **call, **cases.make_valid("gaps", batch, 4, rng))
+        ordinary = replace(params, clip=None)
+        if cell == "lstm":
+            ordinary = replace(ordinary, peepholes=None, coupled=False)
+        plain, own = (cases.FAST[cell].forward(p, x, **call).outputs for p in (ordinary, params))
+        assert abs(plain - own).max() > 1e-3
+
+
+@pytest.mark.parametrize("cell, options", cases.OPTIONS, ids=str)
+def test_options_step_by_step_and_of_narrow_weights(cell, options):
+    rng = np.random.default_rng(9)
+    params = cases.make_params(cell, 3, 17, np.float32, rng, **options)
+    x, core = rng.normal(size=(5, 4, 3)).astype(np.float32), cases.FAST[cell]
+    want = core.forward(params, x).outputs
+    stepper = _kernels.Stepper(core.pack(params), 5)
+    steps = np.stack([stepper.step(x[:, t]) for t in range(4)], 1)
+    np.testing.assert_allclose(steps, want, rtol=0, atol=1e-6)
+    for weights, tolerance in (("bf16", 2e-2), ("int8", 2e-2), ("int16", 1e-3)):
+        narrow = core.forward(params, x, packed=core.pack(params, weights)).outputs
+        np.testing.assert_allclose(narrow, want, rtol=0, atol=tolerance)
+    nan = np.where(np.arange(5)[:, None, None] == 2, np.float32(np.nan), x)
+    found = np.isnan(core.forward(params, nan).outputs)
+    assert found[2].all() and found.sum() == found[2].size
+
+
+def test_options_that_do_not_fit():
+    params = cases.make_params("lstm", 3, 4, np.float32, np.random.default_rng(1), peepholes=True)
+    x = np.zeros((1, 1, 3), np.float32)
+    for options, words in (
+        ({"clip": 0}, "`clip` must be a positive number or None, got 0"),
+        ({"clip": np.nan}, "`clip` must be a positive number"),
+        ({"peepholes": params.peepholes[:4]}, r"`peepholes` must have shape \(3\*units,\) = \(12,\), got \(4,\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            cases.FAST["lstm"].forward(replace(params, **options), x)
+
+
 @pytest.mark.parametrize("cell", cases.CELLS)
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (1, 300), (200, 3)], ids=str)
 def test_extents(cell, shape):

@@ -77,6 +77,11 @@ typedef struct rx_step {
     void *dh, *dc;                     /* backward: gradient of the state, in place: after the step -> before it */
     void *scratch;                     /* backward: n * ld elements */
     const void *gates_ahead;           /* backward: `gates` of the step that follows; NULL = none */
+    const void *peepholes;             /* forward, LSTM: weights of the gates on the cell, U elements a slot (the */
+                                       /* candidate's are not used); NULL = none */
+    double clip;                       /* forward: bound of what the gates' activations take; 0 = none */
+    int coupled;                       /* forward, LSTM: f = 1 - i */
+    int options;                       /* whether there is any of these three */
     int activation, recurrent_activation;
     int downwards;                     /* forward: blocks of units from the last to the first */
 } rx_step;

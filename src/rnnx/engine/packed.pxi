@@ -64,6 +64,12 @@ cdef class Packed:
     weights : str
         What the tiles read, a name in ``WEIGHTS``: ``"full"``, or of float32 kernels ``"bf16"``, or ``"int8"`` or
         ``"int16"`` with a scale for each column, for inference only.
+    peepholes : array of shape (3*units,) or None
+        Of an LSTM: weights of the gates i f o on the cell.
+    clip : float
+        Bound of what the activations of the gates take; 0 for none.
+    coupled : bool
+        Of an LSTM: the forget gate is 1 - i.
 
     Attributes
     ----------
@@ -71,20 +77,24 @@ cdef class Packed:
     features, units : int
     products : int
         Multiplications of one row and step.
+    forward_only : bool
+        Whether there are peepholes, a clip or coupled gates, which have no backward pass here.
     """
 
     cdef const rx_leaf *leaf
     cdef int cell, activation, recurrent_activation
-    cdef readonly bint narrow
+    cdef readonly bint narrow, forward_only
     cdef str weights
+    cdef double clip
+    cdef bint coupled
     cdef Py_ssize_t F, H, U, G, first, ld, ldg
-    cdef object kernel, recurrent_kernel, bias_x, bias_q
+    cdef object kernel, recurrent_kernel, bias_x, bias_q, peepholes
     cdef list made           # panels: forward of h and of x, backward of h and of x
     cdef readonly object dtype
     cdef readonly Py_ssize_t products
 
     def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation,
-                 str weights="full"):
+                 str weights="full", peepholes=None, double clip=0, bint coupled=False):
         self.cell = CELLS[cell]
         self.activation = ACTIVATIONS[activation]
         self.recurrent_activation = ACTIVATIONS[recurrent_activation]
@@ -102,6 +112,11 @@ cdef class Packed:
         self.ldg = pad_stride((self.G + self.first) * self.U, self.dtype.itemsize)
         self.made = [None] * 4
         self._fold_bias(bias)
+        self.clip, self.coupled = clip, coupled
+        self.forward_only = peepholes is not None or clip > 0 or coupled
+        if peepholes is not None:
+            self.peepholes = aligned((self.G, self.U), self.dtype, True)
+            self.peepholes[[0, 1, 3], :self.H] = peepholes.reshape(3, self.H)
 
     @property
     def features(self):
@@ -179,6 +194,8 @@ cdef class Packed:
         job.plane_x = self.U * self.G * depth_of(self.leaf, self.F)
         job.plane_h = self.U * self.G * depth_of(self.leaf, self.H)
         job.bias_x, job.bias_q = data_of(self.bias_x), data_of(self.bias_q)
+        job.peepholes = NULL if self.peepholes is None else data_of(self.peepholes)
+        job.clip, job.coupled = self.clip, self.coupled
 
     cdef object in_gate_order(self, rows, bint slot_order):
         """(n, G*U), its gates perhaps in slot order -> (n, G*H) in gate order."""

@@ -63,7 +63,14 @@ def _pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
         cell = "simple_rnn"
     if weights not in _kernels.WEIGHTS or (weights != "full" and params.kernel.dtype != np.float32):
         raise ValueError(f"pack: `weights` must be 'full', or of float32 'bf16', 'int8' or 'int16', got {weights!r}")
-    return _kernels.Packed(cell, params.kernel, params.recurrent_kernel, params.bias, activation, recurrent, weights)
+    options: dict[str, Any] = {}
+    if params.clip is not None:
+        options["clip"] = params.clip
+    if isinstance(params, LSTMParams):
+        options.update(peepholes=params.peepholes, coupled=params.coupled)
+    return _kernels.Packed(
+        cell, params.kernel, params.recurrent_kernel, params.bias, activation, recurrent, weights, **options
+    )
 
 
 @dataclass(frozen=True)
@@ -124,8 +131,8 @@ class Core:
     ) -> Run:
         """Run the cell over a batch of sequences; the module's text has its equations.
 
-        Activations outside the engine's set (for example gelu, softmax or a callable) run on ``rnnx.reference``: same
-        results, NumPy speed.
+        Activations outside the engine's set (for example gelu, softmax or a callable) run on ``rnnx.reference``, and so
+        do clipped, peephole and coupled cells with ``training=True``: same results, NumPy speed.
 
         Parameters
         ----------
@@ -221,7 +228,7 @@ class Core:
             packed = _pack(params)
         elif packed.narrow and training:
             raise ValueError(f"{who}: `packed` has narrow weights, which are for inference only")
-        if packed is None:
+        if packed is None or (training and packed.forward_only):
             return _forward_reference(
                 params,
                 x,
@@ -416,7 +423,8 @@ def _cast_grads(grads: Grads, dtype: Any, weight_mask: Array | None) -> Grads:
     dparams = grads.dparams
     if dparams is not None:
         drecurrent = dparams.recurrent_kernel if weight_mask is None else dparams.recurrent_kernel * weight_mask
-        dparams = replace(
-            dparams, kernel=cast(dparams.kernel), recurrent_kernel=cast(drecurrent), bias=cast(dparams.bias)
-        )
+        arrays = {"kernel": dparams.kernel, "recurrent_kernel": drecurrent, "bias": dparams.bias}
+        if isinstance(dparams, LSTMParams):
+            arrays["peepholes"] = dparams.peepholes
+        dparams = replace(dparams, **{name: cast(array) for name, array in arrays.items()})
     return Grads(cast(grads.dx), cast(grads.dinitial_state), dparams)

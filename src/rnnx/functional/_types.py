@@ -20,6 +20,22 @@ class LSTMParams:
     bias : array of shape (4*units,), optional
     activation, recurrent_activation : str, callable or None
         Activation of the candidate and of the cell output; activation of the three gates.
+    peepholes : array of shape (3*units,), optional
+        Weights of the gates ``i f o`` on the cell: i and f see the one before the step, o the one after it.
+    clip : float, optional
+        What goes into the activations of gates and candidate is bounded to -clip..clip.
+    coupled : bool
+        The forget gate is ``1 - i``, and its weights have no effect.
+
+    Notes
+    -----
+    The last three are options of ONNX. The engine has them for inference; with ``training=True`` they run on
+    ``rnnx.reference``: same results, NumPy speed.
+
+    References
+    ----------
+    F. Gers, J. Schmidhuber, "Recurrent nets that time and count", IJCNN 2000 (peepholes); K. Greff et al., "LSTM: a
+    search space odyssey", 2015 (coupled gates).
     """
 
     cell: ClassVar[CellKind] = LSTM
@@ -28,6 +44,9 @@ class LSTMParams:
     bias: Array | None = None
     activation: ActivationLike = "tanh"
     recurrent_activation: ActivationLike = "sigmoid"
+    peepholes: Array | None = None
+    clip: float | None = None
+    coupled: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +62,8 @@ class GRUParams:
     activation, recurrent_activation : str, callable or None
     reset_after : bool
         Whether the reset gate multiplies the recurrent product (True) or the state before it (False).
+    clip : float, optional
+        As of `LSTMParams`.
     """
 
     cell: ClassVar[CellKind] = GRU
@@ -52,6 +73,7 @@ class GRUParams:
     activation: ActivationLike = "tanh"
     recurrent_activation: ActivationLike = "sigmoid"
     reset_after: bool = True
+    clip: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +86,8 @@ class RNNParams:
     recurrent_kernel : array of shape (units, units)
     bias : array of shape (units,), optional
     activation : str, callable or None
+    clip : float, optional
+        As of `LSTMParams`.
     """
 
     cell: ClassVar[CellKind] = SIMPLE_RNN
@@ -71,6 +95,7 @@ class RNNParams:
     recurrent_kernel: Array
     bias: Array | None = None
     activation: ActivationLike = "tanh"
+    clip: float | None = None
 
 
 Params = LSTMParams | GRUParams | RNNParams

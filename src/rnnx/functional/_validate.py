@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,8 @@ def native(array: Any) -> Any:
 
 def native_params(params: Params) -> Params:
     """Weights in the machine's byte order: the same object if they are."""
-    arrays = {name: getattr(params, name) for name in ("kernel", "recurrent_kernel", "bias")}
+    names = ("kernel", "recurrent_kernel", "bias", *(("peepholes",) if isinstance(params, LSTMParams) else ()))
+    arrays = {name: getattr(params, name) for name in names}
     made = {name: native(array) for name, array in arrays.items()}
     return params if all(made[name] is array for name, array in arrays.items()) else replace(params, **made)
 
@@ -90,6 +92,11 @@ def check_params(params: Params) -> tuple[str, int, int]:
             check_array(who, "bias", params.bias, (2, gates * units), f"(2, {product})", dtype)
         else:
             check_array(who, "bias", params.bias, (gates * units,), f"({product},)", dtype)
+    if isinstance(params, LSTMParams) and params.peepholes is not None:
+        check_array(who, "peepholes", params.peepholes, (3 * units,), "(3*units,)", dtype)
+    clip = params.clip
+    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, Real) or not clip > 0):
+        raise ValueError(f"{who}: `clip` must be a positive number or None, got {clip!r}")
     return who, params.kernel.shape[0], units
 
 

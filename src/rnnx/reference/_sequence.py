@@ -30,8 +30,12 @@ class Weights:
     ----------
     W, R, b, br : lists of arrays of shape (features, units), (units, units), (units,) and (units,)
         Input kernel, recurrent kernel, bias, and the second bias of a GRU with ``reset_after``.
+    peepholes : list of arrays of shape (units,)
+        Those of the gates i, f and o of an LSTM; zeros where there are none.
     act, rec : Activation
-    reset_after : bool
+    reset_after, coupled : bool
+    clip : float
+        Infinity if nothing is clipped.
     """
 
     kernel: Float
@@ -41,6 +45,9 @@ class Weights:
     act: Activation
     rec: Activation
     reset_after: bool
+    peepholes: list[Float]
+    clip: float = np.inf
+    coupled: bool = False
     W: list[Float] = field(init=False)
     R: list[Float] = field(init=False)
     b: list[Float] = field(init=False)
@@ -56,6 +63,9 @@ class Weights:
         bias = np.zeros((2, params.kernel.shape[1]))
         if params.bias is not None:
             bias[: params.bias.ndim] = params.bias  # one row, or both of reset_after
+        peepholes = getattr(params, "peepholes", None)
+        if peepholes is None:
+            peepholes = np.zeros(3 * len(params.recurrent_kernel))
         return cls(
             params.kernel.astype(np.float64),
             params.recurrent_kernel.astype(np.float64),
@@ -64,12 +74,24 @@ class Weights:
             activations.get(params.activation),
             activations.get(getattr(params, "recurrent_activation", None)),
             getattr(params, "reset_after", False),
+            np.split(peepholes.astype(np.float64), 3),
+            np.inf if params.clip is None else params.clip,
+            getattr(params, "coupled", False),
         )
 
     def zeros(self) -> Weights:
         """Zero gradients."""
         kernel, recurrent_kernel, bias = map(np.zeros_like, (self.kernel, self.recurrent_kernel, self.bias))
-        return replace(self, kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias)
+        peepholes = [np.zeros_like(part) for part in self.peepholes]
+        return replace(self, kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias, peepholes=peepholes)
+
+    def clipped(self, a: Float) -> Float:
+        """What an activation takes."""
+        return np.clip(a, -self.clip, self.clip)
+
+    def vjp(self, activation: Activation, a: Float, y: Float, dy: Float) -> Float:
+        """Gradient of ``a``, where ``y`` is the activation of `clipped` ``a``."""
+        return np.where(np.abs(a) <= self.clip, activation.vjp(self.clipped(a), y, dy), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,11 +260,13 @@ class Recurrence:
         dparams = None
         if need_dparams:
             bias = cache.params.bias
+            has_peepholes = getattr(cache.params, "peepholes", None) is not None
             dparams = replace(
                 cache.params,
                 kernel=dweights.kernel,
                 recurrent_kernel=dweights.recurrent_kernel * cache.weight_mask,
                 bias=None if bias is None else dweights.bias[: bias.ndim].reshape(bias.shape),
+                **({"peepholes": np.concatenate(dweights.peepholes)} if has_peepholes else {}),
             )
         return Grads(dx if need_dx else None, d if self.states > 1 else d[0], dparams)
 

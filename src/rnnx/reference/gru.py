@@ -10,6 +10,7 @@ Equations, with ``*`` element-wise, gate by gate g and with the masks m (1 where
     h' = zh * h + (1 - zh) * h^
 
 The state that z keeps is not masked; only the masked blend of old Keras has ``m_blend = mh_z``.
+A clipped cell bounds what rec and act take.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Sav
     ax = [product(x * m.x[g], w.W[g]) + w.b[g] for g in range(3)]
     operand = [h * m.h[g] for g in range(3)]
     az, ar = (ax[g] + product(operand[g], w.R[g]) + w.br[g] for g in range(2))
-    z, r = w.rec(az), w.rec(ar)
+    z, r = w.rec(w.clipped(az)), w.rec(w.clipped(ar))
     if not w.reset_after:
         operand[2] = r * operand[2]
     q = product(operand[2], w.R[2]) + w.br[2]
     an = ax[2] + r * q if w.reset_after else ax[2] + q
-    n = w.act(an)
+    n = w.act(w.clipped(an))
     h_new = (z * h * m.blend + (1 - z) * n * m.update) * m.cell
     h_next = m.zone_h * h + (1 - m.zone_h) * h_new
     return (h_next,), Saved(x=x, h=h, operand=operand, az=az, ar=ar, an=an, z=z, r=r, n=n, q=q)
@@ -46,13 +47,13 @@ def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -
     (dh_next,) = dstate
     dh_new = (1 - m.zone_h) * dh_next * m.cell
     dx, dh = np.zeros_like(s.x), m.zone_h * dh_next + dh_new * s.z * m.blend
-    dan = w.act.vjp(s.an, s.n, dh_new * (1 - s.z) * m.update)
+    dan = w.vjp(w.act, s.an, s.n, dh_new * (1 - s.z) * m.update)
     dq = dan * s.r if w.reset_after else dan
     doperand = product(dq, w.R[2].T)
     dr = dan * s.q if w.reset_after else doperand * s.h * m.h[2]
     dh = dh + (doperand if w.reset_after else doperand * s.r) * m.h[2]
-    daz = w.rec.vjp(s.az, s.z, dh_new * (s.h * m.blend - s.n * m.update))
-    dar = w.rec.vjp(s.ar, s.r, dr)
+    daz = w.vjp(w.rec, s.az, s.z, dh_new * (s.h * m.blend - s.n * m.update))
+    dar = w.vjp(w.rec, s.ar, s.r, dr)
     for g, da in enumerate((daz, dar)):
         dh = dh + product(da, w.R[g].T) * m.h[g]
     for g, dax, dah in ((0, daz, daz), (1, dar, dar), (2, dan, dq)):

@@ -3,11 +3,14 @@
 Equations, with ``*`` element-wise, gate by gate g and with the masks m (1 where there are none)::
 
     a_g = (x * mx_g) W_g + (h * mh_g) R_g + b_g
-    i, f, n, o = rec(a_i), rec(a_f), act(a_c), rec(a_o)
-    c^ = (f * c + i * n * m_update) * m_cell
+    i, f, n = rec(a_i + p_i * c), rec(a_f + p_f * c), act(a_c)     with the peepholes p (0 where there are none)
+    c^ = (f * c + i * n * m_update) * m_cell                       f = 1 - i if the gates are coupled
+    o = rec(a_o + p_o * c^)
     h^ = o * act(c^)
     c' = zc * c + (1 - zc) * c^
     h' = zh * h + (1 - zh) * h^
+
+A clipped cell bounds what rec and act of the gates take.
 """
 
 from __future__ import annotations
@@ -26,8 +29,12 @@ def step(w: Weights, x: Float, state: States, m: StepMasks) -> tuple[States, Sav
     """One step: the new state, and what `step_back` needs."""
     h, c = state
     a = [product(x * m.x[g], w.W[g]) + product(h * m.h[g], w.R[g]) + w.b[g] for g in range(4)]
-    i, f, n, o = w.rec(a[0]), w.rec(a[1]), w.act(a[2]), w.rec(a[3])
+    a[0], a[1] = a[0] + w.peepholes[0] * c, a[1] + w.peepholes[1] * c
+    i, n = w.rec(w.clipped(a[0])), w.act(w.clipped(a[2]))
+    f = 1 - i if w.coupled else w.rec(w.clipped(a[1]))
     c_new = (f * c + i * n * m.update) * m.cell
+    a[3] = a[3] + w.peepholes[2] * c_new
+    o = w.rec(w.clipped(a[3]))
     y = w.act(c_new)
     h_next = m.zone_h * h + (1 - m.zone_h) * o * y
     c_next = m.zone_c * c + (1 - m.zone_c) * c_new
@@ -38,15 +45,18 @@ def step_back(w: Weights, dw: Weights, s: Saved, dstate: States, m: StepMasks) -
     """Backward of `step`: gradients of x and the old state; those of the weights are added to ``dw``."""
     dh_next, dc_next = dstate
     dh_new = (1 - m.zone_h) * dh_next
-    dc_new = (1 - m.zone_c) * dc_next + w.act.vjp(s.c_new, s.y, dh_new * s.o)
+    dao = w.vjp(w.rec, s.a[3], s.o, dh_new * s.y)
+    dc_new = (1 - m.zone_c) * dc_next + w.act.vjp(s.c_new, s.y, dh_new * s.o) + dao * w.peepholes[2]
     dsum = dc_new * m.cell
-    da = [
-        w.rec.vjp(s.a[0], s.i, dsum * s.n * m.update),
-        w.rec.vjp(s.a[1], s.f, dsum * s.c),
-        w.act.vjp(s.a[2], s.n, dsum * s.i * m.update),
-        w.rec.vjp(s.a[3], s.o, dh_new * s.y),
-    ]
-    dx, dh, dc = np.zeros_like(s.x), m.zone_h * dh_next, m.zone_c * dc_next + dsum * s.f
+    di, df = dsum * s.n * m.update, dsum * s.c
+    if w.coupled:
+        di, df = di - df, np.zeros_like(df)
+    dai, daf = w.vjp(w.rec, s.a[0], s.i, di), w.vjp(w.rec, s.a[1], s.f, df)
+    da = [dai, daf, w.vjp(w.act, s.a[2], s.n, dsum * s.i * m.update), dao]
+    dx, dh = np.zeros_like(s.x), m.zone_h * dh_next
+    dc = m.zone_c * dc_next + dsum * s.f + dai * w.peepholes[0] + daf * w.peepholes[1]
+    for dp, dgate, c in zip(dw.peepholes, (dai, daf, dao), (s.c, s.c, s.c_new), strict=True):
+        dp += (dgate * c).sum(axis=0)
     for g in range(4):
         dw.W[g] += product((s.x * m.x[g]).T, da[g])
         dw.R[g] += product((s.h * m.h[g]).T, da[g])

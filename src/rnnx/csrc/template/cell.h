@@ -1,15 +1,29 @@
 /* The cells: recurrent product and gates of one step, one block of units at a time; each with its backward pass
  * directly below: gradients of the gates from those of the state, then through the recurrent kernel.
  *
- * Each body is written once, with the activations and "is this the general case" as arguments; BOTH makes the two
- * compiled forms: the common one (sigmoid gates, tanh, no element-wise masks), where the compiler drops every
- * branch, and the general one. */
+ * Each body is written once, with the activations and "is this the general case" as arguments, forward also with
+ * whether there are options (clip, peepholes, coupled gates). FORWARD and BACKWARD make the compiled forms: the common
+ * one (sigmoid gates, tanh, no element-wise masks), where the compiler drops every branch, that one with options, and
+ * the general one. */
 
-#define BOTH(body, step)                                                                                   \
+#define HAS_MASKS(step)                                                                                    \
+    ((step)->update_mask || (step)->cell_mask || (step)->blend_mask || (step)->zone_h || (step)->zone_c)
+#define IS_COMMON(step)                                                                                    \
+    (!HAS_MASKS(step) && (step)->activation == RX_TANH && (step)->recurrent_activation == RX_SIGMOID)
+
+#define FORWARD(body, step)                                                                                \
     do {                                                                                                   \
-        const int masks = (step)->update_mask || (step)->cell_mask || (step)->blend_mask ||                \
-                          (step)->zone_h || (step)->zone_c;                                                \
-        if (!masks && (step)->activation == RX_TANH && (step)->recurrent_activation == RX_SIGMOID)         \
+        if (!IS_COMMON(step))                                                                              \
+            body(step, (step)->activation, (step)->recurrent_activation, 1, 1);                            \
+        else if ((step)->options)                                                                          \
+            body(step, RX_TANH, RX_SIGMOID, 0, 1);                                                         \
+        else                                                                                               \
+            body(step, RX_TANH, RX_SIGMOID, 0, 0);                                                         \
+    } while (0)
+
+#define BACKWARD(body, step)                                                                               \
+    do {                                                                                                   \
+        if (IS_COMMON(step))                                                                               \
             body(step, RX_TANH, RX_SIGMOID, 0);                                                            \
         else                                                                                               \
             body(step, (step)->activation, (step)->recurrent_activation, 1);                               \
@@ -22,6 +36,17 @@
 #define AT(array, r, j) ((array) + (r) * s->ld + (j))
 #define MASK(name, r, j) (masks && s->name ? vload((const REAL *)s->name + (r) * s->ld + (j)) : vset(1))
 #define SHARE(name, r, j) (masks && s->name ? vload((const REAL *)s->name + (r) * s->ld + (j)) : vset(0))
+
+/* What an activation takes: clipped, if the cell is; of an LSTM's gate before that with its peephole on the cell. */
+INLINE vec NAME(clipped)(const rx_step *s, vec x) {
+    const vec bound = vset((REAL)s->clip);
+    return s->clip > 0 ? vmin(bound, vmax(vsub(vset(0), bound), x)) : x; /* NaN stays NaN */
+}
+INLINE vec NAME(peeped)(const rx_step *s, int slot, ptrdiff_t j, vec c, vec x) {
+    return s->peepholes ? vfma(vload((const REAL *)s->peepholes + slot * s->U + j), c, x) : x;
+}
+#define INTO(x) (options ? NAME(clipped)(s, x) : (x))
+#define PEEPED(slot, c, x) (options ? NAME(peeped)(s, slot, j, c, x) : (x))
 
 /* share * old + (1 - share) * new */
 INLINE vec NAME(blend)(vec share, vec old, vec new_) { return vfma(share, vsub(old, new_), new_); }
@@ -123,7 +148,7 @@ static void NAME(through_recurrent)(const rx_step *s, int count, int gates_in_al
 
 /* ---- LSTM: c' = f c + i cand, h = o act(c') ------------------------------------------------------------- */
 
-INLINE void NAME(lstm_forward_body)(const rx_step *s, int act, int rec, int masks) {
+INLINE void NAME(lstm_forward_body)(const rx_step *s, int act, int rec, int masks, int options) {
     const ptrdiff_t U = s->U;
     for (ptrdiff_t done = 0; done < U; done += NR) {
         const ptrdiff_t block = NAME(block)(s, done);
@@ -132,12 +157,14 @@ INLINE void NAME(lstm_forward_body)(const rx_step *s, int act, int rec, int mask
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
             for (ptrdiff_t j = block; j < block + NR; j += WIDTH) {
-                const vec i = ACT(rec, vload(gates + j)), f = ACT(rec, vload(gates + U + j));
-                const vec cand = ACT(act, vload(gates + 2 * U + j));
-                const vec o = ACT(rec, vload(gates + 3 * U + j));
                 const vec c_old = vload(AT((const REAL *)s->c_prev, r, j));
+                const vec i = ACT(rec, INTO(PEEPED(0, c_old, vload(gates + j))));
+                const vec f = options && s->coupled ? vsub(vset(1), i)
+                                                    : ACT(rec, INTO(PEEPED(1, c_old, vload(gates + U + j))));
+                const vec cand = ACT(act, INTO(vload(gates + 2 * U + j)));
                 vec c = vfma(f, c_old, vmul(vmul(i, cand), MASK(update_mask, r, j)));
                 if (masks) c = vmul(c, MASK(cell_mask, r, j));
+                const vec o = ACT(rec, INTO(PEEPED(3, c, vload(gates + 3 * U + j))));
                 vstore(gates + j, i);
                 vstore(gates + U + j, f);
                 vstore(gates + 2 * U + j, cand);
@@ -229,7 +256,7 @@ INLINE void NAME(gru_output_back)(const rx_step *s, int masks, int act, int rec,
 
 /* ---- GRU, reset after the product: h = z h + (1 - z) act(x W + r q), q = h R_h + b ---------------------- */
 
-INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int masks) {
+INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int masks, int options) {
     const ptrdiff_t U = s->U;
     for (ptrdiff_t done = 0; done < U; done += NR) {
         const ptrdiff_t block = NAME(block)(s, done);
@@ -239,15 +266,15 @@ INLINE void NAME(gru_after_forward_body)(const rx_step *s, int act, int rec, int
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
             for (ptrdiff_t j = block; j < block + NR; j += WIDTH) {
-                vstore(gates + U + j, ACT(rec, vload(gates + U + j)));
-                vstore(gates + 2 * U + j, ACT(rec, vload(gates + 2 * U + j)));
+                vstore(gates + U + j, ACT(rec, INTO(vload(gates + U + j))));
+                vstore(gates + 2 * U + j, ACT(rec, INTO(vload(gates + 2 * U + j))));
             }
         }
         for (ptrdiff_t r = 0; r < s->n; ++r) { /* a loop of its own, so that many candidates are under way at once */
             REAL *gates = (REAL *)s->gates + r * s->ldg;
             for (ptrdiff_t j = block; j < block + NR; j += WIDTH) {
                 const vec z = vload(gates + U + j), reset = vload(gates + 2 * U + j);
-                const vec cand = ACT(act, vfma(reset, vload(gates + 3 * U + j), vload(gates + j)));
+                const vec cand = ACT(act, INTO(vfma(reset, vload(gates + 3 * U + j), vload(gates + j))));
                 vstore(gates + j, cand);
                 NAME(gru_output)(s, masks, r, j, z, cand);
             }
@@ -276,7 +303,7 @@ INLINE void NAME(gru_after_backward_body)(const rx_step *s, int act, int rec, in
 
 /* ---- GRU, reset before the product: h = z h + (1 - z) act(x W + (r h) R_h) ------------------------------ */
 
-INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, int masks) {
+INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, int masks, int options) {
     const ptrdiff_t U = s->U;
     const ptrdiff_t panel = DEPTH(s->H) * NR;
     REAL *all = s->gates;
@@ -287,8 +314,8 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
             for (ptrdiff_t j = block; j < block + NR; j += WIDTH) {
-                const vec reset = ACT(rec, vload(gates + 2 * U + j));
-                vstore(gates + U + j, ACT(rec, vload(gates + U + j)));
+                const vec reset = ACT(rec, INTO(vload(gates + 2 * U + j)));
+                vstore(gates + U + j, ACT(rec, INTO(vload(gates + U + j))));
                 vstore(gates + 2 * U + j, reset);
                 vstore(gates + 3 * U + j, vmul(reset, vload(AT((const REAL *)s->operand[2], r, j))));
             }
@@ -311,7 +338,7 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
             for (ptrdiff_t j = block; j < block + NR; j += WIDTH) {
-                const vec cand = ACT(act, vload(gates + j));
+                const vec cand = ACT(act, INTO(vload(gates + j)));
                 vstore(gates + j, cand);
                 NAME(gru_output)(s, masks, r, j, vload(gates + U + j), cand);
             }
@@ -352,7 +379,7 @@ INLINE void NAME(gru_before_backward_body)(const rx_step *s, int act, int rec, i
 
 /* ---- SimpleRNN: h = act(x W + h R) ---------------------------------------------------------------------- */
 
-INLINE void NAME(rnn_forward_body)(const rx_step *s, int act, int rec, int masks) {
+INLINE void NAME(rnn_forward_body)(const rx_step *s, int act, int rec, int masks, int options) {
     (void)rec;
     for (ptrdiff_t done = 0; done < s->U; done += NR) {
         const ptrdiff_t block = NAME(block)(s, done);
@@ -361,7 +388,7 @@ INLINE void NAME(rnn_forward_body)(const rx_step *s, int act, int rec, int masks
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = (REAL *)s->gates + r * s->ldg;
             for (ptrdiff_t j = block; j < block + NR; j += WIDTH) {
-                const vec cand = ACT(act, vload(gates + j));
+                const vec cand = ACT(act, INTO(vload(gates + j)));
                 vec h = cand;
                 if (masks) {
                     h = vmul(vmul(h, MASK(update_mask, r, j)), MASK(cell_mask, r, j));
@@ -393,31 +420,36 @@ INLINE void NAME(rnn_backward_body)(const rx_step *s, int act, int rec, int mask
 
 /* ---- The functions of the table ----------------------------------------------------------------------------- */
 
-static void NAME(lstm_forward)(const rx_step *s) { BOTH(NAME(lstm_forward_body), s); }
-static void NAME(gru_after_forward)(const rx_step *s) { BOTH(NAME(gru_after_forward_body), s); }
-static void NAME(gru_before_forward)(const rx_step *s) { BOTH(NAME(gru_before_forward_body), s); }
-static void NAME(rnn_forward)(const rx_step *s) { BOTH(NAME(rnn_forward_body), s); }
+static void NAME(lstm_forward)(const rx_step *s) { FORWARD(NAME(lstm_forward_body), s); }
+static void NAME(gru_after_forward)(const rx_step *s) { FORWARD(NAME(gru_after_forward_body), s); }
+static void NAME(gru_before_forward)(const rx_step *s) { FORWARD(NAME(gru_before_forward_body), s); }
+static void NAME(rnn_forward)(const rx_step *s) { FORWARD(NAME(rnn_forward_body), s); }
 
 #if GRADIENTS
 static void NAME(lstm_backward)(const rx_step *s) {
-    BOTH(NAME(lstm_backward_body), s);
+    BACKWARD(NAME(lstm_backward_body), s);
     NAME(through_recurrent)(s, 4, 4, 0);
 }
 static void NAME(gru_after_backward)(const rx_step *s) {
-    BOTH(NAME(gru_after_backward_body), s);
+    BACKWARD(NAME(gru_after_backward_body), s);
     NAME(through_recurrent)(s, 3, 3, 1);
 }
 static void NAME(gru_before_backward)(const rx_step *s) {
-    BOTH(NAME(gru_before_backward_body), s);
+    BACKWARD(NAME(gru_before_backward_body), s);
     NAME(through_recurrent)(s, 2, 3, 1);
 }
 static void NAME(rnn_backward)(const rx_step *s) {
-    BOTH(NAME(rnn_backward_body), s);
+    BACKWARD(NAME(rnn_backward_body), s);
     NAME(through_recurrent)(s, 1, 1, 0);
 }
 #endif
 
-#undef BOTH
+#undef HAS_MASKS
+#undef IS_COMMON
+#undef FORWARD
+#undef BACKWARD
+#undef INTO
+#undef PEEPED
 #undef ACT
 #undef AT
 #undef MASK

@@ -1,7 +1,7 @@
 """LSTM, GRU and RNN of ONNX in plain NumPy, for what the compiled engine does not have.
 
-That is: clipped gates, coupled gates (``input_forget``), peepholes, and activations that rnnx lacks. Arrays are
-time-major as in the operators' specification, https://onnx.ai/onnx/operators/.
+That is: activations that rnnx lacks, with any of the operators' options. Arrays are time-major as in the
+operators' specification, https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations

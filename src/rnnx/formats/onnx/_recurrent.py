@@ -112,7 +112,7 @@ class Direction:
         self.core = CORES[options.kind]
         activations = options.activations[number]
         names = [activation.rnnx_name() for activation in activations]
-        plain = p is not None or options.clip is not None or options.input_forget or None in names
+        plain = None in names
         if options.kind == "LSTM" and names[1] != names[2]:
             plain = True
         self.cell: NumpyCell | None = None
@@ -124,7 +124,7 @@ class Direction:
                 options.linear_before_reset,
             )  # fmt: skip
             return
-        self.params = _params(options, w, r, b, [str(name) for name in names])
+        self.params = _params(options, w, r, b, p, [str(name) for name in names])
         self.packed = self.core.pack(self.params)
 
     def run(
@@ -176,17 +176,21 @@ class Direction:
         return h, c
 
 
-def _params(options: Options, w: Array, r: Array, b: Array | None, names: list[str]) -> Any:
+def _params(options: Options, w: Array, r: Array, b: Array | None, p: Array | None, names: list[str]) -> Any:
     """Weights as rnnx has them."""
+    clip = options.clip
     after = options.linear_before_reset and options.kind == "GRU"
     kernel, recurrent, *rest = to_keras(options.kind, w, r, b, after)
     bias = rest[0] if rest else None
     known = [get_activation(name) for name in names]
     if options.kind == "GRU":
-        return GRUParams(kernel, recurrent, bias, known[1], known[0], after)
+        return GRUParams(kernel, recurrent, bias, known[1], known[0], after, clip)
     if options.kind == "LSTM":
-        return LSTMParams(kernel, recurrent, bias, known[1], known[0])
-    return RNNParams(kernel, recurrent, bias, known[0])
+        if p is not None:
+            of_i, of_o, of_f = np.split(p, 3)
+            p = np.concatenate([of_i, of_f, of_o])
+        return LSTMParams(kernel, recurrent, bias, known[1], known[0], p, clip, options.input_forget)
+    return RNNParams(kernel, recurrent, bias, known[0], clip)
 
 
 class Recurrent:
@@ -352,9 +356,7 @@ def _workspace(info: NodeInfo, x: Array, w: Any = None, r: Any = None, *rest: An
 
 def _gates(info: NodeInfo) -> int:
     """How often the outputs of all steps are held beside them: in NumPy three times for each gate."""
-    attributes = info.attributes
-    plain = attributes.get("clip") or attributes.get("input_forget") or attributes.get("activations") or info.has(7)
-    return 3 * GATES[info.operator] if plain else 1
+    return 3 * GATES[info.operator] if info.attributes.get("activations") else 1
 
 
 def _work(info: NodeInfo, x: Array, w: Any = None, r: Any = None, *rest: Any) -> int:

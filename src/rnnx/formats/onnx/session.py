@@ -54,8 +54,8 @@ class Session:
 
     A graph of recurrent nodes and others that are layers runs as that model. In any other one the operators LSTM, GRU
     and RNN run on rnnx' engine, as does ONNX Runtime's DynamicQuantizeLSTM with its weights
-    turned back to float32. Clipped or coupled gates, peepholes and activations that rnnx lacks run in NumPy. Common
-    other operators have small versions of their own; all others run on the reference evaluator of the package `onnx`.
+    turned back to float32; with activations that rnnx lacks they run in NumPy. Common other operators have small
+    versions of their own; all others run on the reference evaluator of the package `onnx`.
 
     Parameters
     ----------
