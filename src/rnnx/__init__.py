@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "activations", "callbacks", "constraints", "data", "dropout", "formats", "functional", "initializers", "layers",
-    "losses", "metrics", "models", "optimizers", "reference", "regularizers", "saving", "utils",
+    "losses", "metrics", "models", "ops", "optimizers", "reference", "regularizers", "saving", "utils",
 }  # fmt: skip
 _NAMES = {
     "Initializer": "initializers",

@@ -148,6 +148,12 @@ EXAMPLES |= {
     "Minimum": Example(of(layers.Minimum), PAIR),
     "Dot": Example(of(layers.Dot, (2, 1)), [PAIR[0], RNG.normal(size=(3, 4, 2))], mask="drop"),
     "Dot_cosine": Example(of(layers.Dot, -1, normalize=True), PAIR, mask="drop"),
+    "Operation": Example(of(layers.Operation, "softmax", {"axis": 1}), [SEQUENCE], mask="drop"),
+    "Operation_pair": Example(of(layers.Operation, "maximum"), PAIR, mask="drop"),
+    "Operation_list": Example(of(layers.Operation, "stack", {"axis": 2}), PAIR, mask="drop"),
+    "Operation_several": Example(
+        of(layers.Operation, "split", {"indices_or_sections": 2, "axis": 2}), [SEQUENCE], mask="drop"
+    ),
     "Concatenate": Example(of(layers.Concatenate), PAIR),
     "Concatenate_steps": Example(of(layers.Concatenate, axis=1), PAIR, mask="own"),
 }

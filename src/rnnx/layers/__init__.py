@@ -44,6 +44,7 @@ from rnnx.layers.noise import (
     SpatialDropout2D,
 )
 from rnnx.layers.normalization import BatchNormalization, LayerNormalization
+from rnnx.layers.ops import Operation
 from rnnx.layers.resizing import (
     Cropping1D,
     Cropping2D,
@@ -72,8 +73,8 @@ __all__ = [
     "Cropping2D", "Dense", "Dot", "Dropout", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
     "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Gradients", "GroupNormalization", "Identity", "Input",
     "InputLayer", "LSTMCell", "Layer", "LayerNormalization", "LeakyReLU", "Masking", "MaxPooling1D", "Maximum",
-    "Minimum", "Multiply", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Reshape", "SimpleRNN",
-    "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "StackedRNNCells", "Subtract",
+    "Minimum", "Multiply", "Operation", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Reshape",
+    "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "StackedRNNCells", "Subtract",
     "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "Weight", "ZeroPadding1D",
     "ZeroPadding2D", "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "quantization_report",
     "subtract",

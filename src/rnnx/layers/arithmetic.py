@@ -1,4 +1,4 @@
-"""Arithmetic with symbolic tensors: ``x + y``, ``1 - gate``, ``x / 2``."""
+"""Arithmetic of two operands as a layer: ``x + y``, ``1 - gate``, ``x / 2``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Gradients, Pullback
 from rnnx.layers.merging import Merge, fold
 
@@ -91,8 +90,7 @@ class Arithmetic(Merge):
         return y, of_one
 
     def merge(self, x: list[Array]) -> Array:
-        result: Array = OPERATORS[self.operator](*self._operands(x))
-        return result
+        return np.asarray(OPERATORS[self.operator](*self._operands(x)))
 
     def split(self, x: list[Array], dy: Array) -> list[Array]:
         a, b = self._operands(x)
@@ -123,27 +121,3 @@ class Arithmetic(Merge):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "operator": self.operator, "left": self.left, "right": self.right}
-
-
-def apply(operator: str, left: Any, right: Any) -> Any:
-    """The symbolic tensor of an operation, or NotImplemented if an operand is neither one nor a number."""
-    tensor, other = (left, right) if isinstance(left, SymbolicTensor) else (right, left)
-    dtype = tensor.dtype if np.dtype(tensor.dtype).kind == "f" else None
-    if isinstance(other, SymbolicTensor):
-        return Arithmetic(operator, dtype=dtype)([left, right])
-    if isinstance(other, bool) or not isinstance(other, Real):
-        return NotImplemented
-    place = "right" if tensor is left else "left"
-    return Arithmetic(operator, dtype=dtype, **{place: float(other)})(tensor)
-
-
-def _operators(operator: str) -> tuple[Any, Any]:
-    """``tensor * other`` and ``other * tensor`` for an operator."""
-    return lambda self, other: apply(operator, self, other), lambda self, other: apply(operator, other, self)
-
-
-for _symbol, _operator in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide")):
-    _forward, _reflected = _operators(_operator)
-    setattr(SymbolicTensor, f"__{_symbol}__", _forward)
-    setattr(SymbolicTensor, f"__r{_symbol}__", _reflected)
-setattr(SymbolicTensor, "__neg__", lambda self: apply("multiply", self, -1.0))  # noqa: B010

@@ -73,7 +73,7 @@ class SymbolicTensor:
     def name(self) -> str:
         return str(self.node.layer.name)
 
-    __array_ufunc__ = None  # arrays leave ``array + tensor`` to the operators, which `rnnx.layers.arithmetic` adds
+    # Operators, indices and functions of NumPy come from `rnnx.layers.ops.symbols`, which needs layers.
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("a symbolic tensor has no values: make a Model of it and call that with arrays")
@@ -148,10 +148,14 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
     shapes = layer.compute_output_shape(shape)
     several = isinstance(shapes, list)
+    dtypes = layer.dtype
+    if layer.makes_other_types:
+        dtypes = layer.compute_output_dtype(shape, [tensor.dtype for tensor in inputs])
     for index, output in enumerate(one_list(shapes) if several else [shapes]):
         if space is not None:
             space.check_shape(layer.name, output)
-        node.outputs.append(SymbolicTensor(tuple(output), layer.dtype, node, index))
+        dtype = dtypes[index] if isinstance(dtypes, list) else dtypes
+        node.outputs.append(SymbolicTensor(tuple(output), dtype, node, index))
     if layer._node is None:
         layer._node = node
     return node.outputs if several else node.outputs[0]

@@ -106,6 +106,7 @@ class Layer:
 
     supports_masking = True
     makes_mask = False  # whether outputs may have a mask where no input has one
+    makes_other_types = False  # whether outputs may be of another type than the layer; `compute_output_dtype` says it
     call_arguments = frozenset({"mask", "training"})
     positional_arguments: tuple[str, ...] = ()  # behind the input, in Keras' order
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
@@ -163,6 +164,10 @@ class Layer:
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for an input of this shape."""
         return input_shape
+
+    def compute_output_dtype(self, input_shape: Any, input_dtype: list[Any]) -> Any:
+        """Element type of the output, or a list of those of several, for the types of all inputs; the layer's own."""
+        return self.dtype
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The time mask of the output; by default that of the input."""

@@ -40,6 +40,7 @@ class Model(Trainer, Layer):
     call_arguments = frozenset({"mask", "training", "lengths"})
     positional_arguments = ("training", "mask")
     makes_mask = True
+    makes_other_types = True
     _call = Layer._call_making_mask
 
     def __init__(
@@ -246,6 +247,10 @@ class Model(Trainer, Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         shapes = self.plan.shapes(input_shape if self.several_inputs else [input_shape])
         return shapes if self.several_outputs else shapes[0]
+
+    def compute_output_dtype(self, input_shape: Any, input_dtype: list[Any]) -> Any:
+        types = [tensor.dtype for tensor in self.outputs]
+        return types if self.several_outputs else types[0]
 
     # ---- In training ------------------------------------------------------------------------------------------------
 

@@ -203,6 +203,8 @@ class _Writer:
         if type(layer) is layers.Arithmetic:
             name = OPERATIONS[layer.operator]
             return {**_described("keras.src.ops.numpy", name, {"name": layer.name}), "registered_name": name}
+        if isinstance(layer, layers.Operation):
+            raise FormatError(f"{where}: ops.{layer.function} is not written for Keras; save to .safetensors")
         if getattr(layers, type(layer).__name__, None) is not type(layer):
             raise FormatError(f"{where}: Keras does not have this class")
         try:

@@ -1,0 +1,53 @@
+"""Which unknown size is which: followed back through the graph, as far as it is certain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rnnx.layers.graph import SymbolicTensor
+from rnnx.layers.input import InputLayer
+from rnnx.layers.ops import steps
+
+
+def origin(tensor: SymbolicTensor, axis: int) -> tuple[SymbolicTensor, int]:
+    """The first tensor with the size of this axis: layers hand on the batch, functions of each number all axes."""
+    while True:
+        node = tensor.node
+        if not node.inputs or hasattr(node.layer, "plan"):  # a model may do anything to the batch
+            return tensor, axis
+        record = getattr(node.layer, "record", None)
+        if record.steps is not steps.each if record is not None else axis != 0:
+            return tensor, axis
+        tensor = node.inputs[0]
+
+
+def same_size(one: SymbolicTensor, its: int, two: SymbolicTensor, own: int) -> bool:
+    """Whether two unknown sizes are certainly one."""
+    (first, a), (second, b) = origin(one, its), origin(two, own)
+    return first is second and a == b
+
+
+def is_batch(tensor: SymbolicTensor) -> bool:
+    """Whether the first axis is that of an input."""
+    source, axis = origin(tensor, 0)
+    return axis == 0 and tensor.shape[0] is None and isinstance(source.node.layer, InputLayer)
+
+
+def check_ranks(who: str, operands: Sequence[Any]) -> None:
+    """Refuse operands of which one's batch would stand beside another axis of the other.
+
+    Raises
+    ------
+    ValueError
+        If there are any.
+    """
+    tensors = [part for part in operands if isinstance(part, SymbolicTensor)]
+    longest = max(tensor.ndim for tensor in tensors)
+    for tensor in tensors:
+        if 0 < tensor.ndim < longest and is_batch(tensor):
+            shapes = ", ".join(str(part.shape) for part in tensors)
+            raise ValueError(
+                f"{who}: operands of shapes {shapes} must have the same number of axes: the batch of one would stand "
+                "beside another axis; use ops.expand_dims"
+            )
