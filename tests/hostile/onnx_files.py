@@ -507,3 +507,13 @@ def tiled_nothing(path: Path, count: int) -> None:
 
 
 KINDS.append(Kind("ONNX nothing, repeated", ".onnx", tiled_nothing, 2**31, 2**40, "must be given"))
+
+
+def squared_size(path: Path, count: int) -> None:
+    """The size of the input, times itself again and again."""
+    names = ["s", *[f"v{k}" for k in range(count)]]
+    squares = [node("Mul", [a, a], b) for a, b in zip(names, names[1:], strict=False)]
+    save(path, model([node("Shape", ["x"], "s"), *squares, node("Identity", ["x"])]))
+
+
+KINDS.append(Kind("ONNX squared size", ".onnx", squared_size, 28, 300))

@@ -14,6 +14,8 @@ from rnnx.formats.onnx._reading import FLOATS, NoLayer, Reading
 from rnnx.formats.onnx._view import DIRECTIONS, Size, Sizes, View, Zeros, number_of, product, reshaped, view_of
 
 TIME = 1  # axis of a tensor
+LARGEST = 2**31  # of a size that is multiplied
+MOST_NAMES = 8  # sizes that are not known, in a product of sizes
 VERY_FIRST = -(2**31)  # ends of a slice at or below it are before the first step
 
 
@@ -278,7 +280,10 @@ def product_of_sizes(reading: Reading, node: Any) -> Sizes | None:
     parts = [reading.sizes(name) for name in node.input]
     if any(part is None or len(part.sizes) != 1 for part in parts) or not any(n in reading.values for n in node.input):
         return None
-    return Sizes((product(part.sizes[0] for part in parts if part),), all(part.scalar for part in parts if part))
+    factors = [part.sizes[0] for part in parts if part]
+    if sum(len(size.names) for size in factors) > MOST_NAMES or any(size.number > LARGEST for size in factors):
+        raise NoLayer(f"{called(node)} makes a size that no array has")  # squared again and again, it outgrows memory
+    return Sizes((product(factors),), all(part.scalar for part in parts if part))
 
 
 READERS: dict[str, Callable[[Reading, Any], None]] = {
