@@ -510,10 +510,16 @@ KINDS.append(Kind("ONNX nothing, repeated", ".onnx", tiled_nothing, 2**31, 2**40
 
 
 def squared_size(path: Path, count: int) -> None:
-    """The size of the input, times itself again and again."""
-    names = ["s", *[f"v{k}" for k in range(count)]]
-    squares = [node("Mul", [a, a], b) for a, b in zip(names, names[1:], strict=False)]
-    save(path, model([node("Shape", ["x"], "s"), *squares, node("Identity", ["x"])]))
+    """Initial states of zeros whose batch is that of the input, times itself again and again."""
+    names = ["b", *[f"v{k}" for k in range(count)]]
+    nodes = [node("Shape", ["x"], "s"), node("Gather", ["s", "second"], "b")]
+    nodes += [node("Mul", [a, a], b) for a, b in zip(names, names[1:], strict=False)]
+    nodes += [node("Concat", ["one", names[-1], "one"], "shape", axis=0), node("ConstantOfShape", ["shape"], "h0")]
+    nodes.append(helper.make_node("LSTM", ["x", "w", "r", "", "", "h0", "h0"], ["y"], hidden_size=1))
+    weights = {"w": np.ones((1, 4, 1), np.float32), "r": np.ones((1, 4, 1), np.float32)}
+    proto = model(nodes, {**weights, "second": np.array([1]), "one": np.array([1])})
+    proto.graph.input[0].CopyFrom(value("x", ["steps", "batch", 1]))
+    save(path, proto)
 
 
 KINDS.append(Kind("ONNX squared size", ".onnx", squared_size, 28, 300))
