@@ -101,3 +101,63 @@ def test_relu_of_no_number(name: str, value: Any) -> None:
 
 def test_l1l2_by_its_other_name() -> None:
     assert regularizers.get("l1l2").get_config() == {"l1": 0.0, "l2": 0.0}
+
+
+A = np.array([[[3, -1], [2, 2], [5, 0.5], [-1, 4]]], "float32")
+B = np.array([[[1, 1], [-2, 7], [6, -3], [2, 2]]], "float32")
+C = np.array([[[0, 9], [8, -8], [1, 1], [-5, -6]]], "float32")
+MASK_A, MASK_B, MASK_C = (np.array([row], bool) for row in ([1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 0]))
+ALL, ENDS = [MASK_A, MASK_B, MASK_C], [MASK_A, None, MASK_C]
+
+
+@pytest.mark.parametrize(
+    ("cls", "masks", "output", "gradients"),
+    [
+        (
+            layers.Maximum,
+            ALL,
+            [3, 1, 8, 7, 5, 1, -1, 4],
+            [[1, 0, 0, 0, 5, 0, 7, 8], [0, 2, 0, 4, 0, 0, 0, 0], [0, 0, 3, 0, 0, 6, 0, 0]],
+        ),
+        (
+            layers.Maximum,
+            ENDS,
+            [3, 1, 8, 7, 6, 1, 2, 2],
+            [[1, 0, 0, 0, 0, 0, 0, 0], [0, 2, 0, 4, 5, 0, 7, 8], [0, 0, 3, 0, 0, 6, 0, 0]],
+        ),
+        (
+            layers.Minimum,
+            ALL,
+            [1, -1, -2, -8, 1, 0.5, -1, 4],
+            [[0, 2, 0, 0, 0, 6, 7, 8], [1, 0, 3, 0, 0, 0, 0, 0], [0, 0, 0, 4, 5, 0, 0, 0]],
+        ),
+    ],
+)
+def test_masked_inputs_do_not_count_in_maxima(cls: Any, masks: Any, output: Any, gradients: Any, tmp_path: Any) -> None:
+    """Values and gradients of Keras 3.15 with PyTorch, for the gradient 1, 2, ... 8 of the output."""
+    y, pullback = cls().vjp([A, B, C], mask=masks)
+    assert y.ravel().tolist() == output
+    found = pullback(np.arange(1, 9, dtype="float32").reshape(1, 4, 2)).dx
+    assert [d.ravel().tolist() for d in found] == gradients
+    assert getattr(y, "mask", None) is None or y.mask.tolist() == [[True, True, True, False]]
+    entries = [rnnx.Input((4, 2)) for _ in range(3)]
+    parts = [e if m is None else layers.Masking()(e) for e, m in zip(entries, masks, strict=True)]
+    model = rnnx.Model(entries, cls()(parts))
+    data = [x if m is None else np.where(m[..., None], x, 0) for x, m in zip((A, B, C), masks, strict=True)]
+    model.save(tmp_path / "model.onnx")
+    np.testing.assert_array_equal(rnnx.load_model(tmp_path / "model.onnx")(data), model(data))
+    from rnnx.formats.onnx import Session
+
+    session = Session(tmp_path / "model.onnx")
+    given = dict(zip([i.name for i in session.inputs], data, strict=True))
+    np.testing.assert_array_equal(next(iter(session.run(given).values())), model(data))
+
+
+def test_masks_of_a_merge_are_lists() -> None:
+    for layer in (layers.Add(), layers.Concatenate()):
+        with pytest.raises(ValueError, match="compute_mask: `mask` must be a list"):
+            layer.compute_mask([A, B], MASK_A)
+        with pytest.raises(ValueError, match="compute_mask: `inputs` must be a list"):
+            layer.compute_mask(A, [None, None])
+        with pytest.raises(ValueError, match="compute_mask: 2 inputs need as many masks, got 1"):
+            layer.compute_mask([A, B], [None])

@@ -38,8 +38,6 @@ class Dot(Merge):
     (None, 5, 5)
     """
 
-    supports_masking = False
-
     def __init__(self, axes: Any, normalize: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         both = axes if isinstance(axes, (list, tuple)) else (axes, axes)

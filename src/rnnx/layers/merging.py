@@ -53,6 +53,15 @@ class Merge(Layer):
             given = f"{len(x)} inputs" if isinstance(x, (list, tuple)) else type(x).__name__
             raise ValueError(f"{self.name}: expected a list of two inputs, got {given}")
 
+    def _check_masks(self, x: Any, mask: Any) -> None:
+        if mask is None:
+            return
+        for name, value in (("inputs", x), ("mask", mask)):
+            if not isinstance(value, (list, tuple)):
+                raise ValueError(f"{self.name}: compute_mask: `{name}` must be a list, got {type(value).__name__}")
+        if len(x) != len(mask):
+            raise ValueError(f"{self.name}: compute_mask: {len(x)} inputs need as many masks, got {len(mask)}")
+
     def merge(self, x: list[Array]) -> Array:
         """The output."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it merges")
@@ -81,6 +90,7 @@ class Merge(Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """True where any input has a valid step, as in Keras 3 (every input in Keras 2); None if one has no mask."""
+        self._check_masks(x, mask)
         return None if not mask or any(m is None for m in mask) else reduce(np.logical_or, mask)
 
 
@@ -138,8 +148,52 @@ class Subtract(Merge):
         return super().compute_output_shape(input_shape)
 
 
+def _spread(masks: list[Any], x: list[Array]) -> list[Any]:
+    """Masks with an axis of 1 for every axis of their inputs that they do not have."""
+    return [
+        None if own is None else own.reshape(own.shape + (1,) * (part.ndim - own.ndim))
+        for part, own in zip(x, masks, strict=True)
+    ]
+
+
 class Maximum(Merge):
-    """The largest of the inputs, number by number; equal ones share the gradient."""
+    """The largest of the inputs, number by number; equal ones share the gradient.
+
+    At the steps that are masked in one of them the others count alone, as in Keras 3.
+    """
+
+    def forward(
+        self, x: list[Array], *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        if mask is None or all(own is None for own in mask):
+            return super().forward(x, keep=keep)
+        y, *others = x
+        valid, *masks = _spread(list(mask), x)
+        tape: list[tuple[Any, ...]] = []
+        for part, own in zip(others, masks, strict=True):
+            right = part if own is None else np.where(own, part, y)
+            left = y if valid is None else np.where(valid, y, right)
+            after = self.chosen(left, right)
+            tape.append((part, own, y, valid, left, right, after))
+            valid = None if own is None or valid is None else valid | own
+            y = after
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            if not need_dx:
+                return Gradients()
+            d, zero, gradients = self.cast(dy), np.zeros((), self.dtype), []
+            for part, own, before, valid, left, right, after in reversed(tape):
+                share = np.where(left == right, 0.5, right == after).astype(d.dtype)
+                dright, dleft = d * share, d * (1 - share)
+                if valid is not None:
+                    dright, dleft = dright + np.where(valid, zero, dleft), np.where(valid, dleft, zero)
+                if own is not None:
+                    dright, dleft = np.where(own, dright, zero), dleft + np.where(own, zero, dright)
+                gradients.append(fold(dright, part.shape))
+                d = fold(dleft, before.shape)
+            return Gradients([d, *reversed(gradients)])
+
+        return y, pullback if keep else None
 
     def chosen(self, a: Array, b: Array) -> Array:
         """The one of two that is taken."""
@@ -159,7 +213,7 @@ class Maximum(Merge):
 
 
 class Minimum(Maximum):
-    """The smallest of the inputs, number by number; equal ones share the gradient."""
+    """The smallest of the inputs, number by number, as `Maximum` takes the largest."""
 
     def chosen(self, a: Array, b: Array) -> Array:
         return np.minimum(a, b)
@@ -177,9 +231,7 @@ class Multiply(Merge):
         masks = [None] * len(x) if mask is None else list(mask)
         if all(own is None for own in masks):
             return super().forward(x, keep=keep)
-        used: list[Any] = []
-        for part, own in zip(x, masks, strict=True):
-            used.append(None if own is None else own.reshape(own.shape + (1,) * (part.ndim - own.ndim)))
+        used = _spread(masks, x)
         zero, one = np.zeros((), self.dtype), np.ones((), self.dtype)
         counted = [part if own is None else np.where(own, part, one) for part, own in zip(x, used, strict=True)]
         y, back = super().forward(counted, keep=keep)
@@ -245,6 +297,7 @@ class Concatenate(Merge):
         return tuple(first)
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        self._check_masks(x, mask)
         if not mask or all(m is None for m in mask):
             return None
         rank = max(m.ndim for m in mask if m is not None)

@@ -11,6 +11,7 @@ Translations only; no expectation of a test is touched:
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -78,6 +79,11 @@ SAVING = {
     "custom_object_scope": named_scope, "CustomObjectScope": named_scope,
     "serialize_keras_object": serialize_keras_object, "deserialize_keras_object": deserialize_keras_object,
 }  # fmt: skip
+RENAMED = {"Functional": ("models", "Model"), "compute_fans": ("initializers", "fans")}
+INTERNAL = {  # functions and classes below what Keras makes public
+    "validate_float_arg", "squeeze_or_expand_to_same_rank", "DropoutRNNCell", "MonitorCallback", "IndexLookup",
+    "OptimizerMap", "ConvLSTM", "ConvLSTMCell", "_analyze_einsum_string", "GLOBAL_CUSTOM_NAMES", "DataLayer",
+}  # fmt: skip
 POLICY = {
     "dtype_policy": lambda: "float32",
     "set_dtype_policy": lambda policy: tensors.Config.set_floatx(str(policy)),
@@ -120,8 +126,13 @@ def lookup(path: str, name: str) -> Any:
         if last == "py_dataset_adapter" and name == "PyDataset":
             return lookup("utils", name)
         return placeholder(f"{path}.{name}", NotApplicable)
-    if first == "models" and name == "Functional":
-        return rnnx.Model
+    if name in RENAMED:
+        module, own = RENAMED[name]
+        return getattr(tensors.rnnx_module(module), own)
+    if name in INTERNAL:
+        return placeholder(f"{path}.{name}", NotApplicable)
+    if path == "utils.file_utils" and name == "join":
+        return os.path.join
     if name in SAVING and first in ("saving", "utils"):
         return SAVING[name]
     if not path:

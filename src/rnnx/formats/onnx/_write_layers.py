@@ -216,6 +216,9 @@ def _repeat(graph: GraphWriter, layer: Any, values: list[Value], states: list[Va
 def _merge(operator: str) -> Writer:
     def write(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
         names, used = [value.name for value in values], None
+        if isinstance(layer, layers.Maximum) and any(value.mask is not None for value in values):
+            y = _by_masks(graph, operator, values, hint)
+            return [Value(y, values[0].rank, values[0].dtype, _any_mask(graph, values, hint), values[0].mask_rank)]
         if isinstance(layer, layers.Multiply):
             names, used = _ones_at_masked_steps(graph, layer, values, hint)
         y = names[0]
@@ -228,6 +231,21 @@ def _merge(operator: str) -> Writer:
         return [Value(y, values[0].rank, values[0].dtype, _any_mask(graph, values, hint), values[0].mask_rank)]
 
     return write
+
+
+def _by_masks(graph: GraphWriter, operator: str, values: list[Value], hint: str) -> str:
+    """The largest or smallest of inputs, of which those that are masked at a step do not count there."""
+    masks: list[str | None] = []
+    for value in values:
+        axes = graph.constant(list(range(value.mask_rank, value.rank)))
+        masks.append(None if value.mask is None else graph.add("Unsqueeze", [value.mask, axes], hint))
+    y, used = values[0].name, masks[0]
+    for value, own in zip(values[1:], masks[1:], strict=True):
+        right = value.name if own is None else graph.add("Where", [own, value.name, y], hint)
+        left = y if used is None else graph.add("Where", [used, y, right], hint)
+        used = None if own is None or used is None else graph.add("Or", [used, own], hint)
+        y = graph.add(operator, [left, right], hint)
+    return y
 
 
 def _ones_at_masked_steps(
