@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from ..public import unpacked
+from . import shim
 
 HERE = Path(__file__).parent
 KERAS = "keras==3.15.1"
@@ -62,7 +63,10 @@ def copied(keras: Path, folder: Path) -> list[Path]:
         target = folder / file.relative_to(keras)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-    shutil.copyfile(keras / "keras/src/testing/test_utils.py", folder / "keras/src/testing/test_utils.py")
+    for name in shim.OWN_FILES:
+        target = folder / "keras/src" / (name.replace(".", "/") + ".py")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(keras / "keras/src" / target.relative_to(folder / "keras/src"), target)
     source = folder / "keras/src"
     found = {file for pattern in FILES for file in source.glob(pattern) if file.name.endswith("_test.py")}
     return sorted(file for file in found if str(file.relative_to(source)) not in WITHOUT)

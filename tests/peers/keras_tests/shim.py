@@ -79,6 +79,7 @@ SAVING = {
     "custom_object_scope": named_scope, "CustomObjectScope": named_scope,
     "serialize_keras_object": serialize_keras_object, "deserialize_keras_object": deserialize_keras_object,
 }  # fmt: skip
+OWN_FILES = {"testing.test_utils", "backend.common.backend_utils"}  # with which tests compute what they expect
 RENAMED = {"Functional": ("models", "Model"), "compute_fans": ("initializers", "fans")}
 INTERNAL = {  # functions and classes below what Keras makes public
     "validate_float_arg", "squeeze_or_expand_to_same_rank", "DropoutRNNCell", "MonitorCallback", "IndexLookup",
@@ -199,7 +200,7 @@ class Finder(MetaPathFinder, Loader):
             return ModuleSpec(fullname, self, is_package=True)
         if first != "keras":
             return None
-        if rest and (rest[-1].endswith("_test") or fullname == "keras.src.testing.test_utils"):
+        if rest and (rest[-1].endswith("_test") or fullname.removeprefix("keras.src.") in OWN_FILES):
             file = self.folder / "/".join(fullname.split("."))
             return importlib.util.spec_from_file_location(fullname, file.with_suffix(".py"))
         return ModuleSpec(fullname, self, is_package=True)

@@ -227,6 +227,10 @@ class Config:
             raise NotApplicable("another default data format")
 
 
+def nothing() -> None:
+    """Switches of a backend, which are off."""
+
+
 @contextlib.contextmanager
 def scope(*args: Any, **kwargs: Any) -> Any:
     """Name scopes, devices: without effect."""
@@ -245,6 +249,7 @@ BACKEND = {
     "convert_to_tensor": convert_to_tensor, "convert_to_numpy": convert_to_numpy, "cast": cast, "shape": shape,
     "standardize_dtype": standardize_dtype, "is_float_dtype": is_float_dtype, "is_int_dtype": is_int_dtype,
     "get_keras_mask": get_keras_mask, "set_keras_mask": set_keras_mask, "clear_session": clear_session,
+    "enable_flash_attention": nothing, "disable_flash_attention": nothing, "is_flash_attention_enabled": nothing,
     "name_scope": scope, "device": scope, "floatx": Config.floatx, "set_floatx": Config.set_floatx,
     "epsilon": Config.epsilon, "image_data_format": Config.image_data_format,
     "set_image_data_format": Config.set_image_data_format, "SUPPORTS_SPARSE_TENSORS": False,
