@@ -174,10 +174,15 @@ def test_losses_of_outputs_are_better_when_they_are_less():
         assert callback._sign == sign, monitor
 
 
+UP = ("acc", "auc", "precision", "recall", "iou", "io_u", "score", "correlation", "similarity", "specificity")
+COUNTS = [getattr(rnnx.metrics, yes + what) for yes in ("True", "False") for what in ("Positives", "Negatives")]
+
+
 def test_every_metric_with_a_name_has_a_direction():
     for name, kind in rnnx.metrics.names.TABLE.items():
-        known = "up" if any(word in name.lower() for word in ("acc", "auc", "precision", "recall")) else "down"
-        assert kind.direction == (None if kind is rnnx.metrics.Mean else known), name
+        known = "up" if any(word in name.lower() for word in UP) else "down"
+        nobody_knows = kind in COUNTS or kind.__name__ in ("Mean", "MeanMetricWrapper", "Sum")
+        assert kind.direction == (None if nobody_knows else known), name
 
 
 @pytest.mark.parametrize("monitor", ["share", "val_share", "val_loss", "los"])

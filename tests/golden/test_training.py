@@ -11,7 +11,7 @@ from rnnx.layers.layer import Weight
 from .compare import DTYPES, cast, close, same_gradient, same_values
 from .store import load
 
-CASES = {**load("keras_training"), **load("keras_losses")}
+CASES = {**load("keras_training"), **load("keras_losses"), **load("keras_metrics")}
 
 
 def named(kind):
@@ -58,7 +58,7 @@ def test_metrics_equal_keras(name):
         case.listed("y_true"), case.listed("y_pred"), case.listed("result"), strict=True
     ):
         metric.update_state(true, predicted, sample_weight=weights, mask=mask)
-        close(metric.result(), expected, 1e-6)
+        same_values(metric.result(), expected, "float32")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -219,7 +219,9 @@ def test_weights_as_in_keras():
     assert metric.result() == 1
     rmse = metrics.RootMeanSquaredError()
     assert rmse([2.0, 4, 6, 8], [1.0, 3, 2, 3], [0, 1, 0, 1]) == pytest.approx(3.6055513)
-    for metric in (metrics.Mean(), metrics.Precision(), metrics.Recall(), metrics.AUC()):
+    with pytest.raises(ValueError, match="mean: `sample_weight` must fit"):
+        metrics.Mean().update_state(np.ones((4, 5)), np.ones(5))
+    for metric in (metrics.Precision(), metrics.Recall(), metrics.AUC()):
         with pytest.raises(ValueError, match=rf"{metric.name}: `sample_weight` must fit"):
             metric.update_state(np.ones((4, 5)), np.ones((4, 5)), np.ones(5))
     mean = metrics.Mean()

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
 from rnnx.callbacks.callback import Callback, Logs
 
 
@@ -43,7 +45,7 @@ class Progress(Callback):
             return
         now = time.perf_counter()
         if now >= self._next_reading:
-            self._bar.set_postfix({k: f"{v:.4g}" for k, v in (logs or {}).items()}, refresh=False)
+            self._bar.set_postfix({k: shown(v) for k, v in (logs or {}).items()}, refresh=False)
             self._next_reading = now + max(0.1, 20 * (time.perf_counter() - now))  # some figures take long to compute
         self._bar.update()
 
@@ -53,7 +55,7 @@ class Progress(Callback):
             self._bar = None
         seconds = time.perf_counter() - self._start
         left = seconds * (self.params["epochs"] - epoch - 1)
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
+        metrics = "  ".join(f"{name} {shown(value)}" for name, value in (logs or {}).items())
         print(
             f"epoch {epoch + 1}/{self.params['epochs']}  {seconds:.2f} s  {metrics}  ({_duration(left)} left)",
             flush=True,
@@ -62,6 +64,15 @@ class Progress(Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def shown(value: Any) -> str:
+    """A figure in four digits; of a metric with several numbers, each of them."""
+    if np.ndim(value) == 0 and isinstance(value, (int, float, np.number)):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return "[" + " ".join(shown(part) for part in value) + "]"
+    return str(value)
 
 
 def _duration(seconds: float) -> str:

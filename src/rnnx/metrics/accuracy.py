@@ -9,7 +9,54 @@ import numpy as np
 from rnnx import losses
 from rnnx._typing import Array
 from rnnx.metrics.metric import Metric
+from rnnx.metrics.reduction import FUNCTIONS
 from rnnx.metrics.targets import one_hot_classes, same_rank, sparse_classes
+
+
+def accuracy(y_true: Any, y_pred: Any) -> Array:
+    """1 where targets and predictions are equal, else 0."""
+    y_pred = np.asarray(y_pred)
+    return (same_rank("accuracy", np.asarray(y_true), y_pred) == y_pred).astype(np.float64)
+
+
+def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Array:
+    """1 where a prediction is on the right side of the threshold for a target of 0 or 1, else 0."""
+    y_pred = np.asarray(y_pred)
+    return (same_rank("binary_accuracy", np.asarray(y_true), y_pred) == (y_pred > threshold)).astype(np.float64)
+
+
+def categorical_accuracy(y_true: Any, y_pred: Any) -> Array:
+    """1 where the largest prediction stands at the largest target, else 0."""
+    y_pred = np.asarray(y_pred)
+    classes = one_hot_classes("categorical_accuracy", np.asarray(y_true), y_pred)
+    return (classes == y_pred.argmax(axis=-1)).astype(np.float64)
+
+
+def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Array:
+    """1 where the largest prediction stands at the target class, else 0."""
+    y_pred = np.asarray(y_pred)
+    classes = sparse_classes("sparse_categorical_accuracy", np.asarray(y_true), y_pred)
+    return (classes == y_pred.argmax(axis=-1)).astype(np.float64)
+
+
+def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Array:
+    """1 where the largest target is among the ``k`` largest predictions, else 0."""
+    y_pred = np.asarray(y_pred)
+    return _in_top(one_hot_classes("top_k_categorical_accuracy", np.asarray(y_true), y_pred), y_pred, k)
+
+
+def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Array:
+    """1 where the target class is among the ``k`` largest predictions, or the ``k`` first ids, else 0."""
+    y_pred = np.asarray(y_pred)
+    classes = sparse_classes("sparse_top_k_categorical_accuracy", np.asarray(y_true), y_pred)
+    if from_sorted_ids:
+        return (y_pred[..., :k] == classes[..., None]).any(axis=-1).astype(np.float64)
+    return _in_top(classes, y_pred, k)
+
+
+def _in_top(classes: Array, y_pred: Array, k: int) -> Array:
+    chosen = np.take_along_axis(y_pred, classes[..., None].astype(np.int64), axis=-1)
+    return ((y_pred > chosen).sum(axis=-1) < k).astype(np.float64)
 
 
 class Accuracy(Metric):
@@ -18,7 +65,7 @@ class Accuracy(Metric):
     direction = "up"
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return (same_rank(self.name, y_true, y_pred) == y_pred).astype(np.float64)
+        return accuracy(y_true, y_pred)
 
 
 class BinaryAccuracy(Metric):
@@ -26,15 +73,15 @@ class BinaryAccuracy(Metric):
 
     direction = "up"
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5):
-        super().__init__(name)
+    def __init__(self, name: str | None = None, dtype: Any = None, threshold: float = 0.5):
+        super().__init__(name, dtype)
         self.threshold = float(threshold)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return (same_rank(self.name, y_true, y_pred) == (y_pred > self.threshold)).astype(np.float64)
+        return binary_accuracy(y_true, y_pred, self.threshold)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "threshold": self.threshold}
+        return {**super().get_config(), "threshold": self.threshold}
 
 
 class CategoricalAccuracy(Metric):
@@ -43,7 +90,7 @@ class CategoricalAccuracy(Metric):
     direction = "up"
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return (one_hot_classes(self.name, y_true, y_pred) == y_pred.argmax(axis=-1)).astype(np.float64)
+        return categorical_accuracy(y_true, y_pred)
 
 
 class SparseCategoricalAccuracy(Metric):
@@ -52,7 +99,7 @@ class SparseCategoricalAccuracy(Metric):
     direction = "up"
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return (sparse_classes(self.name, y_true, y_pred) == y_pred.argmax(axis=-1)).astype(np.float64)
+        return sparse_categorical_accuracy(y_true, y_pred)
 
 
 class TopKCategoricalAccuracy(Metric):
@@ -60,33 +107,55 @@ class TopKCategoricalAccuracy(Metric):
 
     direction = "up"
 
-    def __init__(self, k: int = 5, name: str | None = None):
-        super().__init__(name)
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None):
+        super().__init__(name, dtype)
         self.k = int(k)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return _in_top(one_hot_classes(self.name, y_true, y_pred), y_pred, self.k)
+        return top_k_categorical_accuracy(y_true, y_pred, self.k)
 
     def get_config(self) -> dict[str, Any]:
-        return {"k": self.k, "name": self.name}
+        return {**super().get_config(), "k": self.k}
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
-    """The same for integer classes."""
+    """The same for integer classes.
+
+    Parameters
+    ----------
+    k : int
+    from_sorted_ids : bool
+        Whether predictions are the numbers of the classes, the likeliest first.
+    """
+
+    from_sorted_ids = False
+
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None, from_sorted_ids: bool = False):
+        super().__init__(k, name, dtype)
+        self.from_sorted_ids = bool(from_sorted_ids)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
-        return _in_top(sparse_classes(self.name, y_true, y_pred), y_pred, self.k)
+        return sparse_top_k_categorical_accuracy(y_true, y_pred, self.k, self.from_sorted_ids)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "from_sorted_ids": True} if self.from_sorted_ids else config
 
 
-def _in_top(classes: Array, y_pred: Array, k: int) -> Array:
-    chosen = np.take_along_axis(y_pred, classes[..., None].astype(np.int64), axis=-1)
-    return ((y_pred > chosen).sum(axis=-1) < k).astype(np.float64)
+OF_FUNCTIONS = {
+    accuracy: Accuracy,
+    binary_accuracy: BinaryAccuracy,
+    categorical_accuracy: CategoricalAccuracy,
+    sparse_categorical_accuracy: SparseCategoricalAccuracy,
+    top_k_categorical_accuracy: TopKCategoricalAccuracy,
+    sparse_top_k_categorical_accuracy: SparseTopKCategoricalAccuracy,
+}
+FUNCTIONS.update({function.__name__: function for function in OF_FUNCTIONS})
 
 
 def choose_accuracy(loss: Any, y_true: Array, y_pred: Array, name: str) -> Metric:
     """The accuracy that "accuracy" stands for, as Keras chooses it from the shapes."""
     if y_pred.shape[-1] == 1 or isinstance(loss, losses.BinaryCrossentropy):
-        threshold = 0.0 if getattr(loss, "from_logits", False) else 0.5
-        return BinaryAccuracy(name, threshold) if not threshold else BinaryAccuracy(name)
+        return BinaryAccuracy(name, threshold=0.0 if getattr(loss, "from_logits", False) else 0.5)
     sparse = y_true.ndim < y_pred.ndim or (y_true.shape[-1] == 1 and y_pred.shape[-1] > 1)
     return SparseCategoricalAccuracy(name) if sparse else CategoricalAccuracy(name)

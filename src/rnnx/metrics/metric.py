@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from rnnx import initializers, losses
-from rnnx._config import Configurable
+from rnnx._config import Configurable, accepted
 from rnnx._typing import Array
-from rnnx.metrics.variable import MetricVariable
+from rnnx.layers.names import snake_case
+from rnnx.metrics.variable import MetricVariable, StateVariable
 
 
 class Metric(Configurable):
@@ -19,6 +21,13 @@ class Metric(Configurable):
     ``result`` with what it keeps in `add_weight`; a time mask comes as ``mask`` if ``update_state`` has this argument,
     else as weights of 0 and 1.
 
+    Parameters
+    ----------
+    name : str, optional
+    dtype : dtype, optional
+        Of what `add_weight` makes, float32 if not given; predictions are widened to it, never narrowed. Sums of numbers
+        are kept in float64 whatever it is.
+
     Attributes
     ----------
     direction : {"up", "down", None}
@@ -27,13 +36,14 @@ class Metric(Configurable):
     """
 
     direction: str | None = None
+    state_names: tuple[str, ...] = ("total", "count")  # what `variables` has of a metric without any of its own
     total: Any
     count: Any
 
     def __init__(self, name: str | None = None, dtype: Any = None):
         self.name = name or snake_case(type(self).__name__)
-        self.dtype = np.dtype("float32" if dtype is None else dtype)
-        self.variables: list[MetricVariable] = []
+        self.dtype = self._checked_dtype(dtype)
+        self._variables: list[MetricVariable] = []
         Metric.reset_state(self)
         try:
             self.reset_state()
@@ -42,15 +52,33 @@ class Metric(Configurable):
                 raise
             # One of its own that needs what the constructor of the subclass makes; it starts fresh anyway.
 
+    def _checked_dtype(self, dtype: Any) -> np.dtype[Any]:
+        try:
+            return np.dtype("float32" if dtype is None else getattr(dtype, "compute_dtype", dtype))
+        except TypeError:
+            raise ValueError(f"{type(self).__name__}: `dtype` must be one of NumPy's, got {dtype!r}") from None
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({"dtype": np.dtype("float32"), "variables": [], **state})  # of 0.1.0 there were none
+        own = {"dtype": np.dtype("float32"), **state}  # of 0.1.0 there was none
+        own.setdefault("_variables", own.pop("variables", []))
+        vars(self).update(own)
+
+    @property
+    def variables(self) -> list[MetricVariable]:
+        """What is kept from batch to batch, that of metrics inside too; assigning to one changes it."""
+        inside = list(_metrics_in(list(vars(self).values())))
+        if self._variables or inside:
+            return [*self._variables, *(variable for part in inside for variable in part.variables)]
+        return [StateVariable(self, name) for name in self.state_names]
 
     def reset_state(self) -> None:
         """Start again."""
         for name in ("total", "count"):
             if not isinstance(getattr(self, name, None), MetricVariable):  # a subclass may keep its own under this name
                 setattr(self, name, 0.0)
-        for variable in self.variables:
+        for part in _metrics_in(list(vars(self).values())):
+            part.reset_state()
+        for variable in self._variables:
             variable.assign(np.zeros(variable.shape))
 
     def add_weight(
@@ -70,7 +98,7 @@ class Metric(Configurable):
             shape, name = (), shape
         made = initializers.get("zeros" if initializer is None else initializer)(tuple(shape), dtype="float32")
         variable = MetricVariable(np.array(made, self.dtype if dtype is None else dtype), name)
-        self.variables.append(variable)
+        self._variables.append(variable)
         return variable
 
     def add_variable(
@@ -89,7 +117,7 @@ class Metric(Configurable):
         ValueError
             If ``sample_weight`` does not fit the values.
         """
-        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        y_true, y_pred = np.asarray(y_true), self._widened(np.asarray(y_pred))
         for given in (sample_weight, mask):
             if given is not None and np.shape(given) == y_pred.shape[:-1]:
                 y_true = losses.blank(y_true, np.asarray(given) != 0)
@@ -130,12 +158,24 @@ class Metric(Configurable):
         """The value so far; 0 if nothing was counted."""
         return self.total / self.count if self.count else 0.0
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        self.update_state(y_true, y_pred, sample_weight)
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Take a batch into account, with the arguments of `update_state`, and give the value so far."""
+        self.update_state(*arguments, **options)
         return self.result()
 
+    def get_config(self) -> dict[str, Any]:
+        return accepted(type(self), {"name": self.name, "dtype": self.dtype.name})
 
-def snake_case(name: str) -> str:
-    return "".join(
-        ("_" if k and c.isupper() and not name[k - 1].isupper() else "") + c.lower() for k, c in enumerate(name)
-    )
+    def _widened(self, x: Array) -> Array:
+        """Numbers in the metric's dtype, if that is the wider one."""
+        wider = x.dtype.kind == self.dtype.kind == "f" and self.dtype.itemsize > x.dtype.itemsize
+        return x.astype(self.dtype) if wider else x
+
+
+def _metrics_in(value: Any) -> Iterator[Metric]:
+    """The metrics in lists and dicts inside each other."""
+    if isinstance(value, Metric):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _metrics_in(part)

@@ -1,6 +1,8 @@
-"""Cross-entropies, and what is made of them."""
+"""Cross-entropies and divergences, and what is made of them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -8,32 +10,84 @@ from rnnx import losses
 from rnnx.metrics.reduction import LossMetric
 
 
+class KLDivergence(LossMetric):
+    """Kullback-Leibler divergence of distributions over the last axis."""
+
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__("kl_divergence", name, dtype)
+
+
+class Poisson(LossMetric):
+    """Poisson loss of counts."""
+
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__("poisson", name, dtype)
+
+
 class BinaryCrossentropy(LossMetric):
     """Binary cross-entropy."""
 
-    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0):
-        super().__init__(losses.BinaryCrossentropy(from_logits, label_smoothing), name)
+    def __init__(
+        self, name: str | None = None, dtype: Any = None, from_logits: bool = False, label_smoothing: float = 0.0
+    ):
+        super().__init__(losses.BinaryCrossentropy(from_logits, label_smoothing), name, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["axis"]
+        return config
 
 
 class CategoricalCrossentropy(LossMetric):
-    """Cross-entropy with a distribution over the last axis."""
+    """Cross-entropy with a distribution over the axis."""
 
-    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0):
-        super().__init__(losses.CategoricalCrossentropy(from_logits, label_smoothing), name)
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+    ):
+        super().__init__(losses.CategoricalCrossentropy(from_logits, label_smoothing, axis), name, dtype)
 
 
 class SparseCategoricalCrossentropy(LossMetric):
-    """Cross-entropy with integer classes."""
+    """Cross-entropy with integer classes.
 
-    def __init__(self, name: str | None = None, from_logits: bool = False):
-        super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name)
+    Targets of ``ignore_class`` count with 0, as in Keras; where there are sample weights, they do not count.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ):
+        super().__init__(losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis), name, dtype)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        if self.loss.ignore_class is not None and sample_weight is not None:
+            y_true = np.asarray(y_true)
+            classes = y_true[..., 0] if y_true.ndim == np.ndim(y_pred) and y_true.shape[-1] == 1 else y_true
+            counted = classes != self.loss.ignore_class
+            mask = counted if mask is None else counted & np.asarray(mask, bool)
+        super().update_state(y_true, y_pred, sample_weight, mask)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": self.loss.axis}
 
 
 class Perplexity(LossMetric):
     """Exponential of the mean cross-entropy with integer classes."""
 
-    def __init__(self, from_logits: bool = False, name: str | None = None):
-        super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name or "perplexity")
+    def __init__(self, from_logits: bool = False, name: str | None = None, dtype: Any = None):
+        super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name or "perplexity", dtype)
 
     def result(self) -> float:
         return float(np.exp(super().result()))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"from_logits": self.loss.from_logits, "name": self.name, "dtype": self.dtype.name}

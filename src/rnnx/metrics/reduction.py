@@ -1,4 +1,4 @@
-"""Means: of values, of a function of one's own, of a loss."""
+"""Means and sums: of values, of a function, of a loss."""
 
 from __future__ import annotations
 
@@ -8,14 +8,29 @@ import numpy as np
 
 from rnnx import losses
 from rnnx._typing import Array
-from rnnx.metrics.metric import Metric, snake_case
+from rnnx.layers.names import snake_case
+from rnnx.metrics.metric import Metric
+
+
+class Sum(Metric):
+    """Sum of given values, each times its weight."""
+
+    state_names = ("total",)
+
+    def update_state(self, values: Any, sample_weight: Any = None, mask: Any = None) -> None:  # type: ignore[override]
+        values = np.asarray(values, np.float64)
+        weights = self._weights(values.shape, sample_weight, mask)
+        self.total += float((values if weights is None else np.where(weights != 0, values, 0) * weights).sum())
+
+    def result(self) -> float:
+        return float(self.total)
 
 
 class Mean(Metric):
     """Mean of given values: ``update_state(values, sample_weight=None)``."""
 
-    def update_state(self, y_true: Any, y_pred: Any = None, sample_weight: Any = None, mask: Any = None) -> None:
-        values = np.asarray(y_true, np.float64)
+    def update_state(self, values: Any, sample_weight: Any = None, mask: Any = None) -> None:  # type: ignore[override]
+        values = np.asarray(values, np.float64)
         weights = self._weights(values.shape, sample_weight, mask)
         weights = np.ones(values.shape) if weights is None else weights
         self.total += float((np.where(weights != 0, values, 0) * weights).sum())
@@ -30,16 +45,47 @@ class FunctionMetric(Metric):
     function : callable
     """
 
-    def __init__(self, function: Any, name: str | None = None):
+    def __init__(self, function: Any, name: str | None = None, dtype: Any = None):
         self.function = function
         self.direction = getattr(function, "direction", None)
-        super().__init__(name or getattr(function, "__name__", None))
+        super().__init__(name or getattr(function, "__name__", None), dtype)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return np.asarray(self.function(y_true, y_pred))
 
     def get_config(self) -> dict[str, Any]:
         raise TypeError(f"metric {self.name!r} is a function, which a file cannot hold")
+
+
+class MeanMetricWrapper(FunctionMetric):
+    """The mean of ``fn(y_true, y_pred, **kwargs)``.
+
+    Parameters
+    ----------
+    fn : callable, or the name of one of `rnnx.losses` or `rnnx.metrics`
+    name : str, optional
+    dtype : dtype, optional
+    """
+
+    def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any):
+        if isinstance(fn, str):
+            fn = FUNCTIONS[fn]
+        self.kwargs = kwargs
+        super().__init__(fn, name, dtype)
+        if hasattr(fn, "loss"):
+            self.direction = "down"
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return np.asarray(self.function(y_true, y_pred, **self.kwargs))
+
+    def get_config(self) -> dict[str, Any]:
+        name = getattr(self.function, "__name__", None)
+        if FUNCTIONS.get(name) is not self.function:
+            return super().get_config()
+        return {"fn": name, "name": self.name, "dtype": self.dtype.name, **self.kwargs}
+
+
+FUNCTIONS: dict[Any, Any] = dict(losses.names.FUNCTIONS)  # by name; those of metrics are added where they are
 
 
 class LossMetric(Metric):
@@ -52,16 +98,18 @@ class LossMetric(Metric):
 
     direction: str | None = "down"
 
-    def __init__(self, loss: Any, name: str | None = None):
+    def __init__(self, loss: Any, name: str | None = None, dtype: Any = None):
         self.loss = losses.loss_of(loss)
-        super().__init__(name or snake_case(type(self.loss).__name__))
+        super().__init__(name or snake_case(type(self.loss).__name__), dtype)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         found: Array = self.loss.each(y_true, y_pred)
         return found
 
     def get_config(self) -> dict[str, Any]:
+        own = {"name": self.name, "dtype": self.dtype.name}
         if type(self) is LossMetric:
-            return {"loss": losses.serialize(self.loss), "name": self.name}
+            return {"loss": losses.serialize(self.loss), **own}
         of_loss = self.loss.get_config()
-        return {"name": self.name, **{k: of_loss[k] for k in ("from_logits", "label_smoothing") if k in of_loss}}
+        taken = ("from_logits", "label_smoothing", "ignore_class", "axis")
+        return {**own, **{word: of_loss[word] for word in taken if word in of_loss}}

@@ -1,25 +1,31 @@
-"""Errors of numbers."""
+"""Errors of numbers, and how much of them is explained."""
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import numpy as np
 
+from rnnx import losses
 from rnnx._typing import Array
+from rnnx.metrics.metric import Metric
 from rnnx.metrics.reduction import LossMetric
+from rnnx.metrics.targets import flat_rows, same_rank
 
 
 class MeanSquaredError(LossMetric):
     """Mean squared error."""
 
-    def __init__(self, name: str | None = None):
-        super().__init__("mse", name)
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__("mse", name, dtype)
 
 
 class RootMeanSquaredError(MeanSquaredError):
     """Root of the mean squared error; every number has its own weight."""
 
-    def __init__(self, name: str | None = None):
-        super().__init__(name or "root_mean_squared_error")
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__(name or "root_mean_squared_error", dtype)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return np.square(self.loss.align(y_true, y_pred) - y_pred)
@@ -31,5 +37,116 @@ class RootMeanSquaredError(MeanSquaredError):
 class MeanAbsoluteError(LossMetric):
     """Mean absolute error."""
 
-    def __init__(self, name: str | None = None):
-        super().__init__("mae", name)
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__("mae", name, dtype)
+
+
+class MeanAbsolutePercentageError(LossMetric):
+    """Mean absolute error in percent of the targets."""
+
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__("mape", name, dtype)
+
+
+class MeanSquaredLogarithmicError(LossMetric):
+    """Mean squared error of logarithms."""
+
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__("msle", name, dtype)
+
+
+class LogCoshError(LossMetric):
+    """Logarithm of the hyperbolic cosine of the error."""
+
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__("log_cosh", name or "logcosh", dtype)
+
+
+class CosineSimilarity(LossMetric):
+    """Cosine of the angle between targets and predictions along an axis."""
+
+    direction = "up"
+
+    def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1):
+        super().__init__(losses.CosineSimilarity(axis), name, dtype)
+
+    def values(self, y_true: Array, y_pred: Array) -> Array:
+        return -super().values(y_true, y_pred)
+
+
+class R2Score(Metric):
+    """Share of the variance of the targets that predictions explain, of each column.
+
+    Parameters
+    ----------
+    class_aggregation : {"uniform_average", "variance_weighted_average", None}
+        How the columns become one number; None leaves one for each.
+    num_regressors : int
+        Of how many independent ones the score is adjusted for; 0 does not.
+    """
+
+    direction = "up"
+    state_names = ("squared_sum", "sum", "residual", "count", "num_samples")
+    AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
+
+    def __init__(
+        self,
+        class_aggregation: str | None = "uniform_average",
+        num_regressors: int = 0,
+        name: str | None = None,
+        dtype: Any = None,
+    ):
+        if class_aggregation not in self.AGGREGATIONS:
+            raise ValueError(
+                f"R2Score: `class_aggregation` must be one of {self.AGGREGATIONS}, got {class_aggregation!r}"
+            )
+        if num_regressors < 0:
+            raise ValueError(f"R2Score: `num_regressors` must be at least 0, got {num_regressors}")
+        self.class_aggregation, self.num_regressors = class_aggregation, int(num_regressors)
+        super().__init__(name, dtype)
+
+    def reset_state(self) -> None:
+        self.sum = self.squared_sum = self.residual = self.count = np.zeros(())
+        self.num_samples = 0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        y_pred = np.asarray(y_pred, np.float64)
+        y_true = same_rank(self.name, np.asarray(y_true, np.float64), y_pred)
+        y_true, y_pred, weights = flat_rows(self, y_true, y_pred, sample_weight, mask)
+        if weights is None:
+            weights = np.ones(y_true.shape)
+        self.sum = self.sum + (weights * y_true).sum(axis=0)
+        self.squared_sum = self.squared_sum + (weights * np.square(y_true)).sum(axis=0)
+        self.residual = self.residual + (weights * np.square(y_true - y_pred)).sum(axis=0)
+        self.count = self.count + weights.sum(axis=0)
+        self.num_samples += y_true.size
+
+    def result(self) -> Any:
+        if not np.any(self.count):
+            return 0.0
+        spread = self.squared_sum - np.square(self.sum) / self.count
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores = 1 - self.residual / spread
+        scores = np.where(np.isinf(scores), 0.0, scores)
+        if self.class_aggregation is None:
+            found: Any = scores
+        elif self.class_aggregation == "uniform_average":
+            found = float(scores.mean())
+        else:
+            found = float((spread * scores).sum() / spread.sum())
+        if not self.num_regressors:
+            return found
+        left = self.num_samples - self.num_regressors - 1
+        if left <= 0:
+            warnings.warn(
+                f"{self.name}: {self.num_regressors} regressors need at least {self.num_regressors + 2} numbers to "
+                f"adjust the score for, got {self.num_samples}; it is not adjusted",
+                UserWarning,
+                stacklevel=2,
+            )
+            return found
+        return 1 - (1 - found) * (self.num_samples - 1) / left
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"class_aggregation": self.class_aggregation, "num_regressors": self.num_regressors}
+        return {**super().get_config(), **own}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from rnnx._typing import Array
 
 
@@ -38,3 +42,23 @@ def same_rank(who: str, y_true: Array, y_pred: Array) -> Array:
         hint = "; classes need to_categorical(y)" if y_true.ndim < y_pred.ndim else ""
         raise ValueError(f"{who}: `y_true` must have the shape of `y_pred` {y_pred.shape}, got {y_true.shape}{hint}")
     return y_true
+
+
+def flat_rows(
+    metric: Any, y_true: Array, y_pred: Array, sample_weight: Any, mask: Any
+) -> tuple[Array, Array, Array | None]:
+    """Targets and predictions as rows of one width, and a weight for each number; steps of sequences are rows too.
+
+    What weighs nothing is 0 in both, so that padding may hold anything.
+    """
+    if y_pred.ndim < 2 or y_true.ndim < 2:
+        raise ValueError(
+            f"{metric.name}: `y_true` and `y_pred` must have shape (batch, width), or (batch, timesteps, width), got "
+            f"{y_true.shape} and {y_pred.shape}"
+        )
+    weights = metric._weights(y_pred.shape, sample_weight, mask)
+    width = y_pred.shape[-1]
+    if weights is None:
+        return y_true.reshape(-1, width), y_pred.reshape(-1, width), None
+    y_true, y_pred = (np.where(weights != 0, y, 0) for y in (y_true, y_pred))
+    return y_true.reshape(-1, width), y_pred.reshape(-1, width), weights.reshape(-1, width)

@@ -18,6 +18,8 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
     name : str, optional
     """
 
+    value: Array
+
     def __init__(self, value: Array, name: str | None = None):
         self.value, self.name = value, name or "variable"
 
@@ -76,3 +78,28 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return f"<MetricVariable name={self.name}, value={self.value!r}>"
+
+
+class StateVariable(MetricVariable):
+    """A number or array that a metric keeps as an attribute.
+
+    Parameters
+    ----------
+    owner : object
+    name : str
+        Of the attribute.
+    """
+
+    def __init__(self, owner: Any, name: str):
+        self.owner, self.name = owner, name
+
+    @property
+    def value(self) -> Array:
+        return np.asarray(getattr(self.owner, self.name), np.float64)
+
+    @value.setter
+    def value(self, value: Array) -> None:
+        try:
+            setattr(self.owner, self.name, float(value) if np.ndim(value) == 0 else value)
+        except AttributeError:
+            raise AttributeError(f"{self.name}: is computed from what was counted and cannot be assigned to") from None

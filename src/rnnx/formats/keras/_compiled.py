@@ -9,11 +9,14 @@ from rnnx import losses, metrics, optimizers
 from rnnx.formats import _compiled
 from rnnx.formats._compiled import BY_NAME
 
-NAMES_NOT_IN_KERAS = (  # of metrics that it has
-    "Huber", "LogCosh", "huber", "kld", "log_cosh", "logcosh", "rmse", "sparse_top_kcategorical_accuracy",
-    "top_kcategorical_accuracy",
+NAMES_NOT_IN_KERAS = (  # of metrics and losses that it has
+    "BinaryFocalCrossentropy", "CTC", "CategoricalFocalCrossentropy", "CategoricalGeneralizedCrossEntropy", "Circle",
+    "Dice", "Huber", "KLD", "LogCosh", "Tversky", "binary_focal_crossentropy", "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy", "circle", "ctc", "dice", "fbeta_score", "huber", "kld",
+    "kullback_leibler_divergence", "log_cosh", "logcosh", "rmse", "sparse_top_kcategorical_accuracy",
+    "top_kcategorical_accuracy", "tversky",
 )  # fmt: skip
-NOT_IN_KERAS = ("FunctionMetric", "LossMetric", "Perplexity")
+NOT_IN_KERAS = ("FunctionMetric", "LossMetric", "MeanMetricWrapper", "Perplexity")
 
 
 def compile_config(model: Any) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from rnnx import losses, metrics, optimizers
 from rnnx.formats._compiled import BY_NAME, Custom, each_of
 from rnnx.formats._limits import LONGEST_TRAINING
 from rnnx.formats.keras._values import name_of
+from rnnx.losses.loss import DTYPES
 
 OLD_WORDS = {"lr": "learning_rate", "beta_1": "beta_1", "beta_2": "beta_2"}
 LEFT_OUT = ("decay", "use_ema", "gradient_accumulation_steps", "loss_scale_factor")  # of an optimizer, with a note
@@ -18,7 +19,7 @@ NO_CHANGE: dict[str, Any] = {  # arguments that only Keras writes, and the value
     "label_weights": None, "from_logits": False, "axis": -1, "label_smoothing": 0, "ignore_class": None,
     "summation_method": "interpolation", "reduction": "sum_over_batch_size",
 }  # fmt: skip
-NEVER_A_CHANGE = ("fn", "dtype", "num_thresholds")  # AUC is exact here
+NEVER_A_CHANGE = ("fn", "dtype")
 FAULTS = (AttributeError, KeyError, TypeError, ValueError)
 
 
@@ -96,8 +97,16 @@ def _loss(value: Any) -> Any:
 
 def _known(name: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     """A configuration without what only Keras 3 writes."""
-    left_out = ("fn", "dtype", "reduction") if arguments.get("reduction") in (None, "auto") else ("fn", "dtype")
-    return {"class_name": name, "config": {k: v for k, v in arguments.items() if k not in left_out}}
+    left_out = ("fn", "reduction") if arguments.get("reduction") in (None, "auto") else ("fn",)
+    kept = {k: _dtype(v) if k == "dtype" else v for k, v in arguments.items() if k not in left_out}
+    return {"class_name": name, "config": kept}
+
+
+def _dtype(value: Any) -> Any:
+    """The name of a dtype, from a policy too; None for one that NumPy does not have."""
+    if isinstance(value, dict):
+        value = value.get("config", {}).get("name")
+    return value if value in DTYPES else None
 
 
 def _metric(value: Any) -> Any:
@@ -113,6 +122,7 @@ def _metric(value: Any) -> Any:
     known = inspect.signature(getattr(metrics, name)).parameters
     kept = {}
     for word, own in arguments.items():
+        own = _dtype(own) if word == "dtype" and isinstance(own, dict) else own
         neutral = word in NEVER_A_CHANGE or (word in NO_CHANGE and own == NO_CHANGE[word])
         if word in known or not (neutral or isinstance(own, dict)):
             kept[word] = own
