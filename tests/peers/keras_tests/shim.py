@@ -85,6 +85,19 @@ INTERNAL = {  # functions and classes below what Keras makes public
     "validate_float_arg", "squeeze_or_expand_to_same_rank", "DropoutRNNCell", "MonitorCallback", "IndexLookup",
     "OptimizerMap", "ConvLSTM", "ConvLSTMCell", "_analyze_einsum_string", "GLOBAL_CUSTOM_NAMES", "DataLayer",
 }  # fmt: skip
+FUNCTIONS = {  # of Keras' modules, which are methods or functions of another name here
+    ("legacy.saving.legacy_h5_format", "load_model_from_hdf5"): rnnx.load_model,
+    ("legacy.saving.legacy_h5_format", "save_model_to_hdf5"): lambda model, path, overwrite=True, **options: model.save(
+        path, overwrite=overwrite, **options
+    ),
+    ("saving.saving_lib", "load_model"): rnnx.load_model,
+    ("saving.saving_lib", "load_weights_only"): lambda model, path, **options: model.load_weights(path, **options),
+    ("saving.saving_lib", "save_model"): lambda model, path, **options: model.save(path, **options),
+    ("saving.saving_lib", "save_weights_only"): lambda model, path, **options: model.save_weights(path, **options),
+    ("utils.file_utils", "exists"): os.path.exists,
+    ("utils.file_utils", "join"): os.path.join,
+    ("utils.summary_utils", "print_summary"): lambda model, **options: model.summary(**options),
+}
 POLICY = {
     "dtype_policy": lambda: "float32",
     "set_dtype_policy": lambda policy: tensors.Config.set_floatx(str(policy)),
@@ -111,7 +124,7 @@ def lookup(path: str, name: str) -> Any:
         if name == "operation_utils" or any(path == part or path.startswith(part + ".") for part in FOREIGN):
             return placeholder(f"{path}.{name}", NotApplicable)
         return tensors.operation(name)
-    if path == "backend.random":
+    if path in ("backend.random", "ops.random"):
         return lookup("random", name)
     if first == "backend" and not path.endswith(".trainer"):
         if name in tensors.BACKEND and rest in ("", "common", "config", "common.keras_tensor", "common.dtypes",
@@ -132,8 +145,8 @@ def lookup(path: str, name: str) -> Any:
         return getattr(tensors.rnnx_module(module), own)
     if name in INTERNAL:
         return placeholder(f"{path}.{name}", NotApplicable)
-    if path == "utils.file_utils" and name == "join":
-        return os.path.join
+    if (path, name) in FUNCTIONS:
+        return FUNCTIONS[path, name]
     if name in SAVING and first in ("saving", "utils"):
         return SAVING[name]
     if not path:
