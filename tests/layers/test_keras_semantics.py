@@ -161,3 +161,9 @@ def test_masks_of_a_merge_are_lists() -> None:
             layer.compute_mask(A, [None, None])
         with pytest.raises(ValueError, match="compute_mask: 2 inputs need as many masks, got 1"):
             layer.compute_mask([A, B], [None])
+
+
+def test_dense_says_its_activity_regularizer_if_it_has_one() -> None:
+    assert "activity_regularizer" not in layers.Dense(2).get_config()
+    config = layers.Dense(2, activity_regularizer="l2").get_config()
+    assert type(layers.Dense.from_config(config).activity_regularizer) is regularizers.L2

@@ -124,5 +124,6 @@ class Dense(Weighted):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(units=self.units, activation=self.activation.serialize(), use_bias=self.use_bias)
-        config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return config

@@ -229,8 +229,6 @@ class _Writer:
             written["batch_shape"] = [written.pop("batch_size"), *written.pop("shape")]
         if name in ("SpatialDropout1D", "SpatialDropout2D"):
             written.pop("trainable", None)
-        if name == "Dense" and written.get("activity_regularizer") is None:
-            written.pop("activity_regularizer", None)
         if name == "Bidirectional" and "backward_layer" not in written:
             written["backward_layer"] = None
         return _described("keras.layers", name, written)
