@@ -57,7 +57,7 @@ BUILDING: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
     "inputs_only": (lambda: Model(Input((3,))), ValueError, ("`inputs`", "`outputs`")),
     "arrays": (lambda: Model(X, Y), TypeError, ("symbolic", "ndarray")),
     "input_inside": (
-        lambda: Model(h := layers.Dense(2)(Input((3,))), layers.Dense(2)(h)), ValueError, ("Input",),
+        lambda: Model(layers.Dense(2)(Input((3,))), layers.Dense(2)(Input((3,)))), ValueError, ("not among the inputs",),
     ),
     "merge_shapes": (lambda: layers.add([Input((3,)), Input((4,))]), ValueError, ("3", "4")),
     "merge_axes": (lambda: layers.multiply([Input((3,)), Input((None, 3))]), ValueError, ("number of axes",)),
@@ -97,7 +97,7 @@ BUILDING: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
     "input_dtype": (lambda: Input((3,), dtype="wide"), ValueError, ("`dtype`", "'wide'")),
     "input_batch": (lambda: Input((3,), batch_size=0), ValueError, ("`batch_size`", "0")),
     "symbolic_mask": (
-        lambda: layers.GRU(2)(Input((5, 3)), mask=Input((5,))), TypeError, ("mask", "Masking"),
+        lambda: layers.GRU(2)(Input((5, 3)), mask=Input((4,))), ValueError, ("`mask`", "(None, 5)", "(None, 4)"),
     ),
     "mixed": (
         lambda: layers.GRU(2)(Input((5, 3)), initial_state=np.zeros((1, 2))), TypeError, ("symbolic", "mixed"),

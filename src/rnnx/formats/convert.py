@@ -17,6 +17,7 @@ from rnnx.layers import BatchNormalization, Conv1D, Dense, Embedding, LayerNorma
 from rnnx.models import Model, clone_model
 from rnnx.quantization import QuantizationReport, quantized_copies
 from rnnx.saving import FormatError, format_of, is_checkpoint
+from rnnx.training.nested import leaves
 
 TOLERANCE = 1e-5  # largest difference of outputs, of their largest value if that is above 1
 SIZE = 6  # of an axis of the random input that may have any size
@@ -210,8 +211,7 @@ def _run(model: Any, x: Any) -> list[Array]:
     if _is_cell(model):
         y, states = model(x, model.get_initial_state(len(x)))
         return [y, *states]
-    y = model(x)
-    return [np.asarray(part) for part in (y if isinstance(y, list) else [y])]
+    return [np.asarray(part) for part in leaves(model(x))]
 
 
 def _model_pairs(model: Any, again: Any, random: np.random.Generator) -> tuple[list[Pair], str]:

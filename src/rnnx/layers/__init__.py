@@ -15,6 +15,7 @@ from rnnx.layers.convolution import (
 from rnnx.layers.dense import Dense
 from rnnx.layers.dot import Dot, dot
 from rnnx.layers.embedding import Embedding, Masking
+from rnnx.layers.given_mask import GivenMask as GivenMask
 from rnnx.layers.group_normalization import GroupNormalization, RMSNormalization, UnitNormalization
 from rnnx.layers.identity import ActivityRegularization, Identity
 from rnnx.layers.input import Input, InputLayer

@@ -82,6 +82,9 @@ class SymbolicTensor:
         return f"<SymbolicTensor shape={self.shape}, dtype={np.dtype(self.dtype)}, from {self.name}>"
 
 
+masked: Any = None  # a tensor with a symbolic mask; set by `rnnx.layers.given_mask`
+
+
 def split_states(inputs: list[SymbolicTensor], states: int) -> tuple[list[SymbolicTensor], list[SymbolicTensor]]:
     """The inputs of a call without the initial states at their end, and these."""
     first = len(inputs) - states
@@ -123,6 +126,8 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     arguments = dict(arguments)
     if isinstance(x, (list, tuple)) and len(x) == 1 and getattr(layer, "several_inputs", None) is False:
         x = x[0]  # to a model of one input a list of one is that one
+    if "mask" in arguments and is_symbolic(arguments["mask"]):
+        x = masked(layer, x, arguments.pop("mask"))
     single = isinstance(x, SymbolicTensor)
     inputs = [x] if single else list(x)
     given = arguments.pop("initial_state", None)
@@ -130,8 +135,6 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     for tensor in [*inputs, *states]:
         if not isinstance(tensor, SymbolicTensor):
             raise TypeError(f"{layer.name}: symbolic tensors and arrays cannot be mixed in one call")
-    if "mask" in arguments and is_symbolic(arguments["mask"]):
-        raise TypeError(f"{layer.name}: a symbolic `mask` is not supported; use a Masking or Embedding layer")
     if arguments.get("mask") is not None:
         arguments["mask"] = layer.given_mask(x, arguments["mask"])
     if states and hasattr(layer, "state_count"):
@@ -146,7 +149,8 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
         space.take_calls(layer.name, calls_of(layer, len(inputs) + len(states)))
     layer.build(shape)
     node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
-    shapes = layer.compute_output_shape(shape)
+    plain = layer.output_template is None
+    shapes = layer.compute_output_shape(shape) if plain else layer.flat_output_shapes(shape)
     several = isinstance(shapes, list)
     dtypes = layer.dtype
     if layer.makes_other_types:

@@ -109,6 +109,7 @@ class Layer:
     makes_other_types = False  # whether outputs may be of another type than the layer; `compute_output_dtype` says it
     call_arguments = frozenset({"mask", "training"})
     positional_arguments: tuple[str, ...] = ()  # behind the input, in Keras' order
+    output_template: Any = None  # of a model whose outputs are in a dict, a tuple or lists inside lists
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
     _node: graph.Node | None = None  # the first symbolic call
 

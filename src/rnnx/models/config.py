@@ -8,6 +8,7 @@ from typing import Any
 from rnnx.layers.graph import SymbolicTensor, enter, flat, split_states
 from rnnx.layers.layer import LAYER_CLASSES, layer_config, layer_from_config
 from rnnx.models.plan import Plan
+from rnnx.training import nested
 
 
 def graph_config(model: Any) -> dict[str, Any]:
@@ -24,6 +25,8 @@ def graph_config(model: Any) -> dict[str, Any]:
                 "call": step.call,
             }
         )
+    templates = {"input_form": model.input_template, "output_form": model.output_template}
+    forms = {name: nested.to_plain(template) for name, template in templates.items() if template is not None}
     return {
         "name": model.name,
         "trainable": model.trainable,
@@ -32,6 +35,7 @@ def graph_config(model: Any) -> dict[str, Any]:
         "outputs": [origins[place] for place in plan.outputs],
         "several_inputs": model.several_inputs,
         "several_outputs": model.several_outputs,
+        **forms,
     }
 
 
@@ -75,7 +79,17 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
         raise ValueError(f"Model: the calls of {', '.join(unconnected[:10])}{more} do not connect")
     inputs = [tensors[(name, 0)][0] for name in config["inputs"]]
     outputs = [tensors[(n, k)][i] for n, k, i in config["outputs"]]
-    return inputs if config["several_inputs"] else inputs[0], outputs if config["several_outputs"] else outputs[0]
+    ends = []
+    for word, several, tensors_of in (
+        ("input_form", config["several_inputs"], inputs),
+        ("output_form", config["several_outputs"], outputs),
+    ):
+        template = nested.from_plain(config.get(word))
+        if template is not None and sorted(nested.leaves(template)) != list(range(len(tensors_of))):
+            raise ValueError(f"Model: `{word}` must number {len(tensors_of)} tensors")
+        plain = tensors_of if several else tensors_of[0]
+        ends.append(plain if template is None else nested.packed(template, tensors_of))
+    return ends[0], ends[1]
 
 
 def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> Any:

@@ -8,10 +8,11 @@ from typing import Any
 from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.layers.checks import starting_mask
-from rnnx.layers.graph import Node, SymbolicTensor, flat
-from rnnx.layers.layer import Layer, Weight, layer_config
+from rnnx.layers.graph import Node, SymbolicTensor
+from rnnx.layers.layer import Gradients, Layer, Weight, layer_config
 from rnnx.models.config import graph_config, graph_from_config
-from rnnx.models.plan import GraphPullback, Plan
+from rnnx.models.plan import GraphPullback, Plan, begun_at
+from rnnx.training import nested
 from rnnx.training.forms import only_one
 from rnnx.training.logs import LogsInUse
 from rnnx.training.trainer import Trainer
@@ -20,12 +21,27 @@ from rnnx.training.weights import TrainedWeights
 NOT_KEPT = ("nodes", "_calls_inside")  # of a pickle: the plan says both; rnnx 0.1.0 had them as attributes
 
 
+def _in_form(template: Any, several: bool, values: Any) -> Any:
+    """Values of all inputs or outputs as the model takes or returns them."""
+    if template is not None:
+        return nested.packed(template, values)
+    return list(values) if several else values[0]
+
+
+def _names(template: Any, tensors: list[SymbolicTensor]) -> list[str]:
+    if isinstance(template, dict) and not any(isinstance(part, (dict, list, tuple)) for part in template.values()):
+        return sorted(template)
+    return [tensor.name for tensor in tensors]
+
+
 class Model(Trainer, Layer):
     """A graph of layers.
 
     Parameters
     ----------
-    inputs, outputs : SymbolicTensor or list of SymbolicTensor
+    inputs, outputs : SymbolicTensor, or a list, tuple or dict of them, also inside each other
+        The model takes and returns arrays in this form. Inputs may be tensors inside another graph: the model begins
+        there.
     name : str, optional
 
     Examples
@@ -41,7 +57,7 @@ class Model(Trainer, Layer):
     positional_arguments = ("training", "mask")
     makes_mask = True
     makes_other_types = True
-    _call = Layer._call_making_mask
+    input_template: Any = None  # where inputs and outputs are in dicts, tuples or lists inside lists: `nested`
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
@@ -56,12 +72,19 @@ class Model(Trainer, Layer):
 
     def set_graph(self, inputs: Any, outputs: Any) -> None:
         """Take these symbolic tensors as inputs and outputs."""
-        self.several_inputs = isinstance(inputs, (list, tuple)) and len(inputs) != 1  # a list of one is that one
-        self.several_outputs = isinstance(outputs, (list, tuple)) and len(flat(outputs)) != 1
-        self.inputs: list[SymbolicTensor] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-        self.outputs: list[SymbolicTensor] = flat(outputs)
-        self.plan = Plan(self.inputs, self.outputs)
-        self.layers: list[Layer] = self.plan.layers()
+        forms: list[Any] = [None, None]
+        if isinstance(inputs, SymbolicTensor) and isinstance(outputs, SymbolicTensor) and not inputs.node.inputs:
+            starts, ends = [inputs], [outputs]  # a chain has no other, and files of chains are to be read fast
+        else:
+            starts, ends = begun_at(nested.leaves(inputs), nested.leaves(outputs))
+            forms = [nested.template_of(inputs), nested.template_of(outputs)]
+        plan = Plan(starts, ends)
+        self.input_template, self.output_template = forms
+        self.several_inputs, self.several_outputs = len(starts) != 1, len(ends) != 1  # a list of one is that one
+        self.inputs: list[SymbolicTensor] = starts
+        self.outputs: list[SymbolicTensor] = ends
+        self.plan = plan
+        self.layers: list[Layer] = plan.layers()
         self.dtype = self.plan.steps[0].layer.dtype if self.plan.steps else self.dtype
         self.built = True
 
@@ -96,17 +119,27 @@ class Model(Trainer, Layer):
     @property
     def input(self) -> Any:
         """The symbolic input(s)."""
-        return self._ends("inputs", self.several_inputs)
+        return self._ends("inputs", self.input_template, self.several_inputs)
 
     @property
     def output(self) -> Any:
         """The symbolic output(s)."""
-        return self._ends("outputs", self.several_outputs)
+        return self._ends("outputs", self.output_template, self.several_outputs)
 
-    def _ends(self, name: str, several: bool) -> Any:
+    def _ends(self, name: str, template: Any, several: bool) -> Any:
         if not self.built:
             raise AttributeError(f"{self.name}: no {name} yet; call the model once or give it an input shape")
-        return list(getattr(self, name)) if several else getattr(self, name)[0]
+        return _in_form(template, several, getattr(self, name))
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names under which a dict holds the inputs: the keys of the model's own dict, or names of layers."""
+        return _names(self.input_template, self.inputs)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Likewise of the outputs."""
+        return _names(self.output_template, self.outputs)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in super().__getstate__().items() if name != "plan"}
@@ -125,13 +158,11 @@ class Model(Trainer, Layer):
 
     @property
     def input_shape(self) -> Any:
-        shapes = [tensor.shape for tensor in self.inputs]
-        return shapes if self.several_inputs else shapes[0]
+        return _in_form(None, self.several_inputs, [tensor.shape for tensor in self.inputs])
 
     @property
     def output_shape(self) -> Any:
-        shapes = [tensor.shape for tensor in self.outputs]
-        return shapes if self.several_outputs else shapes[0]
+        return _in_form(None, self.several_outputs, [tensor.shape for tensor in self.outputs])
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by its name or its place.
@@ -152,6 +183,54 @@ class Model(Trainer, Layer):
 
     # ---- Running ---------------------------------------------------------------------------------------------------
 
+    def _call(self, x: Any, call: dict[str, Any]) -> Any:
+        if isinstance(x, dict) or self.input_template is not None:
+            x = self.flat_inputs(x)
+        y = self._call_making_mask(x, call)
+        if self.output_template is None:
+            return y
+        return nested.packed(self.output_template, y if self.several_outputs else [y])
+
+    def vjp(self, x: Any, **call: Any) -> tuple[Any, Any]:
+        if isinstance(x, dict) or self.input_template is not None:
+            x = self.flat_inputs(x)
+        y, pullback = super().vjp(x, **call)
+        if self.input_template is None and self.output_template is None:
+            return y, pullback
+
+        def packing(dy: Any, **options: Any) -> Gradients:
+            if self.output_template is not None:
+                dy = nested.matched(f"{self.name}: gradients", self.output_template, dy)
+                dy = dy if self.several_outputs else dy[0]
+            grads = pullback(dy, **options)
+            grads.dx = _in_form(self.input_template, self.several_inputs, leaves_of(grads.dx))
+            return grads
+
+        leaves_of = list if self.several_inputs else lambda dx: [dx]
+        return _in_form(self.output_template, self.several_outputs, y if self.several_outputs else [y]), packing
+
+    def flat_inputs(self, x: Any) -> Any:
+        """The inputs in a list (one as it is), from a dict by their names or from the form of the model's own.
+
+        Raises
+        ------
+        ValueError
+            If it has another form.
+        """
+        if not self.built:
+            return x
+        who, template = f"{self.name}: inputs", self.input_template
+        if not isinstance(x, dict):
+            found = nested.matched(who, template, x)
+        else:
+            names = list(template) if isinstance(template, dict) else [tensor.name for tensor in self.inputs]
+            if set(x) != set(names):
+                raise ValueError(
+                    f"{self.name}: expected inputs {', '.join(map(str, names))}, got {', '.join(map(str, x))}"
+                )
+            found = nested.matched(who, template, x) if isinstance(template, dict) else [x[name] for name in names]
+        return found if self.several_inputs else found[0]
+
     def takes_list(self, x: Any) -> bool:
         return self.several_inputs if self.built else super().takes_list(x)
 
@@ -165,11 +244,8 @@ class Model(Trainer, Layer):
             x = only_one(x, self.input_axes)
         if not self.built:
             self.build_for(x)
-        if isinstance(x, dict):
-            names = [tensor.node.layer.name for tensor in self.inputs]
-            if set(x) != set(names):
-                raise ValueError(f"{self.name}: expected inputs {', '.join(names)}, got {', '.join(map(str, x))}")
-            x = [x[name] for name in names] if self.several_inputs else x[names[0]]
+        if isinstance(x, dict) or self.input_template is not None:
+            x = self.flat_inputs(x)
         if not self.several_inputs:
             return self._check_input(self.inputs[0], x)
         if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
@@ -183,6 +259,10 @@ class Model(Trainer, Layer):
     def _check_input(self, tensor: SymbolicTensor, x: Any) -> Array:
         array: Array = tensor.node.layer.cast(x)
         shape = tensor.shape
+        if array.ndim == len(shape) + 1 and array.shape[-1] == 1:  # as in Keras: an axis of one more or less
+            array = array[..., 0]
+        elif array.ndim == len(shape) - 1 and array.ndim and shape[-1] == 1:
+            array = array[..., None]
         fits = array.ndim == len(shape)
         for got, want in zip(array.shape[1:], shape[1:], strict=False):
             fits = fits and want in (None, got)
@@ -245,6 +325,14 @@ class Model(Trainer, Layer):
             return self.forward_with_mask(x, mask=mask)[1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        if self.input_template is not None:
+            input_shape = nested.matched(f"{self.name}: shapes", self.input_template, input_shape)
+            input_shape = input_shape if self.several_inputs else input_shape[0]
+        shapes = self.flat_output_shapes(input_shape)
+        return _in_form(self.output_template, self.several_outputs, shapes if self.several_outputs else [shapes])
+
+    def flat_output_shapes(self, input_shape: Any) -> Any:
+        """The shape of the output, or a list of those of all outputs, for inputs in a list."""
         shapes = self.plan.shapes(input_shape if self.several_inputs else [input_shape])
         return shapes if self.several_outputs else shapes[0]
 

@@ -72,8 +72,8 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise TypeError(f"{self.name}: a layer is needed, got {type(layer).__name__}")
         if isinstance(layer, InputLayer):
-            if self._chain:
-                raise ValueError(f"{self.name}: an input must come first")
+            if self._chain or self._entry is not None:
+                raise ValueError(f"{self.name}: an input must come first, and there is one input only")
             self._entry = enter(layer)
             return
         if layer.name in names:
@@ -134,6 +134,12 @@ class Sequential(Model):
         end = self._extend(entry, self._chain)
         self._entry = entry
         self.set_graph(entry, end)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output for inputs of this shape (with the batch axis), also of a chain that is not built."""
+        for layer in self._chain:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
 
     @property
     def input_axes(self) -> int | None:

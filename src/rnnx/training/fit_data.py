@@ -87,7 +87,7 @@ def check_class_weight(model: Any, class_weight: Any) -> None:
     """Refuse what cannot be weights of classes, or has classes that the model does not know."""
     given = class_weight if model.several_outputs and isinstance(class_weight, (list, tuple)) else [class_weight]
     if model.several_outputs:
-        names = [tensor.node.layer.name for tensor in model.outputs]
+        names = model.output_names
         if isinstance(class_weight, dict) and not class_weight.keys() <= set(names):
             raise ValueError(
                 "`class_weight` of a model with several outputs must be a dict of such dicts by output, or a list with "

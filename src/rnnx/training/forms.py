@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnx.training.nested import matched
+
 
 def is_ragged(x: Any) -> bool:
     """Whether this is a list of sequences, each an array with its own number of steps."""
@@ -68,6 +70,8 @@ def only_one(x: Any, axes: int | None) -> Any:
 
 def inputs_of(model: Any, x: Any) -> Any:
     """Inputs as the model takes them: an array, a list or dict of arrays, or a ragged list."""
+    if model.input_template is not None and model.built:
+        x = model.flat_inputs(x)
     if isinstance(x, dict):
         return {name: _array(part) for name, part in x.items()}
     if not isinstance(x, (list, tuple)):
@@ -101,6 +105,9 @@ def targets_of(model: Any, y: Any, rows: int | None, ragged: bool) -> Any:
     """
     if y is None:
         return None
+    if model.output_template is not None and not (isinstance(y, dict) and set(y) <= set(model.output_names)):
+        y = matched(f"{model.name}: targets", model.output_template, y)
+        y = y if model.several_outputs else y[0]
     if isinstance(y, dict):
         return {name: None if part is None else _array(part) for name, part in y.items()}
     if not isinstance(y, (list, tuple)):

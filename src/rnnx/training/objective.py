@@ -35,11 +35,17 @@ class Objective:
     built: bool
     outputs: list[SymbolicTensor]
     several_outputs: bool
+    output_template: Any
     optimizer: Any = None
     loss: Any = None
     _loss_sums: dict[str, float]  # of each output, without their weights
     _loss_rows: int
     _handed_out: LogsInUse
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs in losses, logs, and dicts of targets."""
+        raise NotImplementedError
 
     def compile(
         self,
@@ -114,7 +120,7 @@ class Objective:
         found: dict[str, str | None] = {"loss": "down"}
         if self.several_outputs:
             losses = self.by_output(self.loss, len(self.outputs), "loss")
-            found.update({f"{t.name}_loss": "down" for t, loss in zip(self.outputs, losses, strict=True) if loss})
+            found.update({f"{name}_loss": "down" for name, loss in zip(self.output_names, losses, strict=True) if loss})
         for name, metric in self._named_metrics().items():
             found[name] = getattr(metric, "direction", None) or getattr(metric, "_direction", None)
         return found
@@ -126,7 +132,7 @@ class Objective:
     def by_output(self, value: Any, count: int, what: str = "data") -> list[Any]:
         """A value for each output, from one, a list or a dict by output name; ``what`` is for error messages."""
         if isinstance(value, dict):
-            names = [tensor.node.layer.name for tensor in self.outputs] if self.built else list(value)[:1]
+            names = self.output_names if self.built else list(value)[:1]
             if unknown := set(value) - set(names):
                 raise ValueError(
                     f"{self.name}: unknown output(s) {', '.join(map(repr, sorted(unknown, key=str)))} in {what}; "
@@ -176,9 +182,9 @@ class Objective:
     def _update_metrics(self, outputs: list[Output], values: list[Any], rows: int) -> None:
         self._settle()
         if self.several_outputs:
-            for tensor, value in zip(self.outputs, values, strict=True):
+            for output, value in zip(self.output_names, values, strict=True):
                 if value is not None:
-                    name = f"{tensor.name}_loss"
+                    name = f"{output}_loss"
                     self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value * rows
         self._loss_rows += rows
         if self._metrics is None:
@@ -239,9 +245,10 @@ class Objective:
     def _named_metrics(self) -> dict[str, Any]:
         """The metrics by their names in the logs; one that is there twice gets Keras' addition to its name."""
         found: dict[str, Any] = {}
+        names = self.output_names if self.several_outputs else []
         for weighted in (False, True):
             for k, group in enumerate(self._metrics or []):
-                prefix = f"{self.outputs[k].name}_" if self.several_outputs else ""
+                prefix = f"{names[k]}_" if names else ""
                 for metric in [metric for metric, own in group if own is weighted]:
                     name = prefix + metric.name
                     if weighted and name in found:

@@ -19,6 +19,7 @@ from rnnx.training.batches import Batch, Batches, batches_of, batches_of_inputs,
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
 from rnnx.training.forms import inputs_of
 from rnnx.training.interrupts import Interrupts, interrupts_wait
+from rnnx.training.nested import packed
 from rnnx.training.objective import Objective, Output
 from rnnx.training.weights import TrainedWeights
 
@@ -327,7 +328,7 @@ class Trainer(Objective):
 
         Returns
         -------
-        array, or list of arrays for several outputs
+        array, or arrays in the form of the outputs for several of them
             For a ragged list with an output for each step: a list with an array for each row.
         """
         batches = batches_of_inputs(self, x, batch_size, steps)
@@ -351,9 +352,15 @@ class Trainer(Objective):
         calls.call("predict_end", None)
         if not parts:
             y = self.forward_with_mask(take(inputs_of(self, x), slice(0, 0)))[0]
-            return y
+            return self._in_form(y if self.several_outputs else [y])
         joined = [in_order(part, steps, rows) for part, steps in zip(parts, lengths, strict=True)]
-        return joined if self.several_outputs else joined[0]
+        return self._in_form(joined)
+
+    def _in_form(self, values: list[Any]) -> Any:
+        """The values of all outputs as the model returns them."""
+        if self.output_template is not None:
+            return packed(self.output_template, values)
+        return values if self.several_outputs else values[0]
 
     def predict_mc(
         self, x: Any, samples: int = 50, share_masks: bool = False, batch_size: int | None = None
@@ -406,7 +413,8 @@ class Trainer(Objective):
     def predict_on_batch(self, x: Any) -> Any:
         """Outputs of one batch."""
         batch = one_batch(self, x)
-        return self.forward_with_mask(batch.x, lengths=batch.lengths)[0]
+        y = self.forward_with_mask(batch.x, lengths=batch.lengths)[0]
+        return self._in_form(y if self.several_outputs else [y])
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,7 @@ from rnnx.layers.graph import SymbolicTensor, enter, flat
 from rnnx.layers.limits import MOST_CALLS
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
+from rnnx.training import nested
 
 DEEPEST_MODEL = 20
 MOST_TRIED = 1000  # layers that are looked at for other reasons, once there is one; 0.2 ms each
@@ -138,11 +140,15 @@ class Models:
         graph = _Graph(self, where)
         for entry in config["layers"]:
             graph.add(entry)
-        inputs, outputs = (_ends(config.get(name), where) for name in ("input_layers", "output_layers"))
+        forms = [_ends(config.get(name), where) for name in ("input_layers", "output_layers")]
+        inputs, outputs = ([place_of(leaf.place, where) for leaf in nested.leaves(form)] for form in forms)
         graph.number_calls(outputs)
         graph.run([place[0] for place in inputs])
-        ins, outs = ([graph.tensor(place) for place in places] for places in (inputs, outputs))
-        model = Model(ins if len(ins) > 1 else ins[0], outs if len(outs) > 1 else outs[0], name=name or None)
+        ins, outs = (
+            nested.packed(form, [graph.tensor(place) for place in places])
+            for form, places in zip(forms, (inputs, outputs), strict=True)
+        )
+        model = Model(ins, outs, name=name or None)
         self.order[id(model)] = graph.order
         return model
 
@@ -183,13 +189,20 @@ def _entry_name(entry: Any) -> str | None:
     return name if name is not None else entry.get("name")
 
 
-def _ends(places: Any, where: str) -> list[Place]:
-    """Inputs or outputs of a graph; Keras makes no difference between one tensor and a list of one."""
-    if isinstance(places, dict):
-        places = list(places.values())
+@dataclass
+class _End:
+    """The place of an input or output in a file."""
+
+    place: Any
+
+
+def _ends(places: Any, where: str) -> Any:
+    """Inputs or outputs of a graph, in dicts and lists as they are there."""
+    if isinstance(places, dict) and places:
+        return {str(key)[:200]: _ends(part, where) for key, part in places.items()}
     if not isinstance(places, list) or not places:
         raise FormatError(f"{where}: it does not say its inputs and outputs")
-    return [place_of(place, where) for place in ([places] if isinstance(places[0], str) else places)]
+    return _End(places) if isinstance(places[0], str) else [_ends(part, where) for part in places]
 
 
 class _Graph:

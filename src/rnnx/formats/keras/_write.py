@@ -23,6 +23,7 @@ from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.models import Model, Sequential
 from rnnx.models.plan import Plan, Step
 from rnnx.saving import FormatError, write_whole
+from rnnx.training import nested
 
 VERSION = "3.8.0"  # of Keras, whose words these are
 OWN_DEFAULTS = {  # arguments that Keras does not have, and the values that change nothing
@@ -296,8 +297,8 @@ class _Writer:
             "name": model.name,
             "trainable": model.trainable,
             "layers": entries,
-            "input_layers": inputs if model.several_inputs else inputs[0],
-            "output_layers": outputs if model.several_outputs else outputs[0],
+            "input_layers": _ends(model.input_template, model.several_inputs, inputs),
+            "output_layers": _ends(model.output_template, model.several_outputs, outputs),
         }
 
     def _call(self, step: Step, described: Any) -> dict[str, Any]:
@@ -313,6 +314,13 @@ class _Writer:
             numbers = [[] if n is None else [n] for n in (step.layer.left, step.layer.right)]
             return {"args": [*numbers[0], *given, *numbers[1]], "kwargs": kwargs}
         return {"args": [given[0] if step.single else given], "kwargs": kwargs}
+
+
+def _ends(template: Any, several: bool, places: list[Any]) -> Any:
+    """Places of inputs or outputs in the form in which the model has them."""
+    if template is not None:
+        return nested.packed(template, places)
+    return places if several else places[0]
 
 
 def _described(module: str, name: str, config: Any) -> dict[str, Any]:

@@ -120,7 +120,8 @@ class ModelRun:
         held, most, work = 0, 0, RUN
         for step in plan.steps:
             given = [found[place] for place in step.inputs]
-            made = step.layer.compute_output_shape(given[0] if step.single else given)
+            layer, x = step.layer, given[0] if step.single else given
+            made = layer.compute_output_shape(x) if layer.output_template is None else layer.flat_output_shapes(x)
             for place, shape in zip(step.outputs, one_list(made), strict=True):
                 found[place] = shape
                 sizes[place] = math.prod(shape) * np.dtype(plan.tensors[place].dtype).itemsize
