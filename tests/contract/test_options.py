@@ -49,7 +49,12 @@ BASES: dict[str, dict[str, Any]] = {
     "AlphaDropout": {"rate": 0.4, "seed": 1},
     "Arithmetic": {"operator": "add"},
     "Concatenate": {"axis": -1},
-    "Conv1D": {"filters": 4, "kernel_size": 2},
+    **{
+        name: {"filters": 4, "kernel_size": 2}
+        for name in ("Conv1D", "Conv2D", "SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "Conv2DTranspose")
+    },
+    "DepthwiseConv1D": {"kernel_size": 2},
+    "DepthwiseConv2D": {"kernel_size": 2},
     "Dense": {"units": 4},
     "Dropout": {"rate": 0.4, "seed": 1},
     "Embedding": {"input_dim": 7, "output_dim": 4},
@@ -81,14 +86,14 @@ OTHER: dict[str, Any] = {
     "alpha": 0.4, "shared_axes": [1], "l1": 0.3, "l2": 0.3, "stddev": 0.2, "axes": 1, "normalize": True, "cropping": 2,
     "size": 3, "interpolation": "bilinear",
     "weights": None, "shape": (7, 3), "batch_size": 5, "function": "log_softmax", "arguments": {"axis": 1},
+    "depth_multiplier": 2, "output_padding": 1,
     "cell": lambda: layers.GRUCell(3, dtype="float64"), "cells": lambda: [layers.GRUCell(3, dtype="float64")],
     "layer": lambda: layers.GRU(3, dtype="float64"),
     "backward_layer": lambda: gru(go_backwards=True, activation="relu"),
 }  # fmt: skip
 SPECIAL: dict[tuple[str, str], Any] = {
     ("InputLayer", "dtype"): "int32",
-    ("MaxPooling1D", "strides"): 1,
-    ("AveragePooling1D", "strides"): 1,
+    **{(name, "strides"): 1 for name in ("MaxPooling1D", "AveragePooling1D", "MaxPooling2D", "AveragePooling2D")},
     ("SimpleRNN", "compat"): "keras1",
     ("SimpleRNNCell", "compat"): "keras1",
     ("LSTM", "compat"): "keras2.3",
@@ -100,6 +105,8 @@ SPECIAL: dict[tuple[str, str], Any] = {
 }
 BEHIND: dict[tuple[str, str], dict[str, Any]] = {  # what an option needs to have a meaning
     ("Cropping2D", "data_format"): {"cropping": (2, 1)},
+    ("Conv1DTranspose", "output_padding"): {"strides": 2},
+    ("Conv2DTranspose", "output_padding"): {"strides": 2},
     ("ReLU", "threshold"): {"negative_slope": 0.1},
     ("SimpleRNN", "compat"): {"activation": "hard_sigmoid"},
     ("SimpleRNNCell", "compat"): {"activation": "hard_sigmoid"},
@@ -197,7 +204,10 @@ def equal(a: Any, b: Any) -> bool:
 KINDS = [
     name
     for name in layers.__all__
-    if isinstance(getattr(layers, name), type) and issubclass(getattr(layers, name), Layer) and name != "Layer"
+    if isinstance(getattr(layers, name), type)
+    and issubclass(getattr(layers, name), Layer)
+    and name != "Layer"
+    and getattr(layers, name).__name__ == name  # not the same layer under another name
 ]
 
 

@@ -16,7 +16,6 @@ ELSEWHERE = {
     "layers/embedding.py": {
         "one_hot @ np.asarray(dy, self.dtype).reshape(-1, self.output_dim)"
     },  # a sparse matrix of scipy
-    "layers/convolution.py": {"np.einsum('bskf,sk->bsf', x[:, index], share)"},  # NumPy's own loops, without flags
     "optimizers/optimizer.py": {"np.dot(flat, flat)"},  # flags are ignored: what overflows is computed otherwise
     "utils.py": {"np.linalg.norm(array, ord=order, axis=axis, keepdims=True)"},  # flags are ignored
 }

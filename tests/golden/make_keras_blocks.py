@@ -70,6 +70,46 @@ def elementwise() -> list[Entry]:
     return found
 
 
+def windows() -> list[Entry]:
+    """Convolutions and pooling of sequences and images."""
+    found: list[Entry] = []
+    for padding, strides, dilation in [("valid", 1, 1), ("same", 1, 2), ("same", (2, 1), 1), ("valid", (1, 2), 1)]:
+        options = {"padding": padding, "strides": strides, "dilation_rate": dilation}
+        found += [
+            ("Conv2D", {"filters": 3, "kernel_size": [3, 2], "activation": "tanh", **options}, [IMAGE]),
+            ("Conv2D", {"filters": 4, "kernel_size": 2, "groups": 2, **options, **FIRST}, [(BATCH, 2, 4, 5)]),
+        ]
+    for padding, strides, dilation in [("valid", 1, 1), ("same", 1, 2), ("same", 2, 1)]:
+        options = {"padding": padding, "strides": strides, "dilation_rate": dilation, "kernel_size": 3}
+        found += [
+            ("Conv1D", {"filters": 4, **options, **FIRST}, [SEQUENCE]),
+            ("DepthwiseConv1D", {"depth_multiplier": 2, **options}, [SEQUENCE]),
+            ("DepthwiseConv2D", {"activation": "relu", **options, "kernel_size": [2, 3]}, [IMAGE]),
+            ("SeparableConv1D", {"filters": 3, "depth_multiplier": 2, **options, **FIRST}, [SEQUENCE]),
+            ("SeparableConv2D", {"filters": 3, "use_bias": False, **options, "kernel_size": 2}, [IMAGE]),
+        ]
+    for padding, strides, dilation, more in [
+        ("valid", 1, 1, None), ("valid", 2, 1, None), ("valid", 3, 1, 2), ("same", 1, 1, None), ("same", 2, 1, None),
+        ("same", 2, 1, 1), ("valid", 1, 2, None), ("same", 3, 1, None),
+    ]:  # fmt: skip
+        options = {"padding": padding, "strides": strides, "dilation_rate": dilation, "output_padding": more}
+        found += [
+            ("Conv1DTranspose", {"filters": 2, "kernel_size": 3, **options}, [SEQUENCE]),
+            ("Conv1DTranspose", {"filters": 2, "kernel_size": 2, **options, **FIRST}, [SEQUENCE]),
+        ]
+        if dilation == 1:
+            found.append(("Conv2DTranspose", {"filters": 2, "kernel_size": [3, 4], **options}, [(BATCH, 2, 3, 2)]))
+    for name in ("MaxPooling2D", "AveragePooling2D"):
+        found += [
+            (name, {"pool_size": 2}, [IMAGE]),
+            (name, {"pool_size": [3, 1], "strides": 1, "padding": "same"}, [IMAGE]),
+            (name, {"pool_size": [2, 3], "strides": [1, 2], **FIRST}, [(BATCH, 2, 4, 5)]),
+        ]
+    for name in ("GlobalMaxPooling2D", "GlobalAveragePooling2D"):
+        found += [(name, {}, [IMAGE]), (name, {"keepdims": True, **FIRST}, [IMAGE])]
+    return found
+
+
 SEVERAL = ("Subtract", "Maximum", "Minimum", "Dot")
 
 
@@ -113,6 +153,9 @@ def mask_cases(rng: np.random.Generator) -> dict[str, Case]:
         ("GroupNormalization", {"groups": 2}),
         ("UnitNormalization", {}),
         ("RMSNormalization", {}),
+        ("DepthwiseConv1D", {"kernel_size": 1}),
+        ("SeparableConv1D", {"filters": 2, "kernel_size": 1}),
+        ("Conv1DTranspose", {"filters": 2, "kernel_size": 1}),
     ]
     merging = [("Subtract", {}), ("Maximum", {}), ("Minimum", {}), ("Dot", {"axes": 2})]
     cases = {}
@@ -140,7 +183,7 @@ def mask_cases(rng: np.random.Generator) -> dict[str, Case]:
 def main() -> None:
     """Write the file."""
     rng = np.random.default_rng(20267)
-    cases = layer_cases(rng, elementwise()) | batch_normalization_cases(rng) | mask_cases(rng)
+    cases = layer_cases(rng, elementwise() + windows()) | batch_normalization_cases(rng) | mask_cases(rng)
     save("keras_blocks", cases)
 
 

@@ -69,6 +69,15 @@ def products(left: Array, right: Array) -> Array:
     return result
 
 
+def product_into(left: Array, right: Array, out: Array) -> None:
+    """`product` of two matrices of one dtype into a contiguous array."""
+    flags: list[str] = []
+    with np.errstate(invalid="call", over="call", call=lambda flag, _: flags.append(flag)):
+        _multiply(left, right, out)
+    if flags and _overflows(left, right, out):
+        _multiply(left, right, out)
+
+
 def _overflows(left: Array, right: Array, result: Array) -> bool:
     """Whether a row and a column of finite numbers give something else."""
     rows = np.asarray(np.isfinite(left).all(axis=-1))

@@ -5,14 +5,9 @@ from typing import Any
 from rnnx._config import on_demand
 from rnnx.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from rnnx.layers.arithmetic import Arithmetic
-from rnnx.layers.convolution import (
-    AveragePooling1D,
-    Conv1D,
-    GlobalAveragePooling1D,
-    GlobalMaxPooling1D,
-    MaxPooling1D,
-)
+from rnnx.layers.convolution import Conv1D, Conv2D
 from rnnx.layers.dense import Dense
+from rnnx.layers.depthwise import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from rnnx.layers.dot import Dot, dot
 from rnnx.layers.embedding import Embedding, Masking
 from rnnx.layers.given_mask import GivenMask as GivenMask
@@ -46,6 +41,16 @@ from rnnx.layers.noise import (
 )
 from rnnx.layers.normalization import BatchNormalization, LayerNormalization
 from rnnx.layers.ops import Operation
+from rnnx.layers.pooling import (
+    AveragePooling1D,
+    AveragePooling2D,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    MaxPooling1D,
+    MaxPooling2D,
+)
 from rnnx.layers.resizing import (
     Cropping1D,
     Cropping2D,
@@ -67,18 +72,31 @@ from rnnx.layers.rnn import (
     TimeDistributed,
 )
 from rnnx.layers.shaping import Flatten, Permute, RepeatVector, Reshape
+from rnnx.layers.transposed import Conv1DTranspose, Conv2DTranspose
+
+# Other names of Keras for the same layers.
+Convolution1D, Convolution2D = Conv1D, Conv2D
+Convolution1DTranspose, Convolution2DTranspose = Conv1DTranspose, Conv2DTranspose
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
+MaxPool1D, MaxPool2D, AvgPool1D, AvgPool2D = MaxPooling1D, MaxPooling2D, AveragePooling1D, AveragePooling2D
+GlobalMaxPool1D, GlobalMaxPool2D = GlobalMaxPooling1D, GlobalMaxPooling2D
+GlobalAvgPool1D, GlobalAvgPool2D = GlobalAveragePooling1D, GlobalAveragePooling2D
 
 __all__ = [
     "ELU", "GRU", "LSTM", "RNN", "Activation", "ActivityRegularization", "Add", "AlphaDropout", "Arithmetic",
-    "Average", "AveragePooling1D", "BatchNormalization", "Bidirectional", "Concatenate", "Conv1D", "Cropping1D",
-    "Cropping2D", "Dense", "Dot", "Dropout", "Embedding", "Flatten", "GRUCell", "GaussianDropout", "GaussianNoise",
-    "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Gradients", "GroupNormalization", "Identity", "Input",
-    "InputLayer", "LSTMCell", "Layer", "LayerNormalization", "LeakyReLU", "Masking", "MaxPooling1D", "Maximum",
-    "Minimum", "Multiply", "Operation", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Reshape",
-    "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "StackedRNNCells", "Subtract",
-    "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "Weight", "ZeroPadding1D",
-    "ZeroPadding2D", "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "quantization_report",
-    "subtract",
+    "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D", "AvgPool2D", "BatchNormalization",
+    "Bidirectional", "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Convolution1D",
+    "Convolution1DTranspose", "Convolution2D", "Convolution2DTranspose", "Cropping1D", "Cropping2D", "Dense",
+    "DepthwiseConv1D", "DepthwiseConv2D", "Dot", "Dropout", "Embedding", "Flatten", "GRUCell", "GaussianDropout",
+    "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D",
+    "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Gradients",
+    "GroupNormalization", "Identity", "Input", "InputLayer", "LSTMCell", "Layer", "LayerNormalization", "LeakyReLU",
+    "Masking", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum", "Multiply",
+    "Operation", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Reshape", "SeparableConv1D",
+    "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", "SimpleRNN", "SimpleRNNCell", "Softmax",
+    "SpatialDropout1D", "SpatialDropout2D", "StackedRNNCells", "Subtract", "TimeDistributed", "UnitNormalization",
+    "UpSampling1D", "UpSampling2D", "Weight", "ZeroPadding1D", "ZeroPadding2D", "add", "average", "concatenate",
+    "dot", "maximum", "minimum", "multiply", "quantization_report", "subtract",
 ]  # fmt: skip
 
 

@@ -1,61 +1,149 @@
-"""Convolution and pooling along the time axis."""
+"""Convolutions of sequences and images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rnnx import activations, regularizers
 from rnnx._typing import Array
-from rnnx.functional._products import product
-from rnnx.layers.checks import check_data_format, check_mask, check_sequence_shape
-from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
-from rnnx.layers.weighted import Weighted
-
-PADDINGS = ("valid", "same", "causal")
-
-
-def _one(who: str, name: str, value: Any) -> int:
-    """An integer from an integer or a tuple of one."""
-    number = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
-    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-        raise ValueError(f"{who}: `{name}` must be a positive integer, got {value!r}")
-    return int(number)
+from rnnx.functional._convolution import Windows, correlate, correlate_kernel, framed, spread, unframed
+from rnnx.layers.checks import check_data_format
+from rnnx.layers.layer import Gradients, Pullback, weight_value
+from rnnx.layers.places import PADDINGS, OverPlaces, check_padding, each, output_steps, pads, per_axis
+from rnnx.layers.weighted import Activated, Weighted
 
 
-def _pads(padding: str, timesteps: int, width: int, stride: int) -> tuple[int, int]:
-    """Steps of padding before and after; `width` is that of the dilated window."""
-    if padding == "causal":
-        return width - 1, 0
-    if padding == "valid":
-        return 0, 0
-    total = max((-(-timesteps // stride) - 1) * stride + width - timesteps, 0)
-    return total // 2, total - total // 2
+class Convolving(Weighted, OverPlaces):
+    """Base of the layers whose output at a place is a function of a window of the input there.
 
-
-def _output_steps(who: str, padding: str, timesteps: int, width: int, stride: int) -> int:
-    before, after = _pads(padding, timesteps, width, stride)
-    steps = (timesteps + before + after - width) // stride + 1
-    if steps < 1:
-        wanted = f"at least {width} steps, or padding='same'" if padding == "valid" else "at least 1 step"
-        raise ValueError(f"{who}: {timesteps} step(s) give no output; {wanted} needed")
-    return steps
-
-
-class Conv1D(Weighted):
-    """Convolution along time: every output step is a product with a window of input steps.
-
-    Parameters
-    ----------
-    filters, kernel_size : int
-    strides, padding, dilation_rate, groups, activation, use_bias, ...
-        As in Keras 3; ``padding`` is ``"valid"``, ``"same"`` or ``"causal"``.
+    A subclass computes ``convolve`` with the features at the end; padding, bias, activation and the order of the axes
+    are here.
     """
 
     supports_masking = False
+    activation: Any = Activated()
+    paddings: tuple[str, ...] = PADDINGS[:2]
+    written: tuple[str, ...] = ()  # names of arguments in the configuration, beside those that all have
+    filters: int
+    kernel_size: Any
+    strides: Any
+    dilation_rate: Any
+    padding: str
+
+    def set_up(self, given: dict[str, Any]) -> None:
+        """Check and keep the arguments that all of these layers have."""
+        who, rank = type(self).__name__, self.rank
+        for name in ("kernel_size", "strides", "dilation_rate"):
+            setattr(self, name, per_axis(who, name, given[name], rank))
+        self.padding = check_padding(who, given["padding"], self.paddings)
+        self.data_format = check_data_format(who, given["data_format"])
+        vars(self)["activation"] = activations.get(given["activation"])
+        self.use_bias = bool(given["use_bias"])
+        self.choose(given)
+        if given["activity_regularizer"] is not None:
+            self.activity_regularizer = regularizers.get(given["activity_regularizer"])
+
+    # ---- Where the windows stand -------------------------------------------------------------------------------------
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Places that one output sees along each axis."""
+        sizes = zip(each(self.kernel_size), each(self.dilation_rate), strict=True)
+        return tuple((size - 1) * dilation + 1 for size, dilation in sizes)
+
+    @property
+    def window(self) -> int:
+        """Steps that one output step of a sequence sees."""
+        return self.spans[0]
+
+    def counts(self, places: Any) -> tuple[Any, ...]:
+        """Sizes of the output for those of the input; None where one is not known."""
+        parts = zip(places, self.spans, each(self.strides), strict=True)
+        return tuple(None if n is None else output_steps(self.name, self.padding, n, *rest) for n, *rest in parts)
+
+    def windows(self, places: Any) -> Windows:
+        """The windows of an input with these places."""
+        return Windows(each(self.kernel_size), each(self.strides), each(self.dilation_rate), self.counts(places))
+
+    def before(self, places: Any) -> list[int]:
+        """Padding before the first place of each axis."""
+        parts = zip(places, self.spans, each(self.strides), strict=True)
+        return [pads(self.padding, n, *rest)[0] for n, *rest in parts]
+
+    # ---- Running -----------------------------------------------------------------------------------------------------
+
+    @property
+    def features(self) -> int | None:
+        """Features of the input; None before the layer is built."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how many features its input has")
+
+    @property
+    def features_out(self) -> Any:
+        """Features of the output."""
+        return self.filters
+
+    def convolve(self, x: Array, bias: Array | None) -> tuple[Array, Any]:
+        """The output before the activation, and a function of its gradient.
+
+        That gives the gradients of the input, if it is wanted, and of the kernels.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it convolves")
+
+    def forward(
+        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Array, Pullback | None]:
+        self.check_rank(x.shape, self.features)
+        bias = self._weights[-1].value if self.use_bias else None
+        a, back = self.convolve(self.last(x), bias)
+        a = self.given(a)
+        y = self.activation(a)
+        if not keep:
+            return y, None
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            da = self.last(self.activation.vjp(a, y, self.cast(dy)))
+            dx, dkernels = back(da, need_dx, self.trainable)
+            dweights: list[Array | None] = [None] * len(self._weights)
+            if self.trainable:
+                dbias = [da.sum(axis=tuple(range(da.ndim - 1)))] if self.use_bias else []
+                dweights = [*dkernels, *dbias]
+            return Gradients(None if dx is None else self.given(dx), dweights)
+
+        return y, pullback
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        self.check_rank(input_shape, "features" if self.features is None else self.features)
+        batch, places, _ = self.apart(input_shape)
+        return self.together(batch, self.counts(places), self.features_out)
+
+    def known_features(self, input_shape: Any) -> int:
+        """The features of an input shape, to build for."""
+        self.check_rank(input_shape)
+        features = self.apart(input_shape)[2]
+        if features is None:
+            raise ValueError(
+                f"{self.name}: the number of features must be known, got an input of shape {tuple(input_shape)}"
+            )
+        return int(features)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        for name in (*self.written, "kernel_size", "strides", "padding", "data_format", "dilation_rate", "use_bias"):
+            config[name] = getattr(self, name)
+        config["activation"] = self.activation.serialize()
+        config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return config
+
+
+class Convolution(Convolving):
+    """Base of the convolutions: every output is a product with a window of the input."""
+
     chosen = ("kernel", "bias")
+    written = ("filters", "groups")
+    kernel = weight_value(0)
+    bias = weight_value(1)
 
     def __init__(
         self,
@@ -78,287 +166,116 @@ class Conv1D(Weighted):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if padding not in PADDINGS:
-            raise ValueError(f"Conv1D: `padding` must be one of {PADDINGS}, got {padding!r}")
-        if data_format not in (None, "channels_last"):
-            raise ValueError(f"Conv1D: only channels_last input is supported, got {data_format!r}")
-        self.filters, self.groups = _one("Conv1D", "filters", filters), _one("Conv1D", "groups", groups)
-        self.kernel_size, self.strides = _one("Conv1D", "kernel_size", kernel_size), _one("Conv1D", "strides", strides)
-        self.dilation_rate, self.padding = _one("Conv1D", "dilation_rate", dilation_rate), padding
-        self.activation, self.use_bias = activations.get(activation), bool(use_bias)
-        self.choose(locals())
-        if activity_regularizer is not None:
-            self.activity_regularizer = regularizers.get(activity_regularizer)
-
-    kernel = weight_value(0)
-    bias = weight_value(1)
+        who = type(self).__name__
+        self.filters, self.groups = (
+            per_axis(who, "filters", filters, 1), per_axis(who, "groups", groups, 1)
+        )  # fmt: skip
+        self.set_up(locals())
 
     @property
-    def window(self) -> int:
-        """Steps that one output step sees."""
-        return (self.kernel_size - 1) * self.dilation_rate + 1
+    def features(self) -> int | None:
+        return self._weights[0].shape[-2] * self.groups if self._weights else None
 
     def build(self, input_shape: Any) -> None:
-        channels = input_shape[-1]
-        if len(input_shape) != 3 or channels is None or channels % self.groups or self.filters % self.groups:
+        axis = 1 if self.channels_first else -1
+        features = input_shape[axis] if len(input_shape) == self.rank + 2 else None
+        if features is None or features % self.groups or self.filters % self.groups:
             raise ValueError(
-                f"{self.name}: the input must have shape (batch, timesteps, features), features and filters being "
+                f"{self.name}: the input must have shape {self.wanted()}, features and filters being "
                 f"multiples of groups = {self.groups}; got {tuple(input_shape)}"
             )
-        self.add_weight("kernel", (self.kernel_size, channels // self.groups, self.filters), chosen="kernel")
+        self.add_weight("kernel", (*each(self.kernel_size), features // self.groups, self.filters), chosen="kernel")
         if self.use_bias:
             self.add_weight("bias", (self.filters,), chosen="bias")
 
-    def forward(
-        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
-    ) -> tuple[Array, Pullback | None]:
-        kernel, groups = self._weights[0].value, self.groups
-        if x.ndim != 3 or x.shape[-1] != kernel.shape[1] * groups:
-            raise ValueError(
-                f"{self.name}: the input must have shape (batch, timesteps, {kernel.shape[1] * groups}), got {x.shape}"
-            )
-        before, after = _pads(self.padding, x.shape[1], self.window, self.strides)
-        padded = np.pad(x, ((0, 0), (before, after), (0, 0))) if before or after else x
-        steps = _output_steps(self.name, self.padding, x.shape[1], self.window, self.strides)
-        index = np.arange(steps)[:, None] * self.strides + np.arange(self.kernel_size) * self.dilation_rate
-        width, each = x.shape[-1] // groups, self.filters // groups
-        a = np.empty((x.shape[0], steps, self.filters), x.dtype)
-        windows = []
-        for g in range(groups):
-            rows = padded[:, index, g * width : (g + 1) * width].reshape(-1, self.kernel_size * width)
-            weights = kernel[:, :, g * each : (g + 1) * each].reshape(-1, each)
-            a[..., g * each : (g + 1) * each] = product(rows, weights).reshape(x.shape[0], steps, each)
-            windows.append(rows)
-        if self.use_bias:
-            a += self._weights[1].value
-        y = self.activation(a)
+    def convolve(self, x: Array, bias: Array | None) -> tuple[Array, Any]:
+        kernel, places = self._weights[0].value, x.shape[1:-1]
+        windows, before = self.windows(places), self.before(places)
+        frame = framed(x, before, windows.frame)
+        parts = self._groups(frame.shape[-1])
+        if len(parts) == 1:
+            a = correlate(frame, kernel, windows, bias)
+        else:
+            a = np.empty((len(x), *windows.counts, self.filters), x.dtype)
+            for own, out in parts:
+                a[..., out] = correlate(frame[..., own], kernel[..., out], windows, None if bias is None else bias[out])
 
-        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
-            da = self.activation.vjp(a, y, self.cast(dy))
-            dkernel, dpadded = np.zeros_like(kernel), np.zeros_like(padded)
-            for g in range(groups):
-                d = np.ascontiguousarray(da[..., g * each : (g + 1) * each]).reshape(-1, each)
-                of_group = kernel[:, :, g * each : (g + 1) * each].reshape(-1, each)
-                own = product(windows[g].T, d).reshape(self.kernel_size, width, each)
-                dkernel[:, :, g * each : (g + 1) * each] = own
-                if need_dx:
-                    drows = product(d, of_group.T).reshape(x.shape[0], steps, self.kernel_size, width)
-                    for k in range(self.kernel_size):
-                        dpadded[:, index[:, k], g * width : (g + 1) * width] += drows[:, :, k]
-            dweights: list[Array | None] = [None] * len(self._weights)
-            if self.trainable:
-                dweights = [dkernel, da.sum(axis=(0, 1))][: len(self._weights)]
-            return Gradients(dpadded[:, before : before + x.shape[1]] if need_dx else None, dweights)
+        def back(da: Array, need_dx: bool, need_dkernel: bool) -> tuple[Array | None, list[Array]]:
+            dkernel = np.empty_like(kernel) if need_dkernel else None
+            dframe = np.zeros_like(frame) if need_dx else None
+            for own, out in parts:
+                if dkernel is not None:
+                    dkernel[..., out] = correlate_kernel(frame[..., own], da[..., out], windows)
+                if dframe is not None:
+                    spread(da[..., out], kernel[..., out], windows, dframe[..., own])
+            dx = None if dframe is None else unframed(dframe, before, places)
+            return dx, [] if dkernel is None else [dkernel]
 
-        return y, pullback if keep else None
+        return a, back
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        check_sequence_shape(self, input_shape, self._weights[0].shape[1] * self.groups if self._weights else None)
-        batch, timesteps, _ = input_shape
-        if timesteps is not None:
-            timesteps = _output_steps(self.name, self.padding, timesteps, self.window, self.strides)
-        return (batch, timesteps, self.filters)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        for name in ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups", "use_bias"):
-            config[name] = getattr(self, name)
-        config["activation"] = self.activation.serialize()
-        config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        return config
+    def _groups(self, features: int) -> list[tuple[slice, slice]]:
+        """Features of the input and filters of each group."""
+        width, filters = features // self.groups, self.filters // self.groups
+        return [(slice(g * width, (g + 1) * width), slice(g * filters, (g + 1) * filters)) for g in range(self.groups)]
 
 
-class TimePooling(Layer):
-    """Base of all pooling layers along time, of inputs whose features come last or, with "channels_first", before it.
-
-    Their ``pool`` and ``pooled_shape`` see (batch, timesteps, features) whatever the input is.
-    """
-
-    data_format = "channels_last"  # also of layers that were pickled before there was another one
-
-    def __init__(self, data_format: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.data_format = check_data_format(type(self).__name__, data_format)
-        self.built = True
-
-    @property
-    def channels_first(self) -> bool:
-        return self.data_format == "channels_first"
-
-    @property
-    def wanted(self) -> str:
-        """The shape of an input, for errors."""
-        return "(batch, features, timesteps)" if self.channels_first else "(batch, timesteps, features)"
-
-    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
-        """The output and the gradient of the input for that of the output, with the time axis second."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it pools")
-
-    def pooled_shape(self, batch: Any, timesteps: Any, features: Any) -> tuple[Any, ...]:
-        """Shape of the output, with the time axis second if there is one."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it pools to")
-
-    def forward(
-        self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
-    ) -> tuple[Array, Pullback | None]:
-        if x.ndim != 3:
-            raise ValueError(f"{self.name}: the input must have shape {self.wanted}, got {x.shape}")
-        y, back = self.pool(x.swapaxes(1, 2) if self.channels_first else x, mask)
-        turned = self.channels_first and y.ndim == 3
-
-        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
-            if not need_dx:
-                return Gradients()
-            dy = self.cast(dy)
-            dx = back(dy.swapaxes(1, 2) if turned else dy)
-            return Gradients(dx.swapaxes(1, 2) if self.channels_first else dx)
-
-        return y.swapaxes(1, 2) if turned else y, pullback if keep else None
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        if len(input_shape) != 3:
-            raise ValueError(f"{self.name}: the input must have shape {self.wanted}, got {tuple(input_shape)}")
-        batch, timesteps, features = input_shape
-        if not self.channels_first:
-            return self.pooled_shape(batch, timesteps, features)
-        batch, *rest = self.pooled_shape(batch, features, timesteps)
-        return (batch, *reversed(rest))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
-
-
-class Pooling1D(TimePooling):
-    """Base of the pooling layers over windows of steps.
+class Conv1D(Convolution):
+    """Convolution along time: every output step is a product with a window of input steps.
 
     Parameters
     ----------
-    pool_size, strides : int
-    padding : {"valid", "same"}
+    filters, kernel_size : int
+    strides, dilation_rate : int
+    padding : {"valid", "same", "causal"}
     data_format : {"channels_last", "channels_first"}
         Shape of the input and output: (batch, timesteps, features), or (batch, features, timesteps).
+    groups : int
+        The features and filters are split into so many parts, each of which sees its own features only.
+    activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+    activity_regularizer, kernel_constraint, bias_constraint
+        As in Keras 3.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Conv1D(4, 3, padding="causal")(np.ones((2, 7, 5))).shape
+    (2, 7, 4)
     """
 
-    supports_masking = False
-
-    def __init__(
-        self, pool_size: Any = 2, strides: Any = None, padding: str = "valid", data_format: Any = None, **kwargs: Any
-    ):
-        super().__init__(data_format, **kwargs)
-        who = type(self).__name__
-        self.pool_size = _one(who, "pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else _one(who, "strides", strides)
-        if padding not in PADDINGS[:2]:
-            raise ValueError(f"{who}: `padding` must be 'valid' or 'same', got {padding!r}")
-        self.padding = padding
-
-    def windows(self, x: Array) -> tuple[Array, Array]:
-        """Time indices of every window (steps, pool_size), and which of them exist."""
-        before, _ = _pads(self.padding, x.shape[1], self.pool_size, self.strides)
-        steps = _output_steps(self.name, self.padding, x.shape[1], self.pool_size, self.strides)
-        index = np.arange(steps)[:, None] * self.strides + np.arange(self.pool_size) - before
-        exists = (index >= 0) & (index < x.shape[1])
-        return np.clip(index, 0, x.shape[1] - 1), exists
-
-    def pooled_shape(self, batch: Any, timesteps: Any, features: Any) -> tuple[Any, ...]:
-        if timesteps is not None:
-            timesteps = _output_steps(self.name, self.padding, timesteps, self.pool_size, self.strides)
-        return (batch, timesteps, features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "pool_size": self.pool_size,
-            "strides": self.strides,
-            "padding": self.padding,
-        }
+    paddings = PADDINGS
 
 
-class MaxPooling1D(Pooling1D):
-    """Largest value of each window of steps."""
-
-    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
-        index, exists = self.windows(x)
-        values = np.where(exists[:, :, None], x[:, index], np.asarray(-np.inf, x.dtype))
-        best = values.argmax(axis=2)
-
-        def back(dy: Array) -> Array:
-            dx = np.zeros_like(x)
-            b, s, f = np.indices(best.shape)
-            np.add.at(dx, (b, index[s, best], f), dy)
-            return dx
-
-        return np.take_along_axis(values, best[:, :, None], axis=2)[:, :, 0], back
-
-
-class AveragePooling1D(Pooling1D):
-    """Mean of each window of steps; padding does not count."""
-
-    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
-        index, exists = self.windows(x)
-        share = (exists / np.maximum(1, exists.sum(axis=1, keepdims=True))).astype(x.dtype)
-
-        def back(dy: Array) -> Array:
-            dx = np.zeros_like(x)
-            parts = dy[:, :, None] * share[:, :, None]
-            for k in range(self.pool_size):
-                np.add.at(dx.swapaxes(0, 1), index[:, k], parts[:, :, k].swapaxes(0, 1))
-            return dx
-
-        return np.einsum("bskf,sk->bsf", x[:, index], share), back
-
-
-class GlobalPooling1D(TimePooling):
-    """Base of the pooling layers over all steps.
+class Conv2D(Convolution):
+    """Convolution of images: every output is a product with a window of rows and columns.
 
     Parameters
     ----------
+    filters : int
+    kernel_size, strides, dilation_rate : int or (int, int)
+        Along rows and columns.
+    padding : {"valid", "same"}
     data_format : {"channels_last", "channels_first"}
-        Shape of the input: (batch, timesteps, features), or (batch, features, timesteps).
-    keepdims : bool
-        The output keeps the time axis, of one step.
+        Shape of the input and output: (batch, rows, columns, features), or (batch, features, rows, columns).
+    groups : int
+        The features and filters are split into so many parts, each of which sees its own features only.
+    activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+    activity_regularizer, kernel_constraint, bias_constraint
+        As in Keras 3.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Conv2D(4, 3, strides=(1, 2))(np.ones((2, 7, 9, 5))).shape
+    (2, 5, 4, 4)
     """
 
-    def __init__(self, data_format: Any = None, keepdims: bool = False, **kwargs: Any):
-        super().__init__(data_format, **kwargs)
-        self.keepdims = bool(keepdims)
-
-    def compute_mask(self, x: Any, mask: Any = None) -> Any:
-        return None
-
-    def pooled_shape(self, batch: Any, timesteps: Any, features: Any) -> tuple[Any, ...]:
-        return (batch, 1, features) if self.keepdims else (batch, features)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "keepdims": self.keepdims}
+    rank = 2
 
 
-class GlobalMaxPooling1D(GlobalPooling1D):
-    """Largest value over all steps; the time mask is ignored, as in Keras."""
+def __getattr__(name: str) -> Any:
+    """The pooling layers, which pickles of rnnx 0.1.0 look for here."""
+    from rnnx.layers import pooling
 
-    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
-        if x.shape[1] == 0:
-            shape = x.swapaxes(1, 2).shape if self.channels_first else x.shape
-            wanted = self.wanted.replace("timesteps", "timesteps >= 1")
-            raise ValueError(f"{self.name}: the input must have shape {wanted}, got {shape}")
-        best = x.argmax(axis=1)[:, None]
-
-        def back(dy: Array) -> Array:
-            dx = np.zeros_like(x)
-            np.put_along_axis(dx, best, dy.reshape(best.shape), axis=1)
-            return dx
-
-        y = np.take_along_axis(x, best, axis=1)
-        return y if self.keepdims else y[:, 0], back
-
-
-class GlobalAveragePooling1D(GlobalPooling1D):
-    """Mean over the steps that are not masked; a row without any gives 0."""
-
-    positional_arguments = ("mask",)
-
-    def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
-        used = np.ones(x.shape[:2], bool) if mask is None else check_mask(self.name, mask, x.shape)
-        share = (used / np.maximum(1, used.sum(axis=1, keepdims=True))).astype(x.dtype)[:, :, None]
-        y = (np.where(used[:, :, None], x, np.zeros((), x.dtype)) * share).sum(axis=1, keepdims=self.keepdims)
-        return y, lambda dy: dy.reshape(len(x), 1, x.shape[2]) * share
+    if name.endswith("Pooling1D") and hasattr(pooling, name):
+        return getattr(pooling, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

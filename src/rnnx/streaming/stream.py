@@ -14,7 +14,7 @@ import numpy as np
 from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.layers.activation import ELU, Activation, PReLU, Rectifier, Softmax
-from rnnx.layers.convolution import Conv1D, GlobalPooling1D, Pooling1D
+from rnnx.layers.convolution import Conv1D, Convolving
 from rnnx.layers.dense import Dense
 from rnnx.layers.dot import Dot
 from rnnx.layers.embedding import Embedding, Masking
@@ -24,6 +24,7 @@ from rnnx.layers.input import InputLayer
 from rnnx.layers.merging import Concatenate, Merge
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
+from rnnx.layers.pooling import GlobalPooling, Pooling
 from rnnx.layers.resizing import Resizing
 from rnnx.layers.rnn.bidirectional import Bidirectional
 from rnnx.layers.rnn.cell import Cell
@@ -45,12 +46,12 @@ ALONG_AXES = (Softmax, Concatenate, Normalization, RMSNormalization, UnitNormali
 WHY_NOT = {
     Bidirectional: "it reads the sequence from its end too",
     Flatten: "it joins all steps",
-    Pooling1D: "it joins several steps",
-    GlobalPooling1D: "it joins all steps",
+    Pooling: "it joins several steps",
+    GlobalPooling: "it joins all steps",
     GroupNormalization: "it joins all steps",
     Dot: "it joins all steps",
     Resizing: "it changes the number of steps",
-    Conv1D: "only causal convolutions with strides=1 need no later steps",
+    Convolving: "only causal convolutions with strides=1 need no later steps",
 }
 
 
@@ -123,7 +124,8 @@ class Stream:
             return self._recurrent(layer, cells, layer.return_sequences, layer.zero_output_for_mask)
         if hasattr(layer, "plan"):
             return self._graph(layer)
-        if isinstance(layer, Conv1D) and layer.strides == 1 and (layer.padding == "causal" or layer.window == 1):
+        causal = isinstance(layer, Conv1D) and (layer.padding == "causal" or layer.window == 1)
+        if causal and layer.strides == 1 and not layer.channels_first:
             stepper = ConvolutionStepper(layer, self.batch_size)
             self._steppers.append(stepper)
             return lambda x, mask: (stepper.step(x[:, 0])[:, None], None), True

@@ -23,7 +23,9 @@ SAME = (
     "RepeatVector Concatenate Add Multiply Average Conv1D MaxPooling1D AveragePooling1D GlobalMaxPooling1D "
     "GlobalAveragePooling1D BatchNormalization LayerNormalization ReLU Softmax InputLayer PReLU ELU Identity "
     "ActivityRegularization GaussianNoise SpatialDropout2D Subtract Maximum Minimum Dot ZeroPadding1D ZeroPadding2D "
-    "Cropping1D Cropping2D UpSampling1D UpSampling2D GroupNormalization UnitNormalization RMSNormalization"
+    "Cropping1D Cropping2D UpSampling1D UpSampling2D GroupNormalization UnitNormalization RMSNormalization Conv2D "
+    "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D Conv1DTranspose Conv2DTranspose MaxPooling2D "
+    "AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D"
 ).split()
 CLASSES: dict[str, str] = {
     **{name: name for name in SAME},
@@ -31,7 +33,11 @@ CLASSES: dict[str, str] = {
     "MaxPool1D": "MaxPooling1D", "AvgPool1D": "AveragePooling1D", "GlobalMaxPool1D": "GlobalMaxPooling1D",
     "GlobalAvgPool1D": "GlobalAveragePooling1D", "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization", "LSTMV2": "LSTM", "GRUV2": "GRU", "LSTMCellV2": "LSTMCell",
-    "GRUCellV2": "GRUCell",
+    "GRUCellV2": "GRUCell", "Convolution2D": "Conv2D", "AtrousConvolution2D": "Conv2D", "MaxPool2D": "MaxPooling2D",
+    "AvgPool2D": "AveragePooling2D", "GlobalMaxPool2D": "GlobalMaxPooling2D",
+    "GlobalAvgPool2D": "GlobalAveragePooling2D", "Convolution1DTranspose": "Conv1DTranspose",
+    "Convolution2DTranspose": "Conv2DTranspose", "Deconvolution2D": "Conv2DTranspose",
+    "SeparableConvolution1D": "SeparableConv1D", "SeparableConvolution2D": "SeparableConv2D",
 }  # fmt: skip
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell")
 KERAS1_WORDS = {
@@ -42,6 +48,7 @@ KERAS1_WORDS = {
     "b_constraint": "bias_constraint", "dropout_W": "dropout", "dropout_U": "recurrent_dropout", "p": "rate",
     "nb_filter": "filters", "filter_length": "kernel_size", "subsample_length": "strides", "border_mode": "padding",
     "atrous_rate": "dilation_rate", "pool_length": "pool_size", "stride": "strides", "sigma": "stddev",
+    "subsample": "strides",
     "gamma_init": "gamma_initializer", "beta_init": "beta_initializer",
 }  # fmt: skip
 KERAS1_EMBEDDING = {
@@ -49,6 +56,11 @@ KERAS1_EMBEDDING = {
     "W_regularizer": "embeddings_regularizer",
     "W_constraint": "embeddings_constraint",
 }
+KERAS1_FORMATS = {"th": "channels_first", "tf": "channels_last"}
+WINDOWED = (
+    "Conv1D", "MaxPooling1D", "AveragePooling1D", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "MaxPooling2D",
+    "AveragePooling2D",
+)  # fmt: skip
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 WITHOUT_EFFECT = {  # on the numbers: how Keras computes, or what is only there to be saved
     "implementation", "input_spec", "consume_less", "input_dim", "input_dtype", "input_length", "data_format",
@@ -213,8 +225,7 @@ class Layers:
         for word, what in REFUSED.items():
             if value := config.pop(word, None):
                 raise FormatError(f"{where}: {what} ({word}={str(value)[:100]}) is not supported")
-        formats = DATA_FORMATS[:1] if name == "Conv1D" else DATA_FORMATS
-        if config.get("data_format") not in (None, *formats):
+        if config.get("data_format") not in (None, *DATA_FORMATS):
             raise FormatError(f"{where}: data_format {str(config['data_format'])[:100]!r} is not supported")
         if name == "BatchNormalization" and config.pop("mode", 0) not in (0, 2):
             raise FormatError(f"{where}: mode=1 (averages over features) is not supported")
@@ -290,8 +301,12 @@ def _renamed(config: dict[str, Any], name: str) -> dict[str, Any]:
     """The configuration of a layer of Keras 1 in the words of Keras 2."""
     words = KERAS1_EMBEDDING if name == "Embedding" else KERAS1_WORDS
     renamed = {words.get(word, word): value for word, value in config.items()}
-    if name in ("Conv1D", "MaxPooling1D", "AveragePooling1D") and renamed.get("padding") is None:
+    if name in WINDOWED and renamed.get("padding") is None:
         renamed["padding"] = "valid"
+    if "nb_row" in renamed and "nb_col" in renamed:
+        renamed["kernel_size"] = [renamed.pop("nb_row"), renamed.pop("nb_col")]
+    if "2D" in name and renamed.get("dim_ordering") in KERAS1_FORMATS:
+        renamed["data_format"] = KERAS1_FORMATS[renamed["dim_ordering"]]
     return renamed
 
 

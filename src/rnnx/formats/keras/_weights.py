@@ -14,7 +14,16 @@ from rnnx.formats._limits import printable
 from rnnx.formats.keras._checkpoint import Object
 from rnnx.formats.keras._container import OLD_LAYERS
 from rnnx.formats.keras._hdf5 import Group, Tree, tree_of
-from rnnx.layers import RNN, Bidirectional, Conv1D, InputLayer, StackedRNNCells, TimeDistributed
+from rnnx.layers import (
+    RNN,
+    Bidirectional,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    InputLayer,
+    StackedRNNCells,
+    TimeDistributed,
+)
 from rnnx.layers.layer import Layer, Weight
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
@@ -27,6 +36,7 @@ from rnnx.saving import FormatError
 
 Order = list[tuple[str, Any]]  # layers of a model as a file orders them, each with the name of its class there
 NUMBERED = "layer_with_weights-"  # what TensorFlow calls the layers with weights of a model
+KERAS1_KERNELS = ((2, 3, 1, 0), (0, 1, 3, 2), (2, 3, 0, 1))  # axes of those of images
 KERAS1_GATES = {"LSTM": "icfo", "GRU": "zrh"}  # one W, U, b after the other; Keras 2: i f c o
 
 
@@ -361,7 +371,7 @@ def converted(layer: Layer, arrays: list[Array], path: Any, backend: str | None)
     """The arrays of a layer as Keras has them today.
 
     Keras 1 has a W, U and b for each gate; CuDNN has transposed blocks and two biases; convolutions of Keras 1 have a
-    kernel (steps, 1, features, filters), and those of Theano run against time.
+    kernel (steps, 1, features, filters), or the filters first, and those of Theano run against time.
     """
     if isinstance(layer, RecurrentWeights):
         gates = _gates_of(layer)
@@ -376,6 +386,12 @@ def converted(layer: Layer, arrays: list[Array], path: Any, backend: str | None)
         if kernel.ndim == 4 and kernel.shape[1] == 1:
             kernel = kernel[:, 0]
         arrays = [kernel[::-1] if backend == "theano" else kernel, *rest]
+    if isinstance(layer, (Conv2D, Conv2DTranspose)) and arrays and arrays[0].ndim == 4:
+        kernel, *rest = arrays
+        if kernel.shape != (wanted := layer._weights[0].shape):  # of Keras 1, features first or a way back
+            turned = (kernel.transpose(order) for order in KERAS1_KERNELS)
+            kernel = next((found for found in turned if found.shape == wanted), kernel)
+        arrays = [kernel[::-1, ::-1] if backend == "theano" else kernel, *rest]
     return arrays
 
 

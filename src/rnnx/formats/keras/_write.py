@@ -16,10 +16,13 @@ from rnnx import layers
 from rnnx._typing import Array
 from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
+from rnnx.layers.convolution import Convolution
+from rnnx.layers.depthwise import DepthwiseConvolution
 from rnnx.layers.layer import layer_from_config, walk
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
 from rnnx.layers.rnn.weights import RecurrentWeights
+from rnnx.layers.transposed import ConvolutionTranspose
 from rnnx.models import Model, Sequential
 from rnnx.models.plan import Plan, Step
 from rnnx.saving import FormatError, write_whole
@@ -38,7 +41,11 @@ OPERATIONS = {
 }  # fmt: skip
 OLD_LINE, NEW_LINE = "hard_sigmoid_keras2", "hard_sigmoid"  # clip(0.2 x + 0.5) = clip(1.2 x / 6 + 0.5)
 LINE_FACTOR = 1.2
-SCALED = ("Dense", "Conv1D", "SimpleRNN", "SimpleRNNCell", "GRU", "GRUCell")  # whose weights go to it only
+SCALED = (
+    "Dense", "Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D", "Conv1DTranspose", "Conv2DTranspose",
+    "SimpleRNN", "SimpleRNNCell", "GRU", "GRUCell",
+)  # fmt: skip  # whose weights go to it only
+LINEAR = (layers.Dense, Convolution, DepthwiseConvolution, ConvolutionTranspose)
 INNER = ("layer", "backward_layer", "cell")
 Order = list[tuple[str, Any]]
 
@@ -127,7 +134,7 @@ def line_factor(layer: Any) -> Array | None:
         if layer.activation.name == OLD_LINE:
             factor[-1] = LINE_FACTOR  # the candidate of a GRU, all of a SimpleRNN; an LSTM is refused
         return None if (factor == 1).all() else factor.reshape(-1)
-    if isinstance(layer, (layers.Dense, layers.Conv1D)) and layer.activation.name == OLD_LINE:
+    if isinstance(layer, LINEAR) and layer.activation.name == OLD_LINE:
         return np.asarray(LINE_FACTOR)
     return None
 

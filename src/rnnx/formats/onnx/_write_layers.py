@@ -12,6 +12,7 @@ from rnnx.formats.onnx._write_blocks import WRITERS as BLOCKS
 from rnnx.formats.onnx._write_blocks import centred_over
 from rnnx.formats.onnx._write_recurrent import write_bidirectional, write_sequence
 from rnnx.formats.onnx._write_values import Writer, activation, same
+from rnnx.formats.onnx._write_windows import WRITERS as WINDOWS
 from rnnx.layers.noise import NoiseLayer, SpatialDropout
 from rnnx.layers.normalization import axes_of
 from rnnx.models import Model
@@ -123,69 +124,6 @@ def _spread_weights(graph: GraphWriter, layer: Any, rank: int) -> dict[str, str]
         weight.name: graph.own(f"{layer.name}/{weight.name}", weight, layer.along(weight.value, rank).shape)
         for weight in layer.weights
     }
-
-
-def _conv(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    kernel = layer.weights[0]
-    inputs = [graph.add("Transpose", [values[0].name], hint, perm=[0, 2, 1])]
-    inputs.append(
-        graph.weight(f"{layer.name}/W", kernel.value.transpose(2, 1, 0), lambda w: [(kernel, w.transpose(2, 1, 0))])
-    )
-    if layer.use_bias:
-        inputs.append(graph.own(f"{layer.name}/B", layer.weights[1]))
-    attributes = {"dilations": [layer.dilation_rate], "strides": [layer.strides], "group": layer.groups}
-    y = graph.add("Conv", inputs, hint, kernel_shape=[layer.kernel_size], **attributes, **_padding(layer, layer.window))
-    y = graph.add("Transpose", [y], hint, perm=[0, 2, 1])
-    return [Value(activation(graph, layer.activation.name, layer, y, hint), 3, layer.dtype)]
-
-
-def _padding(layer: Any, window: int) -> dict[str, Any]:
-    if layer.padding == "causal":
-        return {"pads": [window - 1, 0]}
-    if layer.padding == "valid":
-        return {}
-    if layer.strides == 1:
-        return {"pads": [(window - 1) // 2, window - 1 - (window - 1) // 2]}
-    return {"auto_pad": "SAME_UPPER"}  # depends on the number of steps
-
-
-def _pool(operator: str, **attributes: Any) -> Writer:
-    def write(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-        first = layer.data_format == "channels_first"  # as in ONNX
-        x = values[0].name if first else graph.add("Transpose", [values[0].name], hint, perm=[0, 2, 1])
-        y = graph.add(
-            operator, [x], hint, kernel_shape=[layer.pool_size], strides=[layer.strides], **attributes,
-            **_padding(layer, layer.pool_size),
-        )  # fmt: skip
-        return [Value(y if first else graph.add("Transpose", [y], hint, perm=[0, 2, 1]), 3, layer.dtype)]
-
-    return write
-
-
-def _time_axis(layer: Any) -> int:
-    return 2 if layer.data_format == "channels_first" else 1
-
-
-def _global_max(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    axis = graph.constant([_time_axis(layer)])
-    y = graph.add("ReduceMax", [values[0].name, axis], hint, keepdims=int(layer.keepdims))
-    return [Value(y, 3 if layer.keepdims else 2, layer.dtype)]
-
-
-def _global_average(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    from onnx import helper
-
-    x, axis, keep = values[0], graph.constant([_time_axis(layer)]), int(layer.keepdims)
-    if x.mask is None:
-        y = graph.add("ReduceMean", [x.name, axis], hint, keepdims=keep)
-    else:
-        used = graph.add("Unsqueeze", [x.mask, graph.constant([3 - _time_axis(layer)])], hint)
-        zero, one = graph.constant(0, layer.dtype), graph.constant(1, layer.dtype)
-        total = graph.add("ReduceSum", [graph.add("Where", [used, x.name, zero], hint), axis], hint, keepdims=keep)
-        steps = graph.add("Cast", [used], hint, to=helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype)))
-        steps = graph.add("ReduceSum", [steps, axis], hint, keepdims=keep)
-        y = graph.add("Div", [total, graph.add("Max", [steps, one], hint)], hint)
-    return [Value(y, 3 if layer.keepdims else 2, layer.dtype)]
 
 
 def _flatten(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -347,26 +285,22 @@ def _bidirectional(graph: GraphWriter, layer: Any, values: list[Value], states: 
 
 WRITERS: dict[type, Writer] = {
     **BLOCKS,
+    **WINDOWS,
     layers.Activation: _activation,
     layers.Add: _merge("Add"),
     layers.Arithmetic: _arithmetic,
     layers.Average: _merge("Add"),
-    layers.AveragePooling1D: _pool("AveragePool", count_include_pad=0),
     layers.BatchNormalization: _batch_normalization,
     layers.Bidirectional: _bidirectional,
     layers.Concatenate: _concatenate,
-    layers.Conv1D: _conv,
     layers.Dense: _dense,
     layers.Embedding: _embedding,
     layers.Flatten: _flatten,
-    layers.GlobalAveragePooling1D: _global_average,
-    layers.GlobalMaxPooling1D: _global_max,
     layers.GRU: _recurrent,
     layers.LayerNormalization: _layer_normalization,
     layers.LSTM: _recurrent,
     layers.Masking: _masking,
     layers.Maximum: _merge("Max"),
-    layers.MaxPooling1D: _pool("MaxPool"),
     layers.Minimum: _merge("Min"),
     layers.Multiply: _merge("Mul"),
     layers.Permute: _permute,
