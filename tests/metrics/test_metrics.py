@@ -7,6 +7,7 @@ import pytest
 
 import rnnx
 from rnnx import losses, metrics
+from rnnx.layers.carried import carrying
 
 P = np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.6, 0.1, 0.3]])
 CLASSES = np.array([1, 0, 1, 2])
@@ -236,3 +237,31 @@ def test_numbers_without_a_last_axis_have_their_own_weights():
         assert metric(y, p) == pytest.approx(values.mean())
         metric.reset_state()
         assert metric(y, p, weight) == pytest.approx((values * weight).sum() / weight.sum())
+
+
+MASKED = [
+    metrics.MeanSquaredError, metrics.RootMeanSquaredError, metrics.CosineSimilarity, metrics.BinaryAccuracy,
+    metrics.AUC, metrics.Recall, metrics.TruePositives, metrics.BinaryIoU, metrics.BinaryCrossentropy,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", MASKED)
+def test_the_mask_on_predictions_counts(cls):
+    y_pred = np.array([[[0.9], [0.2], [0.6], [0.7]], [[0.4], [0.8], [0.3], [0.9]]])
+    y_true = np.array([[[1.0], [0.0], [1.0], [1.0]], [[0.0], [1.0], [1.0], [1.0]]])
+    mask = np.array([[True, True, False, False], [True, True, True, False]])
+    metric = cls()
+    metric.update_state(y_true, y_pred, mask=mask)
+    expected = metric.result()
+    metric.reset_state()
+    metric.update_state(y_true, carrying(y_pred, mask))
+    assert metric.result() == expected
+    metric.reset_state()
+    metric.update_state(y_true, y_pred)
+    assert metric.result() != expected
+
+
+def test_the_mask_on_predictions_as_in_keras():
+    """Keras 3.15: 6.5 for ids [3, 4, 0], whose rows are 3, 4 and 0, and targets of 1."""
+    words = rnnx.layers.Embedding(9, 1, mask_zero=True, weights=[np.arange(9.0)[:, None]])
+    assert metrics.MeanSquaredError()(np.ones((1, 3, 1)), words(np.array([[3, 4, 0]]))) == 6.5

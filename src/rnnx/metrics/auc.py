@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.carried import mask_of
 from rnnx.losses.loss import EPSILON
 from rnnx.metrics.thresholds import ThresholdMetric, even_thresholds, given_thresholds, ratio, share
 
@@ -126,6 +127,7 @@ class AUC(ThresholdMetric):
         return np.asarray(self.label_weights, np.float64)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        mask = mask_of(y_pred, mask)
         if self.num_thresholds is not None:
             super().update_state(y_true, y_pred, sample_weight, mask)
             return

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx.layers.carried import mask_of
 from rnnx.losses.loss import EPSILON
 from rnnx.metrics.metric import Metric
 from rnnx.metrics.targets import flat_rows, same_rank
@@ -53,6 +54,7 @@ class FBetaScore(Metric):
         self.true_positives = self.false_positives = self.false_negatives = np.zeros(())
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        mask = mask_of(y_pred, mask)
         y_pred = np.asarray(y_pred)
         y_true = same_rank(self.name, np.asarray(y_true), y_pred)
         y_true, y_pred, weights = flat_rows(self, y_true.astype(np.float64), y_pred, sample_weight, mask)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.carried import mask_of
 from rnnx.losses.loss import EPSILON
 from rnnx.metrics.metric import Metric
 
@@ -54,6 +55,7 @@ class IoU(Metric):
         self.total_cm = np.zeros((self.num_classes, self.num_classes))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        mask = mask_of(y_pred, mask)
         truth = np.asarray(y_true) if self.sparse_y_true else np.asarray(y_true).argmax(axis=self.axis)
         guess = np.asarray(y_pred) if self.sparse_y_pred else np.asarray(y_pred).argmax(axis=self.axis)
         if truth.size != guess.size:
@@ -114,6 +116,7 @@ class BinaryIoU(IoU):
         self.threshold = float(threshold)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        mask = mask_of(y_pred, mask)
         guess: Array = (np.asarray(y_pred) >= self.threshold).astype(np.int64)
         super().update_state(y_true, guess, sample_weight, mask)
 

@@ -10,6 +10,7 @@ import numpy as np
 from rnnx import initializers, losses
 from rnnx._config import Configurable, accepted
 from rnnx._typing import Array
+from rnnx.layers.carried import mask_of
 from rnnx.layers.names import snake_case
 from rnnx.metrics.variable import MetricVariable, StateVariable
 
@@ -117,6 +118,7 @@ class Metric(Configurable):
         ValueError
             If ``sample_weight`` does not fit the values.
         """
+        mask = mask_of(y_pred, mask)
         y_true, y_pred = np.asarray(y_true), self._widened(np.asarray(y_pred))
         for given in (sample_weight, mask):
             if given is not None and np.shape(given) == y_pred.shape[:-1]:

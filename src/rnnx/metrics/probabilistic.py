@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import losses
+from rnnx.layers.carried import mask_of
 from rnnx.metrics.reduction import LossMetric
 
 
@@ -69,6 +70,7 @@ class SparseCategoricalCrossentropy(LossMetric):
         super().__init__(losses.SparseCategoricalCrossentropy(from_logits, ignore_class, axis=axis), name, dtype)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        mask = mask_of(y_pred, mask)
         if self.loss.ignore_class is not None and sample_weight is not None:
             y_true = np.asarray(y_true)
             classes = y_true[..., 0] if y_true.ndim == np.ndim(y_pred) and y_true.shape[-1] == 1 else y_true

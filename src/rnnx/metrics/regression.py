@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnx import losses
 from rnnx._typing import Array
+from rnnx.layers.carried import mask_of
 from rnnx.metrics.metric import Metric
 from rnnx.metrics.reduction import LossMetric
 from rnnx.metrics.targets import flat_rows, same_rank
@@ -110,6 +111,7 @@ class R2Score(Metric):
         self.num_samples = 0
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        mask = mask_of(y_pred, mask)
         y_pred = np.asarray(y_pred, np.float64)
         y_true = same_rank(self.name, np.asarray(y_true, np.float64), y_pred)
         y_true, y_pred, weights = flat_rows(self, y_true, y_pred, sample_weight, mask)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.carried import mask_of
 from rnnx.losses.loss import EPSILON
 from rnnx.metrics.metric import Metric
 from rnnx.metrics.targets import same_rank
@@ -55,6 +56,7 @@ class ThresholdMetric(Metric):
         self._ones, self._zeros = np.zeros(shape), np.zeros(shape)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> None:
+        mask = mask_of(y_pred, mask)
         truth, y_pred, weights = self.prepared(y_true, y_pred, sample_weight, mask)
         count = len(self.thresholds) + 1
         place = self._places(y_pred)
