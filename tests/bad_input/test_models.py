@@ -57,7 +57,9 @@ BUILDING: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
     "inputs_only": (lambda: Model(Input((3,))), ValueError, ("`inputs`", "`outputs`")),
     "arrays": (lambda: Model(X, Y), TypeError, ("symbolic", "ndarray")),
     "input_inside": (
-        lambda: Model(layers.Dense(2)(Input((3,))), layers.Dense(2)(Input((3,)))), ValueError, ("not among the inputs",),
+        lambda: Model(layers.Dense(2)(Input((3,))), layers.Dense(2)(Input((3,)))),
+        ValueError,
+        ("not among the inputs",),
     ),
     "merge_shapes": (lambda: layers.add([Input((3,)), Input((4,))]), ValueError, ("3", "4")),
     "merge_axes": (lambda: layers.multiply([Input((3,)), Input((None, 3))]), ValueError, ("number of axes",)),
