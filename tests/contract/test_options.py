@@ -20,6 +20,7 @@ X = RNG.normal(size=(3, 7, 4))
 X[1, 2] = 0.25  # a step that can be masked by its value
 IMAGE = RNG.normal(size=(3, 7, 5, 4))
 IDS = RNG.integers(0, 7, (3, 7))
+TEXTS = np.array([text.encode() for text in ("b, \u00e9 c", "B d", "\u00e9", "b")])
 MASK = np.arange(7) < np.array([7, 3, 5])[:, None]
 WITHOUT_EFFECT = {"unroll", "use_cudnn", "implementation", "recompute", "synchronized"}  # on any number; on the page
 NOT_THEIRS = {  # said on the page too; an input has nothing to train
@@ -46,6 +47,13 @@ BASES: dict[str, dict[str, Any]] = {
     "Bidirectional": {"layer": "layer"},
     "TimeDistributed": {"layer": "dense"},
     "Activation": {"activation": "tanh"},
+    "CategoryEncoding": {"num_tokens": 7},
+    "Discretization": {"num_bins": 4},
+    "Hashing": {"num_bins": 5},
+    "IntegerLookup": {"vocabulary": [3, 1, 4]},
+    "Rescaling": {"scale": 2.0},
+    "StringLookup": {"vocabulary": ["b", "\u00e9"]},
+    "TextVectorization": {"vocabulary": ["b", "\u00e9"]},
     "AlphaDropout": {"rate": 0.4, "seed": 1},
     "Arithmetic": {"operator": "add"},
     "Concatenate": {"axis": -1},
@@ -87,11 +95,22 @@ OTHER: dict[str, Any] = {
     "size": 3, "interpolation": "bilinear",
     "weights": None, "shape": (7, 3), "batch_size": 5, "function": "log_softmax", "arguments": {"axis": 1},
     "depth_multiplier": 2, "output_padding": 1,
+    "max_tokens": 2, "num_oov_indices": 3, "mask_token": "m", "oov_token": "?", "vocabulary": ["c", "b"],
+    "idf_weights": [0.5, 0.2], "invert": True, "output_mode": "multi_hot", "pad_to_max_tokens": True, "sparse": True,
+    "encoding": "latin-1", "salt": 5, "oov_method": "farmhash", "vocabulary_dtype": "int32", "standardize": None,
+    "split": "character", "ngrams": 2, "output_sequence_length": 2, "ragged": True, "num_tokens": 9,
+    "bin_boundaries": [0.0], "num_bins": 3, "mean": 0.5, "variance": 0.5, "offset": 0.5,
     "cell": lambda: layers.GRUCell(3, dtype="float64"), "cells": lambda: [layers.GRUCell(3, dtype="float64")],
     "layer": lambda: layers.GRU(3, dtype="float64"),
     "backward_layer": lambda: gru(go_backwards=True, activation="relu"),
 }  # fmt: skip
 SPECIAL: dict[tuple[str, str], Any] = {
+    ("CategoryEncoding", "output_mode"): "count",
+    ("Hashing", "mask_value"): "b",
+    ("IntegerLookup", "mask_token"): 9,
+    ("IntegerLookup", "oov_token"): -7,
+    ("IntegerLookup", "vocabulary"): [4, 9],
+    ("Rescaling", "scale"): 3.0,
     ("InputLayer", "dtype"): "int32",
     **{(name, "strides"): 1 for name in ("MaxPooling1D", "AveragePooling1D", "MaxPooling2D", "AveragePooling2D")},
     ("SimpleRNN", "compat"): "keras1",
@@ -107,6 +126,12 @@ BEHIND: dict[tuple[str, str], dict[str, Any]] = {  # what an option needs to hav
     ("Cropping2D", "data_format"): {"cropping": (2, 1)},
     ("Conv1DTranspose", "output_padding"): {"strides": 2},
     ("Conv2DTranspose", "output_padding"): {"strides": 2},
+    ("StringLookup", "oov_token"): {"invert": True},
+    ("IntegerLookup", "oov_token"): {"invert": True},
+    ("IntegerLookup", "vocabulary_dtype"): {"invert": True},
+    ("StringLookup", "salt"): {"num_oov_indices": 3},
+    ("IntegerLookup", "salt"): {"num_oov_indices": 3, "oov_method": "farmhash"},
+    ("IntegerLookup", "oov_method"): {"num_oov_indices": 3},
     ("ReLU", "threshold"): {"negative_slope": 0.1},
     ("SimpleRNN", "compat"): {"activation": "hard_sigmoid"},
     ("SimpleRNNCell", "compat"): {"activation": "hard_sigmoid"},
@@ -159,6 +184,12 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
     if issubclass(cls, Merge):
         takes_one = kind == "Arithmetic" and (arguments.get("left") or arguments.get("right"))
         x = x if takes_one else [x, 2 * x[::-1]]
+    if kind in ("StringLookup", "TextVectorization", "Hashing"):
+        x = TEXTS if kind == "TextVectorization" else TEXTS[:, None]
+    if kind in ("CategoryEncoding", "IntegerLookup") or arguments.get("invert") is True and kind == "StringLookup":
+        x = IDS
+    if kind in ("Normalization", "Discretization"):
+        layer.adapt(X**3)
     if "Cell" in kind:
         layer.build(x.shape)
     else:
@@ -181,7 +212,7 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
         y = layer(x, **call)
         seen += [y, [getattr(part, "mask", None) for part in flat(y)]]
         if not isinstance(x, list) and kind not in ("Softmax", "RepeatVector", "Permute"):
-            masked = layer(x, mask=MASK, **call) if arguments.get("data_format") != "channels_first" else y
+            masked = layer(x, mask=MASK[: len(x)], **call) if arguments.get("data_format") != "channels_first" else y
             seen.append(masked)
         if layer.activity_regularizer is not None:
             seen.append(layer.activity_regularizer(flat(y)[0]))

@@ -175,6 +175,10 @@ EXAMPLES |= {
     "Operation_several": Example(
         of(layers.Operation, "split", {"indices_or_sections": 2, "axis": 2}), [SEQUENCE], mask="drop"
     ),
+    "Normalization": Example(of(layers.Normalization), [SEQUENCE]),
+    "Normalization_inverted": Example(of(layers.Normalization, axis=(1, 2), invert=True), [SEQUENCE]),
+    "Normalization_given": Example(of(layers.Normalization, mean=[1.0, 2.0, 3.0, 4.0], variance=[4.0] * 4), [SEQUENCE]),
+    "Rescaling": Example(of(layers.Rescaling, 3.0, offset=-1.0), [SEQUENCE]),
     "Concatenate": Example(of(layers.Concatenate), PAIR),
     "Concatenate_steps": Example(of(layers.Concatenate, axis=1), PAIR, mask="own"),
 }
@@ -185,7 +189,10 @@ for mode in ("concat", "sum", "mul", "ave", None):
 EXAMPLES["Bidirectional_last"] = Example(
     around(layers.Bidirectional, recurrent(layers.LSTM, **NOISE)), [SEQUENCE], noisy=True, mask="drop"
 )
-NOT_ALONE = {"InputLayer", "Layer", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells"}
+NOT_ALONE = {
+    "InputLayer", "Layer", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells",
+    "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization",  # of ids
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -63,6 +63,11 @@ def _write(path: Any, tensors: dict[str, Array], description: dict[str, Any], ov
         text = json.dumps(description)
     except TypeError as error:
         raise FormatError(f"{path}: the configuration holds something that cannot be saved: {error}") from error
+    if len(text) > LONGEST_DESCRIPTION:
+        raise FormatError(
+            f"{path}: the configuration has {len(text):,} characters, the most is {LONGEST_DESCRIPTION:,}; is there a "
+            "layer with a very large vocabulary? Look words up before the model"
+        )
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     metadata = {"rnnx": text, "checksum": _checksum(arrays, text)}
     write_whole(path, lambda part: save_file(arrays, part, metadata), overwrite=overwrite)

@@ -11,6 +11,7 @@ from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 
 DATA_FORMATS = ("channels_last", "channels_first")
+TEXT = np.dtype(object)  # of arrays of strings
 LONGEST_TYPE = 16  # characters of the name of a type
 DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
@@ -34,10 +35,13 @@ def check_dtype(who: str, dtype: Any) -> np.dtype[Any]:
 
 
 def dtype_of(dtype: Any) -> np.dtype[Any] | None:
-    """The dtype of one number from its name or a type; None is float32. None if there is no such type.
+    """The dtype of one number from its name or a type; None is float32, "string" (also as a type) that of objects.
+    None if there is no such type.
 
     Names alone are given to NumPy: what it takes for a description of structures may be of any length.
     """
+    if dtype == "string" or dtype is str or getattr(dtype, "name", None) == "string":
+        return TEXT
     if isinstance(dtype, str) and (len(dtype) > LONGEST_TYPE or not dtype.lstrip("<>=|").isalnum()):
         return None
     try:
@@ -168,3 +172,56 @@ def seed_config(seed: int | None, generator: SeedGenerator) -> Any:
     if generator.stream == "rnnx":
         return seed
     return {"class_name": "SeedGenerator", "config": {"seed": generator.seed, "stream": generator.stream}}
+
+
+def as_strings(who: str, x: Any, encoding: str = "utf-8") -> Array:
+    """An array of strings, bytes decoded.
+
+    Raises
+    ------
+    TypeError
+        If something in it is no string.
+    """
+    array = np.asarray(x) if not isinstance(x, (list, tuple)) else _object_array(who, x)
+    if array.dtype.kind == "U":
+        return array
+    if array.dtype.kind == "S":
+        return np.char.decode(array, encoding)
+    if array.dtype.kind == "T":  # NumPy's strings of any length
+        return array.astype(object)
+    if not array.size and array.dtype.kind in "fO":
+        return array.astype(object)
+    if array.dtype.kind != "O":
+        raise TypeError(f"{who}: texts must be strings, got {type(array.reshape(-1)[0].item()).__name__}")
+    flat = array.reshape(-1).tolist()
+    for kind in {type(value) for value in flat} - {str, bytes, np.str_, np.bytes_}:
+        raise TypeError(f"{who}: texts must be strings, got {kind.__name__}")
+    if any(isinstance(value, bytes) for value in flat):
+        array = np.empty(array.shape, object)
+        decoded = [value.decode(encoding) if isinstance(value, bytes) else value for value in flat]
+        array.reshape(-1)[:] = decoded
+    return array
+
+
+def _object_array(who: str, x: Any) -> Array:
+    """Nested lists of strings, each kept at its own length."""
+    try:
+        return np.array(x, object)
+    except ValueError as error:
+        raise ValueError(f"{who}: the input is not one array: its rows differ in length") from error
+
+
+def as_integers(who: str, x: Any) -> Array:
+    """Integers, also from floats that are whole.
+
+    Raises
+    ------
+    TypeError
+        If they are none.
+    """
+    array = np.asarray(x)
+    if array.dtype.kind in "iu":
+        return array
+    if array.dtype.kind not in "fb" or not np.array_equal(array, np.trunc(array)):
+        raise TypeError(f"{who}: the input must be integers, got dtype {array.dtype}")
+    return array.astype(np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers import graph
-from rnnx.layers.checks import dtype_of
+from rnnx.layers.checks import TEXT, as_strings, dtype_of
 from rnnx.layers.layer import Gradients, Layer
 
 
@@ -21,7 +21,7 @@ class InputLayer(Layer):
         Shape of one sample, unknown sizes None.
     batch_size : int, optional
     dtype : str
-        ``"int32"`` or ``"int64"`` for ids.
+        ``"int32"`` or ``"int64"`` for ids, ``"string"`` for texts.
     """
 
     def __init__(self, shape: Any = None, batch_size: int | None = None, dtype: Any = None, **kwargs: Any):
@@ -31,8 +31,8 @@ class InputLayer(Layer):
         wanted = dtype_of(dtype)
         if wanted is None:
             raise ValueError(f"InputLayer: unknown `dtype` {repr(dtype)[:100]}")
-        if wanted.kind not in "fiub":
-            raise ValueError(f"InputLayer: `dtype` must be a float or integer type, got {wanted}")
+        if wanted.kind not in "fiub" and wanted is not TEXT:
+            raise ValueError(f"InputLayer: `dtype` must be a float or integer type, or 'string', got {wanted}")
         if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
             raise ValueError(f"InputLayer: `batch_size` must be a positive integer or None, got {batch_size!r}")
         if kwargs.get("batch_shape") is not None:
@@ -50,6 +50,8 @@ class InputLayer(Layer):
         self.batch_shape = (batch_size, *self.given_input_shape)
 
     def cast(self, x: Any) -> Array:
+        if self.value_dtype is TEXT:
+            return as_strings(self.name, x)
         return np.asarray(x) if self.value_dtype.kind in "iu" else super().cast(x)
 
     def forward(self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any) -> Any:
@@ -60,7 +62,7 @@ class InputLayer(Layer):
             "name": self.name,
             "shape": self.given_input_shape,
             "batch_size": self.batch_size,
-            "dtype": self.value_dtype.name,
+            "dtype": "string" if self.value_dtype is TEXT else self.value_dtype.name,
         }
 
 

@@ -12,6 +12,7 @@ from rnnx.layers.graph import SymbolicTensor, enter
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Layer, layer_config, layer_from_config
 from rnnx.layers.names import unique_name
+from rnnx.layers.preprocessing.categories import Encoder
 from rnnx.models.model import Model
 
 
@@ -186,5 +187,7 @@ class Sequential(Model):
 
 
 def _entry_dtype(layer: Layer) -> Any:
-    """Ids for an Embedding, else the layer's own dtype."""
+    """Ids for an Embedding, what a layer of texts or classes reads, else the layer's own dtype."""
+    if isinstance(layer, Encoder):
+        return layer.entry_dtype
     return np.dtype(np.int64) if isinstance(layer, Embedding) else layer.dtype

@@ -25,6 +25,8 @@ from rnnx.layers.merging import Concatenate, Merge
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
 from rnnx.layers.pooling import GlobalPooling, Pooling
+from rnnx.layers.preprocessing.scaling import Normalization as Standardization
+from rnnx.layers.preprocessing.scaling import Scaling
 from rnnx.layers.resizing import Resizing
 from rnnx.layers.rnn.bidirectional import Bidirectional
 from rnnx.layers.rnn.cell import Cell
@@ -40,9 +42,9 @@ from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper, check_
 Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
 STEPWISE = (
     Activation, Dense, ELU, Embedding, Identity, Masking, NoiseLayer, Normalization, PReLU, RMSNormalization, Rectifier,
-    Softmax, TimeDistributed, UnitNormalization,
+    Scaling, Softmax, TimeDistributed, UnitNormalization,
 )  # fmt: skip
-ALONG_AXES = (Softmax, Concatenate, Normalization, RMSNormalization, UnitNormalization)
+ALONG_AXES = (Softmax, Concatenate, Normalization, RMSNormalization, Standardization, UnitNormalization)
 WHY_NOT = {
     Bidirectional: "it reads the sequence from its end too",
     Flatten: "it joins all steps",

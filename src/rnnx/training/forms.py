@@ -28,6 +28,13 @@ def _is_sequence(part: Any) -> bool:
     return isinstance(step, (list, tuple)) and len(step) > 0 and bool(np.isscalar(step[0]))
 
 
+def is_texts(x: Any) -> bool:
+    """Whether this is a list of texts, or of lists of one text or word each; judged by its first element."""
+    while isinstance(x, (list, tuple)) and len(x):
+        x = x[0]
+    return isinstance(x, (str, bytes))
+
+
 def count_rows(x: Any) -> int:
     """Rows of an array, or of the first array of a list or dict."""
     if isinstance(x, dict):
@@ -82,6 +89,8 @@ def inputs_of(model: Any, x: Any) -> Any:
     x = only_one(x, axes)
     if not isinstance(x, (list, tuple)):
         return _array(x)
+    if is_texts(x):
+        return np.array(x, object)
     if is_rows_of_features(model, x):
         return np.asarray(x)
     if x and all(isinstance(row, (list, tuple)) for row in x) and (axes is None or depth(x) == axes):

@@ -11,7 +11,7 @@ from typing import Any
 
 from rnnx.formats._compiled import Custom, says_compiled
 from rnnx.formats._limits import printable, read_file, reading, warn_of
-from rnnx.formats.keras import _defaults, _describe, _optimizer, _weights, _write
+from rnnx.formats.keras import _defaults, _describe, _optimizer, _vocabularies, _weights, _write
 from rnnx.formats.keras._container import LONGEST_CONFIG, Contents, contents, parse, version_of
 from rnnx.formats.keras._dialect import dialect_of
 from rnnx.formats.keras._graph import Models
@@ -192,6 +192,7 @@ def _go_on(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> li
 
 def _fill(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> None:
     _weights.put(path, _fillings(model, found, orders, path))
+    _vocabularies.put(model, found, orders, path)
 
 
 def _fillings(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> list[_weights.Filling]:

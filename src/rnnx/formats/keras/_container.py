@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rnnx.saving import INDEX, SAVED_MODEL, FormatError, is_checkpoint
 
 LONGEST_CONFIG = 64 << 20
 LONGEST_DIRECTORY = 8 << 20  # bytes of the directory of an archive: some 80,000 members
+LONGEST_WORDS, MOST_WORDS = 16 << 20, 2_000_000  # bytes and number of all words that layers look up
 MOST_NOISE = 100_000  # numbers
 LONGEST_VERSION = 60  # characters
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for any memory
@@ -29,6 +30,7 @@ ZIP_ERRORS = (
     OverflowError, LookupError, OSError, ValueError,
 )  # fmt: skip
 ARCHIVED_WEIGHTS = "model.weights.h5"
+ASSETS, VOCABULARY = "assets/", "vocabulary.txt"  # where the archive has what layers keep beside their weights
 OPTIMIZER = "rnnx_optimizer_weights"  # in .h5 files of rnnx
 NOISE = "rnnx_noise"  # seeds and counters, which Keras does not keep
 METADATA, GRAPH = SAVED_MODEL
@@ -63,6 +65,8 @@ class Contents:
         Seeds and counters of all sources of noise, in files of rnnx.
     checkpoint : Checkpoint or None
         Where the weights are, if TensorFlow wrote them.
+    vocabularies : dict
+        Words in lines, by the path of the layer that looks them up: ``layers/text_vectorization``.
     """
 
     kind: str
@@ -76,6 +80,7 @@ class Contents:
     optimizer: Group | None = None
     noise: Any = None
     checkpoint: Checkpoint | None = None
+    vocabularies: dict[str, str] = field(default_factory=dict)
 
     @property
     def has_weights(self) -> bool:
@@ -257,6 +262,7 @@ def _archive(path: Any) -> Iterator[Contents]:
                 others = ", ".join(printable(name, 60) for name in sorted(names)[:20]) or "none"
                 raise FormatError(f"{path}: there is no {ARCHIVED_WEIGHTS} in the archive (weights: {others})")
             data = _read(path, archive, members, ARCHIVED_WEIGHTS, room)
+            vocabularies = _vocabularies(path, archive, members)
     except FormatError:
         raise
     except ZIP_ERRORS as error:
@@ -273,7 +279,21 @@ def _archive(path: Any) -> Iterator[Contents]:
             root.file.room // 4,
             root.group("optimizer/vars"),
             metadata.get(NOISE),
+            vocabularies=vocabularies,
         )
+
+
+def _vocabularies(path: Any, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> dict[str, str]:
+    """The words of layers that have some, by the paths of the layers."""
+    found, left, words = {}, LONGEST_WORDS, Budget(path, MOST_WORDS, "words of vocabularies")
+    for name in members:
+        start, _, end = name.replace("\\", "/").rpartition("/")
+        if start.startswith(ASSETS) and end == VOCABULARY:
+            data = _read(path, archive, members, name, left)
+            left -= len(data)
+            words.spend(data.count(b"\n"))
+            found[start.removeprefix(ASSETS)] = data.decode("utf-8", "replace")
+    return found
 
 
 def _members(path: Any, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

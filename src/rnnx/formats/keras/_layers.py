@@ -17,6 +17,9 @@ from rnnx.layers.layer import Layer
 from rnnx.saving import FormatError
 
 MODELS = ("Sequential", "Functional", "Model")
+ENCODERS = (
+    "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization",
+)  # fmt: skip
 SAME = (
     "LSTM GRU SimpleRNN RNN LSTMCell GRUCell SimpleRNNCell StackedRNNCells Bidirectional TimeDistributed Masking "
     "Embedding Dense Activation Dropout SpatialDropout1D GaussianDropout AlphaDropout Flatten Reshape Permute "
@@ -28,7 +31,7 @@ SAME = (
     "AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D"
 ).split()
 CLASSES: dict[str, str] = {
-    **{name: name for name in SAME},
+    **{name: name for name in (*SAME, *ENCODERS, "Normalization", "Rescaling")},
     "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU", "Convolution1D": "Conv1D", "AtrousConvolution1D": "Conv1D",
     "MaxPool1D": "MaxPooling1D", "AvgPool1D": "AveragePooling1D", "GlobalMaxPool1D": "GlobalMaxPooling1D",
     "GlobalAvgPool1D": "GlobalAveragePooling1D", "BatchNormalizationV1": "BatchNormalization",
@@ -164,7 +167,7 @@ class Layers:
         arguments = self._shared(name, config, where)
         if name in RECURRENT:
             self._recurrent(source, name, config, arguments, where)
-        known = _arguments_of(kind)
+        known = _arguments_of(kind) | getattr(kind, "file_arguments", frozenset())
         for word, value in config.items():
             if word in arguments or word in ("name", "trainable", "dtype"):
                 continue
@@ -173,6 +176,8 @@ class Layers:
             elif word not in WITHOUT_EFFECT and not _is_nothing(value):
                 raise FormatError(f"{where}: the argument {word[:100]}={str(value)[:100]} is not supported")
         try:
+            if name == "Discretization":  # what was adapted has both, bins and boundaries
+                return kind.from_config(arguments)
             return kind(**arguments)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             if is_foreign(error):
@@ -195,6 +200,8 @@ class Layers:
         if not inner:
             given = config.get("dtype")
             if self.dialect.generation < 3 and given in INTEGERS:  # of the input: Embedding in Keras 2.0 always says so
+                given = None
+            if name in ENCODERS and (type_name(given) in INTEGERS or type_name(given) == "string"):  # of ids or texts
                 given = None
             arguments["dtype"], changed = _values.dtype(given, where)
             if changed:
@@ -281,9 +288,19 @@ class Layers:
                 if found is None and value is not None and _says_something(value):
                     self.warn(where, f"its {word} {str(_values.name_of(value)[0])[:100]!r} is not known and left out")
                 return found
+        if word in ("standardize", "split") and isinstance(value, dict):
+            function, _ = _values.name_of(value)
+            return self.custom.get(function, value) if isinstance(function, str) else value
         if word == "seed":
             return value if isinstance(value, int) and not isinstance(value, bool) else None
         return value
+
+
+def type_name(value: Any) -> Any:
+    """The name of a type from that or a dtype policy."""
+    if isinstance(value, dict) and isinstance(value.get("config"), dict):
+        value = value["config"].get("name")
+    return value if isinstance(value, str) else None
 
 
 def _says_something(value: Any) -> bool:

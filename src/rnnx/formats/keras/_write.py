@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnx import layers
 from rnnx._typing import Array
-from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _weights
+from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _vocabularies, _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
 from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
@@ -163,6 +163,7 @@ def _tree(model: Any, orders: dict[int, Order], *, whole: bool = False) -> _hdf5
             factor = line_factor(layer) if whole else None
             for k, weight in enumerate(layer._weights):
                 arrays.members[str(k)] = weight.value if factor is None else scaled(weight.value, factor)
+        _vocabularies.add(layer, group)
         for inside, inner in _weights.parts(layer, orders):
             visit(inner, group.group(inside))
 
@@ -237,6 +238,10 @@ class _Writer:
             written["batch_shape"] = [written.pop("batch_size"), *written.pop("shape")]
         if name in ("SpatialDropout1D", "SpatialDropout2D"):
             written.pop("trainable", None)
+        if name == "Discretization":
+            written.pop("trainable", None)
+        if name == "Hashing" and written["output_mode"] == "int":
+            written["dtype"] = "int64"
         if name == "Bidirectional" and "backward_layer" not in written:
             written["backward_layer"] = None
         return _described("keras.layers", name, written)
@@ -291,7 +296,8 @@ class _Writer:
         def described(place: int) -> dict[str, Any]:
             tensor = plan.tensors[place]
             kind = getattr(tensor.node.layer, "value_dtype", tensor.dtype)
-            config = {"shape": list(tensor.shape), "dtype": str(kind), "keras_history": origins[place]}
+            dtype = "string" if kind == np.dtype(object) else str(kind)
+            config = {"shape": list(tensor.shape), "dtype": dtype, "keras_history": origins[place]}
             return {"class_name": "__keras_tensor__", "config": config}
 
         for step in plan.steps:
