@@ -11,8 +11,9 @@ import rnnx._moved  # noqa: F401
 __version__ = "0.1.0"
 
 _MODULES = {
-    "activations", "callbacks", "constraints", "data", "dropout", "formats", "functional", "initializers", "layers",
-    "losses", "metrics", "models", "ops", "optimizers", "reference", "regularizers", "saving", "utils",
+    "activations", "backend", "callbacks", "config", "constraints", "data", "datasets", "dropout", "formats",
+    "functional", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "preprocessing",
+    "random", "reference", "regularizers", "saving", "utils",
 }  # fmt: skip
 _NAMES = {
     "Initializer": "initializers",

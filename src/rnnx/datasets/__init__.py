@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.datasets.keras import FILES, Elsewhere
 
 Part = tuple[list[Array], Array]
 
@@ -41,3 +42,10 @@ def load_japanese_vowels() -> tuple[Part, Part]:
 def _part(file: Any, name: str) -> Part:
     ends = np.cumsum(file[f"{name}_lengths"])[:-1]
     return np.split(file[f"{name}_frames"], ends), file[f"{name}_speakers"].astype(np.int64)
+
+
+def __getattr__(name: str) -> Any:
+    """The data sets of Keras by their names, which say how to get them."""
+    if name in FILES:
+        return Elsewhere(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

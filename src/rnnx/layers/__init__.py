@@ -51,14 +51,6 @@ from rnnx.layers.pooling import (
     MaxPooling1D,
     MaxPooling2D,
 )
-from rnnx.layers.resizing import (
-    Cropping1D,
-    Cropping2D,
-    UpSampling1D,
-    UpSampling2D,
-    ZeroPadding1D,
-    ZeroPadding2D,
-)
 from rnnx.layers.preprocessing import (
     CategoryEncoding,
     Discretization,
@@ -68,6 +60,14 @@ from rnnx.layers.preprocessing import (
     Rescaling,
     StringLookup,
     TextVectorization,
+)
+from rnnx.layers.resizing import (
+    Cropping1D,
+    Cropping2D,
+    UpSampling1D,
+    UpSampling2D,
+    ZeroPadding1D,
+    ZeroPadding2D,
 )
 from rnnx.layers.rnn import (
     GRU,

@@ -132,10 +132,16 @@ def test_timeseries_dataset(options, starts, last):
 
 def test_timeseries_dataset_without_some_targets():
     series = np.arange(9.0)
-    (x, y), *more = utils.timeseries_dataset_from_array(series, series[3:], 3, batch_size=None)
+    (x, y), *more = utils.timeseries_dataset_from_array(series, series[3:], 3)
     assert not more
     assert x.tolist() == [[k, k + 1, k + 2] for k in range(6)]
     assert y.tolist() == [k + 3 for k in range(6)]
+    single = utils.timeseries_dataset_from_array(series, series[3:], 3, batch_size=None, format="grain")
+    assert len(single) == 6
+    assert [(x.tolist(), float(y)) for x, y in single] == [([k, k + 1, k + 2], k + 3) for k in range(6)]
+    assert [x.tolist() for x in utils.timeseries_dataset_from_array(series, None, 3, batch_size=2).take(1)] == [
+        [[0, 1, 2], [1, 2, 3]]
+    ]
     assert next(iter(utils.timeseries_dataset_from_array(series, None, 3))).shape == (7, 3)
     shuffled = utils.timeseries_dataset_from_array(series, None, 3, shuffle=True, seed=1)
     first, second = next(iter(shuffled)), next(iter(shuffled))
@@ -167,71 +173,9 @@ def test_a_series_is_learned():
         ({"sequence_length": 2, "start_index": 5, "end_index": 5}, "got 5 and 5"),
         ({"sequence_length": 2, "end_index": 11}, "got 0 and 11"),
         ({"sequence_length": 2, "targets": []}, "no entry"),
+        ({"sequence_length": 2, "format": "list"}, "'tf' or 'grain', got 'list'"),
     ],
 )
 def test_bad_series(options, match):
     with pytest.raises(ValueError, match=match):
         utils.timeseries_dataset_from_array(**{"data": np.arange(10), "targets": None, **options})
-
-
-# ---- Text ------------------------------------------------------------------------------------------------------------
-
-TEXTS = ["The cat sat, the cat!", "a dog sat", "the end"]
-
-
-def test_text_vectorization():
-    ids = utils.TextVectorization()
-    ids.adapt(TEXTS)
-    assert ids.get_vocabulary() == ["", "[UNK]", "the", "cat", "sat", "a", "dog", "end"]
-    assert ids.vocabulary_size() == 8
-    assert ids(["the bird sat", "", "A dog?"]).tolist() == [[2, 1, 4], [0, 0, 0], [5, 6, 0]]
-    assert ids([]).shape == (0, 0)
-    again = utils.TextVectorization(vocabulary=ids.get_vocabulary())
-    assert again(TEXTS).tolist() == ids(TEXTS).tolist()
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"max_tokens": 4}, [[2, 3, 1, 2, 3], [1, 1, 1, 0, 0], [2, 1, 0, 0, 0]]),
-        ({"output_sequence_length": 2}, [[2, 3], [5, 6], [2, 7]]),
-        ({"output_sequence_length": 6}, [[2, 3, 4, 2, 3, 0], [5, 6, 4, 0, 0, 0], [2, 7, 0, 0, 0, 0]]),
-        ({"ragged": True}, [[2, 3, 4, 2, 3], [5, 6, 4], [2, 7]]),
-    ],
-)
-def test_forms_of_text_vectorization(options, expected):
-    ids = utils.TextVectorization(**options)
-    ids.adapt(TEXTS)
-    assert [row.tolist() for row in ids(TEXTS)] == expected
-
-
-@pytest.mark.parametrize(
-    ("options", "tokens"),
-    [
-        ({}, ["ab", "cd"]),
-        ({"standardize": None}, ["Ab,", "cD"]),
-        ({"standardize": "lower"}, ["ab,", "cd"]),
-        ({"standardize": "strip_punctuation"}, ["Ab", "cD"]),
-        ({"standardize": str.upper}, ["AB,", "CD"]),
-        ({"split": "character"}, ["a", "b", " ", "c", "d"]),
-        ({"split": lambda text: text.split("b")}, ["a", " cd"]),
-    ],
-)
-def test_tokens(options, tokens):
-    assert utils.TextVectorization(**options).tokens("Ab, cD") == tokens
-
-
-def test_bad_texts():
-    ids = utils.TextVectorization()
-    with pytest.raises(RuntimeError, match="adapt"):
-        ids(TEXTS)
-    for call in (ids.adapt, ids):
-        with pytest.raises(TypeError, match="one string"):
-            call("text")
-    with pytest.raises(TypeError, match="must be strings, got int"):
-        ids.adapt([3])
-    with pytest.raises(ValueError, match="twice"):
-        ids.set_vocabulary(["a", "b", "a"])
-    for options in ({"max_tokens": 2}, {"output_sequence_length": 0}, {"standardize": "upper"}, {"split": "word"}):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            utils.TextVectorization(**options)

@@ -1,0 +1,43 @@
+"""Small helpers, under Keras' names."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from rnnx.layers.names import clear_names
+from rnnx.layers.preprocessing import TextVectorization
+from rnnx.utils.arrays import normalize, pad_sequences, to_categorical
+from rnnx.utils.dataset import PyDataset, Sequence, split_dataset
+from rnnx.utils.seeds import set_random_seed, shuffling_generator
+from rnnx.utils.series import TimeseriesDataset, timeseries_dataset_from_array, timeseries_windows
+
+__all__ = [
+    "Progbar", "PyDataset", "Sequence", "TextVectorization", "TimeseriesDataset", "clear_session", "get_file",
+    "normalize", "pad_sequences", "plot_model", "set_random_seed", "shuffling_generator", "split_dataset",
+    "text_dataset_from_directory", "timeseries_dataset_from_array", "timeseries_windows", "to_categorical",
+]  # fmt: skip
+
+LATER = {  # what a prediction does not need
+    "Progbar": "progress",
+    "get_file": "files",
+    "plot_model": "drawing",
+    "text_dataset_from_directory": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in LATER:
+        return getattr(importlib.import_module(f"rnnx.utils.{LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Start the automatic layer names again; there is no other state that models share.
+
+    Parameters
+    ----------
+    free_memory : bool
+        Accepted as in Keras; what nobody uses is freed by itself.
+    """
+    clear_names()

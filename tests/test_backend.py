@@ -1,0 +1,57 @@
+"""Thin words of ``keras.backend`` and ``keras.config``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import rnnx
+from rnnx import backend as K
+from rnnx import config, layers
+
+
+def test_settings_are_fixed() -> None:
+    for module in (K, config, rnnx.backend, rnnx.config):
+        assert (module.backend(), module.floatx(), module.epsilon()) == ("rnnx", "float32", 1e-7)
+        assert module.image_data_format() == "channels_last"
+        module.set_floatx("float32")
+        module.set_epsilon(1e-7)
+        module.set_image_data_format("channels_last")
+        for name, value, instead in (
+            ("set_floatx", "float64", "dtype='float64'"),
+            ("set_epsilon", 1e-3, "epsilon="),
+            ("set_image_data_format", "channels_first", "data_format='channels_first'"),
+        ):
+            with pytest.raises(ValueError, match=instead):
+                getattr(module, name)(value)
+    with pytest.raises(NotImplementedError, match="custom_objects"):
+        config.enable_unsafe_deserialization()
+
+
+def test_functions_of_models() -> None:
+    x = rnnx.Input((3,))
+    hidden = layers.Dense(2, name="hidden")(x)
+    model = rnnx.Model(x, layers.Dense(1)(hidden))
+    values = np.ones((4, 3), "float32")
+    (found,) = K.function([model.input], [hidden])([values])
+    np.testing.assert_array_equal(found, model.get_layer("hidden")(values))
+    assert K.int_shape(hidden) == (None, 2) and K.ndim(hidden) == 2
+    assert K.is_keras_tensor(hidden) and not K.is_keras_tensor(found)
+    kernel = model.get_layer("hidden").weights[0]
+    assert K.count_params(kernel) == 6
+    K.set_value(kernel, np.zeros((3, 2)))
+    assert not K.get_value(kernel).any() and not K.eval(kernel).any()
+    with pytest.raises(TypeError, match=r"model.optimizer.learning_rate = value"):
+        K.set_value(0.1, 0.2)
+    assert K.get_value(0.5) == 0.5
+
+
+def test_names_start_again() -> None:
+    K.clear_session()
+    assert layers.Dense(1).name == "dense"
+    assert [K.get_uid("layer"), K.get_uid("layer"), K.get_uid("other")] == [1, 2, 1]
+
+
+def test_unknown_words_point_to_the_functions() -> None:
+    with pytest.raises(AttributeError, match="no_such_function.*rnnx.ops"):
+        K.no_such_function  # noqa: B018
