@@ -9,6 +9,7 @@ Inputs and outputs have their features last, whatever the module takes. ``refuse
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,15 @@ CHAINS: dict[str, tuple[Any, str]] = {  # module, and where its input and output
         ), "ids last",
     ),
 }  # fmt: skip
+LATER: dict[str, tuple[Any, str]] = {  # so that the numbers of the others stay as they are
+    "padded": (
+        lambda: nn.Sequential(
+            nn.Conv1d(FEATURES, 4, 5, padding=1), nn.ReLU(), nn.Conv1d(4, 6, 3, stride=2, padding=1),
+            nn.Conv1d(6, 4, 3, padding=(4,), dilation=2, groups=2), nn.Conv1d(4, 3, 3, padding=1), nn.Flatten(),
+            nn.Linear(30, 2),
+        ), "first flat",
+    ),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -84,8 +94,15 @@ def main() -> None:
     rng = np.random.default_rng(20268)
     folder = store.DATA / "torch_modules"
     folder.mkdir(exist_ok=True)
+    cases = made(CHAINS, rng, folder)
+    torch.save(randomised(Refused(), rng), folder / "refused.pt")
+    store.save("torch_modules", {**cases, **made(LATER, rng, folder)})
+
+
+def made(chains: dict[str, tuple[Any, str]], rng: np.random.Generator, folder: Path) -> dict[str, Case]:
+    """Write these chains; inputs and outputs of each."""
     cases = {}
-    for name, (make, places) in CHAINS.items():
+    for name, (make, places) in chains.items():
         module = randomised(make(), rng)
         torch.save(module, folder / f"{name}.pt")
         before, after = places.split()
@@ -99,8 +116,7 @@ def main() -> None:
         case.put("x", x)
         case.put("y", (y.transpose(1, 2) if after == "first" else y).numpy())
         cases[name] = case
-    torch.save(randomised(Refused(), rng), folder / "refused.pt")
-    store.save("torch_modules", cases)
+    return cases
 
 
 if __name__ == "__main__":

@@ -13,7 +13,16 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.formats import safetensors, torch
-from rnnx.layers import BatchNormalization, Conv1D, Dense, Embedding, LayerNormalization, TimeDistributed
+from rnnx.layers import (
+    BatchNormalization,
+    Conv1D,
+    Dense,
+    Embedding,
+    LayerNormalization,
+    SimpleRNN,
+    SimpleRNNCell,
+    TimeDistributed,
+)
 from rnnx.models import Model, clone_model
 from rnnx.quantization import QuantizationReport, quantized_copies
 from rnnx.saving import FormatError, format_of, is_checkpoint
@@ -21,6 +30,7 @@ from rnnx.training.nested import leaves
 
 TOLERANCE = 1e-5  # largest difference of outputs, of their largest value if that is above 1
 SIZE = 6  # of an axis of the random input that may have any size
+MOST_SIZES = 4096  # that are tried
 BATCH = 3
 
 
@@ -167,7 +177,7 @@ def _verify(model: Any, path: Path, writer: Any) -> Conversion:
     random = np.random.default_rng(0)
     notes: list[str] = []
     if isinstance(model, dict):
-        again = torch.load(path)
+        again = torch.load(path, options={name: own for name, layer in model.items() if (own := _not_said(layer))})
         pairs = [
             (_run(layer, x), _run(again[name], x)) for name, layer in model.items() for x in _inputs(layer, random)
         ]
@@ -245,14 +255,27 @@ def _model_inputs(model: Any, random: np.random.Generator) -> list[Array]:
     """Random inputs of the shapes and types that a model takes."""
     ids = min((part.input_dim for part in _layers(model) if isinstance(part, Embedding)), default=2)
     made: list[Array] = []
+    size = _size(model)
     for place in model.plan.inputs:
         tensor = model.plan.tensors[place]
         batch, *sizes = tensor.shape
-        shape = (batch or BATCH, *(SIZE if n is None else n for n in sizes))
+        shape = (batch or BATCH, *(size if n is None else n for n in sizes))
         kind = tensor.node.layer.value_dtype
         is_ids = kind.kind in "iu" or _feeds_an_embedding(model, place)
         made.append(random.integers(0, ids, shape) if is_ids else random.normal(size=shape).astype(kind))
     return made
+
+
+def _size(model: Any) -> int:
+    """A size of the axes that may have any, with which the layers fit together: behind some it is fixed."""
+    shapes = [model.plan.tensors[place].shape for place in model.plan.inputs]
+    for size in (SIZE, *range(1, MOST_SIZES)):
+        try:
+            model.plan.shapes([(BATCH, *(size if n is None else n for n in shape[1:])) for shape in shapes])
+        except ValueError:
+            continue
+        return size
+    return SIZE
 
 
 def _feeds_an_embedding(model: Any, place: int) -> bool:
@@ -272,6 +295,18 @@ def _inputs(layer: Any, random: np.random.Generator) -> list[Array]:
         return [random.normal(size=(BATCH, SIZE, first[0])).astype(layer.dtype)]
     shape = (BATCH, first[0]) if _is_cell(layer) else (BATCH, SIZE, first[0])
     return [random.normal(size=shape).astype(layer.dtype)]
+
+
+def _not_said(layer: Any) -> dict[str, Any]:
+    """Arguments of a layer from a PyTorch file that a state dict does not hold; see `torch.load`."""
+    if isinstance(layer, Conv1D):
+        return {word: getattr(layer, word) for word in ("strides", "padding", "dilation_rate", "groups")}
+    if isinstance(layer, (BatchNormalization, LayerNormalization)):
+        return {"epsilon": layer.epsilon}
+    if isinstance(layer, (Dense, Embedding)) and len(layer.weights) == 1:
+        return {"kind": "Linear" if isinstance(layer, Dense) else "Embedding"}
+    plain = next((part for part in _layers(layer) if isinstance(part, (SimpleRNN, SimpleRNNCell))), None)
+    return {} if plain is None else {"nonlinearity": plain.activation.name}
 
 
 def _not_in_a_state_dict(model: Any) -> list[str]:

@@ -45,6 +45,28 @@ def test_arguments_of_modules() -> None:
     assert torch.load(FILES / "conv.pt", options={"0": {"strides": 1}})["0"].strides == 1
 
 
+def test_zeros_around_a_convolution_are_a_layer_of_a_chain() -> None:
+    names = [type(layer).__name__ for layer in torch.load_model(FILES / "padded.pt").layers]
+    convolutions = ["ZeroPadding1D", "Conv1D", "ReLU", "ZeroPadding1D", "Conv1D", "ZeroPadding1D", "Conv1D", "Conv1D"]
+    assert names == [*convolutions, "Permute", "Reshape", "Dense"]
+    with pytest.raises(FormatError, match=r"'0' \(Conv1d\): padding=1 with a window of 5 .* outside of a pickled"):
+        torch.load(FILES / "padded.pt")
+    assert not any("padding=1" in line for line in info.lines(FILES / "padded.pt"))
+
+
+@pytest.mark.parametrize("name", ["padded", "conv"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".keras", ".onnx"])
+def test_chains_that_fix_the_number_of_steps_are_converted(name: str, suffix: str, tmp_path: Any) -> None:
+    done = convert(FILES / f"{name}.pt", tmp_path / f"{name}{suffix}")
+    assert done.largest_difference < 1e-5 and "(3, 13, 3)" in done.compared
+
+
+@pytest.mark.parametrize("name", ["conv", "same", "dense", "words"])
+def test_a_state_dict_is_compared_with_what_it_does_not_hold(name: str, tmp_path: Any) -> None:
+    """Groups and strides of a convolution, the epsilon of a norm, which kind of matrix it is."""
+    assert convert(FILES / f"{name}.pt", tmp_path / "weights.pt").largest_difference == 0
+
+
 def test_what_has_no_layer_is_refused_by_name() -> None:
     with pytest.raises(FormatError) as caught:
         torch.load(FILES / "refused.pt")

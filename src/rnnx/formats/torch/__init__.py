@@ -94,9 +94,15 @@ def load(
 
 
 def _layers(
-    state: State, modules: Any, nonlinearity: str = "tanh", options: Any = None, return_state: bool = False
+    state: State,
+    modules: Any,
+    nonlinearity: str = "tanh",
+    options: Any = None,
+    return_state: bool = False,
+    *,
+    in_chain: bool = False,
 ) -> dict[str, Any]:
-    """See `load`."""
+    """See `load`; ``in_chain`` is for `_classes.settled`."""
     found = modules_of(state.arrays)
     wanted = None if modules is None else [modules] if isinstance(modules, str) else list(modules)
     given = dict(options or {})
@@ -114,7 +120,7 @@ def _layers(
             continue
         if name in state.modules:
             try:
-                kind, said, parts = _classes.settled(name, state.modules[name], kind, parts)
+                kind, said, parts = _classes.settled(name, state.modules[name], kind, parts, in_chain=in_chain)
             except FormatError as error:
                 faults.append(str(error))
                 continue
@@ -333,7 +339,7 @@ def _pickled_chain(path: Any, names: list[str] | None, options: dict[str, Any]) 
         raise FormatError(f"{path}: {error}") from error
     weighted = modules_of(state.arrays).keys()
     inside = [name for part in parts for name, _ in part if name in weighted]
-    made = _layers(state, inside, **options) if inside else {}
+    made = _layers(state, inside, **options, in_chain=True) if inside else {}
     try:
         chain = [layer for part in parts for layer in _chain.chain_of(part, made)]
     except FormatError as error:
@@ -363,11 +369,12 @@ def describe(path: Any) -> dict[str, Any]:
     """What `rnnx info` prints: modules, shapes and warnings, without making layers."""
     state: State = read_state(path)
     rows, warnings = [], list(state.warnings)
+    in_chain = _chain.is_sequential(state.modules.get(""))
     for name, parts in modules_of(state.arrays).items():
         kind = kind_of(name, parts, {})
         if kind != "nothing" and name in state.modules:
             try:
-                kind, _, parts = _classes.settled(name, state.modules[name], kind, parts)
+                kind, _, parts = _classes.settled(name, state.modules[name], kind, parts, in_chain=in_chain)
             except FormatError as error:
                 warnings.append(str(error))
                 shapes = {leaf: (str(array.dtype), array.shape) for leaf, array in parts.items()}

@@ -11,7 +11,7 @@ from typing import Any
 
 from rnnx import layers
 from rnnx.formats.torch._archive import quoted
-from rnnx.formats.torch._classes import Attributes, attributes_of, class_of, number, only, real, refused
+from rnnx.formats.torch._classes import Attributes, attributes_of, class_of, number, only, real, refused, zeros_before
 from rnnx.formats.torch._values import Instance
 from rnnx.saving import FormatError
 
@@ -81,6 +81,10 @@ def chain_of(parts: list[tuple[str, Instance]], made: Mapping[str, Any]) -> list
         try:
             _check_features(kind, features)
             if name in made:
+                if isinstance(made[name], layers.Conv1D) and (
+                    zeros := zeros_before(attributes_of(module), made[name].window)
+                ):
+                    chain.append(layers.ZeroPadding1D(zeros))
                 chain.append(made[name])
                 if kind in ("LSTM", "GRU", "RNN") and place + 1 < len(parts):
                     raise FormatError(f"a {kind} returns a tuple, which no module of a Sequential takes")

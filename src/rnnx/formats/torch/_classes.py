@@ -45,10 +45,11 @@ def refused(name: str, module: Instance) -> FormatError:
     return FormatError(f"module {quoted(name)} is a {kind}, which rnnx does not have")
 
 
-def settled(name: str, module: Instance, kind: str | None, parts: Parts) -> Settled:
+def settled(name: str, module: Instance, kind: str | None, parts: Parts, *, in_chain: bool = False) -> Settled:
     """Kind, options and parameters of a module by its class; see `_modules.OPTIONS`.
 
-    ``kind`` is what `kind_of` says of its shapes.
+    ``kind`` is what `kind_of` says of its shapes. In a chain a convolution whose padding is neither "valid" nor "same"
+    comes as a "valid" one: `zeros_before` has a layer of its own there.
 
     Raises
     ------
@@ -61,7 +62,10 @@ def settled(name: str, module: Instance, kind: str | None, parts: Parts) -> Sett
     if read is None:
         raise refused(name, module)
     try:
-        return read(attributes_of(module), dict(parts))
+        attributes = attributes_of(module)
+        if in_chain and read is _convolution and zeros_before(attributes, _window(attributes, parts)):
+            attributes = {**attributes, "padding": 0}
+        return read(attributes, dict(parts))
     except FormatError as error:
         raise FormatError(f"module {quoted(name)} ({class_of(module)}): {error}") from error
 
@@ -129,27 +133,44 @@ def _embedding(attributes: Attributes, parts: Parts) -> Settled:
     return "matrix", {"kind": "Embedding"}, parts
 
 
-def _convolution(attributes: Attributes, parts: Parts) -> Settled:
-    steps = parts["weight"].shape[-1] if "weight" in parts else 1
-    strides, dilation = number(attributes, "stride", 1), number(attributes, "dilation", 1)
-    window = (steps - 1) * dilation + 1
+def _window(attributes: Attributes, parts: Parts) -> int:
+    """Steps between the first and the last input of an output, both counted."""
+    steps, dilation = parts["weight"].shape[-1] if "weight" in parts else 1, number(attributes, "dilation", 1)
+    window: int = (steps - 1) * dilation + 1
     if window > max(steps, LARGEST_WINDOW):
         raise FormatError(f"a window of {window:,} steps (dilation={dilation}), the most is {LARGEST_WINDOW:,}")
+    return window
+
+
+def zeros_before(attributes: Attributes, window: int) -> int:
+    """Steps of zeros at both ends of the input of a convolution that neither "valid" nor "same" stands for."""
+    if attributes.get("padding", 0) in ("same", "valid"):
+        return 0
+    amount, strides = number(attributes, "padding", 0), number(attributes, "stride", 1)
+    if not amount or (2 * amount == window - 1 and strides == 1):
+        return 0
+    if amount >= max(window, LARGEST_WINDOW):
+        raise FormatError(f"padding={amount:,}, the most is {LARGEST_WINDOW:,}")
+    only(attributes, "padding_mode", "zeros")
+    return amount
+
+
+def _convolution(attributes: Attributes, parts: Parts) -> Settled:
+    window, strides = _window(attributes, parts), number(attributes, "stride", 1)
+    if zeros := zeros_before(attributes, window):
+        raise FormatError(
+            f"padding={zeros} with a window of {window} steps and stride={strides} is not supported outside of a "
+            "pickled nn.Sequential, only 0, or what keeps the number of steps with stride=1"
+        )
     padding = attributes.get("padding", 0)
     if padding not in ("same", "valid"):
-        amount = number(attributes, "padding", 0)
-        if amount and (2 * amount != window - 1 or strides != 1):
-            raise FormatError(
-                f"padding={amount} with a window of {window} steps and stride={strides} is not supported, only 0, or "
-                "what keeps the number of steps with stride=1"
-            )
-        padding = "same" if amount else "valid"
+        padding = "same" if number(attributes, "padding", 0) else "valid"
     if padding == "same":
         only(attributes, "padding_mode", "zeros")
     made = {
         "strides": strides,
         "padding": padding,
-        "dilation_rate": dilation,
+        "dilation_rate": number(attributes, "dilation", 1),
         "groups": number(attributes, "groups", 1),
     }
     return "Conv1d", made, parts
