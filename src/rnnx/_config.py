@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -95,7 +98,134 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
     raise ValueError(f"{kind}: expected a name, a configuration or an object, got {type(identifier).__name__}")
 
 
+CUSTOM: dict[str, Any] = {}  # classes and functions of users that were registered, by "package>name"
+_scope: ContextVar[dict[str, Any] | None] = ContextVar("custom_objects", default=None)
+
+
+def custom_objects() -> dict[str, Any]:
+    """What users have registered, and what the `custom_object_scope` at hand has, by their names."""
+    return {**CUSTOM, **(_scope.get() or {})}
+
+
+def lookup_custom(name: str) -> Any:
+    """The class or function of a user of this name, with or without its package.
+
+    Raises
+    ------
+    ValueError
+        If none is known.
+    """
+    known = custom_objects()
+    short = {each.split(">")[-1]: thing for each, thing in known.items()}
+    if name not in known and name.split(">")[-1] not in short:
+        raise ValueError(f"unknown function or class {name[:200]!r}; give custom_objects={{{name[:200]!r}: ...}}")
+    return known[name] if name in known else short[name.split(">")[-1]]
+
+
+def name_of_custom(thing: Any) -> str | None:
+    """The name under which a user has registered a class or function; None if it was not."""
+    return next((name for name, known in custom_objects().items() if known is thing), None)
+
+
+@contextmanager
+def custom_object_scope(*objects: dict[str, Any]) -> Iterator[None]:
+    """Classes and functions of one's own by the names that files have for them, inside a ``with`` block.
+
+    Parameters
+    ----------
+    *objects : dict
+
+    Examples
+    --------
+    >>> import rnnx
+    >>> def half(x):
+    ...     return x / 2
+    >>> with rnnx.utils.custom_object_scope({"half": half}):
+    ...     rnnx.utils.get_registered_object("half") is half
+    True
+    """
+    token = _scope.set({**(_scope.get() or {}), **{name: thing for part in objects for name, thing in part.items()}})
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+CustomObjectScope = custom_object_scope
+
+
+def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Any], Any]:
+    """A decorator that makes a class or function of one's own known by its name in files.
+
+    Parameters
+    ----------
+    package : str
+    name : str, optional
+        That of the class or function if it is not given.
+
+    Examples
+    --------
+    >>> import rnnx
+    >>> @rnnx.utils.register_keras_serializable("mine")
+    ... class Half(rnnx.layers.Layer):
+    ...     def call(self, x):
+    ...         return x / 2
+    >>> rnnx.utils.get_registered_name(Half)
+    'mine>Half'
+    """
+
+    def register(thing: Any) -> Any:
+        if isinstance(thing, type) and not hasattr(thing, "get_config"):
+            raise ValueError(f"class {thing.__name__}: a class that is registered needs `get_config`")
+        CUSTOM[f"{package}>{name or thing.__name__}"] = thing
+        return thing
+
+    return register
+
+
+def get_registered_name(thing: Any) -> str:
+    """The name under which a class or function is registered; its own name if it is not."""
+    return name_of_custom(thing) or str(thing.__name__)
+
+
+def get_registered_object(
+    name: str, custom_objects: dict[str, Any] | None = None, module_objects: dict[str, Any] | None = None
+) -> Any:
+    """The class or function of a name; None if none is known."""
+    with custom_object_scope(module_objects or {}, custom_objects or {}):
+        try:
+            return lookup_custom(name)
+        except ValueError:
+            return None
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """All that is registered, by its names; what is put there is registered."""
+    return CUSTOM
+
+
+def refuse_overrides(cls: type, names: dict[str, str]) -> None:
+    """Refuse a class that defines what nobody calls, and say what to do instead.
+
+    Parameters
+    ----------
+    cls : type
+    names : dict
+        What to do, by the names of methods.
+
+    Raises
+    ------
+    TypeError
+        If it defines one of them.
+    """
+    for name in names.keys() & vars(cls).keys():
+        raise TypeError(f"class {cls.__name__}: `{name}` would never be called; {names[name]}")
+
+
 ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seldom used
+    "honour_call": "rnnx.layers.call",
+    "keep_arguments": "rnnx.layers.constructor",
+    "penalty_gradient": "rnnx.layers.tracing",
     "quantization_report": "rnnx.quantization",
     "quantize": "rnnx.quantization",
     "Stream": "rnnx.streaming",

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 MOVED = {
-    "rnnx.backpropagation": "rnnx.models.plan",
+    "rnnx.backpropagation": "rnnx.layers.plan",
     "rnnx.batching": "rnnx.training.batches",
     "rnnx.callbacks_base": "rnnx.callbacks",
     "rnnx.callbacks_progress": "rnnx.callbacks",
@@ -23,12 +23,14 @@ MOVED = {
     "rnnx.layers.quantization": "rnnx.quantization",
     "rnnx.layers.recurrent": "rnnx.layers.rnn",
     "rnnx.layers.wrappers": "rnnx.layers.rnn",
+    "rnnx.models.plan": "rnnx.layers.plan",
     "rnnx.models_config": "rnnx.models.config",
     "rnnx.monte_carlo": "rnnx.training.monte_carlo",
     "rnnx.optimizers_base": "rnnx.optimizers",
     "rnnx.schedules": "rnnx.optimizers.schedules",
     "rnnx.summary": "rnnx.models.summary",
     "rnnx.threadpools": "rnnx.runtime.threadpools",
+    "rnnx.training.weights": "rnnx.layers.trained",
 }
 
 

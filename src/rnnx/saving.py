@@ -9,6 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnx._config import (  # noqa: F401  under Keras' names
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from rnnx.layers.layer import LAYER_CLASSES, Layer
 
 FORMATS = {  # suffix -> module of rnnx.formats

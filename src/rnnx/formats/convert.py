@@ -23,10 +23,10 @@ from rnnx.layers import (
     SimpleRNNCell,
     TimeDistributed,
 )
+from rnnx.layers.nested import leaves
 from rnnx.models import Model, clone_model
 from rnnx.quantization import QuantizationReport, quantized_copies
 from rnnx.saving import FormatError, format_of, is_checkpoint
-from rnnx.training.nested import leaves
 
 TOLERANCE = 1e-5  # largest difference of outputs, of their largest value if that is above 1
 SIZE = 6  # of an axis of the random input that may have any size

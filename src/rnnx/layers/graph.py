@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from rnnx.layers.limits import room
+
+tracing: ContextVar[Any] = ContextVar("tracing", default=None)  # whose `call` is being followed; `rnnx.layers.tracing`
 
 
 @dataclass(eq=False)

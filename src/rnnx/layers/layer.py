@@ -16,7 +16,7 @@ from rnnx._config import on_demand, to_builtin
 from rnnx._typing import Array
 from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
-from rnnx.layers.checks import as_masks, check_dtype, given_shape
+from rnnx.layers.checks import as_masks, check_dtype, dtype_of, given_shape
 from rnnx.layers.limits import DEEPEST, room
 from rnnx.layers.names import unique_name
 from rnnx.layers.weight import Weight, changing
@@ -45,23 +45,32 @@ class Gradients:
     dinitial_state: Any = None
 
 
+NOT_KEPT = ("_build_lock", "_memo", "_node", "_graphs", "_base")  # of a copy or a pickle
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its name, those of users included
 
 
-def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Build once, whoever asks first and from however many threads; a failed build leaves no weights behind."""
+def _built_once(build: Callable[..., None], owner: Any = None) -> Callable[..., None]:
+    """Build once, whoever asks first and from however many threads; a failed build leaves no weights behind.
+
+    ``owner`` is the class whose method it is: whose weights are being made.
+    """
 
     @functools.wraps(build)
-    def building(self: Layer, input_shape: Any) -> None:
+    def building(self: Layer, *shapes: Any, **by_name: Any) -> None:
         with self._build_lock:
-            if self.built:
+            if vars(self)["built"]:
                 return
             if self._building:  # a subclass calls the build of its base
-                build(self, input_shape)
+                outer, self._building = self._building, owner or Layer
+                try:
+                    build(self, *shapes, **by_name)
+                finally:
+                    self._building = outer
                 return
-            before, self._building = list(self._weights), True
+            before, self._building = list(self._weights), owner or Layer
+            token = graph.tracing.set(None)  # whose `call` is followed meets a finished layer
             try:
-                build(self, input_shape)
+                build(self, *shapes, **by_name)
                 if self._initial_weights is not None:
                     self.set_weights(self._initial_weights)
             except BaseException:
@@ -69,6 +78,7 @@ def _built_once(build: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]
                 raise
             finally:
                 self._building = False
+                graph.tracing.reset(token)
             self.built = True
 
     return building
@@ -111,15 +121,28 @@ class Layer:
     positional_arguments: tuple[str, ...] = ()  # behind the input, in Keras' order
     output_template: Any = None  # of a model whose outputs are in a dict, a tuple or lists inside lists
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
+    follows_call = False  # whether the class has `call` of its own, which is followed: see `rnnx.layers.call`
+    knows_trained = False  # whether its pullback takes ``trained=layer.trained_weights()``
     _node: graph.Node | None = None  # the first symbolic call
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         LAYER_CLASSES[cls.__name__] = cls
         if "build" in vars(cls):
-            type.__setattr__(cls, "build", _built_once(vars(cls)["build"]))
+            type.__setattr__(cls, "build", _built_once(vars(cls)["build"], cls))
+        if cls.call is not Layer.call:
+            on_demand("honour_call")(cls)
+        if "__init__" in vars(cls) and cls.__module__.split(".")[0] != "rnnx":
+            on_demand("keep_arguments")(cls)
 
-    def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = "float32", **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = "float32",
+        **kwargs: Any,
+    ):
         if (space := room()) is not None:
             space.take_layer()
         self.given_input_shape, self.given_batch_size = (
@@ -138,9 +161,12 @@ class Layer:
         self.dtype = check_dtype(type(self).__name__, dtype)
         self.built = False
         self.activity_regularizer: Any = None
+        if self.follows_call and (given := kwargs.pop("activity_regularizer", None)) is not None:
+            self.activity_regularizer = regularizers.get(given)
         self._weights: list[Weight] = []
         self._initial_weights = kwargs.get("weights")
-        self._build_lock, self._building = threading.RLock(), False
+        self._build_lock = threading.RLock()
+        self._building: Any = False  # the class whose `build` is running
 
     # ---- What subclasses implement -------------------------------------------------------------------------------
 
@@ -156,6 +182,36 @@ class Layer:
         The layer is built and the input checked and cast when this is called.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how to compute its output: implement `forward`")
+
+    def call(self, x: Any, *given: Any, **call: Any) -> Any:
+        """What a class of one's own computes, in symbolic tensors: it is called once with them, and the graph is run.
+
+        A class that defines ``call(self, inputs, ...)`` needs no other method. Arguments are tensors in lists, tuples
+        and dicts, constants, ``training`` (True or False) and ``mask`` (None if there is none). Weights of
+        `add_weight`, layers that are attributes, operators, `rnnx.ops` and functions of NumPy may be used.
+
+        The ``call`` of a class that is there already, as in ``super().call(x)``, is what that class computes.
+        """
+        base = base_of(type(self))
+        if base is Layer:
+            raise NotImplementedError(f"{type(self).__name__} does not say how to compute its output: implement `call`")
+        view = self._seen_as(base)
+        if view is not self and base.build is not Layer.build and not self._weights and "plan" not in vars(self):
+            with self._build_lock:  # a `build` of one's own that has left this out
+                self.built = False
+                view.build(x.shape)
+        return view(x, *given, **call)
+
+    def _seen_as(self, base: Any) -> Any:
+        """This layer, all it has included, as one of the class that its own class is derived from."""
+        if type(self) is base:
+            return self
+        view = vars(self).get("_base")
+        if type(view) is not base:
+            view = object.__new__(base)
+            view.__dict__ = self.__dict__
+            vars(self)["_base"] = view
+        return view
 
     def forward_masked(self, x: Any, *, mask: Any = None, keep: bool = False, **call: Any) -> tuple[Any, Any, Any]:
         """Outputs, their time mask and the pullback: `forward` and `compute_mask` together, as a model needs them."""
@@ -177,6 +233,8 @@ class Layer:
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the layer again."""
         config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype.name}
+        if self.follows_call and self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         if self.quantization_mode:
             config["quantization_mode"] = self.quantization_mode
         return config
@@ -309,7 +367,7 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what can be made again."""
-        return {name: value for name, value in vars(self).items() if name not in ("_build_lock", "_memo", "_node")}
+        return {name: value for name, value in vars(self).items() if name not in NOT_KEPT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _build_lock=threading.RLock())
@@ -350,23 +408,26 @@ class Layer:
 
     def add_weight(
         self,
-        name: str,
-        shape: tuple[int, ...],
-        initializer: Any = None,
-        *,
+        *given: Any,
         trainable: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
         chosen: str | None = None,
+        **named: Any,
     ) -> Weight:
-        """Make a weight; to be called by ``build``.
+        """Make a weight; to be called by ``build`` or ``__init__``.
 
         Parameters
         ----------
-        name : str
         shape : tuple of int
+            A number without it.
         initializer, regularizer, constraint : name, configuration, callable or None
+            Without an initializer ``"glorot_uniform"``, or zeros of integers.
+        dtype : dtype, optional
+            That of the layer if it is not given.
         trainable : bool
+        name : str, optional
+            May also be the first of the arguments without names, in front of the shape.
         chosen : str, optional
             Those that are not given are the layer's own: ``chosen="kernel"`` stands for ``self.kernel_initializer``,
             ``self.kernel_regularizer`` and ``self.kernel_constraint``.
@@ -376,6 +437,18 @@ class Layer:
         TypeError
             If there is no initializer.
         """
+        if chosen is not None or (len(given) == 3 and isinstance(given[0], str) and not named):
+            name, shape, initializer = (*given, None)[:3]
+            dtype = self.dtype
+        else:
+            name, shape, initializer, dtype = self._weight_arguments(given, named)
+        if (
+            self.follows_call
+            and (tracing := graph.tracing.get()) is not None
+            and tracing.owner is self
+            and not self._building
+        ):
+            raise RuntimeError(f"{self.name}: a weight is made in `call`, which runs often; make it in `build`")
         if chosen is not None:
             initializer = getattr(self, f"{chosen}_initializer") if initializer is None else initializer
             regularizer = getattr(self, f"{chosen}_regularizer") if regularizer is None else regularizer
@@ -385,9 +458,10 @@ class Layer:
         space = room()
         if space is not None and space.numbers is not None:
             space.take_weight(self.name, name, shape)
-            value = np.broadcast_to(np.zeros((), self.dtype), shape)
+            value = np.broadcast_to(np.zeros((), dtype), shape)
         else:
-            value = np.asarray(initializers.get(initializer)(shape, dtype=self.dtype), self.dtype)
+            made = initializers.get(initializer)(shape, dtype=dtype if dtype.kind == "f" else self.dtype)
+            value = np.asarray(made, dtype)
         weight = Weight(
             name,
             value,
@@ -395,8 +469,51 @@ class Layer:
             None if regularizer is None else regularizers.get(regularizer),
             None if constraint is None else constraints.get(constraint),
         )
-        self._weights.append(weight)
+        building = self._building or Layer
+        known = not self.follows_call or base_of(type(self)) is Layer
+        if known or not (building is Layer or building.follows_call):
+            self._weights.append(weight)
+        else:  # beside those that the class it is derived from knows by their places
+            vars(self).setdefault("_added", []).append((len(self._weights), weight))
         return weight
+
+    def _weight_arguments(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, Any, Any, np.dtype[Any]]:
+        """Name, shape, initializer and dtype of a weight, in Keras' order or the older one."""
+        name_first = bool(given) and isinstance(given[0], str)
+        order = ("name", "shape", "initializer") if name_first else ("shape", "initializer", "dtype")
+        if len(given) > len(order):
+            raise TypeError(f"{self.name}: add_weight takes at most {len(order)} arguments without a name")
+        for word, value in zip(order, given, strict=False):
+            if word in named:
+                raise TypeError(f"{self.name}: add_weight got `{word}` twice")
+            named[word] = value
+        for word in ("autocast", "aggregation", "synchronization", "use_resource", "getter", "experimental_autocast"):
+            named.pop(word, None)  # how Keras stores it
+        if unknown := named.keys() - {"name", "shape", "initializer", "dtype"}:
+            raise TypeError(f"{self.name}: add_weight has no argument(s) {', '.join(sorted(unknown))}")
+        shape, initializer, dtype = named.get("shape"), named.get("initializer"), named.get("dtype")
+        kind = self.dtype if dtype is None else dtype_of(dtype)
+        if kind is None or kind.kind not in "fiub":
+            raise ValueError(f"{self.name}: add_weight: unknown `dtype` {dtype!r}")
+        if initializer is None and len(given) < 2:
+            initializer = "glorot_uniform" if kind.kind == "f" else "zeros"
+        name = named.get("name") or f"weight_{len(self.own_weights)}"
+        sizes = () if shape is None else (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        for size in sizes:
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
+                raise ValueError(f"{self.name}: weight {name!r} needs a `shape` of whole numbers, got {tuple(sizes)}")
+        return name, sizes, initializer, kind
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a symbolic tensor to the loss of the model; to be called by ``call``. Its numbers are summed."""
+        tracing = graph.tracing.get()
+        for part in graph.flat(loss):
+            if tracing is None or not isinstance(part, graph.SymbolicTensor):
+                raise TypeError(
+                    f"{self.name}: add_loss takes symbolic tensors, in `call`; got {type(part).__name__}. For a "
+                    "penalty on weights give them a `regularizer`"
+                )
+            tracing.losses.append(part)
 
     @property
     def sublayers(self) -> list[Layer]:
@@ -410,6 +527,11 @@ class Layer:
         for layer in self.sublayers:
             calls += 1 + layer.calls_inside
         return calls
+
+    @property
+    def own_weights(self) -> list[Weight]:
+        """Weights of this layer that are not those of a layer inside."""
+        return self._weights
 
     @property
     def weights(self) -> list[Weight]:
@@ -541,8 +663,8 @@ class Layer:
 def weight_value(index: int) -> property:
     """A property that reads and assigns the value of the weight with this index in the layer's own list."""
 
-    def read(self: Layer) -> Array | None:
-        return self._weights[index].value if index < len(self._weights) else None
+    def read(self: Layer) -> Any:
+        return self._weights[index].operand() if index < len(self._weights) else None
 
     def assign(self: Layer, value: Any) -> None:
         if index >= len(self._weights):
@@ -550,6 +672,16 @@ def weight_value(index: int) -> property:
         self._weights[index].assign(value)
 
     return property(read, assign)
+
+
+def base_of(cls: Any) -> Any:
+    """The class on whose computation the ``call`` of a class of one's own stands: the nearest that has none itself."""
+    return next(kind for kind in cls.__mro__ if getattr(kind, "call", None) is Layer.call)
+
+
+def is_followed(layer: Any) -> bool:
+    """Whether a layer is of a class with ``call`` of its own, and so does not compute what its base class does."""
+    return bool(type(layer).follows_call)
 
 
 def walk(layer: Layer) -> Iterator[Layer]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers import graph
 
 _counting = threading.Lock()  # two threads that end a change at the same time must not count it once
 
@@ -49,20 +51,58 @@ class Weight:
     def shape(self) -> tuple[int, ...]:
         return self.value.shape
 
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype
+
+    def numpy(self) -> Array:
+        """A copy of the value."""
+        return self.value.copy()
+
+    def operand(self) -> Any:
+        """What the weight stands for in a computation: its value, or a symbolic tensor while a `call` is followed."""
+        tracing = graph.tracing.get()
+        return self.value if tracing is None else tracing.tensor_of(self)
+
     def assign(self, value: Any) -> None:
         """Replace the value by a copy of an array of the same shape; it is cast to the weight's dtype.
+
+        In a ``call`` that is followed, the value is symbolic, and replaced whenever a call has succeeded.
 
         Raises
         ------
         ValueError
             If the shape differs or the values are not real numbers.
         """
-        array = np.asarray(value)
+        if isinstance(value, graph.SymbolicTensor):
+            self._assign_later(value)
+            return
+        array = np.asarray(value.value if isinstance(value, Weight) else value)
         if array.shape != self.value.shape:
             raise ValueError(f"weight {self.name!r} has shape {self.value.shape}, got an array of shape {array.shape}")
         if array.dtype.kind not in "fiub":
             raise ValueError(f"weight {self.name!r} takes real numbers, got dtype {array.dtype}")
         self.replace(array.astype(self.value.dtype, copy=True))
+
+    def assign_add(self, value: Any) -> None:
+        """Add to the value."""
+        self.assign(self.operand() + value)
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract from the value."""
+        self.assign(self.operand() - value)
+
+    def _assign_later(self, value: graph.SymbolicTensor) -> None:
+        tracing = graph.tracing.get()
+        if tracing is None:
+            raise TypeError(f"weight {self.name!r} can be given a symbolic tensor in a layer's `call` alone")
+        if tuple(value.shape) != self.shape:
+            raise ValueError(f"weight {self.name!r} has shape {self.shape}, got a tensor of shape {value.shape}")
+        tracing.changed[self] = value
 
     def replace(self, value: Array) -> None:
         """Take an array of the weight's shape and dtype as the value, without a copy."""
@@ -112,8 +152,57 @@ class Weight:
         for name, value in state.items():
             setattr(self, name, value)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if graph.tracing.get() is not None:
+            raise TypeError(f"weight {self.name!r} has no values while a `call` is followed; use rnnx.ops")
+        return np.array(self.value, dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*map(operand, inputs), **options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return function(*operand(args), **operand(kwargs))
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, which: Any) -> Any:
+        return self.operand()[which]
+
+    def __neg__(self) -> Any:
+        return -self.operand()
+
+    def __abs__(self) -> Any:
+        return abs(self.operand())
+
     def __repr__(self) -> str:
         return f"<Weight {self.name} {self.value.shape} {self.value.dtype}>"
+
+
+def operand(value: Any) -> Any:
+    """Operands in place of the weights in a value."""
+    if isinstance(value, Weight):
+        return value.operand()
+    if isinstance(value, (list, tuple)):
+        return type(value)([operand(part) for part in value])
+    if isinstance(value, dict):
+        return {name: operand(part) for name, part in value.items()}
+    return value
+
+
+def _operators(function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+    """``weight * other`` and ``other * weight`` for an operator."""
+    return lambda self, other: function(self.operand(), operand(other)), lambda self, other: function(
+        operand(other), self.operand()
+    )
+
+
+for _symbol in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
+    _forward, _reflected = _operators(getattr(operator, _symbol))
+    setattr(Weight, f"__{_symbol}__", _forward)
+    setattr(Weight, f"__r{_symbol}__", _reflected)
+for _symbol in ("lt", "le", "gt", "ge"):
+    setattr(Weight, f"__{_symbol}__", _operators(getattr(operator, _symbol))[0])
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rnnx.layers.graph import SymbolicTensor, enter, flat, split_states
+from rnnx.layers import nested
+from rnnx.layers.call import record_again
+from rnnx.layers.graph import SymbolicTensor, enter, split_states
 from rnnx.layers.layer import LAYER_CLASSES, layer_config, layer_from_config
-from rnnx.models.plan import Plan
-from rnnx.training import nested
+from rnnx.layers.plan import Plan
 
 
 def graph_config(model: Any) -> dict[str, Any]:
@@ -65,8 +66,11 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
             arguments = dict(call["call"])
             if states:
                 arguments["initial_state"] = states
-            y = layers[name](inputs[0] if call["single"] else values, **arguments)
-            tensors[(name, k)] = flat(y)
+            if "structure" in arguments:  # of the arguments of a layer of one's own
+                y = record_again(layers[name], values, arguments)
+            else:
+                y = layers[name](inputs[0] if call["single"] else values, **arguments)
+            tensors[(name, k)] = nested.leaves(y)
             for user in users.pop((name, k), []):
                 needs[user].discard((name, k))
                 if not needs[user]:

@@ -6,17 +6,19 @@ import json
 from typing import Any
 
 from rnnx._changes import Changes
+from rnnx._config import refuse_overrides
 from rnnx._typing import Array
+from rnnx.layers import nested
 from rnnx.layers.checks import starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Weight, layer_config
+from rnnx.layers.plan import GraphPullback, Plan, begun_at
+from rnnx.layers.trained import TrainedWeights
 from rnnx.models.config import graph_config, graph_from_config
-from rnnx.models.plan import GraphPullback, Plan, begun_at
-from rnnx.training import nested
+from rnnx.models.subclass import NEVER_CALLED, honour_call_of_model
 from rnnx.training.forms import only_one
 from rnnx.training.logs import LogsInUse
 from rnnx.training.trainer import Trainer
-from rnnx.training.weights import TrainedWeights
 
 NOT_KEPT = ("nodes", "_calls_inside")  # of a pickle: the plan says both; rnnx 0.1.0 had them as attributes
 
@@ -58,6 +60,13 @@ class Model(Trainer, Layer):
     makes_mask = True
     makes_other_types = True
     input_template: Any = None  # where inputs and outputs are in dicts, tuples or lists inside lists: `nested`
+    knows_trained = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_overrides(cls, NEVER_CALLED)
+        if cls.follows_call:
+            honour_call_of_model(cls)
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
@@ -143,13 +152,15 @@ class Model(Trainer, Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in super().__getstate__().items() if name != "plan"}
+        if "plan" not in vars(self):  # of a class with `call`, whose graph is made again
+            return state
         # The calls first and in order: each finds its inputs made, and a deep graph is no deep recursion.
         return {"nodes": self.nodes, **state} if self.built else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({name: value for name, value in state.items() if name not in NOT_KEPT})
         self._handed_out = LogsInUse()  # of 0.1.0 there was none
-        if not self.built:
+        if not self.built or "inputs" not in vars(self):
             return
         self.plan = Plan(self.inputs, self.outputs)
         for tensor in self.plan.tensors:

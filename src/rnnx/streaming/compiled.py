@@ -10,9 +10,10 @@ from rnnx._typing import Array
 from rnnx.functional._engine import engine_activation
 from rnnx.layers.activation import Activation
 from rnnx.layers.dense import Dense
+from rnnx.layers.layer import is_followed
 from rnnx.layers.noise import NoiseLayer
+from rnnx.layers.plan import Plan
 from rnnx.layers.rnn.sequence import Recurrent
-from rnnx.models.plan import Plan
 from rnnx.streaming.steppers import check_out
 
 Step = Callable[[Array, "Array | None"], Array]
@@ -39,7 +40,7 @@ def short_way(
     function of (x, out) or None
         None if a step needs more than compiled steps and an activation behind them.
     """
-    if None in steppers or not steppers:
+    if None in steppers or not steppers or (is_followed(layer) and not hasattr(layer, "plan")):
         return None
     if not hasattr(layer, "plan"):
         alone: Any = _kernels.Chain(steppers, turn) if len(steppers) > 1 else steppers[0]
@@ -53,7 +54,7 @@ def short_way(
     own_steppers, last = iter(steppers), None
     for call in plan.steps:
         own = call.layer
-        if last is not None or call.call or own.dtype != plan.tensors[call.inputs[0]].dtype:
+        if last is not None or call.call or is_followed(own) or own.dtype != plan.tensors[call.inputs[0]].dtype:
             return None
         if isinstance(own, Recurrent):
             links.append(next(own_steppers))

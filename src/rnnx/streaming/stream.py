@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from rnnx import _kernels
+from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.layers.activation import ELU, Activation, PReLU, Rectifier, Softmax
+from rnnx.layers.call import step_graph
 from rnnx.layers.convolution import Conv1D, Convolving
 from rnnx.layers.dense import Dense
 from rnnx.layers.dot import Dot
@@ -21,9 +23,11 @@ from rnnx.layers.embedding import Embedding, Masking
 from rnnx.layers.group_normalization import GroupNormalization, RMSNormalization, UnitNormalization
 from rnnx.layers.identity import Identity
 from rnnx.layers.input import InputLayer
+from rnnx.layers.layer import is_followed
 from rnnx.layers.merging import Concatenate, Merge
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
+from rnnx.layers.plan import Plan, Step
 from rnnx.layers.pooling import GlobalPooling, Pooling
 from rnnx.layers.preprocessing.scaling import Normalization as Standardization
 from rnnx.layers.preprocessing.scaling import Scaling
@@ -31,11 +35,10 @@ from rnnx.layers.resizing import Resizing
 from rnnx.layers.rnn.bidirectional import Bidirectional
 from rnnx.layers.rnn.cell import Cell
 from rnnx.layers.rnn.rnn import RNN
-from rnnx.layers.rnn.sequence import Recurrent
+from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.layers.shaping import Flatten
 from rnnx.layers.weight import settled
-from rnnx.models.plan import Plan, Step
 from rnnx.streaming.compiled import short_way
 from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper, check_out
 
@@ -115,7 +118,10 @@ class Stream:
 
     def _make(self, layer: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
-        if isinstance(layer, Cell):
+        own_cell = hasattr(layer, "state_size") and not isinstance(layer, SequenceLayer)
+        if is_followed(layer) and not own_cell:
+            return self._graph(step_graph(layer))
+        if isinstance(layer, Cell) or is_followed(layer):
             return self._recurrent(layer, [layer], True, False)
         if isinstance(layer, (Recurrent, RNN)):
             if layer.go_backwards:
@@ -161,17 +167,27 @@ class Stream:
             raise ValueError(f"stream: model {model.name!r} must have one input and one output")
         plan: Plan = model.plan
         of_steps = set(plan.inputs)  # places of values that have a time axis; the others are of the sequence so far
+        fixed = {place: weight.value for place, weight in plan.weights.items()}  # those of now
+        constants = set(fixed)  # places that do not depend on the input
         functions: list[tuple[Function, Step]] = []
         for step in plan.steps:
             layer, name = step.layer, step.layer.name
             if step.states or len(step.outputs) > 1:
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it passes states around")
-            if of_steps.issuperset(step.inputs):
+            needed = set(step.inputs) - constants
+            if not needed:
+                function, many = _whole(layer), False
+                constants.update(step.outputs)
+            elif of_steps.issuperset(needed):
                 function, many = self._make(layer)
-            elif not of_steps.isdisjoint(step.inputs):
+            elif not of_steps.isdisjoint(needed):
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it joins steps with a value of all steps")
             else:
                 function, many = _whole(layer), False
+            if step.call.get("training"):
+                if not isinstance(layer, NoiseLayer):
+                    raise ValueError(f"stream: layer {name!r} cannot be streamed: it is called with training=True")
+                function = _noisy(layer)
             given = plan.tensors[step.inputs[0]].dtype
             if step.single and given != layer.dtype and not isinstance(layer, Embedding):
                 function = _after_cast(layer, function)
@@ -181,8 +197,11 @@ class Stream:
         (first,), (last,), count = plan.inputs, plan.outputs, len(plan.tensors)
 
         def run(x: Any, mask: Any) -> tuple[Any, Any]:
-            values, masks = [None] * count, [None] * count
+            values: list[Any] = [None] * count
+            masks: list[Any] = [None] * count
             values[first], masks[first] = x, mask
+            for place, value in fixed.items():
+                values[place] = value
             for function, step in functions:
                 x, mask = values[step.inputs[0]], masks[step.inputs[0]]
                 if not step.single:
@@ -393,6 +412,17 @@ def _stepwise(layer: Any) -> Function:
     if isinstance(layer, Embedding):  # ids must be looked at: a negative one would count from the end
         return _after_cast(layer, one)
     return one
+
+
+def _noisy(layer: Any) -> Function:
+    """The function of a layer that draws noise in every call."""
+
+    def draw(x: Any, mask: Any) -> tuple[Any, Any]:
+        with Changes():
+            y, mask, _ = layer.forward_masked(x, mask=mask, training=True)
+        return y, mask
+
+    return draw
 
 
 def _whole(layer: Any) -> Function:

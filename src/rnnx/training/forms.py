@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.training.nested import matched
+from rnnx.layers.nested import matched
 
 
 def is_ragged(x: Any) -> bool:
@@ -77,6 +77,7 @@ def only_one(x: Any, axes: int | None) -> Any:
 
 def inputs_of(model: Any, x: Any) -> Any:
     """Inputs as the model takes them: an array, a list or dict of arrays, or a ragged list."""
+    model.meet(x)
     if model.input_template is not None and model.built:
         x = model.flat_inputs(x)
     if isinstance(x, dict):
@@ -142,6 +143,7 @@ def data_of(model: Any, x: Any, y: Any = None, sample_weight: Any = None) -> tup
     x = inputs_of(model, x)
     ragged = not model.several_inputs and is_ragged(x)
     rows = len(x) if ragged else _rows(x)
+    model.build_with(x[0][None] if ragged and isinstance(x[0], np.ndarray) else x)
     return x, targets_of(model, y, rows, ragged), targets_of(model, sample_weight, rows, ragged)
 
 

@@ -15,13 +15,13 @@ from rnnx.callbacks.callback import CallbackList, History
 from rnnx.callbacks.progress import Progress
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import walk
+from rnnx.layers.nested import packed
+from rnnx.layers.trained import TrainedWeights
 from rnnx.training.batches import Batch, Batches, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
 from rnnx.training.forms import inputs_of
 from rnnx.training.interrupts import Interrupts, interrupts_wait
-from rnnx.training.nested import packed
 from rnnx.training.objective import Objective, Output
-from rnnx.training.weights import TrainedWeights
 
 
 class Trainer(Objective):
@@ -32,6 +32,12 @@ class Trainer(Objective):
     several_inputs: bool
     history: History | None = None
     stop_training = False
+
+    def meet(self, x: Any) -> None:
+        """Look at data before the model is built for them."""
+
+    def build_with(self, x: Any) -> None:
+        """Build a model for data of this form, if only then its outputs are known."""
 
     # ---- What a model says -----------------------------------------------------------------------------------------
 

@@ -5,6 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from rnnx._config import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from rnnx.layers.names import clear_names
 from rnnx.layers.preprocessing import TextVectorization
 from rnnx.utils.arrays import normalize, pad_sequences, to_categorical
@@ -13,8 +21,10 @@ from rnnx.utils.seeds import set_random_seed, shuffling_generator
 from rnnx.utils.series import TimeseriesDataset, timeseries_dataset_from_array, timeseries_windows
 
 __all__ = [
-    "Progbar", "PyDataset", "Sequence", "TextVectorization", "TimeseriesDataset", "clear_session", "get_file",
-    "normalize", "pad_sequences", "plot_model", "set_random_seed", "shuffling_generator", "split_dataset",
+    "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "TextVectorization", "TimeseriesDataset", "clear_session",
+    "custom_object_scope", "get_custom_objects", "get_file", "get_registered_name", "get_registered_object",
+    "normalize", "pad_sequences", "plot_model", "register_keras_serializable", "set_random_seed",
+    "shuffling_generator", "split_dataset",
     "text_dataset_from_directory", "timeseries_dataset_from_array", "timeseries_windows", "to_categorical",
 ]  # fmt: skip
 

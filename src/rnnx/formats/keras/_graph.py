@@ -13,12 +13,11 @@ from rnnx.formats.keras._calls import Call, Place, call_of, place_of
 from rnnx.formats.keras._dialect import Dialect
 from rnnx.formats.keras._layers import MODELS, Layers
 from rnnx.formats.keras._operations import call_of_operation, is_operation, operation
-from rnnx.layers import Arithmetic, InputLayer, Masking
+from rnnx.layers import Arithmetic, InputLayer, Masking, nested
 from rnnx.layers.graph import SymbolicTensor, enter, flat
 from rnnx.layers.limits import MOST_CALLS
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
-from rnnx.training import nested
 
 DEEPEST_MODEL = 20
 MOST_TRIED = 1000  # layers that are looked at for other reasons, once there is one; 0.2 ms each

@@ -25,13 +25,13 @@ from rnnx.layers import (
     TimeDistributed,
 )
 from rnnx.layers.layer import Layer, Weight
+from rnnx.layers.plan import Plan
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
 from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.layers.weight import changing
 from rnnx.models import Model, Sequential
-from rnnx.models.plan import Plan
 from rnnx.saving import FormatError
 
 Order = list[tuple[str, Any]]  # layers of a model as a file orders them, each with the name of its class there

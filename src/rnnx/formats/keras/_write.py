@@ -16,17 +16,17 @@ from rnnx import layers
 from rnnx._typing import Array
 from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _vocabularies, _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
+from rnnx.layers import nested
 from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
 from rnnx.layers.layer import layer_from_config, walk
+from rnnx.layers.plan import Plan, Step
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
 from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.layers.transposed import ConvolutionTranspose
 from rnnx.models import Model, Sequential
-from rnnx.models.plan import Plan, Step
 from rnnx.saving import FormatError, write_whole
-from rnnx.training import nested
 
 VERSION = "3.8.0"  # of Keras, whose words these are
 OWN_DEFAULTS = {  # arguments that Keras does not have, and the values that change nothing

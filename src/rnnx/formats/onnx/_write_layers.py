@@ -15,8 +15,8 @@ from rnnx.formats.onnx._write_values import Writer, activation, same
 from rnnx.formats.onnx._write_windows import WRITERS as WINDOWS
 from rnnx.layers.noise import NoiseLayer, SpatialDropout
 from rnnx.layers.normalization import axes_of
+from rnnx.layers.plan import Plan
 from rnnx.models import Model
-from rnnx.models.plan import Plan
 from rnnx.saving import FormatError
 
 ARITHMETIC = {
@@ -346,6 +346,8 @@ def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: lis
     """
     from onnx import helper
 
+    if layer.follows_call and not isinstance(layer, Model):
+        raise FormatError(f"layer {layer.name!r} ({type(layer).__name__}) has a `call` of its own, which ONNX has not")
     if isinstance(layer, Model):
         return write_graph(graph, layer, values, f"{hint}/")
     writer = _noise if isinstance(layer, NoiseLayer) else WRITERS.get(type(layer))

@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.layers.graph import SymbolicTensor
+from rnnx.layers.graph import SymbolicTensor, tracing
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.names import unique_name
 from rnnx.layers.ops import dtypes
 from rnnx.layers.ops.arguments import Sketch, Slot, decoded, encoded, leaves, replaced, taken_out
 from rnnx.layers.ops.origins import check_ranks
+from rnnx.layers.weight import Weight, operand
 
 F = TypeVar("F", bound=Callable[..., Any])
 RECORDS: dict[str, Record] = {}
@@ -406,6 +407,8 @@ def operation(
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             arguments = record.bind(args, kwargs)
+            if (following := tracing.get()) is not None or any(isinstance(leaf, Weight) for leaf in leaves(arguments)):
+                arguments = replaced(arguments, following.operand if following is not None else operand)
             if any(isinstance(leaf, SymbolicTensor) for leaf in leaves(arguments)):
                 return record.symbolic(arguments)
             return record.called(arguments)

@@ -11,6 +11,7 @@ from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.ops import arrangement, creation, elementwise, products, reductions, selection
 from rnnx.layers.ops.arguments import Slot
 from rnnx.layers.ops.operation import Operation
+from rnnx.layers.weight import Weight
 
 BINARY = {
     "add": elementwise.add, "sub": elementwise.subtract, "mul": elementwise.multiply, "truediv": elementwise.divide,
@@ -30,7 +31,7 @@ NOT_OF_TENSORS = {"arange", "eye", "full", "identity", "linspace", "ones", "zero
 
 def _operand(value: Any) -> bool:
     """Whether an operator takes this beside a symbolic tensor: an array or a number; a truth value is none."""
-    if isinstance(value, (SymbolicTensor, np.ndarray)):
+    if isinstance(value, (SymbolicTensor, np.ndarray, Weight)):
         return True
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 

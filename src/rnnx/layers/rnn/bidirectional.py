@@ -227,7 +227,7 @@ class Bidirectional(ListsOfStates):
         a, b = self.forward_layer, self.backward_layer
         if self.merge_mode != "concat" or not (isinstance(a, Recurrent) and isinstance(b, Recurrent)):
             return None, ({}, {})
-        if not a.return_sequences:
+        if not a.return_sequences or a.follows_call or b.follows_call:
             return None, ({}, {})
         joined = _kernels.empty((x.shape[0], x.shape[1], a.units + b.units), a.dtype)
         return joined, ({"out": joined[:, :, : a.units]}, {"out": joined[:, ::-1, a.units :]})
@@ -235,7 +235,7 @@ class Bidirectional(ListsOfStates):
     def _both(self, direction: Callable[[int], Any], x: Array) -> tuple[Any, Any]:
         """Results of both directions, which run side by side if they are compiled, apart and worth it."""
         a, b = self.forward_layer, self.backward_layer
-        if isinstance(a, Recurrent) and isinstance(b, Recurrent):
+        if isinstance(a, Recurrent) and isinstance(b, Recurrent) and not (a.follows_call or b.follows_call):
             kernel, recurrent = a._weights[:2]
             worth_it = x.shape[0] * x.shape[1] * (kernel.value.size + recurrent.value.size) >= PRODUCTS_WORTH_A_THREAD
             if worth_it and a.seed_generator is not b.seed_generator and a.packed()[1] is not None:

@@ -11,8 +11,9 @@ import numpy as np
 from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
-from rnnx.layers.graph import is_symbolic
-from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config
+from rnnx.layers.graph import call as graph_call
+from rnnx.layers.graph import flat, is_symbolic, tracing
+from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed, layer_config
 from rnnx.layers.rnn.sequence import FLAGS
 from rnnx.layers.rnn.weights import RecurrentWeights, constructor_arguments
 
@@ -62,9 +63,9 @@ class Cell(RecurrentWeights):
 
         Parameters
         ----------
-        x : array of shape (batch, features)
+        x : array of shape (batch, features), or in the ``call`` of a class of one's own symbolic tensor
         states : array or list of arrays of shape (batch, units), optional
-            Zeros if not given.
+            Zeros if not given. Symbolic tensors in a symbolic call.
         training : bool
             Whether noise is applied. Every call draws anew; for masks that last, draw them with
             ``cell.sample_masks(batch)`` and give them to every step.
@@ -83,6 +84,10 @@ class Cell(RecurrentWeights):
         """
         if call:
             self._refuse_arguments(call)
+        if is_symbolic(x):
+            if tracing.get() is None:
+                raise TypeError(f"{self.name}: a cell takes one step of arrays; in a model use RNN(cell)")
+            return StepOfCell(self).follow(x, states, training)
         output, after, _ = self._step(x, states, training, dropout_masks, False)
         return output, after
 
@@ -106,6 +111,10 @@ class Cell(RecurrentWeights):
         if call:
             self._refuse_arguments(call)
         output, after, run = self._step(x, states, training, dropout_masks, True)
+        return (output, after), self.pullback_of(run)
+
+    def pullback_of(self, run: Any) -> Pullback:
+        """The pullback of a step that was kept."""
 
         def pullback(dy: Any, dstates: Any = None, *, need_dx: bool = True) -> Gradients:
             dstate = None if dstates is None else tuple(None if d is None else self.cast(d) for d in dstates)
@@ -114,13 +123,11 @@ class Cell(RecurrentWeights):
             dx = None if grads.dx is None else grads.dx[:, 0]
             return Gradients(dx, self.weight_gradients(grads.dparams), grads.dinitial_state)
 
-        return (output, after), pullback
+        return pullback
 
     def _step(
         self, x: Any, states: Any, training: bool, dropout_masks: DropoutMasks | None, keep: bool
     ) -> tuple[Array, list[Array], Any]:
-        if is_symbolic(x):
-            raise TypeError(f"{self.name}: a cell takes one step of arrays; in a model use RNN(cell)")
         x = self.cast(x)
         if x.ndim != 2:
             raise ValueError(f"{self.name}: the input must have shape (batch, features), got {x.shape}")
@@ -139,6 +146,65 @@ class Cell(RecurrentWeights):
         return [np.zeros((batch_size, self.units), self.dtype) for _ in range(self.state_count)]
 
 
+class StepOfCell(Layer):
+    """One step of a cell in a graph: its inputs are those of the step and the states, its outputs likewise.
+
+    Parameters
+    ----------
+    cell : Cell
+    """
+
+    def __init__(self, cell: Cell):
+        super().__init__(name=cell.name, dtype=cell.dtype)
+        self.cell = cell
+        self.built = True
+
+    @property
+    def sublayers(self) -> list[Layer]:
+        return [self.cell]
+
+    def follow(self, x: Any, states: Any, training: Any) -> tuple[Any, list[Any]]:
+        """The symbolic output and states of a step."""
+        given = [] if states is None else flat(states)
+        self.cell.build(x.shape)
+        call = {} if training is None else {"training": bool(training)}
+        output, *after = graph_call(self, [x, *given], call)
+        return output, after
+
+    def takes_list(self, x: Any) -> bool:
+        return True
+
+    def forward(
+        self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
+    ) -> tuple[Any, Pullback | None]:
+        output, after, run = self.cell._step(x[0], x[1:] or None, training, None, keep)
+        back = self.cell.pullback_of(run) if keep else None
+
+        def pullback(dy: Any, *, need_dx: bool = True) -> Gradients:
+            assert back is not None
+            grads = back(dy[0], dy[1:], need_dx=need_dx)
+            states = grads.dinitial_state
+            dstates = list(states) if isinstance(states, (list, tuple)) else [states]
+            return Gradients([grads.dx, *dstates][: len(x)], grads.dweights)
+
+        return [output, *after], pullback if keep else None
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        return [None] * (1 + self.cell.state_count)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        batch, wanted = input_shape[0][0], [self.cell.units] * self.cell.state_count
+        if len(input_shape) > 1 and [shape[-1] for shape in input_shape[1:]] != wanted:
+            raise ValueError(
+                f"{self.name}: `states` must have {len(wanted)} part(s) of shape (batch, {self.cell.units}), got "
+                f"{', '.join(str(tuple(shape)) for shape in input_shape[1:])}"
+            )
+        return [(batch, self.cell.units)] * (1 + len(wanted))
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(f"{self.name}: a cell that is called step by step is saved inside a layer with `call` alone")
+
+
 # ---- What `RNN` and `StackedRNNCells` need of any cell --------------------------------------------------------------
 
 
@@ -149,9 +215,15 @@ def check_cell(who: str, cell: Any) -> None:
 
 
 def cell_function(cell: Any) -> Callable[..., Any]:
-    """The step of a cell: its ``call`` if it has one, as Keras' cells do, or itself."""
-    step: Callable[..., Any] = getattr(cell, "call", cell)
+    """The step of a cell: its ``call`` if it has one of its own for arrays, as Keras' cells do, or itself."""
+    itself = isinstance(cell, Layer) and (is_followed(cell) or type(cell).call is Layer.call)
+    step: Callable[..., Any] = cell if itself else getattr(cell, "call", cell)
     return step
+
+
+def is_own(cell: Any) -> bool:
+    """Whether a cell says itself what a step is, in ``call`` or in any other way."""
+    return not isinstance(cell, Cell) or is_followed(cell)
 
 
 def state_widths(cell: Any) -> list[int]:
@@ -176,13 +248,11 @@ def zero_state(cell: Any, batch: int, dtype: Any) -> list[Any]:
 
 def takes_training(function: Callable[..., Any]) -> bool:
     """Whether a function wants to know about training."""
-    import inspect
-
     parameters = inspect.signature(function).parameters
     return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
-def call_cell(cell: Any, x: Array, states: Any, training: bool) -> tuple[Any, Any]:
+def call_cell(cell: Any, x: Any, states: Any, training: bool) -> tuple[Any, Any]:
     """Advance any cell by one step, telling it about training only if it wants to know."""
     function = cell_function(cell)
     result: tuple[Any, Any] = function(x, states, **({"training": training} if takes_training(function) else {}))

@@ -11,12 +11,13 @@ from rnnx._typing import Array
 from rnnx.functional._validate import check_validity
 from rnnx.layers.checks import check_sequence_shape
 from rnnx.layers.graph import flat
-from rnnx.layers.layer import Gradients, Layer, Pullback, layer_from_config
+from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed, layer_from_config
 from rnnx.layers.rnn.cell import (
     Cell,
     call_cell,
     cell_config,
     check_cell,
+    is_own,
     output_size,
     state_widths,
     takes_training,
@@ -24,6 +25,7 @@ from rnnx.layers.rnn.cell import (
 )
 from rnnx.layers.rnn.sequence import FLAGS, check_gradients
 from rnnx.layers.rnn.stacked import ListsOfStates, StackedRNNCells, as_cells_say, in_one_list
+from rnnx.layers.tracing import entry
 
 Back = Callable[[Any, Any, bool], Gradients]
 CellRun = tuple[Array, list[Array], Any, Back]  # outputs, final states, dropout masks, their gradients
@@ -122,13 +124,20 @@ class RNN(ListsOfStates):
         check_sequence_shape(self, input_shape)
         if hasattr(self.cell, "build"):
             self.cell.build((input_shape[0], input_shape[-1]))
+        self._follow_cells(int(input_shape[-1]))
+
+    def _follow_cells(self, features: int) -> None:
+        """Let layers inside cells of one's own be built."""
+        for cell in self.cells:
+            if isinstance(cell, Layer) and is_followed(cell):
+                widths = [features, *state_widths(cell)]
+                x, *states = [entry(f"{cell.name}_{k}", (None, width), cell.dtype) for k, width in enumerate(widths)]
+                call_cell(cell, x, states, False)
+            features = output_size(cell)
 
     def sample_masks(self, batch: int, timesteps: int, *, training: bool = True) -> list[Any]:
         """Draw the dropout masks of one call: a `DropoutMasks` or None for each cell."""
-        return [
-            cell.sample_masks(batch, timesteps, training=training) if isinstance(cell, Cell) else None
-            for cell in self.cells
-        ]
+        return [None if is_own(cell) else cell.sample_masks(batch, timesteps, training=training) for cell in self.cells]
 
     def forward(
         self,
@@ -154,7 +163,7 @@ class RNN(ListsOfStates):
         masks: list[Any] = []
         backs: list[Back] = []
         for k, cell in enumerate(cells):
-            run_over = _run_known if isinstance(cell, Cell) else _run_own
+            run_over = _run_own if is_own(cell) else _run_known
             x, after, drawn, back = run_over(
                 cell,
                 x,
@@ -352,14 +361,27 @@ def _run_own(
 
 def _vjp_cell(cell: Any, x: Array, states: Any, training: bool, keep: bool) -> tuple[tuple[Any, Any], Any]:
     """Advance a cell of one's own by one step, differentiably if it is wanted and the cell can."""
-    if keep and not hasattr(cell, "vjp"):
-        return call_cell(cell, x, states, training), _refuse_gradient(cell)
     if not keep:
         return call_cell(cell, x, states, training), None
+    if getattr(cell, "vjp", None) is None or getattr(type(cell), "vjp", None) is Layer.vjp:
+        return call_cell(cell, x, states, training), _refuse_gradient(cell)
+    if isinstance(cell, Layer) and is_followed(cell):
+        return _vjp_followed(cell, x, states, training)
     result: tuple[tuple[Any, Any], Any] = cell.vjp(
         x, states, **({"training": training} if takes_training(cell.vjp) else {})
     )
     return result
+
+
+def _vjp_followed(cell: Any, x: Array, states: Any, training: bool) -> tuple[tuple[Any, Any], Any]:
+    """The same of a cell whose ``call`` is followed."""
+    y, pullback = cell.vjp(x, states, training=training)
+
+    def back(dy: Any, dstates: Any) -> Gradients:
+        grads = pullback((dy, list(dstates)))
+        return Gradients(grads.dx[0], grads.dweights, tuple(grads.dx[1:]))
+
+    return y, back
 
 
 def _refuse_gradient(cell: Any) -> Callable[..., Gradients]:

@@ -29,6 +29,8 @@ class TrainedWeights:
         For each step, whether one of its weights is trained, and whether one of an earlier step its inputs depend on.
     inside : list of TrainedWeights or None
         For each step, those of the layer if it is a model itself.
+    of_place : list of (int, int)
+        For each place of the plan that is a weight by itself, which it is.
     """
 
     def __init__(self, model: Any):
@@ -42,9 +44,12 @@ class TrainedWeights:
         layers = [step.layer for step in steps]
         self.of_step = [[places[id(weight)] for weight in layer.weights] for layer in layers]
         self.step_trained = [any(layer.weight_is_trained()) for layer in layers]
-        self.inside = [layer.trained_weights() if hasattr(layer, "plan") else None for layer in layers]
+        self.inside = [layer.trained_weights() if type(layer).knows_trained else None for layer in layers]
         self.step_passes: list[bool] = []
         reached = [False] * len(model.plan.tensors)
+        self.of_place = [(place, places[id(weight)]) for place, weight in model.plan.weights.items()]
+        for place, index in self.of_place:
+            reached[place] = self.trained[index]
         for step, trained in zip(steps, self.step_trained, strict=True):
             passes = any(reached[k] for k in (*step.inputs, *step.states))
             self.step_passes.append(passes)

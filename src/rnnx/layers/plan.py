@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._changes import seen
 from rnnx._typing import Array
 from rnnx.layers.graph import Node, SymbolicTensor, calls_of, enter, one_list, split_states, topological_order
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Gradients, Layer
 from rnnx.layers.names import unique_name
+from rnnx.layers.nested import leaves
 from rnnx.layers.rnn.sequence import SequenceLayer
-from rnnx.training.nested import leaves
-from rnnx.training.weights import TrainedWeights
+from rnnx.layers.trained import TrainedWeights
+from rnnx.layers.weight import Weight
 
 PLAIN_PREPARE = (Layer.prepare, SequenceLayer.prepare)  # these ask for the dtype and the number of axes alone
 
@@ -40,6 +42,8 @@ class Step:
         An array of the layer's dtype with so many axes needs no `Layer.prepare`; -1 if every input needs it.
     frees : tuple of int
         Places that nobody needs after this step.
+    penalised : bool
+        Whether a penalty on the activity of the layer counts.
     """
 
     node: Node
@@ -51,6 +55,7 @@ class Step:
     call: dict[str, Any]
     axes: int
     frees: tuple[int, ...] = ()
+    penalised: bool = True
 
 
 class Plan:
@@ -66,6 +71,8 @@ class Plan:
         By their places.
     inputs, outputs : list of int
         Places.
+    weights : dict of Weight by int
+        What stands in a place by itself: weights of a layer of one's own that its ``call`` computes with.
     steps : list of Step
         Each after those it needs.
 
@@ -84,6 +91,7 @@ class Plan:
         nodes = topological_order(list(outputs))
         self.tensors: list[SymbolicTensor] = []
         self.steps: list[Step] = []
+        self.weights: dict[int, Weight] = {}
         self._calls: int | None = None
         self._places: dict[SymbolicTensor, int] = {}
         for tensor in inputs:
@@ -95,6 +103,10 @@ class Plan:
         for node in nodes:
             if node.inputs:
                 self._add(node)
+            elif isinstance(node.layer, Weight):
+                self.weights[len(self.tensors)] = node.layer
+                self._places[node.outputs[0]] = len(self.tensors)
+                self.tensors.append(node.outputs[0])
             elif node.outputs[0] not in self._places:
                 raise ValueError(f"Model: the outputs depend on {node.layer.name!r}, which is not among the inputs")
         self.inputs = [self._places[tensor] for tensor in inputs]
@@ -156,6 +168,9 @@ class Plan:
             found[self.tensors[place].node.layer] = None
         for step in self.steps:
             found[step.layer] = None
+        if self.weights:
+            names_of = ", ".join(sorted({weight.name for weight in self.weights.values()}))
+            raise ValueError(f"Model: a graph cannot hold weights ({names_of}) outside of a layer's `call`")
         names = Counter([layer.name for layer in found])
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"Model: every layer needs a name of its own, used twice: {', '.join(sorted(twice))}")
@@ -218,6 +233,8 @@ class Plan:
         masks: list[Any] = [None] * len(self.tensors)
         for place, value, mask in zip(self.inputs, inputs, input_masks, strict=True):
             values[place], masks[place] = value, mask
+        for place, weight in self.weights.items():
+            values[place] = seen(weight, weight.value)
         pullback = GraphPullback(model)
         for step in self.steps:
             layer, x, mask = step.layer, values[step.inputs[0]], masks[step.inputs[0]]
@@ -235,10 +252,10 @@ class Plan:
             else:
                 values[step.outputs[0]] = y
             penalised = None
-            if layer.activity_regularizer is not None:
+            if layer.activity_regularizer is not None and step.penalised:
                 penalised = values[step.outputs[0]]
                 pullback.activity_loss += layer.activity_regularizer(penalised) / max(1, len(penalised))
-            if isinstance(back, GraphPullback):
+            if isinstance(back, Penalties):
                 pullback.activity_loss += back.activity_loss
             if keep:
                 pullback.steps.append((back, penalised))
@@ -272,7 +289,13 @@ def begun_at(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[list[Any], 
     return [fresh.get(tensor, tensor) for tensor in inputs], [fresh.get(tensor, tensor) for tensor in outputs]
 
 
-class GraphPullback:
+class Penalties:
+    """A pullback of layers inside, which knows what the penalties of their activities add to the loss."""
+
+    activity_loss = 0.0
+
+
+class GraphPullback(Penalties):
     """The backward pass through one forward pass of a model.
 
     Attributes
@@ -328,6 +351,9 @@ class GraphPullback:
                 if step.states:
                     states = grads.dinitial_state
                     _add(flowing, step.states, states if isinstance(states, (list, tuple)) else [states])
+        for place, index in trained.of_place:
+            if trained.trained[index]:
+                _add(sums, [index], [flowing[place]])
         dinputs = [flowing[place] if need_dx else None for place in plan.inputs]
         dweights: list[Array | None] = [None] * len(sums)
         for k, (weight, flag) in enumerate(zip(trained.weights, trained.trained, strict=True)):
