@@ -11,7 +11,8 @@ from rnnx.layers.layer import Weight
 from .compare import DTYPES, cast, close, same_gradient, same_values
 from .store import load
 
-CASES = {**load("keras_training"), **load("keras_losses"), **load("keras_metrics")}
+FILES = ("keras_training", "keras_losses", "keras_metrics", "keras_optimizers")
+CASES = {name: case for file in FILES for name, case in load(file).items()}
 
 
 def named(kind):
@@ -72,6 +73,11 @@ def test_optimizers_equal_keras(name, dtype):
         optimizer.apply(weights, [cast(gradient[step], dtype) for gradient in gradients])
         for weight, wishes in zip(weights, case.listed("values"), strict=True):
             same_values(weight.value, wishes[step], dtype, f"{weight.name} after step {step}")
+    if case.get("last/0") is not None:
+        optimizer.finalize_variable_values()
+        for weight, wish in zip(weights, case.listed("last"), strict=True):
+            same_values(weight.value, wish, dtype, f"{weight.name} in the end")
+        assert optimizer.iterations == case.config["iterations"]
 
 
 @pytest.mark.parametrize("name", named("schedule"))

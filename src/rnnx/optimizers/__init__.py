@@ -3,8 +3,25 @@
 from rnnx._config import serialize
 from rnnx.optimizers import schedules
 from rnnx.optimizers.optimizer import Optimizer
-from rnnx.optimizers.rules import SGD, Adagrad, Adam, AdamW, Nadam, RMSprop, get
+from rnnx.optimizers.rules import (
+    SGD,
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Ftrl,
+    Lamb,
+    Lion,
+    Nadam,
+    RMSprop,
+    get,
+)
+
+deserialize = get
 
 __all__ = [
-    "SGD", "Adagrad", "Adam", "AdamW", "Nadam", "Optimizer", "RMSprop", "get", "schedules", "serialize",
+    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion", "Nadam", "Optimizer",
+    "RMSprop", "deserialize", "get", "schedules", "serialize",
 ]  # fmt: skip

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,12 @@ import numpy as np
 from rnnx._config import Configurable, serialize
 from rnnx._typing import Array
 from rnnx.functional._products import product
+from rnnx.layers.names import unique_name
 from rnnx.layers.weight import Weight, changing
 from rnnx.optimizers import schedules
+from rnnx.optimizers.live import Rate, Steps, Variable
 
+Moved = tuple[Weight, Array, dict[str, Array]]  # a weight, its gradient, and what is kept for it
 PIECE = 1 << 16  # elements that are updated at a time, so that all arrays of an update stay in the second-level cache
 
 
@@ -22,7 +28,7 @@ class Optimizer(Configurable):
 
     Parameters
     ----------
-    learning_rate : float or LearningRateSchedule
+    learning_rate : float, LearningRateSchedule or callable
     weight_decay : float, optional
         Share of a weight, times the learning rate, that is taken away in each step.
     clipnorm : float, optional
@@ -31,14 +37,36 @@ class Optimizer(Configurable):
         Largest norm of all gradients together.
     clipvalue : float, optional
         Largest absolute value in a gradient.
+    use_ema : bool
+        Keep a running mean of each weight, which takes its place when training ends.
+    ema_momentum : float
+        How much of the mean a step keeps.
+    ema_overwrite_frequency : int, optional
+        Steps after which the means take the place of the weights during training too.
+    loss_scale_factor : float, optional
+        What gradients are divided by; `scale_loss` multiplies by it.
+    gradient_accumulation_steps : int, optional
+        Gradients of so many steps become one update, of their mean. Schedules count all steps.
+    name : str, optional
 
     Notes
     -----
-    ``apply`` checks everything before it touches the first weight.
+    ``apply`` checks everything before it touches the first weight. Of old scripts, ``lr`` is taken as the learning rate
+    and ``decay`` as a schedule, both with a warning.
     """
 
     slot_names: tuple[str, ...] = ()
+    slot_groups: tuple[int, ...] = ()  # how many slots stand side by side for one weight in files of Keras; 1 each
+    in_pieces = True  # whether some rows of a weight can be updated without the others
+    use_ema = False
+    ema_momentum = 0.99
+    ema_overwrite_frequency: int | None = None
+    loss_scale_factor: float | None = None
+    gradient_accumulation_steps: int | None = None
     _mapped = False  # whether the slots are views of a file, to be copied before the first step
+    _undecayed: tuple[frozenset[int], str] | None = None  # weights without decay, and a pattern of the names of others
+    _averages: tuple[tuple[Weight, Array], ...] = ()
+    _known: Sequence[Weight] | None = None
 
     def __init__(
         self,
@@ -48,7 +76,13 @@ class Optimizer(Configurable):
         clipnorm: float | None = None,
         global_clipnorm: float | None = None,
         clipvalue: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
+        **old: Any,
     ):
         who = type(self).__name__
         given = [
@@ -56,23 +90,60 @@ class Optimizer(Configurable):
         ]
         if len(given) > 1:
             raise ValueError(f"{who}: give at most one of clipnorm, global_clipnorm and clipvalue, got {given}")
-        for label, value in (("clipnorm", clipnorm), ("global_clipnorm", global_clipnorm), ("clipvalue", clipvalue)):
+        for label, value in (
+            ("clipnorm", clipnorm),
+            ("global_clipnorm", global_clipnorm),
+            ("clipvalue", clipvalue),
+            ("loss_scale_factor", loss_scale_factor),
+        ):
             if value is not None and not value > 0:
                 raise ValueError(f"{who}: `{label}` must be positive, got {value}")
+        for label, number, least in (
+            ("ema_overwrite_frequency", ema_overwrite_frequency, 1),
+            ("gradient_accumulation_steps", gradient_accumulation_steps, 2),
+        ):
+            if number and (not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least):
+                raise ValueError(f"{who}: `{label}` must be an integer of at least {least} or None, got {number!r}")
+        if not 0 <= ema_momentum <= 1:
+            raise ValueError(f"{who}: `ema_momentum` must lie in [0, 1], got {ema_momentum}")
         if isinstance(learning_rate, dict):
             learning_rate = schedules.deserialize(learning_rate)
+        if old:
+            learning_rate = _with_old_words(who, learning_rate, old)
         self._rate = schedules.checked_rate(who, learning_rate)
         self.weight_decay = weight_decay
         self.clipnorm, self.global_clipnorm, self.clipvalue = clipnorm, global_clipnorm, clipvalue
-        self.name = name or who.lower()
-        self.iterations = 0
+        self.use_ema, self.ema_momentum = bool(use_ema), float(ema_momentum)
+        self.ema_overwrite_frequency = ema_overwrite_frequency or None
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = gradient_accumulation_steps or None
+        self.name = name or unique_name(who)
+        self._iterations = self._step = 0
         self._slots: list[dict[str, Array]] = []
         self._scratch: dict[tuple[tuple[int, ...], np.dtype[Any]], list[Array]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_averages", "_known")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "iterations" in state:  # of 0.1.0
+            state = {**state, "_iterations": state["iterations"], "_step": state["iterations"]}
+            del state["iterations"]
+        vars(self).update(state)
+
+    @property
+    def iterations(self) -> Any:
+        """Updates so far; assign a number."""
+        return Steps(self._iterations // (self.gradient_accumulation_steps or 1), self)
+
+    @iterations.setter
+    def iterations(self, value: int) -> None:
+        self._iterations = int(value) * (self.gradient_accumulation_steps or 1)
 
     @property
     def learning_rate(self) -> Any:
         """The learning rate of the next step; assign a number or a schedule."""
-        return self._rate(self.iterations) if callable(self._rate) else self._rate
+        return Rate(self._rate_now(), self)
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -81,11 +152,103 @@ class Optimizer(Configurable):
             raise TypeError(
                 f"{who}: the learning rate is a schedule, which only another schedule can replace, got {value!r}"
             )
-        self._rate = schedules.checked_rate(type(self).__name__, value)
+        self._rate = schedules.checked_rate(type(self).__name__, float(value) if isinstance(value, Rate) else value)
 
     lr = learning_rate
 
-    def apply(self, grads: Sequence[Any], weights: Sequence[Any]) -> None:
+    def _rate_now(self) -> float:
+        return float(self._rate(self._iterations) if callable(self._rate) else self._rate)
+
+    def build(self, weights: Sequence[Weight]) -> None:
+        """Make what is kept for each weight, before the first step; ``apply(grads)`` is for these weights then."""
+        self._known = list(weights)
+        if not self._slots:
+            self._slots = [self._make_slots(weight) for weight in weights]
+
+    @property
+    def built(self) -> bool:
+        """Whether there is something kept for each weight."""
+        return bool(self._slots)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """What is kept: the number of steps, the learning rate if it is no schedule, and arrays for the weights."""
+        found = [
+            Variable("iteration", lambda: self._iterations, lambda value: setattr(self, "_iterations", int(value)))
+        ]
+        if not callable(self._rate):
+            found.append(
+                Variable("learning_rate", lambda: self._rate, lambda value: setattr(self, "_rate", float(value)))
+            )
+        for group in self.grouped_slots():
+            for place, slots in enumerate(self._slots):
+                found += [
+                    Variable(f"{place}_{name}", partial(slots.__getitem__, name), partial(slots.__setitem__, name))
+                    for name in group
+                ]
+        return found
+
+    def set_weights(self, values: Sequence[Any]) -> None:
+        """Assign to all `variables`, in their order."""
+        variables = self.variables
+        if not self._slots and self.all_slot_names or len(values) != len(variables):
+            raise ValueError(
+                f"{type(self).__name__}: expected {len(variables)} arrays as in `variables`, got {len(values)}; call "
+                "`build(weights)` before the first step"
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    @property
+    def all_slot_names(self) -> tuple[str, ...]:
+        """The names of all arrays that are kept for a weight."""
+        own = (("average_of_weight",) if self.use_ema else ()) + (
+            ("accumulated_gradient",) if self.gradient_accumulation_steps else ()
+        )
+        return own + self.slot_names
+
+    def grouped_slots(self) -> list[tuple[str, ...]]:
+        """`all_slot_names` in the order of Keras: what is in one group stands side by side for each weight."""
+        own = self.all_slot_names
+        first = len(own) - len(self.slot_names)
+        found: list[tuple[str, ...]] = [(name,) for name in own[:first]]
+        for size in self.slot_groups or (1,) * len(self.slot_names):
+            if own[first : first + size]:
+                found.append(own[first : first + size])
+            first += size
+        return found + [(name,) for name in own[first:]]
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times ``loss_scale_factor``, whose gradients `apply` divides by it."""
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Weights that ``weight_decay`` does not touch.
+
+        Parameters
+        ----------
+        var_list : list of Weight, optional
+        var_names : list of str, optional
+            Regular expressions; names of weights in which one is found are left alone.
+        """
+        if self._slots:
+            raise ValueError(f"{type(self).__name__}: `exclude_from_weight_decay` comes before the first step")
+        ids = frozenset(id(weight) for weight in var_list or ())
+        self._undecayed = ids, "|".join(f"(?:{name})" for name in var_names or ())
+
+    def _decays(self, weight: Weight) -> bool:
+        ids, pattern = self._undecayed or (frozenset(), "")
+        return id(weight) not in ids and not (pattern and re.search(pattern, weight.name))
+
+    def finalize_variable_values(self, weights: Any = None) -> None:
+        """With ``use_ema``, let the running means take the place of the weights, as at the end of training."""
+        chosen = None if weights is None else {id(weight) for weight in weights}
+        pairs = [(w, average) for w, average in self._averages if chosen is None or id(w) in chosen]
+        with changing([weight for weight, _ in pairs]):
+            for weight, average in pairs:
+                weight.writable()[...] = average
+
+    def apply(self, grads: Sequence[Any], weights: Sequence[Any] | None = None) -> None:
         """Make one step.
 
         Parameters
@@ -93,16 +256,20 @@ class Optimizer(Configurable):
         grads : list of arrays or None
             None leaves the weight as it is.
         weights : list of Weight
-            The same ones, in the same order, in every call. The two lists may also come the other way round, as in rnnx
-            0.1.0.
+            The same ones, in the same order, in every call; those of `build` if not given. The two lists may also come
+            the other way round, as in rnnx 0.1.0.
 
         Raises
         ------
         ValueError
-            If numbers or shapes differ; nothing has been changed then.
+            If numbers or shapes differ, or there is no gradient at all; nothing has been changed then.
         TypeError
             If a gradient is not made of real numbers; nothing has been changed then.
         """
+        if weights is None:
+            if self._known is None:
+                raise ValueError(f"{type(self).__name__}: give the weights, or call `build(weights)` before")
+            weights = self._known
         if any(isinstance(part, Weight) for part in grads):
             grads, weights = weights, grads
         for part in weights:
@@ -112,32 +279,83 @@ class Optimizer(Configurable):
                     f"got {type(part).__name__}"
                 )
         moved = self._checked(weights, grads)
-        rate = float(self.learning_rate)
-        scale = 1.0 if self.global_clipnorm is None else self._global_scale([grad for _, grad, _ in moved])
-        self.iterations += 1
-        self._begin_step()
+        if not moved and len(weights):
+            raise ValueError(f"{type(self).__name__}: there is no gradient for any weight")
+        if (factor := self.loss_scale_factor) is not None:
+            moved = [(weight, grad / np.asarray(factor, grad.dtype), own) for weight, grad, own in moved]
+        updates = True
+        if self.gradient_accumulation_steps:
+            updates, moved = self._accumulated(moved)
+        if not updates and not self.use_ema:
+            self._iterations += 1
+            return
+        rate = self._rate_now()
+        before = self._iterations
+        self._iterations += 1
         with changing([weight for weight, _, _ in moved]):  # all of them: what is made of several is of one step
-            for weight, grad, slots in moved:
-                own_scale = scale if self.clipnorm is None else self._own_scale(grad)
-                value = weight.writable()
-                if value.size <= PIECE:
-                    self._update_piece(value, grad, slots, ..., rate, own_scale)
-                else:
-                    for piece in _pieces(value.shape):
-                        self._update_piece(value, grad, slots, piece, rate, own_scale)
+            if updates:
+                self._step = self._iterations // (self.gradient_accumulation_steps or 1)
+                self._begin_step()
+                scale = 1.0 if self.global_clipnorm is None else self._global_scale([grad for _, grad, _ in moved])
+                for weight, grad, slots in moved:
+                    own_scale = scale if self.clipnorm is None else self._own_scale(grad)
+                    decay = self.weight_decay
+                    if decay and self._undecayed and not self._decays(weight):
+                        decay = None
+                    value = weight.writable()
+                    if value.size <= PIECE or not self.in_pieces:
+                        self._update_piece(value, grad, slots, ..., rate, own_scale, decay)
+                    else:
+                        for piece in _pieces(value.shape):
+                            self._update_piece(value, grad, slots, piece, rate, own_scale, decay)
+            if self.use_ema:
+                self._move_averages(moved, before // (self.gradient_accumulation_steps or 1))
+            for weight, _, _ in moved:
                 if weight.constraint is not None:
+                    value = weight.writable()
                     value[...] = weight.constraint(value)
 
-    def apply_gradients(self, grads_and_weights: Any) -> None:
-        """Make one step; gradients and weights come in pairs, ``zip(grads, weights)``. See `apply`."""
+    def _accumulated(self, moved: list[Moved]) -> tuple[bool, list[Moved]]:
+        """Whether this step makes an update, and with what: the mean of the gradients since the last one."""
+        steps = self.gradient_accumulation_steps or 1
+        updates = (self._iterations + 1) % steps == 0
+        found = []
+        for weight, grad, slots in moved:
+            total = slots["accumulated_gradient"]
+            if updates:
+                found.append((weight, (grad.astype(total.dtype, copy=False) + total) / steps, slots))
+                total[...] = 0
+            else:
+                total += grad
+                found.append((weight, grad, slots))
+        return updates, found
+
+    def _move_averages(self, moved: list[Moved], updates: int) -> None:
+        """Move the running means of the weights, given how many updates came before; they start with the weights."""
+        momentum = self.ema_momentum if updates else 0.0
+        often = self.ema_overwrite_frequency
+        self._averages = tuple((weight, slots["average_of_weight"]) for weight, _, slots in moved)
+        for weight, average in self._averages:
+            average *= np.asarray(momentum, average.dtype)
+            average += weight.value * np.asarray(1 - momentum, average.dtype)
+            if often and (updates + 1) % often == 0:
+                weight.writable()[...] = average
+
+    def apply_gradients(self, grads_and_weights: Any) -> Any:
+        """Make one step; gradients and weights come in pairs, ``zip(grads, weights)``. See `apply`.
+
+        Returns
+        -------
+        int
+            The number of steps so far.
+        """
         pairs = list(grads_and_weights)
         if any(not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in pairs):
             raise TypeError(f"{type(self).__name__}: `apply_gradients` takes pairs (gradient, weight); see `apply`")
         self.apply([grad for grad, _ in pairs], [weight for _, weight in pairs])
+        return self.iterations
 
-    def _checked(
-        self, weights: Sequence[Weight], grads: Sequence[Array | None]
-    ) -> list[tuple[Weight, Array, dict[str, Array]]]:
+    def _checked(self, weights: Sequence[Weight], grads: Sequence[Array | None]) -> list[Moved]:
         """Weights that have a gradient, with it and their slots."""
         if len(weights) != len(grads):
             raise ValueError(f"{type(self).__name__}: {len(weights)} weights but {len(grads)} gradients")
@@ -157,20 +375,31 @@ class Optimizer(Configurable):
                     f"got {grad.shape}"
                 )
             found.append((place, grad))
-        if not self._slots:
+        if not self._slots or not self._iterations and self._unlike(weights):
             self._slots = [self._make_slots(weight) for weight in weights]
         elif self._mapped:
             self._slots = [{name: np.array(value) for name, value in slots.items()} for slots in self._slots]
         self._mapped = False
-        known = [slots["shape"].tolist() for slots in self._slots]
-        if known != [list(weight.value.shape) for weight in weights]:
+        if self._unlike(weights):
             raise ValueError(
                 f"{type(self).__name__}: these are not the weights of the steps before; make a new optimizer"
             )
         return [(weights[place], grad, self._slots[place]) for place, grad in found]
 
+    def _unlike(self, weights: Sequence[Weight]) -> bool:
+        """Whether what is kept is for other weights."""
+        known = [slots["shape"].tolist() for slots in self._slots]
+        return known != [list(weight.value.shape) for weight in weights]
+
     def _update_piece(
-        self, value: Array, grad: Array, slots: dict[str, Array], piece: Any, rate: float, scale: float
+        self,
+        value: Array,
+        grad: Array,
+        slots: dict[str, Array],
+        piece: Any,
+        rate: float,
+        scale: float,
+        decay: float | None,
     ) -> None:
         """Update some rows of a weight."""
         value = value[piece]
@@ -183,8 +412,8 @@ class Optimizer(Configurable):
             grad = np.clip(grad, -self.clipvalue, self.clipvalue, out=scratch[0])
         elif scale != 1.0:
             grad = np.multiply(grad, np.asarray(scale, grad.dtype), out=scratch[0])
-        if self.weight_decay:
-            value -= np.multiply(value, np.asarray(self.weight_decay * rate, value.dtype), out=scratch[1])
+        if decay:
+            value -= np.multiply(value, np.asarray(decay * rate, value.dtype), out=scratch[1])
         parts = {}
         for name in self.slot_names:
             parts[name] = slots[name][piece]
@@ -201,23 +430,29 @@ class Optimizer(Configurable):
         """Compute what all weights of a step share."""
 
     def _make_slots(self, weight: Weight) -> dict[str, Array]:
-        return {name: np.zeros_like(weight.value) for name in self.slot_names} | {"shape": np.array(weight.shape)}
+        shape = weight.value.shape
+        found = {name: np.zeros(self.slot_shape(name, shape), weight.value.dtype) for name in self.all_slot_names}
+        return found | {"shape": np.array(shape)}
+
+    def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of an array that is kept for a weight of some shape; another one only without ``in_pieces``."""
+        return shape
 
     def _global_scale(self, grads: Sequence[Array]) -> float:
         """What all gradients are multiplied by, given how long they may be together."""
-        norm, most = math.hypot(*map(_norm, grads)), self.global_clipnorm
-        return most / norm if most is not None and norm > most else 1.0
+        length, most = math.hypot(*map(norm, grads)), self.global_clipnorm
+        return most / length if most is not None and length > most else 1.0
 
     def _own_scale(self, grad: Array) -> float:
         """What a gradient is multiplied by, given how long each may be."""
-        norm, most = _norm(grad), self.clipnorm
-        return most / norm if most is not None and norm > most else 1.0
+        length, most = norm(grad), self.clipnorm
+        return most / length if most is not None and length > most else 1.0
 
     # ---- State -----------------------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Array]:
         """Everything that must be kept to continue as if never stopped, by name."""
-        state = {"iterations": np.array(self.iterations, np.int64)}
+        state = {"iterations": np.array(self._iterations, np.int64)}
         if not callable(self._rate):
             state["learning_rate"] = np.array(self._rate, np.float64)
         for k, slots in enumerate(self._slots):
@@ -245,30 +480,52 @@ class Optimizer(Configurable):
             number, _, name = key.partition("/")
             if name:
                 slots.setdefault(int(number), {})[name] = np.array(value) if copy else np.asarray(value)
+        names = self.all_slot_names
         for place, own in slots.items():
-            if set(own) != {*self.slot_names, "shape"}:
+            if set(own) != {*names, "shape"}:
                 raise ValueError(
                     f"{type(self).__name__}: the state has {sorted(set(own) - {'shape'})} for each weight, "
-                    f"expected {sorted(self.slot_names)}"
+                    f"expected {sorted(names)}"
                 )
-            if own["shape"].size > 32 or any(own[name].shape != tuple(own["shape"]) for name in self.slot_names):
-                raise ValueError(f"{type(self).__name__}: the state of weight {place} has arrays of different shapes")
+            shape = tuple(own["shape"].tolist()) if own["shape"].size <= 32 else None
+            for name in names:
+                if shape is None or own[name].shape != (shape if self.in_pieces else self.slot_shape(name, shape)):
+                    raise ValueError(
+                        f"{type(self).__name__}: the state of weight {place} has arrays of different shapes"
+                    )
         rate = self._rate
         if "learning_rate" in state and not callable(rate):
             rate = schedules.checked_rate(type(self).__name__, float(state["learning_rate"]))
-        self._slots, self.iterations, self._rate = [slots[k] for k in sorted(slots)], iterations, rate
+        self._slots, self._iterations, self._rate = [slots[k] for k in sorted(slots)], iterations, rate
+        self._step = iterations // (self.gradient_accumulation_steps or 1)
         self._mapped = not copy
 
     def get_config(self) -> dict[str, Any]:
         rate = serialize(self._rate) if isinstance(self._rate, schedules.LearningRateSchedule) else self._rate
-        return {
-            "learning_rate": rate,
-            "weight_decay": self.weight_decay,
-            "clipnorm": self.clipnorm,
-            "global_clipnorm": self.global_clipnorm,
-            "clipvalue": self.clipvalue,
-            "name": self.name,
-        }
+        words = (
+            "weight_decay", "clipnorm", "global_clipnorm", "clipvalue", "use_ema", "ema_momentum",
+            "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps",
+        )  # fmt: skip
+        return {"learning_rate": rate, **{word: getattr(self, word) for word in words}, "name": self.name}
+
+
+def _with_old_words(who: str, rate: Any, old: dict[str, Any]) -> Any:
+    """The learning rate that ``lr`` and ``decay`` of Keras 2 mean."""
+    if unknown := set(old) - {"lr", "decay"}:
+        raise TypeError(f"{who}: unexpected argument(s) {', '.join(sorted(unknown))}")
+    if old.get("lr") is not None:
+        warnings.warn(f"{who}: `lr` is the old name of `learning_rate`", UserWarning, stacklevel=4)
+        rate = old["lr"]
+    if old.get("decay"):
+        if callable(rate):
+            raise ValueError(f"{who}: give a schedule or `decay`, not both")
+        warnings.warn(
+            f"{who}: `decay` is of Keras 2; the learning rate is InverseTimeDecay({rate}, 1, {old['decay']})",
+            UserWarning,
+            stacklevel=4,
+        )
+        rate = schedules.InverseTimeDecay(rate, 1, old["decay"])
+    return rate
 
 
 def _pieces(shape: tuple[int, ...]) -> Iterator[Any]:
@@ -281,7 +538,7 @@ def _pieces(shape: tuple[int, ...]) -> Iterator[Any]:
         yield slice(first, first + rows)
 
 
-def _norm(grad: Array) -> float:
+def norm(grad: Array) -> float:
     """Length of a gradient, also of one whose squares are too large for its dtype."""
     flat = grad.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -23,10 +23,12 @@ class LearningRateSchedule(Configurable):
     def __call__(self, step: int) -> float:
         raise NotImplementedError(f"{type(self).__name__} does not say what the learning rate is")
 
-    def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.names}
-
+    name: str | None = None
     names: tuple[str, ...] = ()
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in self.names}
+        return own if self.name is None else {**own, "name": self.name}
 
 
 class ExponentialDecay(LearningRateSchedule):
@@ -34,21 +36,29 @@ class ExponentialDecay(LearningRateSchedule):
 
     names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
-    def __init__(self, initial_learning_rate: float, decay_steps: int, decay_rate: float, staircase: bool = False):
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: int,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str | None = None,
+    ):
+        self.name = name
         _positive("ExponentialDecay", "decay_steps", decay_steps)
         self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
         self.decay_rate, self.staircase = decay_rate, staircase
 
-    def __call__(self, step: int) -> float:
-        power = step / self.decay_steps
+    def __call__(self, step: Any) -> float:
+        power = number_of(step) / self.decay_steps
         return float(self.initial_learning_rate * self.decay_rate ** (math.floor(power) if self.staircase else power))
 
 
 class InverseTimeDecay(ExponentialDecay):
     """``initial / (1 + decay_rate * step / decay_steps)``."""
 
-    def __call__(self, step: int) -> float:
-        time = step / self.decay_steps
+    def __call__(self, step: Any) -> float:
+        time = number_of(step) / self.decay_steps
         return self.initial_learning_rate / (1 + self.decay_rate * (math.floor(time) if self.staircase else time))
 
 
@@ -57,7 +67,8 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     names = ("boundaries", "values")
 
-    def __init__(self, boundaries: Sequence[float], values: Sequence[float]):
+    def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str | None = None):
+        self.name = name
         if len(boundaries) != len(values) - 1:
             raise ValueError(
                 f"PiecewiseConstantDecay: {len(boundaries)} boundaries need {len(boundaries) + 1} values, "
@@ -65,7 +76,8 @@ class PiecewiseConstantDecay(LearningRateSchedule):
             )
         self.boundaries, self.values = list(boundaries), list(values)
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: Any) -> float:
+        step = number_of(step)
         return float(self.values[sum(step > b for b in self.boundaries)])
 
 
@@ -81,12 +93,15 @@ class PolynomialDecay(LearningRateSchedule):
         end_learning_rate: float = 0.0001,
         power: float = 1.0,
         cycle: bool = False,
+        name: str | None = None,
     ):
+        self.name = name
         _positive("PolynomialDecay", "decay_steps", decay_steps)
         self.initial_learning_rate, self.decay_steps = initial_learning_rate, decay_steps
         self.end_learning_rate, self.power, self.cycle = end_learning_rate, power, cycle
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: Any) -> float:
+        step = number_of(step)
         steps: float = self.decay_steps
         if self.cycle:
             steps *= max(1, math.ceil(step / self.decay_steps))
@@ -109,14 +124,17 @@ class CosineDecay(LearningRateSchedule):
         initial_learning_rate: float,
         decay_steps: int,
         alpha: float = 0.0,
+        name: str | None = None,
         warmup_target: float | None = None,
         warmup_steps: int = 0,
     ):
+        self.name = name
         _positive("CosineDecay", "decay_steps", decay_steps)
         self.initial_learning_rate, self.decay_steps, self.alpha = initial_learning_rate, decay_steps, alpha
         self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: Any) -> float:
+        step = number_of(step)
         top = self.initial_learning_rate
         if self.warmup_target is not None:
             if step < self.warmup_steps:
@@ -143,13 +161,15 @@ class CosineDecayRestarts(LearningRateSchedule):
         t_mul: float = 2.0,
         m_mul: float = 1.0,
         alpha: float = 0.0,
+        name: str | None = None,
     ):
+        self.name = name
         _positive("CosineDecayRestarts", "first_decay_steps", first_decay_steps)
         self.initial_learning_rate, self.first_decay_steps = initial_learning_rate, first_decay_steps
         self.t_mul, self.m_mul, self.alpha = t_mul, m_mul, alpha
 
-    def __call__(self, step: int) -> float:
-        done = step / self.first_decay_steps
+    def __call__(self, step: Any) -> float:
+        done = number_of(step) / self.first_decay_steps
         if self.t_mul == 1:
             period = math.floor(done)
             done -= period
@@ -185,6 +205,11 @@ class _WithoutStep:
 
     def __call__(self, step: int) -> float:
         return self.rate()
+
+
+def number_of(step: Any) -> Any:
+    """A step as a number, also from something that has it as its value."""
+    return step if isinstance(step, (int, float)) else float(np.asarray(getattr(step, "value", step)))
 
 
 def _positive(who: str, name: str, value: float) -> None:

@@ -97,7 +97,10 @@ class Trainer(Objective):
             dweights = trained.with_penalties(grads.dweights)
             self._update_metrics(outputs, values, batch.size)
             with interrupts_wait():
-                self.optimizer.apply(dweights, trained.weights)
+                if (factor := self.optimizer.loss_scale_factor) is not None:
+                    dweights = [None if g is None else g * np.asarray(factor, g.dtype) for g in dweights]
+                if any(g is not None for g in dweights):
+                    self.optimizer.apply(dweights, trained.weights)
                 changes.make()
         return loss
 
@@ -224,6 +227,8 @@ class Trainer(Objective):
                     calls.call("epoch_end", epoch, logs)
                     if self.stop_training:
                         break
+                with interrupts_wait():
+                    self.optimizer.finalize_variable_values()
                 interrupts.check()
             except KeyboardInterrupt:
                 if interrupts.count > 1:

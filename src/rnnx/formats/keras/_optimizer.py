@@ -11,10 +11,11 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.formats.keras import _weights
 from rnnx.formats.keras._weights import Order
-from rnnx.optimizers import Adam, Nadam
+from rnnx.optimizers import Nadam
 
 SLOTS = {"mean": "momentum", "square": "velocity", "largest": "velocity_hat", "average": "average_gradient",
-         "sum": "accumulator"}  # fmt: skip
+         "sum": "accumulator", "average_of_weight": "average",
+         "accumulated_gradient": "gradient_accumulator"}  # fmt: skip
 LARGEST_STEP = 2**31 - 1
 
 
@@ -36,21 +37,13 @@ def trained_weights(model: Any, orders: dict[int, Order]) -> list[tuple[int, str
     return list(found.items())
 
 
-def _groups(optimizer: Any) -> list[tuple[str, ...]]:
-    """Slots that stand side by side for one weight, before the next weight has its own."""
-    names = optimizer.slot_names
-    if isinstance(optimizer, Adam):
-        return [names[:2], *((name,) for name in names[2:])]
-    return [(name,) for name in names]
-
-
 def state_of(model: Any, orders: dict[int, Order], *, fresh: bool = False) -> list[tuple[str, Array]]:
     """All arrays of an optimizer, each with its name, as Keras has them.
 
     ``fresh``: as before the first step. The slots are there then too: Keras warns of a file without them.
     """
     optimizer = model.optimizer
-    steps = 0 if fresh else optimizer.iterations
+    steps = 0 if fresh else optimizer._iterations
     kind = np.int32 if steps <= LARGEST_STEP else np.int64
     found: list[tuple[str, Array]] = [("iteration", np.array(steps, kind))]
     if not callable(optimizer._rate):
@@ -58,12 +51,12 @@ def state_of(model: Any, orders: dict[int, Order], *, fresh: bool = False) -> li
     slots = optimizer._slots
     if fresh or not slots:
         slots = [optimizer._make_slots(weight) for weight in model.weights]
-    for group in _groups(optimizer):
+    for group in optimizer.grouped_slots():
         for place, path in trained_weights(model, orders):
             for name in group:
                 found.append((f"{path.replace('/', '_')}_{SLOTS.get(name, name)}", slots[place][name]))
     if isinstance(optimizer, Nadam):
-        found.append(("u_product", np.array(_momenta(optimizer, steps), np.float32)))
+        found.append(("u_product", np.array(_momenta(optimizer, 0 if fresh else optimizer.iterations), np.float32)))
     return found
 
 
@@ -85,7 +78,7 @@ def restore(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> st
     if not left or left[0].shape or left[0].dtype.kind not in "iu" or left[0] < 0:
         return "its first array is no number of steps"
     state: dict[str, Any] = {"iterations": left.pop(0)}
-    count = len(optimizer.slot_names) * len(places) + isinstance(optimizer, Nadam)
+    count = len(optimizer.all_slot_names) * len(places) + isinstance(optimizer, Nadam)
     if not callable(optimizer._rate) and left and not left[0].shape and len(left) != count:
         rate = left.pop(0)
         # Arrays of rates have 32 bits: the number in the description is the exact one, if it is the same
@@ -100,11 +93,11 @@ def restore(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> st
     if len(left) != count:
         return f"it has {len(left)} arrays for {len(places)} trained weights, {type(optimizer).__name__} {count}"
     slots = [optimizer._make_slots(weight) for weight in weights]
-    for group in _groups(optimizer):
+    for group in optimizer.grouped_slots():
         for place in places:
             for name in group:
                 array, expected = left.pop(0), slots[place][name]
-                if array.shape != expected.shape or array.dtype.kind != "f":
+                if array.shape != expected.shape or array.dtype.kind not in ("f" if array.shape else "fiu"):
                     return (
                         f"{SLOTS.get(name, name)} of {weights[place].name!r} must be real numbers of shape "
                         f"{expected.shape}, got {array.dtype} {array.shape}"

@@ -13,7 +13,7 @@ from rnnx.formats.keras._values import name_of
 from rnnx.losses.loss import DTYPES
 
 OLD_WORDS = {"lr": "learning_rate", "beta_1": "beta_1", "beta_2": "beta_2"}
-LEFT_OUT = ("decay", "use_ema", "gradient_accumulation_steps", "loss_scale_factor")  # of an optimizer, with a note
+LEFT_OUT = ("decay",)  # of an optimizer, with a note
 NO_CHANGE: dict[str, Any] = {  # arguments that only Keras writes, and the values with which they change nothing
     "class_id": None, "top_k": None, "thresholds": None, "curve": "ROC", "multi_label": False, "num_labels": None,
     "label_weights": None, "from_logits": False, "axis": -1, "label_smoothing": 0, "ignore_class": None,
@@ -86,8 +86,7 @@ def _optimizer(value: Any, custom: Custom) -> Any:
 
 def _schedule(value: Any) -> Any:
     name, arguments = name_of(value)
-    kept = {word: own for word, own in arguments.items() if word != "name"}
-    return optimizers.schedules.deserialize({"class_name": name, "config": kept})
+    return optimizers.schedules.deserialize({"class_name": name, "config": arguments})
 
 
 def _loss(value: Any) -> Any:
