@@ -1,0 +1,524 @@
+"""One recurrent layer as a function of PyTorch's tensors, with its gradient: eager, and as a registered operator.
+
+A layer has one or two directions, which read the same input and fill the same output. Tensors and the engine share
+memory, both ways; only weights are laid out anew, once for each of their versions.
+
+What the backward pass needs stays in the engine, held by a tensor without contents that travels through PyTorch as the
+workspace of the call. Where PyTorch drops it, the memory is free; where it was copied or stored (by hooks on saved
+tensors, by activation checkpoints), the forward pass is run again.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from rnnx import _kernels
+from rnnx._typing import Array
+from rnnx.dropout import DropoutMasks, SeedGenerator, sample_masks
+from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
+
+CORES: dict[str, Any] = {"LSTM": lstm, "GRU": gru, "RNN_TANH": simple_rnn, "RNN_RELU": simple_rnn}
+KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "simple_rnn", "RNN_RELU": "simple_rnn"}
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The dropout of a layer, in the words of `rnnx.layers`."""
+
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    noise_shape: tuple[int | None, ...] | None = None
+    recurrent_noise_shape: tuple[int | None, ...] | None = None
+    dropout_gates: str = "keras"
+    recurrent_dropout_mode: str = "state"
+    zoneout: float | tuple[float, float] = 0.0
+
+    @property
+    def is_noisy(self) -> bool:
+        return bool(self.dropout or self.recurrent_dropout or self.zoneout not in (0.0, (0.0, 0.0)))
+
+    def as_text(self) -> str:
+        """What differs from no noise at all, as JSON; `noise_of` reads it."""
+        return json.dumps({name: value for name, value in vars(self).items() if value != getattr(Noise, name)})
+
+
+@lru_cache(maxsize=1024)
+def noise_of(text: str) -> Noise:
+    """The noise that a text says."""
+    said: dict[str, Any] = {}
+    for name, value in json.loads(text).items():
+        said[name] = tuple(value) if isinstance(value, list) else value
+    return Noise(**said)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a layer computes.
+
+    Attributes
+    ----------
+    mode : {"LSTM", "GRU", "RNN_TANH", "RNN_RELU"}
+        As PyTorch's modules name it.
+    directions : {1, 2}
+    biased : bool
+    time_first : bool
+        Whether the output lies in memory as (timesteps, batch, units).
+    training : bool
+        Whether noise is drawn.
+    noise : str
+        A `Noise` as text, see `Noise.as_text`: operators take nothing but text.
+    """
+
+    mode: str
+    directions: int = 1
+    biased: bool = True
+    time_first: bool = False
+    training: bool = False
+    noise: str = "{}"
+
+    def as_text(self) -> str:
+        """What an operator is told; `form_of` reads it."""
+        return f"{self.mode} {self.directions} {self.biased:d} {self.time_first:d} {self.training:d} {self.noise}"
+
+    @property
+    def gates(self) -> int:
+        return {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
+
+    @property
+    def tensors(self) -> int:
+        """Weights of one direction."""
+        return 4 if self.biased else 2
+
+
+# ---- Weights ---------------------------------------------------------------------------------------------------------
+
+
+class Memo(NamedTuple):
+    """A direction's weights for the engine, and what they were made of."""
+
+    mode: str
+    pointers: list[int]
+    versions: list[int]
+    arrays: list[Array]  # on the memory of PyTorch
+    fingerprints: list[int]
+    params: Any
+    packed: Any
+
+
+Memos = dict[int, Memo]  # by direction
+
+
+def swapped(mode: str, rows: Tensor) -> Tensor:
+    """Gates of the first axis in the other order: of a GRU PyTorch's ``r z n`` for the engine's ``z r h``."""
+    if mode != "GRU":
+        return rows
+    reset, update, new = rows.chunk(3)
+    return torch.cat((update, reset, new))
+
+
+def params_of(mode: str, weights: Sequence[Tensor]) -> Any:
+    """The weights of one direction as the functional core takes them."""
+    kernel, recurrent = (swapped(mode, weight).t().contiguous().numpy() for weight in weights[:2])
+    bias: Array | None = None
+    if len(weights) == 4:
+        parts = [swapped(mode, part) for part in weights[2:]]
+        bias = (torch.stack(parts) if mode == "GRU" else parts[0] + parts[1]).numpy()
+    if mode == "LSTM":
+        return LSTMParams(kernel, recurrent, bias)
+    if mode == "GRU":
+        return GRUParams(kernel, recurrent, bias)
+    return RNNParams(kernel, recurrent, bias, activation=mode[4:].lower())
+
+
+def remembered(mode: str, weights: Sequence[Tensor], memo: Memo | None) -> Memo:
+    """A direction's weights for the engine: those of the memo, or new ones if PyTorch counts a change of a weight.
+
+    What is written through ``.data`` is no change to PyTorch, so the numbers are looked at as well.
+    """
+    pointers, versions = [weight.data_ptr() for weight in weights], versions_of(weights)
+    if memo is not None and memo.mode == mode and memo.pointers == pointers and memo.versions == versions:
+        if memo.fingerprints == [_kernels.fingerprint(array) for array in memo.arrays]:
+            return memo
+    plain = [weight.detach() for weight in weights]
+    arrays = [weight.contiguous().numpy() for weight in plain]
+    fingerprints = [_kernels.fingerprint(array) for array in arrays]
+    with torch.no_grad():
+        params = params_of(mode, plain)
+    return Memo(mode, pointers, versions, arrays, fingerprints, params, CORES[mode].pack(params))
+
+
+def versions_of(weights: Sequence[Tensor]) -> list[int]:
+    """How often PyTorch has seen the weights change; it does not count for tensors made in inference mode."""
+    try:
+        return [weight._version for weight in weights]
+    except RuntimeError:
+        return []
+
+
+def gradients_of(form: Form, dparams: Any) -> list[Tensor]:
+    """Gradients of one direction's weights in PyTorch's layout."""
+    found = [swapped(form.mode, torch.from_numpy(d).t()) for d in (dparams.kernel, dparams.recurrent_kernel)]
+    if form.biased:
+        bias = torch.from_numpy(dparams.bias)
+        both = bias.unbind() if form.mode == "GRU" else (bias, bias.clone())
+        found += [swapped(form.mode, part) for part in both]
+    return found
+
+
+# ---- One call --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Kept:
+    """What a call keeps for its gradient: the cache of the functional core for each direction."""
+
+    caches: list[Any]
+
+
+class Workspace(np.ndarray):
+    """An array without meaning that holds what a call keeps as long as PyTorch holds it."""
+
+    kept: Kept
+
+
+_kept: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
+
+
+def masks_for(form: Form, x: Tensor, units: int, seed: int, direction: int) -> DropoutMasks | None:
+    """The dropout masks of a direction."""
+    noise = noise_of(form.noise)
+    if not noise.is_noisy:
+        return None
+    return sample_masks(
+        KINDS[form.mode],
+        x.shape[0],
+        x.shape[1],
+        x.shape[2],
+        units,
+        **asdict(noise),
+        training=form.training,
+        seed_generator=SeedGenerator((seed + direction) % (1 << 32)),
+        dtype=np.float32 if x.dtype == torch.float32 else np.float64,
+    )
+
+
+def run(
+    form: Form, x: Tensor, h0: Tensor | None, c0: Tensor | None, lengths: Any, weights: Sequence[Tensor], seed: int,
+    keep: bool, memos: Memos,
+) -> tuple[Tensor, Tensor, Tensor, Kept | None]:  # fmt: skip
+    """Run a layer.
+
+    Parameters
+    ----------
+    form : Form
+    x : tensor of shape (batch, timesteps, features), any strides
+    h0, c0 : tensors of shape (directions, batch, units), optional
+        ``c0`` is for an LSTM only.
+    lengths : int array of shape (batch,), optional
+        Valid steps of each row; the outputs behind them are 0.
+    weights : list of tensors
+        ``weight_ih``, ``weight_hh`` and, if there are, ``bias_ih``, ``bias_hh`` of each direction.
+    seed : int
+        Of the noise.
+    keep : bool
+        Whether to keep what `run_backward` needs.
+    memos : dict
+        Packed weights of the calls before; those of this call are put there.
+
+    Returns
+    -------
+    y : tensor of shape (batch, timesteps, directions * units)
+    h, c : tensors of shape (directions, batch, units)
+        ``c`` is empty but for an LSTM.
+    kept : Kept or None
+    """
+    batch, timesteps, _ = x.shape
+    count = form.tensors
+    units, ends = weights[1].shape[1], form.directions
+    core, values = CORES[form.mode], numbers_of(x)
+    y = outputs = None
+    if form.time_first or ends == 2:
+        shape = (timesteps, batch) if form.time_first else (batch, timesteps)
+        y = torch.empty((*shape, ends * units), dtype=x.dtype)
+        outputs = y.numpy().swapaxes(0, 1) if form.time_first else y.numpy()
+    h: list[Array] = []
+    c: list[Array] = []
+    caches: list[Any] = []
+    for k in range(ends):
+        memo = memos[k] = remembered(form.mode, weights[k * count : (k + 1) * count], memos.get(k))
+        state: Any = None
+        if h0 is not None:
+            state = numbers_of(h0[k])
+            state = state if c0 is None else (state, numbers_of(c0[k]))
+        out = None if outputs is None else outputs[:, :, k * units : (k + 1) * units]
+        found = core.forward(
+            memo.params,
+            values,
+            initial_state=state,
+            lengths=lengths,
+            masks=masks_for(form, x, units, seed, k),
+            go_backwards=k == 1,
+            training=keep,
+            out=out[:, ::-1] if out is not None and k == 1 else out,  # the engine writes in the order in which it reads
+            zero_output_for_mask=True,
+            packed=memo.packed,
+        )
+        last = found.state if isinstance(found.state, tuple) else (found.state,)
+        h.append(last[0])
+        c += last[1:]
+        caches.append(found.cache)
+    if y is None:
+        y = torch.from_numpy(found.outputs)
+    else:
+        y = y.transpose(0, 1) if form.time_first else y
+    hn = torch.from_numpy(np.stack(h) if ends == 2 else h[0][None])
+    cn = torch.from_numpy(np.stack(c) if ends == 2 else c[0][None]) if c else torch.empty(0, dtype=x.dtype)
+    return y, hn, cn, Kept(caches) if keep else None
+
+
+def numbers_of(tensor: Tensor) -> Array:
+    """The array on a tensor's memory."""
+    array: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    return array
+
+
+def run_backward(
+    form: Form, kept: Kept, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, need_dx: bool
+) -> tuple[Tensor | None, Tensor, Tensor | None, list[Tensor]]:
+    """Gradients of x, h0, c0 and the weights; those of y, h and c may be None."""
+    dx: Tensor | None = None
+    dh0, dc0, dweights = [], [], []
+    for k, cache in enumerate(kept.caches):
+        units = cache.shape[2]
+        doutputs: Any = None
+        if dy is not None:
+            doutputs = dy[:, :, k * units : (k + 1) * units].detach().numpy()
+            doutputs = doutputs[:, ::-1] if k == 1 else doutputs
+        dstate: Any = None if dh is None else dh[k].detach().numpy()
+        if form.mode == "LSTM" and (dh is not None or dc is not None):
+            dstate = (dstate, None if dc is None else dc[k].detach().numpy())
+        grads = CORES[form.mode].backward(cache, doutputs, dstate, need_dx=need_dx)
+        if need_dx:
+            own = torch.from_numpy(grads.dx)
+            dx = own if dx is None else dx.add_(own)
+        first = grads.dinitial_state if isinstance(grads.dinitial_state, tuple) else (grads.dinitial_state,)
+        dh0.append(torch.from_numpy(first[0]))
+        dc0 += [torch.from_numpy(part) for part in first[1:]]
+        dweights += gradients_of(form, grads.dparams)
+    return dx, torch.stack(dh0), torch.stack(dc0) if dc0 else None, dweights
+
+
+# ---- Eager -----------------------------------------------------------------------------------------------------------
+
+
+class Layer(torch.autograd.Function):
+    """A layer in eager PyTorch and under ``torch.func``; to compilers the operator below says the same."""
+
+    @staticmethod
+    def forward(
+        form: Form, lengths: Any, seed: int, memos: Memos, x: Tensor, h0: Any, c0: Any, *weights: Tensor
+    ) -> Any:
+        y, h, c, kept = run(form, x, h0, c0, lengths, weights, seed, True, memos)
+        assert kept is not None
+        return y, h, c, workspace_of(kept)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.form, ctx.lengths, ctx.seed, ctx.memos, *tensors = inputs
+        ctx.mark_non_differentiable(output[3])
+        ctx.save_for_backward(output[3], *tensors)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, _: Any) -> Any:
+        call = ctx.form, ctx.lengths, ctx.seed, ctx.memos, ctx.needs_input_grad[4]
+        workspace, x, h0, c0, *weights = ctx.saved_tensors
+        given = workspace, x, h0, c0, dy, dh, dc if ctx.form.mode == "LSTM" else None, *weights
+        once = not torch.is_grad_enabled()
+        return None, None, None, None, *(gradients(*call, *given) if once else Gradient.apply(*call, *given))
+
+
+class Gradient(torch.autograd.Function):
+    """The gradient of a layer where PyTorch may want to differentiate it again, to say that it cannot be."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> Any:
+        return gradients(*arguments)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise NotImplementedError(
+            "rnnx has no second derivatives of recurrent layers: run this module on PyTorch's own code"
+        )
+
+
+def gradients(
+    form: Form, lengths: Any, seed: int, memos: Memos, need_dx: bool, workspace: Tensor, x: Tensor, h0: Any, c0: Any,
+    dy: Any, dh: Any, dc: Any, *weights: Tensor,
+) -> Any:  # fmt: skip
+    """Gradients of x, h0, c0 and every weight; None where there is no such argument."""
+    with torch.no_grad():
+        kept = kept_of(workspace, form, x, h0, c0, lengths, weights, seed, memos)
+        dx, dh0, dc0, dweights = run_backward(form, kept, dy, dh, dc, need_dx)
+    return dx, None if h0 is None else dh0, None if c0 is None else dc0, *dweights
+
+
+def workspace_of(kept: Kept) -> Tensor:
+    """A tensor that holds what a call keeps."""
+    array = np.zeros(1, np.uint8).view(Workspace)
+    array.kept = kept
+    tensor = torch.from_numpy(array)
+    _kept[tensor.data_ptr()] = kept
+    return tensor
+
+
+def kept_of(
+    workspace: Tensor, form: Form, x: Tensor, h0: Any, c0: Any, lengths: Any, weights: Sequence[Tensor], seed: int,
+    memos: Memos,
+) -> Kept:  # fmt: skip
+    """What a call kept, or made again if PyTorch has copied the workspace or stored it somewhere."""
+    kept = _kept.get(workspace.data_ptr())
+    if kept is None:
+        *_, kept = run(form, x, h0, c0, lengths, weights, seed, True, memos)
+    assert kept is not None
+    return kept
+
+
+# ---- As an operator --------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def form_of(text: str) -> Form:
+    """The form that an operator is told as text."""
+    mode, directions, biased, time_first, training, noise = text.split(" ", 5)
+    return Form(mode, int(directions), biased == "1", time_first == "1", training == "1", noise)
+
+
+_memos: Any = WeakTensorKeyDictionary()
+
+
+def memos_of(weights: Sequence[Tensor]) -> Memos:
+    """The packed weights of an operator, which is not told by whom it is called."""
+    found: Memos = _memos.setdefault(weights[1], {})
+    return found
+
+
+@torch.library.custom_op("rnnx::layer", mutates_args=(), device_types="cpu")
+def layer_op(
+    x: Tensor, h0: Tensor, c0: Tensor | None, lengths: Tensor | None, seed: Tensor, weights: list[Tensor], form: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A layer; the fourth result is the workspace of its gradient."""
+    said = form_of(form)
+    steps = None if lengths is None else lengths.numpy()
+    y, h, c, kept = run(said, x, h0, c0, steps, weights, int(seed), True, memos_of(weights))
+    assert kept is not None
+    return y, h, c, workspace_of(kept)
+
+
+@layer_op.register_fake
+def _(
+    x: Tensor, h0: Tensor, c0: Tensor | None, lengths: Tensor | None, seed: Tensor, weights: list[Tensor], form: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    said = form_of(form)
+    batch, timesteps, _ = x.shape
+    width = said.directions * weights[1].shape[1]
+    if said.time_first:
+        y = x.new_empty((timesteps, batch, width)).transpose(0, 1)
+    else:
+        y = x.new_empty((batch, timesteps, width))
+    h = x.new_empty((said.directions, batch, weights[1].shape[1]))
+    c = torch.empty_like(h) if said.mode == "LSTM" else x.new_empty(0)
+    return y, h, c, x.new_empty(1, dtype=torch.uint8)
+
+
+@torch.library.custom_op("rnnx::layer_backward", mutates_args=(), device_types="cpu")
+def layer_backward_op(
+    dy: Tensor, dh: Tensor, dc: Tensor | None, workspace: Tensor, x: Tensor, h0: Tensor, c0: Tensor | None,
+    lengths: Tensor | None, seed: Tensor, weights: list[Tensor], form: str,
+) -> list[Tensor]:  # fmt: skip
+    """Gradients of x, h0, c0 (of an LSTM) and the weights."""
+    said = form_of(form)
+    steps = None if lengths is None else lengths.numpy()
+    kept = kept_of(workspace, said, x, h0, c0, steps, weights, int(seed), memos_of(weights))
+    dx, dh0, dc0, dweights = run_backward(said, kept, dy, dh, dc, True)
+    assert dx is not None
+    return [d.contiguous() for d in (dx, dh0, *([] if dc0 is None else [dc0]), *dweights)]
+
+
+@layer_backward_op.register_fake
+def _(
+    dy: Tensor, dh: Tensor, dc: Tensor | None, workspace: Tensor, x: Tensor, h0: Tensor, c0: Tensor | None,
+    lengths: Tensor | None, seed: Tensor, weights: list[Tensor], form: str,
+) -> list[Tensor]:  # fmt: skip
+    like = [x, h0, *([] if c0 is None else [c0]), *weights]
+    return [torch.empty_like(part, memory_format=torch.contiguous_format) for part in like]
+
+
+def _setup(ctx: Any, inputs: Any, output: Any) -> None:
+    x, h0, c0, lengths, seed, weights, form = inputs
+    ctx.form, ctx.has_cell = form, c0 is not None
+    ctx.count = len(weights)
+    ctx.save_for_backward(output[3], x, h0, c0, lengths, seed, *weights)
+
+
+def _backward(ctx: Any, dy: Tensor, dh: Tensor, dc: Tensor, _: Any) -> Any:
+    workspace, x, h0, c0, lengths, seed, *weights = ctx.saved_tensors
+    found = layer_backward_op(
+        dy, dh, dc if ctx.has_cell else None, workspace, x, h0, c0, lengths, seed, weights, ctx.form
+    )
+    dx, dh0, *rest = found
+    dc0 = rest.pop(0) if ctx.has_cell else None
+    return dx, dh0, dc0, None, None, rest, None
+
+
+layer_op.register_autograd(_backward, setup_context=_setup)
+
+
+def layer(
+    form: Form,
+    x: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    lengths: Any,
+    weights: Sequence[Tensor],
+    seed: Any,
+    memos: Memos,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer, in whatever PyTorch is doing: eager with or without a gradient, traced, exported, transformed."""
+    if seen_by_a_compiler(x):
+        batch, units = x.shape[0], weights[1].shape[1]
+        h0 = x.new_zeros((form.directions, batch, units)) if h0 is None else h0
+        if form.mode == "LSTM":
+            c0 = torch.zeros_like(h0) if c0 is None else c0
+        drawn = torch.zeros((), dtype=torch.int64) if seed is None else seed
+        return layer_op(x, h0, c0, lengths, drawn, list(weights), form.as_text())[:3]
+    number = 0 if seed is None else int(seed)
+    steps = None if lengths is None else lengths.numpy()
+    wanted = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in (x, h0, c0, *weights))
+    if wanted or inside_a_transform():
+        return Layer.apply(form, steps, number, memos, x, h0, c0, *weights)[:3]
+    return run(form, x, h0, c0, steps, weights, number, False, memos)[:3]
+
+
+def seen_by_a_compiler(x: Tensor) -> bool:
+    """Whether operators are recorded now, and not run."""
+    return torch.compiler.is_compiling() or type(x) not in (Tensor, torch.nn.Parameter)
+
+
+def inside_a_transform() -> bool:
+    """Whether ``torch.func`` is at work: tensors are wrapped, and have no memory of their own."""
+    return torch._C._functorch.peek_interpreter_stack() is not None

@@ -1,0 +1,225 @@
+"""PyTorch's LSTM, GRU and RNN on the engine."""
+
+from __future__ import annotations
+
+import weakref
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from rnnx.dropout import DROPOUT_GATES, MODES, check_choice, check_noise_shape, check_rate, check_zoneout
+from rnnx.torch._operator import Form, Memos, Noise, layer
+
+_memos: weakref.WeakKeyDictionary[nn.Module, list[Memos]] = weakref.WeakKeyDictionary()  # for each layer of a module
+form_for = lru_cache(maxsize=1024)(Form)
+FEWEST_STEPS = 16  # of all rows together, for a call with a gradient: below, what surrounds the engine costs more
+PLAIN = (nn.LSTM, nn.GRU, nn.RNN)
+DTYPES = (torch.float32, torch.float64)
+
+
+class OnEngine(nn.RNNBase):
+    """A recurrent module of PyTorch whose forward and backward passes run on rnnx.
+
+    What the engine has no word for (other devices and dtypes, autocast, projections, empty batches) runs on PyTorch's
+    own code.
+    """
+
+    noise = Noise()
+    noise_text = "{}"
+    generator: torch.Generator | None = None
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """As the module of PyTorch, with its shapes, errors and results."""
+        self._update_flat_weights()
+        data = input.data if isinstance(input, PackedSequence) else input
+        reason = self.left_to_torch(data)
+        if reason is not None:
+            if self.noise.is_noisy:
+                raise NotImplementedError(
+                    f"{type(self).__name__}: recurrent dropout, input dropout and zoneout run on rnnx alone, which "
+                    f"does not run {reason}"
+                )
+            return super().forward(input, hx)
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
+        if input.dim() not in (2, 3):
+            raise ValueError(f"{self._name()}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+        alone = input.dim() == 2
+        x = input.unsqueeze(0 if self.batch_first else 1) if alone else input
+        if hx is not None:
+            parts = hx if self.mode == "LSTM" else (hx,)
+            wanted = 2 if alone else 3
+            if any(part.dim() != wanted for part in parts):
+                kind = "unbatched 2-D input" if alone else "batched 3-D input"
+                got = ", ".join(f"{part.dim()}-D" for part in parts)
+                raise RuntimeError(f"For {kind}, hx should also be {wanted}-D but got {got} tensor(s)")
+            parts = tuple(part.unsqueeze(1) for part in parts) if alone else tuple(parts)
+            hx = parts if self.mode == "LSTM" else parts[0]
+            self.check_forward_args(x, hx, None)
+        else:
+            self.check_input(x, None)
+        y, state = self._layers(x if self.batch_first else x.transpose(0, 1), hx, None, not self.batch_first)
+        y = y if self.batch_first else y.transpose(0, 1)
+        if alone:
+            y = y.squeeze(0 if self.batch_first else 1)
+            state = tuple(part.squeeze(1) for part in state)
+        return y, state if self.mode == "LSTM" else state[0]
+
+    def _forward_packed(self, input: PackedSequence, hx: Any) -> Any:
+        data, batch_sizes, order, back = input
+        if hx is not None:
+            hx = self.permute_hidden(hx, order)
+            self.check_forward_args(data, hx, batch_sizes)
+        else:
+            self.check_input(data, batch_sizes)
+        x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes, None, None))
+        y, state = self._layers(x.transpose(0, 1), hx, lengths, True)
+        packed = pack_padded_sequence(y.transpose(0, 1), lengths)
+        found = self.permute_hidden(state if self.mode == "LSTM" else state[0], back)
+        return PackedSequence(packed.data, batch_sizes, order, back), found
+
+    def _layers(self, x: Tensor, hx: Any, lengths: Tensor | None, time_first: bool) -> tuple[Tensor, tuple[Any, ...]]:
+        """All layers over x of shape (batch, timesteps, features); the output, and ``h`` or ``(h, c)``."""
+        ends = 2 if self.bidirectional else 1
+        told = self.mode, ends, self.bias, time_first, self.training, self.noise_text
+        if torch.compiler.is_compiling():  # the operator has memos of its own
+            form = Form(*told)
+            memos: list[Memos] = [{}] * self.num_layers
+        else:
+            form, memos = form_for(*told), _memos.setdefault(self, [])
+            memos += [{} for _ in range(self.num_layers - len(memos))]
+        parts = [] if hx is None else list(hx) if self.mode == "LSTM" else [hx]
+        states: list[tuple[Tensor, Tensor]] = []
+        for k in range(self.num_layers):
+            if k and self.dropout:
+                x = nn.functional.dropout(x, self.dropout, self.training)
+            own = [part[k * ends : (k + 1) * ends] for part in parts] + [None, None]
+            seed = torch.randint(1 << 32, (), generator=self.generator) if self.noise.is_noisy else None
+            weights = self._flat_weights[k * ends * form.tensors : (k + 1) * ends * form.tensors]
+            x, h, c = layer(form, x, own[0], own[1], lengths, weights, seed, memos[k])
+            states.append((h, c))
+        count = 2 if self.mode == "LSTM" else 1
+        if self.num_layers == 1:
+            return x, states[0][:count]
+        return x, tuple(torch.cat(part) for part in list(zip(*states, strict=True))[:count])
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """For ``torch.jit.script``, which reads Python: the same module on PyTorch's own code."""
+        if self.noise.is_noisy:
+            raise TypeError(f"{type(self).__name__}: torch.jit.script cannot run recurrent dropout; use torch.export")
+        plain = next(cls for cls in PLAIN if isinstance(self, cls))
+        same = plain.__new__(plain)
+        same.__setstate__(self.__getstate__())
+        return same
+
+    def left_to_torch(self, x: Tensor) -> str | None:
+        """Why a call runs on PyTorch's own code, or None."""
+        weight = self._flat_weights[0]
+        assert weight is not None
+        if not (x.is_cpu and weight.is_cpu):
+            return f"on {x.device.type if x.device.type != 'cpu' else weight.device.type}"
+        if x.dtype not in DTYPES or weight.dtype != x.dtype:
+            return f"{x.dtype} with weights of {weight.dtype}"
+        if torch.is_autocast_enabled("cpu"):
+            return "under autocast"
+        if self.proj_size:
+            return "projections (proj_size)"
+        if x.numel() == 0:
+            return "batches without an element"
+        if x.layout != torch.strided or torch.jit.is_tracing():
+            return "sparse tensors" if x.layout != torch.strided else "under torch.jit"
+        if not self.noise.is_noisy and x.numel() < FEWEST_STEPS * self.input_size and torch.is_grad_enabled():
+            if x.requires_grad or weight.requires_grad:
+                return "a gradient of few steps"
+        return None
+
+    def _name(self) -> str:
+        return "RNN" if self.mode.startswith("RNN") else self.mode
+
+
+class Noisy(OnEngine):
+    """The words for dropout that PyTorch's modules do not have."""
+
+    def __init__(
+        self,
+        *args: Any,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        recurrent_dropout_mode: str = "state",
+        noise_shape: Any = None,
+        recurrent_noise_shape: Any = None,
+        dropout_gates: str = "keras",
+        zoneout: Any = 0.0,
+        generator: torch.Generator | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        who = type(self).__name__
+        check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
+        check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
+        check_zoneout(who, zoneout, has_cell=self.mode == "LSTM")
+        self.noise = Noise(
+            check_rate(who, "input_dropout", input_dropout),
+            check_rate(who, "recurrent_dropout", recurrent_dropout),
+            check_noise_shape(who, noise_shape),
+            check_noise_shape(who, recurrent_noise_shape, "recurrent_noise_shape"),
+            dropout_gates,
+            recurrent_dropout_mode,
+            tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout,
+        )
+        self.noise_text = self.noise.as_text()
+        self.generator = generator
+        if self.noise.is_noisy and self.proj_size:
+            raise ValueError(f"{who}: `proj_size` and recurrent dropout cannot be had together")
+
+    def extra_repr(self) -> str:
+        plain = Noise()
+        words = {
+            ("input_dropout" if name == "dropout" else name): value
+            for name, value in vars(self.noise).items()
+            if value != getattr(plain, name)
+        }
+        return ", ".join([super().extra_repr(), *(f"{name}={value!r}" for name, value in words.items())])
+
+
+class LSTM(Noisy, nn.LSTM):
+    """`torch.nn.LSTM` on rnnx, with recurrent dropout.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, device, dtype
+        As in PyTorch; ``dropout`` is between the layers.
+    input_dropout, recurrent_dropout : float
+        Rates of the dropout of the input and of the recurrent state, for every layer and direction.
+    recurrent_dropout_mode : {"state", "update", "cell", "weights"}
+    noise_shape, recurrent_noise_shape : tuple of int and None, optional
+        Over (batch, timesteps, features) and (batch, timesteps, units), whatever ``batch_first`` is.
+    dropout_gates : {"keras", "shared", "per_gate"}
+    zoneout : float or pair (cell, hidden) of float
+    generator : torch.Generator, optional
+        Source of the masks; PyTorch's own (``torch.manual_seed``) if not given.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not among those above.
+
+    Examples
+    --------
+    >>> import torch, rnnx.torch
+    >>> net = rnnx.torch.LSTM(3, 4, batch_first=True, recurrent_dropout=0.3)
+    >>> y, (h, c) = net(torch.zeros(2, 5, 3))
+    >>> y.shape, h.shape
+    (torch.Size([2, 5, 4]), torch.Size([1, 2, 4]))
+    """
+
+
+class GRU(Noisy, nn.GRU):
+    """`torch.nn.GRU` on rnnx, with recurrent dropout; arguments as for `LSTM`."""
+
+
+class RNN(Noisy, nn.RNN):
+    """`torch.nn.RNN` on rnnx, with recurrent dropout; arguments as for `LSTM`, and ``nonlinearity``."""

@@ -1,0 +1,274 @@
+"""Modules on the engine against PyTorch's own: values, gradients, shapes, errors."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
+import rnnx.torch
+
+pytestmark = pytest.mark.torch
+PAIRS = {"LSTM": (nn.LSTM, rnnx.torch.LSTM), "GRU": (nn.GRU, rnnx.torch.GRU), "RNN": (nn.RNN, rnnx.torch.RNN)}
+LENGTHS = {"packed": [6, 4, 3, 1], "unsorted": [3, 6, 1, 4]}
+
+
+def parts_of(state: Any) -> tuple[torch.Tensor, ...]:
+    return state if isinstance(state, tuple) else (state,)
+
+
+def pair(name: str, **options: Any) -> tuple[nn.Module, nn.Module]:
+    plain, ours = (cls(3, 5, **options) for cls in PAIRS[name])
+    ours.load_state_dict(plain.state_dict())
+    return plain, ours
+
+
+def run(module: nn.Module, x: torch.Tensor, states: Any, form: str) -> tuple[Any, list[torch.Tensor]]:
+    """The results, and all gradients of a sum with fixed weights."""
+    x = x.clone().requires_grad_()
+    given = [part.clone().requires_grad_() for part in states]
+    hx = None if not given else tuple(given) if len(given) == 2 else given[0]
+    data: Any = x
+    if form in LENGTHS:
+        lengths = torch.tensor(LENGTHS[form])
+        data = pack_padded_sequence(x, lengths, module.batch_first, enforce_sorted=form == "packed")
+    y, state = module(data, hx)
+    results = [y.data if isinstance(y, PackedSequence) else y, *parts_of(state)]
+    torch.manual_seed(1)
+    sum((part * torch.randn(part.shape, dtype=part.dtype)).sum() for part in results).backward()
+    return (y, results), [part.grad for part in (x, *given, *module.parameters())]
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small calls too run on the engine."""
+    monkeypatch.setattr("rnnx.torch.modules.FEWEST_STEPS", 0)
+
+
+@pytest.mark.parametrize("form", ["full", "packed", "unsorted", "alone"])
+@pytest.mark.parametrize("with_states", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_equal_to_pytorch(name, layers, bidirectional, batch_first, bias, dtype, with_states, form, few_steps):
+    options = dict(num_layers=layers, bidirectional=bidirectional, batch_first=batch_first, bias=bias, dtype=dtype)
+    if name == "RNN":
+        options["nonlinearity"] = "relu" if layers == 2 else "tanh"
+    plain, ours = pair(name, **options)
+    torch.manual_seed(0)
+    shape = (6, 3) if form == "alone" else (4, 6, 3) if batch_first else (6, 4, 3)
+    x = torch.randn(shape, dtype=dtype)
+    count = layers * (2 if bidirectional else 1)
+    wide = (count, 5) if form == "alone" else (count, 4, 5)
+    states = [torch.randn(wide, dtype=dtype) for _ in range(2 if name == "LSTM" else 1)] if with_states else []
+    (y, results), gradients = run(plain, x, states, form)
+    (own_y, own_results), own_gradients = run(ours, x, states, form)
+    exact = dtype == torch.float64
+    torch.testing.assert_close(own_results, results, atol=1e-12 if exact else 1e-6, rtol=1e-10 if exact else 1e-5)
+    torch.testing.assert_close(own_gradients, gradients, atol=1e-11 if exact else 1e-5, rtol=1e-10 if exact else 1e-4)
+    if isinstance(y, PackedSequence):
+        for part, own in zip(y[1:], own_y[1:], strict=True):
+            assert part is None and own is None or torch.equal(part, own)
+    else:
+        assert own_y.is_contiguous() or not y.is_contiguous()
+
+
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_gradients_by_finite_differences(name, few_steps):
+    module = PAIRS[name][1](2, 3, num_layers=2, bidirectional=True, dtype=torch.float64)
+    names = [key for key, _ in module.named_parameters()]
+    x = torch.randn(4, 2, 2, dtype=torch.float64, requires_grad=True)
+
+    def results(x: torch.Tensor, *weights: torch.Tensor) -> Any:
+        y, state = torch.func.functional_call(module, dict(zip(names, weights, strict=True)), (x,))
+        return y, *parts_of(state)
+
+    assert torch.autograd.gradcheck(results, (x, *module.parameters()))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: m(torch.zeros(5, 2, 4)),
+        lambda m: m(torch.zeros(5)),
+        lambda m: m(torch.zeros(5, 2, 3), torch.zeros(1, 3, 5)),
+        lambda m: m(torch.zeros(5, 2, 3), torch.zeros(2, 5)),
+        lambda m: m(torch.zeros(5, 3), torch.zeros(1, 1, 5)),
+        lambda m: m(torch.zeros(5, 2, 3, dtype=torch.float64)),
+        lambda m: m(torch.zeros(0, 2, 3)),
+        lambda m: m(torch.zeros(5, 2, 3, dtype=torch.int64)),
+    ],
+)
+def test_mistakes_are_errors_of_the_same_kind(call):
+    plain, ours = pair("GRU")
+    with pytest.raises(Exception) as theirs:  # noqa: B017
+        call(plain)
+    with pytest.raises(theirs.type):
+        call(ours)
+
+
+def test_dropout_between_layers_is_pytorchs_own():
+    plain, ours = pair("LSTM", num_layers=3, dropout=0.5)
+    x = torch.randn(6, 4, 3)
+    torch.manual_seed(2)
+    wanted = plain(x)[0]
+    torch.manual_seed(2)
+    torch.testing.assert_close(ours(x)[0], wanted)
+    torch.testing.assert_close(ours.eval()(x)[0], plain.eval()(x)[0])
+
+
+@pytest.mark.parametrize("change", ["optimizer", "data", "slice of data", "new data", "load_state_dict"])
+def test_weights_that_change_are_noticed(change):
+    plain, ours = pair("GRU")
+    x = torch.randn(6, 4, 3)
+    with torch.no_grad():
+        ours(x), ours(x)
+    weight = ours.weight_hh_l0
+    if change == "optimizer":
+        ours(x)[0].sum().backward()
+        torch.optim.SGD(ours.parameters(), 0.1).step()
+    elif change == "data":
+        weight.data.neg_()
+    elif change == "slice of data":
+        weight.data[7, 2] += 1
+    elif change == "new data":
+        weight.data = torch.randn_like(weight)
+    else:
+        ours.load_state_dict({key: -value for key, value in ours.state_dict().items()})
+    plain.load_state_dict(ours.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x)[0], plain(x)[0])
+
+
+def test_rules_of_autograd_hold(few_steps):
+    module = rnnx.torch.GRU(3, 4)
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    changed = x * 1
+    y = module(changed)[0]
+    with torch.no_grad():
+        changed.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        y.sum().backward()
+    y = module(x)[0]
+    y.sum().backward(retain_graph=True)
+    once = x.grad.clone()
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, 2 * once)
+    with pytest.raises(RuntimeError, match="second time"):
+        y.sum().backward()
+    (slope,) = torch.autograd.grad(module(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="second derivatives"):
+        slope.sum().backward()
+
+
+def test_frozen_parts_get_no_gradient(few_steps):
+    module = rnnx.torch.LSTM(3, 4)
+    x = torch.randn(5, 2, 3)
+    module(x)[0].sum().backward()
+    wanted = [weight.grad.clone() for weight in module.parameters()]
+    module.zero_grad()
+    module.weight_hh_l0.requires_grad_(False)
+    module(x)[0].sum().backward()
+    assert module.weight_hh_l0.grad is None
+    torch.testing.assert_close(module.weight_ih_l0.grad, wanted[0])
+
+
+def test_stored_and_recomputed_workspaces(few_steps):
+    module = rnnx.torch.LSTM(3, 4, recurrent_dropout=0.3)
+    x = torch.randn(5, 2, 3, requires_grad=True)
+
+    def gradient(call: Any) -> torch.Tensor:
+        torch.manual_seed(4)
+        x.grad = None
+        call().sum().backward()
+        return x.grad
+
+    wanted = gradient(lambda: module(x)[0])
+
+    def on_cpu() -> torch.Tensor:
+        with torch.autograd.graph.save_on_cpu():
+            return module(x)[0]
+
+    torch.testing.assert_close(gradient(on_cpu), wanted, atol=0, rtol=0)
+    again = torch.utils.checkpoint.checkpoint
+    found = gradient(lambda: again(lambda t: module(t)[0], x, use_reentrant=False))
+    torch.testing.assert_close(found, wanted, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_recurrent_dropout(name):
+    module = PAIRS[name][1](3, 40, recurrent_dropout=0.5, input_dropout=0.2)
+    x = torch.randn(6, 4, 3)
+    torch.manual_seed(3)
+    first = module(x)[0]
+    torch.manual_seed(3)
+    assert torch.equal(module(x)[0], first)
+    assert not torch.equal(module(x)[0], first)
+    plain = PAIRS[name][0](3, 40)
+    plain.load_state_dict(module.state_dict())
+    module.eval()
+    torch.testing.assert_close(module(x)[0], plain(x)[0])
+    own = copy.deepcopy(module)
+    own.generator = torch.Generator().manual_seed(5)
+    own.train()
+    here = own(x)[0]
+    own.generator.manual_seed(5)
+    assert torch.equal(own(x)[0], here)
+    assert "recurrent_dropout=0.5" in repr(module)
+    assert pickle.loads(pickle.dumps(module)).noise == module.noise
+
+
+def test_masks_are_those_of_the_layers():
+    """A unit that is dropped in all steps of the batch has no influence: its column of the kernel has no gradient."""
+    module = rnnx.torch.LSTM(
+        3, 6, recurrent_dropout=0.5, recurrent_noise_shape=(1, 1, None), dropout_gates="shared", batch_first=True
+    )
+    torch.manual_seed(7)
+    module(torch.randn(20, 6, 3))[0].sum().backward()
+    columns = module.weight_hh_l0.grad.abs().sum(0)
+    assert 0 < int((columns == 0).sum()) < 6
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_what_pytorch_alone_can_do():
+    plain, ours = pair("LSTM", proj_size=2)
+    x = torch.randn(6, 4, 3)
+    torch.testing.assert_close(ours(x)[0], plain(x)[0])
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(ours(x)[0], plain(x)[0])
+    noisy = rnnx.torch.LSTM(3, 5, recurrent_dropout=0.5)
+    with pytest.raises(NotImplementedError, match="autocast"), torch.autocast("cpu", torch.bfloat16):
+        noisy(x)
+    with pytest.raises(NotImplementedError, match="float16"):
+        noisy.half()(x.half())
+    with pytest.raises(ValueError, match="proj_size"):
+        rnnx.torch.LSTM(3, 5, proj_size=2, recurrent_dropout=0.5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"recurrent_dropout": 1.0}, {"recurrent_dropout_mode": "all"}, {"dropout_gates": "some"}, {"zoneout": 2}]
+)
+def test_unknown_noise_is_refused(wrong):
+    with pytest.raises((ValueError, TypeError)):
+        rnnx.torch.GRU(3, 4, **wrong)
+
+
+def test_no_memory_is_lost():
+    import resource
+
+    module = rnnx.torch.LSTM(16, 32)
+    x = torch.randn(20, 8, 16)
+    before = 0
+    for k in range(1200):
+        module(x)[0].sum().backward()
+        if k == 200:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4_000

@@ -1,0 +1,87 @@
+"""The registered operator: what PyTorch's compiler, exporter and function transforms see."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import rnnx.torch
+from rnnx.torch._operator import Form, Noise, layer_op
+
+pytestmark = pytest.mark.torch
+GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1}
+X = torch.linspace(-1, 1, 72).reshape(2, 12, 3)
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("mode", sorted(GATES))
+@pytest.mark.filterwarnings("ignore")
+def test_opcheck(mode, noisy, time_first):
+    rows = GATES[mode] * 4
+    x = torch.randn(3, 5, 2, requires_grad=True)
+    h = torch.randn(2, 3, 4, requires_grad=True)
+    c = torch.randn(2, 3, 4, requires_grad=True) if mode == "LSTM" else None
+    shapes = [(rows, 2), (rows, 4), (rows,), (rows,)] * 2
+    weights = [torch.randn(shape).mul(0.3).requires_grad_() for shape in shapes]
+    lengths = torch.tensor([5, 2, 3]) if noisy else None
+    noise = Noise(0.2, 0.3).as_text() if noisy else "{}"
+    form = Form(mode, 2, True, time_first, noisy, noise).as_text()
+    torch.library.opcheck(layer_op, (x, h, c, lengths, torch.tensor(3), weights, form))
+
+
+@pytest.fixture
+def module():
+    return rnnx.torch.LSTM(3, 8, num_layers=2, batch_first=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compile(module):
+    import torch._dynamo
+
+    with torch._dynamo.config.patch(allow_rnn=True):
+        y = torch.compile(module, fullgraph=True, backend="aot_eager")(X)[0]
+    torch.testing.assert_close(y, module(X)[0])
+    y.sum().backward()
+    gradients = [weight.grad.clone() for weight in module.parameters()]
+    module.zero_grad()
+    module(X)[0].sum().backward()
+    torch.testing.assert_close(gradients, [weight.grad for weight in module.parameters()])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_export(module):
+    program = torch.export.export(module, (X,))
+    assert "rnnx.layer" in str(program.graph)
+    torch.testing.assert_close(program.module()(X)[0], module(X)[0])
+
+
+def test_func(module):
+    weights = dict(module.named_parameters())
+
+    def total(weights):
+        return torch.func.functional_call(module, weights, (X,))[0].sum()
+
+    found = torch.func.grad(total)(weights)
+    module(X)[0].sum().backward()
+    torch.testing.assert_close(list(found.values()), [weight.grad for weight in module.parameters()])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_transforms_cannot_have_is_refused():
+    module = rnnx.torch.GRU(3, 4)
+    x = torch.randn(20, 2, 3)
+    with pytest.raises(RuntimeError, match="vmap"):
+        torch.func.vmap(lambda x: module(x)[0])(torch.randn(3, 20, 2, 3))
+    with pytest.raises(NotImplementedError, match="jvp"):
+        torch.func.jvp(lambda x: module(x)[0], (x,), (x,))
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        torch.func.grad(lambda x: torch.func.grad(lambda x: module(x)[0].pow(2).sum())(x).sum())(x)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_jit_gets_the_plain_module(module):
+    scripted = torch.jit.script(torch.nn.Sequential(module))
+    torch.testing.assert_close(scripted(X)[0], module(X)[0])
+    with pytest.raises(TypeError, match="recurrent dropout"):
+        torch.jit.script(rnnx.torch.LSTM(3, 4, recurrent_dropout=0.1))
