@@ -11,6 +11,7 @@ import pytest
 
 from rnnx import constraints, layers, regularizers
 from rnnx.layers import Layer
+from rnnx.layers.attention import Attending
 from rnnx.layers.merging import Merge
 from rnnx.layers.rnn.cell import state_widths
 
@@ -62,6 +63,10 @@ BASES: dict[str, dict[str, Any]] = {
         for name in ("Conv1D", "Conv2D", "SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "Conv2DTranspose")
     },
     "DepthwiseConv1D": {"kernel_size": 2},
+    "Attention": {"seed": 1, "dropout": 0.3},
+    "AdditiveAttention": {"seed": 1, "dropout": 0.3},
+    "MultiHeadAttention": {"num_heads": 2, "key_dim": 3, "seed": 1, "dropout": 0.3},
+    "EinsumDense": {"equation": "abc,cd->abd", "output_shape": (7, 4), "bias_axes": "d"},
     "DepthwiseConv2D": {"kernel_size": 2},
     "Dense": {"units": 4},
     "Dropout": {"rate": 0.4, "seed": 1},
@@ -94,12 +99,14 @@ OTHER: dict[str, Any] = {
     "alpha": 0.4, "shared_axes": [1], "l1": 0.3, "l2": 0.3, "stddev": 0.2, "axes": 1, "normalize": True, "cropping": 2,
     "size": 3, "interpolation": "bilinear",
     "weights": None, "shape": (7, 3), "batch_size": 5, "function": "log_softmax", "arguments": {"axis": 1},
-    "depth_multiplier": 2, "output_padding": 1,
     "max_tokens": 2, "num_oov_indices": 3, "mask_token": "m", "oov_token": "?", "vocabulary": ["c", "b"],
     "idf_weights": [0.5, 0.2], "invert": True, "output_mode": "multi_hot", "pad_to_max_tokens": True, "sparse": True,
     "encoding": "latin-1", "salt": 5, "oov_method": "farmhash", "vocabulary_dtype": "int32", "standardize": None,
     "split": "character", "ngrams": 2, "output_sequence_length": 2, "ragged": True, "num_tokens": 9,
     "bin_boundaries": [0.0], "num_bins": 3, "mean": 0.5, "variance": 0.5, "offset": 0.5,
+    "depth_multiplier": 2, "output_padding": 1, "use_scale": True, "score_mode": "concat", "num_heads": 3,
+    "key_dim": 2, "value_dim": 2, "output_shape": 5, "attention_axes": 2, "sliding_window": 2, "use_gate": True,
+    "flash_attention": True, "equation": "abc,bcd->abd", "bias_axes": "bd",
     "cell": lambda: layers.GRUCell(3, dtype="float64"), "cells": lambda: [layers.GRUCell(3, dtype="float64")],
     "layer": lambda: layers.GRU(3, dtype="float64"),
     "backward_layer": lambda: gru(go_backwards=True, activation="relu"),
@@ -118,6 +125,8 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("LSTM", "compat"): "keras2.3",
     ("Embedding", "trainable"): False,
     ("LeakyReLU", "negative_slope"): 0.1,
+    ("AdditiveAttention", "use_scale"): False,
+    ("EinsumDense", "output_shape"): (7, 5),
     ("ZeroPadding1D", "padding"): 3,
     ("ZeroPadding2D", "padding"): 3,
     ("TimeDistributed", "layer"): lambda: layers.Dense(3, dtype="float64"),
@@ -181,7 +190,7 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
     layer = cls(**arguments)
     x: Any = IDS if kind == "Embedding" else X[:, 0] if "Cell" in kind or kind == "RepeatVector" else X
     x = IMAGE if "2D" in kind else x
-    if issubclass(cls, Merge):
+    if issubclass(cls, (Merge, Attending)):
         takes_one = kind == "Arithmetic" and (arguments.get("left") or arguments.get("right"))
         x = x if takes_one else [x, 2 * x[::-1]]
     if kind in ("StringLookup", "TextVectorization", "Hashing"):

@@ -104,6 +104,18 @@ def merges():
     return rnnx.Model(x, [L.LSTM(2)(L.Identity()(L.Concatenate()(joined))), alike, L.Dot((1, 1))([x, y])])
 
 
+def attentive():
+    """Every attention, with masks, switches and scores."""
+    x, y = rnnx.Input((7, 3), name="x"), rnnx.Input((5, 3), name="y")
+    a, b = L.Masking()(x), L.GRU(3, return_sequences=True)(L.Masking()(y))
+    one, scores = L.Attention(use_scale=True, score_mode="concat")([a, b], return_attention_scores=True)
+    two = L.AdditiveAttention(dropout=0.2, seed=3)([a, b, b])
+    three = L.MultiHeadAttention(2, 3, value_dim=2, use_gate=True)(a, b, key=b)
+    four = L.MultiHeadAttention(2, 3, output_shape=4, sliding_window=3)(one, one, use_causal_mask=True)
+    last = L.EinsumDense("abc,cd->abd", (None, 2), bias_axes="d")(L.Concatenate()([one, two, three, four]))
+    return rnnx.Model([x, y], [L.LSTM(2)(last), scores])
+
+
 def noisy():
     x = rnnx.Input((7, 3))
     return rnnx.Model(x, L.Dropout(0.5)(L.LSTM(3)(x), training=True))
@@ -201,6 +213,7 @@ MODELS = {
         lambda: L.GRU(2),
     ),
     "merges": merges,
+    "attentive": attentive,
     "encoder_decoder": encoder_decoder,
     "shared": shared,
     "nested": nested,

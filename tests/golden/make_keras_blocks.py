@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .keras_torch import keras, record, tensor
+from .keras_torch import as_list, gradient_of, keras, record, tensor, torch
 from .store import Case, build_layer, random_like, save
 
 BATCH, TIMESTEPS, FEATURES = 2, 6, 4
@@ -107,6 +107,12 @@ def windows() -> list[Entry]:
         ]
     for name in ("GlobalMaxPooling2D", "GlobalAveragePooling2D"):
         found += [(name, {}, [IMAGE]), (name, {"keepdims": True, **FIRST}, [IMAGE])]
+    found += [
+        ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": [None, 3], "bias_axes": "d"}, [SEQUENCE]),
+        ("EinsumDense", {"equation": "abc,bcde->aed", "output_shape": [2, 3], "bias_axes": "e"}, [SEQUENCE]),
+        ("EinsumDense", {"equation": "...x,xy->...y", "output_shape": 3, "activation": "tanh"}, [ROW]),
+        ("EinsumDense", {"equation": "ab...,bc->ac...", "output_shape": [3, 4], "bias_axes": "c"}, [SEQUENCE]),
+    ]
     return found
 
 
@@ -135,6 +141,63 @@ def batch_normalization_cases(rng: np.random.Generator) -> dict[str, Case]:
             cases[f"BatchNormalization-{axis}-{training}-{len(shape)}"] = record(
                 spec, rng, x, weights=parts, training=training
             )
+    return cases
+
+
+def attention_cases(rng: np.random.Generator) -> dict[str, Case]:
+    """Attention layers with masks, causal ones and returned scores."""
+    query, value, key = (BATCH, 4, 3), (BATCH, TIMESTEPS, 3), (BATCH, TIMESTEPS, 2)
+    alone = np.array([[1, 1, 1, 0], [1, 0, 1, 1]], dtype=bool)
+    shown = rng.random((BATCH, 4, TIMESTEPS)) > 0.4
+    shown[:, :, 0] = True  # what a query gets that sees nothing depends on the backend
+    causal, scores = {"use_causal_mask": True}, {"return_attention_scores": True}
+    heads = {"num_heads": 2, "key_dim": 3}
+    listed: list[tuple[str, dict[str, Any], list[tuple[int, ...]], list[Any], dict[str, Any]]] = [
+        ("Attention", {}, [query, value], [], {}),
+        ("Attention", {"use_scale": True}, [query, value, value], [alone, MASK], scores),
+        ("Attention", {"use_scale": True, "score_mode": "concat"}, [query, value], [None, MASK], causal),
+        ("Attention", {"score_mode": "concat"}, [query, value, value], [alone, None], {**causal, **scores}),
+        ("AdditiveAttention", {}, [query, value], [alone, MASK], causal),
+        ("AdditiveAttention", {"use_scale": False}, [query, value, value], [], scores),
+        ("MultiHeadAttention", heads, [query, value], [], {}),
+        ("MultiHeadAttention", {**heads, "value_dim": 2}, [query, value, key], [alone, MASK, MASK], scores),
+        ("MultiHeadAttention", {**heads, "output_shape": 5, "use_bias": False}, [query, value], [None, MASK], causal),
+        ("MultiHeadAttention", {**heads, "use_gate": True}, [query, value], [], {"attention_mask": shown}),
+        ("MultiHeadAttention", {**heads, "sliding_window": 2}, [query, query], [alone, alone], {**causal, **scores}),
+    ]  # fmt: skip
+    cases = {}
+    for number, (name, kwargs, shapes, masks, call) in enumerate(listed):
+        xs = random_like(rng, shapes, scale=1.0)
+        several = name == "MultiHeadAttention"
+        layer = build_layer(keras.layers, {"class": name, "kwargs": kwargs}, dtype="float64")
+        layer.build(*shapes) if several else layer.build(shapes)
+        weights = random_like(rng, [tuple(weight.shape) for weight in layer.weights])
+        layer.set_weights([weight.astype(np.float64) for weight in weights])
+        tensors = [tensor(x) for x in xs]
+        given = {word: tensor(value) if isinstance(value, np.ndarray) else value for word, value in call.items()}
+        own = [None if mask is None else tensor(mask) for mask in masks]
+        if several:
+            words = ("query_mask", "value_mask", "key_mask")
+            for word, value, mask in zip(words, tensors, own, strict=False):
+                if mask is not None:
+                    given[word] = mask
+                    keras.src.backend.set_keras_mask(value, mask)
+        elif own:
+            given["mask"] = own
+        ys = as_list(layer(*tensors, **given) if several else layer(tensors, **given))
+        dys = random_like(rng, [tuple(y.shape) for y in ys], scale=1.0)
+        torch.autograd.backward(ys, [tensor(dy, gradient=False) for dy in dys])
+        case = Case({"spec": {"class": name, "kwargs": kwargs}, "call": {k: v for k, v in call.items() if v is True}})
+        case.put("x", xs)
+        case.put("weights", weights)
+        for k, mask in enumerate(masks):
+            case.put(f"masks/{k}", mask)
+        case.put("attention_mask", call.get("attention_mask"))
+        case.put("y", [y.detach().numpy() for y in ys])
+        case.put("dy", dys)
+        case.put("dx", [gradient_of(x) for x in tensors])
+        case.put("dweights", [gradient_of(weight.value) for weight in layer.weights])
+        cases[f"attention-{number}-{name}"] = case
     return cases
 
 
@@ -184,6 +247,7 @@ def main() -> None:
     """Write the file."""
     rng = np.random.default_rng(20267)
     cases = layer_cases(rng, elementwise() + windows()) | batch_normalization_cases(rng) | mask_cases(rng)
+    cases |= attention_cases(rng)
     save("keras_blocks", cases)
 
 

@@ -136,6 +136,22 @@ EXAMPLES |= {
     "TimeDistributed_images": Example(
         around(layers.TimeDistributed, of(layers.Conv2D, 2, 2)), [RNG.normal(size=(2, 3, 3, 4, 2))]
     ),
+    "Attention": Example(of(layers.Attention, use_scale=True, dropout=0.4, seed=1), PAIR, noisy=True, mask="own"),
+    "Attention_concat": Example(of(layers.Attention, True, "concat"), [*PAIR, SEQUENCE], mask="own"),
+    "Attention_causal": Example(of(layers.Attention), PAIR, call={"use_causal_mask": True}, mask="own"),
+    "AdditiveAttention": Example(of(layers.AdditiveAttention), [PAIR[0], PAIR[1][:, :3]], mask="own"),
+    "MultiHeadAttention": Example(
+        of(layers.MultiHeadAttention, 2, 3, dropout=0.4, seed=1), PAIR, noisy=True, mask="own"
+    ),
+    "MultiHeadAttention_all": Example(
+        of(layers.MultiHeadAttention, 2, 3, 2, output_shape=5, use_gate=True, use_bias=False, sliding_window=3),
+        [PAIR[0], PAIR[1][:, :3], RNG.normal(size=(3, 3, 2))],
+        mask="own",
+        call={"use_causal_mask": True},
+    ),
+    "EinsumDense": Example(of(layers.EinsumDense, "abc,cd->abd", (None, 3), "tanh", "d"), [SEQUENCE], mask="drop"),
+    "EinsumDense_turned": Example(of(layers.EinsumDense, "abc,bcde->aed", (2, 3), None, "e"), [SEQUENCE], mask="drop"),
+    "EinsumDense_others": Example(of(layers.EinsumDense, "...x,xy->...y", (4, 5, 3), None, "y"), [IMAGE], mask="drop"),
     "Softmax_axes": Example(of(layers.Softmax, axis=(1, 3)), [IMAGE]),
     "LeakyReLU": Example(of(layers.LeakyReLU, 0.2), [SEQUENCE]),
     "ELU": Example(of(layers.ELU, 0.7), [SEQUENCE]),

@@ -152,8 +152,8 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
         space.take_calls(layer.name, calls_of(layer, len(inputs) + len(states)))
     layer.build(shape)
     node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
-    plain = layer.output_template is None
-    shapes = layer.compute_output_shape(shape) if plain else layer.flat_output_shapes(shape)
+    plain = layer.output_template is None and not layer.outputs_by_call
+    shapes = layer.compute_output_shape(shape) if plain else layer.call_output_shapes(shape, arguments)
     several = isinstance(shapes, list)
     dtypes = layer.dtype
     if layer.makes_other_types:

@@ -119,6 +119,7 @@ class Layer:
     makes_other_types = False  # whether outputs may be of another type than the layer; `compute_output_dtype` says it
     call_arguments = frozenset({"mask", "training"})
     positional_arguments: tuple[str, ...] = ()  # behind the input, in Keras' order
+    outputs_by_call = False  # whether the arguments of a call decide how many outputs there are
     output_template: Any = None  # of a model whose outputs are in a dict, a tuple or lists inside lists
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
     follows_call = False  # whether the class has `call` of its own, which is followed: see `rnnx.layers.call`
@@ -225,6 +226,12 @@ class Layer:
     def compute_output_dtype(self, input_shape: Any, input_dtype: list[Any]) -> Any:
         """Element type of the output, or a list of those of several, for the types of all inputs; the layer's own."""
         return self.dtype
+
+    def call_output_shapes(self, input_shape: Any, call: dict[str, Any]) -> Any:
+        """Shape of the output, or a list of those of several, of a call with these arguments."""
+        if self.output_template is None:
+            return self.compute_output_shape(input_shape)
+        return self.flat_output_shapes(input_shape)  # type: ignore[attr-defined]  # of models, which alone have one
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The time mask of the output; by default that of the input."""

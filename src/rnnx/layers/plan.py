@@ -207,8 +207,7 @@ class Plan:
             found[place] = shape
         for step in self.steps:
             given = found[step.inputs[0]] if step.single else [found[place] for place in step.inputs]
-            layer, x = step.layer, given
-            made = layer.compute_output_shape(x) if layer.output_template is None else layer.flat_output_shapes(x)
+            made = step.layer.call_output_shapes(given, step.call)
             for place, shape in zip(step.outputs, one_list(made), strict=True):
                 found[place] = shape
         return [found[place] for place in self.outputs]

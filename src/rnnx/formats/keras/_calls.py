@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from rnnx.layers.attention import Attending
 from rnnx.layers.merging import Merge
+from rnnx.layers.multi_head_attention import MultiHeadAttention
 from rnnx.layers.rnn.sequence import SequenceLayer
 from rnnx.models import Model
 from rnnx.saving import FormatError
@@ -27,6 +29,8 @@ class Call:
         A constant that was given in the call.
     mask : place or None
         A mask that was given, or that Keras 3 wrote down.
+    arguments : dict
+        Other constants that were given in the call.
     """
 
     inputs: list[Place]
@@ -34,6 +38,7 @@ class Call:
     states: list[Place] = field(default_factory=list)
     training: bool | None = None
     mask: Place | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
     def needs(self) -> list[Place]:
@@ -83,6 +88,9 @@ def _call_of_keras3(node: dict[str, Any], layer: Any, where: str) -> Call:
     first = tensors_in(args[0], where)
     if first is None:
         raise FormatError(f"{where}: it is called with {str(args[0])[:100]}, not with a tensor")
+    if isinstance(layer, MultiHeadAttention):
+        first = _of_heads(args, kwargs, where)
+        args = [[], *args[4:]]  # what has no name behind them is refused below
     one_model = isinstance(layer, Model) and not layer.several_inputs and len(first) == 1
     call = Call(first, isinstance(args[0], dict) or one_model)
     rest = list(args[1:])
@@ -93,6 +101,7 @@ def _call_of_keras3(node: dict[str, Any], layer: Any, where: str) -> Call:
         if states is None:
             raise FormatError(f"{where}: its initial state is not a tensor")
         call.states = states
+    call.arguments = _switches(layer, kwargs)
     # Keras 3 writes training=False also where nothing was given, and `fit` overrides it.
     call.training = True if kwargs.pop("training", None) is True else None
     masks = tensors_in(kwargs.pop("mask", None), where)
@@ -114,7 +123,7 @@ def _call_of_keras2(node: Any, layer: Any, where: str) -> Call:
         if isinstance(entry, list) and len(entry) > 3 and isinstance(entry[3], dict):
             kwargs.update(entry[3])
     places = [place_of(entry, where) for entry in entries]
-    merges = isinstance(layer, Merge) or getattr(layer, "several_inputs", False)
+    merges = isinstance(layer, (Merge, Attending)) or getattr(layer, "several_inputs", False)
     call = Call(places, not merges)
     if isinstance(layer, SequenceLayer):
         call.inputs, call.states = places[:1], places[1:]
@@ -125,10 +134,43 @@ def _call_of_keras2(node: Any, layer: Any, where: str) -> Call:
         call.states = list(_places_in(state, where))
     training = kwargs.pop("training", None)
     call.training = bool(training) if training in (True, False) else None
+    call.arguments = _switches(layer, kwargs)
+    if isinstance(layer, MultiHeadAttention):  # tf.keras writes all but the query beside it
+        query = dict(zip(("query", "value", "key"), places, strict=False))
+        tensors = {word: kwargs.pop(word, None) for word in ("value", "key") if word not in query}
+        call.inputs += [place_of(value, where) for value in tensors.values() if value is not None]
     left = [name for name, value in kwargs.items() if value not in (None, [], {}, False)]
     if left:
         raise FormatError(f"{where}: the call argument {str(left[0])[:100]!r} is not supported")
     return call
+
+
+def _switches(layer: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of an attention that are on or off, taken out of those of a call."""
+    if not isinstance(layer, Attending):
+        return {}
+    found = {word: kwargs.pop(word, None) for word in ("return_attention_scores", "use_causal_mask")}
+    return {word: True for word, value in found.items() if value is True}
+
+
+def _of_heads(args: list[Any], kwargs: dict[str, Any], where: str) -> list[Place]:
+    """Query, value, key and mask of a call of `MultiHeadAttention`, which has them one after the other or by name."""
+    given = dict(zip(("query", "value", "key"), args, strict=False))
+    found: dict[str, Place] = {}
+    for word in ("query", "value", "key", "attention_mask"):
+        value = given.get(word) if word in given else kwargs.pop(word, None)
+        places = None if value is None else tensors_in(value, where)
+        if value is not None and (places is None or len(places) != 1):
+            raise FormatError(f"{where}: its {word} is not a tensor")
+        if places:
+            found[word] = places[0]
+    for word in ("query_mask", "value_mask", "key_mask"):  # those that the inputs carry, as Keras 3 writes them down
+        kwargs.pop(word, None)
+    if "query" not in found or "value" not in found:
+        raise FormatError(f"{where}: a call without a query and a value")
+    if "attention_mask" in found:
+        found = {**found, "key": found.get("key", found["value"])}
+    return [found[word] for word in ("query", "value", "key", "attention_mask") if word in found]
 
 
 def _places_in(value: Any, where: str) -> Iterator[Place]:

@@ -305,7 +305,7 @@ class _Graph:
                 raise FormatError(f"{where}: it computes with a mask ({place[0][:200]!r}); that is not supported")
         self._check_mask(where, call)
         inputs = [self.tensor(place) for place in call.inputs]
-        arguments: dict[str, Any] = {}
+        arguments: dict[str, Any] = dict(call.arguments)
         if call.states:
             arguments["initial_state"] = [self.tensor(place) for place in call.states]
         if call.training is not None:

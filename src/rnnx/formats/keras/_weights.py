@@ -21,6 +21,7 @@ from rnnx.layers import (
     Conv2D,
     Conv2DTranspose,
     InputLayer,
+    MultiHeadAttention,
     StackedRNNCells,
     TimeDistributed,
 )
@@ -129,6 +130,9 @@ def parts(
         yield "layer", layer.layer
     elif isinstance(layer, RNN):
         yield "cell", layer.cell
+    elif isinstance(layer, MultiHeadAttention):
+        for key, inner in layer.projections.items():
+            yield ("_gate_dense" if key == "gate_dense" else key), inner
     elif isinstance(layer, StackedRNNCells):
         for key, cell in zip(keys([type(cell).__name__ for cell in layer.cells]), layer.cells, strict=True):
             yield f"cells/{key}", cell

@@ -46,6 +46,7 @@ SCALED = (
     "SimpleRNN", "SimpleRNNCell", "GRU", "GRUCell",
 )  # fmt: skip  # whose weights go to it only
 LINEAR = (layers.Dense, Convolution, DepthwiseConvolution, ConvolutionTranspose)
+SWITCHES = ("return_attention_scores", "use_causal_mask")  # of attention, in a call
 INNER = ("layer", "backward_layer", "cell")
 Order = list[tuple[str, Any]]
 
@@ -320,12 +321,15 @@ class _Writer:
         if step.states:
             kwargs["initial_state"] = [described(place) for place in step.states]
         for word, value in step.call.items():
-            if word != "training":
+            if word != "training" and not (word in SWITCHES and isinstance(value, bool)):
                 raise FormatError(f"{self.path}: layer {step.layer.name!r}: the call argument {word!r} is not written")
-            kwargs["training"] = value
+            kwargs[word] = value
         if isinstance(step.layer, layers.Arithmetic):
             numbers = [[] if n is None else [n] for n in (step.layer.left, step.layer.right)]
             return {"args": [*numbers[0], *given, *numbers[1]], "kwargs": kwargs}
+        if isinstance(step.layer, layers.MultiHeadAttention):
+            names = dict(zip(("key", "attention_mask"), given[2:], strict=False))
+            return {"args": given[:2], "kwargs": {**names, **kwargs}}
         return {"args": [given[0] if step.single else given], "kwargs": kwargs}
 
 

@@ -121,7 +121,7 @@ class ModelRun:
         for step in plan.steps:
             given = [found[place] for place in step.inputs]
             layer, x = step.layer, given[0] if step.single else given
-            made = layer.compute_output_shape(x) if layer.output_template is None else layer.flat_output_shapes(x)
+            made = layer.call_output_shapes(x, step.call)
             for place, shape in zip(step.outputs, one_list(made), strict=True):
                 found[place] = shape
                 sizes[place] = math.prod(shape) * np.dtype(plan.tensors[place].dtype).itemsize
