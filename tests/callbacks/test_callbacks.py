@@ -430,7 +430,7 @@ def test_csv_logger_with_validation_in_some_epochs(tmp_path):
     model_of().fit(
         x, y, epochs=4, validation_data=(x, y), validation_freq=2, verbose=0, callbacks=[callbacks.CSVLogger(path)]
     )
-    assert [bool(row["val_loss"]) for row in rows_of(path)] == [False, True, False, True]
+    assert [row["val_loss"] == "NA" for row in rows_of(path)] == [True, False, True, False]  # as Keras
 
 
 # ---- The others ------------------------------------------------------------------------------------------------------
@@ -532,6 +532,65 @@ def test_stop_training_and_history():
     assert history.epoch == [0, 1]
     assert model.history is history
     assert len(model.fit(*xy(), epochs=5, initial_epoch=3, verbose=0).epoch) == 2
+
+
+def test_what_callbacks_let_see():
+    stop = callbacks.EarlyStopping("loss", restore_best_weights=True)
+    assert (stop.best_weights, stop.best_epoch, stop.wait, stop.stopped_epoch, stop.best) == (None, 0, 0, 0, None)
+    drive(stop, [0, 0], "other")
+    assert stop.best_weights == 0 and stop.stopped_epoch == 1
+    rate = callbacks.ReduceLROnPlateau(patience=1, cooldown=3)
+    assert not rate.in_cooldown()
+    drive(rate, [1, 1, 1])
+    assert rate.cooldown_counter == 2 and rate.in_cooldown()
+    rate.on_train_begin()
+    assert rate.cooldown_counter == 0
+
+
+def test_terminate_on_nan_by_an_error():
+    (x, y), model, ended = xy(), model_of(), []
+    y[3] = NAN
+    watch = [callbacks.TerminateOnNaN(raise_error=True), callbacks.LambdaCallback(None, lambda *_: ended.append(1))]
+    with pytest.raises(RuntimeError, match="NaN or Inf loss.*after batch 1"):
+        model.fit(x, y, batch_size=2, shuffle=False, verbose=0, callbacks=watch)
+    assert not ended
+
+
+def test_lambda_callback_has_what_it_is_given():
+    seen = []
+    made = callbacks.LambdaCallback(
+        lambda epoch, logs: seen.append(("begin", epoch)), on_batch_end=lambda batch, logs: seen.append(batch), note=7
+    )
+    model_of().fit(*xy(2), verbose=0, callbacks=[made])
+    assert seen == [("begin", 0), 0] and made.note == 7
+
+
+def test_a_list_of_callbacks_of_ones_own():
+    seen = []
+    made = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append((epoch, logs["loss"])))
+    some = callbacks.CallbackList([made], add_history=True, add_progbar=True, model="model", epochs=3, steps=1)
+    assert [type(one).__name__ for one in some.callbacks] == ["LambdaCallback", "History", "Progress"]
+    assert made.model == "model" and made.params["epochs"] == 3
+    some.on_epoch_begin(0)
+    some.on_epoch_end(0, {"loss": 1.0})
+    some.on_batch_end(0, {})
+    some.on_train_end()
+    assert seen == [(0, 1.0)] and some.callbacks[1].history == {"loss": [1.0]}
+    some.set_model("other")
+    some.set_params({"epochs": 1})
+    assert made.model == "other" and made.params == {"epochs": 1}
+    with pytest.raises(AttributeError, match="on_lunch"):
+        some.on_lunch()
+    with pytest.raises(TypeError, match="got int"):
+        some.append(3)
+
+
+def test_progbar_logger(capsys):
+    model_of().fit(*xy(), epochs=1, verbose=0, callbacks=[callbacks.ProgbarLogger()])
+    assert capsys.readouterr().out == ""
+    logger = callbacks.ProgbarLogger()
+    logger.set_params({"epochs": 1, "steps": 1, "verbose": "auto"})
+    assert logger.verbose == 1
 
 
 # ---- Progress --------------------------------------------------------------------------------------------------------

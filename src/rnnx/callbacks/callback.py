@@ -81,37 +81,6 @@ class Callback:
         """After a batch of a prediction."""
 
 
-class CallbackList:
-    """Callbacks called one after the other."""
-
-    def __init__(self, callbacks: Any, model: Any, params: dict[str, Any]):
-        given = [] if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-        self.callbacks: list[Callback] = list(given)
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(f"a callback must be a rnnx.callbacks.Callback, got {type(callback).__name__}")
-            callback.set_model(model)
-            callback.set_params(params)
-
-    def watch(self, figures: dict[str, str | None]) -> None:
-        """Tell those that watch a figure which there will be, before the first batch.
-
-        Parameters
-        ----------
-        figures : dict
-            For every name in the logs whether "up" or "down" is better, None where nobody knows.
-        """
-        adding = any(callback.adds_figures() for callback in self.callbacks)
-        for callback in self.callbacks:
-            if hasattr(callback, "start_watching"):
-                callback.start_watching(figures, adding)
-
-    def call(self, event: str, *arguments: Any) -> None:
-        """Call ``on_<event>`` of every callback."""
-        for callback in self.callbacks:
-            getattr(callback, f"on_{event}")(*arguments)
-
-
 class History(Callback):
     """Losses and metrics of all epochs; what ``fit`` returns.
 

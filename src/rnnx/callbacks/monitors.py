@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from rnnx import metrics, saving
-from rnnx.callbacks.callback import EVENTS, Callback, CallbackList, History, Logs
+from rnnx.callbacks.callback import EVENTS, Callback, History, Logs
+from rnnx.callbacks.callback_list import CallbackList
 from rnnx.callbacks.progress import Progress
 from rnnx.optimizers.schedules import LearningRateSchedule
 
@@ -107,6 +108,13 @@ class EarlyStopping(Monitor):
         Go back to the weights of the best epoch at the end.
     start_from_epoch : int
         Epochs to wait first.
+
+    Attributes
+    ----------
+    best, best_epoch, best_weights
+        The best value, its epoch, and its weights if they are kept.
+    wait, stopped_epoch : int
+        Epochs since the best; the epoch that was the last, or 0.
     """
 
     def __init__(
@@ -123,23 +131,24 @@ class EarlyStopping(Monitor):
         super().__init__(monitor, mode, min_delta)
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
-        self.stopped_epoch = 0
+        self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
+        self.best_weights: list[Any] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.wait, self.stopped_epoch, self.best, self.best_epoch = 0, 0, None, 0
-        self._weights: list[Any] | None = None
+        self.best_weights = None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         value = self.current(logs)
         if value is None or epoch < self.start_from_epoch:
             return
-        if self.restore_best_weights and self._weights is None:
-            self._weights, self.best_epoch = self.model.get_weights(), epoch
+        if self.restore_best_weights and self.best_weights is None:
+            self.best_weights, self.best_epoch = self.model.get_weights(), epoch
         self.wait += 1
         if self.is_better(value, self.best):
             self.best, self.best_epoch = value, epoch
             if self.restore_best_weights:
-                self._weights = self.model.get_weights()
+                self.best_weights = self.model.get_weights()
             if self.baseline is None or self.is_better(value, self.baseline):
                 self.wait = 0
             return
@@ -150,8 +159,8 @@ class EarlyStopping(Monitor):
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
             print(f"stopped early after epoch {self.stopped_epoch + 1}; the best was {self.best_epoch + 1}")
-        if self.restore_best_weights and self._weights is not None:
-            self.model.set_weights(self._weights)
+        if self.restore_best_weights and self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
 
 
 class ModelCheckpoint(Monitor):
@@ -290,10 +299,15 @@ class ReduceLROnPlateau(Monitor):
             raise ValueError(f"ReduceLROnPlateau: `factor` must lie between 0 and 1, got {factor}")
         self.factor, self.patience, self.verbose = factor, patience, verbose
         self.cooldown, self.min_lr = cooldown, min_lr
+        self.wait, self.cooldown_counter = 0, 0
+
+    def in_cooldown(self) -> bool:
+        """Whether nothing is counted because the rate has just been reduced."""
+        return self.cooldown_counter > 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         refuse_schedule(self, self.model.optimizer)
-        self.wait, self.resting, self.best = 0, 0, None
+        self.wait, self.cooldown_counter, self.best = 0, 0, None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
@@ -301,16 +315,16 @@ class ReduceLROnPlateau(Monitor):
         value = self.current(logs)
         if value is None:
             return
-        if self.resting > 0:
-            self.resting, self.wait = self.resting - 1, 0
+        if self.in_cooldown():
+            self.cooldown_counter, self.wait = self.cooldown_counter - 1, 0
         if self.is_better(value, self.best):
             self.best, self.wait = value, 0
-        elif self.resting <= 0:
+        elif not self.in_cooldown():
             self.wait += 1
             rate = float(self.model.optimizer.learning_rate)
             if self.wait >= self.patience and rate > self.min_lr:
                 self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
-                self.resting, self.wait = self.cooldown, 0
+                self.cooldown_counter, self.wait = self.cooldown, 0
                 if self.verbose:
                     print(f"epoch {epoch + 1}: learning rate {self.model.optimizer.learning_rate:.3g}")
 
@@ -378,24 +392,40 @@ class CSVLogger(Callback):
         if new := [name for name in row if name not in names]:
             self._add_columns([*names, *new], len(new))
         with self.filename.open("a", newline="") as file:
-            csv.writer(file, delimiter=self.separator).writerow([row.get(name, "") for name in self._names or []])
+            csv.writer(file, delimiter=self.separator).writerow([row.get(name, "NA") for name in self._names or []])
 
     def _add_columns(self, names: list[str], new: int) -> None:
-        """Write the lines so far again, with nothing in the columns of those that were not there before."""
+        """Write the lines so far again, with NA in the columns of those that were not there before."""
         with self.filename.open(newline="") as file:
             lines = list(csv.reader(file, delimiter=self.separator))[1:]
         with self.filename.open("w", newline="") as file:
             writer = csv.writer(file, delimiter=self.separator)
-            writer.writerows([names, *([*line, *[""] * new] for line in lines)])
+            writer.writerows([names, *([*line, *["NA"] * new] for line in lines)])
         self._names = names
 
 
 class TerminateOnNaN(Callback):
-    """Stop when the loss is not a finite number."""
+    """Stop when the loss is not a finite number.
+
+    Parameters
+    ----------
+    raise_error : bool
+        By an error, so that nothing that waits for the end of the training is done (`BackupAndRestore` keeps its file).
+
+    Raises
+    ------
+    RuntimeError
+        With ``raise_error``.
+    """
+
+    def __init__(self, raise_error: bool = False):
+        self.raise_error = raise_error
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None and not np.isfinite(loss):
+            if self.raise_error:
+                raise RuntimeError(f"TerminateOnNaN: NaN or Inf loss: it is {loss} after batch {batch}")
             print(f"batch {batch}: the loss is {loss}, stopping")
             self.model.stop_training = True
 
@@ -405,13 +435,37 @@ class LambdaCallback(Callback):
 
     Parameters
     ----------
-    on_train_begin, on_train_end, on_epoch_begin, on_epoch_end, on_train_batch_begin, on_train_batch_end : callable
+    on_epoch_begin, on_epoch_end, on_train_begin, on_train_end, on_train_batch_begin, on_train_batch_end : callable
+    **functions
+        Those of other events, such as ``on_test_end``; what is not called ``on_...`` becomes an attribute.
+
+    Raises
+    ------
+    TypeError
+        If there is no such event.
     """
 
-    def __init__(self, **functions: Callable[..., None] | None):
-        known = {f"on_{event}" for event in EVENTS}
-        if unknown := set(functions) - known:
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., None] | None = None,
+        on_epoch_end: Callable[..., None] | None = None,
+        on_train_begin: Callable[..., None] | None = None,
+        on_train_end: Callable[..., None] | None = None,
+        on_train_batch_begin: Callable[..., None] | None = None,
+        on_train_batch_end: Callable[..., None] | None = None,
+        **functions: Any,
+    ):
+        functions.update(
+            on_epoch_begin=on_epoch_begin,
+            on_epoch_end=on_epoch_end,
+            on_train_begin=on_train_begin,
+            on_train_end=on_train_end,
+            on_train_batch_begin=on_train_batch_begin,
+            on_train_batch_end=on_train_batch_end,
+        )
+        known = {f"on_{event}" for event in (*EVENTS, "batch_begin", "batch_end")}
+        if unknown := {name for name in functions if name.startswith("on_")} - known:
             raise TypeError(f"LambdaCallback: unknown event(s) {', '.join(sorted(unknown))}")
         for name, function in functions.items():
-            if function is not None:
+            if function is not None or name not in known:
                 setattr(self, name, function)

@@ -23,9 +23,10 @@ class Progress(Callback):
     def __init__(self, verbose: int = 1):
         self.verbose = verbose
         self._bar: Any = None
+        self._make_bar: Any = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._make_bar: Any = None
+        self._make_bar = None
         if self.verbose == 1 and sys.stderr.isatty():
             try:
                 from tqdm import tqdm
@@ -53,6 +54,8 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        if not self.verbose:
+            return
         seconds = time.perf_counter() - self._start
         left = seconds * (self.params["epochs"] - epoch - 1)
         metrics = "  ".join(f"{name} {shown(value)}" for name, value in (logs or {}).items())
@@ -64,6 +67,18 @@ class Progress(Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class ProgbarLogger(Progress):
+    """`Progress` under the name that Keras has for it; how much it says is what ``fit`` was told (1 if nothing)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params)
+        verbose = params.get("verbose", 1)
+        self.verbose = 1 if verbose == "auto" else verbose
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from rnnx._changes import Changes
 from rnnx._typing import Array
-from rnnx.callbacks.callback import CallbackList, History
+from rnnx.callbacks.callback import History
+from rnnx.callbacks.callback_list import CallbackList
 from rnnx.callbacks.progress import Progress
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import walk
@@ -32,6 +33,7 @@ class Trainer(Objective):
     several_inputs: bool
     history: History | None = None
     stop_training = False
+    first_epoch = 0  # of the training at hand
 
     def meet(self, x: Any) -> None:
         """Look at data before the model is built for them."""
@@ -206,13 +208,15 @@ class Trainer(Objective):
         own: list[Any] = [history]
         if verbose:
             own.append(Progress(2 if verbose == 2 else 1))
-        calls = CallbackList([*_as_list(callbacks), *own], self, params)
+        calls = CallbackList([*_as_list(callbacks), *own], model=self, **params)
         self.stop_training = False
         figures = self.directions()
         if validation is not None:
             figures.update({f"val_{name}": direction for name, direction in figures.items()})
         calls.watch(figures)
+        self.first_epoch = initial_epoch
         calls.call("train_begin", None)
+        initial_epoch = self.first_epoch  # a callback may know where an interrupted training was
         with Interrupts() as interrupts:
             try:
                 for epoch in range(initial_epoch, epochs):
@@ -305,7 +309,7 @@ class Trainer(Objective):
         """
         self._check_compiled("evaluate")
         batches = batches_of(self, x, y, sample_weight, batch_size=batch_size, steps=steps)
-        found = self._evaluate(batches.epoch(), CallbackList(callbacks, self, {}))
+        found = self._evaluate(batches.epoch(), CallbackList(callbacks, model=self))
         if return_dict:
             return found
         return list(found.values()) if len(found) > 1 else found["loss"]
@@ -343,7 +347,7 @@ class Trainer(Objective):
             For a ragged list with an output for each step: a list with an array for each row.
         """
         batches = batches_of_inputs(self, x, batch_size, steps)
-        calls = CallbackList(callbacks, self, {})
+        calls = CallbackList(callbacks, model=self)
         calls.call("predict_begin", None)
         parts: list[list[Any]] = []
         lengths: list[list[Any]] = []
