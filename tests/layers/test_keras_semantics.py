@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -167,3 +169,41 @@ def test_dense_says_its_activity_regularizer_if_it_has_one() -> None:
     assert "activity_regularizer" not in layers.Dense(2).get_config()
     config = layers.Dense(2, activity_regularizer="l2").get_config()
     assert type(layers.Dense.from_config(config).activity_regularizer) is regularizers.L2
+
+
+def test_weights_of_layers_can_be_assigned() -> None:
+    """``layer.kernel.assign``, ``.numpy()`` and what else scripts do with Keras' variables."""
+    layer = layers.Dense(2, kernel_regularizer="l2", bias_constraint="non_neg")
+    before = layer(X)
+    kernel = layer.kernel
+    assert isinstance(kernel, np.ndarray) and type(layer.kernel.numpy()) is np.ndarray
+    layer.kernel.assign(2 * kernel)
+    np.testing.assert_allclose(layer(X), 2 * before, rtol=1e-6)
+    layer.bias.assign_add([1.0, 2.0])
+    layer.bias.assign_sub(np.array([0.5, 0.5]))
+    np.testing.assert_allclose(layer(X), 2 * before + [0.5, 1.5], rtol=1e-5)
+    assert (layer.kernel.name, layer.kernel.trainable) == ("kernel", True)
+    assert type(layer.kernel.regularizer).__name__ == "L2" and type(layer.bias.constraint).__name__ == "NonNeg"
+    assert type(layer.kernel + 1) is type(layer.kernel[0]) is type(np.stack([kernel])) is np.ndarray
+    assert (
+        type(pickle.loads(pickle.dumps(kernel))) is type(copy.copy(kernel)) is type(copy.deepcopy(kernel)) is np.ndarray
+    )
+    with pytest.raises(ValueError, match="weight 'kernel' has shape"):
+        layer.kernel.assign(np.ones(3))
+    with pytest.raises(AttributeError, match="was made of the value of a weight"):
+        layer.kernel.T.assign(1)
+
+
+def test_weights_of_other_layers_can_be_assigned() -> None:
+    for layer, names in (
+        (layers.LSTM(3), ("kernel", "recurrent_kernel", "bias")),
+        (layers.Conv1D(3, 2), ("kernel", "bias")),
+        (layers.BatchNormalization(), ("gamma", "beta", "moving_mean", "moving_variance")),
+        (layers.LayerNormalization(), ("gamma", "beta")),
+    ):
+        before = layer(X)
+        for name in names:
+            value = getattr(layer, name)
+            value.assign(np.full(value.shape, 0.3))
+            assert (getattr(layer, name) == np.float32(0.3)).all()
+        assert np.abs(layer(X) - before).max() > 0.05

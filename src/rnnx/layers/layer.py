@@ -19,7 +19,7 @@ from rnnx.layers import graph
 from rnnx.layers.checks import as_masks, check_dtype, dtype_of, given_shape
 from rnnx.layers.limits import DEEPEST, room
 from rnnx.layers.names import unique_name
-from rnnx.layers.weight import Weight, changing
+from rnnx.layers.weight import Weight, assignable, changing
 
 Pullback = Callable[..., "Gradients"]
 QUANTIZATION_MODES = ("bf16", "int8", "int16")
@@ -671,7 +671,7 @@ def weight_value(index: int) -> property:
     """A property that reads and assigns the value of the weight with this index in the layer's own list."""
 
     def read(self: Layer) -> Any:
-        return self._weights[index].operand() if index < len(self._weights) else None
+        return assignable(self._weights[index]) if index < len(self._weights) else None
 
     def assign(self: Layer, value: Any) -> None:
         if index >= len(self._weights):

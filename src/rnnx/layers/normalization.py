@@ -14,6 +14,7 @@ from rnnx._changes import change, seen
 from rnnx._typing import Array
 from rnnx.layers.checks import check_mask
 from rnnx.layers.layer import Gradients, Pullback, Weight
+from rnnx.layers.weight import assignable
 from rnnx.layers.weighted import Weighted
 
 _at_rest: ContextVar[bool] = ContextVar("at_rest", default=False)
@@ -134,12 +135,12 @@ class Normalization(Weighted):
         return value.reshape(shape)
 
     @property
-    def gamma(self) -> Array | None:
-        return None if self._gamma is None else self._gamma.value
+    def gamma(self) -> Any:
+        return None if self._gamma is None else assignable(self._gamma)
 
     @property
-    def beta(self) -> Array | None:
-        return None if self._beta is None else self._beta.value
+    def beta(self) -> Any:
+        return None if self._beta is None else assignable(self._beta)
 
     def affine(self, normal: Array) -> Array:
         """``normal * gamma + beta``."""
@@ -263,12 +264,12 @@ class BatchNormalization(Normalization):
         self._variance = self.add_weight("moving_variance", width, self.moving_variance_initializer, trainable=False)
 
     @property
-    def moving_mean(self) -> Array:
-        return self._mean.value
+    def moving_mean(self) -> Any:
+        return assignable(self._mean)
 
     @property
-    def moving_variance(self) -> Array:
-        return self._variance.value
+    def moving_variance(self) -> Any:
+        return assignable(self._variance)
 
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any

@@ -205,6 +205,99 @@ for _symbol in ("lt", "le", "gt", "ge"):
     setattr(Weight, f"__{_symbol}__", _operators(getattr(operator, _symbol))[0])
 
 
+class WeightArray(np.ndarray):
+    """The value of a weight as an attribute of a layer gives it: an array that can be assigned.
+
+    It is the weight's array of this moment; what is made of it, slices included, cannot be assigned.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> layer = rnnx.layers.Dense(1, kernel_initializer="ones")
+    >>> y = layer(np.ones((1, 2)))
+    >>> layer.kernel.assign([[2.0], [3.0]])
+    >>> layer.kernel.numpy().tolist(), type(2 * layer.kernel).__name__
+    ([[2.0], [3.0]], 'ndarray')
+    """
+
+    weight: Weight | None = None
+
+    def _of(self) -> Weight:
+        if self.weight is None:
+            raise AttributeError("this array was made of the value of a weight, and is none itself")
+        return self.weight
+
+    def assign(self, value: Any) -> None:
+        """Replace the value of the weight; see `Weight.assign`."""
+        self._of().assign(value)
+
+    def assign_add(self, value: Any) -> None:
+        """Add to the value of the weight."""
+        self._of().assign(self._of().value + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract from the value of the weight."""
+        self._of().assign(self._of().value - np.asarray(value))
+
+    def numpy(self) -> Array:
+        """A copy as a plain array."""
+        return np.array(self)
+
+    @property
+    def value(self) -> Array:
+        """The plain array."""
+        return self.view(np.ndarray)
+
+    @property
+    def name(self) -> str:
+        return self._of().name
+
+    @property
+    def trainable(self) -> bool:
+        return self._of().trainable
+
+    @property
+    def regularizer(self) -> Any:
+        return self._of().regularizer
+
+    @property
+    def constraint(self) -> Any:
+        return self._of().constraint
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.view(np.ndarray)[key]
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        plain = np.asarray(array)
+        return plain[()] if plain.ndim == 0 else plain
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        result = super().__array_function__(func, types, args, kwargs)
+        return result.view(np.ndarray) if type(result) is WeightArray else result
+
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
+    def __copy__(self) -> Any:
+        return np.array(self)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return np.array(self)
+
+    def __reduce__(self) -> Any:
+        return np.asarray, (self.view(np.ndarray),)
+
+
+def assignable(weight: Weight) -> Any:
+    """The value of a weight as a `WeightArray`; a symbolic tensor while a `call` is followed."""
+    value = weight.operand()
+    if not isinstance(value, np.ndarray):
+        return value
+    array = value.view(WeightArray)
+    array.weight = weight
+    return array
+
+
 @contextmanager
 def changing(weights: Sequence[Weight]) -> Iterator[None]:
     """The weights change inside this ``with`` block; their versions grow when it ends, however it ends."""
