@@ -85,8 +85,9 @@ def run(keras: Path, words: list[str]) -> list[dict[str, Any]]:
             "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=no", "-p", f"{__package__}.plugin"]
-        command += ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder), "--import-mode=importlib"]
-        done = subprocess.run([*command, *map(str, files)], cwd=folder, env=environment, capture_output=True, text=True)
+        command += ["-p", "no:cacheprovider", "--continue-on-collection-errors", "--import-mode=importlib"]
+        command += ["-c", os.devnull, "--rootdir", str(folder), *map(str, files)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         if not report.exists():
             raise RuntimeError(f"the inner run of pytest failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return list(json.loads(report.read_text()))

@@ -80,6 +80,25 @@ SAVING = {
     "serialize_keras_object": serialize_keras_object, "deserialize_keras_object": deserialize_keras_object,
 }  # fmt: skip
 OWN_FILES = {"testing.test_utils", "backend.common.backend_utils"}  # with which tests compute what they expect
+
+
+class Trainer(rnnx.Model):
+    """What a model trains with; a class that rnnx refuses when it is defined is refused when it is used."""
+
+    refused: Exception | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        try:
+            super().__init_subclass__(**kwargs)
+        except TypeError as error:
+            cls.refused = error
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls.refused is not None:
+            raise cls.refused
+        return super().__new__(cls)
+
+
 RENAMED = {"Functional": ("models", "Model"), "compute_fans": ("initializers", "fans")}
 INTERNAL = {  # functions and classes below what Keras makes public
     "validate_float_arg", "squeeze_or_expand_to_same_rank", "DropoutRNNCell", "MonitorCallback", "IndexLookup",
@@ -135,7 +154,7 @@ def lookup(path: str, name: str) -> Any:
             return getattr(module, name)
         return placeholder(f"backend.{name}", NotApplicable)
     if path == "trainers.trainer" or path.endswith(".trainer"):
-        return rnnx.Model
+        return Trainer
     if path == "utils.module_utils" or any(path == part or path.startswith(part + ".") for part in FOREIGN):
         if last == "py_dataset_adapter" and name == "PyDataset":
             return lookup("utils", name)
