@@ -1,5 +1,7 @@
 """Make ``keras_preprocessing.json``: what Keras 3's preprocessing layers give, as their configuration and plain lists.
 
+And ``keras_preprocessing.keras``, a model whose words are in the archive, and what it gives as the last case.
+
 Environment: ``pip install keras==3.15.1 tensorflow-cpu==2.21.0`` (several of these layers need TensorFlow).
 Command, from the root of the repository: ``python -m tests.golden.make_keras_preprocessing``.
 """
@@ -10,6 +12,7 @@ import importlib
 import itertools
 import json
 import os
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -94,6 +97,31 @@ def cases() -> Any:
     yield "Rescaling", {"scale": 0.25, "offset": -1.0}, None, block[:1]
 
 
+def model_of_texts() -> Any:
+    """A model that Keras writes, what it reads, and what it gives."""
+    layers = keras.layers
+    text, name = keras.Input((), dtype="string"), keras.Input((1,), dtype="string")
+    words = layers.TextVectorization(output_mode="tf_idf", max_tokens=9, pad_to_max_tokens=True)
+    ids = layers.TextVectorization(output_sequence_length=4)
+    names = layers.StringLookup(output_mode="one_hot", num_oov_indices=2)
+    for layer, data in ((words, TEXTS), (ids, TEXTS), (names, np.array(WORDS)[:, :1])):
+        layer.adapt(data)
+    hidden = layers.GRU(2)(layers.Embedding(ids.vocabulary_size(), 2, mask_zero=True)(ids(text)))
+    model = keras.Model([text, name], layers.Dense(2)(layers.Concatenate()([words(text), hidden, names(name)])))
+    rng = np.random.default_rng(9)
+    model.set_weights([w if w.dtype == object else rng.normal(size=w.shape) for w in model.get_weights()])
+    x = [np.array(ASKED), np.array([["a"], ["d"], ["q"], [""]])]
+    y = model([keras.ops.convert_to_tensor(part) for part in x])
+    path = DATA / "keras_preprocessing.keras"
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:  # a small file
+        for member, data in members.items():
+            archive.writestr(member, data)
+    return ["model", {}, None, [part.tolist() for part in x], None, plain(y)]
+
+
 def main() -> None:
     made = []
     for kind, options, data, x in cases():
@@ -106,6 +134,7 @@ def main() -> None:
             vocabulary = [v if v is None else int(v) if whole else str(v) for v in layer.get_vocabulary()]
         y = plain(layer(np.array(x)))
         made.append([kind, options, data, x, vocabulary, y])
+    made.append(model_of_texts())
     text = ",\n".join(json.dumps(case) for case in made)
     (DATA / "keras_preprocessing.json").write_text(f"[\n{text}\n]\n", encoding="utf-8")
     print(f"{len(made)} cases")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from rnnx import Input, Model, layers
+from rnnx import Input, Model, layers, load_model
 from rnnx.layers.layer import layer_config, layer_from_config
 from tests.golden.store import DATA
 
-CASES = json.loads((DATA / "keras_preprocessing.json").read_text(encoding="utf-8"))
+*CASES, OF_MODEL = json.loads((DATA / "keras_preprocessing.json").read_text(encoding="utf-8"))
 NAMES = [f"{k}-{case[0]}-{'-'.join(map(str, case[1].values()))}" for k, case in enumerate(CASES)]
 
 
@@ -50,3 +52,23 @@ def test_values(kind: str, options: Any, data: Any, x: Any, vocabulary: Any, y: 
     output = layer(entry)
     assert all(want in (None, got) for want, got in zip(output.shape, np.shape(y), strict=True))
     same(Model(entry, output).predict(np.array(x)), y)
+
+
+def test_the_words_of_a_file_of_keras(tmp_path: Path) -> None:
+    x = [np.array(part) for part in OF_MODEL[3]]
+    model = load_model(DATA / "keras_preprocessing.keras")
+    same(model.predict(x), OF_MODEL[5])
+    for suffix in ("keras", "h5", "safetensors"):
+        model.save(tmp_path / f"m.{suffix}")
+        same(load_model(tmp_path / f"m.{suffix}").predict(x), OF_MODEL[5])
+    path = tmp_path / "damaged.keras"
+    for old, new, match in (
+        ("dog", "the", "has a word twice"),
+        ("\n", " ", "do not fit"),
+    ):
+        with zipfile.ZipFile(DATA / "keras_preprocessing.keras") as source, zipfile.ZipFile(path, "w") as target:
+            for name in source.namelist():
+                data = source.read(name)
+                target.writestr(name, data.replace(old.encode(), new.encode()) if name.endswith(".txt") else data)
+        with pytest.raises(ValueError, match=match):
+            load_model(path)

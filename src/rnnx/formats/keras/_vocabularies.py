@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx.formats.keras import _hdf5_write
-from rnnx.formats.keras._container import Contents
+from rnnx.formats.keras._container import OLD_LAYERS, Contents
 from rnnx.formats.keras._hdf5 import Group, Tree, tree_of
 from rnnx.formats.keras._weights import Order, parts
 from rnnx.layers.layer import walk
@@ -30,6 +30,8 @@ def put(model: Any, found: Contents, orders: dict[int, Order], path: Any) -> Non
     if not found.vocabularies or not any(isinstance(layer, Lookup) for layer in walk(model)):
         return
     root = None if found.weights is None else tree_of(found.weights)
+    old = any(place.startswith(OLD_LAYERS[0]) for place in found.vocabularies)
+    top = OLD_LAYERS[0] if old else "layers"
     done: set[int] = set()
 
     def visit(layer: Any, where: str) -> None:
@@ -37,15 +39,18 @@ def put(model: Any, found: Contents, orders: dict[int, Order], path: Any) -> Non
             return
         done.add(id(layer))
         if isinstance(layer, Lookup) and where in found.vocabularies and not layer.get_vocabulary(False):
-            words = layer.words_of_lines(found.vocabularies[where])
-            if len(words) <= len(layer.get_vocabulary()):  # never adapted
+            words = layer.words_of_lines(found.vocabularies[where] + "\n")  # the last one may be empty
+            expected = layer.expected_size
+            if expected is None and len(words) <= len(layer.get_vocabulary()):  # never adapted
                 return
             try:
+                if expected not in (None, len(words)):
+                    raise ValueError(f"there must be {expected}, got {len(words)}")
                 weights = _idf_weights(root, where) if layer.output_mode == "tf_idf" else None
                 layer.set_vocabulary(words, None if weights is None else weights[: len(words)])
             except (RuntimeError, ValueError) as error:
                 raise FormatError(f"{path}: the words of {layer.name!r} do not fit: {error}") from error
-        for inside, inner in parts(layer, orders):
+        for inside, inner in parts(layer, orders, top, twice=old):
             visit(inner, f"{where}/{inside}" if where else inside)
 
     visit(model, "")

@@ -30,7 +30,7 @@ class Lookup(Encoder):
     oov_method = "farmhash"
     salt: list[int] | None = None
     least_tokens = 2
-    file_arguments = frozenset({"has_input_vocabulary", "vocabulary_size"})  # of configurations
+    file_arguments = frozenset({"has_input_vocabulary", "vocabulary_size", "oov_method", "vocabulary_dtype"})
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Lookup(Encoder):
         size = kwargs.pop("vocabulary_size", None)
         if size is not None and (not isinstance(size, int) or not 0 <= size < 1 << 31):
             raise ValueError(f"{who}: `vocabulary_size` must be an integer of at least 0, got {repr(size)[:100]}")
-        self._expected_size: int | None = size or None
+        self.expected_size: int | None = size or None
         super().__init__(**kwargs)
         for name, number, least in (
             ("max_tokens", max_tokens, self.least_tokens),
@@ -163,15 +163,15 @@ class Lookup(Encoder):
         self._tokens, first = tokens, self._first_token()
         self._ids = {word: first + k for k, word in enumerate(tokens)}
         self.idf_weights = None if idf_weights is None else np.asarray(idf_weights, np.float32)
-        self._expected_size = first + len(tokens)
+        self.expected_size = first + len(tokens)
 
     def _check_size(self, size: int) -> None:
         """Rows of classes keep their number of columns once a model was made."""
         if self.output_mode == "int" or self.pad_to_max_tokens or self._node is None:
             return
-        if self._expected_size not in (None, size):
+        if self.expected_size not in (None, size):
             raise RuntimeError(
-                f"{self.name}: the vocabulary has {self._expected_size} words, and a model was made with so many "
+                f"{self.name}: the vocabulary has {self.expected_size} words, and a model was made with so many "
                 f"columns; another one must have as many, got {size}"
             )
 
@@ -311,7 +311,7 @@ class Lookup(Encoder):
 
     def columns(self) -> int | None:
         """Columns of a row of classes."""
-        return self.max_tokens if self.pad_to_max_tokens else self._expected_size
+        return self.max_tokens if self.pad_to_max_tokens else self.expected_size
 
     def rows(self, ids: Array) -> Array:
         """Ids in the form that is put out."""
@@ -356,7 +356,7 @@ class Lookup(Encoder):
             "output_mode": self.output_mode,
             "pad_to_max_tokens": self.pad_to_max_tokens,
             "has_input_vocabulary": self._given,
-            "vocabulary_size": self._expected_size,
+            "vocabulary_size": self.expected_size,
         }
 
 
@@ -415,6 +415,7 @@ class StringLookup(Lookup):
         **kwargs: Any,
     ):
         self.bytes_encoding, self.salt = encoding, checked_salt("StringLookup", salt)
+        kwargs.pop("oov_method", None)  # in files of Keras, of no matter for strings
         if kwargs.pop("vocabulary_dtype", "string") != "string":
             raise ValueError("StringLookup: `vocabulary_dtype` is 'string'; use IntegerLookup for integers")
         super().__init__(
