@@ -18,6 +18,7 @@ from rnnx._config import (  # noqa: F401  under Keras' names
     register_keras_serializable,
 )
 from rnnx.layers.layer import LAYER_CLASSES, Layer
+from rnnx.serialization import deserialize_keras_object, serialize_keras_object  # noqa: F401  under Keras' names
 
 FORMATS = {  # suffix -> module of rnnx.formats
     ".safetensors": "safetensors",
