@@ -62,7 +62,7 @@ class Embedding(Weighted):
     def _call(self, x: Any, call: dict[str, Any]) -> Any:
         return self._call_making_mask(x, call) if self.mask_zero else super()._call(x, call)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Any = None) -> None:
         self.add_weight("embeddings", (self.input_dim, self.output_dim), chosen="embeddings")
 
     def cast(self, x: Any) -> Array:

@@ -165,7 +165,8 @@ class Layer:
         if self.follows_call and (given := kwargs.pop("activity_regularizer", None)) is not None:
             self.activity_regularizer = regularizers.get(given)
         self._weights: list[Weight] = []
-        self._initial_weights = kwargs.get("weights")
+        given = kwargs.get("weights")
+        self._initial_weights = [given] if isinstance(given, np.ndarray) else given
         self._build_lock = threading.RLock()
         self._building: Any = False  # the class whose `build` is running
 
@@ -395,6 +396,35 @@ class Layer:
         outputs = self._called().outputs
         return outputs[0] if len(outputs) == 1 else list(outputs)
 
+    def get_input_at(self, node_index: int) -> Any:
+        """`input`, by the name that it had in Keras 2; only the first call is kept.
+
+        Raises
+        ------
+        ValueError
+            If another call is asked for.
+        """
+        return self._at(node_index, "input")
+
+    def get_output_at(self, node_index: int) -> Any:
+        """`output`, likewise."""
+        return self._at(node_index, "output")
+
+    def get_input_shape_at(self, node_index: int) -> Any:
+        """The shape of `input`, or a list of several."""
+        found = self._at(node_index, "input")
+        return [tensor.shape for tensor in found] if isinstance(found, list) else found.shape
+
+    def get_output_shape_at(self, node_index: int) -> Any:
+        """The shape of `output`, or a list of several."""
+        found = self._at(node_index, "output")
+        return [tensor.shape for tensor in found] if isinstance(found, list) else found.shape
+
+    def _at(self, node_index: int, end: str) -> Any:
+        if node_index != 0:
+            raise ValueError(f"{self.name}: only the {end} of the first call is kept, number 0, not {node_index!r}")
+        return getattr(self, end)
+
     def _called(self) -> graph.Node:
         if self._node is None:
             raise AttributeError(f"{self.name}: no symbolic input and output yet; call it on a symbolic tensor first")
@@ -603,6 +633,19 @@ class Layer:
     @property
     def non_trainable_weights(self) -> list[Weight]:
         return [w for w, trained in zip(self.weights, self.weight_is_trained(), strict=True) if not trained]
+
+    @property
+    def variables(self) -> list[Weight]:
+        """The weights, by Keras' other name."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Weight]:
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Weight]:
+        return self.non_trainable_weights
 
     def get_weights(self) -> list[Array]:
         """Copies of all weights, in Keras' order."""

@@ -11,11 +11,9 @@ import numpy as np
 
 from rnnx._changes import seen
 from rnnx._typing import Array
-from rnnx.layers.graph import Node, SymbolicTensor, calls_of, enter, one_list, split_states, topological_order
+from rnnx.layers.graph import Node, SymbolicTensor, calls_of, one_list, split_states, topological_order
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Gradients, Layer
-from rnnx.layers.names import unique_name
-from rnnx.layers.nested import leaves
 from rnnx.layers.rnn.sequence import SequenceLayer
 from rnnx.layers.trained import TrainedWeights
 from rnnx.layers.weight import Weight
@@ -263,29 +261,6 @@ class Plan:
             for place in step.frees:
                 values[place] = masks[place] = None
         return [values[place] for place in self.outputs], [masks[place] for place in self.outputs], pullback
-
-
-def begun_at(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Inputs and outputs of a graph that begins at these tensors; those inside another graph become inputs.
-
-    The layers are called again, from the inputs on; their weights are the same.
-    """
-    fresh: dict[SymbolicTensor, SymbolicTensor] = {}
-    for tensor in inputs:
-        if isinstance(tensor, SymbolicTensor) and not isinstance(tensor.node.layer, InputLayer):
-            batch_size, *shape = tensor.shape
-            fresh[tensor] = enter(InputLayer(shape, batch_size, tensor.dtype, name=unique_name("InputLayer")))
-    if not fresh or not all(isinstance(tensor, SymbolicTensor) for tensor in outputs):
-        return list(inputs), list(outputs)
-    for node in topological_order(list(outputs)):
-        if not any(tensor in fresh for tensor in node.inputs) or all(tensor in fresh for tensor in node.outputs):
-            continue
-        values, states = split_states([fresh.get(tensor, tensor) for tensor in node.inputs], node.states)
-        call = {**node.call, "initial_state": states} if states else node.call
-        again = node.layer(values[0] if node.single else values, **call)
-        for tensor, new in zip(node.outputs, leaves(again), strict=True):
-            fresh.setdefault(tensor, new)
-    return [fresh.get(tensor, tensor) for tensor in inputs], [fresh.get(tensor, tensor) for tensor in outputs]
 
 
 class Penalties:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from rnnx.layers import nested
 from rnnx.layers.call import record_again
-from rnnx.layers.graph import SymbolicTensor, enter, split_states
-from rnnx.layers.layer import LAYER_CLASSES, layer_config, layer_from_config
+from rnnx.layers.graph import SymbolicTensor, enter, split_states, topological_order
+from rnnx.layers.input import InputLayer
+from rnnx.layers.layer import LAYER_CLASSES, Layer, layer_config, layer_from_config
+from rnnx.layers.names import unique_name
 from rnnx.layers.plan import Plan
 
 
@@ -96,6 +100,36 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
     return ends[0], ends[1]
 
 
+def begun_at(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Inputs and outputs of a graph that begins at these tensors; those inside another graph become inputs.
+
+    The layers are called again, from the inputs on; their weights are the same.
+    """
+    fresh: dict[SymbolicTensor, SymbolicTensor] = {}
+    for tensor in inputs:
+        if isinstance(tensor, SymbolicTensor) and not isinstance(tensor.node.layer, InputLayer):
+            batch_size, *shape = tensor.shape
+            fresh[tensor] = enter(InputLayer(shape, batch_size, tensor.dtype, name=unique_name("InputLayer")))
+    if not fresh or not all(isinstance(tensor, SymbolicTensor) for tensor in outputs):
+        return list(inputs), list(outputs)
+    for node in topological_order(list(outputs)):
+        if not any(tensor in fresh for tensor in node.inputs) or all(tensor in fresh for tensor in node.outputs):
+            continue
+        values, states = split_states([fresh.get(tensor, tensor) for tensor in node.inputs], node.states)
+        again = _called(node.layer, node.layer, values, states, node.single, node.call)
+        for tensor, new in zip(node.outputs, nested.leaves(again), strict=True):
+            fresh.setdefault(tensor, new)
+    return [fresh.get(tensor, tensor) for tensor in inputs], [fresh.get(tensor, tensor) for tensor in outputs]
+
+
+def _called(layer: Any, function: Any, values: list[Any], states: list[Any], single: bool, call: dict[str, Any]) -> Any:
+    """What the call of a layer gives that a graph describes; ``function`` is the layer, or what calls it."""
+    if "structure" in call:  # of the arguments of a layer of one's own
+        return record_again(layer, values, call)
+    arguments = {**call, "initial_state": states} if states else call
+    return function(values[0] if single else values, **arguments)
+
+
 def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> Any:
     """The model of ``model.to_json()``, with fresh weights.
 
@@ -109,6 +143,79 @@ def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> 
     return layer_from_config(json.loads(text))
 
 
-def clone_model(model: Any) -> Any:
-    """A model of the same structure, with fresh weights."""
-    return type(model).from_config(model.get_config())
+def clone_model(
+    model: Any,
+    input_tensors: Any = None,
+    clone_function: Callable[[Any], Any] | None = None,
+    call_function: Callable[..., Any] | None = None,
+    recursive: bool = False,
+) -> Any:
+    """A model of the same structure, with fresh weights.
+
+    Parameters
+    ----------
+    model : Model
+    input_tensors : SymbolicTensor or list of SymbolicTensor, optional
+        The inputs of the new model; new ones if not given.
+    clone_function : callable, optional
+        Gives the new layer for each layer but the inputs: ``from_config`` of its configuration if not given.
+    call_function : callable, optional
+        ``call_function(layer, x, **arguments)`` calls a new layer, for example with another one behind it. For graphs,
+        not for a `Sequential`.
+    recursive : bool
+        Models inside are cloned in the same way, not by ``clone_function``.
+
+    Raises
+    ------
+    ValueError
+        If a `Sequential` is to be cloned with a ``call_function``, or there are more or fewer inputs than it has.
+    TypeError
+        If ``clone_function`` gives something else than a layer.
+    """
+    if input_tensors is None and clone_function is None and call_function is None and not recursive:
+        return type(model).from_config(model.get_config())
+    chain = hasattr(model, "add")
+    if chain and call_function is not None:
+        raise ValueError(f"clone_model: `call_function` is for graphs, {model.name!r} is a Sequential")
+    given = None if input_tensors is None else nested.leaves(input_tensors)
+    if given is not None and len(given) != (len(model.inputs) if model.built else 1):
+        count = len(model.inputs) if model.built else 1
+        raise ValueError(f"clone_model: {model.name!r} needs {count} `input_tensors`, got {len(given)}")
+
+    def cloned(layer: Any) -> Any:
+        if recursive and hasattr(layer, "plan"):
+            call = None if hasattr(layer, "add") else call_function
+            return clone_model(layer, None, clone_function, call, True)
+        made = layer_from_config(layer_config(layer)) if clone_function is None else clone_function(layer)
+        if not isinstance(made, Layer):
+            raise TypeError(f"clone_model: `clone_function` must return a layer, got {type(made).__name__}")
+        return made
+
+    if chain:
+        start = given or []
+        if given is None and model._entry is not None:
+            old = model._entry.node.layer
+            start = [type(old).from_config(old.get_config())]
+        return type(model)([*start, *map(cloned, model.layers)], name=model.name, trainable=model.trainable)
+    plan: Plan = model.plan
+    layers: dict[int, Any] = {}
+    tensors: list[Any] = [None] * len(plan.tensors)
+    for k, place in enumerate(plan.inputs):
+        old = plan.tensors[place].node.layer
+        tensors[place] = given[k] if given is not None else enter(type(old).from_config(old.get_config()))
+    for step in plan.steps:
+        layer = layers.setdefault(id(step.layer), None) or cloned(step.layer)
+        layers[id(step.layer)] = layer
+        values, states = ([tensors[place] for place in places] for places in (step.inputs, step.states))
+        function = layer if call_function is None else partial(call_function, layer)
+        y = _called(layer, function, values, states, step.single, step.call)
+        for place, tensor in zip(step.outputs, nested.leaves(y), strict=True):
+            tensors[place] = tensor
+    ends = []
+    for template, several, places in (
+        (model.input_template, model.several_inputs, plan.inputs),
+        (model.output_template, model.several_outputs, plan.outputs),
+    ):
+        found = [tensors[place] for place in places]
+        ends.append(nested.packed(template, found) if template is not None else found if several else found[0])
+    return type(model)(*ends, name=model.name, trainable=model.trainable)

@@ -12,9 +12,9 @@ from rnnx.layers import nested
 from rnnx.layers.checks import starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Weight, layer_config
-from rnnx.layers.plan import GraphPullback, Plan, begun_at
+from rnnx.layers.plan import GraphPullback, Plan
 from rnnx.layers.trained import TrainedWeights
-from rnnx.models.config import graph_config, graph_from_config
+from rnnx.models.config import begun_at, graph_config, graph_from_config
 from rnnx.models.subclass import NEVER_CALLED, honour_call_of_model
 from rnnx.training.forms import only_one
 from rnnx.training.logs import LogsInUse
@@ -93,13 +93,24 @@ class Model(Trainer, Layer):
         self.inputs: list[SymbolicTensor] = starts
         self.outputs: list[SymbolicTensor] = ends
         self.plan = plan
-        self.layers: list[Layer] = plan.layers()
+        vars(self)["layers"] = plan.layers()
         self.dtype = self.plan.steps[0].layer.dtype if self.plan.steps else self.dtype
         self.built = True
 
     @property
+    def layers(self) -> list[Layer]:
+        """The layers, those of the inputs first."""
+        found: list[Layer] = vars(self).get("layers", [])
+        return found
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError(f"{self.name}: `layers` are those of the graph; keep others under another name")
+
+    @property
     def sublayers(self) -> list[Layer]:
-        return getattr(self, "layers", [])
+        found: list[Layer] = vars(self).get("layers", [])
+        return found
 
     @property
     def nodes(self) -> list[Node]:

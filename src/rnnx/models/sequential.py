@@ -167,7 +167,7 @@ class Sequential(Model):
 
     @layers.setter
     def layers(self, value: Any) -> None:
-        """The graph sets this; the chain is what counts."""
+        raise AttributeError(f"{self.name}: `layers` are those of the chain; use add() and pop()")
 
     def get_config(self) -> dict[str, Any]:
         entry = None if self._entry is None else self._entry.node.layer.get_config()
