@@ -10,7 +10,7 @@ import pytest
 from rnnx import activations
 from rnnx.activations import Activation
 
-NAMES = [name for name in dir(activations) if name not in ("Activation", "get")]
+NAMES = [name for name in dir(activations) if name not in ("Activation", "get", "glu", "threshold")]
 X = np.array([-30.0, -3.1, -1.7, -0.4, -1e-3, 1e-3, 0.3, 1.9, 2.9, 5.0, 7.5, 40.0])
 LIMITS = {  # at -inf and at inf
     "tanh": (-1, 1),
@@ -29,7 +29,20 @@ LIMITS = {  # at -inf and at inf
     "relu6": (0, 6),
     "hard_sigmoid": (0, 1),
     "hard_sigmoid_keras2": (0, 1),
+    "celu": (-1, np.inf),
+    "hard_shrink": (-np.inf, np.inf),
+    "hard_silu": (0, np.inf),
+    "hard_swish": (0, np.inf),
+    "hard_tanh": (-1, 1),
+    "log_sigmoid": (-np.inf, 0),
+    "mish": (0, np.inf),
+    "soft_shrink": (-np.inf, np.inf),
+    "sparse_plus": (0, np.inf),
+    "sparse_sigmoid": (0, 1),
+    "squareplus": (0, np.inf),
+    "tanh_shrink": (-np.inf, np.inf),
 }
+VECTORS = ("softmax", "log_softmax", "sparsemax")  # functions of the last axis
 
 
 def plain(name, x):
@@ -51,6 +64,18 @@ def plain(name, x):
         "relu6": lambda: min(max(x, 0), 6),
         "hard_sigmoid": lambda: min(max(x / 6 + 0.5, 0), 1),
         "hard_sigmoid_keras2": lambda: min(max(0.2 * x + 0.5, 0), 1),
+        "celu": lambda: x if x > 0 else math.exp(x) - 1,
+        "hard_shrink": lambda: x if abs(x) > 0.5 else 0,
+        "hard_silu": lambda: x * min(max(x + 3, 0), 6) / 6,
+        "hard_swish": lambda: x * min(max(x + 3, 0), 6) / 6,
+        "hard_tanh": lambda: min(max(x, -1), 1),
+        "log_sigmoid": lambda: -math.log1p(math.exp(-x)),
+        "mish": lambda: x * math.tanh(math.log1p(math.exp(x))),
+        "soft_shrink": lambda: max(x - 0.5, 0) + min(x + 0.5, 0),
+        "sparse_plus": lambda: x if x >= 1 else max(x + 1, 0) ** 2 / 4,
+        "sparse_sigmoid": lambda: min(max((x + 1) / 2, 0), 1),
+        "squareplus": lambda: (x + math.sqrt(x * x + 4)) / 2,
+        "tanh_shrink": lambda: x - math.tanh(x),
     }[name]()
 
 
@@ -72,7 +97,7 @@ def test_log_softmax():
 
 
 def test_every_name_of_the_documentation_is_there():
-    assert set(NAMES) == {*LIMITS, "softmax", "log_softmax"}
+    assert set(NAMES) == {*LIMITS, *VECTORS}
     assert activations.swish is activations.silu is activations.get("swish")
     assert activations.get(None) is activations.linear
 
@@ -87,7 +112,7 @@ def test_derivative(name):
     slope = (activation(x + step * direction) - activation(x - step * direction)) / (2 * step)
     got = activation.vjp(x, activation(x), dy)
     assert (got * direction).sum() == pytest.approx((slope * dy).sum(), rel=1e-7, abs=1e-9)
-    if name not in ("softmax", "log_softmax"):
+    if name not in VECTORS:
         np.testing.assert_allclose(got * direction, slope * dy, rtol=1e-6, atol=1e-8)
 
 
@@ -164,3 +189,59 @@ def test_errors():
         activations.get(3)
     with pytest.raises(AttributeError, match="no attribute 'tahn'"):
         _ = activations.tahn
+
+
+A = np.array([[-7.0, -1.5, -0.3, 0.2, 0.9, 6.5], [3.0, 2.0, 2.5, -4.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [  # of the first row, by Keras 3.15
+        ("relu", {"negative_slope": 0.1}, [-0.7, -0.15, -0.03, 0.2, 0.9, 6.5]),
+        ("relu", {"max_value": 2.0}, [0.0, 0.0, 0.0, 0.2, 0.9, 2.0]),
+        ("relu", {"threshold": 0.5}, [0.0, 0.0, 0.0, 0.0, 0.9, 6.5]),
+        ("relu", {"negative_slope": 0.5, "max_value": 3.0, "threshold": 0.5}, [-3.75, -1.0, -0.4, -0.15, 0.9, 3.0]),
+        ("leaky_relu", {"negative_slope": 0.5}, [-3.5, -0.75, -0.15, 0.2, 0.9, 6.5]),
+        ("elu", {"alpha": 2.0}, [-1.9981762, -1.5537397, -0.51836354, 0.2, 0.9, 6.5]),
+        ("celu", {"alpha": 2.0}, [-1.9396052, -1.0552669, -0.278584, 0.2, 0.9, 6.5]),
+        ("gelu", {"approximate": True}, [0.0, -0.10042842, -0.11462908, 0.11585143, 0.73422849, 6.5]),
+        ("hard_shrink", {"threshold": 1.0}, [-7.0, -1.5, 0.0, 0.0, 0.0, 6.5]),
+        ("soft_shrink", {"threshold": 1.0}, [-6.0, -0.5, 0.0, 0.0, 0.0, 5.5]),
+        ("squareplus", {"b": 2.0}, [0.07071421, 0.28077641, 0.57284161, 0.81414284, 1.28815273, 6.57603367]),
+    ],
+)
+def test_arguments_of_keras(name, arguments, expected):
+    function = getattr(activations, name)
+    np.testing.assert_allclose(function(A, **arguments)[0], expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_axes(name):
+    function = getattr(activations, name)
+    np.testing.assert_allclose(function(A, axis=0), function(A.T).T, rtol=1e-12)
+    if name != "sparsemax":
+        whole = function(A.reshape(-1)).reshape(A.shape)
+        np.testing.assert_allclose(function(A, axis=(0, 1)), whole, rtol=1e-12)
+
+
+def test_sparsemax_is_a_distribution_with_zeros():
+    y = activations.sparsemax(A)
+    np.testing.assert_allclose(y, [[0, 0, 0, 0, 0, 1], [0.75, 0, 0.25, 0, 0, 0]], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in activations._FORMS if name not in VECTORS])
+def test_derivatives_of_forms(name):
+    arguments = {"relu": (0.2, 5.0, 0.4), "gelu": (True,), "squareplus": (3.0,)}.get(name, (0.7,))
+    function, vjp = activations._FORMS[name](*arguments)
+    x = A + 0.05  # away from the corners
+    slope = (function(x + 1e-6) - function(x - 1e-6)) / 2e-6
+    np.testing.assert_allclose(vjp(x, function(x), np.full(x.shape, 2.0)), 2 * slope, rtol=1e-6, atol=1e-8)
+
+
+def test_functions_that_are_no_activations_of_layers():
+    np.testing.assert_allclose(activations.glu(A), A[:, :3] / (1 + np.exp(-A[:, 3:])))
+    np.testing.assert_array_equal(activations.threshold(A, 1.0, -2.0), np.where(A > 1, A, -2.0))
+    with pytest.raises(TypeError, match="'tanh' takes no arguments, got \\('alpha',\\)"):
+        activations.tanh(A, alpha=1.0)
+    with pytest.raises(TypeError, match="alhpa"):
+        activations.elu(A, alhpa=1.0)

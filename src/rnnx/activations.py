@@ -49,10 +49,15 @@ class Activation:
         self._function = function
         self._vjp = vjp
 
-    def __call__(self, x: Any) -> Array:
+    def __call__(self, x: Any, *arguments: Any, **options: Any) -> Array:
+        """The values; arguments are those that Keras has for the activation, such as ``negative_slope``."""
         x = np.asarray(x)
         if x.dtype.kind in "biu":
             x = x.astype(np.float32)
+        if arguments or options:
+            if self.name not in _FORMS:
+                raise TypeError(f"activation {self.name!r} takes no arguments, got {(*arguments, *options)}")
+            return _FORMS[self.name](*arguments, **options)[0](x)
         return self._function(x)
 
     def vjp(self, x: Array, y: Array, dy: Array) -> Array:
@@ -125,14 +130,6 @@ def _gelu_vjp(x: Array, y: Array, dy: Array) -> Array:
     return dy * (ndtr(x) + x * density)
 
 
-def _elu(x: Array) -> Array:
-    return np.where(x < 0, np.expm1(np.minimum(x, 0)), x)
-
-
-def _elu_vjp(x: Array, y: Array, dy: Array) -> Array:
-    return np.where(x < 0, dy * (y + 1), dy)
-
-
 def _selu(x: Array) -> Array:
     return _like(x, SELU_SCALE) * np.where(x < 0, _like(x, SELU_ALPHA) * np.expm1(np.minimum(x, 0)), x)
 
@@ -141,28 +138,165 @@ def _selu_vjp(x: Array, y: Array, dy: Array) -> Array:
     return dy * np.where(x < 0, y + _like(y, SELU_SCALE * SELU_ALPHA), _like(y, SELU_SCALE))
 
 
-def _softmax(x: Array) -> Array:
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def _softmax_vjp(x: Array, y: Array, dy: Array) -> Array:
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
-
-
-def _log_softmax(x: Array) -> Array:
-    shifted = x - x.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
-def _log_softmax_vjp(x: Array, y: Array, dy: Array) -> Array:
-    return dy - np.exp(y) * dy.sum(axis=-1, keepdims=True)
-
-
 def _softsign(x: Array) -> Array:
     limit = np.finfo(x.dtype).max  # inf / inf would be NaN
     x = np.clip(x, -limit, limit)
     return x / (1 + np.abs(x))
+
+
+def _relu(
+    negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> tuple[Function, Derivative]:
+    """``x`` between the threshold and the largest value, a line below."""
+    top = math.inf if max_value is None else max_value
+
+    def function(x: Array) -> Array:
+        below = (x - _like(x, threshold)) * _like(x, negative_slope) if negative_slope else _like(x, 0) * np.sign(x)
+        return np.where(x > threshold, np.minimum(x, _like(x, top)), below)
+
+    def vjp(x: Array, y: Array, dy: Array) -> Array:
+        return np.where(x > threshold, np.where(x < top, dy, _like(dy, 0)), dy * _like(dy, negative_slope))
+
+    return function, vjp
+
+
+def _leaky_relu(negative_slope: float = LEAKY_SLOPE) -> tuple[Function, Derivative]:
+    return (
+        lambda x: np.where(x < 0, x * _like(x, negative_slope), x),
+        lambda x, y, dy: np.where(x < 0, dy * _like(dy, negative_slope), dy),
+    )
+
+
+def _elu_of(alpha: float = 1.0) -> tuple[Function, Derivative]:
+    return (
+        lambda x: np.where(x < 0, _like(x, alpha) * np.expm1(np.minimum(x, 0)), x),
+        lambda x, y, dy: np.where(x < 0, dy * (y + _like(dy, alpha)), dy),
+    )
+
+
+def _celu(alpha: float = 1.0) -> tuple[Function, Derivative]:
+    return (
+        lambda x: np.where(x < 0, _like(x, alpha) * np.expm1(np.minimum(x, 0) / _like(x, alpha)), x),
+        lambda x, y, dy: np.where(x < 0, dy * (y / _like(dy, alpha) + 1), dy),
+    )
+
+
+def _gelu_of(approximate: bool = False) -> tuple[Function, Derivative]:
+    if not approximate:
+        return _gelu, _gelu_vjp
+    scale, cubic = math.sqrt(2 / math.pi), 0.044715
+
+    def tanh(x: Array) -> Array:
+        return np.tanh(_like(x, scale) * (x + _like(x, cubic) * x**3))
+
+    def vjp(x: Array, y: Array, dy: Array) -> Array:
+        t = tanh(x)
+        return dy * ((1 + t) / 2 + x / 2 * (1 - t * t) * _like(x, scale) * (1 + _like(x, 3 * cubic) * x * x))
+
+    return lambda x: x * (1 + tanh(x)) / 2, vjp
+
+
+def _softmax_of(axis: Any = -1) -> tuple[Function, Derivative]:
+    def function(x: Array) -> Array:
+        e = np.exp(x - x.max(axis=axis, keepdims=True))
+        return e / e.sum(axis=axis, keepdims=True)
+
+    return function, lambda x, y, dy: y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+
+def _log_softmax_of(axis: Any = -1) -> tuple[Function, Derivative]:
+    def function(x: Array) -> Array:
+        shifted = x - x.max(axis=axis, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+    return function, lambda x, y, dy: dy - np.exp(y) * dy.sum(axis=axis, keepdims=True)
+
+
+def _sparsemax(axis: int = -1) -> tuple[Function, Derivative]:
+    """The nearest distribution [1]_.
+
+    References
+    ----------
+    .. [1] A. Martins, R. Astudillo, "From softmax to sparsemax", ICML 2016.
+    """
+
+    def function(x: Array) -> Array:
+        falling = -np.sort(-x, axis=axis)
+        shape = [1] * x.ndim
+        shape[axis] = x.shape[axis]
+        count = np.arange(1, x.shape[axis] + 1, dtype=x.dtype).reshape(shape)
+        sums = np.cumsum(falling, axis=axis, dtype=x.dtype)
+        kept = (1 + count * falling > sums).sum(axis=axis, keepdims=True)
+        if not x.size:
+            return x
+        limit = (np.take_along_axis(sums, kept - 1, axis=axis) - 1) / kept.astype(x.dtype)
+        return np.maximum(x - limit, 0)
+
+    def vjp(x: Array, y: Array, dy: Array) -> Array:
+        kept = y > 0
+        mean = np.where(kept, dy, 0).sum(axis=axis, keepdims=True) / kept.sum(axis=axis, keepdims=True).astype(dy.dtype)
+        return np.where(kept, dy - mean, _like(dy, 0))
+
+    return function, vjp
+
+
+def _hard_shrink(threshold: float = 0.5) -> tuple[Function, Derivative]:
+    return (
+        lambda x: np.where(np.abs(x) <= threshold, _like(x, 0), x),
+        lambda x, y, dy: np.where(np.abs(x) <= threshold, _like(dy, 0), dy),
+    )
+
+
+def _soft_shrink(threshold: float = 0.5) -> tuple[Function, Derivative]:
+    return (
+        lambda x: np.sign(x) * np.maximum(np.abs(x) - _like(x, threshold), 0),
+        lambda x, y, dy: np.where(y == 0, _like(dy, 0), dy),
+    )
+
+
+def _squareplus(b: float = 4.0) -> tuple[Function, Derivative]:
+    """``(x + sqrt(x^2 + b)) / 2``, without a difference of large numbers."""
+
+    def function(x: Array) -> Array:
+        size = np.abs(x) + np.hypot(x, _like(x, math.sqrt(b)))
+        return np.where(x < 0, _like(x, b / 2) / size, size / 2)
+
+    return function, lambda x, y, dy: dy * (1 + x / np.hypot(x, _like(x, math.sqrt(b)))) / 2
+
+
+def _hard_silu(x: Array) -> Array:
+    inside = np.clip(x, -3, 3)
+    return np.where(x > 3, x, inside * (inside / 6 + _like(x, 0.5)))
+
+
+def _hard_silu_vjp(x: Array, y: Array, dy: Array) -> Array:
+    return np.where(np.abs(x) > 3, np.where(x > 3, dy, _like(dy, 0)), dy * (x.clip(-3, 3) / 3 + _like(x, 0.5)))
+
+
+def _mish(x: Array) -> Array:
+    x = np.maximum(x, np.finfo(x.dtype).min)  # -inf * 0 would be NaN
+    return x * np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+
+
+def _mish_vjp(x: Array, y: Array, dy: Array) -> Array:
+    t = np.tanh(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+    return dy * (t + x * (1 - t * t) * _sigmoid(x))
+
+
+def _sparse_plus(x: Array) -> Array:
+    return np.where(x > 1, x, np.square(np.clip(x, -1, 1) + 1) / 4)
+
+
+def glu(x: Any, axis: int = -1) -> Array:
+    """Gated linear unit: the first half along an axis times the sigmoid of the second; half as wide as ``x``."""
+    first, second = np.split(np.asarray(x), 2, axis=axis)
+    return first * _TABLE["sigmoid"](second)
+
+
+def threshold(x: Any, threshold: float, default_value: float) -> Array:
+    """``x`` above the threshold, another value elsewhere."""
+    x = np.asarray(x)
+    return np.where(x > threshold, x, np.asarray(default_value, x.dtype))
 
 
 def _line(slope: float, shift: float, low: float, high: float) -> tuple[Function, Derivative]:
@@ -190,11 +324,8 @@ _PAIRS: dict[str, tuple[Function, Derivative]] = {
     "hard_sigmoid_keras2": _line(0.2, 0.5, 0, 1),
     "relu": (lambda x: np.maximum(x, 0), lambda x, y, dy: np.where(y > 0, dy, _like(dy, 0))),
     "relu6": _line(1, 0, 0, 6),
-    "leaky_relu": (
-        lambda x: np.where(x < 0, x * _like(x, LEAKY_SLOPE), x),
-        lambda x, y, dy: np.where(x < 0, dy * _like(dy, LEAKY_SLOPE), dy),
-    ),
-    "elu": (_elu, _elu_vjp),
+    "leaky_relu": _leaky_relu(),
+    "elu": _elu_of(),
     "selu": (_selu, _selu_vjp),
     "silu": (_silu, _silu_vjp),
     "gelu": (_gelu, _gelu_vjp),
@@ -203,12 +334,33 @@ _PAIRS: dict[str, tuple[Function, Derivative]] = {
         lambda x, y, dy: dy * _sigmoid(x),
     ),
     "softsign": (_softsign, lambda x, y, dy: dy * (1 - np.abs(y)) ** 2),
-    "softmax": (_softmax, _softmax_vjp),
-    "log_softmax": (_log_softmax, _log_softmax_vjp),
+    "softmax": _softmax_of(),
+    "log_softmax": _log_softmax_of(),
     "exponential": (np.exp, lambda x, y, dy: dy * y),
+    "celu": _celu(),
+    "hard_shrink": _hard_shrink(),
+    "hard_silu": (_hard_silu, _hard_silu_vjp),
+    "hard_tanh": _line(1, 0, -1, 1),
+    "log_sigmoid": (
+        lambda x: np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x))),
+        lambda x, y, dy: dy * _sigmoid(-x),
+    ),
+    "mish": (_mish, _mish_vjp),
+    "soft_shrink": _soft_shrink(),
+    "sparse_plus": (_sparse_plus, lambda x, y, dy: dy * (np.clip(x, -1, 1) + 1) / 2),
+    "sparse_sigmoid": _line(0.5, 0.5, 0, 1),
+    "sparsemax": _sparsemax(),
+    "squareplus": _squareplus(),
+    "tanh_shrink": (lambda x: x - np.tanh(x), lambda x, y, dy: dy * np.square(np.tanh(x))),
 }
+_FORMS: dict[str, Callable[..., tuple[Function, Derivative]]] = {  # with the arguments of Keras
+    "relu": _relu, "leaky_relu": _leaky_relu, "elu": _elu_of, "celu": _celu, "gelu": _gelu_of, "softmax": _softmax_of,
+    "log_softmax": _log_softmax_of, "sparsemax": _sparsemax, "hard_shrink": _hard_shrink, "soft_shrink": _soft_shrink,
+    "squareplus": _squareplus,
+}  # fmt: skip
 _TABLE = {name: Activation(name, *pair) for name, pair in _PAIRS.items()}
 _TABLE["swish"] = _TABLE["silu"]
+_TABLE["hard_swish"] = _TABLE["hard_silu"]
 
 
 def get(identifier: Any) -> Activation:
@@ -256,4 +408,4 @@ def __getattr__(name: str) -> Activation:
 
 
 def __dir__() -> list[str]:
-    return sorted([*_TABLE, "Activation", "get"])
+    return sorted([*_TABLE, "Activation", "get", "glu", "threshold"])
