@@ -27,6 +27,7 @@ from rnnx.layers.layer import is_followed
 from rnnx.layers.merging import Concatenate, Merge
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
+from rnnx.layers.ops import EACH, LAST, Operation
 from rnnx.layers.plan import Plan, Step
 from rnnx.layers.pooling import GlobalPooling, Pooling
 from rnnx.layers.preprocessing.scaling import Normalization as Standardization
@@ -172,12 +173,14 @@ class Stream:
         functions: list[tuple[Function, Step]] = []
         for step in plan.steps:
             layer, name = step.layer, step.layer.name
-            if step.states or len(step.outputs) > 1:
+            if step.states or (len(step.outputs) > 1 and not isinstance(layer, Operation)):
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it passes states around")
             needed = set(step.inputs) - constants
             if not needed:
                 function, many = _whole(layer), False
                 constants.update(step.outputs)
+            elif of_steps.issuperset(needed) and isinstance(layer, Operation):
+                function, many = _operation(layer, plan, step, constants)
             elif of_steps.issuperset(needed):
                 function, many = self._make(layer)
             elif not of_steps.isdisjoint(needed):
@@ -206,8 +209,12 @@ class Stream:
                 x, mask = values[step.inputs[0]], masks[step.inputs[0]]
                 if not step.single:
                     x, mask = [values[place] for place in step.inputs], [masks[place] for place in step.inputs]
-                (place,) = step.outputs
-                values[place], masks[place] = function(x, mask)
+                y, mask = function(x, mask)
+                if len(step.outputs) > 1:
+                    for place, part in zip(step.outputs, y, strict=True):
+                        values[place] = part
+                else:
+                    values[step.outputs[0]], masks[step.outputs[0]] = y, mask
             return values[last], masks[last]
 
         return run, last in of_steps
@@ -423,6 +430,14 @@ def _noisy(layer: Any) -> Function:
         return y, mask
 
     return draw
+
+
+def _operation(layer: Operation, plan: Plan, step: Step, constants: set[int]) -> tuple[Function, bool]:
+    """The function of an operation on steps and constants; see `Stream._make`."""
+    use = layer.steps([plan.tensors[place].shape for place in step.inputs], [p in constants for p in step.inputs])
+    if use not in (EACH, LAST):
+        raise ValueError(f"stream: layer {layer.name!r} (ops.{layer.function}) cannot be streamed: {use}")
+    return _whole(layer), use == EACH
 
 
 def _whole(layer: Any) -> Function:

@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 RECORDS: dict[str, Record] = {}
 
 
-def never(sketches: Any, **options: Any) -> str:
+def never(**arguments: Any) -> str:
     """The way in a stream of what does not say another one."""
     return "it needs other steps too"
 
@@ -367,9 +367,19 @@ class Operation(Layer):
     def compute_mask(self, x: Any, mask: Any = None) -> None:
         return None
 
-    def steps(self, shapes: list[Any]) -> str:
-        """What the operation does to the steps (axis 1) of inputs of these shapes; see `Record.steps`."""
-        inputs = [Sketch(tuple(shape), self.dtype) for shape in shapes]
+    def steps(self, shapes: list[Any], constant: list[bool]) -> str:
+        """What the operation does to the steps (axis 1) of inputs of these shapes; see `Record.steps`.
+
+        Parameters
+        ----------
+        shapes : list of tuple
+        constant : list of bool
+            Which inputs are the same for all steps, such as weights.
+        """
+        inputs: list[Any] = [Sketch(tuple(shape), self.dtype) for shape in shapes]
+        for k, fixed in enumerate(constant):
+            if fixed and None not in inputs[k].shape:
+                inputs[k] = np.broadcast_to(np.zeros((), self.dtype), inputs[k].shape)
         return self.record.steps(**self.record.filled(self._template(len(inputs)), inputs))
 
     def get_config(self) -> dict[str, Any]:
