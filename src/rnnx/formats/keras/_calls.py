@@ -31,6 +31,8 @@ class Call:
         A mask that was given, or that Keras 3 wrote down.
     arguments : dict
         Other constants that were given in the call.
+    template : tuple or None
+        Arguments of an operation: those without and with names, inputs in their places.
     """
 
     inputs: list[Place]
@@ -39,6 +41,7 @@ class Call:
     training: bool | None = None
     mask: Place | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    template: Any = None
 
     @property
     def needs(self) -> list[Place]:

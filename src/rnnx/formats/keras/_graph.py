@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from rnnx import ops
 from rnnx.formats._limits import DAMAGE, Budget, is_foreign, obstacles
 from rnnx.formats.keras._calls import Call, Place, call_of, place_of
 from rnnx.formats.keras._dialect import Dialect
+from rnnx.formats.keras._functions import Function
 from rnnx.formats.keras._layers import MODELS, Layers
 from rnnx.formats.keras._operations import call_of_operation, is_operation, operation
 from rnnx.layers import Arithmetic, InputLayer, Masking, nested
@@ -240,7 +242,7 @@ class _Graph:
 
     def _call(self, name: str, layer: Any, node: Any) -> Call:
         where = f"{self.where}: layer {name[:200]!r}"
-        if isinstance(layer, (str, Arithmetic)):
+        if isinstance(layer, (Function, Arithmetic)):
             return call_of_operation(node, layer, where)
         return call_of(node, layer, where)
 
@@ -295,14 +297,10 @@ class _Graph:
 
     def _apply(self, key: Key, call: Call) -> None:
         layer = self.entries[key[0]]
-        if isinstance(layer, str):  # an operator on masks
-            found = self._joined(self.masks, call)
-            self.masks[key] = found | (frozenset(call.inputs) if layer == "NotEqual" else frozenset())
-            return
         where = f"{self.where}: layer {key[0][:200]!r}"
-        for place in call.needs:
-            if place[:2] in self.masks:
-                raise FormatError(f"{where}: it computes with a mask ({place[0][:200]!r}); that is not supported")
+        if isinstance(layer, Function):
+            self._compute(key, layer, call, where)
+            return
         self._check_mask(where, call)
         inputs = [self.tensor(place) for place in call.inputs]
         arguments: dict[str, Any] = dict(call.arguments)
@@ -320,6 +318,21 @@ class _Graph:
             raise FormatError(f"{where}: {error}") from error
         self.tensors[key] = flat(y)
         self.origins[key] = self._origin(layer, call)
+
+    def _compute(self, key: Key, layer: Function, call: Call, where: str) -> None:
+        """The result of an operation. One on masks need not have any: rnnx makes them again."""
+        if layer.of_masks:
+            found = self._joined(self.masks, call)
+            self.masks[key] = found | (frozenset(call.inputs) if layer.function is ops.not_equal else frozenset())
+        try:
+            self.tensors[key] = layer([self.tensor(place) for place in call.inputs], call.template)
+        except FormatError:
+            if not layer.of_masks:
+                raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if not layer.of_masks:
+                raise FormatError(f"{where}: {error}") from error
+        self.origins[key] = frozenset()
 
     # ---- Masks: Keras 3 writes down the operators that made them; rnnx makes them again ----------------------------
 

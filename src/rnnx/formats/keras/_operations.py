@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx.formats.keras._calls import Call, Place, place_of, tensors_in
+from rnnx.formats.keras._calls import Call, Place, place_of
+from rnnx.formats.keras._functions import FUNCTIONS, Function
 from rnnx.layers import Arithmetic
 from rnnx.saving import FormatError
 
 MODULES = ("keras.src.ops", "keras.ops")
 TENSORFLOW = "TFOpLambda"
 CONSTANT = "_CONSTANT_VALUE"  # stands for the name of a layer in front of a number
-MASK_OPERATORS = {
-    "NotEqual", "Any", "All", "ExpandDims", "ZerosLike", "OnesLike", "LogicalOr", "LogicalAnd", "Concatenate", "Stack",
-    "Squeeze", "Cast", "BroadcastTo", "Flip",
-}  # fmt: skip
 ARITHMETIC = {
-    "Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide", "TrueDivide": "divide",
-    "Maximum": "maximum", "Minimum": "minimum", "Negative": "negative",
     "__operators__.add": "add", "math.add": "add", "math.subtract": "subtract", "math.multiply": "multiply",
     "math.divide": "divide", "math.truediv": "divide", "math.maximum": "maximum", "math.minimum": "minimum",
     "math.negative": "negative",
@@ -31,12 +26,11 @@ def is_operation(entry: dict[str, Any], generation: int) -> bool:
         return True
     if isinstance(module, str):
         return module.startswith(MODULES)
-    known = kind in MASK_OPERATORS | ARITHMETIC.keys()
-    return known and generation == 3 and isinstance(config, dict) and "trainable" not in config
+    return kind in FUNCTIONS and generation == 3 and isinstance(config, dict) and "trainable" not in config
 
 
-def operation(entry: dict[str, Any], where: str, name: str) -> Arithmetic | str:
-    """The layer that does the same, or the name of an operator on masks.
+def operation(entry: dict[str, Any], where: str, name: str) -> Arithmetic | Function:
+    """The layer or operation that does the same.
 
     Raises
     ------
@@ -46,8 +40,8 @@ def operation(entry: dict[str, Any], where: str, name: str) -> Arithmetic | str:
     kind, config, nodes = str(entry.get("class_name")), entry.get("config"), entry.get("inbound_nodes")
     if kind == TENSORFLOW and isinstance(config, dict):
         kind = str(config.get("function"))
-    if kind in MASK_OPERATORS:
-        return kind
+    elif kind in FUNCTIONS and isinstance(config, dict):
+        return Function(kind, config, name, f"{where}: {name[:200]!r}")
     if kind not in ARITHMETIC:
         raise FormatError(f"{where}: {name[:200]!r}: the operator {kind[:200]!r} between layers is not supported")
     operator = ARITHMETIC[kind]
@@ -62,22 +56,17 @@ def operation(entry: dict[str, Any], where: str, name: str) -> Arithmetic | str:
     return Arithmetic(operator, *numbers, name=name)
 
 
-def call_of_operation(node: Any, layer: Arithmetic | str, where: str) -> Call:
+def call_of_operation(node: Any, layer: Arithmetic | Function, where: str) -> Call:
     """The call of an operation."""
-    if isinstance(layer, str):
-        args = node.get("args") if isinstance(node, dict) else None
-        if not isinstance(args, list):
-            raise FormatError(f"{where}: a call without arguments")
-        return Call([place for part in args for place in tensors_in(part, where) or []], False)
+    if isinstance(layer, Function):
+        return layer.call_of(node, where)
     places = [part for part in _operands(node, where) if isinstance(part, tuple)]
     return Call(places, len(places) == 1)
 
 
 def _operands(node: Any, where: str) -> list[Place | float]:
-    """Places of tensors, and numbers: ``args`` of Keras 3; of TensorFlow a place or number, and ``y`` beside it."""
-    if isinstance(node, dict):
-        given = node.get("args")
-    elif isinstance(node, list) and len(node) == 4 and isinstance(node[3], dict):
+    """Places of tensors, and numbers: a place or number, and ``y`` beside it."""
+    if isinstance(node, list) and len(node) == 4 and isinstance(node[3], dict):
         first = node[2] if node[0] == CONSTANT else {"place": node[:3]}
         second = node[3].get("y")
         given = [first, *([] if second is None else [{"place": second} if isinstance(second, list) else second])]
@@ -89,11 +78,8 @@ def _operands(node: Any, where: str) -> list[Place | float]:
 
 
 def _operand(value: Any, where: str) -> Place | float:
-    if isinstance(value, dict) and "place" in value:
+    if isinstance(value, dict):
         return place_of(value["place"], where)
-    places = tensors_in(value, where) if isinstance(value, dict) else None
-    if places is not None:
-        return places[0]
     if type(value) not in (int, float):
         raise FormatError(f"{where}: only arithmetic of tensors and single numbers is supported")
     try:

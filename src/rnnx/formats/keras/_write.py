@@ -16,6 +16,7 @@ from rnnx import layers
 from rnnx._typing import Array
 from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _vocabularies, _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
+from rnnx.formats.keras._functions import written, written_call
 from rnnx.layers import nested
 from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
@@ -39,6 +40,7 @@ OPERATIONS = {
     "add": "Add", "subtract": "Subtract", "multiply": "Multiply", "divide": "TrueDivide", "maximum": "Maximum",
     "minimum": "Minimum",
 }  # fmt: skip
+OPERATION_LAYERS = (layers.Arithmetic, layers.Operation)
 OLD_LINE, NEW_LINE = "hard_sigmoid_keras2", "hard_sigmoid"  # clip(0.2 x + 0.5) = clip(1.2 x / 6 + 0.5)
 LINE_FACTOR = 1.2
 SCALED = (
@@ -214,7 +216,7 @@ class _Writer:
             name = OPERATIONS[layer.operator]
             return {**_described("keras.src.ops.numpy", name, {"name": layer.name}), "registered_name": name}
         if isinstance(layer, layers.Operation):
-            raise FormatError(f"{where}: ops.{layer.function} is not written for Keras; save to .safetensors")
+            return written(layer, where)
         if getattr(layers, type(layer).__name__, None) is not type(layer):
             raise FormatError(f"{where}: Keras does not have this class")
         try:
@@ -280,6 +282,11 @@ class _Writer:
     # ---- Models ------------------------------------------------------------------------------------------------------
 
     def _sequential(self, model: Any) -> dict[str, Any]:
+        if operations := [layer.name for layer in model.layers if isinstance(layer, OPERATION_LAYERS)]:
+            names = ", ".join(map(repr, operations))
+            raise FormatError(
+                f"{self.path}: {names}: Keras has operations in functional models only, not in a Sequential"
+            )
         first = self.entry(model.inputs[0].node.layer)
         entries = [first, *(self.entry(layer) for layer in model.layers)]
         return {
@@ -330,6 +337,8 @@ class _Writer:
         if isinstance(step.layer, layers.MultiHeadAttention):
             names = dict(zip(("key", "attention_mask"), given[2:], strict=False))
             return {"args": given[:2], "kwargs": {**names, **kwargs}}
+        if isinstance(step.layer, layers.Operation):
+            return written_call(step.layer, given, f"{self.path}: layer {step.layer.name!r}")
         return {"args": [given[0] if step.single else given], "kwargs": kwargs}
 
 

@@ -246,6 +246,8 @@ def _roll_gradient(k: int, dy: Array, y: Array, x: Array, shift: Any, axis: Any)
     return np.roll(dy, np.negative(shift), axis)
 
 
+MOST_PARTS = 65_536  # of a split: so many layers of a file, each with its outputs, must have an end
+
 # ---- Joints and parts ------------------------------------------------------------------------------------------------
 
 
@@ -318,8 +320,10 @@ def _ends(x: Any, sections: Any, axis: int) -> list[int] | None:
     if isinstance(sections, (list, tuple, np.ndarray)):
         return [int(n) for n in sections]
     parts = as_size(sections)
-    if parts is None or parts < 1:
-        raise ValueError(f"`indices_or_sections` must be a number of parts from 1 or a list of ends, got {sections!r}")
+    if parts is None or not 1 <= parts <= MOST_PARTS:
+        raise ValueError(
+            f"`indices_or_sections` must be a number of parts, 1 to {MOST_PARTS:,}, or a list of ends, got {sections!r}"
+        )
     if size is None:
         return None
     if size % parts:
@@ -358,7 +362,10 @@ def _unstacked_shapes(x: Any, num: Any, axis: int) -> list[Shape]:
         raise ValueError(f"give `num`: the size of axis {axis} of shape {x.shape} is not known yet")
     if None not in (size, num) and size != num:
         raise ValueError(f"`num` must be {size}, the size of axis {axis} of shape {x.shape}, got {num}")
-    return [shapes.replaced_axis(x.shape, place)] * (size if num is None else num)
+    parts = size if num is None else num
+    if parts > MOST_PARTS:
+        raise ValueError(f"there are {parts:,} parts along axis {axis}, the most is {MOST_PARTS:,}")
+    return [shapes.replaced_axis(x.shape, place)] * parts
 
 
 @operation("x", alike=(), shape=_unstacked_shapes,

@@ -304,7 +304,7 @@ class Operation(Layer):
     def record(self) -> Record:
         return RECORDS[self.function]
 
-    def _template(self, inputs: int) -> dict[str, Any]:
+    def template(self, inputs: int) -> dict[str, Any]:
         """All arguments, the inputs in the places of operands that are not given."""
         record, given = self.record, dict(self.arguments)
         missing = [name for name in record.operands if name.lstrip("*") not in given]
@@ -328,7 +328,7 @@ class Operation(Layer):
         self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Any, Pullback | None]:
         inputs = x if isinstance(x, list) else [x]
-        template, record = self._template(len(inputs)), self.record
+        template, record = self.template(len(inputs)), self.record
         arguments = record.filled(template, inputs)
         y = record.run(arguments)
         single = isinstance(y, list) and len(y) == 1  # what a layer returns is a list if it has several
@@ -361,7 +361,7 @@ class Operation(Layer):
         given = [self.dtype] * len(shapes) if input_dtype is None else map(np.dtype, input_dtype)
         types = [self.dtype if dtype.kind == "f" else dtype for dtype in given]
         inputs = [Sketch(tuple(shape), dtype) for shape, dtype in zip(shapes, types, strict=True)]
-        arguments = self.record.filled(self._template(len(inputs)), inputs)
+        arguments = self.record.filled(self.template(len(inputs)), inputs)
         return self.record.infer(arguments), arguments
 
     def compute_mask(self, x: Any, mask: Any = None) -> None:
@@ -380,7 +380,7 @@ class Operation(Layer):
         for k, fixed in enumerate(constant):
             if fixed and None not in inputs[k].shape:
                 inputs[k] = np.broadcast_to(np.zeros((), self.dtype), inputs[k].shape)
-        return self.record.steps(**self.record.filled(self._template(len(inputs)), inputs))
+        return self.record.steps(**self.record.filled(self.template(len(inputs)), inputs))
 
     def get_config(self) -> dict[str, Any]:
         arguments = {name: encoded(self.name, part) for name, part in self.arguments.items()}

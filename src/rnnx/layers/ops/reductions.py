@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers.ops import dtypes, shapes, steps
-from rnnx.layers.ops.elementwise import _float_of, sqrt
+from rnnx.layers.ops.elementwise import _float_of
 from rnnx.layers.ops.operation import gradient_of, operation
 
 Axis = int | tuple[int, ...] | None
@@ -81,11 +81,6 @@ def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def _var_gradient(k: int, dy: Array, y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     centred = x - np.mean(x, _axes(x, axis), keepdims=True)
     return _spread(dy, x, axis, keepdims) * centred * _float_of(x, 2 / _members(x, axis))
-
-
-def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The standard deviation along axes, the root of `var`."""
-    return sqrt(var(x, axis, keepdims))
 
 
 def _prod_types(own: Any, arguments: dict[str, Any]) -> Any:

@@ -1,0 +1,142 @@
+"""Operations that are made of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rnnx.layers.ops.arrangement import broadcast_to, ndim, reshape, shape, size, split, squeeze
+from rnnx.layers.ops.creation import convert_to_tensor
+from rnnx.layers.ops.elementwise import (
+    abs,
+    cast,
+    clip,
+    divide,
+    elu,
+    exp,
+    log,
+    log1p,
+    maximum,
+    multiply,
+    negative,
+    relu,
+    relu6,
+    sigmoid,
+    softplus,
+    sqrt,
+    subtract,
+    tanh,
+    where,
+)
+from rnnx.layers.ops.reductions import Axis, log_softmax, mean, norm, sum, var
+from rnnx.layers.ops.selection import one_hot
+
+EPSILON = 1e-7  # that of Keras: lengths and probabilities are not below it
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The standard deviation along axes, the root of `var`."""
+    return sqrt(var(x, axis, keepdims))
+
+
+def moments(x: Any, axes: Axis, keepdims: bool = False, synchronized: bool = False) -> tuple[Any, Any]:
+    """Mean and variance along axes."""
+    return mean(x, axes, keepdims), var(x, axes, keepdims)
+
+
+def average(x: Any, axis: Axis = None, weights: Any = None) -> Any:
+    """The mean along axes, each number with its weight; the weights have the shape of ``x`` or broadcast to it."""
+    if weights is None:
+        return mean(x, axis)
+    return divide(sum(multiply(x, weights), axis), sum(multiply(weights, x * 0 + 1), axis))
+
+
+def normalize(x: Any, axis: Any = -1, order: Any = 2, epsilon: float | None = None) -> Any:
+    """Vectors along an axis over their length (see `norm`), which counts as at least ``epsilon`` (1e-7)."""
+    return divide(x, maximum(norm(x, order, axis, True), EPSILON if epsilon is None else epsilon))
+
+
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """``x`` above 0, ``alpha * (exp(x / alpha) - 1)`` below."""
+    return multiply(elu(divide(x, alpha)), alpha)
+
+
+def glu(x: Any, axis: int = -1) -> Any:
+    """One half along an axis times the `sigmoid` of the other."""
+    value, gate = split(x, 2, axis)
+    return multiply(value, sigmoid(gate))
+
+
+def hard_silu(x: Any) -> Any:
+    """``x * relu6(x + 3) / 6``."""
+    return multiply(x, divide(relu6(convert_to_tensor(x) + 3), 6))
+
+
+hard_swish = hard_silu
+
+
+def hard_tanh(x: Any) -> Any:
+    """``x`` between -1 and 1."""
+    return clip(x, -1.0, 1.0)
+
+
+def log_sigmoid(x: Any) -> Any:
+    """The logarithm of `sigmoid`, without overflow."""
+    return negative(softplus(negative(x)))
+
+
+def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """``x`` moved by the threshold towards 0, not beyond."""
+    return subtract(relu(subtract(x, threshold)), relu(subtract(negative(x), threshold)))
+
+
+def tanh_shrink(x: Any) -> Any:
+    """``x - tanh(x)``."""
+    return subtract(x, tanh(x))
+
+
+def threshold(x: Any, threshold: float, default_value: float) -> Any:
+    """``x`` above the threshold, else a value."""
+    return where(convert_to_tensor(x) > threshold, x, default_value)
+
+
+def meshgrid(*x: Any, indexing: str = "xy") -> list[Any]:
+    """Vectors, each along an axis of its own, repeated along those of the others; "xy" swaps the first two axes."""
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"ops.meshgrid: `indexing` must be 'xy' or 'ij', got {indexing!r}")
+    order = list(range(len(x)))
+    if indexing == "xy" and len(x) > 1:
+        order[:2] = [1, 0]
+    sizes = [size(part) for part in x]
+    full = tuple([sizes[order.index(axis)] for axis in range(len(x))])
+    places = [tuple([-1 if axis == place else 1 for axis in range(len(x))]) for place in order]
+    return [broadcast_to(reshape(part, place), full) for part, place in zip(x, places, strict=True)]
+
+
+# ---- Losses of each number or row ------------------------------------------------------------------------------------
+
+
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """``-target * log(output) - (1 - target) * log(1 - output)``; of logits without overflow."""
+    target, output = convert_to_tensor(target), convert_to_tensor(output)
+    if from_logits:
+        return maximum(output, 0) - output * target + log1p(exp(negative(abs(output))))
+    output = clip(output, EPSILON, 1 - EPSILON)
+    return negative(target * log(output) + (1 - target) * log(1 - output))
+
+
+def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    """``-sum(target * log(output))`` along an axis, the outputs made to sum to 1 there, or those of logits."""
+    target, output = convert_to_tensor(target), convert_to_tensor(output)
+    if from_logits:
+        return negative(sum(target * log_softmax(output, axis), axis))
+    output = clip(output / sum(output, axis, True), EPSILON, 1 - EPSILON)
+    return negative(sum(target * log(output), axis))
+
+
+def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
+    """`categorical_crossentropy` for the numbers of the classes."""
+    target, output = convert_to_tensor(target), convert_to_tensor(output)
+    if ndim(target) == ndim(output) and shape(target)[-1] == 1:
+        target = squeeze(target, -1)
+    hot = one_hot(cast(target, "int32"), shape(output)[axis], axis, output.dtype)
+    return categorical_crossentropy(hot, output, from_logits, axis)
