@@ -95,7 +95,8 @@ class Record:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"ops.{self.name}: {error}; it takes {self.signature}") from None
+            given = [part.replace(annotation=part.empty) for part in self.signature.parameters.values()]
+            raise TypeError(f"ops.{self.name}: {error}; it takes {inspect.Signature(given)}") from None
         bound.apply_defaults()
         return dict(bound.arguments)
 

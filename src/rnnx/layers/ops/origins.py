@@ -7,19 +7,41 @@ from typing import Any
 
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.input import InputLayer
-from rnnx.layers.ops import steps
+
+MARK = 1 << 61  # a size that nothing else has
 
 
 def origin(tensor: SymbolicTensor, axis: int) -> tuple[SymbolicTensor, int]:
-    """The first tensor with the size of this axis: layers hand on the batch, functions of each number all axes."""
+    """The first tensor with the size of this axis: layers hand on the batch, operations what their shapes tell."""
     while True:
         node = tensor.node
         if not node.inputs or hasattr(node.layer, "plan"):  # a model may do anything to the batch
             return tensor, axis
-        record = getattr(node.layer, "record", None)
-        if record.steps is not steps.each if record is not None else axis != 0:
+        if not hasattr(node.layer, "record"):
+            if axis != 0:
+                return tensor, axis
+            tensor = node.inputs[0]
+            continue
+        found = next((place for place in _open_axes(node.inputs) if _reaches(node, *place, tensor.index, axis)), None)
+        if found is None:
             return tensor, axis
-        tensor = node.inputs[0]
+        tensor, axis = node.inputs[found[0]], found[1]
+
+
+def _open_axes(inputs: Sequence[SymbolicTensor]) -> list[tuple[int, int]]:
+    """The axes of inputs whose sizes are not known."""
+    return [(k, axis) for k, tensor in enumerate(inputs) for axis, n in enumerate(tensor.shape) if n is None]
+
+
+def _reaches(node: Any, number: int, own: int, index: int, axis: int) -> bool:
+    """Whether the size of an axis of an input is that of an axis of an output."""
+    shapes = [list(tensor.shape) for tensor in node.inputs]
+    shapes[number][own] = MARK
+    try:
+        made = node.layer.compute_output_shape(tuple(shapes[0]) if node.single else [tuple(shape) for shape in shapes])
+    except (OverflowError, ValueError):  # the mark does not fit to other sizes
+        return False
+    return bool((made[index] if isinstance(made, list) else made)[axis] == MARK)
 
 
 def same_size(one: SymbolicTensor, its: int, two: SymbolicTensor, own: int) -> bool:
