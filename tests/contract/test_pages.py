@@ -93,13 +93,21 @@ def check_streaming(names: Names, folder: Path) -> None:
     assert names["y"].shape == (1, 2) and names["t"].state is not names["s"].state
 
 
+def check_ops(names: Names, folder: Path) -> None:
+    """The table names every operation."""
+    page = (ROOT / "docs/ops.md").read_text()
+    words = " ".join(re.findall(r"^\|[^|`]*\|(.*)\|$", page, re.MULTILINE)).replace("`", " ").split()
+    assert sorted(set(words) - {"x[...]"} - {"---"}) == sorted(rnnx.ops.__all__)
+    assert names["model"].output_shape == (None, 1)
+
+
 NEEDS: dict[str, Callable[[Path], Names]] = {
     "README": needs_readme, "dropout": needs_dropout, "keras": needs_keras, "onnx": needs_onnx,
-    "pytorch": needs_pytorch, "streaming": needs_streaming,
+    "ops": lambda folder: {}, "pytorch": needs_pytorch, "streaming": needs_streaming,
 }  # fmt: skip
 CHECKS: dict[str, Callable[[Names, Path], None]] = {
     "README": check_readme, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
-    "pytorch": check_pytorch, "streaming": check_streaming,
+    "ops": check_ops, "pytorch": check_pytorch, "streaming": check_streaming,
 }  # fmt: skip
 
 
