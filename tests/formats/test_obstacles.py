@@ -63,11 +63,11 @@ def test_all_operators_between_layers(tmp_path: Path) -> None:
     functional.save(tmp_path / "m.keras")
     with zipfile.ZipFile(tmp_path / "m.keras") as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
-    parts["config.json"] = parts["config.json"].replace(b'"Add"', b'"Sine"').replace(b'"Multiply"', b'"Roll"')
+    parts["config.json"] = parts["config.json"].replace(b'"Add"', b'"Sine"').replace(b'"Multiply"', b'"Fold"')
     with zipfile.ZipFile(tmp_path / "n.keras", "w") as archive:
         for name, data in parts.items():
             archive.writestr(name, data)
-    with pytest.raises(FormatError, match="'Sine' between layers is not supported.*'Roll' between") as caught:
+    with pytest.raises(FormatError, match="'Sine' between layers is not supported.*'Fold' between") as caught:
         rnnx.load_model(tmp_path / "n.keras")
     assert str(caught.value).count("'Sine'") == 1
 
