@@ -139,12 +139,12 @@ def lookup(path: str, name: str) -> Any:
         return TESTING[name] if name in TESTING else placeholder(f"testing.{name}", NotApplicable)
     if path == "dtype_policies.dtype_policy" and name in POLICY:
         return POLICY[name]
+    if path in ("backend.random", "ops.random"):
+        return lookup("random", name)
     if first == "ops" or path in ("backend.numpy", "backend.math", "backend.nn"):
         if name == "operation_utils" or any(path == part or path.startswith(part + ".") for part in FOREIGN):
             return placeholder(f"{path}.{name}", NotApplicable)
         return tensors.operation(name)
-    if path in ("backend.random", "ops.random"):
-        return lookup("random", name)
     if first == "backend" and not path.endswith(".trainer"):
         if name in tensors.BACKEND and rest in ("", "common", "config", "common.keras_tensor", "common.dtypes",
                                                 "common.global_state", "common.variables"):  # fmt: skip
