@@ -164,3 +164,22 @@ def test_losses_of_0_1_0_in_pickles():
     old.__setstate__({"reduction": "sum", "name": None, "from_logits": False, "label_smoothing": 0.0})
     assert old(T, P) == losses.BinaryCrossentropy(reduction="sum")(T, P)
     assert old.get_config()["name"] == "binary_crossentropy" and old.axis == -1
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.MeanSquaredError(), losses.BinaryCrossentropy(), losses.Hinge(), losses.Huber(0.1)]
+)
+def test_a_weight_for_each_number(loss):
+    """Of sequences too: weights (batch, timesteps, features)."""
+    weights, mask = RNG.uniform(size=P.shape), RNG.uniform(size=P.shape[:2]) < 0.7
+    each = type(loss).from_config({**loss.get_config(), "reduction": None})(T[..., None], P[..., None])
+    value, gradient = loss.value_and_grad(T, P, weights)
+    assert value == pytest.approx((each * weights).mean()) and gradient.shape == P.shape
+    direction = RNG.normal(size=P.shape)
+    up, down = (loss(T, P + s * 1e-6 * direction, weights) for s in (1, -1))
+    assert (gradient * direction).sum() == pytest.approx((up - down) / 2e-6, rel=1e-6)
+    masked, gradient = loss.value_and_grad(T, np.where(mask[..., None], P, np.nan), weights, mask)
+    assert masked == pytest.approx((each * weights)[mask].mean()) and not gradient[~mask].any()
+    model = rnnx.Sequential([layers.Input((4, 5)), layers.Dense(5, "sigmoid", kernel_initializer="ones")])
+    model.compile("sgd", loss)
+    assert model.evaluate(P, T, sample_weight=weights) == pytest.approx(loss(T, model.predict(P), weights), rel=1e-5)

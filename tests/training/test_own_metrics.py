@@ -149,3 +149,17 @@ def test_one_output_by_name_or_in_a_list(loss, chosen, loss_weights):
     assert names[0] == "loss" and names[2] == f"weighted_{names[1]}" and len(names) == 3
     factor = 1 if loss_weights is None else 2
     assert list(found.values()) == pytest.approx([factor * (off**2).mean(), *[abs(off).mean()] * 2], rel=1e-5)
+
+
+def test_losses_in_lists_of_one():
+    """As in Keras: what is alone in a list stands for it, for one output and for several."""
+    entry = layers.Input((4, 3))
+    h = layers.GRU(3, seed=1)(entry)
+    model = rnnx.Model(entry, [layers.Dense(1, name="a")(h), layers.Dense(1, name="b")(h)])
+    found = []
+    for loss in (["mse", "mae"], [["mse"], ["mae"]], {"a": ["mse"], "b": [["mae"]]}):
+        model.compile("sgd", loss=loss)
+        found.append(model.evaluate(X, [Y, Y], verbose=0))
+    assert found[0] == found[1] == found[2] and len(found[0]) == 3
+    with pytest.raises(ValueError, match="loss: expected a name"):
+        model.compile("sgd", loss=[["mse", "mae"], "mse"])

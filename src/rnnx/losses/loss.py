@@ -121,7 +121,8 @@ class Loss(Configurable):
         ----------
         y_true, y_pred : arrays
         sample_weight : array, optional
-            Of the shape of the values, or with fewer axes (one weight for each sample).
+            Of the shape of the values, or with fewer axes (one weight for each sample); where a value is a mean over
+            numbers, of their shape too: a weight for each number.
         mask : bool array, optional
             Values that count; predictions and targets of the others may be anything, NaN included. If it is not given,
             the mask on the predictions of a layer.
@@ -138,6 +139,8 @@ class Loss(Configurable):
         """The loss and its gradient with respect to ``y_pred``; see `__call__`."""
         mask = mask_of(y_pred, mask)
         y_true, p, restore = self._prepared(y_true, y_pred)
+        if sample_weight is not None and self.of_numbers and 1 != p.shape[-1] and np.shape(sample_weight) == p.shape:
+            y_true, p, restore = self._apart(y_true, p, restore)
         shape = self._values_shape(p)
         weights = self._weights(shape, sample_weight, mask)
         if weights is not None:
@@ -189,6 +192,12 @@ class Loss(Configurable):
             return y, p, lambda slope: slope.astype(given_dtype, copy=False)
         y = np.moveaxis(y, axis, -1) if y.ndim == p.ndim else y
         return y, np.moveaxis(p, axis, -1), lambda slope: np.moveaxis(slope, -1, axis).astype(given_dtype, copy=False)
+
+    def _apart(self, y_true: Array, y_pred: Array, restore: Any) -> tuple[Array, Array, Any]:
+        """Every number as a vector of its own, for weights of the predictions' shape."""
+        if y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
+            y_true = y_true[..., 0]
+        return y_true[..., None], y_pred[..., None], lambda slope: restore(slope[..., 0])
 
     def _values_shape(self, y_pred: Array) -> tuple[int, ...]:
         away = self.reduced_axes(y_pred.ndim)

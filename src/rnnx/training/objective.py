@@ -266,10 +266,17 @@ class Objective:
 
 def _for_each(value: Any, make: Callable[[Any], Any]) -> Any:
     if isinstance(value, (list, tuple)):
-        return [make(v) for v in value]
+        return [make(_alone(v)) for v in value]
     if isinstance(value, dict) and "class_name" not in value:
-        return {k: make(v) for k, v in value.items()}
+        return {k: make(_alone(v)) for k, v in value.items()}
     return make(value)
+
+
+def _alone(value: Any) -> Any:
+    """What is in a list of one, however deep."""
+    while isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    return value
 
 
 class AccuracyToChoose:
