@@ -20,6 +20,7 @@ RNG = np.random.default_rng(71)
 X = RNG.normal(size=(3, 7, 4))
 X[1, 2] = 0.25  # a step that can be masked by its value
 IMAGE = RNG.normal(size=(3, 7, 5, 4))
+FILM = RNG.normal(size=(3, 7, 4, 5, 4))
 IDS = RNG.integers(0, 7, (3, 7))
 TEXTS = np.array([text.encode() for text in ("b, \u00e9 c", "B d", "\u00e9", "b")])
 MASK = np.arange(7) < np.array([7, 3, 5])[:, None]
@@ -63,6 +64,17 @@ BASES: dict[str, dict[str, Any]] = {
         for name in ("Conv1D", "Conv2D", "SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "Conv2DTranspose")
     },
     "DepthwiseConv1D": {"kernel_size": 2},
+    **{
+        name: {
+            "filters": 2,
+            "kernel_size": 2,
+            "dropout": 0.3,
+            "recurrent_dropout": 0.3,
+            "seed": 1,
+            "return_sequences": True,
+        }
+        for name in ("ConvLSTM1D", "ConvLSTM2D")
+    },
     "Attention": {"seed": 1, "dropout": 0.3},
     "AdditiveAttention": {"seed": 1, "dropout": 0.3},
     "MultiHeadAttention": {"num_heads": 2, "key_dim": 3, "seed": 1, "dropout": 0.3},
@@ -189,7 +201,8 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
         arguments["dtype"] = "float64"
     layer = cls(**arguments)
     x: Any = IDS if kind == "Embedding" else X[:, 0] if "Cell" in kind or kind == "RepeatVector" else X
-    x = IMAGE if "2D" in kind else x
+    x = IMAGE if "2D" in kind or kind == "ConvLSTM1D" else x
+    x = FILM if kind == "ConvLSTM2D" else x
     if issubclass(cls, (Merge, Attending)):
         takes_one = kind == "Arithmetic" and (arguments.get("left") or arguments.get("right"))
         x = x if takes_one else [x, 2 * x[::-1]]

@@ -201,6 +201,38 @@ def attention_cases(rng: np.random.Generator) -> dict[str, Case]:
     return cases
 
 
+def conv_lstm_cases(rng: np.random.Generator) -> dict[str, Case]:
+    """Convolutional LSTMs with masks, initial states and both orders of axes."""
+    lines, film = (BATCH, 4, 5, 2), (BATCH, 4, 3, 4, 2)
+    mask = np.array([[0, 1, 1, 0], [1, 0, 1, 1]], dtype=bool)
+    both = {"return_sequences": True, "return_state": True}
+    listed: list[tuple[str, dict[str, Any], tuple[int, ...], Any, Any, dict[str, Any]]] = [
+        ("ConvLSTM1D", {"kernel_size": 2}, lines, None, None, {}),
+        ("ConvLSTM1D", {"kernel_size": 3, "padding": "same", "strides": 2, **both}, lines, mask, (3, 2), {}),
+        ("ConvLSTM1D", {"kernel_size": 2, "dilation_rate": 2, "use_bias": False}, lines, mask, None, {}),
+        ("ConvLSTM1D", {"kernel_size": 2, "dropout": 0.5, "recurrent_dropout": 0.5, **both}, lines, None, None,
+         {"inputs": (4, BATCH, 1, 5, 2), "recurrent": (4, BATCH, 1, 4, 2)}),
+        ("ConvLSTM2D", {"kernel_size": [2, 3], "go_backwards": True, "return_sequences": True}, film, None, None, {}),
+        ("ConvLSTM2D", {"kernel_size": 2, "padding": "same", "recurrent_activation": "relu", **both}, film, mask,
+         (3, 4, 2), {}),
+        ("ConvLSTM2D", {"kernel_size": 2, "activation": "elu", **FIRST}, (BATCH, 4, 2, 3, 4), None, (2, 2, 3), {}),
+    ]  # fmt: skip
+    cases = {}
+    for number, (name, kwargs, shape, valid, state, drawn) in enumerate(listed):
+        spec = {"class": name, "kwargs": {"filters": 2, **kwargs}}
+        masks = {word: ((rng.random(size) > 0.4) * 2).astype(np.float32) for word, size in drawn.items()}
+        cases[f"{name}-{number}"] = record(
+            spec,
+            rng,
+            random_like(rng, [shape], scale=1.0)[0],
+            mask=valid,
+            initial_state=None if state is None else random_like(rng, [(BATCH, *state)] * 2),
+            masks=masks,
+            training=bool(masks),
+        )
+    return cases
+
+
 def mask_cases(rng: np.random.Generator) -> dict[str, Case]:
     """Give each layer an input with a mask and record the mask of its output (none means: it stops there)."""
     specs: list[tuple[str, dict[str, Any]]] = [
@@ -247,7 +279,7 @@ def main() -> None:
     """Write the file."""
     rng = np.random.default_rng(20267)
     cases = layer_cases(rng, elementwise() + windows()) | batch_normalization_cases(rng) | mask_cases(rng)
-    cases |= attention_cases(rng)
+    cases |= attention_cases(rng) | conv_lstm_cases(rng)
     save("keras_blocks", cases)
 
 

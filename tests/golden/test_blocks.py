@@ -8,15 +8,16 @@ import pytest
 import rnnx
 
 from .compare import DTYPES, cast, check_layer, flat, make_layer, same_gradient, same_values
-from .store import build_layer, load
+from .store import Case, build_layer, load
 
 CASES = load("keras_blocks")
 MASKS = [name for name in CASES if name.startswith("mask-")]
+DROPPED = [name for name in CASES if CASES[name].get("masks/inputs") is not None]
 ATTENTION = [name for name in CASES if name.startswith("attention-")]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [name for name in CASES if name not in MASKS + ATTENTION])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in MASKS + ATTENTION + DROPPED])
 def test_layers_equal_keras(name, dtype):
     check_layer(CASES[name], dtype)
 
@@ -58,3 +59,14 @@ def test_attention_equals_keras(name, dtype):
     scale = max(float(np.abs(wish).max()) for wish in case.listed("dweights")) if layer.weights else 0
     for value, wish in zip(gradients.dweights, case.listed("dweights"), strict=True):
         np.testing.assert_allclose(value, wish, rtol=0, atol=scale * (1e-5 if dtype == "float32" else 1e-11))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", DROPPED)
+def test_a_convolutional_lstm_drops_what_keras_does(name, dtype, monkeypatch):
+    case = CASES[name]
+    drawn = [cast(case[f"masks/{word}"][:, :, 0], dtype) for word in ("inputs", "recurrent")]
+    monkeypatch.setattr(rnnx.layers.ConvLSTM1D, "_masks", lambda *_: drawn)
+    for word in ("inputs", "recurrent"):
+        case = Case(case.config, {key: value for key, value in case.arrays.items() if key != f"masks/{word}"})
+    check_layer(case, dtype)

@@ -16,6 +16,8 @@ SEQUENCE = RNG.normal(size=(3, 5, 4))
 FLAT = RNG.normal(size=(3, 4))
 IDS = RNG.integers(0, 7, (3, 5))
 PAIR = [RNG.normal(size=(3, 5, 4)), RNG.normal(size=(3, 5, 4))]
+LINES = RNG.normal(size=(3, 5, 4, 2))
+FILM = RNG.normal(size=(3, 5, 3, 4, 2))
 IMAGE = RNG.normal(size=(3, 4, 5, 2))
 NOISE = {"dropout": 0.3, "recurrent_dropout": 0.3, "seed": 3}
 
@@ -152,6 +154,16 @@ EXAMPLES |= {
     "EinsumDense": Example(of(layers.EinsumDense, "abc,cd->abd", (None, 3), "tanh", "d"), [SEQUENCE], mask="drop"),
     "EinsumDense_turned": Example(of(layers.EinsumDense, "abc,bcde->aed", (2, 3), None, "e"), [SEQUENCE], mask="drop"),
     "EinsumDense_others": Example(of(layers.EinsumDense, "...x,xy->...y", (4, 5, 3), None, "y"), [IMAGE], mask="drop"),
+    "ConvLSTM1D": Example(of(layers.ConvLSTM1D, 2, 2, **NOISE), [LINES], noisy=True, mask="drop"),
+    "ConvLSTM1D_sequences": Example(
+        of(layers.ConvLSTM1D, 2, 3, 2, "same", activation="elu", return_state=True, **S), [LINES]
+    ),
+    "ConvLSTM2D": Example(of(layers.ConvLSTM2D, 2, 2, go_backwards=True, use_bias=False, **S), [FILM]),
+    "ConvLSTM2D_first": Example(
+        of(layers.ConvLSTM2D, 2, (2, 1), zero_output_for_mask=True, return_state=True, **S, **FIRST, **NOISE),
+        [FILM],
+        noisy=True,
+    ),
     "Softmax_axes": Example(of(layers.Softmax, axis=(1, 3)), [IMAGE]),
     "LeakyReLU": Example(of(layers.LeakyReLU, 0.2), [SEQUENCE]),
     "ELU": Example(of(layers.ELU, 0.7), [SEQUENCE]),
@@ -218,7 +230,12 @@ def test_conformance(name: str, check: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in EXAMPLES if name.split("_")[0] in ("LSTM", "GRU", "SimpleRNN", "RNN")]
+    "name",
+    [
+        name
+        for name in EXAMPLES
+        if name.split("_")[0] in ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D")
+    ],
 )
 def test_gradients_under_a_mask(name: str) -> None:
     mask = np.array([[1, 1, 1, 1, 1], [0, 1, 0, 1, 1], [1, 1, 0, 0, 0]], bool)

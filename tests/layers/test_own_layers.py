@@ -25,7 +25,7 @@ def fill(layer: Any) -> Any:
     return layer
 
 
-class Attention(Layer):
+class OwnAttention(Layer):
     """The attention of hundreds of public scripts."""
 
     def build(self, input_shape: Any) -> None:
@@ -140,7 +140,7 @@ class Gated(Layer):
 
 
 def test_attention() -> None:
-    layer = Attention()
+    layer = OwnAttention()
     layer(X)
     expected = [[-0.05901608, -0.55889058, -0.10246985], [-0.52981138, 0.06777126, -0.59846884]]
     np.testing.assert_allclose(fill(layer)(X), expected, atol=1e-6)
@@ -226,7 +226,7 @@ def rnn(*cells: Any, **kwargs: Any) -> Any:
 
 A, B = (np.random.default_rng(k).normal(size=(3, 4, 3)) for k in (1, 2))
 EXAMPLES = {
-    "attention": Example(Attention, [A], mask="drop"),
+    "attention": Example(OwnAttention, [A], mask="drop"),
     "cell": Example(lambda **k: rnn(lambda **o: MinimalRNNCell(3, **o), **k), [A]),
     "cells": Example(lambda **k: rnn(lambda **o: NoisyCell(3, **o), lambda **o: layers.GRUCell(2, **o), **k), [A]),
     "noise": Example(lambda **k: Residual(0.4, **k), [A], noisy=True, mask="drop"),
@@ -269,7 +269,7 @@ def test_noise_counts_calls_and_a_failed_call_counts_nothing() -> None:
     assert layer.drop.seed_generator.state == (5, 2)
 
 
-@pytest.mark.parametrize("kind", [Attention, Residual, Block])
+@pytest.mark.parametrize("kind", [OwnAttention, Residual, Block])
 def test_training_copies_and_files(kind: Any, tmp_path: Any) -> None:
     model = Sequential([Input((4, 3)), layers.GRU(3, return_sequences=True), kind(), layers.Flatten(), Dense(1)])
     model.compile(rnnx.optimizers.Adam(0.03), "mse")
@@ -376,7 +376,7 @@ def test_streams() -> None:
         np.testing.assert_allclose(steps, y, atol=1e-6)
         again = pickle.loads(pickle.dumps(layer))
         np.testing.assert_array_equal(again(X), y)
-    layer = Attention()
+    layer = OwnAttention()
     layer(X)
     with pytest.raises(ValueError, match="stream: layer .*cannot be streamed"):
         layer.stream()
@@ -385,7 +385,7 @@ def test_streams() -> None:
 def test_several_threads_follow_a_layer_once() -> None:
     calls: list[int] = []
 
-    class Counting(Attention):
+    class Counting(OwnAttention):
         def call(self, x: Any) -> Any:
             calls.append(1)
             return super().call(x)

@@ -20,7 +20,7 @@ def snake_case(class_name: str) -> str:
     >>> snake_case("GlobalMaxPooling1D"), snake_case("KLDivergence")
     ('global_max_pooling1d', 'kl_divergence')
     """
-    stem = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", class_name)
+    stem = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", class_name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", stem).lower()
 
 

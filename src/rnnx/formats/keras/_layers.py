@@ -29,7 +29,7 @@ SAME = (
     "Cropping1D Cropping2D UpSampling1D UpSampling2D GroupNormalization UnitNormalization RMSNormalization Conv2D "
     "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D Conv1DTranspose Conv2DTranspose MaxPooling2D "
     "AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D Attention AdditiveAttention MultiHeadAttention "
-    "EinsumDense"
+    "EinsumDense ConvLSTM1D ConvLSTM2D"
 ).split()
 CLASSES: dict[str, str] = {
     **{name: name for name in (*SAME, *ENCODERS, "Normalization", "Rescaling")},

@@ -27,6 +27,7 @@ from rnnx.layers import (
 )
 from rnnx.layers.layer import Layer, Weight
 from rnnx.layers.plan import Plan
+from rnnx.layers.rnn.conv_lstm import ConvLSTM
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
 from rnnx.layers.rnn.sequence import Recurrent
@@ -151,7 +152,7 @@ def keys(classes: list[str], steps: list[int] | None = None) -> list[str]:
 
 def variables(layer: Any) -> str:
     """The path of a layer's own arrays inside its group: those of a recurrent layer are in its cell."""
-    return "cell/vars" if isinstance(layer, Recurrent) else "vars"
+    return "cell/vars" if isinstance(layer, (Recurrent, ConvLSTM)) else "vars"
 
 
 def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> list[Filling]:
@@ -390,6 +391,9 @@ def converted(layer: Layer, arrays: list[Array], path: Any, backend: str | None)
         if kernel.ndim == 4 and kernel.shape[1] == 1:
             kernel = kernel[:, 0]
         arrays = [kernel[::-1] if backend == "theano" else kernel, *rest]
+    if isinstance(layer, ConvLSTM) and backend == "theano" and len(arrays) >= 2:
+        places = (slice(None, None, -1),) * layer.rank
+        arrays = [arrays[0][places], arrays[1][places], *arrays[2:]]
     if isinstance(layer, (Conv2D, Conv2DTranspose)) and arrays and arrays[0].ndim == 4:
         kernel, *rest = arrays
         if kernel.shape != (wanted := layer._weights[0].shape):  # of Keras 1, features first or a way back

@@ -22,6 +22,7 @@ from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
 from rnnx.layers.layer import layer_from_config, walk
 from rnnx.layers.plan import Plan, Step
+from rnnx.layers.rnn.conv_lstm import ConvLSTM
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
 from rnnx.layers.rnn.weights import RecurrentWeights
@@ -137,6 +138,10 @@ def line_factor(layer: Any) -> Array | None:
         if layer.activation.name == OLD_LINE:
             factor[-1] = LINE_FACTOR  # the candidate of a GRU, all of a SimpleRNN; an LSTM is refused
         return None if (factor == 1).all() else factor.reshape(-1)
+    if isinstance(layer, ConvLSTM) and layer.recurrent_activation.name == OLD_LINE:
+        factor = np.ones((4, layer.filters))
+        factor[[0, 1, 3]] = LINE_FACTOR
+        return factor.reshape(-1)
     if isinstance(layer, LINEAR) and layer.activation.name == OLD_LINE:
         return np.asarray(LINE_FACTOR)
     return None
