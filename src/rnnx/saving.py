@@ -31,6 +31,7 @@ FORMATS = {  # suffix -> module of rnnx.formats
     ".json": "keras",
 }
 
+SAVE_FORMATS = {"keras": (".keras",), "h5": (".h5", ".hdf5")}
 INDEX = ".index"  # of a checkpoint of TensorFlow
 SAVED_MODEL = ("keras_metadata.pb", "saved_model.pb")  # in folders of TensorFlow
 LOOKED_AT = 1 << 16  # bytes at each end of a file
@@ -164,7 +165,15 @@ def check_place(path: Any) -> None:
         file.write(b"\0")
 
 
-def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:
+def save_model(
+    model: Any,
+    path: Any,
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    *,
+    include_optimizer: bool | None = None,
+    save_format: str | None = None,
+) -> None:
     """Write structure and weights of a model, and how it was compiled.
 
     Parameters
@@ -176,18 +185,74 @@ def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, 
         Also optimizer, loss, metrics and the state of all noise, so that training goes on as if never stopped. If not
         given: of a compiled model; of a quantized one without the arrays of the optimizer.
     overwrite : bool
+        False: an error if the file exists (Keras asks on the terminal).
+    zipped : bool, optional
+        A ``.keras`` file is an archive; False, a folder, is not written.
+    save_format : {"keras", "h5"}, optional
+        A word of older scripts: it must say what the suffix says.
 
     Raises
     ------
+    ValueError
+        If ``zipped`` is False, or ``save_format`` does not fit the suffix.
     FormatError
         If the suffix is unknown, or the model has parts that cannot be saved.
     OSError
         If the file cannot be written; an old one is still there.
     """
+    if zipped is not None and not zipped:
+        raise ValueError(f"{path}: `zipped=False` is not supported: a .keras file is an archive")
+    if save_format is not None and Path(path).suffix.lower() not in SAVE_FORMATS.get(save_format, ()):
+        known = ", ".join(f"{word!r} {' or '.join(suffixes)}" for word, suffixes in SAVE_FORMATS.items())
+        raise ValueError(f"{path}: `save_format={save_format!r}` does not fit; the suffix says the format: {known}")
     format_of(path, "write").save_model(model, path, include_optimizer=include_optimizer, overwrite=overwrite)
 
 
-def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any] | None = None) -> Any:
+def export(model: Any, path: Any, format: str = "tf_saved_model") -> None:
+    """Write a model for inference elsewhere.
+
+    Parameters
+    ----------
+    model : Model
+    path : path
+        Ending in ``.onnx``.
+    format : {"onnx"}
+
+    Raises
+    ------
+    ValueError
+        If it is a format that is not written: SavedModel folders hold TensorFlow's functions.
+    """
+    if format != "onnx":
+        raise ValueError(f"export: `format` must be 'onnx', the one that is written, got {format!r}")
+    importlib.import_module("rnnx.formats.onnx").save_model(model, path)
+
+
+def compile_config(model: Any) -> dict[str, Any]:
+    """How a model is compiled, in the words of Keras' files; empty if it is not."""
+    found: dict[str, Any] | None = None
+    if model.optimizer is not None:
+        found = importlib.import_module("rnnx.formats.keras._compiled").compile_config(model)
+    return found or {}
+
+
+def compile_from_config(model: Any, config: dict[str, Any]) -> None:
+    """Compile a model as a `compile_config` says.
+
+    Raises
+    ------
+    ValueError
+        If something in it cannot be honoured.
+    """
+    custom = importlib.import_module("rnnx.formats._compiled").Custom(None, any_name=True)
+    notes = importlib.import_module("rnnx.formats.keras._training").compile_like(model, config, custom)
+    if notes:
+        raise ValueError(f"{model.name}: {'; '.join(notes)}")
+
+
+def load_model(
+    path: Any, *, compile: bool = True, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True
+) -> Any:
     """Read a model.
 
     Parameters
@@ -199,6 +264,8 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
     custom_objects : dict, optional
         Your own layer classes, losses, metrics, optimizers and functions by the names they have in the file. Layers are
         known to files of rnnx by themselves once they are defined.
+    safe_mode : bool
+        As in Keras, where False lets a file run code. No code of a file is run here either way.
 
     Returns
     -------
@@ -242,13 +309,17 @@ def check_compat(compat: str | None) -> None:
         raise ValueError(f"load_weights: `compat` must be None, 'auto' or 'keep', got {compat!r}")
 
 
-def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
+def load_weights(
+    model: Any, path: Any, *, skip_mismatch: bool = False, by_name: bool = False, compat: str | None = None
+) -> None:
     """Read weights into a model of the same structure; it is unchanged if they do not fit.
 
     Parameters
     ----------
     model : Model
     path : path
+    skip_mismatch, by_name : bool
+        For files of Keras: see `rnnx.formats.keras.load_weights`.
     compat : {None, "auto", "keep"}
         For files of Keras, whose older versions had other defaults; see `rnnx.formats.keras.load_weights`. Others have
         none.
@@ -258,6 +329,8 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     check_compat(compat)
     module = format_of(path, "read")
     if module.__name__ == "rnnx.formats.keras":
-        module.load_weights(model, path, compat=compat)
+        module.load_weights(model, path, skip_mismatch=skip_mismatch, by_name=by_name, compat=compat)
+    elif skip_mismatch or by_name:
+        raise FormatError(f"{path}: `skip_mismatch` and `by_name` are for files of Keras")
     else:
         module.load_weights(model, path)

@@ -21,9 +21,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def save_model(model: Any, path: Any, **options: Any) -> None:
+def save_model(model: Any, path: Any, overwrite: bool = True, **options: Any) -> None:
     """``model.save(path)``."""
-    model.save(path, **options)
+    model.save(path, overwrite, **options)
 
 
 __all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]

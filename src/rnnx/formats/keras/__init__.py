@@ -117,7 +117,9 @@ def from_json(text: str, *, weights: Any = None, custom_objects: dict[str, Any] 
     return model
 
 
-def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
+def load_weights(
+    model: Any, path: Any, *, skip_mismatch: bool = False, by_name: bool = False, compat: str | None = None
+) -> None:
     """Read the weights of a ``.keras``, ``.h5`` or ``.weights.h5`` file into a model of the same structure.
 
     Folders (SavedModel) of tf.keras and checkpoints, given as in TensorFlow (``cp.ckpt`` for ``cp.ckpt.index`` and
@@ -127,6 +129,10 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     ----------
     model : Model
     path : path
+    skip_mismatch : bool
+        Layers whose arrays are missing or of another shape keep their weights, and a warning names them.
+    by_name : bool
+        Of files with weights by layer (``.h5``): only layers whose names are in the file get weights.
     compat : {None, "auto", "keep"}
         What happens if the version that wrote the file had other defaults than the layers of the model have: the gates
         of LSTM and GRU were ``hard_sigmoid_keras2`` up to Keras 2.2, a GRU had ``reset_after=False`` before tf.keras 2
@@ -138,7 +144,7 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     FormatError
         If they do not fit; the model is as before then.
     ValueError
-        If ``compat`` is none of these.
+        If ``compat`` is none of these, or the file does not go by names of layers.
     OSError
         If the file cannot be read.
 
@@ -151,7 +157,12 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
     if not model.built:
         raise FormatError(f"{path}: {model.name!r} is not built yet; call it once first, or give it an input shape")
     with _reading(path), contents(path) as found:
-        fillings = _fillings(model, found, {}, path)
+        if by_name and not found.legacy:
+            raise FormatError(f"{path}: `by_name` is for .h5 files with weights by layer; this one goes by structure")
+        skipped: list[str] | None = [] if skip_mismatch else None
+        fillings = _fillings(model, found, {}, path, by_name, skipped)
+        if skipped is not None:
+            fillings = _weights.fitting(path, fillings, skipped)
         changes = _defaults.changes_of(model, fillings, found)
         made: list[Any] = []
         if compat == "auto":
@@ -162,8 +173,9 @@ def load_weights(model: Any, path: Any, *, compat: str | None = None) -> None:
             _defaults.take_back(made)
             raise
     note = None if compat == "keep" else _defaults.warning_of(changes, found)
-    if note is not None:
-        warn_of(path, [note])
+    notes = [f"left as it was: {reason}" for reason in skipped or []] + ([] if note is None else [note])
+    if notes:
+        warn_of(path, notes)
 
 
 def _go_on(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> list[str]:
@@ -195,14 +207,21 @@ def _fill(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> Non
     _vocabularies.put(model, found, orders, path)
 
 
-def _fillings(model: Any, found: Contents, orders: dict[int, Any], path: Any) -> list[_weights.Filling]:
+def _fillings(
+    model: Any,
+    found: Contents,
+    orders: dict[int, Any],
+    path: Any,
+    by_name: bool = False,
+    skipped: list[str] | None = None,
+) -> list[_weights.Filling]:
     if found.checkpoint is not None:
-        return _weights.from_objects(model, found.checkpoint.root, orders, path)
+        return _weights.from_objects(model, found.checkpoint.root, orders, path, skipped)
     if found.weights is None:
         raise FormatError(f"{path}: there are no weights in the file")
     if found.legacy:
-        return _weights.from_lists(model, found.weights, orders, found.backend)
-    return _weights.from_tree(model, found.weights, orders)
+        return _weights.from_lists(model, found.weights, orders, found.backend, only_named=by_name, skipped=skipped)
+    return _weights.from_tree(model, found.weights, orders, skipped)
 
 
 def save_model(model: Any, path: Any, *, include_optimizer: bool | None = None, overwrite: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,8 +156,8 @@ def variables(layer: Any) -> str:
     return "cell/vars" if isinstance(layer, (Recurrent, ConvLSTM)) else "vars"
 
 
-def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> list[Filling]:
-    """The arrays of a tree for the weights of a model.
+def from_tree(model: Any, root: Group, orders: dict[int, Order], skipped: list[str] | None = None) -> list[Filling]:
+    """The arrays of a tree for the weights of a model; ``skipped`` takes why layers have none, else that is an error.
 
     Raises
     ------
@@ -170,11 +171,14 @@ def from_tree(model: Any, root: Group, orders: dict[int, Order]) -> list[Filling
         if id(layer) in done or not layer.weights:
             return
         done.add(id(layer))
+        with skipping(skipped, root.path):
+            if group is None:
+                raise FormatError(f"{root.path}: there is no group {where!r} with the weights of {layer.name!r}")
+            if own := layer._weights:
+                arrays = _numbered(group, variables(layer), len(own), layer, where)
+                made.append(_filling(layer, own, arrays, root.path, None))
         if group is None:
-            raise FormatError(f"{root.path}: there is no group {where!r} with the weights of {layer.name!r}")
-        if own := layer._weights:
-            arrays = _numbered(group, variables(layer), len(own), layer, where)
-            made.append(_filling(layer, own, arrays, root.path, None))
+            return
         groups = _groups(layer, group, orders)
         for path, (inner, found) in _by_name(layer, groups, orders).items():
             visit(inner, found, f"{where}/{path}")
@@ -230,11 +234,19 @@ def _numbered(group: Tree, path: str, count: int, layer: Any, where: str) -> lis
 # ---- Lists by layer: the .h5 files of Keras 1, 2 and 3 ---------------------------------------------------------------
 
 
-def from_lists(model: Any, root: Group, orders: dict[int, Order], backend: str | None) -> list[Filling]:
+def from_lists(
+    model: Any,
+    root: Group,
+    orders: dict[int, Order],
+    backend: str | None,
+    *,
+    only_named: bool = False,
+    skipped: list[str] | None = None,
+) -> list[Filling]:
     """The arrays of lists, one for each layer, for the weights of a model.
 
-    Layers are found by their names; if one is not there, by their order. The arrays of a layer come as Keras has
-    them: those that are trained, then the others.
+    Layers are found by their names; if one is not there, by their order, or with ``only_named`` not at all. The arrays
+    of a layer come as Keras has them: those that are trained, then the others. ``skipped`` is as for `from_tree`.
 
     Raises
     ------
@@ -250,7 +262,9 @@ def from_lists(model: Any, root: Group, orders: dict[int, Order], backend: str |
             lists[name] = own
     flat = [layer for _, layer in order_of(model, orders) if not isinstance(layer, InputLayer)]
     wanted = [layer for layer in dict.fromkeys(flat) if layer.weights]
-    if len(wanted) != len(lists):
+    if only_named:
+        wanted = [layer for layer in wanted if layer.name in lists]
+    elif len(wanted) != len(lists):
         raise FormatError(
             f"{root.path}: the file has weights for {len(lists)} layers ({', '.join(lists)[:200]}), "
             f"the model has {len(wanted)} ({', '.join(layer.name for layer in wanted)[:200]})"
@@ -262,8 +276,20 @@ def from_lists(model: Any, root: Group, orders: dict[int, Order], backend: str |
         group = root.group(name)
         assert group is not None
         arrays = [group.array(entry) for entry in lists[name]]
-        made += _distributed(layer, arrays, root.path, backend)
+        with skipping(skipped, root.path):
+            made += _distributed(layer, arrays, root.path, backend)
     return made
+
+
+@contextmanager
+def skipping(skipped: list[str] | None, path: Any) -> Iterator[None]:
+    """Keep why something does not fit in place of raising it, if there is a list for that."""
+    try:
+        yield
+    except FormatError as error:
+        if skipped is None:
+            raise
+        skipped.append(str(error).removeprefix(f"{path}: "))
 
 
 def _distributed(layer: Any, arrays: list[Array], path: Any, backend: str | None) -> list[Filling]:
@@ -312,8 +338,10 @@ def _gates_of(leaf: Any) -> str:
 # ---- Checkpoints and SavedModel folders of TensorFlow ----------------------------------------------------------------
 
 
-def from_objects(model: Any, root: Object, orders: dict[int, Order], path: Any) -> list[Filling]:
-    """The arrays of a checkpoint's variables for the weights of a model.
+def from_objects(
+    model: Any, root: Object, orders: dict[int, Order], path: Any, skipped: list[str] | None = None
+) -> list[Filling]:
+    """The arrays of a checkpoint's variables for the weights of a model; ``skipped`` is as for `from_tree`.
 
     Layers with weights are numbered in the order of their model; what is inside of others, and arrays, are found by
     the names of the attributes they are.
@@ -334,7 +362,8 @@ def from_objects(model: Any, root: Object, orders: dict[int, Order], path: Any) 
             raise FormatError(f"{path}: there is no object {where!r} with the weights of {layer.name!r}")
         if own := layer._weights:
             holder = found.child(variables(layer).removesuffix("vars").removesuffix("/")) or found
-            made.append(_filling(layer, own, _named(holder, own, layer, path), path, None))
+            with skipping(skipped, path):
+                made.append(_filling(layer, own, _named(holder, own, layer, path), path, None))
         for name, inner in _attributes(layer, found, orders, path):
             visit(inner, found.child(name) or found.child(f"_{name}"), f"{where}/{name}")
 
@@ -427,6 +456,26 @@ def _from_cudnn(arrays: list[Array], gates: int) -> list[Array]:
     return [np.hstack(blocks), np.hstack(turned), halves.sum(axis=0) if gates == 4 else halves]
 
 
+def check_shapes(path: Any, part: Filling) -> None:
+    """Raise a FormatError if an array has another shape than its weight."""
+    for weight, array in zip(part.weights, part.arrays, strict=True):
+        if array.shape != weight.shape:
+            raise FormatError(
+                f"{path}: weight {weight.name!r} of {part.layer.name!r} has shape {weight.shape}, the file has an "
+                f"array of shape {array.shape}{_way_out(part.layer, weight, array)}"
+            )
+
+
+def fitting(path: Any, fillings: list[Filling], skipped: list[str]) -> list[Filling]:
+    """Those whose arrays have the shapes of their weights; ``skipped`` takes why others do not."""
+    found = []
+    for part in fillings:
+        with skipping(skipped, path):
+            check_shapes(path, part)
+            found.append(part)
+    return found
+
+
 def put(path: Any, fillings: list[Filling]) -> None:
     """Set weights; all are checked before the first is changed.
 
@@ -437,12 +486,7 @@ def put(path: Any, fillings: list[Filling]) -> None:
     """
     pairs = [pair for part in fillings for pair in zip(part.weights, part.arrays, strict=True)]
     for part in fillings:
-        for weight, array in zip(part.weights, part.arrays, strict=True):
-            if array.shape != weight.shape:
-                raise FormatError(
-                    f"{path}: weight {weight.name!r} of {part.layer.name!r} has shape {weight.shape}, the file has an "
-                    f"array of shape {array.shape}{_way_out(part.layer, weight, array)}"
-                )
+        check_shapes(path, part)
     with changing([weight for weight, _ in pairs]):
         for weight, array in pairs:
             weight.assign(array)
