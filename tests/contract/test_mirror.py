@@ -10,7 +10,7 @@ import rnnx
 TESTS = Path(__file__).parents[1]
 PACKAGE = Path(rnnx.__file__).parent
 PURPOSES = {
-    "bad_input", "bench", "contract", "fuzz", "golden", "gradients", "hostile", "oracle", "peers", "threads",
+    "bad_input", "bench", "contract", "fuzz", "golden", "gradients", "hostile", "oracle", "peers", "scripts", "threads",
 }  # fmt: skip
 
 
