@@ -219,3 +219,4 @@ def test_a_wider_dtype_is_computed_in():
     wide = metrics.BinaryCrossentropy(dtype="float64")(y, p)
     assert wide == -np.log(np.float64(np.float32(0.1))) and wide != metrics.BinaryCrossentropy()(y, p)
     assert metrics.BinaryCrossentropy(dtype="float32")(y.astype(float), p.astype(float)) == wide
+    assert metrics.Mean(dtype="float64")._dtype == "float64" and metrics.MeanIoU(2)._dtype == "int32"

@@ -59,6 +59,11 @@ class Metric(Configurable):
         except TypeError:
             raise ValueError(f"{type(self).__name__}: `dtype` must be one of NumPy's, got {dtype!r}") from None
 
+    @property
+    def _dtype(self) -> str:
+        """The name of the dtype, which metrics of one's own cast to in Keras."""
+        return self.dtype.name
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = {"dtype": np.dtype("float32"), **state}  # of 0.1.0 there was none
         own.setdefault("_variables", own.pop("variables", []))
