@@ -89,12 +89,12 @@ def graph(path: Path, *operators: str) -> Path:
 
 
 def test_all_operators_of_a_graph_that_are_no_layers(tmp_path: Path) -> None:
-    path = graph(tmp_path / "m.onnx", "Relu", "Sin", "Tanh", "Cos", "Acosh", "Cos")
+    path = graph(tmp_path / "m.onnx", "Relu", "Sinh", "Tanh", "Atan", "Acosh", "Atan")
     with pytest.raises(FormatError) as caught:
         rnnx.load_model(path)
     said = str(caught.value)
-    assert all(word in said for word in ("Sin", "Cos", "Acosh", "Session(path) runs any graph"))
-    assert "Relu" not in said and said.count("Sin node") == 1
+    assert all(word in said for word in ("Sinh", "Atan", "Acosh", "Session(path) runs any graph"))
+    assert "Relu" not in said and said.count("Sinh node") == 1
     assert Session(path).run({"v0": np.full((2, 3), 0.1, np.float32)})["v6"].shape == (2, 3)
 
 

@@ -523,3 +523,32 @@ def squared_size(path: Path, count: int) -> None:
 
 
 KINDS.append(Kind("ONNX squared size", ".onnx", squared_size, 28, 300))
+
+
+def widened(path: Path, count: int) -> None:
+    """Two lines of steps that are repeated as new axes, and joined with themselves, again and again."""
+    nodes, name = [], "x"
+    for k in range(count):
+        nodes += [node("Unsqueeze", [name, "last"], f"a{k}"), node("Expand", [f"a{k}", "many"], f"b{k}"),
+                  node("Concat", [f"b{k}", f"b{k}"], f"c{k}", axis=-1), node("Pad", [f"c{k}", "pads"], f"d{k}"),
+                  node("ReduceSum", [f"d{k}", "last"], f"e{k}", keepdims=0)]  # fmt: skip
+        name = f"e{k}"
+    save(path, model([*nodes, node("Erf", [name])], {
+        "last": np.array([-1]), "many": np.array([1, 1000]), "pads": np.array([0, 1000, 0, 1000])}))  # fmt: skip
+
+
+KINDS.append(Kind("ONNX widened", ".onnx", widened, 3, 390))
+
+
+def chosen(path: Path, count: int) -> None:
+    """One step taken a thousand times, cut apart, and again."""
+    nodes, name = [node("Unsqueeze", ["x", "last"], "s"), node("Concat", ["s", "s"], "t", axis=1)], "t"
+    for k in range(count):
+        nodes += [node("Gather", [name, "places"], f"a{k}", axis=1), node("Unsqueeze", [f"a{k}", "last"], f"b{k}"),
+                  node("Concat", [f"b{k}", f"b{k}"], f"c{k}", axis=2),
+                  node("Transpose", [f"c{k}"], f"d{k}", perm=[0, *range(2, k + 3), 1])]  # fmt: skip
+        name = f"d{k}"
+    save(path, model([*nodes, node("Erf", [name])], {"last": np.array([-1]), "places": np.zeros(1000, int)}))
+
+
+KINDS.append(Kind("ONNX chosen", ".onnx", chosen, 3, 25))

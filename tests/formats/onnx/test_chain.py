@@ -150,9 +150,12 @@ def _lengths(b: Builder) -> str:
     return str(b.add("Squeeze", y, b.const(np.array([1]))))
 
 
-def _part(b: Builder) -> str:
-    y = b.add("Squeeze", b.recurrent("GRU", "input", FEATURES)[0], b.const(np.array([1])))
-    return str(b.add("Slice", y, b.const(np.array([1])), b.const(np.array([3])), b.const(np.array([0]))))
+def _for_each_row(b: Builder) -> str:
+    return str(b.add("Mul", _plain()(b), b.weight(2, HIDDEN)))
+
+
+def _first_row(b: Builder) -> str:
+    return str(b.add("Slice", _plain()(b), *(b.const(np.array([k])) for k in (0, 1, 1))))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,6 @@ def _part(b: Builder) -> str:
     [
         (_plain(clip=1.0), "clip"),
         (_plain(input_forget=1), "input_forget"),
-        (_plain(direction="reverse"), "backwards"),
         (_plain(activations=["Sigmoid", "Tanh", "Relu"]), "different activations"),
         (
             _plain(activations=["Sigmoid", "ScaledTanh", "Tanh"], activation_alpha=[1.0], activation_beta=[1.0]),
@@ -168,10 +170,10 @@ def _part(b: Builder) -> str:
         ),
         (_state, "not zeros"),
         (_lengths, "GRU node 'n0' has sequence_lens"),
-        (_part, "Slice node"),
-        (lambda b: b.add("Sin", "input"), "Sin node"),
-        (lambda b: b.add("Sin", b.add("Relu", "input")), "Sin node"),
-        (lambda b: b.add("Mul", "input", b.weight(FEATURES)), "Mul node 'n0' takes a constant"),
+        (_for_each_row, "Mul node 'n2' .*a number for each row"),
+        (_first_row, "Slice node 'n2' is along the batch"),
+        (lambda b: b.add("Acosh", "input"), "Acosh node"),
+        (lambda b: b.add("Acosh", b.add("Relu", "input")), "Acosh node"),
         (lambda b: b.add("Dropout", "input", b.const(np.float32(0.5)), b.const(np.array(True))), "training mode"),
     ],
 )

@@ -13,6 +13,7 @@ LARGEST_FILE = 2**31 - 1  # bytes, of protocol buffers
 MOST_NODES = 20_000  # with every local function written out: the largest exported networks have some thousands
 MOST_EVALUATED = 1_000  # different nodes for the reference evaluator, which takes half a millisecond to make one
 MOST_LAYERS = 2_000  # inputs, and calls of layers, of a graph that is made into a model: a millisecond each
+MOST_REPEATED = 2**20  # how often a value is repeated, in all nodes of a graph that is made into a model
 MOST_NAMES = 300_000  # inputs, outputs and attributes of nodes, constants, and values of graphs
 MOST_RECURRENT = 2_000  # LSTM, GRU and RNN nodes: half a millisecond each
 MOST_SIZES = 100_000  # numbers that say axes, sizes or where to cut

@@ -2,8 +2,8 @@
 
 A call of a recurrent layer takes some microseconds less than the nodes around it in a program; a call of any other
 layer takes one or two more, and convolutions and pooling are faster in a program. So a graph runs as its model if at
-least half of the calls of its layers are recurrent (docs/onnx.md has the measures). Graphs with ids do not: ONNX has
-negative ones.
+least half of the calls of its layers are recurrent (docs/onnx.md has the measures) and the others are layers proper, no
+operations of `rnnx.ops`. Graphs with ids do not: ONNX has negative ones.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rnnx.formats.onnx._program import FAILURES, RUN, STEP
 from rnnx.formats.onnx._read_graph import ReadGraph, read_graph
 from rnnx.formats.onnx._view import View
 from rnnx.layers.graph import one_list
+from rnnx.layers.ops.operation import Operation
 from rnnx.layers.rnn.sequence import SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.saving import FormatError
@@ -44,8 +45,10 @@ def run_as_model(source: Source) -> ModelRun | None:
     except FormatError:
         source.budget, source.loading = before
         return None
-    recurrent = [_is_recurrent(step.layer) for step in read.model.plan.steps]
-    if 2 * sum(recurrent) < len(recurrent) or any(np.dtype(t.dtype).kind == "i" for t in read.model.inputs):
+    steps = read.model.plan.steps
+    recurrent = [_is_recurrent(step.layer) for step in steps]
+    by_nodes = 2 * sum(recurrent) < len(recurrent) or any(isinstance(step.layer, Operation) for step in steps)
+    if by_nodes or any(np.dtype(t.dtype).kind == "i" for t in read.model.inputs):
         source.budget, source.loading = before
         return None
     return ModelRun(source, read)

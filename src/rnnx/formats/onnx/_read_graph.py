@@ -14,7 +14,8 @@ import numpy as np
 
 from rnnx import layers
 from rnnx.formats._limits import MOST_SHOWN
-from rnnx.formats.onnx import _read_layers, _read_recurrent, _read_shapes
+from rnnx.formats.onnx import _read_layers, _read_operations, _read_recurrent, _read_shapes, _read_windows
+from rnnx.formats.onnx._axes import in_time
 from rnnx.formats.onnx._file import Source, attributes_of, reason
 from rnnx.formats.onnx._limits import MOST_LAYERS
 from rnnx.formats.onnx._program import Program
@@ -23,10 +24,14 @@ from rnnx.formats.onnx._view import View, view_of
 from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.saving import FormatError
 
-READERS = {**_read_layers.READERS, **_read_shapes.READERS, **_read_recurrent.READERS}
+READERS = {
+    **_read_operations.READERS, **_read_layers.READERS, **_read_windows.READERS, **_read_shapes.READERS,
+    **_read_recurrent.READERS,
+}  # fmt: skip
 BATCH = "batch"  # what its size is called
 MOST_COPIES = 4  # of a constant: PyTorch writes equal weights of a normalization once
 MOST_ORIGINS = 64  # inputs of the graph that are told apart in one value
+PARTS = ("Gather", "Slice", "Split", "Squeeze", "Unsqueeze")
 INPUT_TYPES = ("float32", "float64", "int32", "int64")
 
 
@@ -121,9 +126,7 @@ def _output(reading: Reading, name: str) -> View:
     view = reading.value(name)
     if not isinstance(view, View):
         raise NoLayer(f"its output {name[:80]!r} is not made by a layer")
-    if view.flipped:
-        raise NoLayer(f"its output {name[:80]!r} has the timesteps backwards: no layer gives them in the order of time")
-    view = reading.stacked(view)
+    view = reading.stacked(in_time(reading, view))
     if view.axes and view.axes[0] == (0,):
         return reading.in_order(view)
     order = [k for entry in view.axes for k in entry]
@@ -185,6 +188,7 @@ class _Axis:
     is_batch: bool = False
     is_time: bool = False
     is_direction: bool = False
+    size: int | None = None
     width: int | None = None
 
 
@@ -200,11 +204,13 @@ def _inputs(reading: Reading) -> list[View]:
         tensor = value.type.tensor_type
         if not value.type.HasField("tensor_type") or not tensor.HasField("shape") or len(tensor.shape.dim) > MOST_AXES:
             raise NoLayer(f"the shape of its input {value.name[:80]!r} is not given")
-        axes[value.name] = [_Axis() for _ in tensor.shape.dim]
+        axes[value.name] = [_Axis(size=dim.dim_value or None) for dim in tensor.shape.dim]
     _follow(reading, axes)
-    views = [_input(reading, value, axes[value.name]) for value in entries]
+    batch = _batch_name(entries, axes)
+    views = [_input(reading, value, axes[value.name], batch) for value in entries]
     for value, view in zip(entries, views, strict=True):
         reading.give(value.name, view)
+    reading.first = next((view for view in views if view.single is not None), None)
     return views
 
 
@@ -223,7 +229,8 @@ def _follow(reading: Reading, axes: dict[str, list[_Axis]]) -> None:
         found = [own for name in dict.fromkeys(node.input) for own in places.get(name, ())][:MOST_ORIGINS]
         after = [_after(reading, node, own) for own in found]
         if kept := [own for own in after if own is not None]:
-            places[node.output[0]] = kept
+            for name in node.output if node.op_type == "Split" else node.output[:1]:
+                places[name] = kept
 
 
 def _after(reading: Reading, node: Any, own: list[_Axis]) -> list[_Axis] | None:
@@ -238,12 +245,37 @@ def _after(reading: Reading, node: Any, own: list[_Axis]) -> list[_Axis] | None:
         place = 1 if node.op_type == "Gemm" and attributes_of(node).get("transB", 0) else 0
         own[-1].width = own[-1].width or kernel.shape[place]
         return [*own[:-1], _Axis()]
-    if node.op_type == "Gather":
-        return [*own, _Axis()] if node.input[0] in reading.known else None
+    if node.op_type == "Gather" and node.input[0] in reading.known:
+        return [*own, _Axis()]
+    if node.op_type in PARTS:
+        return _after_part(reading, node, own)
     if node.op_type == "Conv" or "Pool" in node.op_type:
-        return [own[0], _Axis(), _Axis()] if len(own) == 3 else None
+        return [own[0], *(_Axis() for _ in own[1:])] if own else None
     follows = node.op_type not in _read_shapes.READERS or node.op_type in ("Cast", "Concat", "Identity")
     return own if follows else None
+
+
+def _after_part(reading: Reading, node: Any, own: list[_Axis]) -> list[_Axis] | None:
+    """The axes of a part, or of a value with axes of size 1 more or less."""
+    attributes, found = attributes_of(node), list(own)
+    place = 3 if node.op_type == "Slice" else 1
+    given = reading.known.get(node.input[place]) if place < len(node.input) else None
+    axes: Any = attributes.get("axes")
+    if node.op_type in ("Gather", "Split"):
+        axes = [attributes.get("axis", 0)]
+    elif axes is None:
+        axes = [] if given is None else np.reshape(given, -1).tolist()
+    rank = len(own) + (len(axes) if node.op_type == "Unsqueeze" else 0)
+    if any(not -rank <= k < rank for k in axes) or len(axes) > MOST_AXES:
+        return None
+    for k in sorted(k % rank for k in axes):
+        if node.op_type == "Unsqueeze":
+            found.insert(k, _Axis())
+        elif found[k].size != 1:
+            found[k] = _Axis()
+    if node.op_type == "Squeeze" or (node.op_type == "Gather" and given is not None and given.ndim == 0):
+        return [axis for k, axis in enumerate(found) if k not in [one % rank for one in axes]]
+    return found
 
 
 def _note_input(own: list[_Axis], first: bool, width: int | None) -> None:
@@ -262,7 +294,24 @@ def _note_state(own: list[_Axis], first: bool) -> None:
         batch.is_batch = directions.is_direction = True
 
 
-def _input(reading: Reading, value: Any, axes: list[_Axis]) -> View:
+def _batch_name(entries: list[Any], axes: dict[str, list[_Axis]]) -> str:
+    """What the file calls the size of the batch; nothing if that is not certain."""
+    known = [
+        dim.dim_param
+        for value in entries
+        for axis, dim in zip(axes[value.name], value.type.tensor_type.shape.dim, strict=True)
+        if axis.is_batch and dim.dim_param
+    ]
+    if known or not entries:
+        return known[0] if len(set(known)) == 1 else ""
+    dims = list(entries[0].type.tensor_type.shape.dim)
+    names = [dim.dim_param for dim in dims if dim.dim_param]
+    if dims and not dims[0].dim_param and dims[0].dim_value > 1 and len(names) == 1:
+        return str(names[0])  # of a file whose number of timesteps is fixed, and comes first
+    return str(dims[0].dim_param) if dims else ""
+
+
+def _input(reading: Reading, value: Any, axes: list[_Axis], batch_name: str) -> View:
     """The symbolic tensor of an input of the graph."""
     from onnx import helper
 
@@ -270,7 +319,10 @@ def _input(reading: Reading, value: Any, axes: list[_Axis]) -> View:
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     if dtype.name not in INPUT_TYPES or not axes:
         raise NoLayer(f"its input {value.name[:80]!r} is of type {dtype} with {len(axes)} axes")
-    batch = next((k for k, axis in enumerate(axes) if axis.is_batch), 0)
+    named = [k for k, dim in enumerate(tensor.shape.dim) if batch_name and dim.dim_param == batch_name]
+    batch = next((k for k, axis in enumerate(axes) if axis.is_batch), named[0] if len(named) == 1 else 0)
+    if tensor.shape.dim[batch].dim_value:
+        reading.batch = int(tensor.shape.dim[batch].dim_value)
     kept = [k for k, axis in enumerate(axes) if k != batch and not _is_one(axis, tensor.shape.dim[k])]
     sizes: list[int | None] = []
     names = [BATCH]

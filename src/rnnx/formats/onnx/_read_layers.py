@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import layers
+from rnnx import layers, ops
 from rnnx._typing import Array
+from rnnx.formats.onnx import _axes, _read_operations
 from rnnx.formats.onnx._activations import ACTIVATIONS, activation_of_node
 from rnnx.formats.onnx._file import attributes_of, called
-from rnnx.formats.onnx._read_shapes import aligned, names_of, product_of_sizes
+from rnnx.formats.onnx._read_shapes import aligned, chosen_sizes, computed_sizes, names_of
 from rnnx.formats.onnx._reading import FLOATS, NoLayer, Reading
-from rnnx.formats.onnx._view import View, view_of
+from rnnx.formats.onnx._view import Size, View, Zeros, view_of
 from rnnx.formats.onnx._write_layers import ARITHMETIC
 
 OPERATIONS = {operator: name for name, operator in ARITHMETIC.items()}
@@ -21,7 +22,7 @@ OVER_FEATURES = ("softmax", "log_softmax")
 EPSILON = 1e-3  # of a normalization that is written out, if its variances are larger
 
 
-def _dtype(array: Array) -> str:
+def dtype_of(array: Array) -> str:
     if array.dtype not in FLOATS:
         raise NoLayer(f"it has weights of type {array.dtype}")
     return str(array.dtype)
@@ -39,7 +40,7 @@ def _bias(reading: Reading, name: str, units: int, rank: int) -> tuple[str, str]
     return other, node.output[0]
 
 
-def _activation_after(reading: Reading, name: str, view: View) -> tuple[str, str]:
+def activation_after(reading: Reading, name: str, view: View) -> tuple[str, str]:
     """The activation that the only reader of a value is, if it is one, and the value behind that."""
     node = reading.only_reader(name)
     if node is None or node.domain not in ("", "ai.onnx"):
@@ -63,20 +64,34 @@ def _softmax_axis(reading: Reading, node: Any, view: View) -> int | None:
 
 
 def _matmul(reading: Reading, node: Any) -> None:
+    if not any(name in reading.known for name in node.input):
+        _read_operations.matmul(reading, node)
+        return
     kernel = reading.constant(node, 1)
     if kernel.ndim != 2:
         raise NoLayer(f"{called(node)} by an array of shape {kernel.shape}")
+    if _of_zeros(reading, node, kernel.shape[1]):
+        return
     view = reading.features_last(reading.tensor(node, 0))
     bias, name = _bias(reading, node.output[0], kernel.shape[1], view.rank)
     arrays = [kernel] if not bias else [kernel, reading.known[bias].reshape(-1)]
     _give_dense(reading, view, ("MatMul", node.input[1], bias), lambda: arrays, name)
 
 
+def _of_zeros(reading: Reading, node: Any, units: int) -> bool:
+    """Read a product of zeros, which are zeros."""
+    zeros = reading.values.get(node.input[0])
+    if not isinstance(zeros, Zeros):
+        return False
+    reading.give(node.output[0], Zeros(None if zeros.sizes is None else (*zeros.sizes[:-1], Size(units))))
+    return True
+
+
 def _gemm(reading: Reading, node: Any) -> None:
     attributes = attributes_of(node)
     if attributes.get("transA", 0):
         raise NoLayer(f"{called(node)} with transA")
-    view, kernel = reading.features_last(reading.tensor(node, 0)), reading.constant(node, 1)
+    view, kernel = reading.features_last(_axes.view(reading, node, 0)), reading.constant(node, 1)
     alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
     units = kernel.shape[0 if attributes.get("transB", 0) else 1]
     bias = node.input[2] if len(node.input) > 2 else ""
@@ -97,11 +112,11 @@ def _gemm(reading: Reading, node: Any) -> None:
 
 def _give_dense(reading: Reading, view: View, key: Any, arrays: Callable[[], list[Array]], name: str) -> None:
     """A Dense, with the activation behind it."""
-    activation, name = _activation_after(reading, name, view)
+    activation, name = activation_after(reading, name, view)
     kernel, *bias = arrays()
     y = reading.weighted(
         (*key, activation),
-        lambda: layers.Dense(kernel.shape[1], activation=activation, use_bias=bool(bias), dtype=_dtype(kernel)),
+        lambda: layers.Dense(kernel.shape[1], activation=activation, use_bias=bool(bias), dtype=dtype_of(kernel)),
         arrays,
         view.single,
     )
@@ -111,26 +126,30 @@ def _give_dense(reading: Reading, view: View, key: Any, arrays: Callable[[], lis
 def _activation(reading: Reading, node: Any) -> None:
     attributes = attributes_of(node)
     name = activation_of_node(node.op_type, attributes)
+    view = reading.view(node, 0)
+    if name == "gelu" and _approximates(node):
+        reading.give(node.output[0], _read_operations.each(reading, view, ops.gelu, True))
+        return
     if name is None or _approximates(node):
         raise NoLayer(f"{called(node)} with {attributes}")
-    view = reading.view(node, 0)
     reading.give(node.output[0], reading.elementwise(view, lambda dtype: layers.Activation(name, dtype=dtype)))
 
 
 def _softmax(reading: Reading, node: Any) -> None:
     view = reading.tensor(node, 0)
     axis = _softmax_axis(reading, node, view)
-    if axis is None or len(view.axes[axis]) != 1 or view.axes[axis] == (0,):
-        raise NoLayer(f"{called(node)} is over the batch, or more than one axis")
-    (own,) = view.axes[axis]
+    if axis is None:
+        raise NoLayer(f"{called(node)} is over more than one axis")
+    (own,) = view.axes[axis] if len(view.axes[axis]) == 1 else (0,)
     dtype = np.dtype(view.dtype).name
     if own == view.width - 1:
         name = "softmax" if node.op_type == "Softmax" else "log_softmax"
         y = reading.call(layers.Activation(name, dtype=dtype), view.single)
-    elif node.op_type == "Softmax":
+    elif node.op_type == "Softmax" and own:
         y = reading.call(layers.Softmax(own, dtype=dtype), view.single)
     else:
-        raise NoLayer(f"{called(node)} is not over the features")
+        reading.give(node.output[0], _read_operations.normalized(reading, node, view, axis))
+        return
     reading.give(node.output[0], reading.after(view, y))
 
 
@@ -192,7 +211,7 @@ def _layer_normalization(reading: Reading, node: Any) -> None:
     epsilon = attributes.get("epsilon", 1e-5)
     y = reading.weighted(
         ("LayerNormalization", node.input[1], beta, epsilon),
-        lambda: layers.LayerNormalization(epsilon=epsilon, center=bool(beta), dtype=_dtype(gamma)),
+        lambda: layers.LayerNormalization(epsilon=epsilon, center=bool(beta), dtype=dtype_of(gamma)),
         lambda: arrays,
         view.single,
     )
@@ -204,24 +223,18 @@ def _batch_normalization(reading: Reading, node: Any) -> None:
     if attributes.get("training_mode", 0) or any(reading.is_used(name) for name in node.output[1:]):
         raise NoLayer(f"{called(node)} in training mode")
     if view.rank < 2 or view.axes[1] != (view.width - 1,):
-        if not view.is_plain or view.rank != 3:
+        if view.rank < 3:
             raise NoLayer(f"{called(node)} is not over the features")
-        view = _channels_last(reading, view)
+        view = _axes.channels_last(reading, node, view)
     arrays = [reading.constant(node, place) for place in range(1, 5)]
     epsilon = attributes.get("epsilon", 1e-5)
     y = reading.weighted(
         ("BatchNormalization", *node.input[1:], epsilon),
-        lambda: layers.BatchNormalization(epsilon=epsilon, dtype=_dtype(arrays[0])),
+        lambda: layers.BatchNormalization(epsilon=epsilon, dtype=dtype_of(arrays[0])),
         lambda: arrays,
         view.single,
     )
     reading.give(node.output[0], reading.after(view, y))
-
-
-def _channels_last(reading: Reading, view: View) -> View:
-    """A value (batch, channels, steps), whose tensor has the channels last."""
-    y = reading.call(layers.Permute((2, 1), dtype=np.dtype(view.dtype).name), view.single)
-    return view_of(y, ((0,), (2,), (1,)), [view.names[0], view.names[2], view.names[1]])
 
 
 def _written_out(reading: Reading, node: Any, view: View) -> bool:
@@ -248,7 +261,7 @@ def _written_out(reading: Reading, node: Any, view: View) -> bool:
     y = reading.weighted(
         ("Sub", node.input[1], after.input[1], *found.items()),
         lambda: layers.BatchNormalization(
-            epsilon=epsilon, scale="Mul" in found, center="Add" in found, dtype=_dtype(mean)
+            epsilon=epsilon, scale="Mul" in found, center="Add" in found, dtype=dtype_of(mean)
         ),
         lambda: [*parts, mean, squares - np.asarray(epsilon, squares.dtype)],
         view.single,
@@ -260,26 +273,28 @@ def _written_out(reading: Reading, node: Any, view: View) -> bool:
 def _arithmetic(reading: Reading, node: Any) -> None:
     """Add, Sub, Mul, Div, Max and Min of two values, or of one and a number."""
     operation = OPERATIONS[node.op_type]
-    if node.op_type == "Mul" and (sizes := product_of_sizes(reading, node)) is not None:
+    if (sizes := computed_sizes(reading, node)) is not None:
         reading.give(node.output[0], sizes)
         return
     if len(node.input) == 2 and sum(name in reading.known for name in node.input) == 1:
         place = 0 if node.input[0] in reading.known else 1
-        view, number = reading.view(node, 1 - place), reading.number(node.input[place])
+        view, number = _axes.view(reading, node, 1 - place), reading.number(node.input[place])
         array = reading.known[node.input[place]]
-        if number is not None and array.ndim <= view.rank:
+        if number is not None and array.ndim <= view.rank and np.dtype(view.dtype) in FLOATS:
             operand = {"left" if place == 0 else "right": number}
             reading.give(node.output[0], _with_number(reading, view, operation, **operand))
         elif node.op_type != "Sub" or place == 0 or not _written_out(reading, node, view):
-            raise NoLayer(f"{called(node)} takes a constant of shape {array.shape}, which no layer does")
+            _read_operations.binary(reading, node)
         return
-    y = _merge(reading, node, operation)
-    reading.give(node.output[0], y)
+    if np.dtype(_axes.view(reading, node, 0).dtype) not in FLOATS:
+        _read_operations.binary(reading, node)
+        return
+    reading.give(node.output[0], _merge(reading, node, operation))
 
 
 def _merge(reading: Reading, node: Any, operation: str) -> View:
     """One value from several by a layer for all of them, or from two at a time."""
-    views = aligned(reading, node, [reading.tensor(node, k) for k in range(len(node.input))])
+    views = aligned(reading, node, [_axes.view(reading, node, k) for k in range(len(node.input))])
     dtype = np.dtype(views[0].dtype)
     if dtype not in FLOATS:
         raise NoLayer(f"{called(node)} of numbers of type {dtype}")
@@ -299,16 +314,24 @@ def _sum(reading: Reading, node: Any) -> None:
 
 
 def _where(reading: Reading, node: Any) -> None:
-    """``where(x > threshold, x, slope * (x - threshold))``, as rnnx writes a ReLU."""
+    """Sizes, or ``where(x > threshold, x, slope * (x - threshold))``, as rnnx writes a ReLU, or any other choice."""
+    if (sizes := chosen_sizes(reading, node)) is not None:
+        reading.give(node.output[0], sizes)
+    elif not _written_relu(reading, node):
+        _read_operations.where(reading, node)
+
+
+def _written_relu(reading: Reading, node: Any) -> bool:
+    """Read a ReLU as rnnx writes it, if it is one."""
     greater, product = (reading.makers.get(node.input[k]) for k in (0, 2))
     below = reading.makers.get(product.input[0]) if product is not None and product.op_type == "Mul" else None
     x = node.input[1]
     if greater is None or product is None or below is None or greater.op_type != "Greater" or below.op_type != "Sub":
-        raise NoLayer(f"{called(node)}")
+        return False
     threshold, slope = reading.number(greater.input[1]), reading.number(product.input[1])
     same = greater.input[0] == below.input[0] == x and greater.input[1] == below.input[1]
     if not same or threshold is None or slope is None:
-        raise NoLayer(f"{called(node)}")
+        return False
     view = reading.view(node, 1)
     name, most = node.output[0], None
     follow = reading.only_reader(name)
@@ -316,114 +339,21 @@ def _where(reading: Reading, node: Any) -> None:
         most = reading.number(follow.input[1])
         name = name if most is None else follow.output[0]
     reading.give(name, reading.elementwise(view, lambda dtype: layers.ReLU(most, slope, threshold, dtype=dtype)))
-
-
-def _channels(reading: Reading, node: Any) -> View:
-    """The input of a convolution or pooling, (batch, channels, steps), of a tensor that has the channels last."""
-    view = reading.tensor(node, 0)
-    if view.is_plain and view.rank == 3:
-        view = _channels_last(reading, view)
-    if view.axes != ((0,), (2,), (1,)) or view.flipped:
-        raise NoLayer(f"{called(node)} is not along the timesteps")
-    return view
-
-
-def _padding(node: Any, window: int, stride: int) -> str:
-    """The padding of a layer."""
-    attributes = attributes_of(node)
-    auto, pads = attributes.get("auto_pad", "NOTSET"), list(attributes.get("pads", [0, 0]))
-    if auto in ("SAME_UPPER", "VALID"):
-        return "same" if auto == "SAME_UPPER" else "valid"
-    before = (window - 1) // 2
-    known = {(0, 0): "valid", (window - 1, 0): "causal"}
-    if stride == 1:
-        known = {(before, window - 1 - before): "same", **known}
-    if auto != "NOTSET" or tuple(pads) not in known:
-        raise NoLayer(f"{called(node)} with pads {pads}")
-    return known[tuple(pads)]
-
-
-def _along_time(reading: Reading, view: View, y: Any) -> View:
-    """What a layer with windows makes of a value."""
-    return view_of(y, view.axes, [view.names[0], reading.new_name() if y.shape[1] is None else "", ""])
-
-
-def _conv(reading: Reading, node: Any) -> None:
-    attributes, kernel = attributes_of(node), reading.constant(node, 1)
-    if kernel.ndim != 3:
-        raise NoLayer(f"{called(node)} along {kernel.ndim - 2} axes")
-    view = _channels(reading, node)
-    bias = node.input[2] if len(node.input) > 2 else ""
-    arrays = [kernel.transpose(2, 1, 0), *([reading.constant(node, 2)] if bias else [])]
-    stride, dilation = attributes.get("strides", [1])[0], attributes.get("dilations", [1])[0]
-    options = {"strides": stride, "dilation_rate": dilation, "groups": attributes.get("group", 1)}
-    padding = _padding(node, (kernel.shape[2] - 1) * dilation + 1, stride)
-    name, axes, follow = node.output[0], view.axes, reading.only_reader(node.output[0])
-    if follow is not None and follow.op_type == "Transpose" and attributes_of(follow).get("perm") == [0, 2, 1]:
-        name, axes = follow.output[0], ((0,), (1,), (2,))
-    activation, name = _activation_after(reading, name, view.moved(axes))
-    y = reading.weighted(
-        ("Conv", *node.input[1:], padding, activation, *options.values()),
-        lambda: layers.Conv1D(
-            kernel.shape[0], kernel.shape[2], padding=padding, activation=activation, use_bias=bool(bias),
-            dtype=_dtype(kernel), **options,
-        ),
-        lambda: arrays,
-        view.single,
-    )  # fmt: skip
-    reading.give(name, _along_time(reading, view.moved(axes), y))
-
-
-def _pool(reading: Reading, node: Any) -> None:
-    attributes, view = attributes_of(node), _channels(reading, node)
-    (size,), (stride,) = attributes["kernel_shape"], attributes.get("strides", [1])
-    padding = _padding(node, size, stride)
-    odd = attributes.get("ceil_mode", 0) or attributes.get("dilations", [1]) != [1] or len(node.output) > 1
-    if odd or padding == "causal" or (padding == "same" and attributes.get("count_include_pad", 0)):
-        raise NoLayer(f"{called(node)} with {attributes}")
-    cls = layers.MaxPooling1D if node.op_type == "MaxPool" else layers.AveragePooling1D
-    layer = cls(size, strides=stride, padding=padding, dtype=np.dtype(view.dtype).name)
-    reading.give(node.output[0], _along_time(reading, view, reading.call(layer, view.single)))
-
-
-def _global(reading: Reading, node: Any) -> None:
-    """ReduceMax and ReduceMean over the timesteps, or GlobalMaxPool and GlobalAveragePool."""
-    if node.op_type.startswith("Global"):
-        view, place, keep = _channels(reading, node), 2, True
-    else:
-        view = reading.tensor(node, 0)
-        axes = reading.integers(node, 1, "axes") or []
-        if len(axes) != 1:
-            raise NoLayer(f"{called(node)} over several axes")
-        place, keep = axes[0] % view.rank, bool(attributes_of(node).get("keepdims", 1))
-    if view.width != 3 or view.axes[place] != (1,):
-        raise NoLayer(f"{called(node)} is not over the timesteps")
-    cls = layers.GlobalMaxPooling1D if "Max" in node.op_type else layers.GlobalAveragePooling1D
-    y = reading.call(cls(dtype=np.dtype(view.dtype).name), view.single)
-    entries: list[tuple[int, ...]] = [tuple(min(k, 1) for k in entry) for entry in view.axes]
-    entries[place : place + 1] = [()] if keep else []
-    reading.give(node.output[0], view_of(y, tuple(entries), [view.names[0], view.names[2]]))
+    return True
 
 
 READERS: dict[str, Callable[[Reading, Any], None]] = {
     **{row.operator: _activation for row in ACTIVATIONS if row.node},
     **{operator: _arithmetic for operator in OPERATIONS},
-    "AveragePool": _pool,
     "BatchNormalization": _batch_normalization,
     "Clip": _clip,
-    "Conv": _conv,
     "Dropout": _dropout,
     "Gemm": _gemm,
-    "GlobalAveragePool": _global,
-    "GlobalMaxPool": _global,
     "LayerNormalization": _layer_normalization,
     "LeakyRelu": _leaky_relu,
     "LogSoftmax": _softmax,
     "MatMul": _matmul,
-    "MaxPool": _pool,
     "Mean": _sum,
-    "ReduceMax": _global,
-    "ReduceMean": _global,
     "Softmax": _softmax,
     "Sum": _sum,
     "Where": _where,

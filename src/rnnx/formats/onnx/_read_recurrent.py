@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from rnnx import layers
+from rnnx.formats.onnx._axes import own_axis, taken
 from rnnx.formats.onnx._file import attributes_of, called
 from rnnx.formats.onnx._reading import FLOATS, NoLayer, Reading, spelled
 from rnnx.formats.onnx._recurrent import GATES, Options
-from rnnx.formats.onnx._view import DIRECTIONS, Axes, View, view_of
+from rnnx.formats.onnx._view import DIRECTIONS, ONE, Axes, Size, View, view_of
 from rnnx.formats.onnx._weights import to_keras
 from rnnx.saving import FormatError
 
@@ -211,10 +212,26 @@ def _initial(reading: Reading, node: Any, options: Options) -> list[Any] | None:
     states = []
     for place, _ in enumerate(names, 5):
         view = reading.view(node, place)
+        if many > 1 and view.single is not None and view.width == 3:
+            view = _one_by_one(reading, node, view, view.axes.index((1,)) if (1,) in view.axes else 0)
+        if many == 1:
+            for k, entry in enumerate(view.axes):
+                if entry and entry != (0,) and wanted[k] == ():  # the axis of directions, of size 1
+                    view, own = own_axis(reading, node, view, k)
+                    view = taken(reading, view, k, own, 0) if own is not None and view.size_of(own) == ONE else view
         if view.axes != wanted or view.width != 2 or len(view.tensors) != many or view.flipped:
             raise NoLayer(f"{called(node)} has initial states with the axes {spelled(view)}")
         states.append(view.tensors)
     return [part[k] for k in range(many) for part in states]
+
+
+def _one_by_one(reading: Reading, node: Any, view: View, axis: int) -> View:
+    """The states of two directions, which are one tensor, as two."""
+    if view.size_of(1) != Size(2) or view.flipped or len(view.axes[axis]) != 1:
+        return view
+    parts = [taken(reading, view, axis, 1, k) for k in range(2)]
+    axes = tuple((DIRECTIONS,) if k == axis else entry for k, entry in enumerate(parts[0].axes))
+    return View(tuple(tensor for part in parts for tensor in part.tensors), axes, parts[0].names)
 
 
 def read_recurrent(reading: Reading, node: Any) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import layers
+from rnnx import layers, ops
 from rnnx._typing import Array
 from rnnx.formats.onnx._file import Source, attributes_of, called, reason
-from rnnx.formats.onnx._limits import MOST_AXES, MOST_LAYERS, MOST_SIZES
+from rnnx.formats.onnx._limits import MOST_AXES, MOST_LAYERS, MOST_REPEATED, MOST_SIZES
 from rnnx.formats.onnx._view import DIRECTIONS, ONE, Size, Sizes, View, Zeros, view_of
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.saving import FormatError
@@ -57,12 +57,16 @@ class Reading:
         graph = source.proto.graph
         self.ends = {value.name for value in graph.output}
         self.entries: set[str] = set()
+        self.made_zeros: dict[tuple[Size, ...], View] = {}  # by their sizes
+        self.first: View | None = None  # of the inputs
+        self.batch: int | None = None  # the size of the batch, if the file says it
         self.values: dict[str, Any] = {}
         self.uses: dict[str, list[Any]] = {}
         self.makers: dict[str, Any] = {}
         self.nodes: list[Any] = []
         self._made: dict[Any, Any] = {}
         self._calls = self._names = 0
+        self._repeated = 1
         needed = set(self.ends)
         for node in reversed(graph.node):
             if needed.isdisjoint(node.output) or all(name in known for name in node.output if name):
@@ -100,10 +104,7 @@ class Reading:
 
     def tensor(self, node: Any, place: int) -> View:
         """An input of a node as a view of a single tensor."""
-        view = self.view(node, place)
-        if view.single is None:
-            raise NoLayer(f"{called(node)} takes the outputs of both directions as one value")
-        return view
+        return self.stacked(self.view(node, place))
 
     def constant(self, node: Any, place: int) -> Array:
         """A constant input of a node."""
@@ -168,6 +169,38 @@ class Reading:
             layer.name += "_layer"
         return layer(x, **call)
 
+    def operate(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        """An operation of `rnnx.ops` on symbolic tensors."""
+        self._calls += 1
+        if self._calls > MOST_LAYERS:
+            raise TooManyLayers(f"it has more than {MOST_LAYERS:,} layers")
+        y = function(*arguments, **options)
+        layer = y.node.layer
+        if layer.name in self.entries:
+            layer.name += "_layer"
+        return y
+
+    def repeat(self, node: Any, times: int) -> None:
+        """Count how often a value is repeated: a few letters say any number.
+
+        Raises
+        ------
+        NoLayer
+            If it is more often than `MOST_REPEATED` in all.
+        """
+        self._repeated *= max(1, times)
+        if self._repeated > MOST_REPEATED:
+            raise NoLayer(f"{called(node)}: values are repeated more than {MOST_REPEATED:,} times in all")
+
+    def of_size(self, node: Any, size: Size) -> tuple[Any, int]:
+        """A tensor with an axis of this size, and which one it is."""
+        for found in self.values.values():
+            if isinstance(found, View) and found.single is not None and len(size.names) == size.number == 1:
+                for k in range(1, found.width):
+                    if found.size_of(k) == size:
+                        return found.single, k
+        raise NoLayer(f"{called(node)} to a size that no value has")
+
     def weighted(
         self, key: Any, make: Callable[[], Any], weights: Callable[[], list[Array]], x: Any, **call: Any
     ) -> Any:
@@ -201,13 +234,15 @@ class Reading:
         Raises
         ------
         NoLayer
-            If the batch is not its first axis, or it has the timesteps in the other order.
+            If the batch is not its first axis.
         """
         view = self.stacked(view)
         if view.is_plain:
             return view
         if view.flipped:
-            raise NoLayer("it has the timesteps backwards, which no layer gives in the order of time")
+            view = view_of(self.operate(ops.flip, view.single, 1), view.axes, view.names)
+            if view.is_plain:
+                return view
         if not view.axes or view.axes[0] != (0,):
             raise NoLayer(f"it has the axes {spelled(view)}, the batch must be the first")
         tensor, sizes = view.single, view.sizes()

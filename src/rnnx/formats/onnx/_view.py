@@ -48,7 +48,27 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Zeros:
-    """A value that is zero everywhere, whatever its shape."""
+    """A value that is zero everywhere.
+
+    Attributes
+    ----------
+    sizes : tuple of Size or None
+        Of its axes; None where they are not followed.
+    """
+
+    sizes: tuple[Size, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Truths:
+    """Truth values of sizes.
+
+    Attributes
+    ----------
+    truths : tuple of bool
+    """
+
+    truths: tuple[bool, ...]
 
 
 @dataclass(frozen=True, eq=False)

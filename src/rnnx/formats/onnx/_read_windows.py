@@ -1,0 +1,153 @@
+"""Convolution and pooling along one or two axes as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rnnx import layers
+from rnnx.formats.onnx import _read_operations
+from rnnx.formats.onnx._axes import channels_last
+from rnnx.formats.onnx._file import attributes_of, called
+from rnnx.formats.onnx._limits import MOST_REPEATED
+from rnnx.formats.onnx._read_layers import activation_after, dtype_of
+from rnnx.formats.onnx._reading import NoLayer, Reading
+from rnnx.formats.onnx._view import View, view_of
+
+CONVOLUTIONS = {1: layers.Conv1D, 2: layers.Conv2D}
+ZEROS = {1: layers.ZeroPadding1D, 2: layers.ZeroPadding2D}
+POOLS: dict[tuple[str, int], Any] = {
+    ("MaxPool", 1): layers.MaxPooling1D, ("MaxPool", 2): layers.MaxPooling2D,
+    ("AveragePool", 1): layers.AveragePooling1D, ("AveragePool", 2): layers.AveragePooling2D,
+    ("GlobalMaxPool", 1): layers.GlobalMaxPooling1D, ("GlobalMaxPool", 2): layers.GlobalMaxPooling2D,
+    ("GlobalAveragePool", 1): layers.GlobalAveragePooling1D, ("GlobalAveragePool", 2): layers.GlobalAveragePooling2D,
+}  # fmt: skip
+
+
+def _along(reading: Reading, node: Any) -> tuple[View, int]:
+    """The input, (batch, channels, ...), of a tensor that has the channels last, and how many axes lie between."""
+    view = reading.tensor(node, 0)
+    if view.rank - 2 not in CONVOLUTIONS:
+        raise NoLayer(f"{called(node)} along {view.rank - 2} axes")
+    return channels_last(reading, node, view), view.rank - 2
+
+
+def _numbers(node: Any, name: str, count: int, default: int) -> list[int]:
+    """One number for each axis."""
+    found = [int(n) for n in attributes_of(node).get(name, [default] * count)]
+    if len(found) != count or min(found) < 1:
+        raise NoLayer(f"{called(node)} with {name} {found[:8]}")
+    return found
+
+
+def _padding(node: Any, windows: list[int], strides: list[int]) -> str | None:
+    """The padding of a layer; None if no layer has it."""
+    attributes, count = attributes_of(node), len(windows)
+    auto, pads = attributes.get("auto_pad", "NOTSET"), list(attributes.get("pads", [0] * 2 * count))
+    if auto in ("SAME_UPPER", "VALID"):
+        return "same" if auto == "SAME_UPPER" else "valid"
+    if auto != "NOTSET" or len(pads) != 2 * count or min(pads) < 0 or max(pads) > MOST_REPEATED:
+        raise NoLayer(f"{called(node)} with auto_pad {auto} and pads {pads[:8]}")
+    if not any(pads):
+        return "valid"
+    before = [(window - 1) // 2 for window in windows]
+    if set(strides) == {1} and pads == [*before, *(w - 1 - b for w, b in zip(windows, before, strict=True))]:
+        return "same"
+    return "causal" if count == 1 and pads == [windows[0] - 1, 0] else None
+
+
+def _padded(reading: Reading, node: Any, view: View, count: int) -> View:
+    """Zeros around the value."""
+    pads = attributes_of(node)["pads"]
+    edges = tuple(zip(pads[:count], pads[count:], strict=True))
+    layer = ZEROS[count](edges[0] if count == 1 else edges, dtype=np.dtype(view.dtype).name)
+    return _moved(reading, view, reading.call(layer, view.single))
+
+
+def _moved(reading: Reading, view: View, y: Any) -> View:
+    """What a layer with windows makes of a value."""
+    names = [view.names[0], *(reading.new_name() if n is None else "" for n in y.shape[1:-1]), ""]
+    return view_of(y, view.axes, names)
+
+
+def _convolution(reading: Reading, node: Any) -> None:
+    kernel = reading.constant(node, 1)
+    view, count = _along(reading, node)
+    if kernel.ndim != count + 2:
+        raise NoLayer(f"{called(node)} with a kernel of shape {kernel.shape}")
+    bias = node.input[2] if len(node.input) > 2 else ""
+    order = (*range(2, count + 2), 1, 0)
+    arrays = [kernel.transpose(order), *([reading.constant(node, 2)] if bias else [])]
+    strides, dilations = _numbers(node, "strides", count, 1), _numbers(node, "dilations", count, 1)
+    sizes = list(kernel.shape[2:])
+    windows = [(size - 1) * dilation + 1 for size, dilation in zip(sizes, dilations, strict=True)]
+    padding = _padding(node, windows, strides)
+    if padding is None:
+        view, padding = _padded(reading, node, view, count), "valid"
+    name, axes, follow = node.output[0], view.axes, reading.only_reader(node.output[0])
+    back = [0, *range(2, count + 2), 1]
+    if follow is not None and follow.op_type == "Transpose" and attributes_of(follow).get("perm") == back:
+        name, axes = follow.output[0], tuple((k,) for k in range(count + 2))
+    activation, name = activation_after(reading, name, view.moved(axes))
+    groups = attributes_of(node).get("group", 1)
+    y = reading.weighted(
+        ("Conv", *node.input[1:], padding, activation, *strides, *dilations, groups),
+        lambda: CONVOLUTIONS[count](
+            kernel.shape[0], sizes, strides=strides, dilation_rate=dilations, groups=groups, padding=padding,
+            activation=activation, use_bias=bool(bias), dtype=dtype_of(kernel),
+        ),
+        lambda: arrays,
+        view.single,
+    )  # fmt: skip
+    reading.give(name, _moved(reading, view.moved(axes), y))
+
+
+def _pool(reading: Reading, node: Any) -> None:
+    attributes = attributes_of(node)
+    view, count = _along(reading, node)
+    sizes, strides = _numbers(node, "kernel_shape", count, 1), _numbers(node, "strides", count, 1)
+    padding, counted = _padding(node, sizes, strides), bool(attributes.get("count_include_pad", 0))
+    if padding is None and node.op_type == "AveragePool" and counted:
+        view, padding = _padded(reading, node, view, count), "valid"
+    dilated = set(attributes.get("dilations", [1])) != {1}
+    odd = dilated or attributes.get("ceil_mode", 0) or len(node.output) > 1
+    if odd or padding in (None, "causal") or (padding == "same" and counted):
+        raise NoLayer(f"{called(node)} with {attributes}")
+    size, stride = (sizes, strides) if count > 1 else (sizes[0], strides[0])
+    layer = POOLS[node.op_type, count](size, strides=stride, padding=padding, dtype=np.dtype(view.dtype).name)
+    reading.give(node.output[0], _moved(reading, view, reading.call(layer, view.single)))
+
+
+def _global(reading: Reading, node: Any) -> None:
+    """GlobalMaxPool and GlobalAveragePool, which keep axes of size 1."""
+    view, count = _along(reading, node)
+    y = reading.call(POOLS[node.op_type, count](dtype=np.dtype(view.dtype).name), view.single)
+    reading.give(node.output[0], view_of(y, ((0,), (1,), *[()] * count), [view.names[0], ""]))
+
+
+def _over_time(reading: Reading, node: Any) -> None:
+    """ReduceMax and ReduceMean, over the timesteps as layers."""
+    view = reading.stacked(reading.view(node, 0))
+    axes = reading.integers(node, 1, "axes") or []
+    place = axes[0] % view.rank if len(axes) == 1 and view.rank else 0
+    if view.width != 3 or view.axes[place] != (1,):
+        _read_operations.reduced(reading, node)
+        return
+    kind = "GlobalMaxPool" if node.op_type == "ReduceMax" else "GlobalAveragePool"
+    y = reading.call(POOLS[kind, 1](dtype=np.dtype(view.dtype).name), view.single)
+    entries: list[tuple[int, ...]] = [tuple(min(k, 1) for k in entry) for entry in view.axes]
+    entries[place : place + 1] = [()] if attributes_of(node).get("keepdims", 1) else []
+    reading.give(node.output[0], view_of(y, tuple(entries), [view.names[0], view.names[2]]))
+
+
+READERS: dict[str, Callable[[Reading, Any], None]] = {
+    "AveragePool": _pool,
+    "Conv": _convolution,
+    "GlobalAveragePool": _global,
+    "GlobalMaxPool": _global,
+    "MaxPool": _pool,
+    "ReduceMax": _over_time,
+    "ReduceMean": _over_time,
+}
