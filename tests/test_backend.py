@@ -55,3 +55,21 @@ def test_names_start_again() -> None:
 def test_unknown_words_point_to_the_functions() -> None:
     with pytest.raises(AttributeError, match="no_such_function.*rnnx.ops"):
         K.no_such_function  # noqa: B018
+
+
+def test_functions_of_arrays_are_those_of_ops() -> None:
+    x = np.arange(6.0).reshape(2, 3)
+    assert K.mean is rnnx.ops.mean and K.transpose is rnnx.ops.transpose and K.permute_dimensions is rnnx.ops.transpose
+    for name in K.RENAMED:
+        assert callable(getattr(K, name)), name
+    assert K.concatenate([x, x]).shape == (2, 6) and K.expand_dims(x).shape == (2, 3, 1)
+    assert K.argmax(x).tolist() == [2, 2] and K.argmin(x).tolist() == [0, 0]
+    assert K.cumsum(x).tolist() == [[0, 1, 2], [3, 5, 7]]
+    assert K.gather(x, [1, 0, 1]).tolist() == x[[1, 0, 1]].tolist()
+    assert K.repeat(x, 4).shape == (2, 4, 3)
+    np.testing.assert_allclose(K.l2_normalize(x, axis=1), x / np.sqrt((x**2).sum(axis=1, keepdims=True)), rtol=1e-6)
+    assert not K.l2_normalize(np.zeros((1, 3)), axis=1).any()
+    assert K.permute_dimensions(x, (1, 0)).shape == (3, 2) and K.reverse(x, 1)[0].tolist() == [2, 1, 0]
+    entry = rnnx.Input((3,))
+    model = rnnx.Model(entry, K.concatenate([K.l2_normalize(entry, axis=1), K.expand_dims(K.sum(entry, axis=1))]))
+    assert model(x).shape == (2, 4)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from rnnx import ops
 from rnnx._typing import Array
 from rnnx.config import (
     backend,
@@ -20,34 +20,80 @@ from rnnx.config import (
     set_image_data_format,
 )
 from rnnx.layers.graph import SymbolicTensor
+from rnnx.layers.shaping import RepeatVector
 from rnnx.models import Model
+from rnnx.random import dropout, truncated_normal
 from rnnx.random import normal as random_normal
-from rnnx.random import truncated_normal
 from rnnx.random import uniform as random_uniform
 from rnnx.utils import clear_session
 
 __all__ = [
-    "backend", "clear_session", "count_params", "epsilon", "eval", "floatx", "function", "get_uid", "get_value",
-    "image_data_format", "int_shape", "is_keras_tensor", "ndim", "random_normal", "random_uniform", "set_epsilon",
-    "set_floatx", "set_image_data_format", "set_value", "truncated_normal",
+    "argmax", "argmin", "backend", "clear_session", "concatenate", "count_params", "cumsum", "dropout", "epsilon",
+    "eval", "expand_dims", "floatx", "function", "gather", "get_uid", "get_value", "image_data_format", "int_shape",
+    "is_keras_tensor", "l2_normalize", "ndim", "random_normal", "random_uniform", "repeat", "set_epsilon", "set_floatx",
+    "set_image_data_format", "set_value", "truncated_normal",
 ]  # fmt: skip
 
 _uids: Counter[str] = Counter()
-
 RENAMED = {  # words of Keras 2 and the names of these functions in `rnnx.ops`
-    "permute_dimensions": "transpose", "pow": "power", "reverse": "flip", "variable": "array",
-    "constant": "array", "gather": "take", "repeat_elements": "repeat",
+    "permute_dimensions": "transpose", "pow": "power", "reverse": "flip", "variable": "convert_to_tensor", "constant": "convert_to_tensor",
+    "repeat_elements": "repeat",
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """Functions of `rnnx.ops`, loaded when they are first used."""
-    if not name.startswith("_"):
-        try:
-            return getattr(importlib.import_module("rnnx.ops"), RENAMED.get(name, name))
-        except (AttributeError, ModuleNotFoundError):
-            pass
-    raise AttributeError(f"module 'rnnx.backend' has no attribute {name!r}; rnnx.ops has the functions of arrays")
+    """Functions of `rnnx.ops` under the names of Keras' backend."""
+    found = None if name.startswith("_") else getattr(ops, RENAMED.get(name, name), None)
+    if found is None:
+        raise AttributeError(f"module 'rnnx.backend' has no attribute {name!r}; rnnx.ops has the functions of arrays")
+    return found
+
+
+# ---- Functions whose arguments are others than those of `rnnx.ops` ---------------------------------------------------
+
+
+def concatenate(tensors: Any, axis: int = -1) -> Any:
+    """Side by side, by default along the last axis."""
+    return ops.concatenate(tensors, axis=axis)
+
+
+def expand_dims(x: Any, axis: int = -1) -> Any:
+    """With one more axis, by default the last."""
+    return ops.expand_dims(x, axis)
+
+
+def argmax(x: Any, axis: int = -1) -> Any:
+    """Where the largest is, by default along the last axis."""
+    return ops.argmax(x, axis=axis)
+
+
+def argmin(x: Any, axis: int = -1) -> Any:
+    """Where the smallest is, by default along the last axis."""
+    return ops.argmin(x, axis=axis)
+
+
+def cumsum(x: Any, axis: int = 0) -> Any:
+    """Sums so far, by default along the first axis."""
+    return ops.cumsum(x, axis=axis)
+
+
+def gather(reference: Any, indices: Any) -> Any:
+    """Rows by their numbers."""
+    return ops.take(reference, indices, axis=0)
+
+
+def repeat(x: Any, n: int) -> Any:
+    """(batch, features) -> (batch, n, features)."""
+    return RepeatVector(n)(x)
+
+
+def l2_normalize(x: Any, axis: int | None = None) -> Any:
+    """Divided by the norm along an axis, or of all."""
+    squares = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    return x / ops.sqrt(ops.maximum(squares, epsilon() ** 2))
+
+
+# ---- Models and weights ----------------------------------------------------------------------------------------------
 
 
 def function(inputs: Any, outputs: Any) -> Callable[[Any], list[Array]]:

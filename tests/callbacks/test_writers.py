@@ -134,3 +134,39 @@ def test_remote_monitor() -> None:
 def test_means_of_weights_need_an_optimizer_that_keeps_them() -> None:
     with pytest.raises(ValueError, match="use_ema=True, got SGD"):
         model().fit(X, Y, validation_data=(X, Y), verbose=0, callbacks=[callbacks.SwapEMAWeights()])
+
+
+@pytest.mark.parametrize(
+    ("options", "val_loss", "at_the_ends"),
+    [
+        (None, [0.13114, 0.058721, 0.027369],
+         [[0.622205, -0.148886, -0.026546], [0.705023, -0.078183, -0.099234], [0.761783, -0.028283, -0.140394]]),
+        ({}, [0.13398, 0.082954, 0.044335],
+         [[0.622205, -0.148886, -0.026546], [0.705023, -0.078183, -0.099234], [0.761783, -0.028283, -0.140394]]),
+        ({"swap_on_epoch": True}, [0.13398, 0.082954, 0.044335],
+         [[0.613549, -0.159388, -0.037619], [0.669014, -0.111319, -0.081996], [0.725792, -0.061549, -0.124045]]),
+    ],
+)  # fmt: skip
+def test_means_of_weights_in_their_place(options: Any, val_loss: list[float], at_the_ends: list[list[float]]) -> None:
+    """The values of Keras 3.15 on its PyTorch backend."""
+    x = np.arange(12.0).reshape(6, 2) / 6 - 1
+    y = x[:, :1] * 2 - x[:, 1:]
+    made = rnnx.Sequential([rnnx.Input((2,)), layers.Dense(1)])
+    made.set_weights([np.array([[0.5], [-0.25]]), np.array([0.1])])
+    made.compile(rnnx.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.6), "mse")
+    swap = [] if options is None else [callbacks.SwapEMAWeights(**options)]
+    seen: list[Any] = []
+
+    def look(epoch: int, logs: Any) -> None:
+        seen.append(np.concatenate([weight.ravel() for weight in made.get_weights()]))
+
+    history = made.fit(
+        x, y, epochs=3, batch_size=3, shuffle=False, verbose=0, validation_data=(x, y),
+        callbacks=[*swap, callbacks.LambdaCallback(on_epoch_end=look)],
+    )  # fmt: skip
+    np.testing.assert_allclose(history.history["val_loss"], val_loss, atol=1e-6)
+    np.testing.assert_allclose(seen, at_the_ends, atol=1e-6)
+    assert made.evaluate(x, y, verbose=0, callbacks=swap) == pytest.approx(0.044335, abs=1e-6)
+    np.testing.assert_allclose(made.predict(x, callbacks=swap)[:2, 0], [-0.798546, -0.577132], atol=1e-6)
+    look(3, {})
+    np.testing.assert_allclose(seen[-1], [0.725792, -0.061549, -0.124045], atol=1e-6)
