@@ -81,6 +81,11 @@ def test_zoneout_pair_needs_a_cell_state(name: str) -> None:
 
 
 LAYERS: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
+    "trainable_string": (lambda: layers.Dense(1, trainable="x"), ValueError, ("`trainable`", "True or False", "'x'")),
+    "trainable_number": (lambda: layers.Dense(1, trainable=1), ValueError, ("`trainable`", "got 1")),
+    "two_shapes": (
+        lambda: layers.Input(shape=(2,), batch_shape=(1, 2)), ValueError, ("`shape`", "`batch_shape`", "not both"),
+    ),
     "dense_units_0": (lambda: layers.Dense(0), ValueError, ("`units`", "0")),
     "dense_units_bool": (lambda: layers.Dense(True), ValueError, ("`units`", "True")),
     "dense_units_float": (lambda: layers.Dense(2.0), ValueError, ("`units`", "2.0")),

@@ -158,6 +158,8 @@ class Layer:
         if name is not None and (not isinstance(name, str) or not name):
             raise ValueError(f"{type(self).__name__}: `name` must be a string that is not empty, got {name!r}")
         self.name = name if name is not None else unique_name(type(self).__name__)
+        if not isinstance(trainable, (bool, np.bool_)):
+            raise ValueError(f"{type(self).__name__}: `trainable` must be True or False, got {trainable!r}")
         self._trainable = bool(trainable)
         self.dtype = check_dtype(type(self).__name__, dtype)
         self.built = False
