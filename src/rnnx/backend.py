@@ -36,8 +36,8 @@ __all__ = [
 
 _uids: Counter[str] = Counter()
 RENAMED = {  # words of Keras 2 and the names of these functions in `rnnx.ops`
-    "permute_dimensions": "transpose", "pow": "power", "reverse": "flip", "variable": "convert_to_tensor", "constant": "convert_to_tensor",
-    "repeat_elements": "repeat",
+    "permute_dimensions": "transpose", "pow": "power", "reverse": "flip", "repeat_elements": "repeat",
+    "variable": "convert_to_tensor", "constant": "convert_to_tensor",
 }  # fmt: skip
 
 
