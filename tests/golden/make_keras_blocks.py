@@ -1,4 +1,4 @@
-"""Make ``keras_blocks.npz``: building blocks of convolutional and attention models, from Keras 3.
+"""Make ``keras_blocks.npz`` and ``keras_files/blocks.zip``: convolutional and attention models, from Keras 3.
 
 Environment: ``pip install keras==3.15.1 torch==2.13.0``.
 Command, from the root of the repository: ``python -m tests.golden.make_keras_blocks``.
@@ -6,13 +6,16 @@ Command, from the root of the repository: ``python -m tests.golden.make_keras_bl
 
 from __future__ import annotations
 
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .keras_archive import pack
 from .keras_torch import as_list, gradient_of, keras, record, tensor, torch
-from .store import Case, build_layer, random_like, save
+from .store import DATA, Case, build_layer, random_like, save
 
 BATCH, TIMESTEPS, FEATURES = 2, 6, 4
 SEQUENCE, ROW, IMAGE = (BATCH, TIMESTEPS, FEATURES), (BATCH, FEATURES), (BATCH, 4, 5, 2)
@@ -275,12 +278,67 @@ def mask_cases(rng: np.random.Generator) -> dict[str, Case]:
     return cases
 
 
+def models() -> dict[str, Any]:
+    """Models as Keras writes them: images before a recurrent layer, films, and attention."""
+    layers = keras.layers
+    x = keras.Input((4, 6, 5, 2))
+    y = layers.TimeDistributed(layers.Conv2D(3, 3, padding="same", activation="relu"))(x)
+    y = layers.TimeDistributed(layers.MaxPooling2D((2, 1)))(y)
+    y = layers.TimeDistributed(layers.Flatten())(y)
+    crnn = keras.Model(x, layers.LSTM(3)(y))
+    x = keras.Input((4, 6, 5, 2))
+    y = layers.ConvLSTM2D(3, (2, 3), padding="same", return_sequences=True, recurrent_activation="hard_sigmoid")(x)
+    y = layers.TimeDistributed(layers.GlobalAveragePooling2D())(layers.BatchNormalization()(y))
+    film = keras.Model(x, layers.GRU(2)(y))
+    x = keras.Input((8, 6, 2))
+    y = layers.SeparableConv2D(4, 3, padding="same")(layers.ZeroPadding2D(1)(x))
+    y = layers.DepthwiseConv2D(2, depth_multiplier=2)(layers.PReLU(shared_axes=[1, 2])(y))
+    y = layers.Conv2DTranspose(3, 3, strides=2, padding="same")(layers.GroupNormalization(2)(y))
+    y = layers.UpSampling2D(interpolation="bilinear")(layers.Cropping2D(2)(layers.LeakyReLU()(y)))
+    image = keras.Model(x, layers.GlobalMaxPooling2D()(layers.AveragePooling2D(2)(layers.ELU(0.5)(y))))
+    ids = keras.Input((7,), dtype="int32")
+    y = layers.Embedding(9, 4, mask_zero=True)(ids)
+    seen = layers.Activation("tanh")(y)  # loses its mask to the next layer for all that come after it
+    y = layers.Add()([y, layers.MultiHeadAttention(2, 3, dropout=0.1)(seen, seen, use_causal_mask=True)])
+    z = layers.Attention(use_scale=True)([y, layers.LayerNormalization()(y)])
+    z = layers.Concatenate()([z, layers.AdditiveAttention()([y, y]), layers.EinsumDense("abc,cd->abd", (7, 3))(y)])
+    words = keras.Model(ids, [layers.LSTM(3)(z), layers.Dot(axes=2, normalize=True)([y, y])])
+    x = keras.Input((9, 3))
+    y = layers.Conv1DTranspose(4, 3, strides=2)(layers.DepthwiseConv1D(2)(layers.SeparableConv1D(4, 2)(x)))
+    y = layers.UpSampling1D(2)(layers.Cropping1D(1)(layers.ZeroPadding1D(2)(layers.GaussianNoise(0.1)(y))))
+    y = layers.Maximum()([layers.UnitNormalization()(y), layers.RMSNormalization()(y)])
+    line = keras.Model(x, layers.GRU(2)(layers.ActivityRegularization(0.1)(layers.Identity()(y))))
+    return {"blocks_crnn": crnn, "blocks_film": film, "blocks_image": image, "blocks_words": words, "blocks_line": line}
+
+
+def write_files(rng: np.random.Generator) -> None:
+    """Save the models in both formats with an input and what they make of it."""
+    keras.config.set_floatx("float32")
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = Path(name)
+        for key, model in models().items():
+            shapes = [tuple(weight.shape) for weight in model.weights]
+            model.set_weights([np.abs(part) for part in random_like(rng, shapes, scale=0.4)])
+            (x,) = model.inputs
+            given = random_like(rng, [(BATCH, *x.shape[1:])], scale=1.0)[0]
+            if "int" in str(x.dtype):
+                given = rng.integers(0, 9, (BATCH, *x.shape[1:])).astype(np.int32)
+            ys = as_list(model.predict(given, verbose=0))
+            np.savez(folder / f"{key}.npz", x0=given, **{f"y{k}": y for k, y in enumerate(ys)})
+            model.save(folder / f"{key}.keras")
+            np.savez(folder / f"{key}_h5.npz", x0=given, **{f"y{k}": y for k, y in enumerate(ys)})
+            model.save(folder / f"{key}_h5.h5")
+        pack(folder, DATA / "keras_files" / "blocks.zip")
+
+
 def main() -> None:
-    """Write the file."""
+    """Write the files."""
     rng = np.random.default_rng(20267)
     cases = layer_cases(rng, elementwise() + windows()) | batch_normalization_cases(rng) | mask_cases(rng)
     cases |= attention_cases(rng) | conv_lstm_cases(rng)
     save("keras_blocks", cases)
+    write_files(rng)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from rnnx.saving import FormatError
 
 MASK_OPERATORS = {  # with which Keras 3 writes down how a mask is handed on
     "NotEqual", "Any", "All", "ExpandDims", "ZerosLike", "OnesLike", "LogicalOr", "LogicalAnd", "Concatenate", "Stack",
-    "Squeeze", "Cast", "BroadcastTo", "Flip",
+    "Squeeze", "Cast", "BroadcastTo", "Flip", "ConvertToTensor",
 }  # fmt: skip
-NOT_BETWEEN_LAYERS = {"convert_to_numpy", "convert_to_tensor", "ndim", "shape", "size"}
+NOT_BETWEEN_LAYERS = {"convert_to_numpy", "ndim", "shape", "size"}
 OF_MODULES = {  # of `keras.src.ops`; the others are in `numpy`
     "core": {"cast", "slice", "stop_gradient", "unstack"},
     "linalg": {"norm"},
