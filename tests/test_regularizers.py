@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnx import regularizers
+from rnnx import ops, regularizers
 
 W = np.array([[0.5, -2.0], [1.5, 0.25]])
 
@@ -46,8 +46,8 @@ def test_none_names_and_errors():
             regularizers.L2(bad)
     with pytest.raises(NotImplementedError, match="gradient"):
         regularizers.Regularizer().grad(W)
-    with pytest.raises(TypeError, match="needs a gradient"):
-        regularizers.get(lambda w: 0.0)
+    with pytest.raises(ValueError, match="expected a name, a configuration or an object"):
+        regularizers.get(3)
     with pytest.raises(ValueError, match="two axes"):
         regularizers.OrthogonalRegularizer()(W[0])
     with pytest.raises(ValueError, match="`mode`"):
@@ -59,3 +59,20 @@ def test_orthogonal_penalty_of_several_rows():
     unit = w / np.linalg.norm(w, axis=1, keepdims=True)
     cosines = [abs(unit[0] @ unit[1]), abs(unit[0] @ unit[2]), abs(unit[1] @ unit[2])]
     assert regularizers.OrthogonalRegularizer(0.3)(w) == pytest.approx(0.3 * np.mean(cosines))
+
+
+def test_penalties_of_ones_own_have_a_gradient():
+    """Functions, and classes that say the penalty alone."""
+
+    class Cubes(regularizers.Regularizer):
+        def __call__(self, w):
+            return 0.5 * ops.sum(ops.abs(w) ** 3)
+
+    for penalty in (Cubes(), regularizers.get(lambda w: 0.5 * np.sum(np.abs(w) ** 3))):
+        np.testing.assert_allclose(float(penalty(W)), 0.5 * (np.abs(W) ** 3).sum())
+        np.testing.assert_allclose(penalty.grad(W), 1.5 * np.abs(W) * W)
+    with pytest.raises(TypeError, match="class Bad: `call` would never be called; implement `__call__"):
+
+        class Bad(regularizers.Regularizer):
+            def call(self, w):
+                return 0

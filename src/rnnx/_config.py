@@ -218,12 +218,13 @@ def refuse_overrides(cls: type, names: dict[str, str]) -> None:
     TypeError
         If it defines one of them.
     """
-    for name in names.keys() & vars(cls).keys():
+    for name in names.keys() & vars(cls).keys() if cls.__module__.split(".")[0] != "rnnx" else ():
         raise TypeError(f"class {cls.__name__}: `{name}` would never be called; {names[name]}")
 
 
 ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seldom used
     "honour_call": "rnnx.layers.call",
+    "honour_call_of_loss": "rnnx.losses.followed",
     "keep_arguments": "rnnx.layers.constructor",
     "penalty_gradient": "rnnx.layers.tracing",
     "quantization_report": "rnnx.quantization",

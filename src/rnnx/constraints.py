@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._config import Configurable, lookup, serialize
+from rnnx._config import Configurable, lookup, refuse_overrides, serialize
 from rnnx._typing import Array
 
 __all__ = [
@@ -29,6 +29,10 @@ EPSILON = 1e-7
 
 class Constraint(Configurable):
     """A callable ``constraint(w) -> w`` that keeps shape and dtype."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_overrides(cls, {"call": "implement `__call__(w)`"})
 
     def __call__(self, w: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} does not say what it allows")

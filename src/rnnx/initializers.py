@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._config import Configurable, lookup, serialize
+from rnnx._config import Configurable, lookup, refuse_overrides, serialize
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 
@@ -26,6 +26,10 @@ TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at two dev
 
 class Initializer(Configurable):
     """A callable ``initializer(shape, dtype) -> array``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_overrides(cls, {"call": "implement `__call__(shape, dtype)`"})
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         raise NotImplementedError(f"{type(self).__name__} does not say how to make an array")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._config import Configurable, lookup, serialize
+from rnnx._config import Configurable, lookup, on_demand, refuse_overrides, serialize
 from rnnx._typing import Array
 from rnnx.functional._products import product
 
@@ -19,14 +19,24 @@ EPSILON = 1e-6
 
 
 class Regularizer(Configurable):
-    """A callable ``regularizer(w) -> float`` with its gradient ``regularizer.grad(w)``."""
+    """A callable ``regularizer(w) -> float`` with its gradient ``regularizer.grad(w)``.
+
+    One of one's own implements ``__call__``, with operators and `rnnx.ops`; its gradient is found by following it.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_overrides(cls, {"call": "implement `__call__(w)`"})
 
     def __call__(self, w: Array) -> float:
         raise NotImplementedError(f"{type(self).__name__} does not say what its penalty is")
 
     def grad(self, w: Array) -> Array:
         """Gradient of the penalty; shape and dtype of ``w``."""
-        raise NotImplementedError(f"{type(self).__name__} has no gradient: implement `grad(w)`")
+        if type(self).__call__ is Regularizer.__call__:
+            raise NotImplementedError(f"{type(self).__name__} has no gradient: implement `grad(w)`")
+        found: Array = on_demand("penalty_gradient")(self, w)
+        return found
 
 
 class L1L2(Regularizer):
@@ -121,6 +131,27 @@ _TABLE: dict[str, Any] = {
 }  # fmt: skip
 
 
+class FunctionRegularizer(Regularizer):
+    """A function of one's own as a penalty, ``function(w) -> number``; its gradient is found by following it.
+
+    Parameters
+    ----------
+    function : callable
+        With operators, `rnnx.ops`, or functions of NumPy.
+    """
+
+    def __init__(self, function: Any):
+        if not callable(function):
+            raise TypeError(f"regularizer {function!r} must be a function of a weight, see `Regularizer`")
+        self.function = function
+
+    def __call__(self, w: Any) -> Any:
+        return self.function(w)
+
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(f"regularizer {self.function!r} is a function, which a file cannot hold")
+
+
 def get(identifier: Any) -> Any:
     """The regularizer of a name, a configuration or an object; None stays None.
 
@@ -133,9 +164,7 @@ def get(identifier: Any) -> Any:
     if identifier is None:
         return None
     found = lookup("regularizer", _TABLE, identifier)
-    if not hasattr(found, "grad"):
-        raise TypeError(f"regularizer {found!r} needs a gradient: a method `grad(w)`, see `Regularizer`")
-    return found
+    return found if hasattr(found, "grad") else FunctionRegularizer(found)
 
 
 deserialize = get

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import rnnx
 from rnnx import constraints, layers, regularizers
 from rnnx.layers import Layer
 from rnnx.layers.attention import Attending
@@ -35,6 +36,16 @@ CELL: dict[str, Any] = {"units": 4, "dropout": 0.3, "recurrent_dropout": 0.3, "s
 
 def gru(**options: Any) -> Any:
     return layers.GRU(4, return_sequences=True, dtype="float64", **options)
+
+
+@rnnx.utils.register_keras_serializable("tests")
+def tripled(x: Any, scale: float = 3.0) -> Any:
+    return scale * x
+
+
+@rnnx.utils.register_keras_serializable("tests")
+def squared(x: Any) -> Any:
+    return x * x
 
 
 BASES: dict[str, dict[str, Any]] = {
@@ -90,12 +101,14 @@ BASES: dict[str, dict[str, Any]] = {
     "Reshape": {"target_shape": (4, 7)},
     "SpatialDropout1D": {"rate": 0.4, "seed": 1},
     "InputLayer": {"shape": (7, 4)},
+    "Lambda": {"function": tripled},
     "Dot": {"axes": 2},
     "GaussianNoise": {"stddev": 0.4, "seed": 1},
     "GroupNormalization": {"groups": 1},
     "SpatialDropout2D": {"rate": 0.4, "seed": 1},
 }
 OTHER: dict[str, Any] = {
+     "mask": lambda: lambda x, mask: np.zeros(x.shape[:2], bool),
     "units": 5, "filters": 6, "output_dim": 3, "input_dim": 9, "n": 3, "activation": "relu",
     "recurrent_activation": "tanh",
     "use_bias": False, "unit_forget_bias": False, "dropout": 0.6, "recurrent_dropout": 0.6, "seed": 2, "rate": 0.2,
@@ -124,6 +137,9 @@ OTHER: dict[str, Any] = {
     "backward_layer": lambda: gru(go_backwards=True, activation="relu"),
 }  # fmt: skip
 SPECIAL: dict[tuple[str, str], Any] = {
+    ("Lambda", "function"): lambda: squared,
+    ("Lambda", "arguments"): {"scale": 2.0},
+    ("Lambda", "output_shape"): (7, 9),
     ("CategoryEncoding", "output_mode"): "count",
     ("Hashing", "mask_value"): "b",
     ("IntegerLookup", "mask_token"): 9,

@@ -101,13 +101,19 @@ def check_ops(names: Names, folder: Path) -> None:
     assert names["model"].output_shape == (None, 1)
 
 
+def check_subclasses(names: Names, folder: Path) -> None:
+    assert names["optimizer"].iterations == 1 and len(names["grads"].dweights) == len(names["model"].weights)
+
+
 NEEDS: dict[str, Callable[[Path], Names]] = {
     "README": needs_readme, "dropout": needs_dropout, "keras": needs_keras, "onnx": needs_onnx,
     "ops": lambda folder: {}, "pytorch": needs_pytorch, "streaming": needs_streaming,
+    "subclasses": lambda folder: {},
 }  # fmt: skip
 CHECKS: dict[str, Callable[[Names, Path], None]] = {
     "README": check_readme, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
     "ops": check_ops, "pytorch": check_pytorch, "streaming": check_streaming,
+    "subclasses": check_subclasses,
 }  # fmt: skip
 
 

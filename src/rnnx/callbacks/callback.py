@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnx._config import refuse_overrides
+
 Logs = dict[str, float]
 EVENTS = (
     "train_begin", "train_end", "epoch_begin", "epoch_end", "train_batch_begin", "train_batch_end", "test_begin",
@@ -12,8 +14,23 @@ EVENTS = (
 )  # fmt: skip
 
 
+CALLED = {f"on_{event}" for event in (*EVENTS, "batch_begin", "batch_end")}
+
+
 class Callback:
-    """Base of the callbacks; ``self.model`` and ``self.params`` are set by ``fit``."""
+    """Base of the callbacks; ``self.model`` and ``self.params`` are set by ``fit``.
+
+    Raises
+    ------
+    TypeError
+        If a class of one's own defines ``on_...`` for an event that there is not, when it is defined.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        unknown = {name for name in vars(cls) if name.startswith("on_") and callable(vars(cls)[name])} - CALLED
+        known = ", ".join(sorted(CALLED))
+        refuse_overrides(cls, dict.fromkeys(unknown, f"the events are {known}"))
 
     model: Any = None
     params: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from rnnx.layers.given_mask import GivenMask as GivenMask
 from rnnx.layers.group_normalization import GroupNormalization, RMSNormalization, UnitNormalization
 from rnnx.layers.identity import ActivityRegularization, Identity
 from rnnx.layers.input import Input, InputLayer
+from rnnx.layers.lambda_layer import Lambda
 from rnnx.layers.layer import Gradients, Layer, Weight
 from rnnx.layers.merging import (
     Add,
@@ -105,15 +106,15 @@ __all__ = [
     "Convolution2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D",
     "Discretization", "Dot", "Dropout", "EinsumDense", "Embedding", "Flatten", "GRUCell", "GaussianDropout",
     "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D",
-    "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Gradients",
-    "GroupNormalization", "Hashing", "Identity", "Input", "InputLayer", "IntegerLookup", "LSTMCell", "Layer",
-    "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum",
-    "Minimum", "MultiHeadAttention", "Multiply", "Normalization", "Operation", "PReLU", "Permute", "RMSNormalization",
-    "ReLU", "RepeatVector", "Rescaling", "Reshape", "SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D",
+    "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Gradients", "GroupNormalization",
+    "Hashing", "Identity", "Input", "InputLayer", "IntegerLookup", "LSTMCell", "Lambda", "Layer", "LayerNormalization",
+    "LeakyReLU", "Masking", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D", "Maximum", "Minimum",
+    "MultiHeadAttention", "Multiply", "Normalization", "Operation", "PReLU", "Permute", "RMSNormalization", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D",
     "SeparableConvolution2D", "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D",
     "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization", "TimeDistributed", "UnitNormalization",
-    "UpSampling1D", "UpSampling2D", "Weight", "ZeroPadding1D", "ZeroPadding2D", "add", "average", "concatenate",
-    "dot", "maximum", "minimum", "multiply", "quantization_report", "subtract",
+    "UpSampling1D", "UpSampling2D", "Weight", "ZeroPadding1D", "ZeroPadding2D", "add", "average", "concatenate", "dot",
+    "maximum", "minimum", "multiply", "quantization_report", "subtract",
 ]  # fmt: skip
 
 

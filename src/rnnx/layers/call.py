@@ -19,15 +19,16 @@ from rnnx._typing import Array
 from rnnx.layers import carried, graph
 from rnnx.layers.checks import as_mask, starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
+from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, base_of, is_followed
 from rnnx.layers.limits import room
 from rnnx.layers.structure import LEAF, count_leaves, frozen, taken_apart, together
-from rnnx.layers.tracing import Traced, TracedPullback, entry, followed
+from rnnx.layers.tracing import Traced, TracedPullback, followed
 from rnnx.layers.weight import Weight
 
 MOST_GRAPHS = 256  # of one layer: one for each length of its sequences
 SIMPLE = ("dict", ("", LEAF))  # one tensor, for the first argument
-NOT_LOOKED_AT = {"_graphs", "_given", "_base", "_node", "_weights", "_added", "_memo", "_metrics", "history"}
+NOT_LOOKED_AT = {"_graphs", "_given", "_base", "_node", "_weights", "_added", "_memo", "_metrics", "history", "layers"}
 Signature = tuple[tuple[Any, ...], ...]  # type and shape of each tensor
 
 

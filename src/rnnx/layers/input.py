@@ -85,3 +85,11 @@ def Input(
     """
     layer = InputLayer(shape, batch_size, dtype, name=name, **kwargs)
     return graph.enter(layer)
+
+
+def entry(name: str, shape: Any, dtype: Any) -> graph.SymbolicTensor:
+    """A symbolic tensor of this shape, the batch axis included."""
+    batch, *rest = shape or (None,)
+    tensor = graph.enter(InputLayer(tuple(rest), batch, dtype, name=name))
+    tensor.shape = tuple(shape)
+    return tensor

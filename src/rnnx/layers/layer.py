@@ -122,6 +122,7 @@ class Layer:
     outputs_by_call = False  # whether the arguments of a call decide how many outputs there are
     output_template: Any = None  # of a model whose outputs are in a dict, a tuple or lists inside lists
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
+    built_by_call = False  # whether only a call builds it: a model of one's own
     follows_call = False  # whether the class has `call` of its own, which is followed: see `rnnx.layers.call`
     knows_trained = False  # whether its pullback takes ``trained=layer.trained_weights()``
     _node: graph.Node | None = None  # the first symbolic call
@@ -745,7 +746,10 @@ def walk(layer: Layer) -> Iterator[Layer]:
 
 def layer_config(layer: Layer) -> dict[str, Any]:
     """Class name and configuration of a layer or model, in plain Python values."""
-    return {"class_name": type(layer).__name__, "config": to_builtin(layer.get_config())}
+    entry = {"class_name": type(layer).__name__, "config": to_builtin(layer.get_config())}
+    if layer.built_by_call and (built_for := vars(layer).get("_built_for")) is not None:
+        entry["built_for"] = to_builtin(built_for)  # of a model whose graph is not in its configuration
+    return entry
 
 
 def layer_from_config(entry: dict[str, Any]) -> Any:
@@ -759,12 +763,16 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
     name = entry.get("class_name")
     if not isinstance(name, str) or name not in LAYER_CLASSES:
         raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
-    if (space := room()) is None:
-        return LAYER_CLASSES[name].from_config(entry["config"])
-    if space.depth >= DEEPEST:
-        raise ValueError(f"more than {DEEPEST} layers inside each other")
-    space.depth += 1
+    cls, space = LAYER_CLASSES[name], room()
+    if space is not None:
+        if space.depth >= DEEPEST:
+            raise ValueError(f"more than {DEEPEST} layers inside each other")
+        space.depth += 1
     try:
-        return LAYER_CLASSES[name].from_config(entry["config"])
+        layer = cls.from_config(entry["config"])
     finally:
-        space.depth -= 1
+        if space is not None:
+            space.depth -= 1
+    if layer.built_by_call and (built_for := entry.get("built_for")) is not None:
+        layer.build_again(built_for)
+    return layer

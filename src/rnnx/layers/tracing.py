@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from rnnx._changes import change
 from rnnx._typing import Array
 from rnnx.layers import graph
 from rnnx.layers.graph import Node, SymbolicTensor
-from rnnx.layers.input import InputLayer
+from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients
 from rnnx.layers.plan import GraphPullback, Penalties, Plan
 from rnnx.layers.structure import taken_apart
@@ -217,9 +218,30 @@ def followed(
     return Traced(owner, entries, len(entries) if arguments is None else arguments, y, tracing)
 
 
-def entry(name: str, shape: Any, dtype: Any) -> SymbolicTensor:
-    """A symbolic tensor of this shape, the batch axis included."""
-    batch, *rest = shape or (None,)
-    tensor = graph.enter(InputLayer(tuple(rest), batch, dtype, name=name))
-    tensor.shape = tuple(shape)
-    return tensor
+# ---- Penalties on weights --------------------------------------------------------------------------------------------
+
+_penalties: WeakKeyDictionary[Any, dict[Any, Traced]] = WeakKeyDictionary()
+
+
+class Weightless:
+    """Whose function is followed: something without weights."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.weights: list[Weight] = []
+
+    def weight_is_trained(self) -> list[bool]:
+        return []
+
+
+def penalty_gradient(regularizer: Any, w: Array) -> Array:
+    """The gradient of a penalty of one's own, ``regularizer(w)``."""
+    known = _penalties.setdefault(regularizer, {})
+    key = w.shape, w.dtype
+    if key not in known:
+        tensor = entry("w", w.shape, w.dtype)
+        known[key] = followed(Weightless(type(regularizer).__name__), [tensor], lambda: regularizer(tensor))
+    values, _, back = known[key].run([w], [], False, True)
+    ones = [np.ones_like(value) for value in values]
+    (d,) = back(ones if len(ones) > 1 else ones[0]).dx
+    return np.zeros_like(w) if d is None else np.asarray(d, w.dtype)

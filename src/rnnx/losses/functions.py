@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.graph import is_symbolic
 from rnnx.layers.names import snake_case
 from rnnx.losses.crossentropy import (
     BinaryCrossentropy,
@@ -18,6 +19,7 @@ from rnnx.losses.crossentropy import (
     CategoricalGeneralizedCrossEntropy,
     SparseCategoricalCrossentropy,
 )
+from rnnx.losses.followed import symbolic_values
 from rnnx.losses.loss import Loss
 from rnnx.losses.margin import CategoricalHinge, Hinge, SquaredHinge
 from rnnx.losses.probabilistic import KLDivergence, Poisson
@@ -34,7 +36,7 @@ from rnnx.losses.segmentation import Dice, Tversky
 from rnnx.losses.sequence import CTC
 from rnnx.losses.similarity import Circle
 
-LossFunction = Callable[..., Array]
+LossFunction = Callable[..., Any]
 OF_THE_RESULT = ("reduction", "name", "dtype")  # arguments of a loss that its function has not
 
 
@@ -43,10 +45,12 @@ def function_of(kind: type[Loss]) -> LossFunction:
     own = [p for p in inspect.signature(kind).parameters.values() if p.name not in OF_THE_RESULT]
     order = [p.name for p in own]
 
-    def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> Array:
+    def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> Any:
         if len(arguments) > len(order):
             raise TypeError(f"{name}: takes {2 + len(order)} arguments at most, got {2 + len(arguments)}")
         loss = kind(**dict(zip(order, arguments, strict=False)), **options)
+        if is_symbolic(y_pred):
+            return symbolic_values(loss, y_true, y_pred)
         if np.ndim(y_pred) == 1 and loss.of_numbers:  # one vector, which has one value
             return loss.each(np.asarray(y_true)[None], np.asarray(y_pred)[None])[0]
         return loss.each(y_true, y_pred)

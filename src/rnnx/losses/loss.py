@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._config import Configurable, accepted
+from rnnx._config import Configurable, accepted, on_demand
 from rnnx._typing import Array
 from rnnx.layers.carried import mask_of
 from rnnx.layers.names import snake_case
@@ -44,11 +44,14 @@ class Loss(Configurable):
     of_numbers: bool = True
     default_name: str = "loss"
     dtype: str | None = None
+    follows_call = False  # whether `call` of a class of one's own says the values: see `rnnx.losses.followed`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "default_name" not in vars(cls):
             cls.default_name = snake_case(cls.__name__)
+        if "call" in vars(cls) and not cls.follows_call and not {"values", "vjp"} & vars(cls).keys():
+            on_demand("honour_call_of_loss")(cls)
 
     def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None):
         if name is not None and name in REDUCTIONS:  # the order of rnnx 0.1.0: reduction, name
@@ -151,6 +154,19 @@ class Loss(Configurable):
         if counted is not None:
             mask = counted if mask is None else counted & self._broadcast("mask", np.asarray(mask, bool), shape)
             weights = self._weights(shape, sample_weight, mask)
+        return self.reduced(values, pullback, restore, p, weights, sample_weight, mask)
+
+    def reduced(
+        self,
+        values: Array,
+        pullback: Pullback,
+        restore: Callable[[Array], Array],
+        p: Array,
+        weights: Array | None,
+        sample_weight: Any,
+        mask: Any,
+    ) -> tuple[Any, Array]:
+        """The loss of some values and its gradient, with a weight for each value (None: all the same)."""
         if weights is None:
             share: Any = np.ones((), np.float64)
             total, mass = float(values.sum(dtype=np.float64)), float(values.size)

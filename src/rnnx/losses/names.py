@@ -6,6 +6,7 @@ from typing import Any
 
 from rnnx._config import lookup
 from rnnx.losses import functions
+from rnnx.losses.followed import FunctionLoss
 from rnnx.losses.functions import LossFunction
 from rnnx.losses.loss import Loss
 
@@ -45,14 +46,14 @@ def get(identifier: Any) -> Any:
 
 
 def loss_of(identifier: Any) -> Any:
-    """The loss of a name, a configuration, a class, a function of this module, or an object; None stays None.
+    """The loss of a name, a configuration, a class, a function or an object; None stays None.
 
     Raises
     ------
     ValueError
         If the name is unknown.
     TypeError
-        If it is a function whose gradient nobody knows.
+        If it is none of these.
 
     Examples
     --------
@@ -64,9 +65,8 @@ def loss_of(identifier: Any) -> Any:
         return identifier
     found = lookup("loss", KINDS, identifier)
     found = found.loss() if hasattr(found, "loss") and callable(found) else found
-    if found is not None and not hasattr(found, "value_and_grad"):
-        raise TypeError(
-            f"loss: a function has no gradient here, got {identifier!r}; derive from rnnx.losses.Loss and implement "
-            "`values(y_true, y_pred)`, which returns the values and their slopes"
-        )
-    return found
+    if found is None or hasattr(found, "value_and_grad"):
+        return found
+    if not callable(found):
+        raise TypeError(f"loss: expected a name, a Loss or a function of (y_true, y_pred), got {identifier!r}")
+    return FunctionLoss(found)

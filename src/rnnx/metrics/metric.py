@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import initializers, losses
-from rnnx._config import Configurable, accepted
+from rnnx._config import Configurable, accepted, refuse_overrides
 from rnnx._typing import Array
 from rnnx.layers.carried import mask_of
 from rnnx.layers.names import snake_case
@@ -40,6 +40,12 @@ class Metric(Configurable):
     state_names: tuple[str, ...] = ("total", "count")  # what `variables` has of a metric without any of its own
     total: Any
     count: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_overrides(cls, {"call": "implement `values(y_true, y_pred)`, or `update_state` and `result`"})
+        if "reset_states" in vars(cls) and "reset_state" not in vars(cls):  # its name in Keras 2
+            cls.reset_state = vars(cls)["reset_states"]  # type: ignore[method-assign]
 
     def __init__(self, name: str | None = None, dtype: Any = None):
         self.name = name or snake_case(type(self).__name__)

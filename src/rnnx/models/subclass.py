@@ -12,7 +12,7 @@ from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Layer, base_of
 from rnnx.layers.structure import LEAF, frozen, together
 from rnnx.layers.tracing import Traced
-from rnnx.training.forms import is_ragged
+from rnnx.training.forms import inputs_of, is_ragged
 
 NEVER_CALLED = {
     "train_step": "fit takes the loss and the optimizer of compile(...); say it in `call`, as a loss (a function, or a "
@@ -112,9 +112,22 @@ def build(self: Any, input_shape: Any) -> None:
     call.graph_without_values(self, structure, sketches, False)
 
 
+def build_again(self: Any, built_for: Any) -> None:
+    """Build for what a configuration says that the model was built for."""
+    self._built_for = frozen(built_for)
+    graph_of(self)
+
+
 def meet(self: Any, x: Any) -> None:
-    """See whether this is a list of inputs, before the model is built for them."""
-    if _is_built(self) or not isinstance(x, (list, tuple)):
+    """See whether this is a list of inputs, or of batches, before the model is built for them."""
+    if _is_built(self) or isinstance(x, (np.ndarray, dict)):
+        return
+    vars(self).setdefault("several_outputs", False)  # until a batch says it
+    first = x[0] if hasattr(x, "__getitem__") and hasattr(x, "__len__") and len(x) else None
+    if isinstance(first, tuple) and len(first) in (2, 3):
+        build_with(self, inputs_of(self, first[0]))
+        return
+    if not isinstance(x, (list, tuple)):
         return
     arrays = len(x) > 1 and all(isinstance(part, np.ndarray) for part in x)
     rows = {len(part) for part in x if np.ndim(part)} if arrays else set()
@@ -155,12 +168,12 @@ METHODS: dict[str, Any] = {
     "several_outputs": _end("several_outputs", lambda self, known: known.outputs > 1),
     "several_inputs": property(_read_several_inputs, lambda self, value: vars(self).update(several_inputs=value)),
     "plan": _end("plan", lambda self, known: known.plan),
-    "layers": property(call.sublayers, lambda self, value: vars(self).update(layers=value)),
     "built": property(_is_built, _set_built),
     "input_axes": property(_input_axes),
     "prepare": prepare,
     "forward_with_mask": forward_with_mask,
     "meet": meet,
+    "build_again": build_again,
     "build_with": build_with,
     "calls_inside": Layer.calls_inside,
     "compute_mask": Layer.compute_mask,
@@ -174,6 +187,8 @@ def honour_call_of_model(cls: Any) -> None:
     for name, method in METHODS.items():
         if name != "compute_mask" or not any(name in vars(kind) for kind in own):
             setattr(cls, name, method)
+    if not hasattr(base, "add"):  # a chain says its layers itself
+        cls.layers = property(call.sublayers, base.layers.fset)
     if base.build is Layer.build and not any("build" in vars(kind) for kind in own):
         cls.build, cls.built_by_call = build, True
     if not any({"compute_mask", "supports_masking"} & vars(kind).keys() for kind in own):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._config import Configurable, serialize
+from rnnx._config import Configurable, refuse_overrides, serialize
 from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers.names import unique_name
@@ -21,6 +21,16 @@ from rnnx.optimizers.live import Rate, Steps, Variable
 
 Moved = tuple[Weight, Array, dict[str, Array]]  # a weight, its gradient, and what is kept for it
 PIECE = 1 << 16  # elements that are updated at a time, so that all arrays of an update stay in the second-level cache
+
+
+INSTEAD = "implement `update(value, grad, slots, rate, scratch)`, which changes arrays in place, with `slot_names`"
+NEVER_CALLED = {
+    "update_step": INSTEAD,
+    "apply_gradients": "fit calls `apply(grads, weights)`; override that",
+    "get_updates": INSTEAD,
+    "minimize": "fit calls `apply(grads, weights)`; override that",
+    "_resource_apply_dense": INSTEAD,
+}
 
 
 class Optimizer(Configurable):
@@ -54,6 +64,10 @@ class Optimizer(Configurable):
     ``apply`` checks everything before it touches the first weight. Of old scripts, ``lr`` is taken as the learning rate
     and ``decay`` as a schedule, both with a warning.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        refuse_overrides(cls, NEVER_CALLED)
 
     slot_names: tuple[str, ...] = ()
     slot_groups: tuple[int, ...] = ()  # how many slots stand side by side for one weight in files of Keras; 1 each

@@ -176,6 +176,7 @@ class Trainer(Objective):
             If the data do not fit together; no weight has been changed then.
         """
         self._check_compiled("fit")
+        self.meet(x)
         for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 0:
                 raise ValueError(f"fit: `{name}` must be an integer of at least 0, got {number!r}")

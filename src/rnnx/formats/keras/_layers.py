@@ -132,8 +132,9 @@ class Layers:
                 layer = self._known(self._base(source, where), dict(config), where, self.custom[source])
             elif source == "Lambda":
                 raise FormatError(
-                    f"{where}: it is Python code, and rnnx runs no code from files; in Keras, put layers in its place "
-                    "or export the model to ONNX, which rnnx.formats.onnx.Session runs"
+                    f"{where}: it is Python code, and rnnx runs no code from files; give custom_objects="
+                    "{'Lambda': ...} with a Layer whose `call` computes the same, put layers in its place in Keras, or "
+                    "export the model to ONNX, which rnnx.formats.onnx.Session runs"
                 )
             elif source not in CLASSES:
                 raise FormatError(

@@ -11,6 +11,7 @@ from rnnx._typing import Array
 from rnnx.functional._validate import check_validity
 from rnnx.layers.checks import check_sequence_shape
 from rnnx.layers.graph import flat
+from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed, layer_from_config
 from rnnx.layers.rnn.cell import (
     Cell,
@@ -25,7 +26,6 @@ from rnnx.layers.rnn.cell import (
 )
 from rnnx.layers.rnn.sequence import FLAGS, check_gradients
 from rnnx.layers.rnn.stacked import ListsOfStates, StackedRNNCells, as_cells_say, in_one_list
-from rnnx.layers.tracing import entry
 
 Back = Callable[[Any, Any, bool], Gradients]
 CellRun = tuple[Array, list[Array], Any, Back]  # outputs, final states, dropout masks, their gradients
