@@ -155,6 +155,8 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     plain = layer.output_template is None and not layer.outputs_by_call
     shapes = layer.compute_output_shape(shape) if plain else layer.call_output_shapes(shape, arguments)
     several = isinstance(shapes, list)
+    if space is not None and several:
+        space.take_calls(layer.name, len(shapes) // 8)
     dtypes = layer.dtype
     if layer.makes_other_types:
         dtypes = layer.compute_output_dtype(shape, [tensor.dtype for tensor in inputs])

@@ -10,6 +10,8 @@ import pytest
 
 import rnnx
 from rnnx import Input, Model, layers, ops
+from rnnx.layers.limits import weights_limited
+from rnnx.layers.ops.arguments import Slot
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(2, 3, 5, 4)).astype(np.float32)
@@ -225,3 +227,36 @@ def test_types_of_arrays_alone() -> None:
     assert [part.tolist() for part in ops.meshgrid([1, 2], [3, 4, 5])] == [
         p.tolist() for p in np.meshgrid([1, 2], [3, 4, 5])
     ]
+
+
+X_AXIS = {"x": {"input": 0}}
+
+
+@pytest.mark.parametrize(
+    "function, arguments, words",
+    [
+        ("nothing", {}, "no `function`"),
+        ("tanh", {"y": 1}, "unexpected"),
+        ("tanh", [1], "must be a dict"),
+        ("add", {"x1": {"input": 0}, "x2": {"input": 10**12}}, "takes 2 input"),
+        ("add", {"x1": {"input": 0}, "x2": {"array": [1.0], "shape": [10**9], "dtype": "float32"}}, "reshape"),
+        ("add", {"x1": {"input": 0}, "x2": {"array": [1], "shape": [1], "dtype": "O"}}, "dtype of numbers"),
+        ("add", {"x1": {"input": 0}, "x2": {"lambda": "YQ=="}}, "must be a number, a list"),
+        ("reshape", {**X_AXIS, "newshape": [2**62] * 100_000}, "at most 32 axes, got 100,000"),
+        ("reshape", {**X_AXIS, "newshape": [10**4000]}, "integers of 64 bits"),
+        ("split", {**X_AXIS, "indices_or_sections": 10**12, "axis": 1}, "1 to 65,536"),
+        ("unstack", {**X_AXIS, "num": 10**9, "axis": 1}, "the most is 65,536"),
+        ("tile", {**X_AXIS, "repeats": [1] * 40}, "40 axes, the most is 32"),
+        ("split", {**X_AXIS, "indices_or_sections": 65_000, "axis": 1}, "called more than 30,000 times"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_configurations_from_elsewhere(function: str, arguments: Any, words: str) -> None:
+    """What a file may say is refused before it takes time or memory."""
+    x = Input((None, 4), name="x")
+    config = Model(x, layers.Operation("tanh", {"x": Slot(0)}, name="t")(x)).get_config()
+    entry = config["layers"][1]
+    entry["config"].update(function=function, arguments=arguments)
+    entry["calls"] *= 5
+    with weights_limited(None), pytest.raises((TypeError, ValueError), match=words):
+        Model.from_config(config)

@@ -87,9 +87,12 @@ def as_size(value: Any) -> int | None:
     if value is None or isinstance(value, Sketch):
         return None
     try:
-        return operator.index(value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value)
+        size = operator.index(value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value)
     except TypeError:
         raise TypeError(f"sizes must be integers, got {value!r}") from None
+    if not -(1 << 63) <= size < 1 << 63:  # the product of many such numbers would take long
+        raise ValueError("sizes must be integers of 64 bits")
+    return size
 
 
 def as_sizes(values: Any) -> tuple[int | None, ...]:

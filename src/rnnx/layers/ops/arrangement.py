@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnx._typing import Array, Shape
 from rnnx.layers.graph import SymbolicTensor
+from rnnx.layers.limits import MOST_AXES
 from rnnx.layers.ops import dtypes, shapes, steps
 from rnnx.layers.ops.arguments import Sketch, as_size, as_sizes
 from rnnx.layers.ops.operation import Operation, gradient_of, operation
@@ -67,6 +68,8 @@ def _is_size_of(value: Any, x: SymbolicTensor, axis: int) -> bool:
 def _reshaped(x: Any, newshape: Any) -> Shape:
     """The new shape; None in `newshape` is the size that the axis has."""
     kept = [k for k, n in enumerate(newshape) if n is None]
+    if len(newshape) > MOST_AXES:
+        raise ValueError(f"`newshape` must have at most {MOST_AXES} axes, got {len(newshape):,}")
     if any(k >= x.ndim for k in kept):
         raise ValueError(f"a size of None is that of the same axis, got newshape={newshape} for shape {x.shape}")
     sizes = [None if n is None else as_size(n) for n in newshape]
