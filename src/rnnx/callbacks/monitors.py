@@ -410,7 +410,7 @@ class TerminateOnNaN(Callback):
     Parameters
     ----------
     raise_error : bool
-        By an error, so that nothing that waits for the end of the training is done (`BackupAndRestore` keeps its file).
+        By an error; a `BackupAndRestore` keeps its file then.
 
     Raises
     ------
