@@ -19,4 +19,4 @@ def test_script(path: Path, tmp_path: Path, monkeypatch: Any) -> None:
 
 
 def test_there_are_scripts() -> None:
-    assert len(SCRIPTS) >= 23
+    assert len(SCRIPTS) >= 25

@@ -56,4 +56,6 @@ class RemoteMonitor(Callback):
         try:
             urllib.request.urlopen(request, timeout=SECONDS).close()
         except (urllib.error.URLError, OSError) as error:
-            warnings.warn(f"Could not reach RemoteMonitor root server at {self.root}: {error}", UserWarning, stacklevel=2)
+            warnings.warn(
+                f"Could not reach RemoteMonitor root server at {self.root}: {error}", UserWarning, stacklevel=2
+            )
