@@ -1,4 +1,4 @@
-"""Files of tf2onnx as models; see `tests.golden.make_onnx_tf`."""
+"""Files of PyTorch's two exporters, Keras 3 and tf2onnx as models: `tests.golden.make_onnx_torch`, `make_onnx_tf`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnx.formats.onnx._model_run import _into, _out_of
 from rnnx.formats.onnx._read_graph import read_graph
 from tests.golden.store import Case, load
 
-CASES = {f"{origin}: {name}": case for origin in ("tf",) for name, case in load(f"onnx_{origin}").items()}
+CASES = {f"{origin}: {name}": case for origin in ("torch", "tf") for name, case in load(f"onnx_{origin}").items()}
 
 
 def opened(case: Case) -> tuple[Any, list[Any], Any]:
@@ -55,7 +55,10 @@ def test_a_session_gives_the_same(name: str) -> None:
         np.testing.assert_allclose(array, expected, rtol=0, atol=2e-6)
 
 
-TRAINED = ("tf: two both ways", "tf: residual", "tf: attention")
+TRAINED = (
+    "torch: additive attention, older", "torch: GRU both ends, older", "tf: two both ways",
+    "torch: trained state, older", "torch: residual, older",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -79,3 +82,10 @@ def test_such_a_model_trains_saves_and_copies(name: str, tmp_path: Path) -> None
     model.compile("adam", "mse")
     model.fit(x, np.zeros_like(y), epochs=2, verbose=0)
     assert abs(model(x) - y).max() > 1e-4
+
+
+def test_it_streams_step_by_step() -> None:
+    model, x, (expected,) = opened(CASES["torch: LSTM all, older"])
+    stream = model.stream(batch_size=2)
+    steps = np.stack([stream.step(x[:, t]).copy() for t in range(5)], 1)
+    np.testing.assert_allclose(steps, expected, rtol=0, atol=2e-6)
