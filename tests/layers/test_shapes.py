@@ -226,3 +226,10 @@ def test_each_weight_has_what_was_chosen_for_it(name: str) -> None:
 def test_a_weight_without_initializer() -> None:
     with pytest.raises(TypeError, match=r"own: weight 'table' needs an `initializer` .*got None"):
         layers.Layer(name="own").add_weight("table", (2, 3))
+
+
+def test_equal_numbers_share_what_pooling_and_maximum_give_back() -> None:
+    _, pullback = layers.MaxPooling2D(2, strides=1).vjp(np.ones((1, 2, 3, 1)))
+    assert pullback(np.full((1, 1, 2, 1), 3.0)).dx[0, :, :, 0].tolist() == [[3, 3, 0], [0, 0, 0]]  # to the first ones
+    _, pullback = layers.Maximum().vjp([np.ones((1, 2)), np.array([[1.0, 2.0]])])
+    assert [part.tolist() for part in pullback(np.ones((1, 2))).dx] == [[[0.5, 0]], [[0.5, 1]]]
