@@ -594,3 +594,14 @@ def test_formats_that_cannot_say_it_refuse_it(tmp_path: Any) -> None:
     for name in ("model.onnx", "model.keras"):
         with pytest.raises(ValueError, match="mc|scaled_dense"):
             model.save(tmp_path / name)
+
+
+def test_weights_in_files_of_keras(tmp_path: Any) -> None:
+    """Own weights and those of layers that are attributes, by their names."""
+    for kind in (Block, ScaledDense, Residual):
+        one, two = (Sequential([Input((4, 3)), kind(*([2] if kind is ScaledDense else []))]) for _ in range(2))
+        for name in ("own.weights.h5", "own.h5"):
+            one.save_weights(tmp_path / name)
+            two.set_weights([w + 1 for w in one.get_weights()])
+            two.load_weights(tmp_path / name)
+            assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights(), strict=True))

@@ -62,12 +62,13 @@ def _collect(
         return
     done.add(id(layer))
     factor = factor_of(layer)
-    for k, weight in enumerate(layer._weights):
+    for k, weight in enumerate(layer.own_weights):
         name = f"{path}/{weight.name.rpartition('/')[2]}"
         name = f"{name}_{k}" if name in arrays else name
         value = weight.value if factor is None else (weight.value * factor).astype(weight.value.dtype)
         arrays[name] = (trained[id(weight)], value)
-    for _, inner in _weights.parts(layer, orders):
+    inside = layer.sublayers if layer.follows_call else [inner for _, inner in _weights.parts(layer, orders)]
+    for inner in inside:
         own = f"{path}/{inner.name}"
         while any(name.startswith(f"{own}/") for name in arrays):  # two cells of one name
             own += "_"

@@ -27,7 +27,7 @@ def trained_weights(model: Any, orders: dict[int, Order]) -> list[tuple[int, str
     found: dict[int, str] = {}
 
     def visit(layer: Any, path: str) -> None:
-        for weight in layer._weights:
+        for weight in layer.own_weights:
             if trained[places[id(weight)]]:
                 found.setdefault(places[id(weight)], f"{path}/{weight.name.rpartition('/')[2]}")
         for _, inner in _weights.parts(layer, orders):

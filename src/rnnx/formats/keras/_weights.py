@@ -120,7 +120,9 @@ def parts(
     layer: Any, orders: dict[int, Order], root: str = "layers", *, twice: bool = False
 ) -> Iterator[tuple[str, Any]]:
     """Paths of the groups of what is inside a layer; ``twice``: layers with weights are counted so."""
-    if isinstance(layer, Model):
+    if layer.follows_call:
+        yield from _inside_own(layer)
+    elif isinstance(layer, Model):
         order = order_of(layer, orders)
         steps = [2 if twice and inner.weights else 1 for _, inner in order]
         for key, (_, inner) in zip(keys([name for name, _ in order], steps), order, strict=True):
@@ -138,6 +140,18 @@ def parts(
     elif isinstance(layer, StackedRNNCells):
         for key, cell in zip(keys([type(cell).__name__ for cell in layer.cells]), layer.cells, strict=True):
             yield f"cells/{key}", cell
+
+
+def _inside_own(layer: Any) -> Iterator[tuple[str, Any]]:
+    """What is inside a layer of one's own, as Keras finds it: by the names of attributes, in their order."""
+    inside = {id(inner) for inner in layer.sublayers}
+    for name, value in sorted(vars(layer).items()):
+        if id(value) in inside:
+            yield name, value
+        elif isinstance(value, (list, tuple, dict)):
+            found = [part for part in (value.values() if isinstance(value, dict) else value) if id(part) in inside]
+            for key, part in zip(keys([type(part).__name__ for part in found]), found, strict=True):
+                yield f"{name}/{key}", part
 
 
 def keys(classes: list[str], steps: list[int] | None = None) -> list[str]:
@@ -174,7 +188,7 @@ def from_tree(model: Any, root: Group, orders: dict[int, Order], skipped: list[s
         with skipping(skipped, root.path):
             if group is None:
                 raise FormatError(f"{root.path}: there is no group {where!r} with the weights of {layer.name!r}")
-            if own := layer._weights:
+            if own := layer.own_weights:
                 arrays = _numbered(group, variables(layer), len(own), layer, where)
                 made.append(_filling(layer, own, arrays, root.path, None))
         if group is None:
@@ -297,7 +311,7 @@ def _distributed(layer: Any, arrays: list[Array], path: Any, backend: str | None
     trained = {id(w): flag for w, flag in zip(layer.weights, layer.weight_is_trained(), strict=True)}
     leaves = list(dict.fromkeys(_leaves(layer)))
     stages = [
-        (leaf, [w for w in leaf._weights if trained[id(w)] == stage]) for stage in (True, False) for leaf in leaves
+        (leaf, [w for w in leaf.own_weights if trained[id(w)] == stage]) for stage in (True, False) for leaf in leaves
     ]
     stages = [(leaf, own) for leaf, own in stages if own]
     counts = [len(own) for _, own in stages]
@@ -323,7 +337,7 @@ def _filling(leaf: Any, own: list[Weight], arrays: list[Array], path: Any, backe
 
 def _leaves(layer: Any) -> Iterator[Any]:
     """Layers with weights of their own, in a layer and itself."""
-    if layer._weights:
+    if layer.own_weights:
         yield layer
     for inner in layer.sublayers:
         yield from _leaves(inner)
@@ -360,7 +374,7 @@ def from_objects(
         done.add(id(layer))
         if found is None:
             raise FormatError(f"{path}: there is no object {where!r} with the weights of {layer.name!r}")
-        if own := layer._weights:
+        if own := layer.own_weights:
             holder = found.child(variables(layer).removesuffix("vars").removesuffix("/")) or found
             with skipping(skipped, path):
                 made.append(_filling(layer, own, _named(holder, own, layer, path), path, None))

@@ -153,7 +153,7 @@ def scaled(value: Array, factor: Array) -> Array:
 
 
 def _is_penalized(layer: Any) -> bool:
-    return any(weight.regularizer is not None or weight.constraint is not None for weight in layer._weights)
+    return any(weight.regularizer is not None or weight.constraint is not None for weight in layer.own_weights)
 
 
 def _tree(model: Any, orders: dict[int, Order], *, whole: bool = False) -> _hdf5_write.Tree:
@@ -166,10 +166,10 @@ def _tree(model: Any, orders: dict[int, Order], *, whole: bool = False) -> _hdf5
             return
         done.add(id(layer))
         group.group("vars").attributes["name"] = layer.name
-        if layer._weights:
+        if layer.own_weights:
             arrays = group.group(_weights.variables(layer))
             factor = line_factor(layer) if whole else None
-            for k, weight in enumerate(layer._weights):
+            for k, weight in enumerate(layer.own_weights):
                 arrays.members[str(k)] = weight.value if factor is None else scaled(weight.value, factor)
         _vocabularies.add(layer, group)
         for inside, inner in _weights.parts(layer, orders):
