@@ -22,7 +22,11 @@ from rnnx import datasets
 from ..golden import keras_archive, store
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {"in-pytorch", "in-sklearn"}  # pages whose blocks need a framework run in the suite of that framework
+ELSEWHERE = {
+    "in-pytorch",
+    "in-sklearn",
+    "in-keras",
+}  # pages whose blocks need a framework run in the suite of that framework
 EVERY_PAGE = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [page for page in EVERY_PAGE if page.stem not in ELSEWHERE]
 Names = dict[str, Any]

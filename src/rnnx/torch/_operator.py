@@ -15,17 +15,17 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks, SeedGenerator, sample_masks
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
+from rnnx.torch._memo import Memo, remembered
 
 CORES: dict[str, Any] = {"LSTM": lstm, "GRU": gru, "RNN_TANH": simple_rnn, "RNN_RELU": simple_rnn}
 KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "simple_rnn", "RNN_RELU": "simple_rnn"}
@@ -103,18 +103,6 @@ class Form:
 # ---- Weights ---------------------------------------------------------------------------------------------------------
 
 
-class Memo(NamedTuple):
-    """A direction's weights for the engine, and what they were made of."""
-
-    mode: str
-    pointers: list[int]
-    versions: list[int]
-    arrays: list[Array]  # on the memory of PyTorch
-    fingerprints: list[int]
-    params: Any
-    packed: Any
-
-
 Memos = dict[int, Memo]  # by direction
 
 
@@ -140,29 +128,10 @@ def params_of(mode: str, weights: Sequence[Tensor]) -> Any:
     return RNNParams(kernel, recurrent, bias, activation=mode[4:].lower())
 
 
-def remembered(mode: str, weights: Sequence[Tensor], memo: Memo | None) -> Memo:
-    """A direction's weights for the engine: those of the memo, or new ones if PyTorch counts a change of a weight.
-
-    What is written through ``.data`` is no change to PyTorch, so the numbers are looked at as well.
-    """
-    pointers, versions = [weight.data_ptr() for weight in weights], versions_of(weights)
-    if memo is not None and memo.mode == mode and memo.pointers == pointers and memo.versions == versions:
-        if memo.fingerprints == [_kernels.fingerprint(array) for array in memo.arrays]:
-            return memo
-    plain = [weight.detach() for weight in weights]
-    arrays = [weight.contiguous().numpy() for weight in plain]
-    fingerprints = [_kernels.fingerprint(array) for array in arrays]
-    with torch.no_grad():
-        params = params_of(mode, plain)
-    return Memo(mode, pointers, versions, arrays, fingerprints, params, CORES[mode].pack(params))
-
-
-def versions_of(weights: Sequence[Tensor]) -> list[int]:
-    """How often PyTorch has seen the weights change; it does not count for tensors made in inference mode."""
-    try:
-        return [weight._version for weight in weights]
-    except RuntimeError:
-        return []
+def packed_of(mode: str, weights: Sequence[Tensor]) -> tuple[Any, Any]:
+    """Parameters and packed weights of a direction."""
+    params = params_of(mode, weights)
+    return params, CORES[mode].pack(params)
 
 
 def gradients_of(form: Form, dparams: Any) -> list[Tensor]:
@@ -255,7 +224,7 @@ def run(
     c: list[Array] = []
     caches: list[Any] = []
     for k in range(ends):
-        memo = memos[k] = remembered(form.mode, weights[k * count : (k + 1) * count], memos.get(k))
+        memo = memos[k] = remembered(form.mode, weights[k * count : (k + 1) * count], memos.get(k), packed_of)
         state: Any = None
         if h0 is not None:
             state = numbers_of(h0[k])
@@ -345,15 +314,15 @@ class Layer(torch.autograd.Function):
         workspace, x, h0, c0, *weights = ctx.saved_tensors
         given = workspace, x, h0, c0, dy, dh, dc if ctx.form.mode == "LSTM" else None, *weights
         once = not torch.is_grad_enabled()
-        return None, None, None, None, *(gradients(*call, *given) if once else Gradient.apply(*call, *given))
+        return None, None, None, None, *(gradients(*call, *given) if once else Gradient.apply(gradients, *call, *given))
 
 
 class Gradient(torch.autograd.Function):
     """The gradient of a layer where PyTorch may want to differentiate it again, to say that it cannot be."""
 
     @staticmethod
-    def forward(*arguments: Any) -> Any:
-        return gradients(*arguments)
+    def forward(function: Any, *arguments: Any) -> Any:
+        return function(*arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

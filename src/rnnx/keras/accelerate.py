@@ -1,0 +1,140 @@
+"""Layers that somebody else made with Keras, on the engine."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras import layers
+
+from rnnx.keras._loop import form_of, masks_of, obstacle, weights_of
+
+CLASSES = (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN)
+_switch = threading.RLock()
+
+
+@dataclass
+class Report:
+    """What `accelerate` did.
+
+    Attributes
+    ----------
+    swapped : list of str
+        Names of the layers whose loop runs on rnnx now.
+    left : dict
+        Names of the recurrent layers that stay with Keras, and why.
+    """
+
+    swapped: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{name}: on rnnx" for name in self.swapped]
+        lines += [f"{name}: left to Keras, {reason}" for name, reason in self.left.items()]
+        return "\n".join(lines) or "no recurrent layer inside"
+
+
+def _backend() -> Any:
+    """The module for the backend that Keras runs on."""
+    if keras.backend.backend() != "torch":
+        raise NotImplementedError(
+            f"rnnx.keras: runs on Keras' PyTorch backend, got {keras.backend.backend()!r}; set KERAS_BACKEND=torch "
+            "before keras is imported, or open the model with rnnx.load_model"
+        )
+    from rnnx.keras import _torch
+
+    return _torch
+
+
+def inner_loop(
+    own: Callable[..., Any], layer: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+) -> Any:
+    """The loop of a layer on the engine, or its own loop where the engine does not run it."""
+    backend = _backend()
+    states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
+    if obstacle(layer) is not None or not backend.runs(sequences) or any(not part.is_cpu for part in states):
+        return own(sequences, initial_state, mask, training=training)
+    if layer.stateful:  # Keras writes the next states into these very tensors, before the gradient is asked for
+        states = [keras.ops.copy(part) for part in states]
+    given = mask[0] if isinstance(mask, (list, tuple)) else mask
+    masks = masks_of(layer, sequences, states, bool(training))
+    last, outputs, final = backend.loop(layer, form_of(layer), sequences, states, weights_of(layer), given, masks)
+    return last, outputs, final
+
+
+def accelerate(model: Any) -> Report:
+    """Let every LSTM, GRU, SimpleRNN and RNN of one such cell inside a model or layer run on rnnx.
+
+    The layers stay Keras': weights, masks, seeds, configuration and saved files are what they were, and the same seed
+    gives the same losses.
+
+    Parameters
+    ----------
+    model : keras.Model or keras.layers.Layer
+
+    Returns
+    -------
+    Report
+        What runs on rnnx now, and what does not and why.
+
+    Raises
+    ------
+    TypeError
+        If it is no layer of Keras.
+    NotImplementedError
+        If Keras does not run on its PyTorch backend.
+    """
+    _backend()
+    if not isinstance(model, layers.Layer):
+        raise TypeError(f"accelerate: expected a model or layer of Keras, got {type(model).__name__}")
+    report = Report()
+    for layer in model._flatten_layers(include_self=True, recursive=True):
+        if not isinstance(layer, layers.RNN):
+            continue
+        reason = obstacle(layer) if type(layer) in CLASSES else f"{type(layer).__name__} is a class of its own"
+        if reason is not None:
+            report.left[layer.name] = reason
+        elif layer.name not in report.swapped:
+            report.swapped.append(layer.name)
+            if "inner_loop" not in vars(layer):
+                object.__setattr__(layer, "inner_loop", functools.partial(inner_loop, layer.inner_loop, layer))
+    return report
+
+
+@contextmanager
+def accelerated() -> Iterator[None]:
+    """Every recurrent layer of Keras runs on rnnx inside this block, also those that are made there.
+
+    Raises
+    ------
+    NotImplementedError
+        If Keras does not run on its PyTorch backend.
+    """
+    _backend()
+    kept: dict[Any, Any] = {}
+    with _switch:
+        for cls in CLASSES:
+            if "inner_loop" in vars(cls):
+                kept[cls] = vars(cls)["inner_loop"]
+                cls.inner_loop = _on_engine(kept[cls])
+        try:
+            yield
+        finally:
+            for cls, own in kept.items():
+                cls.inner_loop = own
+
+
+def _on_engine(own: Any) -> Any:
+    @functools.wraps(own)
+    def loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        if type(self) not in CLASSES:
+            return own(self, sequences, initial_state, mask, training=training)
+        return inner_loop(types.MethodType(own, self), self, sequences, initial_state, mask, training)
+
+    return loop
