@@ -55,7 +55,7 @@ def check_dropout(names: Names, folder: Path) -> None:
 
 
 def needs_keras(folder: Path) -> Names:
-    archive = store.DATA / "keras_files/old.zip"
+    archive = store.DATA / "keras_files/old.tar.xz"
     keras_archive.unpack(archive, "k1_lstm_version.h5", folder).rename(folder / "model.h5")
     keras_archive.unpack(archive, "k1_lstm_parts.list.h5", folder).rename(folder / "model.list.h5")
     (folder / "k1_lstm_parts.json").rename(folder / "model.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from rnnx.saving import FORMATS, FormatError
 
 from ..formats.onnx import models as onnx_models
-from ..golden import store
+from ..golden import keras_archive, store
 from . import checkpoints
 
 KERAS_FILES = 12  # one of so many is worth damaging
@@ -37,10 +36,10 @@ def good_files(folder: Path) -> dict[str, bytes]:
         for path in sorted(store.DATA.rglob("*"))
         if path.suffix.lower() in FORMATS and path.stat().st_size <= LARGEST
     }
-    for archive in sorted((store.DATA / "keras_files").glob("*.zip")):
-        with zipfile.ZipFile(archive) as opened:
-            chosen = [name for name in opened.namelist() if Path(name).suffix in FORMATS][::KERAS_FILES]
-            found.update({f"{archive.stem}-{name}": opened.read(name) for name in chosen})
+    for archive in sorted((store.DATA / "keras_files").glob("*.tar.xz")):
+        members = keras_archive.contents(archive)
+        chosen = [name for name in members if Path(name).suffix in FORMATS][::KERAS_FILES]
+        found.update({f"{archive.name.partition('.')[0]}-{name}": members[name] for name in chosen})
     found.update(saved_models())
     for name, case in store.load("onnx").items():
         if (data := case.get("file")) is not None:
@@ -66,11 +65,10 @@ def good_files(folder: Path) -> dict[str, bytes]:
 def saved_models() -> dict[str, bytes]:
     """The folders of TensorFlow among the golden data."""
     made: dict[str, dict[str, bytes]] = {}
-    with zipfile.ZipFile(store.DATA / "keras_files" / "saved_model.zip") as opened:
-        for name in opened.namelist():
-            folder, _, inside = name.partition("/")
-            if inside in (checkpoints.METADATA, checkpoints.INDEX, checkpoints.ARRAYS):
-                made.setdefault(folder, {})[inside] = opened.read(name)
+    for name, data in keras_archive.contents(store.DATA / "keras_files" / "saved_model.tar.xz").items():
+        folder, _, inside = name.partition("/")
+        if inside in (checkpoints.METADATA, checkpoints.INDEX, checkpoints.ARRAYS):
+            made.setdefault(folder, {})[inside] = data
     return {f"{name}{checkpoints.SUFFIX}": checkpoints.packed(members) for name, members in made.items()}
 
 

@@ -1,4 +1,4 @@
-"""Make ``keras_blocks.npz`` and ``keras_files/blocks.zip``: convolutional and attention models, from Keras 3.
+"""Make ``keras_blocks.npz`` and ``keras_files/blocks.tar.xz``: convolutional and attention models, from Keras 3.
 
 Environment: ``pip install keras==3.15.1 torch==2.13.0``.
 Command, from the root of the repository: ``python -m tests.golden.make_keras_blocks``.
@@ -329,7 +329,7 @@ def write_files(rng: np.random.Generator) -> None:
             model.save(folder / f"{key}.keras")
             np.savez(folder / f"{key}_h5.npz", x0=given, **{f"y{k}": y for k, y in enumerate(ys)})
             model.save(folder / f"{key}_h5.h5")
-        pack(folder, DATA / "keras_files" / "blocks.zip")
+        pack(folder, DATA / "keras_files" / "blocks.tar.xz")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Make ``keras_files/compiled.zip``: models of Keras 3 that were compiled and trained, and how training goes on.
+"""Make ``keras_files/compiled.tar.xz``: models of Keras 3 that were compiled and trained, and how training goes on.
 
 Environment: ``pip install keras==3.15.0 torch==2.13.0 h5py``.
 Command, from the root of the repository: ``python -m tests.golden.make_keras_compiled``.
@@ -68,7 +68,7 @@ def main() -> None:
                 folder / f"{kind}.npz", x=x, y=y, loss=loss, figures=figures, losses=history["loss"],
                 output=model.predict(x, verbose=0),
             )  # fmt: skip
-        pack(folder, store.DATA / "keras_files" / "compiled.zip")
+        pack(folder, store.DATA / "keras_files" / "compiled.tar.xz")
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ def main(framework):
             write(keras, folder, name, model, k)
         for path in sorted(folder.glob("*.keras")):  # the framework itself opens them
             keras.models.load_model(path)
-        pack(folder, DATA / "keras_files" / f"{framework}.zip")
+        pack(folder, DATA / "keras_files" / f"{framework}.tar.xz")
 
 
 if __name__ == "__main__":

@@ -368,4 +368,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         keras1(Path(name))
         keras2(Path(name))
-        pack(Path(name), DATA / "keras_files" / "old.zip")
+        pack(Path(name), DATA / "keras_files" / "old.tar.xz")

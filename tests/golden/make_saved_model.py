@@ -1,6 +1,6 @@
 """Folders and checkpoints of tf.keras with the outputs it gave, for `tests/formats/keras/test_saved_model.py`.
 
-They lie in ``keras_files/saved_model.zip``. Only what a reader of weights needs is kept of a folder:
+They lie in ``keras_files/saved_model.tar.xz``. Only what a reader of weights needs is kept of a folder:
 ``keras_metadata.pb`` and ``variables``; ``saved_model.pb`` holds TensorFlow's functions, megabytes of them.
 
 Environment: ``pip install tensorflow-cpu==2.12.1``.
@@ -8,12 +8,12 @@ Command, from the root of the repository: ``python -m tests.golden.make_saved_mo
 """
 
 import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from tests.golden.keras_archive import pack
 from tests.golden.store import DATA
 
 RNG = np.random.default_rng(0)
@@ -93,11 +93,7 @@ def main() -> None:
         own(np.zeros((1, 2, 3), "float32"))
         own.save(folder / "own", save_format="tf")
         np.savez(folder / "outputs.npz", **outputs)
-        kept = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in LEFT_OUT]
-        with zipfile.ZipFile(DATA / "keras_files" / "saved_model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in kept:
-                info = zipfile.ZipInfo(path.relative_to(folder).as_posix())
-                archive.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+        pack(folder, DATA / "keras_files" / "saved_model.tar.xz", LEFT_OUT)
 
 
 LEFT_OUT = ("saved_model.pb", "fingerprint.pb", "checkpoint")

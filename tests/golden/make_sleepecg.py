@@ -32,7 +32,7 @@ def main():
                 (files / f"{network}.keras").write_bytes(archive.read("classifier.keras"))
             y = keras.models.load_model(files / f"{network}.keras", compile=False).predict(x, verbose=0)
             np.savez(files / f"{network}.npz", x0=x, y0=y)
-        pack(files, DATA / "keras_files" / "sleepecg.zip")
+        pack(files, DATA / "keras_files" / "sleepecg.tar.xz")
         (licence,) = place.glob("*.dist-info/licenses/LICENSE*")
         (DATA / "LICENSE-sleepecg.txt").write_bytes(licence.read_bytes())
 

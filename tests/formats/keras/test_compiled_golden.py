@@ -12,7 +12,7 @@ from ...golden import keras_archive
 from ...golden.make_keras_compiled import AFTER, BATCH
 from ...golden.store import DATA
 
-ARCHIVE = DATA / "keras_files" / "compiled.zip"
+ARCHIVE = DATA / "keras_files" / "compiled.tar.xz"
 NAMES = [name.removesuffix(".keras") for name in keras_archive.names(ARCHIVE)]
 
 

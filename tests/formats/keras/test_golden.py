@@ -15,7 +15,7 @@ FOLDER = DATA / "keras_files"
 FILES = [
     (archive, name)
     for archive in ("keras", "blocks", "tf_keras", "old", "sleepecg")
-    for name in keras_archive.names(FOLDER / f"{archive}.zip")
+    for name in keras_archive.names(FOLDER / f"{archive}.tar.xz")
 ]
 TOLERANCE = 1e-6
 PROFILES = {
@@ -27,7 +27,7 @@ PROFILES = {
 
 def opened(archive, name, folder):
     """The model of a file, its inputs and outputs."""
-    path = keras_archive.unpack(FOLDER / f"{archive}.zip", name, folder)
+    path = keras_archive.unpack(FOLDER / f"{archive}.tar.xz", name, folder)
     stem = name.split(".")[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,7 +80,7 @@ def test_masks_of_layers_called_with_training(archive, name, tmp_path):
 
 @pytest.mark.parametrize(("archive", "name"), [f for f in FILES if f[1].endswith(".h5") and f[1].count(".") == 1])
 def test_profile(archive, name, tmp_path):
-    path = keras_archive.unpack(FOLDER / f"{archive}.zip", name, tmp_path)
+    path = keras_archive.unpack(FOLDER / f"{archive}.tar.xz", name, tmp_path)
     found = keras.describe(path)
     stem = name.split(".")[0]
     wanted = PROFILES.get(stem) or PROFILES.get(archive) or PROFILES[stem.split("_")[0]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rnnx.formats import _crc32c, info
 from rnnx.formats.convert import convert
 from rnnx.saving import FormatError
 from tests.fuzz import checkpoints
+from tests.golden import keras_archive
 from tests.golden.store import DATA
 
 NAMES = ("compiled", "words", "graph", "cells", "stateful", "frozen")
@@ -25,8 +25,7 @@ NAMES = ("compiled", "words", "graph", "cells", "stateful", "frozen")
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    with zipfile.ZipFile(DATA / "keras_files" / "saved_model.zip") as archive:
-        archive.extractall(folder)
+    keras_archive.unpack_all(DATA / "keras_files" / "saved_model.tar.xz", folder)
     return folder
 
 
