@@ -203,7 +203,10 @@ OTHERS: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
     "smoothing": (
         lambda: losses.BinaryCrossentropy(label_smoothing=2), ValueError, ("`label_smoothing`", "2"),
     ),
-    "loss_axis": (lambda: losses.CategoricalCrossentropy(axis=1), ValueError, ("axis", "1")),
+    "loss_axis": (lambda: losses.CategoricalCrossentropy(axis=1.5), TypeError, ("`axis`", "1.5")),
+    "loss_axis_range": (
+        lambda: losses.CategoricalCrossentropy(axis=2)([[1.0, 0.0]], [[0.5, 0.5]]), ValueError, ("`axis`", "[-2, 2)"),
+    ),
     "metric_unknown": (lambda: metrics.get("precisely"), ANY, ("metric", "'precisely'")),
     "initializer_unknown": (lambda: initializers.get("glorot"), ANY, ("initializer", "'glorot'")),
     "scaling_scale": (lambda: initializers.VarianceScaling(scale=0), ValueError, ("`scale`", "0")),

@@ -79,10 +79,10 @@ BUILDING: dict[str, tuple[Callable[[], Any], Any, tuple[str, ...]]] = {
         ("(batch, timesteps, features)", "(None, 2)"),
     ),
     "shared_width": (
-        lambda: (d := layers.Dense(2))(Input((3,))) and d(Input((4,))), ValueError, ("(batch, ..., 3)", "(None, 4)"),
+        lambda: [(d := layers.Dense(2))(Input((3,))), d(Input((4,)))], ValueError, ("(batch, ..., 3)", "(None, 4)"),
     ),
     "shared_features": (
-        lambda: (g := layers.GRU(2))(Input((5, 3))) and g(Input((5, 4))), ValueError, ("timesteps, 3)", "(None, 5, 4)"),
+        lambda: [(g := layers.GRU(2))(Input((5, 3))), g(Input((5, 4)))], ValueError, ("timesteps, 3)", "(None, 5, 4)"),
     ),
     "rnn_rank": (lambda: layers.RNN(layers.GRUCell(2))(Input((3,))), ValueError, ("(batch, timesteps, features)",)),
     "bidirectional_rank": (

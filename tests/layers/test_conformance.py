@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import rnnx
 from rnnx import layers
 from rnnx.layers import Layer
 from tests.conformance import CHECKS, Example, check_gradients
@@ -37,6 +38,12 @@ def around(wrapper: Any, inner: Any, **options: Any) -> Any:
         return wrapper(inner(**{k: v for k, v in kwargs.items() if k == "dtype"}), **options, **kwargs)
 
     return make
+
+
+@rnnx.utils.register_keras_serializable()
+def halves(x: Any, gain: float = 0.5) -> Any:
+    """For Lambda."""
+    return gain * x * x
 
 
 S = {"return_sequences": True}
@@ -107,6 +114,7 @@ EXAMPLES |= {
     "GlobalMaxPooling1D_first": Example(of(layers.GlobalMaxPooling1D, keepdims=True, **FIRST), [SEQUENCE], mask="drop"),
     "GlobalAveragePooling1D_first": Example(of(layers.GlobalAveragePooling1D, **FIRST), [SEQUENCE], mask="drop"),
     "Flatten_first": Example(of(layers.Flatten, **FIRST), [SEQUENCE], mask="drop"),
+    "Lambda": Example(of(layers.Lambda, halves), [SEQUENCE], mask="drop"),
     "Reshape": Example(of(layers.Reshape, (2, -1)), [SEQUENCE], mask="drop"),
     "Permute": Example(of(layers.Permute, (2, 1)), [SEQUENCE], mask="drop"),
     "RepeatVector": Example(of(layers.RepeatVector, 3), [FLAT], mask="drop"),
