@@ -154,6 +154,12 @@ def custom_object_scope(*objects: dict[str, Any]) -> Iterator[None]:
 CustomObjectScope = custom_object_scope
 
 
+def class_in_scope(name: str) -> Any:
+    """The class that `custom_object_scope` has under a name, or None."""
+    found = (_scope.get() or {}).get(name)
+    return found if isinstance(found, type) else None
+
+
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Any], Any]:
     """A decorator that makes a class or function of one's own known by its name in files.
 

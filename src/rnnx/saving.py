@@ -17,7 +17,6 @@ from rnnx._config import (  # noqa: F401  under Keras' names
     get_registered_object,
     register_keras_serializable,
 )
-from rnnx.layers.layer import LAYER_CLASSES, Layer
 from rnnx.serialization import deserialize_keras_object, serialize_keras_object  # noqa: F401  under Keras' names
 
 FORMATS = {  # suffix -> module of rnnx.formats
@@ -290,12 +289,10 @@ def load_model(
     module = format_of(path, "read")
     if not custom_objects:
         return module.load_model(path, compile=compile)
-    layers = {name: kind for name, kind in custom_objects.items() if isinstance(kind, type) and issubclass(kind, Layer)}
-    if module.__name__ != "rnnx.formats.keras":
-        LAYER_CLASSES.update(layers)
-    if module.__name__ in ("rnnx.formats.keras", "rnnx.formats.safetensors"):
-        return module.load_model(path, compile=compile, custom_objects=custom_objects)
-    return module.load_model(path, compile=compile)
+    with custom_object_scope(custom_objects):
+        if module.__name__ in ("rnnx.formats.keras", "rnnx.formats.safetensors"):
+            return module.load_model(path, compile=compile, custom_objects=custom_objects)
+        return module.load_model(path, compile=compile)
 
 
 def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:

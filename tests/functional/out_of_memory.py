@@ -17,7 +17,17 @@ import numpy as np
 from rnnx import Input, Sequential, layers
 from rnnx.functional import LSTMParams, lstm
 
-MAPPED_FROM, TRIMMED_FROM = -3, -1  # of mallopt: large buffers are mapped one by one, so that the limit meets each
+MAPPED_FROM, TRIMMED_FROM, GROWS_BY = (
+    -3,
+    -1,
+    -2,
+)  # of mallopt: the limit meets each large buffer
+
+
+def in_use() -> int:
+    """Bytes of addresses that the process has."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
 
 
 def in_a_fork(extra: int, start: Callable[[], Any], fails: Callable[[Any], Any], holds: Callable[[Any], bool]) -> str:
@@ -28,11 +38,13 @@ def in_a_fork(extra: int, start: Callable[[], Any], fails: Callable[[Any], Any],
             libc = ctypes.CDLL(None)
             libc.mallopt(TRIMMED_FROM, 128 << 10)
             libc.mallopt(MAPPED_FROM, 64 << 10)
+            libc.mallopt(GROWS_BY, 0)
             begun = start()
+            grown = in_use() + (1 << 20)
+            while in_use() < grown:  # what lies free in the heap could serve the calls all the same
+                libc.malloc(ctypes.c_size_t(32 << 10))
             hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-            with open("/proc/self/statm") as file:
-                used = int(file.read().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (used + extra, hard))
+            resource.setrlimit(resource.RLIMIT_AS, (in_use() + extra, hard))
             try:
                 fails(begun)
                 failed = False

@@ -24,11 +24,11 @@ def flags(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Products as of a kernel that computes with what happens to be in unused lanes: they raise flags of their own."""
     multiply, calls = _products._multiply, []
 
-    def raising(left: Any, right: Any) -> Any:
+    def raising(*arrays: Any) -> Any:
         calls.append(1)
         np.subtract(INF, INF)
         np.multiply(np.float32(3e38), np.float32(3e38))
-        return multiply(left, right)
+        return multiply(*arrays)
 
     monkeypatch.setattr(_products, "_multiply", raising)
     return calls

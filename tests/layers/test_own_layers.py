@@ -7,6 +7,7 @@ import pickle
 import threading
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -605,3 +606,57 @@ def test_weights_in_files_of_keras(tmp_path: Any) -> None:
             two.set_weights([w + 1 for w in one.get_weights()])
             two.load_weights(tmp_path / name)
             assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
+
+
+def test_a_class_with_the_name_of_one_of_rnnx(tmp_path):
+    """Files that say Attention mean that of rnnx, whoever else defines a class of this name."""
+    scores, values = rnnx.Input((5, 4)), rnnx.Input((5, 4))
+    model = rnnx.Model([scores, values], rnnx.layers.Attention()([scores, values]))
+
+    class Attention(rnnx.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    own = rnnx.Sequential([rnnx.Input((3,)), Attention()])
+    for made, kind in ((model, rnnx.layers.Attention), (own, Attention)):
+        made.save(tmp_path / "model.safetensors")
+        loaded = rnnx.load_model(tmp_path / "model.safetensors")
+        assert type(loaded.layers[-1]) is kind
+
+
+def test_custom_objects_hold_for_one_file(tmp_path):
+    class Twice(rnnx.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    class Thrice(rnnx.layers.Layer):
+        def call(self, x):
+            return 3 * x
+
+    rnnx.Sequential([rnnx.Input((3,)), Twice()]).save(tmp_path / "model.safetensors")
+    x = np.ones((2, 3), "float32")
+    loaded = rnnx.load_model(tmp_path / "model.safetensors", custom_objects={"Twice": Thrice})
+    np.testing.assert_array_equal(loaded(x), 3 * x)
+    np.testing.assert_array_equal(rnnx.load_model(tmp_path / "model.safetensors")(x), 2 * x)
+
+
+def test_weights_of_keras_models_of_ones_own(tmp_path):
+    """Keras finds the layers of such a model by attributes, and those behind "layers" in the alphabet in that list."""
+
+    class Net(rnnx.Model):
+        def __init__(self):
+            super().__init__()
+            self.gru, self.out, self.mid = rnnx.layers.GRU(3), rnnx.layers.Dense(1), rnnx.layers.Dense(3)
+
+        def call(self, x):
+            return self.out(self.mid(self.gru(x)))
+
+    nets = Net(), Net()
+    x = np.ones((1, 2, 3), "float32")
+    outputs = [net(x) for net in nets]
+    nets[0].save_weights(tmp_path / "net.weights.h5")
+    with h5py.File(tmp_path / "net.weights.h5") as file:
+        assert "gru/cell/vars/0" in file and "layers/dense/vars/0" in file and "layers/dense_1/vars/0" in file
+    nets[1].load_weights(tmp_path / "net.weights.h5")
+    assert not np.array_equal(*outputs)
+    np.testing.assert_array_equal(nets[1](x), outputs[0])

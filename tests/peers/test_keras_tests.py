@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from .keras_tests import __main__ as keras_tests
 from .public import unpacked
 
 pytestmark = pytest.mark.peers
@@ -18,6 +17,8 @@ AT_LEAST = 1300  # tests that pass
 
 
 def test_keras_own_tests(public_folder: Path) -> None:
+    from .keras_tests import __main__ as keras_tests  # which needs packages that the plain suite does not
+
     rows, unknown, vain = keras_tests.judged(keras_tests.run(unpacked(keras_tests.KERAS, public_folder), []))
     print("\n" + keras_tests.table(rows))
     print("in known.txt, and not so:", vain)

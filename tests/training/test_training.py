@@ -469,9 +469,13 @@ def test_optimizer_state_resumes_to_the_same_numbers(kind):
 # ---- Errors ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_function_is_no_loss():
-    with pytest.raises(TypeError, match="no gradient"):
-        sequence_model().compile("sgd", lambda y_true, y_pred: 0.0)
+def test_a_function_without_a_gradient_is_no_loss():
+    model = sequence_model()
+    model.compile("sgd", lambda y_true, y_pred: 0.0)
+    before = model.get_weights()
+    with pytest.raises(TypeError, match="must be tensors, got 0.0"):
+        model.fit(np.ones((4, 5, 3)), np.ones((4, 1)), verbose=0)
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
 
 
 def test_a_loss_of_ones_own():

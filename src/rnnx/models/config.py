@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from rnnx._config import custom_object_scope
 from rnnx.layers import nested
 from rnnx.layers.call import record_again
 from rnnx.layers.graph import SymbolicTensor, enter, split_states, topological_order
 from rnnx.layers.input import InputLayer
-from rnnx.layers.layer import LAYER_CLASSES, Layer, layer_config, layer_from_config
+from rnnx.layers.layer import Layer, layer_config, layer_from_config
 from rnnx.layers.names import unique_name
 from rnnx.layers.plan import Plan
 
@@ -139,8 +140,8 @@ def model_from_json(text: str, custom_objects: dict[str, Any] | None = None) -> 
     custom_objects : dict, optional
         Layer classes by name. Classes of one's own are known by themselves once they are defined.
     """
-    LAYER_CLASSES.update(custom_objects or {})
-    return layer_from_config(json.loads(text))
+    with custom_object_scope(custom_objects or {}):
+        return layer_from_config(json.loads(text))
 
 
 def clone_model(

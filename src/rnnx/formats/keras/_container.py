@@ -16,7 +16,7 @@ from typing import Any
 from rnnx.formats._limits import Budget, check_regular, parse_json, printable, read_file
 from rnnx.formats._wire import fields, message_of, text_of
 from rnnx.formats.keras._checkpoint import Checkpoint
-from rnnx.formats.keras._hdf5 import Group, opened, room_of, tree_of
+from rnnx.formats.keras._hdf5 import Group, Tree, opened, room_of, tree_of
 from rnnx.saving import INDEX, SAVED_MODEL, FormatError, is_checkpoint
 
 LONGEST_CONFIG = 64 << 20
@@ -141,6 +141,11 @@ def contents(path: Any) -> Iterator[Contents]:
             yield _hdf5(path, root)
 
 
+def _is_tree(root: Tree) -> bool:
+    """Whether groups are those of `.weights.h5`: layers in a group of their own, or the attributes of a class."""
+    return any(root.group(name) for name in ("layers", "vars", *OLD_LAYERS))
+
+
 def _hdf5(path: Any, root: Group) -> Contents:
     """A ``.h5`` file: model and weights, or weights alone."""
     text = root.text("model_config")
@@ -150,7 +155,7 @@ def _hdf5(path: Any, root: Group) -> Contents:
     if group is None:
         raise FormatError(f"{path}: there is a model, but no group 'model_weights'")
     legacy = group.texts("layer_names") is not None
-    if not legacy and text is None and not any(tree_of(group).group(name) for name in ("layers", *OLD_LAYERS)):
+    if not legacy and text is None and not _is_tree(tree_of(group)):
         raise FormatError(f"{path}: an HDF5 file, but not of Keras: it has neither 'model_config' nor 'layer_names'")
     training = root.text("training_config")
     return Contents(

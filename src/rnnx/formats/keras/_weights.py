@@ -143,15 +143,22 @@ def parts(
 
 
 def _inside_own(layer: Any) -> Iterator[tuple[str, Any]]:
-    """What is inside a layer of one's own, as Keras finds it: by the names of attributes, in their order."""
-    inside = {id(inner) for inner in layer.sublayers}
-    for name, value in sorted(vars(layer).items()):
-        if id(value) in inside:
-            yield name, value
-        elif isinstance(value, (list, tuple, dict)):
+    """What is inside a layer of one's own, as Keras finds it: by the names of attributes, in their order, each once.
+
+    A model also has all its layers in the list ``layers``, which stands for the attributes behind it in the alphabet.
+    """
+    inside, seen = {id(inner) for inner in layer.sublayers}, set()
+    attributes = {**vars(layer), **({"layers": list(layer.sublayers)} if isinstance(layer, Model) else {})}
+    for name, value in sorted(attributes.items()):
+        named = [(name, value)] if id(value) in inside else []
+        if isinstance(value, (list, tuple, dict)):
             found = [part for part in (value.values() if isinstance(value, dict) else value) if id(part) in inside]
-            for key, part in zip(keys([type(part).__name__ for part in found]), found, strict=True):
-                yield f"{name}/{key}", part
+            own_keys = keys([type(part).__name__ for part in found])
+            named = [(f"{name}/{key}", part) for key, part in zip(own_keys, found, strict=True)]
+        for path, part in named:
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield path, part
 
 
 def keys(classes: list[str], steps: list[int] | None = None) -> list[str]:
