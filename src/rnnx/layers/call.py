@@ -17,7 +17,7 @@ import numpy as np
 from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.layers import carried, graph
-from rnnx.layers.checks import as_mask, starting_mask
+from rnnx.layers.checks import TEXT, as_mask, as_strings, starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, base_of, is_followed
@@ -473,8 +473,10 @@ def _list_of(self: Any, count: int) -> Any:
 
 
 def cast(self: Any, x: Any) -> Array:
-    """An array of the layer's dtype; integers and truth values stay what they are."""
+    """An array of the layer's dtype; integers, truth values and texts stay what they are."""
     array = x if isinstance(x, np.ndarray) else np.asarray(x)
+    if array.dtype.kind in "OSTU":  # for layers inside that read texts; strings of one dtype share a graph
+        return as_strings(self.name, array).astype(TEXT)
     return array if array.dtype.kind in "iub" else Layer.cast(self, array)
 
 

@@ -203,6 +203,15 @@ def as_strings(who: str, x: Any, encoding: str = "utf-8") -> Array:
     return array
 
 
+def kind_of(array: Array) -> str:
+    """What an array of the wrong dtype is, in an error; for texts with the way out."""
+    if array.dtype.kind in "UST" or (
+        array.dtype.kind == "O" and array.size and isinstance(array.flat[0], (str, bytes))
+    ):
+        return f"dtype {array.dtype}; layers.TextVectorization and layers.StringLookup make ids of texts"
+    return f"dtype {array.dtype}"
+
+
 def _object_array(who: str, x: Any) -> Array:
     """Nested lists of strings, each kept at its own length."""
     try:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.checks import kind_of
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
 from rnnx.layers.weighted import Weighted
 
@@ -69,7 +70,7 @@ class Embedding(Weighted):
         ids = np.asarray(x)
         if ids.dtype.kind not in "iu":
             if ids.dtype.kind not in "fb" or not np.array_equal(ids, np.trunc(ids)):
-                raise TypeError(f"{self.name}: the input must be integer ids, got dtype {ids.dtype}")
+                raise TypeError(f"{self.name}: the input must be integer ids, got {kind_of(ids)}")
             ids = ids.astype(np.int64)
         if ids.size and (ids.min() < 0 or ids.max() >= self.input_dim):
             bad = int(ids.min()) if ids.min() < 0 else int(ids.max())

@@ -16,7 +16,7 @@ from rnnx._config import class_in_scope, on_demand, to_builtin
 from rnnx._typing import Array
 from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
-from rnnx.layers.checks import as_masks, check_dtype, dtype_of, given_shape
+from rnnx.layers.checks import as_masks, check_dtype, dtype_of, given_shape, kind_of
 from rnnx.layers.limits import DEEPEST, room
 from rnnx.layers.names import unique_name
 from rnnx.layers.weight import Weight, assignable, changing
@@ -374,7 +374,7 @@ class Layer:
         if array.dtype == self.dtype:
             return array
         if array.dtype.kind not in "fiub":
-            raise TypeError(f"{self.name}: the input must be real numbers, got dtype {array.dtype}")
+            raise TypeError(f"{self.name}: the input must be real numbers, got {kind_of(array)}")
         return array.astype(self.dtype)
 
     def __getstate__(self) -> dict[str, Any]:
