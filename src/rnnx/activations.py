@@ -51,13 +51,16 @@ class Activation:
 
     def __call__(self, x: Any, *arguments: Any, **options: Any) -> Array:
         """The values; arguments are those that Keras has for the activation, such as ``negative_slope``."""
-        x = np.asarray(x)
-        if x.dtype.kind in "biu":
-            x = x.astype(np.float32)
         if arguments or options:
             if self.name not in _FORMS:
                 raise TypeError(f"activation {self.name!r} takes no arguments, got {(*arguments, *options)}")
-            return _FORMS[self.name](*arguments, **options)[0](x)
+            return Activation(f"custom {self.name}", *_FORMS[self.name](*arguments, **options))(x)
+        if hasattr(x, "activated"):  # a symbolic tensor, which makes a layer of it
+            made: Array = x.activated(self)
+            return made
+        x = np.asarray(x)
+        if x.dtype.kind in "biu":
+            x = x.astype(np.float32)
         return self._function(x)
 
     def vjp(self, x: Array, y: Array, dy: Array) -> Array:

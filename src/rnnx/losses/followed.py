@@ -13,6 +13,7 @@ from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer
 from rnnx.layers.names import unique_name
+from rnnx.layers.ops import reductions
 from rnnx.layers.tracing import Traced, Weightless, followed
 from rnnx.losses.loss import Loss, Pullback
 
@@ -181,3 +182,20 @@ def symbolic_values(loss: Loss, y_true: Any, y_pred: Any) -> SymbolicTensor:
     """The values of a loss of symbolic tensors."""
     made: SymbolicTensor = LossValues(loss, name=unique_name(type(loss).__name__))([y_true, y_pred])
     return made
+
+
+def reduced_symbols(self: Loss, y_true: Any, y_pred: Any, weighted: bool) -> SymbolicTensor:
+    """The loss of symbolic tensors, reduced as it says."""
+    if weighted:
+        raise TypeError(
+            f"{type(self).__name__}: weights and masks are for arrays; of symbolic tensors multiply what the loss with "
+            "reduction='none' returns by them"
+        )
+    values = symbolic_values(self, y_true, y_pred)
+    if self.reduction in ("none", None):
+        return values
+    reduced: SymbolicTensor = reductions.sum(values) if self.reduction == "sum" else reductions.mean(values)
+    return reduced
+
+
+Loss.of_symbols = reduced_symbols  # type: ignore[method-assign]

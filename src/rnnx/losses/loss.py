@@ -11,6 +11,7 @@ import numpy as np
 from rnnx._config import Configurable, accepted, on_demand
 from rnnx._typing import Array
 from rnnx.layers.carried import mask_of
+from rnnx.layers.graph import is_symbolic
 from rnnx.layers.names import snake_case
 
 EPSILON = 1e-7
@@ -132,9 +133,15 @@ class Loss(Configurable):
 
         Returns
         -------
-        float, or the array of values with reduction "none"
+        float, or the array of values with reduction "none"; of symbolic tensors a symbolic tensor
         """
+        if is_symbolic(y_pred):
+            return self.of_symbols(y_true, y_pred, sample_weight is not None or mask is not None)
         return self.value_and_grad(y_true, y_pred, sample_weight, mask)[0]
+
+    def of_symbols(self, y_true: Any, y_pred: Any, weighted: bool) -> Any:
+        """The loss of symbolic tensors; `rnnx.losses.followed` has it, which knows the operations."""
+        raise NotImplementedError
 
     def value_and_grad(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
