@@ -252,8 +252,10 @@ class Plan:
             if layer.activity_regularizer is not None and step.penalised:
                 penalised = values[step.outputs[0]]
                 pullback.activity_loss += layer.activity_regularizer(penalised) / max(1, len(penalised))
+                pullback.adds_loss = True
             if isinstance(back, Penalties):
                 pullback.activity_loss += back.activity_loss
+                pullback.adds_loss |= back.adds_loss
             if keep:
                 pullback.steps.append((back, penalised))
             for place, own in zip(step.outputs, mask if isinstance(mask, list) else [mask], strict=False):
@@ -264,9 +266,10 @@ class Plan:
 
 
 class Penalties:
-    """A pullback of layers inside, which knows what the penalties of their activities add to the loss."""
+    """A pullback of layers inside, which knows what the penalties of their activities add to the loss, if anything."""
 
     activity_loss = 0.0
+    adds_loss = False
 
 
 class GraphPullback(Penalties):

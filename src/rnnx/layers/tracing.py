@@ -148,6 +148,7 @@ class Traced:
         ones = [np.ones_like(value) for value in found[n : n + self.losses]]
         pullback = TracedPullback(back, self.arguments, n, ones)
         pullback.activity_loss = back.activity_loss
+        pullback.adds_loss = back.adds_loss or self.losses > 0
         for value in found[n : n + self.losses]:
             pullback.activity_loss += float(np.sum(value))
         for weight, value in zip(self.changed, found[n + self.losses :], strict=True):

@@ -16,6 +16,7 @@ from rnnx import metrics as metric_functions
 from rnnx import optimizers
 from rnnx._typing import Array
 from rnnx.layers.graph import SymbolicTensor
+from rnnx.layers.layer import is_followed, walk
 from rnnx.training.logs import LogsInUse, RunningLogs
 
 
@@ -126,8 +127,18 @@ class Objective:
         return found
 
     def _check_compiled(self, what: str) -> None:
-        if self.optimizer is None or self.loss is None:
+        if self.optimizer is None or (self.loss is None and not self._may_add_losses()):
             raise RuntimeError(f"{self.name}: call compile(optimizer, loss) before {what}")
+
+    def _may_add_losses(self) -> bool:
+        """Whether something inside may add to the loss, so that the model can be trained without one of its own."""
+        model: Any = self
+        return any(is_followed(layer) or layer.activity_regularizer is not None for layer in walk(model))
+
+    def _refuse_without_loss(self) -> None:
+        raise RuntimeError(
+            f"{self.name}: there is no loss; call compile(optimizer, loss), or self.add_loss(...) in a `call`"
+        )
 
     def by_output(self, value: Any, count: int, what: str = "data") -> list[Any]:
         """A value for each output, from one, a list or a dict by output name; ``what`` is for error messages."""
@@ -177,6 +188,8 @@ class Objective:
                 )
             total += weight * value
             values[k] = value
+        if keep and all(slope is None for slope in slopes):  # only what layers add is trained for
+            slopes = [np.zeros_like(output.prediction) for output in outputs]
         return total, values, slopes
 
     def _update_metrics(self, outputs: list[Output], values: list[Any], rows: int) -> None:

@@ -93,6 +93,8 @@ class Trainer(Objective):
         """
         with Changes() as changes:
             outputs, pullback = self._forward(batch, True, True)
+            if self.loss is None and not pullback.adds_loss:
+                self._refuse_without_loss()
             loss, values, slopes = self._losses(outputs, True)
             loss += trained.penalty() + pullback.activity_loss
             grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False, trained=trained)
@@ -324,6 +326,8 @@ class Trainer(Objective):
         for number, batch in enumerate(batches):
             calls.call("test_batch_begin", number, None)
             outputs, pullback = self._forward(batch, False, False)
+            if self.loss is None and not pullback.adds_loss:
+                self._refuse_without_loss()
             loss, values, _ = self._losses(outputs, False)
             size = batch.size
             total, rows = total + (loss + pullback.activity_loss) * size, rows + size
