@@ -330,3 +330,109 @@ def test_names_in_files() -> None:
     with rnnx.utils.CustomObjectScope({"third": np.cbrt}):
         assert rnnx.utils.get_registered_object("third") is np.cbrt
     assert rnnx.utils.get_registered_object("third") is None
+
+
+class Texts(Model):
+    def __init__(self, vocabulary: Any = ("good", "bad")):
+        super().__init__()
+        self.words = layers.TextVectorization(vocabulary=list(vocabulary), output_sequence_length=3)
+        self.table = layers.Embedding(5, 4, mask_zero=True)
+        self.gru = layers.GRU(4)
+        self.dense = layers.Dense(1, activation="sigmoid")
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(self.gru(self.table(self.words(inputs))))
+
+
+def test_a_model_that_reads_texts(tmp_path: Any) -> None:
+    texts = np.array(["good good", "bad", "good", "so bad"])
+    model = Texts()
+    model.compile("adam", "binary_crossentropy")
+    model.fit(texts, np.array([1, 0, 1, 0]), epochs=2, verbose=0)
+    apart = model.dense(model.gru(model.table(np.array([[2, 2, 0], [3, 0, 0], [2, 0, 0], [1, 3, 0]]))))
+    for same in (texts, texts.tolist(), texts[:, None], texts.astype(object), np.char.encode(texts)):
+        np.testing.assert_allclose(model.predict(same), apart, rtol=1e-6)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(texts), model.predict(texts))
+    model.save(tmp_path / "texts.safetensors")
+    again = rnnx.load_model(tmp_path / "texts.safetensors", custom_objects={"Texts": Texts})
+    np.testing.assert_array_equal(again.predict(texts), model.predict(texts))
+    with pytest.raises(TypeError, match="texts: texts must be strings, got NoneType"):
+        model.predict(np.array(["good", None]))
+    with pytest.raises(TypeError, match="the input must be real numbers, got dtype object; layers.TextVectorization"):
+        GruReader().predict(np.full((2, 3, 1), "good"))
+
+
+class OwnWords(layers.Layer):
+    """Activations and losses in the words of Keras, inside of `call`."""
+
+    def __init__(self, activation: str):
+        super().__init__()
+        self.activation = rnnx.activations.get(activation)
+        self.loss = losses.Huber()
+
+    def call(self, inputs: Any) -> Any:
+        y = self.activation(inputs)
+        self.add_loss(self.loss(ops.zeros_like(y), y))
+        return rnnx.activations.leaky_relu(y, negative_slope=0.25)
+
+
+@pytest.mark.parametrize("name", ["tanh", "mish", "softmax"])
+def test_activations_and_losses_of_symbolic_tensors(name: str) -> None:
+    inputs = Input((4, 3))
+    y = rnnx.activations.get(name)(X)
+    model = Model(inputs, OwnWords(name)(inputs))
+    np.testing.assert_allclose(model(X), rnnx.activations.leaky_relu(y, negative_slope=0.25), rtol=1e-6)
+    model.compile("sgd", "mse")
+    found = model.evaluate(X, np.zeros_like(X), verbose=0)
+    wanted = np.mean(np.square(model(X))) + losses.Huber()(np.zeros_like(y), y)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "value"), [("sum", 10.0), ("sum_over_batch_size", 2.5), ("none", [2.5, 2.5, 2.5, 2.5])]
+)
+def test_reductions_of_losses_of_symbolic_tensors(reduction: str, value: Any) -> None:
+    inputs = Input((2,))
+    loss = losses.MeanSquaredError(reduction=reduction)
+    model = Model(inputs, loss(ops.zeros_like(inputs), inputs))
+    np.testing.assert_allclose(model(np.array([[1.0, 2.0]] * 4, np.float32)), value)
+    with pytest.raises(TypeError, match="MeanSquaredError: weights and masks are for arrays; .*reduction='none'"):
+        loss(ops.zeros_like(inputs), inputs, sample_weight=2.0)
+
+
+class CtcInside(Model):
+    def __init__(self, adds: bool = True):
+        super().__init__()
+        self.dense = layers.Dense(4)
+        self.ctc = losses.CTC()
+        self.adds = adds
+
+    def call(self, inputs: Any) -> Any:
+        x, labels = inputs
+        y = self.dense(x)
+        if self.adds:
+            self.add_loss(self.ctc(labels, y))
+        return y
+
+
+def test_training_for_what_is_added_alone() -> None:
+    labels = np.array([[1, 2], [3, 0]])
+    model = CtcInside()
+    model.compile(optimizers.SGD(0.1))
+    before = losses.CTC()(labels, model([X, labels]))
+    weights = [w.copy() for w in model.get_weights()]
+    np.testing.assert_allclose(model.fit([X, labels], epochs=1, verbose=0).history["loss"], [before], rtol=1e-5)
+    same = Sequential([Input((4, 3)), layers.Dense(4)])
+    same.set_weights(weights)
+    same.compile(optimizers.SGD(0.1), losses.CTC())
+    same.fit(X, labels, epochs=1, verbose=0)
+    for mine, other in zip(model.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        model.evaluate([X, labels], verbose=0), losses.CTC()(labels, model([X, labels])), rtol=1e-5
+    )
+    nothing = CtcInside(adds=False)
+    nothing.compile("sgd")
+    for run in (nothing.fit, nothing.evaluate):
+        with pytest.raises(RuntimeError, match="there is no loss; call compile.optimizer, loss., or self.add_loss"):
+            run([X, labels], verbose=0)
