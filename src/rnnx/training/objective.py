@@ -188,7 +188,7 @@ class Objective:
                 )
             total += weight * value
             values[k] = value
-        if keep and all(slope is None for slope in slopes):  # only what layers add is trained for
+        if keep and self.loss is None:  # only what layers add is trained for
             slopes = [np.zeros_like(output.prediction) for output in outputs]
         return total, values, slopes
 
