@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnx import Input, Model
 from rnnx.layers.graph import one_list
-from rnnx.layers.layer import layer_config, layer_from_config
+from rnnx.layers.registry import layer_config, layer_from_config
 
 EPSILON = 1e-6
 SAMPLES = 6  # numbers of each array whose derivative is checked

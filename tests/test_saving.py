@@ -246,7 +246,7 @@ def test_a_class_of_ones_own_must_be_known(tmp_path: Path) -> None:
     model = Sequential([layers.Dense(2, input_shape=(3,)), Halve()])
     model.save(tmp_path / "m.safetensors")
     assert np.array_equal(rnnx.load_model(tmp_path / "m.safetensors")(X[0]), model(X[0]))
-    from rnnx.layers.layer import LAYER_CLASSES
+    from rnnx.layers.registry import LAYER_CLASSES
 
     kept = LAYER_CLASSES.pop("Halve")
     try:

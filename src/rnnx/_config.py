@@ -100,6 +100,7 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
 
 CUSTOM: dict[str, Any] = {}  # classes and functions of users that were registered, by "package>name"
 _scope: ContextVar[dict[str, Any] | None] = ContextVar("custom_objects", default=None)
+in_scope = _scope.get  # what the `custom_object_scope` at hand has, by name; None outside of one
 
 
 def custom_objects() -> dict[str, Any]:
@@ -152,12 +153,6 @@ def custom_object_scope(*objects: dict[str, Any]) -> Iterator[None]:
 
 
 CustomObjectScope = custom_object_scope
-
-
-def class_in_scope(name: str) -> Any:
-    """The class that `custom_object_scope` has under a name, or None."""
-    found = (_scope.get() or {}).get(name)
-    return found if isinstance(found, type) else None
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from rnnx._config import custom_object_scope, custom_objects, lookup_custom, name_of_custom
 from rnnx.layers.checks import dtype_of
 from rnnx.layers.graph import SymbolicTensor
-from rnnx.layers.layer import LAYER_CLASSES
+from rnnx.layers.registry import LAYER_CLASSES
 from rnnx.layers.weight import Weight
 
 HOMES = (

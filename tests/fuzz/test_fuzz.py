@@ -264,7 +264,7 @@ def test_a_model_of_more_weights_than_the_file_holds(tmp_path: Path) -> None:
     """Of a description that asks for 16 GB no byte is allocated."""
     model = rnnx.Sequential([rnnx.layers.GRU(4, input_shape=(None, 3))])
     description = {"format": 1, "rnnx": "0.1.0", "kind": "model", "weights": ["a"]}
-    config = json.dumps(rnnx.layers.layer.layer_config(model)).replace('"units": 4', '"units": 1073741824')
+    config = json.dumps(rnnx.layers.registry.layer_config(model)).replace('"units": 4', '"units": 1073741824')
     description["model"] = json.loads(config)
     path = tmp_path / "m.safetensors"
     path.write_bytes(with_checksum(description, {"weights/0": np.ones(9, np.float32)}))

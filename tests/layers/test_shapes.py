@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rnnx import Input, Sequential, constraints, initializers, layers, regularizers
-from rnnx.layers.layer import layer_config, layer_from_config
+from rnnx.layers.registry import layer_config, layer_from_config
 
 RNG = np.random.default_rng(29)
 X = RNG.normal(size=(4, 5, 3))

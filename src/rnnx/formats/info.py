@@ -46,8 +46,8 @@ def _numbers(shapes: Iterable[Any]) -> int:
 
 def _rnnx(path: Any, found: dict[str, Any]) -> Iterator[str]:
     """rnnx's own file."""
-    from rnnx.layers.layer import layer_from_config
     from rnnx.layers.limits import weights_limited
+    from rnnx.layers.registry import layer_from_config
 
     weights = {n: t for n, t in found["tensors"].items() if n.startswith("weights/")}
     count = _numbers(shape for _, shape in weights.values())

@@ -29,8 +29,9 @@ from rnnx import __version__, losses, metrics, optimizers
 from rnnx._typing import Array
 from rnnx.formats import _compiled
 from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading, warn_of
-from rnnx.layers.layer import Layer, layer_config, layer_from_config
+from rnnx.layers.layer import Layer
 from rnnx.layers.limits import MOST_AXES, weights_limited
+from rnnx.layers.registry import layer_config, layer_from_config
 from rnnx.layers.weight import changing
 from rnnx.quantization import quantizable
 from rnnx.quantization.rounding import narrow_form, wide_form

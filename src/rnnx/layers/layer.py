@@ -12,13 +12,14 @@ import numpy as np
 
 from rnnx import constraints, initializers, regularizers
 from rnnx._changes import Changes
-from rnnx._config import class_in_scope, on_demand, to_builtin
+from rnnx._config import on_demand
 from rnnx._typing import Array
 from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
 from rnnx.layers.checks import as_masks, check_dtype, dtype_of, given_shape, kind_of
-from rnnx.layers.limits import DEEPEST, room
+from rnnx.layers.limits import room
 from rnnx.layers.names import unique_name
+from rnnx.layers.registry import register
 from rnnx.layers.weight import Weight, assignable, changing
 
 Pullback = Callable[..., "Gradients"]
@@ -46,7 +47,6 @@ class Gradients:
 
 
 NOT_KEPT = ("_build_lock", "_memo", "_node", "_graphs", "_base")  # of a copy or a pickle
-LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its `class_name`, those of users included
 
 
 def _built_once(build: Callable[..., None], owner: Any = None) -> Callable[..., None]:
@@ -130,7 +130,7 @@ class Layer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _know_class(cls)
+        register(cls)
         if "build" in vars(cls):
             type.__setattr__(cls, "build", _built_once(vars(cls)["build"], cls))
         if cls.call is not Layer.call:
@@ -743,57 +743,3 @@ def walk(layer: Layer) -> Iterator[Layer]:
     yield layer
     for part in layer.sublayers:
         yield from walk(part)
-
-
-def _is_own(cls: Any) -> bool:
-    """Whether a class is one of a user."""
-    return bool(cls.__module__.split(".")[0] != "rnnx")
-
-
-def _know_class(cls: Any) -> None:
-    """Put a class into `LAYER_CLASSES`; names of rnnx stay rnnx', and a user's class of such a name gets another."""
-    name = cls.__name__
-    known = LAYER_CLASSES.get(name)
-    if known is not None and _is_own(cls) != _is_own(known):
-        own = cls if _is_own(cls) else known
-        own.class_name = f"{own.__module__}>{name}"
-        LAYER_CLASSES[own.class_name] = own
-        if own is cls:
-            return
-    cls.class_name = name
-    LAYER_CLASSES[name] = cls
-
-
-def layer_config(layer: Layer) -> dict[str, Any]:
-    """Class name and configuration of a layer or model, in plain Python values."""
-    entry = {"class_name": layer.class_name, "config": to_builtin(layer.get_config())}
-    if layer.built_by_call and (built_for := vars(layer).get("_built_for")) is not None:
-        entry["built_for"] = to_builtin(built_for)  # of a model whose graph is not in its configuration
-    return entry
-
-
-def layer_from_config(entry: dict[str, Any]) -> Any:
-    """The layer or model of a `layer_config`.
-
-    Raises
-    ------
-    ValueError
-        If there is no class of this name, or a file asks for more than is read.
-    """
-    name = entry.get("class_name")
-    cls = class_in_scope(name) or LAYER_CLASSES.get(name) if isinstance(name, str) else None
-    if cls is None:
-        raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
-    space = room()
-    if space is not None:
-        if space.depth >= DEEPEST:
-            raise ValueError(f"more than {DEEPEST} layers inside each other")
-        space.depth += 1
-    try:
-        layer = cls.from_config(entry["config"])
-    finally:
-        if space is not None:
-            space.depth -= 1
-    if layer.built_by_call and (built_for := entry.get("built_for")) is not None:
-        layer.build_again(built_for)
-    return layer

@@ -12,9 +12,10 @@ from rnnx.layers import nested
 from rnnx.layers.call import record_again
 from rnnx.layers.graph import SymbolicTensor, enter, split_states, topological_order
 from rnnx.layers.input import InputLayer
-from rnnx.layers.layer import Layer, layer_config, layer_from_config
+from rnnx.layers.layer import Layer
 from rnnx.layers.names import unique_name
 from rnnx.layers.plan import Plan
+from rnnx.layers.registry import layer_config, layer_from_config
 
 
 def graph_config(model: Any) -> dict[str, Any]:

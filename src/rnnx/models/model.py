@@ -11,8 +11,9 @@ from rnnx._typing import Array
 from rnnx.layers import nested
 from rnnx.layers.checks import starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
-from rnnx.layers.layer import Gradients, Layer, Weight, layer_config
+from rnnx.layers.layer import Gradients, Layer, Weight
 from rnnx.layers.plan import GraphPullback, Plan
+from rnnx.layers.registry import layer_config
 from rnnx.layers.trained import TrainedWeights
 from rnnx.models.config import begun_at, graph_config, graph_from_config
 from rnnx.models.subclass import NEVER_CALLED, honour_call_of_model

@@ -10,9 +10,10 @@ import numpy as np
 from rnnx.layers.embedding import Embedding
 from rnnx.layers.graph import SymbolicTensor, enter
 from rnnx.layers.input import InputLayer
-from rnnx.layers.layer import Layer, layer_config, layer_from_config
+from rnnx.layers.layer import Layer
 from rnnx.layers.names import unique_name
 from rnnx.layers.preprocessing.categories import Encoder
+from rnnx.layers.registry import layer_config, layer_from_config
 from rnnx.models.model import Model
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnnx import Input, Model, layers, load_model
-from rnnx.layers.layer import layer_config, layer_from_config
+from rnnx.layers.registry import layer_config, layer_from_config
 from tests.golden.store import DATA
 
 *CASES, OF_MODEL = json.loads((DATA / "keras_preprocessing.json").read_text(encoding="utf-8"))

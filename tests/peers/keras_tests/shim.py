@@ -47,7 +47,7 @@ def serialize_keras_object(instance: Any) -> Any:
     found = getattr(tensors.rnnx_module("saving"), "serialize_keras_object", None)
     if found is not None:
         return found(instance)
-    from rnnx.layers.layer import layer_config
+    from rnnx.layers.registry import layer_config
 
     return layer_config(instance)
 
@@ -68,7 +68,7 @@ def deserialize_keras_object(config: Any, custom_objects: Any = None, **rest: An
             return cls.from_config(config["config"])
     cls = getattr(importlib.import_module("rnnx.optimizers.schedules"), name, None)
     if cls is None:
-        from rnnx.layers.layer import layer_from_config
+        from rnnx.layers.registry import layer_from_config
 
         return layer_from_config(config)
     return cls.from_config(config["config"])

@@ -20,8 +20,9 @@ from rnnx.formats.keras._functions import written, written_call
 from rnnx.layers import nested
 from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
-from rnnx.layers.layer import layer_from_config, walk
+from rnnx.layers.layer import walk
 from rnnx.layers.plan import Plan, Step
+from rnnx.layers.registry import layer_from_config
 from rnnx.layers.rnn.conv_lstm import ConvLSTM
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights

@@ -14,8 +14,9 @@ from rnnx.formats.onnx._file import Source
 from rnnx.formats.onnx._limits import MOST_DESCRIBED
 from rnnx.formats.onnx._read_graph import read_graph, warn_of_axes
 from rnnx.formats.onnx._write import DESCRIPTION, exported
-from rnnx.layers.layer import Layer, layer_from_config
+from rnnx.layers.layer import Layer
 from rnnx.layers.limits import weights_limited
+from rnnx.layers.registry import layer_from_config
 from rnnx.saving import FormatError
 
 UNMADE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)

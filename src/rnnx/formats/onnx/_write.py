@@ -12,7 +12,7 @@ from rnnx import __version__
 from rnnx.formats.onnx._file import require_onnx
 from rnnx.formats.onnx._graph import IR_VERSION, OPSET, GraphWriter, Value
 from rnnx.formats.onnx._write_layers import write_graph
-from rnnx.layers.layer import layer_config
+from rnnx.layers.registry import layer_config
 from rnnx.saving import FormatError, write_whole
 
 DESCRIPTION = 1  # version of what stands in the metadata under "rnnx"

@@ -10,7 +10,8 @@ import numpy as np
 from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
-from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config, walk
+from rnnx.layers.layer import Gradients, Layer, Pullback, walk
+from rnnx.layers.registry import layer_config, layer_from_config
 from rnnx.layers.rnn.sequence import Recurrent, check_gradients
 from rnnx.layers.rnn.stacked import ListsOfStates, as_cells_say, in_one_list
 from rnnx.runtime.parallel import side_by_side

@@ -13,7 +13,8 @@ from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
 from rnnx.layers.graph import call as graph_call
 from rnnx.layers.graph import flat, is_symbolic, tracing
-from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed, layer_config
+from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed
+from rnnx.layers.registry import layer_config
 from rnnx.layers.rnn.sequence import FLAGS
 from rnnx.layers.rnn.weights import RecurrentWeights, constructor_arguments
 

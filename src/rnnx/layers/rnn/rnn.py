@@ -12,7 +12,8 @@ from rnnx.functional._validate import check_validity
 from rnnx.layers.checks import check_sequence_shape
 from rnnx.layers.graph import flat
 from rnnx.layers.input import entry
-from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed, layer_from_config
+from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed
+from rnnx.layers.registry import layer_from_config
 from rnnx.layers.rnn.cell import (
     Cell,
     call_cell,

@@ -6,7 +6,8 @@ from typing import Any
 
 from rnnx._typing import Array
 from rnnx.layers.graph import flat
-from rnnx.layers.layer import Gradients, Layer, Pullback, layer_from_config
+from rnnx.layers.layer import Gradients, Layer, Pullback
+from rnnx.layers.registry import layer_from_config
 from rnnx.layers.rnn.cell import call_cell, cell_config, check_cell, output_size, state_widths, zero_state
 from rnnx.layers.rnn.sequence import SequenceLayer
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers.checks import as_mask
-from rnnx.layers.layer import Gradients, Layer, Pullback, layer_config, layer_from_config, walk
+from rnnx.layers.layer import Gradients, Layer, Pullback, walk
 from rnnx.layers.normalization import Normalization
+from rnnx.layers.registry import layer_config, layer_from_config
 
 NOISE_SHAPES = ("noise_shape", "recurrent_noise_shape")
 

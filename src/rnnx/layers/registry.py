@@ -1,0 +1,66 @@
+"""Layer classes by their names, and configurations of layers, which name them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rnnx._config import in_scope, to_builtin
+from rnnx.layers.limits import DEEPEST, room
+
+LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its `class_name`, those of users included
+
+
+def _is_of_user(cls: Any) -> bool:
+    """Whether a class is one of a user."""
+    return bool(cls.__module__.split(".")[0] != "rnnx")
+
+
+def register(cls: Any) -> None:
+    """Put a class into `LAYER_CLASSES`; names of rnnx stay rnnx', and a user's class of such a name gets another."""
+    name = cls.__name__
+    known = LAYER_CLASSES.get(name)
+    if known is not None and _is_of_user(cls) != _is_of_user(known):
+        own = cls if _is_of_user(cls) else known
+        own.class_name = f"{own.__module__}>{name}"
+        LAYER_CLASSES[own.class_name] = own
+        if own is cls:
+            return
+    cls.class_name = name
+    LAYER_CLASSES[name] = cls
+
+
+def layer_config(layer: Any) -> dict[str, Any]:
+    """Class name and configuration of a layer or model, in plain Python values."""
+    entry = {"class_name": layer.class_name, "config": to_builtin(layer.get_config())}
+    if layer.built_by_call and (built_for := vars(layer).get("_built_for")) is not None:
+        entry["built_for"] = to_builtin(built_for)  # of a model whose graph is not in its configuration
+    return entry
+
+
+def layer_from_config(entry: dict[str, Any]) -> Any:
+    """The layer or model of a `layer_config`.
+
+    Raises
+    ------
+    ValueError
+        If there is no class of this name, or a file asks for more than is read.
+    """
+    name, cls = entry.get("class_name"), None
+    if isinstance(name, str):
+        given = (in_scope() or {}).get(name)
+        cls = given if isinstance(given, type) else LAYER_CLASSES.get(name)
+    if cls is None:
+        raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
+    space = room()
+    if space is not None:
+        if space.depth >= DEEPEST:
+            raise ValueError(f"more than {DEEPEST} layers inside each other")
+        space.depth += 1
+    try:
+        layer = cls.from_config(entry["config"])
+    finally:
+        if space is not None:
+            space.depth -= 1
+    if layer.built_by_call and (built_for := entry.get("built_for")) is not None:
+        layer.build_again(built_for)
+    return layer
