@@ -45,7 +45,8 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
     ValueError
         If there is no class of this name, or a file asks for more than is read.
     """
-    name, cls = entry.get("class_name"), None
+    name = entry.get("class_name")
+    cls: Any = None
     if isinstance(name, str):
         given = (in_scope() or {}).get(name)
         cls = given if isinstance(given, type) else LAYER_CLASSES.get(name)
