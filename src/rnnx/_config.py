@@ -231,6 +231,7 @@ ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seld
     "quantization_report": "rnnx.quantization",
     "quantize": "rnnx.quantization",
     "Stream": "rnnx.streaming",
+    "with_mask": "rnnx.layers.given_mask",
     "load_model": "rnnx.saving",
 }
 

@@ -18,6 +18,7 @@ from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.layers import carried, graph
 from rnnx.layers.checks import TEXT, as_mask, as_strings, starting_mask
+from rnnx.layers.given_mask import with_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, base_of, is_followed
@@ -422,7 +423,7 @@ def record(self: Any, given: Arguments) -> Any:
         raise TypeError(f"{self.name}: symbolic tensors and arrays cannot be mixed in one call")
     call = {name: value for name, value in given.call.items() if value is not None}
     if graph.is_symbolic(call.get("mask")):
-        tensors = [graph.masked(self, tensors[0], call.pop("mask")), *tensors[1:]]
+        tensors = [with_mask(self, tensors[0], call.pop("mask")), *tensors[1:]]
     if given.structure != SIMPLE:
         call["structure"] = given.structure
     return recorded(self, tensors, call)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rnnx._typing import Array
-from rnnx.layers import graph
+from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.names import unique_name
 
@@ -55,11 +55,8 @@ class GivenMask(Layer):
         return shape
 
 
-def _masked(layer: Any, x: Any, mask: Any) -> Any:
+def with_mask(layer: Any, x: Any, mask: Any) -> Any:
     """A symbolic tensor with a symbolic mask, for a layer."""
-    if not isinstance(x, graph.SymbolicTensor) or not isinstance(mask, graph.SymbolicTensor):
+    if not isinstance(x, SymbolicTensor) or not isinstance(mask, SymbolicTensor):
         raise TypeError(f"{layer.name}: a symbolic `mask` needs one symbolic input, got {type(x).__name__}")
     return GivenMask(name=unique_name("GivenMask"), dtype=layer.dtype)([x, mask])
-
-
-graph.masked = _masked

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._config import on_demand
 from rnnx.layers.limits import room
 
 tracing: ContextVar[Any] = ContextVar("tracing", default=None)  # whose `call` is being followed; `rnnx.layers.tracing`
@@ -85,9 +86,6 @@ class SymbolicTensor:
         return f"<SymbolicTensor shape={self.shape}, dtype={np.dtype(self.dtype)}, from {self.name}>"
 
 
-masked: Any = None  # a tensor with a symbolic mask; set by `rnnx.layers.given_mask`
-
-
 def split_states(inputs: list[SymbolicTensor], states: int) -> tuple[list[SymbolicTensor], list[SymbolicTensor]]:
     """The inputs of a call without the initial states at their end, and these."""
     first = len(inputs) - states
@@ -130,7 +128,7 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     if isinstance(x, (list, tuple)) and len(x) == 1 and getattr(layer, "several_inputs", None) is False:
         x = x[0]  # to a model of one input a list of one is that one
     if "mask" in arguments and is_symbolic(arguments["mask"]):
-        x = masked(layer, x, arguments.pop("mask"))
+        x = on_demand("with_mask")(layer, x, arguments.pop("mask"))
     single = isinstance(x, SymbolicTensor)
     inputs = [x] if single else list(x)
     given = arguments.pop("initial_state", None)
