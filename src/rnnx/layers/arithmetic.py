@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.functional._broadcasting import fold
 from rnnx.layers.layer import Gradients, Pullback
-from rnnx.layers.merging import Merge, fold
+from rnnx.layers.merging import Merge
 
 OPERATORS = {
     "add": np.add,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.functional._broadcasting import fold, meet
 from rnnx.layers.checks import as_masks
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Pullback
@@ -86,25 +87,15 @@ class Merge(Layer):
         first, *others = input_shape
         if any(len(shape) != len(first) for shape in others):
             raise ValueError(f"{self.name}: the inputs must have the same number of axes, got {input_shape}")
-        return tuple(_broadcast(self.name, sizes) for sizes in zip(*input_shape, strict=True))
+        try:
+            return tuple([meet(sizes) for sizes in zip(*input_shape, strict=True)])
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """True where any input has a valid step, as in Keras 3 (every input in Keras 2); None if one has no mask."""
         self._check_masks(x, mask)
         return None if not mask or any(m is None for m in mask) else reduce(np.logical_or, mask)
-
-
-def _broadcast(who: str, sizes: tuple[int | None, ...]) -> int | None:
-    known = {n for n in sizes if n is not None and n != 1}
-    if len(known) > 1:
-        raise ValueError(f"{who}: sizes {sizes} do not fit together")
-    return known.pop() if known else (None if None in sizes else 1)
-
-
-def fold(dy: Array, shape: tuple[int, ...]) -> Array:
-    """Sum a gradient over the axes along which its input was broadcast."""
-    axes = tuple(k for k, (got, want) in enumerate(zip(dy.shape, shape, strict=True)) if got != want)
-    return dy.sum(axis=axes, keepdims=True) if axes else dy
 
 
 class Add(Merge):

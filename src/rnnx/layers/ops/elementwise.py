@@ -10,7 +10,8 @@ import numpy as np
 
 from rnnx import activations
 from rnnx._typing import Array
-from rnnx.layers.ops import dtypes, shapes, steps
+from rnnx.functional._broadcasting import broadcast
+from rnnx.layers.ops import dtypes, steps
 from rnnx.layers.ops.arithmetic_layers import arithmetic, negated
 from rnnx.layers.ops.operation import gradient_of, operation
 
@@ -22,7 +23,7 @@ def _same(x: Any, **options: Any) -> Any:
 
 
 def _both(x1: Any, x2: Any) -> Any:
-    return shapes.broadcast(x1.shape, x2.shape)
+    return broadcast(x1.shape, x2.shape)
 
 
 def _beside(x1: Any, x2: Any) -> str:
@@ -176,7 +177,7 @@ def _clip_steps(x: Any, x_min: Any, x_max: Any) -> str:
 
 
 def _clip_shape(x: Any, x_min: Any, x_max: Any) -> Any:
-    return shapes.broadcast(*[part.shape for part in (x, x_min, x_max) if part is not None])
+    return broadcast(*[part.shape for part in (x, x_min, x_max) if part is not None])
 
 
 @operation("x", "x_min", "x_max", shape=_clip_shape, steps=_clip_steps, meet=True)
@@ -284,7 +285,7 @@ isfinite = _unary("isfinite", np.isfinite, None, "Where the number is neither Na
 
 
 def _where_shape(condition: Any, x1: Any, x2: Any) -> Any:
-    return shapes.broadcast(condition.shape, x1.shape, x2.shape)
+    return broadcast(condition.shape, x1.shape, x2.shape)
 
 
 def _where_steps(condition: Any, x1: Any, x2: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.functional._broadcasting import fold
 from rnnx.layers.graph import SymbolicTensor, tracing
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.names import unique_name
@@ -160,7 +161,7 @@ class Record:
         if self.gradient is None or operand.dtype.kind != "f":
             return None
         d = self.gradient(k, dy, y, **arguments)
-        return None if d is None else folded(np.asarray(d), operand.shape).astype(operand.dtype, copy=False)
+        return None if d is None else fold(np.asarray(d), operand.shape).astype(operand.dtype, copy=False)
 
     # ---- Without values ----------------------------------------------------------------------------------------------
 
@@ -221,17 +222,6 @@ class Record:
         full = {name: replaced(part, lambda leaf: inputs[leaf.index] if isinstance(leaf, Slot) else leaf)
                 for name, part in template.items()}  # fmt: skip
         return self.cast(full, strong)
-
-
-def folded(d: Array, shape: tuple[int, ...]) -> Array:
-    """Sum a gradient over the axes along which its operand was broadcast."""
-    if d.shape == shape:
-        return d
-    if d.ndim > len(shape):
-        d = d.sum(axis=tuple(range(d.ndim - len(shape))))
-    axes = tuple([k for k, (got, want) in enumerate(zip(d.shape, shape, strict=True)) if got != want and want == 1])
-    d = d.sum(axis=axes, keepdims=True) if axes else d
-    return np.broadcast_to(d, shape)
 
 
 def as_operand(value: Any) -> Any:

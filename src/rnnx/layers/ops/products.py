@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array, Shape
+from rnnx.functional._broadcasting import fold, meet
 from rnnx.functional._products import product, products
 from rnnx.layers.ops import shapes, steps
 from rnnx.layers.ops.arguments import Sketch
 from rnnx.layers.ops.arrangement import ndim, reshape
 from rnnx.layers.ops.elementwise import multiply
-from rnnx.layers.ops.operation import as_operand, folded, gradient_of, operation
+from rnnx.layers.ops.operation import as_operand, gradient_of, operation
 
 
 def stacked(left: Array, right: Array) -> Array:
@@ -49,11 +50,11 @@ def _matmul_gradient(k: int, dy: Array, y: Array, x1: Array, x2: Array) -> Array
     dy = np.expand_dims(dy, -1) if x2.ndim == 1 else dy
     dy = np.expand_dims(dy, -2) if x1.ndim == 1 else dy
     if k == 0:
-        return folded(stacked(dy, right.swapaxes(-1, -2)), left.shape).reshape(x1.shape)
+        return fold(stacked(dy, right.swapaxes(-1, -2)), left.shape).reshape(x1.shape)
     if right.ndim == 2:  # one product, and no gradient for each matrix of the stack
         rows = dy.reshape(-1, dy.shape[-1])
         return stacked(left.reshape(-1, left.shape[-1]).T, rows).reshape(x2.shape)
-    return folded(stacked(left.swapaxes(-1, -2), dy), right.shape).reshape(x2.shape)
+    return fold(stacked(left.swapaxes(-1, -2), dy), right.shape).reshape(x2.shape)
 
 
 # ---- Sums over named axes --------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ def _sizes(letters: list[str], operands: Any) -> dict[str, int | None]:
     for part, operand in zip(letters, operands, strict=True):
         for letter, n in zip(part, operand.shape, strict=True):
             found.setdefault(letter, []).append(n)
-    return {letter: shapes.meet(sizes) for letter, sizes in found.items()}
+    return {letter: meet(sizes) for letter, sizes in found.items()}
 
 
 def _einsum_shape(operands: Any, subscripts: str) -> Shape:

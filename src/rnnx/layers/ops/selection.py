@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array, Shape
+from rnnx.functional._broadcasting import broadcast
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.ops import dtypes, shapes, steps
 from rnnx.layers.ops.arguments import Sketch, as_size
@@ -55,7 +56,7 @@ def _indexed(x: Any, key: Any) -> Shape:
             apart = apart or (last is not None and last != number - 1)
             place, last = len(found) if place is None else place, number
     if arrays:
-        chosen = shapes.broadcast(*[part.shape for part in arrays])
+        chosen = broadcast(*[part.shape for part in arrays])
         place = 0 if apart else place
         found[place:place] = chosen
     return tuple(found)
@@ -181,7 +182,7 @@ def _taken_along(x: Any, indices: Any, axis: int | None) -> Shape:
     if x.ndim != indices.ndim:
         raise ValueError(f"`indices` must have the {x.ndim} axes of the array, got shape {indices.shape}")
     place = shapes.axis_in(axis, x.ndim)
-    rest = shapes.broadcast(shapes.replaced_axis(x.shape, place, 1), shapes.replaced_axis(indices.shape, place, 1))
+    rest = broadcast(shapes.replaced_axis(x.shape, place, 1), shapes.replaced_axis(indices.shape, place, 1))
     return shapes.replaced_axis(rest, place, indices.shape[place])
 
 

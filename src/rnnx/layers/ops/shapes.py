@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rnnx._typing import Shape
+from rnnx.functional._broadcasting import broadcast
 from rnnx.layers.ops.arguments import as_size
 
 
@@ -32,25 +33,6 @@ def axes_in(axis: Any, ndim: int) -> tuple[int, ...]:
     if len(set(found)) < len(found):
         raise ValueError(f"an axis stands twice in {axis!r}")
     return tuple(found)
-
-
-def meet(sizes: Sequence[int | None]) -> int | None:
-    """The size of an axis of operands that are broadcast against each other."""
-    known = {n for n in sizes if n is not None and n != 1}
-    if len(known) > 1:
-        raise ValueError(f"sizes {tuple(sizes)} do not fit together")
-    return known.pop() if known else (None if None in sizes else 1)
-
-
-def broadcast(*shapes: Shape) -> Shape:
-    """The shape of operands that are broadcast against each other."""
-    rank = max(map(len, shapes))
-    full = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
-    try:
-        return tuple([meet(sizes) for sizes in zip(*full, strict=True)])
-    except ValueError:
-        given = ", ".join(str(tuple(shape)) for shape in shapes)
-        raise ValueError(f"operands of shapes {given} do not fit together") from None
 
 
 def without(shape: Shape, axes: Sequence[int], keepdims: bool) -> Shape:
