@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -27,6 +28,20 @@ class Configurable:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
         return f"{type(self).__name__}({arguments})"
+
+
+def did_you_mean(names: Iterable[str], known: Iterable[str]) -> str:
+    """The end of an error about unknown names: those that they may stand for, if any is like them."""
+    words = sorted(known)
+    close = [found[0] for name in names if (found := difflib.get_close_matches(name, words, 1))]
+    return f"; did you mean {', '.join(map(repr, close))}?" if close else ""
+
+
+def what_is(thing: Any) -> str:
+    """What stands in the place of an object, in an error: its class, or that it is a class itself."""
+    if isinstance(thing, type):
+        return f"type: {thing.__name__} is a class, call it: {thing.__name__}(...)"
+    return type(thing).__name__
 
 
 def accepted(kind: type, config: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +103,7 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
         name, config = identifier.get("class_name"), identifier.get("config") or {}
     if isinstance(name, str):
         if name not in table:
-            raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(sorted(table))}")
+            raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(sorted(table))}{did_you_mean([name], table)}")
         found: Any = table[name]
         return found(**config)
     if isinstance(name, type):

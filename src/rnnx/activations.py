@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._config import did_you_mean
 from rnnx._typing import Array
 
 Function = Callable[[Array], Array]
@@ -396,7 +397,8 @@ def get(identifier: Any) -> Activation:
         return identifier
     if isinstance(identifier, str):
         if identifier not in _TABLE:
-            raise ValueError(f"unknown activation {identifier!r}; known: {', '.join(sorted(_TABLE))}")
+            known = ", ".join(sorted(_TABLE)) + did_you_mean([identifier], _TABLE)
+            raise ValueError(f"unknown activation {identifier!r}; known: {known}")
         return _TABLE[identifier]
     if callable(identifier):
         name = getattr(identifier, "__name__", type(identifier).__name__)  # may be that of a named activation

@@ -7,6 +7,7 @@ import pytest
 
 import rnnx
 from rnnx import callbacks, layers, losses, metrics
+from rnnx.saving import FormatError
 
 RNG = np.random.default_rng(6)
 X = RNG.normal(size=(12, 5, 3))
@@ -190,3 +191,57 @@ def test_a_refused_compile_leaves_the_one_before():
     assert model.optimizer is kept and model.metrics_names == ["loss", "mae"]
     assert type(model.loss) is losses.MeanSquaredError
     assert model.evaluate(X, ONE_HOT, verbose=0)[0] == pytest.approx(((model(X) - ONE_HOT) ** 2).mean(), rel=1e-5)
+
+
+SAID = {
+    "a metric": (lambda: metrics.get("acuracy"), ValueError, r"; did you mean 'accuracy'\?$"),
+    "an activation": (lambda: layers.Dense(3, "rellu"), ValueError, r"; did you mean 'relu'\?$"),
+    "an argument": (lambda: layers.LSTM(3, return_sequence=True), TypeError, r"; did you mean 'return_sequences'\?$"),
+    "nothing like it": (lambda: layers.LSTM(3, qqq=1), TypeError, "LSTM: unknown argument.s. qqq$"),
+    "a state in place of a sequence": (
+        lambda: rnnx.Sequential([layers.Input((5, 3)), layers.LSTM(3), layers.GRU(2)]),
+        ValueError,
+        r"got \(None, 3\); a recurrent layer before this one needs return_sequences=True",
+    ),
+    "classes": (
+        lambda: losses.CategoricalCrossentropy()(np.arange(4), np.full((4, 4), 0.25)),
+        ValueError,
+        r"got \(4,\); classes need a sparse loss or utils.to_categorical\(y\)$",
+    ),
+    "numbers": (lambda: losses.MeanSquaredError()(np.zeros(4), np.zeros((4, 3))), ValueError, r"got \(4,\)$"),
+    "the class of a layer": (
+        lambda: rnnx.Sequential([layers.LSTM]),
+        TypeError,
+        "got type: LSTM is a class, call it: LSTM",
+    ),
+    "a tensor in NumPy": (
+        lambda: np.asarray(layers.Input((3,))),
+        TypeError,
+        "in a `call` use rnnx.ops, elsewhere make a Model",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", SAID)
+def test_the_way_out(mistake):
+    make, error, words = SAID[mistake]
+    with pytest.raises(error, match=words):
+        make()
+
+
+class Mine(rnnx.Model):
+    def call(self, inputs):
+        return 2 * inputs
+
+
+def test_the_way_out_of_fit(tmp_path):
+    model = one_output()
+    model.compile(**DEFAULT)
+    with pytest.raises(TypeError, match="got type: EarlyStopping is a class, call it: EarlyStopping"):
+        model.fit(X, CLASSES, callbacks=[callbacks.EarlyStopping])
+    with pytest.raises(ValueError, match="`validation_data` must be .x, y., .* or batches, got one array"):
+        model.fit(X, CLASSES, validation_data=X)
+    mine = Mine()
+    mine(X)
+    with pytest.raises(FormatError, match="have this class; save the model as .safetensors, or its weights alone"):
+        mine.save(tmp_path / "mine.keras")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from rnnx._config import what_is
 from rnnx.callbacks.callback import EVENTS, Callback, History
 from rnnx.callbacks.progress import Progress
 
@@ -43,7 +44,7 @@ class CallbackList:
     def append(self, callback: Any) -> None:
         """Add a callback at the end."""
         if not isinstance(callback, Callback):
-            raise TypeError(f"a callback must be a rnnx.callbacks.Callback, got {type(callback).__name__}")
+            raise TypeError(f"a callback must be a rnnx.callbacks.Callback, got {what_is(callback)}")
         self.callbacks.append(callback)
         callback.set_model(self.model)
         callback.set_params(self.params)

@@ -157,7 +157,7 @@ def check_sequence_shape(layer: Any, input_shape: Any, features: int | None = No
     shape = tuple(input_shape)
     if len(shape) != 3 or (features is not None and shape[-1] not in (None, features)):
         wanted = f"(batch, timesteps, {'features' if features is None else features})"
-        raise ValueError(f"{layer.name}: the input must have shape {wanted}, got {shape}")
+        raise ValueError(f"{layer.name}: the input must have shape {wanted}, got {shape}{sequence_hint(wanted, shape)}")
 
 
 def generator_of(seed: Any) -> SeedGenerator:
@@ -201,6 +201,13 @@ def as_strings(who: str, x: Any, encoding: str = "utf-8") -> Array:
         decoded = [value.decode(encoding) if isinstance(value, bytes) else value for value in flat]
         array.reshape(-1)[:] = decoded
     return array
+
+
+def sequence_hint(wanted: str, shape: Any) -> str:
+    """The end of an error about a shape that has no axis of steps, or none of features."""
+    if "timesteps" not in wanted or len(shape) != 2:
+        return ""
+    return "; a recurrent layer before this one needs return_sequences=True, sequences of numbers x[..., None]"
 
 
 def kind_of(array: Array) -> str:

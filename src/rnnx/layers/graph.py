@@ -80,7 +80,10 @@ class SymbolicTensor:
     # Operators, indices and functions of NumPy come from `rnnx.layers.ops.symbols`, which needs layers.
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError("a symbolic tensor has no values: make a Model of it and call that with arrays")
+        raise TypeError(
+            "a symbolic tensor has no values: in a `call` use rnnx.ops, elsewhere make a Model of it and call that "
+            "with arrays"
+        )
 
     def __repr__(self) -> str:
         return f"<SymbolicTensor shape={self.shape}, dtype={np.dtype(self.dtype)}, from {self.name}>"

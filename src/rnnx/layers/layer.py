@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 
 from rnnx import constraints, initializers, regularizers
 from rnnx._changes import Changes
-from rnnx._config import on_demand
+from rnnx._config import did_you_mean, on_demand
 from rnnx._typing import Array
 from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
@@ -156,7 +157,10 @@ class Layer:
                 raise ValueError(f"{type(self).__name__}: unknown quantization_mode {mode!r}")
             self.quantization_mode = mode
         if unknown := kwargs.keys() - LEGACY_IGNORED:
-            raise TypeError(f"{type(self).__name__}: unknown argument(s) {', '.join(sorted(unknown))}")
+            known = {name for kind in type(self).__mro__[:-1] for name in inspect.signature(kind).parameters}
+            raise TypeError(
+                f"{type(self).__name__}: unknown argument(s) {', '.join(sorted(unknown))}{did_you_mean(unknown, known)}"
+            )
         if name is not None and (not isinstance(name, str) or not name):
             raise ValueError(f"{type(self).__name__}: `name` must be a string that is not empty, got {name!r}")
         self.name = name if name is not None else unique_name(type(self).__name__)

@@ -72,6 +72,7 @@ class BinaryCrossentropy(Crossentropy):
 class CategoricalCrossentropy(Crossentropy):
     """Cross-entropy with a distribution (one-hot or soft) over the axis."""
 
+    of_classes = True
     of_numbers = False
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
@@ -195,6 +196,7 @@ class CategoricalFocalCrossentropy(Crossentropy):
     .. [1] T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017.
     """
 
+    of_classes = True
     of_numbers = False
 
     def __init__(

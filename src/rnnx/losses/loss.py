@@ -39,10 +39,13 @@ class Loss(Configurable):
         The axis of the predictions along which a vector stands.
     of_numbers : bool
         Whether the value of a vector is the mean of those of its numbers, so that a number alone has one too.
+    of_classes : bool
+        Whether a vector of targets says which class it is, so that classes are a mistake that is easily made.
     """
 
     vector_axis: int = -1
     of_numbers: bool = True
+    of_classes: bool = False
     default_name: str = "loss"
     dtype: str | None = None
     follows_call = False  # whether `call` of a class of one's own says the values: see `rnnx.losses.followed`
@@ -109,8 +112,10 @@ class Loss(Configurable):
         elif y.ndim == y_pred.ndim + 1 and y.shape[-1] == 1:
             y = y[..., 0]
         if y.shape != y_pred.shape:
+            classes = y.shape in (y_pred.shape[:-1], (*y_pred.shape[:-1], 1)) and y_pred.shape[-1] > 1
+            hint = "; classes need a sparse loss or utils.to_categorical(y)" if classes and self.of_classes else ""
             raise ValueError(
-                f"{type(self).__name__}: `y_true` must have the shape of `y_pred` {y_pred.shape}, got {y.shape}"
+                f"{type(self).__name__}: `y_true` must have the shape of `y_pred` {y_pred.shape}, got {y.shape}{hint}"
             )
         return y.astype(y_pred.dtype, copy=False)
 

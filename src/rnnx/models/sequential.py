@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._config import what_is
 from rnnx.layers.embedding import Embedding
 from rnnx.layers.graph import SymbolicTensor, enter
 from rnnx.layers.input import InputLayer
@@ -72,7 +73,7 @@ class Sequential(Model):
         if isinstance(layer, SymbolicTensor) and isinstance(layer.node.layer, InputLayer):
             layer = layer.node.layer
         if not isinstance(layer, Layer):
-            raise TypeError(f"{self.name}: a layer is needed, got {type(layer).__name__}")
+            raise TypeError(f"{self.name}: a layer is needed, got {what_is(layer)}")
         if isinstance(layer, InputLayer):
             if self._chain or self._entry is not None:
                 raise ValueError(f"{self.name}: an input must come first, and there is one input only")

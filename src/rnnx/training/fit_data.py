@@ -55,6 +55,8 @@ def data_of_fit(
     validation = None
     if validation_data is not None:
         given = validation_data
+        if isinstance(given, np.ndarray) and model.loss is not None:
+            raise ValueError("fit: `validation_data` must be (x, y), (x, y, sample_weight) or batches, got one array")
         if isinstance(given, list) and (not is_source(given) or all(len(part) == 1 for part in given)):
             given = tuple(given)  # [x, y], where x and y may be lists of one
         parts = (*given, None, None)[:3] if isinstance(given, tuple) else (given,)

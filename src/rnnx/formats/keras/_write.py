@@ -55,6 +55,9 @@ INNER = ("layer", "backward_layer", "cell")
 Order = list[tuple[str, Any]]
 
 
+OTHER_FILES = "; save the model as .safetensors, or its weights alone with save_weights"
+
+
 def save_model(model: Any, path: Any, include_optimizer: bool, overwrite: bool) -> None:
     """See `rnnx.formats.keras.save_model`."""
     writer = _Writer(path)
@@ -213,7 +216,7 @@ class _Writer:
             raise FormatError(f"{where}: not built yet, there are no weights to save; call it once first")
         if isinstance(layer, Model):
             if type(layer) not in (Model, Sequential):
-                raise FormatError(f"{where}: Keras does not have this class")
+                raise FormatError(f"{where}: Keras does not have this class{OTHER_FILES}")
             self.note_order(layer)
             if isinstance(layer, Sequential):
                 return _described("keras", "Sequential", self._sequential(layer))
@@ -224,7 +227,7 @@ class _Writer:
         if isinstance(layer, layers.Operation):
             return written(layer, where)
         if getattr(layers, type(layer).__name__, None) is not type(layer):
-            raise FormatError(f"{where}: Keras does not have this class")
+            raise FormatError(f"{where}: Keras does not have this class{OTHER_FILES}")
         try:
             config = layer.get_config()
         except ValueError as error:

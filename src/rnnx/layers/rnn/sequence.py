@@ -10,7 +10,7 @@ from rnnx import regularizers
 from rnnx._changes import change, seen
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
-from rnnx.layers.checks import check_sequence_shape, starting_mask
+from rnnx.layers.checks import check_sequence_shape, sequence_hint, starting_mask
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.rnn.weights import RecurrentWeights
 
@@ -77,7 +77,10 @@ class SequenceLayer(Layer):
         if type(x) is not np.ndarray or x.dtype is not self.dtype:
             x = self.cast(x)
         if x.ndim != 3:
-            raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, features), got {x.shape}")
+            wanted = "(batch, timesteps, features)"
+            raise ValueError(
+                f"{self.name}: the input must have shape {wanted}, got {x.shape}{sequence_hint(wanted, x.shape)}"
+            )
         if not self.built:
             self.build((None, *x.shape[1:]))
         return x

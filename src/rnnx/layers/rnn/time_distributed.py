@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._config import what_is
 from rnnx._typing import Array
 from rnnx.layers.checks import as_mask
 from rnnx.layers.layer import Gradients, Layer, Pullback, walk
@@ -50,7 +51,7 @@ class TimeDistributed(Layer):
 
     def __init__(self, layer: Any, **kwargs: Any):
         if not isinstance(layer, Layer):
-            raise ValueError(f"TimeDistributed: a layer is needed, got {type(layer).__name__}")
+            raise ValueError(f"TimeDistributed: a layer is needed, got {what_is(layer)}")
         if getattr(layer, "stateful", False):
             raise ValueError(f"TimeDistributed: layer {layer.name!r} is stateful; its states would mix the steps")
         super().__init__(**{**kwargs, "dtype": layer.dtype})
