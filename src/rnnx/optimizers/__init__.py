@@ -2,19 +2,15 @@
 
 from rnnx._config import serialize
 from rnnx.optimizers import schedules
+from rnnx.optimizers.moments import Adam, Adamax, AdamW, Lamb, Nadam
 from rnnx.optimizers.optimizer import Optimizer
 from rnnx.optimizers.rules import (
     SGD,
     Adadelta,
     Adafactor,
     Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
     Ftrl,
-    Lamb,
     Lion,
-    Nadam,
     RMSprop,
     get,
 )

@@ -1,4 +1,4 @@
-"""Optimizers, under Keras' names and with Keras' formulas; all updates are made in place."""
+"""Optimizers but for those of `moments`, with Keras' formulas, and all by their names; updates are made in place."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._config import lookup, serialize
+from rnnx._config import lookup
 from rnnx._typing import Array
 from rnnx.layers.layer import Weight
-from rnnx.optimizers import schedules
+from rnnx.optimizers.moments import Adam, Adamax, AdamW, Lamb, Nadam
 from rnnx.optimizers.optimizer import Optimizer, norm
-
-__all__ = [
-    "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion", "Nadam", "Optimizer",
-    "RMSprop", "get", "schedules", "serialize",
-]  # fmt: skip
 
 
 class SGD(Optimizer):
@@ -111,125 +106,6 @@ class RMSprop(Optimizer):
         return config
 
 
-class Adam(Optimizer):
-    """Steps from running means of the gradient and of its square.
-
-    Parameters
-    ----------
-    learning_rate, beta_1, beta_2, epsilon : float
-    amsgrad : bool
-        Use the largest mean square so far.
-
-    References
-    ----------
-    .. [1] D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
-    .. [2] S. Reddi et al., "On the convergence of Adam and beyond", ICLR 2018.
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        amsgrad: bool = False,
-        **kwargs: Any,
-    ):
-        super().__init__(learning_rate, **kwargs)
-        for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise ValueError(f"{type(self).__name__}: `{label}` must lie in [0, 1), got {beta}")
-        self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
-        self.amsgrad = bool(amsgrad)
-        self.slot_names = ("mean", "square") + ("largest",) * self.amsgrad
-        self.slot_groups = (2,)
-
-    def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
-        self._move_means(grad, slots, scratch)
-        t, dtype, (a, b, _) = self._step, value.dtype, scratch
-        corrected = rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        square = slots["square"]
-        if self.amsgrad:
-            square = np.maximum(slots["largest"], square, out=slots["largest"])
-        np.sqrt(square, out=a)
-        a += np.asarray(self.epsilon, dtype)
-        value -= np.divide(np.multiply(slots["mean"], np.asarray(corrected, dtype), out=b), a, out=b)
-
-    def _move_means(self, grad: Array, slots: dict[str, Array], scratch: list[Array]) -> None:
-        (a, b, _), dtype = scratch, grad.dtype
-        mean, square = slots["mean"], slots["square"]
-        mean += np.multiply(np.subtract(grad, mean, out=a), np.asarray(1 - self.beta_1, dtype), out=a)
-        square += np.multiply(
-            np.subtract(np.square(grad, out=a), square, out=b), np.asarray(1 - self.beta_2, dtype), out=b
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config.update(beta_1=self.beta_1, beta_2=self.beta_2, epsilon=self.epsilon, amsgrad=self.amsgrad)
-        return config
-
-
-class AdamW(Adam):
-    """Adam with weight decay that does not pass through the means.
-
-    References
-    ----------
-    .. [1] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
-    """
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        weight_decay: float = 0.004,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        amsgrad: bool = False,
-        **kwargs: Any,
-    ):
-        if weight_decay is None:
-            raise ValueError(f"{type(self).__name__}: `weight_decay` must be a number, got None; use Adam without one")
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **kwargs)
-
-
-class Nadam(Adam):
-    """Adam with Nesterov momentum.
-
-    References
-    ----------
-    .. [1] T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
-    """
-
-    def __init__(self, learning_rate: Any = 0.001, **kwargs: Any):
-        if kwargs.get("amsgrad"):
-            raise ValueError("Nadam: there is no `amsgrad` form")
-        kwargs.pop("amsgrad", None)
-        super().__init__(learning_rate, **kwargs)
-        self._product, self._multiplied = 1.0, 0  # the momenta of the steps so far, and how many these are
-
-    def _momentum(self, step: int) -> float:
-        return self.beta_1 * (1 - 0.5 * 0.96**step)
-
-    def _begin_step(self) -> None:
-        t = self._step
-        self._now, self._next = self._momentum(t), self._momentum(t + 1)
-        if self._multiplied != t - 1:  # after `set_state`
-            self._product = math.prod(self._momentum(k) for k in range(1, t))
-        self._product, self._multiplied = self._product * self._now, t
-
-    def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
-        self._move_means(grad, slots, scratch)
-        dtype, (a, b, c) = value.dtype, scratch
-        of_mean = self._next / (1 - self._product * self._next)
-        of_grad = (1 - self._now) / (1 - self._product)
-        np.multiply(slots["mean"], np.asarray(of_mean * rate, dtype), out=a)
-        a += np.multiply(grad, np.asarray(of_grad * rate, dtype), out=b)
-        np.multiply(slots["square"], np.asarray(1 / (1 - self.beta_2**self._step), dtype), out=c)
-        np.sqrt(c, out=c)
-        c += np.asarray(self.epsilon, dtype)
-        value -= np.divide(a, c, out=a)
-
-
 class Adagrad(Optimizer):
     """Steps divided by the root of the sum of all squares of the gradient so far.
 
@@ -309,49 +185,6 @@ class Adadelta(Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rho": self.rho, "epsilon": self.epsilon}
-
-
-class Adamax(Optimizer):
-    """Adam with the largest gradient in place of the mean square.
-
-    Parameters
-    ----------
-    learning_rate, beta_1, beta_2, epsilon : float
-
-    References
-    ----------
-    .. [1] D. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, section 7.
-    """
-
-    slot_names = ("momentum", "norm")
-    slot_groups = (2,)
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **kwargs: Any,
-    ):
-        super().__init__(learning_rate, **kwargs)
-        for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise ValueError(f"Adamax: `{label}` must lie in [0, 1), got {beta}")
-        self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
-
-    def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
-        dtype, (a, b, _) = value.dtype, scratch
-        mean, norm = slots["momentum"], slots["norm"]
-        mean += np.multiply(np.subtract(grad, mean, out=a), np.asarray(1 - self.beta_1, dtype), out=a)
-        norm *= np.asarray(self.beta_2, dtype)
-        np.maximum(norm, np.abs(grad, out=a), out=norm)
-        np.add(norm, np.asarray(self.epsilon, dtype), out=a)
-        np.multiply(mean, np.asarray(rate / (1 - self.beta_1**self._step), dtype), out=b)
-        value -= np.divide(b, a, out=b)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
 
 
 class Ftrl(Optimizer):
@@ -468,54 +301,6 @@ class Lion(Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2}
-
-
-class Lamb(Optimizer):
-    """Adam whose step is as long as the weight is large, array by array.
-
-    Parameters
-    ----------
-    learning_rate, beta_1, beta_2, epsilon : float
-
-    References
-    ----------
-    .. [1] Y. You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", ICLR 2020.
-    """
-
-    slot_names = ("momentum", "velocity")
-    slot_groups = (2,)
-    in_pieces = False
-
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        **kwargs: Any,
-    ):
-        super().__init__(learning_rate, **kwargs)
-        for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise ValueError(f"Lamb: `{label}` must lie in [0, 1), got {beta}")
-        self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
-
-    def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
-        dtype, (a, b, _) = value.dtype, scratch
-        mean, square, t = slots["momentum"], slots["velocity"], self._step
-        mean += np.multiply(np.subtract(grad, mean, out=a), np.asarray(1 - self.beta_1, dtype), out=a)
-        square += np.multiply(
-            np.subtract(np.square(grad, out=a), square, out=b), np.asarray(1 - self.beta_2, dtype), out=b
-        )
-        np.sqrt(np.multiply(square, np.asarray(1 / (1 - self.beta_2**t), dtype), out=a), out=a)
-        a += np.asarray(self.epsilon, dtype)
-        step = np.divide(np.multiply(mean, np.asarray(1 / (1 - self.beta_1**t), dtype), out=b), a, out=b)
-        long, short = norm(value), norm(step)
-        ratio = long / short if long > 0 and short > 0 else 1.0
-        value -= np.multiply(step, np.asarray(ratio * rate, dtype), out=b)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
 
 
 class Adafactor(Optimizer):
