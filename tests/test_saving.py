@@ -277,3 +277,19 @@ def test_noise_keeps_its_stream(kind, tmp_path):
     assert again.layers[-1].seed_generator.stream == "keras"
     x = np.ones((4, 6), np.float32)
     assert np.array_equal(again(x, training=True), model(x, training=True))
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5", "safetensors"])
+def test_a_warning_shows_the_line_that_loads(tmp_path, suffix):
+    model = rnnx.Sequential([rnnx.Input((3,)), rnnx.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[_own_metric])
+    path = tmp_path / f"model.{suffix}"
+    model.save(path)
+    for objects in ({}, {"other": _own_metric}):
+        with pytest.warns(UserWarning, match="a metric is left out: unknown function '_own_metric'") as found:
+            rnnx.load_model(path, custom_objects=objects)
+        assert [warning.filename for warning in found] == [__file__]
+
+
+def _own_metric(y_true, y_pred):
+    return y_true - y_pred

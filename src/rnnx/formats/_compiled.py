@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnx import losses, metrics
 from rnnx._config import to_builtin
-from rnnx.formats._limits import LONGEST_TRAINING
+from rnnx.formats._limits import LONGEST_TRAINING, level_of_caller
 from rnnx.saving import FormatError
 
 BY_NAME = "function"  # the class of what a file has the name of only, as in Keras
@@ -115,7 +115,7 @@ def description(
         f"{model.name}: saved without how it was compiled, whose description has {length:,} characters; the most is "
         f"{LONGEST_TRAINING:,}",
         UserWarning,
-        stacklevel=6,
+        stacklevel=level_of_caller(),
     )
     return None
 

@@ -56,9 +56,18 @@ def obstacles(who: Any, reasons: list[str]) -> FormatError:
     return error
 
 
-def warn_of(path: Any, notes: list[str], stacklevel: int = 3) -> None:
+def level_of_caller() -> int:
+    """The ``stacklevel`` of a warning by who calls this, that shows the line outside of rnnx which led to it."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_globals.get("__name__", "").partition(".")[0] == "rnnx" and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def warn_of(path: Any, notes: list[str]) -> None:
     """One warning about all that could not be honoured in a file."""
-    warnings.warn(printable(f"{path}: {'; '.join(notes)}", LONGEST_WARNING), UserWarning, stacklevel=stacklevel)
+    text = printable(f"{path}: {'; '.join(notes)}", LONGEST_WARNING)
+    warnings.warn(text, UserWarning, stacklevel=level_of_caller())
 
 
 @contextmanager

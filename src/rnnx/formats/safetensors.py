@@ -247,7 +247,7 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
                 custom = _compiled.Custom(custom_objects)
                 _restore_training(model, training, tensors, custom)
             if custom.notes:
-                warn_of(path, custom.notes, stacklevel=4)
+                warn_of(path, custom.notes)
     return model
 
 

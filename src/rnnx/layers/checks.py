@@ -207,7 +207,10 @@ def sequence_hint(wanted: str, shape: Any) -> str:
     """The end of an error about a shape that has no axis of steps, or none of features."""
     if "timesteps" not in wanted or len(shape) != 2:
         return ""
-    return "; a recurrent layer before this one needs return_sequences=True, sequences of numbers x[..., None]"
+    return (
+        "; a recurrent layer before this one needs return_sequences=True, sequences of numbers x[..., None], one "
+        "sequence alone x[None]"
+    )
 
 
 def kind_of(array: Array) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from rnnx import layers
 from rnnx._typing import Array
+from rnnx.formats._limits import level_of_caller
 from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _vocabularies, _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
 from rnnx.formats.keras._functions import written, written_call
@@ -92,7 +93,7 @@ def save_model(model: Any, path: Any, include_optimizer: bool, overwrite: bool) 
             f"{path}: weights of {', '.join(map(repr, others[:5]))} are {LINE_FACTOR} times as large for Keras 3's "
             "hard_sigmoid, also for their regularizers and constraints in training; outputs are the same",
             UserWarning,
-            stacklevel=4,
+            stacklevel=level_of_caller(),
         )
 
 
