@@ -25,11 +25,24 @@ from rnnx.layers.layer import Gradients, Layer, Pullback, base_of, is_followed
 from rnnx.layers.limits import room
 from rnnx.layers.structure import LEAF, count_leaves, frozen, taken_apart, together
 from rnnx.layers.tracing import Traced, TracedPullback, followed
+from rnnx.layers.watched import Watched, unchanged, watched_after
 from rnnx.layers.weight import Weight
 
 MOST_GRAPHS = 256  # of one layer: one for each length of its sequences
 SIMPLE = ("dict", ("", LEAF))  # one tensor, for the first argument
-NOT_LOOKED_AT = {"_graphs", "_given", "_base", "_node", "_weights", "_added", "_memo", "_metrics", "history", "layers"}
+NOT_LOOKED_AT = {
+    "_graphs",
+    "_watched",
+    "_given",
+    "_base",
+    "_node",
+    "_weights",
+    "_added",
+    "_memo",
+    "_metrics",
+    "history",
+    "layers",
+}
 Signature = tuple[tuple[Any, ...], ...]  # type and shape of each tensor
 
 
@@ -148,6 +161,14 @@ class CallOf:
         self.masks = {f"{name}_mask": name for name in names if f"{name}_mask" in self.parameters}
         default = self.parameters["training"].default if "training" in self.parameters else None
         self.training_default = bool(default) if default not in (None, inspect.Parameter.empty) else False
+        self._functions: dict[type, list[Any]] = {}
+
+    def functions(self, cls: type) -> list[Any]:
+        """``call`` of a class and of the classes of one's own that it is derived from."""
+        if cls not in self._functions:
+            own = cls.__mro__[: cls.__mro__.index(base_of(cls))]
+            self._functions[cls] = [vars(kind)["call"] for kind in own if "call" in vars(kind)]
+        return self._functions[cls]
 
 
 _calls: dict[Any, CallOf] = {}
@@ -185,9 +206,13 @@ def graph_for(
     signature = tuple([(np.dtype(part.dtype), (None, *part.shape[1:])) for part in tensors])
     key = (structure, signature, ranks, training)
     found = known.get(key)
-    if found is not None:
+    watched = (self, *names.functions(type(self)))
+    if found is not None and unchanged(vars(self).get("_watched"), *watched):
         return found
     with self._build_lock:
+        if not unchanged(vars(self).get("_watched"), *watched):
+            known.clear()
+        found = known.get(key)
         general = signature
         for other, own in list(known.items()):
             if other[0] == structure and _covers(other[1], signature):
@@ -196,7 +221,10 @@ def graph_for(
                     break
                 general = other[1]  # that of a model: for any number of steps
         if found is None:
+            last = vars(self).get("_watched")
+            before = Watched(*watched, apart=frozenset() if last is None else last.apart)
             found = _follow(self, structure, general, ranks, training)
+            self._watched = watched_after(before, *watched)
             known[(structure, general, ranks, training)] = found
         if len(known) >= MOST_GRAPHS:
             known.clear()

@@ -17,6 +17,7 @@ from rnnx.layers.layer import Gradients
 from rnnx.layers.plan import GraphPullback, Penalties, Plan
 from rnnx.layers.structure import taken_apart
 from rnnx.layers.trained import TrainedWeights
+from rnnx.layers.watched import Watched
 from rnnx.layers.weight import Weight
 
 
@@ -221,7 +222,7 @@ def followed(
 
 # ---- Penalties on weights --------------------------------------------------------------------------------------------
 
-_penalties: WeakKeyDictionary[Any, dict[Any, Traced]] = WeakKeyDictionary()
+_penalties: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
 
 
 class Weightless:
@@ -237,7 +238,10 @@ class Weightless:
 
 def penalty_gradient(regularizer: Any, w: Array) -> Array:
     """The gradient of a penalty of one's own, ``regularizer(w)``."""
-    known = _penalties.setdefault(regularizer, {})
+    known, watched = _penalties.setdefault(regularizer, {}), Watched(regularizer, type(regularizer).__call__)
+    if known.get("watched") != watched:
+        known.clear()
+        known["watched"] = watched
     key = w.shape, w.dtype
     if key not in known:
         tensor = entry("w", w.shape, w.dtype)

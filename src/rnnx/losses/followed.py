@@ -15,6 +15,7 @@ from rnnx.layers.layer import Gradients, Layer
 from rnnx.layers.names import unique_name
 from rnnx.layers.ops import reductions
 from rnnx.layers.tracing import Traced, Weightless, followed
+from rnnx.layers.watched import Watched, unchanged, watched_after
 from rnnx.losses.loss import Loss, Pullback
 
 MOST_GRAPHS = 256  # of one loss: one for each shape of the predictions
@@ -34,7 +35,7 @@ class FollowedLoss(Loss):
         raise NotImplementedError(f"{type(self).__name__} does not say what its values are: implement `call`")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_graphs"}
+        return {name: value for name, value in vars(self).items() if name not in ("_graphs", "_watched")}
 
     def align(self, y_true: Any, y_pred: Array) -> Array:
         return np.asarray(y_true).astype(y_pred.dtype, copy=False)
@@ -52,6 +53,9 @@ class FollowedLoss(Loss):
 
     def _graph(self, y_true: Array, y_pred: Array) -> Traced:
         known: dict[Any, Traced] = vars(self).setdefault("_graphs", {})
+        watched = (self, type(self).call)
+        if not unchanged(vars(self).get("_watched"), *watched):
+            known.clear()
         key = y_true.shape[1:], y_pred.shape[1:], y_true.ndim, y_pred.dtype
         if key not in known:
             entries = [
@@ -59,13 +63,20 @@ class FollowedLoss(Loss):
                 for name, part in (("y_true", y_true), ("y_pred", y_pred))
             ]
             name = getattr(self, "name", None) or type(self).__name__
+            before = Watched(*watched)
             made = followed(Weightless(name), entries, lambda: self.call(*entries))
             if made.outputs != 1:
                 raise TypeError(f"{name}: a loss must return one tensor, got {made.outputs}")
             if len(known) >= MOST_GRAPHS:
                 known.clear()
             known[key] = made
+            self._watched = watched_after(before, *watched)
         return known[key]
+
+    def _has_axes(self, y_true: Array, y_pred: Array) -> bool:
+        """Whether the values are several numbers, so that a mask can say which of them count."""
+        plan = self._graph(y_true, y_pred).plan
+        return bool(plan.tensors[plan.outputs[0]].shape)
 
     def value_and_grad(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
@@ -73,10 +84,10 @@ class FollowedLoss(Loss):
         mask = mask_of(y_pred, mask)
         y, p, restore = self._prepared(y_true, y_pred)
         y = self.align(y, p)
-        if mask is not None:  # padding may hold anything
+        if mask is not None and self._has_axes(y, p):  # padding may hold anything
             y, p = (_blank(part, mask) for part in (y, p))
         values, pullback = self.vjp(y, p)
-        if values.ndim == 0:  # reduced by itself: a mask comes too late, weights are for all of it
+        if values.ndim == 0:  # reduced by itself: a mask comes too late, as in Keras; weights are for all of it
             weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
             share = 1.0 if weights is None else float(weights.sum() if self.reduction == "sum" else weights.mean())
             slope = restore(pullback(np.asarray(share, p.dtype)))
@@ -174,7 +185,7 @@ class LossValues(Layer):
 
 def honour_call_of_loss(cls: Any) -> None:
     """Let a loss be what its ``call`` says."""
-    for name in ("align", "vjp", "_graph", "value_and_grad", "__getstate__", "of_numbers", "follows_call"):
+    for name in ("align", "vjp", "_graph", "_has_axes", "value_and_grad", "__getstate__", "of_numbers", "follows_call"):
         setattr(cls, name, vars(FollowedLoss)[name])
 
 
