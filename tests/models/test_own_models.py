@@ -436,3 +436,68 @@ def test_training_for_what_is_added_alone() -> None:
     for run in (nothing.fit, nothing.evaluate):
         with pytest.raises(RuntimeError, match="there is no loss; call compile.optimizer, loss., or self.add_loss"):
             run([X, labels], verbose=0)
+
+
+class WithConfig(Model):
+    """As in many scripts: arguments in `get_config`, no name, no `from_config`."""
+
+    def __init__(self, units: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units, self.gru = units, layers.GRU(units)
+
+    def call(self, x: Any) -> Any:
+        return self.gru(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"units": self.units}
+
+
+class WithAll(WithConfig):
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **Model.get_config(self)}
+
+
+class Times(layers.Layer):
+    def __init__(self, by: float):
+        super().__init__()
+        self.by = by
+
+    def call(self, x: Any) -> Any:
+        return x * self.by
+
+    def get_config(self) -> dict[str, Any]:
+        return {"by": self.by}
+
+
+@pytest.mark.parametrize("kind", [WithConfig, WithAll])
+def test_models_with_a_configuration_of_their_own_come_back(kind: Any, tmp_path: Any) -> None:
+    model = kind(3)
+    y = model(X)
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(rnnx.load_model(tmp_path / "model.safetensors")(X), y)
+    inputs = rnnx.Input((4, 3))
+    outer = Model(inputs, [Times(2.0)(model(inputs)), Times(3.0)(kind(2)(inputs))])
+    outer.save(tmp_path / "outer.safetensors")
+    again = rnnx.load_model(tmp_path / "outer.safetensors")
+    assert [layer.name for layer in again.layers] == [layer.name for layer in outer.layers]
+    for found, wanted in zip(again(X), outer(X), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_masks_that_call_asks_layers_for() -> None:
+    class ByHand(Model):
+        def __init__(self, layer: Any):
+            super().__init__()
+            self.first, self.gru = layer, layers.GRU(2)
+
+        def call(self, x: Any) -> Any:
+            return self.gru(self.first(x) * 1.0, mask=self.first.compute_mask(x))
+
+    padded = X.copy()
+    padded[0, 2:] = 0
+    ids = np.array([[3, 1, 0, 0], [2, 4, 4, 1]])
+    for layer, x in ((layers.Masking(), padded), (layers.Embedding(5, 3, mask_zero=True), ids)):
+        model = ByHand(layer)
+        y = model(x)
+        np.testing.assert_allclose(model(x[:1, :2]), y[:1], rtol=1e-5)
+        np.testing.assert_allclose(model.gru(layer(x), mask=layer.compute_mask(x)), y, rtol=1e-5)

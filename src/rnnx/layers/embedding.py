@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers.checks import kind_of
+from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
 from rnnx.layers.weighted import Weighted
 
@@ -99,7 +100,9 @@ class Embedding(Weighted):
         return (*input_shape, self.output_dim)
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
-        return np.asarray(x) != 0 if self.mask_zero else mask
+        if not self.mask_zero:
+            return mask
+        return (x if isinstance(x, SymbolicTensor) else np.asarray(x)) != 0  # symbolic where `call` asks
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -132,7 +135,8 @@ class Masking(Layer):
         self.built = True
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
-        return np.any(np.asarray(x) != self.mask_value, axis=-1)
+        values = x if isinstance(x, SymbolicTensor) else np.asarray(x)
+        return np.any(values != self.mask_value, axis=-1)
 
     def forward(
         self, x: Array, *, keep: bool = False, used: Array | None = None, **call: Any

@@ -37,13 +37,31 @@ def graph_config(model: Any) -> dict[str, Any]:
     return {
         "name": model.name,
         "trainable": model.trainable,
-        "layers": [{**layer_config(layer), "calls": calls[layer.name]} for layer in model.layers],
+        "layers": [{**_entry(layer), "calls": calls[layer.name]} for layer in model.layers],
         "inputs": [origins[place][0] for place in plan.inputs],
         "outputs": [origins[place] for place in plan.outputs],
         "several_inputs": model.several_inputs,
         "several_outputs": model.several_outputs,
         **forms,
     }
+
+
+def _entry(layer: Layer) -> dict[str, Any]:
+    """The configuration of a layer, with its name beside it where a `get_config` of one's own leaves that out."""
+    entry = layer_config(layer)
+    return entry if entry["config"].get("name") == layer.name else {**entry, "name": layer.name}
+
+
+def _name(entry: dict[str, Any]) -> Any:
+    return entry["name"] if "name" in entry else entry["config"]["name"]
+
+
+def _made(entry: dict[str, Any]) -> Any:
+    """The layer of an entry, under the name by which the calls know it."""
+    layer = layer_from_config(entry)
+    if "name" in entry:
+        layer.name = str(entry["name"])
+    return layer
 
 
 def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
@@ -54,9 +72,9 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
     ValueError
         If the calls do not connect.
     """
-    layers = {entry["config"]["name"]: layer_from_config(entry) for entry in config["layers"]}
+    layers = {_name(entry): _made(entry) for entry in config["layers"]}
     tensors: dict[tuple[str, int], list[SymbolicTensor]] = {(n, 0): [enter(layers[n])] for n in config["inputs"]}
-    calls = [(entry["config"]["name"], k, c) for entry in config["layers"] for k, c in enumerate(entry["calls"])]
+    calls = [(_name(entry), k, c) for entry in config["layers"] for k, c in enumerate(entry["calls"])]
     needs = [{(n, k) for n, k, _ in call["inputs"]} - tensors.keys() for _, _, call in calls]
     users: dict[tuple[str, int], list[int]] = {}
     for place, needed in enumerate(needs):

@@ -412,6 +412,8 @@ class Model(Trainer, Layer):
     # ---- Configuration and files -----------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
+        if self.follows_call and "plan" not in vars(self):  # asked by `get_config` of a class of one's own
+            return Layer.get_config(self)
         return graph_config(self)
 
     @classmethod

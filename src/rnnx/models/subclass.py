@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.layers import call, nested
+from rnnx.layers import call, constructor, nested
 from rnnx.layers.call import SIMPLE, Arguments
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Layer, base_of
@@ -158,6 +158,13 @@ def _input_axes(self: Any) -> int | None:
     return len(self.inputs[0].shape) if _is_built(self) else None
 
 
+def from_config(cls: Any, config: dict[str, Any]) -> Any:
+    """The model of a configuration: of a graph, or of arguments of the constructor."""
+    if {"layers", "name"} <= config.keys():
+        return base_of(cls).from_config.__func__(cls, config)
+    return constructor.from_config(cls, config)
+
+
 METHODS: dict[str, Any] = {
     "inputs": _end("inputs", _inputs),
     "outputs": _end("outputs", _outputs),
@@ -187,6 +194,8 @@ def honour_call_of_model(cls: Any) -> None:
     for name, method in METHODS.items():
         if name != "compute_mask" or not any(name in vars(kind) for kind in own):
             setattr(cls, name, method)
+    if not any("from_config" in vars(kind) for kind in own):
+        cls.from_config = classmethod(from_config)
     if not hasattr(base, "add"):  # a chain says its layers itself
         cls.layers = property(call.sublayers, base.layers.fset)
     if base.build is Layer.build and not any("build" in vars(kind) for kind in own):
