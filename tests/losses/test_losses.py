@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnx import layers, losses
+from rnnx import layers, losses, ops
 from rnnx.layers.carried import carrying
+from rnnx.losses.followed import FunctionLoss
 
 REDUCTIONS = ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none"]
 KINDS = {
@@ -256,3 +257,21 @@ def test_the_mask_on_predictions_counts():
     logits = np.random.default_rng(0).normal(size=(1, 3, 4))
     carried = carrying(logits, np.array([[True, True, False]]))
     assert losses.CTC()([[1]], carried) == losses.CTC()([[1]], logits[:, :2]) != losses.CTC()([[1]], logits)
+
+
+def test_rows_that_weigh_nothing_are_still_neighbours_in_circle() -> None:
+    circle, embeddings = losses.Circle(reduction="none"), np.float32([[0.6, 0.8], [0.8, 0.6], [1, 0], [0, 1]])
+    labels, weights = np.array([2, 1, 0, 1]), np.float32([0, 1, 2, 3])
+    np.testing.assert_allclose(circle(labels, embeddings), [0, 60.928, 0, 38.4], rtol=1e-5)  # Keras 3.15
+    np.testing.assert_allclose(circle(labels, embeddings, sample_weight=weights), [0, 60.928, 0, 115.2], rtol=1e-5)
+
+
+def test_a_function_that_gives_one_number_sees_what_a_mask_hides() -> None:
+    x = np.float32([[[1, 2], [3, 4], [0, 0]]])
+    y = np.float32([[[0, 1], [1, 1], [2, 5]]])
+    mask = np.array([[True, True, False]])
+    whole = FunctionLoss(lambda y_true, y_pred: ops.mean(ops.square(y_true - y_pred)))
+    by_step = FunctionLoss(lambda y_true, y_pred: ops.mean(ops.square(y_true - y_pred), axis=-1))
+    assert whole(y, x, mask=mask) == pytest.approx(44 / 6)  # Keras 3.15: 7.3333335
+    np.testing.assert_allclose(whole.value_and_grad(y, x, mask=mask)[1], (x - y) / 3, rtol=1e-6)
+    assert by_step(y, x, mask=mask) == pytest.approx(15 / 4)

@@ -265,3 +265,13 @@ def test_the_mask_on_predictions_as_in_keras():
     """Keras 3.15: 6.5 for ids [3, 4, 0], whose rows are 3, 4 and 0, and targets of 1."""
     words = rnnx.layers.Embedding(9, 1, mask_zero=True, weights=[np.arange(9.0)[:, None]])
     assert metrics.MeanSquaredError()(np.ones((1, 3, 1)), words(np.array([[3, 4, 0]]))) == 6.5
+
+
+def test_functions_are_named_as_in_keras() -> None:
+    def myOwnMetric(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:  # noqa: N802
+        return np.abs(y_true - y_pred)
+
+    model = rnnx.Sequential([rnnx.Input((2,)), rnnx.layers.Dense(2)])
+    model.compile("sgd", "mse", metrics=[myOwnMetric, lambda y_true, y_pred: np.abs(y_pred)])
+    logs = model.evaluate(np.ones((1, 2)), np.ones((1, 2)), verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "my_own_metric", "lambda"}

@@ -48,6 +48,7 @@ class Loss(Configurable):
     of_classes: bool = False
     default_name: str = "loss"
     dtype: str | None = None
+    across_rows = False  # whether the value of a row depends on other ones, also on those that weigh nothing
     follows_call = False  # whether `call` of a class of one's own says the values: see `rnnx.losses.followed`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -158,7 +159,7 @@ class Loss(Configurable):
             y_true, p, restore = self._apart(y_true, p, restore)
         shape = self._values_shape(p)
         weights = self._weights(shape, sample_weight, mask)
-        if weights is not None:
+        if weights is not None and not self.across_rows:
             y_true = blank(y_true, weights != 0)
         targets = self.align(y_true, p)
         values, pullback = self.vjp(targets, p)

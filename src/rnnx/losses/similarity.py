@@ -30,6 +30,7 @@ class Circle(StandardLoss):
     """
 
     of_numbers = False
+    across_rows = True
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class FunctionMetric(Metric):
     def __init__(self, function: Any, name: str | None = None, dtype: Any = None):
         self.function = function
         self.direction = getattr(function, "direction", None)
-        super().__init__(name or getattr(function, "__name__", None), dtype)
+        super().__init__(name or snake_case(re.sub(r"\W+", "", getattr(function, "__name__", ""))) or None, dtype)
 
     def values(self, y_true: Array, y_pred: Array) -> Array:
         return np.asarray(self.function(y_true, y_pred))
