@@ -14,28 +14,18 @@ array([1.5, 4.5])
 """
 
 from rnnx.layers.ops.arrangement import (
-    broadcast_to,
-    concatenate,
     expand_dims,
     flip,
-    hstack,
     moveaxis,
     ndim,
-    pad,
     ravel,
-    repeat,
     reshape,
     roll,
     shape,
     size,
-    split,
     squeeze,
-    stack,
     swapaxes,
-    tile,
     transpose,
-    unstack,
-    vstack,
 )
 from rnnx.layers.ops.composed import (
     average,
@@ -141,6 +131,7 @@ from rnnx.layers.ops.elementwise import (
     where,
     zeros_like,
 )
+from rnnx.layers.ops.parts import broadcast_to, concatenate, hstack, pad, repeat, split, stack, tile, unstack, vstack
 from rnnx.layers.ops.products import dot, einsum, inner, matmul, outer, tensordot
 from rnnx.layers.ops.reductions import (
     all,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx.layers.ops.arrangement import broadcast_to, ndim, reshape, shape, size, split, squeeze
+from rnnx.layers.ops.arrangement import ndim, reshape, shape, size, squeeze
 from rnnx.layers.ops.creation import convert_to_tensor
 from rnnx.layers.ops.elementwise import (
     abs,
@@ -27,6 +27,7 @@ from rnnx.layers.ops.elementwise import (
     tanh,
     where,
 )
+from rnnx.layers.ops.parts import broadcast_to, split
 from rnnx.layers.ops.reductions import Axis, log_softmax, mean, norm, sum, var
 from rnnx.layers.ops.selection import one_hot
 

@@ -11,8 +11,8 @@ from rnnx.functional._broadcasting import broadcast
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.ops import dtypes, shapes, steps
 from rnnx.layers.ops.arguments import Sketch, as_size
-from rnnx.layers.ops.arrangement import gathered_back
 from rnnx.layers.ops.operation import gradient_of, operation
+from rnnx.layers.ops.parts import gathered_back
 
 # ---- x[...] ----------------------------------------------------------------------------------------------------------
 

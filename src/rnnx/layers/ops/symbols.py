@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx.layers.graph import SymbolicTensor
-from rnnx.layers.ops import arrangement, composed, creation, elementwise, products, reductions, selection
+from rnnx.layers.ops import arrangement, composed, creation, elementwise, parts, products, reductions, selection
 from rnnx.layers.ops.arguments import Slot
 from rnnx.layers.ops.operation import Operation
 from rnnx.layers.weight import Weight
@@ -21,7 +21,7 @@ BINARY = {
 ORDER = {
     "lt": elementwise.less, "le": elementwise.less_equal, "gt": elementwise.greater, "ge": elementwise.greater_equal,
 }  # fmt: skip
-MODULES = (elementwise, reductions, arrangement, selection, products, creation, composed)
+MODULES = (elementwise, reductions, arrangement, parts, selection, products, creation, composed)
 OTHER_NAMES = {"remainder": "mod", "rint": "round", "fabs": "absolute"}  # of functions of NumPy
 NOT_OF_TENSORS = {"arange", "eye", "full", "identity", "linspace", "ones", "zeros"}
 
