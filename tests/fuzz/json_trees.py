@@ -184,7 +184,8 @@ def nest(tree: Any, rng: random.Random) -> None:
             start, _, end = json.dumps(whole).partition(json.dumps(MARK))
             count = min(rng.choice((1, 2, 8, 60, 400)), LARGEST // (len(start) + len(end)) + 1)
             text = start * (count + 1) + json.dumps(inside) + end * (count + 1)
-            outer[0][outer[1]] = Text(text) if count > 100 else json.loads(text)
+            depth = (count + 1) * (start.count("{") + start.count("["))
+            outer[0][outer[1]] = Text(text) if depth > 100 else json.loads(text)
 
 
 def enlarge(tree: Any, rng: random.Random) -> None:

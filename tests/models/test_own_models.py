@@ -320,13 +320,13 @@ def test_lambdas(tmp_path: Any) -> None:
 
 
 def test_names_in_files() -> None:
-    @rnnx.saving.register_keras_serializable("tests_of_models", name="half")
+    @rnnx.saving.register_keras_serializable("tests_of_models", name="halving")
     class Halved(layers.Layer):
         def call(self, x: Any) -> Any:
             return x / 2
 
-    assert rnnx.utils.get_registered_name(Halved) == "tests_of_models>half"
-    assert rnnx.utils.get_registered_object("tests_of_models>half") is Halved
+    assert rnnx.utils.get_registered_name(Halved) == "tests_of_models>halving"
+    assert rnnx.utils.get_registered_object("tests_of_models>halving") is Halved
     with rnnx.utils.CustomObjectScope({"third": np.cbrt}):
         assert rnnx.utils.get_registered_object("third") is np.cbrt
     assert rnnx.utils.get_registered_object("third") is None
