@@ -149,6 +149,12 @@ def test_strange_arguments_of_a_convolution(attributes: dict[str, Any]) -> None:
         _classes.settled("c", module("Conv1d", **attributes), "Conv1d", parts)
 
 
+def test_arguments_do_not_reach_the_terminal_raw() -> None:
+    with pytest.raises(FormatError) as refused:
+        _classes.only({"padding_mode": "mirror\x1b[2J\n"}, "padding_mode", "zeros")
+    assert str(refused.value).isprintable()
+
+
 def test_a_class_of_ones_own() -> None:
     """Whose arrays are those of a norm or a convolution: its computation may be another."""
     own = Instance(Global("__main__", "Norm"), {})

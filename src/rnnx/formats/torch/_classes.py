@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.formats.torch._archive import quoted
+from rnnx.formats.torch._archive import printable, quoted
 from rnnx.formats.torch._values import Instance
 from rnnx.saving import FormatError
 
@@ -94,7 +94,9 @@ def only(attributes: Attributes, name: str, *values: Any) -> None:
     if isinstance(value, (tuple, list)) and len(value) == 1:
         value = value[0]
     if not any(value is known or (type(value) is type(known) and value == known) for known in values):
-        raise FormatError(f"{name}={str(value)[:100]} is not supported, only {' or '.join(map(repr, values))}")
+        raise FormatError(
+            f"{name}={printable(str(value), 100)} is not supported, only {' or '.join(map(repr, values))}"
+        )
 
 
 # ---- Modules with parameters -----------------------------------------------------------------------------------------
