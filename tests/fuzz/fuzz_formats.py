@@ -41,6 +41,7 @@ from .good_files import good_files, small_model
 from .mutations import mutated
 
 BLOCK = 2000  # inputs of one process
+PROMISED = 100 << 20  # bytes of a file that is read within the limits, see docs/files.md
 GRACE = 5  # seconds of a processor more, after which the process ends: what does not come back from C
 WAIT = 120.0  # seconds by the clock after which it ends: what only waits
 KEPT = 3  # inputs of a block that are stored for one kind of finding
@@ -152,6 +153,9 @@ def work(seed: int, first: int, count: int, names: list[str], place: Path) -> di
     for number in range(first, first + count):
         (place / "now").write_text(f"{number} ")
         name, data = made_input(seed, number, files, chosen)
+        if len(data) > PROMISED:
+            result["larger than the limits are for"] += 1
+            continue
         path = place / f"input{Path(name).suffix}"
         if path.is_dir():
             shutil.rmtree(path)

@@ -193,6 +193,15 @@ def expanding_array(path: Path, size: int) -> None:
     model_of(write, path, size // 1000, 1000)
 
 
+def absent_pieces(path: Path, size: int) -> None:
+    """An array of which no number is there: zeros, as HDF5 has it, at no cost."""
+
+    def write(group: Any) -> None:
+        group.create_dataset("kernel", (1000, size // 1000), "f4", chunks=(1000, 1000))
+
+    model_of(write, path, size // 1000, 1000)
+
+
 def pieces_in_one_place(path: Path, count: int) -> None:
     """Every piece of an array is the same bytes, and much larger than what it holds of the array."""
     side = 2_000_000
@@ -391,6 +400,7 @@ KINDS: list[Kind] = [
     Kind("keras members in one place", ".keras", members_in_one_place, 1000, 60_000_000, "overlap"),
     Kind("keras expanding member", ".keras", expanding_member, 70_000_000, 2_000_000_000, "more than such a file"),
     Kind("hdf5 expanding array", ".h5", expanding_array, 20_000_000, 200_000_000, "no numbers"),
+    Kind("hdf5 absent pieces", ".h5", absent_pieces, 5_000_000, 15_000_000, "not all of them are there"),
     Kind("hdf5 pieces in one place", ".h5", pieces_in_one_place, 40, 2000, "unpack to more"),
     Kind("hdf5 filters", ".h5", filters, 1_000_000, 20_000_000, "255 filters"),
     Kind("hdf5 groups of groups", ".h5", groups_of_groups, 40, 1000),

@@ -27,6 +27,7 @@ from rnnx.saving import FormatError
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ROOM = 64 << 20  # bytes of arrays that any file may hold ...
 EXPANSION = 4  # ... and how much larger than the file they may be: trained weights hardly compress
+MOST_ABSENT = 1 << 20  # bytes of an array of whose numbers the file holds some, or none: they are zero
 MOST_FILTERS = 8  # of the pieces of an array; Keras writes none, h5py at most three
 MOST_PIECES = 10_000  # of one list of texts
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3
@@ -291,11 +292,18 @@ class Dataset(Node):
         else:
             address, length = layout.number(8), layout.number(8)
             if address == objects.UNDEFINED:
+                self._check_absent(dtype)
                 return np.zeros(self.shape, dtype)
             data = self.file.take(address, length)
         if len(data) < size:
             raise self.file.damaged(f"array {self.name!r} has {len(data)} bytes instead of {size}")
         return np.frombuffer(data[:size], dtype).reshape(self.shape)
+
+    def _check_absent(self, dtype: np.dtype[Any]) -> None:
+        """Refuse a large array whose numbers are not all in the file: zeros that cost nothing there."""
+        size = math.prod(self.shape) * dtype.itemsize
+        if size > MOST_ABSENT:
+            raise self.file.damaged(f"array {self.name!r} would have {size:,} bytes, and not all of them are there")
 
     # ---- Arrays in pieces, perhaps compressed --------------------------------------------------------------------
 
@@ -305,10 +313,12 @@ class Dataset(Node):
         if axes != len(self.shape) or not all(chunk):
             raise self.file.damaged(f"array {self.name!r} has pieces of another shape")
         self.file.charge(self.name, math.prod(chunk) * dtype.itemsize)
-        filters = self._filters()
+        filters, pieces = self._filters(), list(self._pieces(tree, axes))
+        if len(pieces) < math.prod(-(-n // c) for n, c in zip(self.shape, chunk, strict=True)):
+            self._check_absent(dtype)
         values = np.zeros(self.shape, dtype)
         filled: set[tuple[int, ...]] = set()
-        for place, address, length, skipped in self._pieces(tree, axes):
+        for place, address, length, skipped in pieces:
             if place in filled:
                 raise self.file.damaged(f"array {self.name!r} has two pieces at one place")
             filled.add(place)
