@@ -91,10 +91,6 @@ class Form:
         return f"{self.mode} {self.directions} {self.biased:d} {self.time_first:d} {self.training:d} {self.noise}"
 
     @property
-    def gates(self) -> int:
-        return {"LSTM": 4, "GRU": 3}.get(self.mode, 1)
-
-    @property
     def tensors(self) -> int:
         """Weights of one direction."""
         return 4 if self.biased else 2
