@@ -7,37 +7,16 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 from keras import layers
 
+from rnnx._report import Report
 from rnnx.keras._loop import form_of, masks_of, obstacle, weights_of
 
 CLASSES = (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN)
 _switch = threading.RLock()
-
-
-@dataclass
-class Report:
-    """What `accelerate` did.
-
-    Attributes
-    ----------
-    swapped : list of str
-        Names of the layers whose loop runs on rnnx now.
-    left : dict
-        Names of the recurrent layers that stay with Keras, and why.
-    """
-
-    swapped: list[str] = field(default_factory=list)
-    left: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        lines = [f"{name}: on rnnx" for name in self.swapped]
-        lines += [f"{name}: left to Keras, {reason}" for name, reason in self.left.items()]
-        return "\n".join(lines) or "no recurrent layer inside"
 
 
 def _backend() -> Any:
@@ -93,7 +72,7 @@ def accelerate(model: Any) -> Report:
     _backend()
     if not isinstance(model, layers.Layer):
         raise TypeError(f"accelerate: expected a model or layer of Keras, got {type(model).__name__}")
-    report = Report()
+    report = Report(framework="Keras")
     for layer in model._flatten_layers(include_self=True, recursive=True):
         if not isinstance(layer, layers.RNN):
             continue

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import copyreg
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
+from rnnx._report import Report
 from rnnx.torch.modules import DTYPES, OnEngine
 
 _rebuild = getattr(copyreg, "_reconstructor")  # noqa: B009  by which pickles of protocol 0 and 1 make every object
@@ -49,27 +49,6 @@ class AcceleratedRNN(Accelerated, nn.RNN):
 CLASSES: dict[type, type[Accelerated]] = {cls.plain: cls for cls in (AcceleratedLSTM, AcceleratedGRU, AcceleratedRNN)}
 
 
-@dataclass
-class Report:
-    """What `accelerate` did.
-
-    Attributes
-    ----------
-    swapped : list of str
-        Names of the modules that run on rnnx now; "" is the module itself.
-    left : dict
-        Names of the recurrent modules that do not, and why.
-    """
-
-    swapped: list[str] = field(default_factory=list)
-    left: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        lines = [f"{name or 'the module'}: on rnnx" for name in self.swapped]
-        lines += [f"{name or 'the module'}: left to PyTorch, {reason}" for name, reason in self.left.items()]
-        return "\n".join(lines) or "no LSTM, GRU or RNN inside"
-
-
 def accelerate(module: nn.Module) -> Report:
     """Let every LSTM, GRU and RNN inside a module run on rnnx, in place.
 
@@ -101,7 +80,7 @@ def accelerate(module: nn.Module) -> Report:
         raise TypeError(f"accelerate: expected a torch.nn.Module, got {type(module).__name__}")
     if type(module).__module__.startswith("torch.jit"):
         raise TypeError("accelerate: the code of a module of torch.jit is fixed; accelerate the module it was made of")
-    report = Report()
+    report = Report(framework="PyTorch", sought="LSTM, GRU or RNN")
     for name, part in module.named_modules():
         if isinstance(part, OnEngine):
             report.swapped.append(name)
