@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import Input, Model
-from rnnx.layers.graph import one_list
+from rnnx._nested import is_shape, leaves
 from rnnx.layers.registry import layer_config, layer_from_config
 
 EPSILON = 1e-6
@@ -81,7 +81,7 @@ def check_shapes(example: Example) -> None:
     assert layer.built
     shapes = [tuple(x.shape) for x in example.inputs]
     expected = layer.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])
-    assert [tuple(part.shape) for part in as_list(y)] == [tuple(shape) for shape in one_list(expected)]
+    assert [tuple(part.shape) for part in as_list(y)] == [tuple(shape) for shape in leaves(expected, is_shape)]
     assert layer.count_params() == sum(w.size for w in layer.get_weights())
 
 

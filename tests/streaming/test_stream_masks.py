@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnx import Input, Model, Sequential, layers
-from rnnx.layers.graph import flat
+from rnnx._nested import leaves
 
 RNG = np.random.default_rng(37)
 MASK = np.array(
@@ -51,7 +51,7 @@ def test_masked_steps_equal_the_masked_sequence(name: str, zero: bool) -> None:
     final = made(name, return_state=True)
     final.set_weights(layer.get_weights())
     states = [part for parts in stream.state for part in parts]
-    for mine, theirs in zip(states, flat(final(x, mask=MASK)[1:]), strict=True):
+    for mine, theirs in zip(states, leaves(final(x, mask=MASK)[1:]), strict=True):
         close(mine, theirs)
 
 

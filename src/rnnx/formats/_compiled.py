@@ -9,6 +9,7 @@ from typing import Any
 
 from rnnx import losses, metrics
 from rnnx._config import to_builtin
+from rnnx._nested import is_config, mapped
 from rnnx.formats._limits import LONGEST_TRAINING, level_of_caller
 from rnnx.saving import FormatError
 
@@ -70,11 +71,7 @@ def by_name(thing: Any) -> dict[str, Any]:
 
 def each_of(value: Any, make: Callable[[Any], Any]) -> Any:
     """What is made of one thing, or of each of those in lists and dicts, by outputs; None stays None."""
-    if isinstance(value, (list, tuple)):
-        return [each_of(part, make) for part in value]
-    if isinstance(value, dict) and "class_name" not in value:
-        return {name: each_of(part, make) for name, part in value.items()}
-    return None if value is None else make(value)
+    return mapped(lambda thing: None if thing is None else make(thing), value, is_config)
 
 
 def _each(value: Any, describe: Describe) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.formats import safetensors, torch
 from rnnx.layers import (
@@ -23,7 +24,6 @@ from rnnx.layers import (
     SimpleRNNCell,
     TimeDistributed,
 )
-from rnnx.layers.nested import leaves
 from rnnx.models import Model, clone_model
 from rnnx.quantization import QuantizationReport, quantized_copies
 from rnnx.saving import FormatError, format_of, is_checkpoint

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._changes import Changes
+from rnnx._nested import LEAF, count_leaves, frozen, taken_apart, together
 from rnnx._typing import Array
 from rnnx.layers import carried, graph
 from rnnx.layers.checks import TEXT, as_mask, as_strings, starting_mask
@@ -23,7 +24,6 @@ from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, base_of, is_followed
 from rnnx.layers.limits import room
-from rnnx.layers.structure import LEAF, count_leaves, frozen, taken_apart, together
 from rnnx.layers.tracing import Traced, TracedPullback, followed
 from rnnx.layers.watched import Watched, unchanged, watched_after
 from rnnx.layers.weight import Weight

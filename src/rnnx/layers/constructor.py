@@ -9,9 +9,9 @@ from typing import Any
 
 from rnnx import regularizers
 from rnnx._config import lookup_custom, name_of_custom, serialize
+from rnnx._nested import CONSTANTS
 from rnnx.layers.layer import Layer
 from rnnx.layers.registry import LAYER_CLASSES, layer_config, layer_from_config
-from rnnx.layers.structure import CONSTANTS
 
 COMMON = ("name", "trainable", "dtype", "quantization_mode", "activity_regularizer")  # what every layer says
 

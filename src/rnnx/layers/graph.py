@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._config import on_demand
+from rnnx._nested import is_shape, leaves
 from rnnx.layers.limits import room
 
 tracing: ContextVar[Any] = ContextVar("tracing", default=None)  # whose `call` is being followed; `rnnx.layers.tracing`
@@ -102,18 +103,6 @@ def is_symbolic(x: Any) -> bool:
     return isinstance(x, SymbolicTensor)
 
 
-def flat(values: Any) -> list[Any]:
-    """What is in a list and in the lists inside it, or one value, in one list."""
-    if isinstance(values, (list, tuple)):
-        return [part for inner in values for part in flat(inner)]
-    return [values]
-
-
-def one_list(shapes: Any) -> list[Any]:
-    """Shapes, which are tuples, in lists and in the lists inside these, or one shape, in one list."""
-    return [part for inner in shapes for part in one_list(inner)] if isinstance(shapes, list) else [shapes]
-
-
 def enter(layer: Any) -> SymbolicTensor:
     """The symbolic tensor of an input layer, in a new graph."""
     if (space := room()) is not None:
@@ -135,7 +124,7 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     single = isinstance(x, SymbolicTensor)
     inputs = [x] if single else list(x)
     given = arguments.pop("initial_state", None)
-    states = [] if given is None else flat(given)
+    states = [] if given is None else leaves(given)
     for tensor in [*inputs, *states]:
         if not isinstance(tensor, SymbolicTensor):
             raise TypeError(f"{layer.name}: symbolic tensors and arrays cannot be mixed in one call")
@@ -161,7 +150,7 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
     dtypes = layer.dtype
     if layer.makes_other_types:
         dtypes = layer.compute_output_dtype(shape, [tensor.dtype for tensor in inputs])
-    for index, output in enumerate(one_list(shapes) if several else [shapes]):
+    for index, output in enumerate(leaves(shapes, is_shape) if several else [shapes]):
         if space is not None:
             space.check_shape(layer.name, output)
         dtype = dtypes[index] if isinstance(dtypes, list) else dtypes

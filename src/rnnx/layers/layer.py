@@ -14,6 +14,7 @@ import numpy as np
 from rnnx import constraints, initializers, regularizers
 from rnnx._changes import Changes
 from rnnx._config import did_you_mean, on_demand
+from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
@@ -552,7 +553,7 @@ class Layer:
     def add_loss(self, loss: Any) -> None:
         """Add a symbolic tensor to the loss of the model; to be called by ``call``. Its numbers are summed."""
         tracing = graph.tracing.get()
-        for part in graph.flat(loss):
+        for part in leaves(loss):
             if tracing is None or not isinstance(part, graph.SymbolicTensor):
                 raise TypeError(
                     f"{self.name}: add_loss takes symbolic tensors, in `call`; got {type(part).__name__}. For a "

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from rnnx._changes import seen
+from rnnx._nested import is_shape, leaves
 from rnnx._typing import Array
-from rnnx.layers.graph import Node, SymbolicTensor, calls_of, one_list, split_states, topological_order
+from rnnx.layers.graph import Node, SymbolicTensor, calls_of, split_states, topological_order
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Gradients, Layer
 from rnnx.layers.rnn.sequence import SequenceLayer
@@ -206,7 +207,7 @@ class Plan:
         for step in self.steps:
             given = found[step.inputs[0]] if step.single else [found[place] for place in step.inputs]
             made = step.layer.call_output_shapes(given, step.call)
-            for place, shape in zip(step.outputs, one_list(made), strict=True):
+            for place, shape in zip(step.outputs, leaves(made, is_shape), strict=True):
                 found[place] = shape
         return [found[place] for place in self.outputs]
 

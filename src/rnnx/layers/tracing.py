@@ -9,13 +9,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from rnnx._changes import change
+from rnnx._nested import taken_apart
 from rnnx._typing import Array
 from rnnx.layers import graph
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients
 from rnnx.layers.plan import GraphPullback, Penalties, Plan
-from rnnx.layers.structure import taken_apart
 from rnnx.layers.trained import TrainedWeights
 from rnnx.layers.watched import Watched
 from rnnx.layers.weight import Weight

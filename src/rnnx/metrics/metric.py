@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from rnnx import initializers, losses
 from rnnx._config import Configurable, accepted, refuse_overrides
+from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.layers.carried import mask_of
 from rnnx.layers.names import snake_case
@@ -75,10 +75,14 @@ class Metric(Configurable):
         own.setdefault("_variables", own.pop("variables", []))
         vars(self).update(own)
 
+    def _metrics_inside(self) -> list[Metric]:
+        """The metrics among its attributes, those in lists and dicts too."""
+        return [part for part in leaves(list(vars(self).values())) if isinstance(part, Metric)]
+
     @property
     def variables(self) -> list[MetricVariable]:
         """What is kept from batch to batch, that of metrics inside too; assigning to one changes it."""
-        inside = list(_metrics_in(list(vars(self).values())))
+        inside = self._metrics_inside()
         if self._variables or inside:
             return [*self._variables, *(variable for part in inside for variable in part.variables)]
         return [StateVariable(self, name) for name in self.state_names]
@@ -88,7 +92,7 @@ class Metric(Configurable):
         for name in ("total", "count"):
             if not isinstance(getattr(self, name, None), MetricVariable):  # a subclass may keep its own under this name
                 setattr(self, name, 0.0)
-        for part in _metrics_in(list(vars(self).values())):
+        for part in self._metrics_inside():
             part.reset_state()
         for variable in self._variables:
             variable.assign(np.zeros(variable.shape))
@@ -183,12 +187,3 @@ class Metric(Configurable):
         """Numbers in the metric's dtype, if that is the wider one."""
         wider = x.dtype.kind == self.dtype.kind == "f" and self.dtype.itemsize > x.dtype.itemsize
         return x.astype(self.dtype) if wider else x
-
-
-def _metrics_in(value: Any) -> Iterator[Metric]:
-    """The metrics in lists and dicts inside each other."""
-    if isinstance(value, Metric):
-        yield value
-    elif isinstance(value, (list, tuple, dict)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _metrics_in(part)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from rnnx import _nested as nested
 from rnnx._config import custom_object_scope
-from rnnx.layers import nested
 from rnnx.layers.call import record_again
 from rnnx.layers.graph import SymbolicTensor, enter, split_states, topological_order
 from rnnx.layers.input import InputLayer

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rnnx import _nested as nested
 from rnnx._changes import Changes
 from rnnx._config import refuse_overrides
 from rnnx._typing import Array
-from rnnx.layers import nested
 from rnnx.layers.checks import starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Weight

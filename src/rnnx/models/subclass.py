@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.layers import call, constructor, nested
+from rnnx import _nested as nested
+from rnnx._nested import LEAF, frozen, together
+from rnnx.layers import call, constructor
 from rnnx.layers.call import SIMPLE, Arguments
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Layer, base_of
-from rnnx.layers.structure import LEAF, frozen, together
 from rnnx.layers.tracing import Traced
 from rnnx.training.forms import inputs_of, is_ragged
 

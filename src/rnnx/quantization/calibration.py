@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.functional._validate import check_validity
-from rnnx.layers.graph import flat
 from rnnx.layers.layer import Layer
 
 DAMPING = 0.01  # of the mean second moment, added to each: inputs that never came must not let weights run away
@@ -78,7 +78,7 @@ def gaps(exact: list[Array], outputs: list[Array]) -> list[Array]:
 
 def flat_outputs(outputs: Any) -> list[Array]:
     """Arrays of a prediction: of one output or several, of equal or of different lengths."""
-    return [np.asarray(part) for part in flat(outputs)]
+    return [np.asarray(part) for part in leaves(outputs)]
 
 
 def observe(layer: Layer, data: Any, parts: list[Layer]) -> list[list[Moments]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.layers.nested import matched
+from rnnx._nested import matched
 
 
 def is_ragged(x: Any) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from rnnx import losses as loss_functions
 from rnnx import metrics as metric_functions
 from rnnx import optimizers
+from rnnx._nested import is_config, leaves
 from rnnx._typing import Array
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import is_followed, walk
@@ -93,7 +94,7 @@ class Objective:
         """Make the metrics, and see that every output has what it needs, as far as the outputs are known."""
         if not hasattr(self, "several_outputs"):
             for choices in (self._metric_choices, self._weighted_choices):
-                for choice in _leaves(choices):
+                for choice in _chosen(choices):
                     metric_of(choice)
             return
         count = len(self.outputs) if self.several_outputs else 1
@@ -238,7 +239,7 @@ class Objective:
             by_output = bool(choices) and (isinstance(choices, dict) or (self.several_outputs and _is_list(choices)))
             own = self.by_output(choices, count, what) if by_output else [choices] * count
             for group, chosen in zip(groups, own, strict=True):
-                group += [(metric_of(choice), weighted) for choice in _leaves(chosen)]
+                group += [(metric_of(choice), weighted) for choice in _chosen(chosen)]
         return groups
 
     def _logs(self, loss: float) -> RunningLogs:
@@ -342,10 +343,6 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def _leaves(choices: Any) -> list[Any]:
-    """All that is in lists and dicts inside each other; a configuration is one thing."""
-    if isinstance(choices, dict) and "class_name" not in choices:
-        choices = list(choices.values())
-    if _is_list(choices):
-        return [leaf for part in choices for leaf in _leaves(part)]
-    return [] if choices is None else [choices]
+def _chosen(choices: Any) -> list[Any]:
+    """All metrics in lists and dicts inside each other."""
+    return [leaf for leaf in leaves(choices, is_config) if leaf is not None]

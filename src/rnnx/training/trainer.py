@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from rnnx._changes import Changes
+from rnnx._nested import packed
 from rnnx._typing import Array
 from rnnx.callbacks.callback import History
 from rnnx.callbacks.callback_list import CallbackList
 from rnnx.callbacks.progress import Progress
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import walk
-from rnnx.layers.nested import packed
 from rnnx.layers.trained import TrainedWeights
 from rnnx.training.batches import Batch, Batches, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class

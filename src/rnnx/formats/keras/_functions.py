@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from rnnx import ops
+from rnnx._nested import leaves
 from rnnx.formats.keras._calls import Call, Place, tensors_in
 from rnnx.layers import Operation
-from rnnx.layers.graph import SymbolicTensor, flat, topological_order
+from rnnx.layers.graph import SymbolicTensor, topological_order
 from rnnx.layers.ops.arguments import Slot, replaced
 from rnnx.layers.ops.dtypes import named
 from rnnx.saving import FormatError
@@ -83,7 +84,7 @@ class Function:
         args, kwargs = replaced(arguments, lambda leaf: inputs[leaf.index] if isinstance(leaf, Slot) else leaf)
         options = dict(self.options)
         front = [options.pop("subscripts")] if "subscripts" in options else []
-        found = flat(self.function(*front, *args, **kwargs, **options))
+        found = leaves(self.function(*front, *args, **kwargs, **options))
         given = {id(node.layer) for node in topological_order(inputs)}
         made = [node.layer for node in topological_order(found) if id(node.layer) not in given]
         for number, layer in enumerate(reversed(made)):

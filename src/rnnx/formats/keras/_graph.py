@@ -9,14 +9,15 @@ from itertools import islice
 from typing import Any
 
 from rnnx import ops
+from rnnx._nested import leaves, packed
 from rnnx.formats._limits import DAMAGE, Budget, is_foreign, obstacles
 from rnnx.formats.keras._calls import Call, Place, call_of, place_of
 from rnnx.formats.keras._dialect import Dialect
 from rnnx.formats.keras._functions import Function
 from rnnx.formats.keras._layers import MODELS, Layers
 from rnnx.formats.keras._operations import call_of_operation, is_operation, operation
-from rnnx.layers import Arithmetic, InputLayer, Masking, nested
-from rnnx.layers.graph import SymbolicTensor, enter, flat
+from rnnx.layers import Arithmetic, InputLayer, Masking
+from rnnx.layers.graph import SymbolicTensor, enter
 from rnnx.layers.limits import MOST_CALLS
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
@@ -142,11 +143,11 @@ class Models:
         for entry in config["layers"]:
             graph.add(entry)
         forms = [_ends(config.get(name), where) for name in ("input_layers", "output_layers")]
-        inputs, outputs = ([place_of(leaf.place, where) for leaf in nested.leaves(form)] for form in forms)
+        inputs, outputs = ([place_of(leaf.place, where) for leaf in leaves(form)] for form in forms)
         graph.number_calls(outputs)
         graph.run([place[0] for place in inputs])
         ins, outs = (
-            nested.packed(form, [graph.tensor(place) for place in places])
+            packed(form, [graph.tensor(place) for place in places])
             for form, places in zip(forms, (inputs, outputs), strict=True)
         )
         model = Model(ins, outs, name=name or None)
@@ -316,7 +317,7 @@ class _Graph:
             if is_foreign(error):
                 raise
             raise FormatError(f"{where}: {error}") from error
-        self.tensors[key] = flat(y)
+        self.tensors[key] = leaves(y)
         self.origins[key] = self._origin(layer, call)
 
     def _compute(self, key: Key, layer: Function, call: Call, where: str) -> None:

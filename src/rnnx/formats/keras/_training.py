@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from rnnx import losses, metrics, optimizers
+from rnnx._nested import leaves
 from rnnx.formats._compiled import BY_NAME, Custom, each_of
 from rnnx.formats._limits import LONGEST_TRAINING
 from rnnx.formats.keras._values import name_of
@@ -45,7 +46,9 @@ def compile_like(model: Any, training: dict[str, Any], custom: Custom) -> list[s
     chosen = {}
     for word in ("metrics", "weighted_metrics"):
         found = custom.metrics(training.get(word), _metric, FAULTS)
-        chosen[word] = (found if _by_output(found, model) else _flat(found)) or None
+        chosen[word] = (
+            found if _by_output(found, model) else [one for one in leaves(found) if one is not None]
+        ) or None
     weights = training.get("loss_weights")
     try:
         model.compile(optimizer, loss, **chosen, loss_weights=weights or None)
@@ -126,12 +129,3 @@ def _metric(value: Any) -> Any:
         if word in known or not (neutral or isinstance(own, dict)):
             kept[word] = own
     return metrics.get({"class_name": name, "config": kept})
-
-
-def _flat(value: Any) -> list[Any]:
-    """Metrics in a list of them, or of lists for each output."""
-    if isinstance(value, list):
-        return [inner for part in value for inner in _flat(part)]
-    if isinstance(value, dict):
-        return [inner for part in value.values() for inner in _flat(part)]
-    return [] if value is None else [value]

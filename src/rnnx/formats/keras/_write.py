@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from rnnx import layers
+from rnnx._nested import packed
 from rnnx._typing import Array
 from rnnx.formats._limits import level_of_caller
 from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _vocabularies, _weights
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
 from rnnx.formats.keras._functions import written, written_call
-from rnnx.layers import nested
 from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
 from rnnx.layers.layer import walk
@@ -355,7 +355,7 @@ class _Writer:
 def _ends(template: Any, several: bool, places: list[Any]) -> Any:
     """Places of inputs or outputs in the form in which the model has them."""
     if template is not None:
-        return nested.packed(template, places)
+        return packed(template, places)
     return places if several else places[0]
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._nested import is_shape, leaves
 from rnnx._typing import Array
 from rnnx.formats.onnx._file import Source, reason
 from rnnx.formats.onnx._program import FAILURES, RUN, STEP
 from rnnx.formats.onnx._read_graph import ReadGraph, read_graph
 from rnnx.formats.onnx._view import View
-from rnnx.layers.graph import one_list
 from rnnx.layers.ops.operation import Operation
 from rnnx.layers.rnn.sequence import SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
@@ -125,7 +125,7 @@ class ModelRun:
             given = [found[place] for place in step.inputs]
             layer, x = step.layer, given[0] if step.single else given
             made = layer.call_output_shapes(x, step.call)
-            for place, shape in zip(step.outputs, one_list(made), strict=True):
+            for place, shape in zip(step.outputs, leaves(made, is_shape), strict=True):
                 found[place] = shape
                 sizes[place] = math.prod(shape) * np.dtype(plan.tensors[place].dtype).itemsize
             new = sum([sizes[place] for place in step.outputs])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._nested import mapped
 from rnnx._typing import Array, Shape
 from rnnx.layers.graph import SymbolicTensor
 
@@ -48,15 +49,14 @@ class Sketch:
 
 
 def replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """The same tree with every leaf changed."""
-    if isinstance(tree, (list, tuple)):
-        parts = [replaced(part, change) for part in tree]
-        return parts if isinstance(tree, list) else tuple(parts)
-    if isinstance(tree, dict):
-        return {name: replaced(part, change) for name, part in tree.items()}
-    if isinstance(tree, slice):
-        return slice(*(replaced(part, change) for part in (tree.start, tree.stop, tree.step)))
-    return change(tree)
+    """The same tree with every leaf changed, those inside slices too."""
+
+    def changed(leaf: Any) -> Any:
+        if isinstance(leaf, slice):
+            return slice(*[mapped(change, part) for part in (leaf.start, leaf.stop, leaf.step)])
+        return change(leaf)
+
+    return mapped(changed, tree)
 
 
 def leaves(tree: Any) -> list[Any]:
@@ -79,6 +79,8 @@ def taken_out(arguments: Any) -> tuple[Any, list[SymbolicTensor]]:
             tensors.append(leaf)
         return Slot(places[id(leaf)])
 
+    if isinstance(arguments, dict):  # the inputs have the order of the parameters
+        return {name: replaced(part, slot) for name, part in arguments.items()}, tensors
     return replaced(arguments, slot), tensors
 
 

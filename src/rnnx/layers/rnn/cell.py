@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from rnnx._changes import Changes
+from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
 from rnnx.layers.graph import call as graph_call
-from rnnx.layers.graph import flat, is_symbolic, tracing
+from rnnx.layers.graph import is_symbolic, tracing
 from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed
 from rnnx.layers.registry import layer_config
 from rnnx.layers.rnn.sequence import FLAGS
@@ -166,7 +167,7 @@ class StepOfCell(Layer):
 
     def follow(self, x: Any, states: Any, training: Any) -> tuple[Any, list[Any]]:
         """The symbolic output and states of a step."""
-        given = [] if states is None else flat(states)
+        given = [] if states is None else leaves(states)
         self.cell.build(x.shape)
         call = {} if training is None else {"training": bool(training)}
         output, *after = graph_call(self, [x, *given], call)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.functional._validate import check_validity
 from rnnx.layers.checks import check_sequence_shape
-from rnnx.layers.graph import flat
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed
 from rnnx.layers.registry import layer_from_config
@@ -222,14 +222,14 @@ class RNN(ListsOfStates):
 
     def reset_states(self, states: Any = None) -> None:
         """Forget the state of a stateful layer, or set it: in one list, or with a list for each cell."""
-        super().reset_states(None if states is None else flat(states))
+        super().reset_states(None if states is None else leaves(states))
 
     def _by_cell(self, states: Any, what: str) -> list[list[Any] | None]:
         """A list of states (of arrays, or of lists of them) as one list for each cell."""
         counts = [len(state_widths(cell)) for cell in self.cells]
         if states is None:
             return [None] * len(counts)
-        parts = flat(states)
+        parts = leaves(states)
         if len(parts) != sum(counts):
             raise ValueError(f"{self.name}: {what} must have {sum(counts)} part(s), got {len(parts)}")
         ends = np.cumsum([0, *counts])

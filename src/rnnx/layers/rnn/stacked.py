@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnx._nested import leaves
 from rnnx._typing import Array
-from rnnx.layers.graph import flat
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.registry import layer_from_config
 from rnnx.layers.rnn.cell import call_cell, cell_config, check_cell, output_size, state_widths, zero_state
@@ -31,7 +31,7 @@ def in_one_list(cell: Any, states: Any) -> list[Any]:
     """The states of a stack in one flat list; None stands for all of a cell, or for one."""
     if isinstance(cell, StackedRNNCells) and isinstance(states, (list, tuple)) and len(states) == len(cell.cells):
         return [part for inner, own in zip(cell.cells, states, strict=True) for part in in_one_list(inner, own)]
-    return [None] * len(state_widths(cell)) if states is None else flat(states)
+    return [None] * len(state_widths(cell)) if states is None else leaves(states)
 
 
 class StackedRNNCells(Layer):
