@@ -3,6 +3,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray as _NDArray
+from typing_extensions import disjoint_base
 
 from rnnx.dropout import DropoutMasks
 
@@ -70,8 +71,12 @@ class Turn:
     def __enter__(self) -> Turn: ...
     def __exit__(self, *_: object) -> None: ...
 
+@disjoint_base
+class Link:
+    """What can stand in a `Chain`."""
+
 @final
-class Stepper:
+class Stepper(Link):
     state: tuple[_Array, ...]
     moved: bool
     cast: Callable[[Any], _Array] | None
@@ -87,14 +92,14 @@ class PackedDense:
     def apply(self, x: _Array) -> _Array: ...
 
 @final
-class DenseStepper:
+class DenseStepper(Link):
     def __init__(self, packed: PackedDense, activation: str, batch: int, turn: Turn | None = None) -> None: ...
     def step(self, x: _Array, out: _Array | None = None) -> _Array: ...
 
 @final
 class Chain:
     cast: Callable[[Any], _Array] | None
-    def __init__(self, links: list[Stepper | DenseStepper], turn: Turn | None = None) -> None: ...
+    def __init__(self, links: list[Link]) -> None: ...
     def step(self, x: Any, out: _Array | None = None) -> _Array: ...
 
 def forward(

@@ -162,3 +162,20 @@ def test_dense_stepper_checks_its_arguments() -> None:
             dense.step(bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="out"):
         dense.step(x[:, :3], np.empty((2, 3), np.float32))
+
+
+def test_links_of_a_chain_fit_each_other() -> None:
+    kernel = np.eye(3, 2, dtype=np.float32)
+    first, wide, other_type = (
+        _kernels.DenseStepper(_kernels.PackedDense(k, None), "linear", 2)
+        for k in (kernel, kernel, kernel[:2].astype(float))
+    )
+    for follower in (wide, other_type):
+        with pytest.raises(ValueError, match="Chain: a link of"):
+            _kernels.Chain([first, follower])
+    last = _kernels.DenseStepper(_kernels.PackedDense(kernel[:2, ::-1].copy(), None), "linear", 2)
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    chain = _kernels.Chain([first, last])
+    assert np.array_equal(chain.step(x[:, ::2]), x[:, [2, 0]])
+    with pytest.raises(ValueError, match="out"):
+        chain.step(x[:, :3], np.empty((2, 3), np.float32))

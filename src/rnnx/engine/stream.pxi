@@ -92,6 +92,18 @@ cdef void step_core(Part *part, rx_step *step) noexcept nogil:
     job.leaf.forward[job.cell](step)
 
 
+cdef class Link:
+    """What can stand in a `Chain`: a step over a batch of fixed size, with buffers that belong to a turn."""
+
+    cdef Turn turn
+    cdef Py_ssize_t batch, features, units
+    cdef int type_number
+
+    cdef int compute(self, cnp.ndarray x, cnp.ndarray out) except -1:
+        """Fill ``out``, checked by the caller as ``x`` is, while the turn is taken."""
+        raise NotImplementedError()
+
+
 cdef cnp.ndarray array_of(x, int number, cast):
     """An array of this type: ``x`` itself, or what ``cast`` makes of it where there is one."""
     if cast is not None and not (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == number):
@@ -102,16 +114,20 @@ cdef cnp.ndarray array_of(x, int number, cast):
     return x
 
 
-cdef cnp.ndarray step_input(x, int number, Py_ssize_t rows, Py_ssize_t width, cast):
+cdef cnp.ndarray step_input(x, Link link, cast):
     """The input of a step as C reads it, if it fits."""
-    cdef cnp.ndarray array = array_of(x, number, cast)
-    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] != width:
-        raise ValueError(f"step: `x` must have shape (batch, features) = {(rows, width)}, got {(<object>array).shape}")
+    cdef cnp.ndarray array = array_of(x, link.type_number, cast)
+    if array.ndim != 2 or array.shape[0] != link.batch or array.shape[1] != link.features:
+        raise ValueError(f"step: `x` must have shape (batch, features) = {(link.batch, link.features)}, "
+                         f"got {(<object>array).shape}")
     return readable(array)
 
 
-cdef cnp.ndarray output_of(cnp.ndarray out, cnp.npy_intp *shape, int number):
+cdef cnp.ndarray output_of(cnp.ndarray out, Link link):
     """The array that a step fills: the one given, if it fits, or a new one."""
+    cdef int number = link.type_number
+    cdef cnp.npy_intp shape[2]
+    shape[0], shape[1] = link.batch, link.units
     if out is None:
         return cnp.PyArray_EMPTY(2, shape, number, 0)
     if (cnp.PyArray_TYPE(out) != number or out.ndim != 2 or out.shape[0] != shape[0] or out.shape[1] != shape[1]
@@ -122,7 +138,7 @@ cdef cnp.ndarray output_of(cnp.ndarray out, cnp.npy_intp *shape, int number):
 
 
 @cython.final
-cdef class Stepper:
+cdef class Stepper(Link):
     """A recurrent layer that is fed step by step; its state lives here, the weights are shared.
 
     Parameters
@@ -144,12 +160,10 @@ cdef class Stepper:
 
     cdef readonly bint moved
     cdef public object cast
-    cdef Turn turn
     cdef Call call
     cdef rx_step one
     cdef Part all
     cdef bint large
-    cdef int type_number
 
     def __init__(self, Packed packed, Py_ssize_t batch, masks=None, Turn turn=None):
         cdef Call call = Call.__new__(Call)
@@ -175,7 +189,7 @@ cdef class Stepper:
         start_step(&self.all, one)
         one.F, one.packed_x, one.bias_x = job.F, job.wx, job.bias_x
         one.n, one.packed, one.bias_q, one.gates = batch, job.wh, job.bias_q, self.all.gates
-        self.type_number = packed.dtype.num
+        self.type_number, self.batch, self.features, self.units = packed.dtype.num, batch, job.F, job.H
         self.large = batch * job.G * job.H * (job.F + job.H) >= PRODUCTS_WORTH_THE_LOCK
         if batch:
             fill_masks(&self.all, 0, False)
@@ -208,27 +222,30 @@ cdef class Stepper:
         TypeError, ValueError
             If dtype or shape do not fit; the state is unchanged then.
         """
-        cdef Job *job = &self.call.job
-        cdef cnp.npy_intp shape[2]
-        cdef Py_ssize_t r, size = job.H * job.leaf.itemsize
-        cdef char *y
-        cdef cnp.ndarray given = step_input(x, self.type_number, job.B, job.F, self.cast)
-        shape[0], shape[1] = job.B, job.H
-        out = output_of(out, shape, self.type_number)
+        cdef cnp.ndarray given = step_input(x, self, self.cast)
+        out = output_of(out, self)
         self.turn.take()
-        job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(given), given.strides[0], given.strides[1]
+        try:
+            self.compute(given, out)
+        finally:
+            self.turn.leave()
+        return out
+
+    cdef int compute(self, cnp.ndarray x, cnp.ndarray out) except -1:
+        cdef Job *job = &self.call.job
+        cdef Py_ssize_t r, size = job.H * job.leaf.itemsize
+        cdef char *y = <char *>cnp.PyArray_DATA(out)
+        job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
         if self.large:
             with nogil:
                 step_core(&self.all, &self.one)
         else:
             step_core(&self.all, &self.one)
-        y = <char *>cnp.PyArray_DATA(out)
         for r in range(job.B):
             memcpy(y + r * size, <char *>self.one.h + r * job.row, size)
         self._point(1 if <char *>self.one.h != job.h else 0)
         self.moved = True
-        self.turn.leave()
-        return out
+        return 0
 
     cdef tuple _views(self):
         cdef Py_ssize_t B = self.call.plan.batch, H = self.call.packed.H
@@ -256,7 +273,7 @@ cdef class Stepper:
 
 
 @cython.final
-cdef class DenseStepper:
+cdef class DenseStepper(Link):
     """``activation(x @ kernel + bias)`` for a batch of fixed size, with every buffer made beforehand.
 
     Parameters
@@ -270,15 +287,13 @@ cdef class DenseStepper:
     """
 
     cdef PackedDense packed
-    cdef Turn turn
-    cdef Py_ssize_t batch
-    cdef int activation, type_number
+    cdef int activation
     cdef object rows, rounded
 
     def __init__(self, PackedDense packed, str activation, Py_ssize_t batch, Turn turn=None):
-        self.packed, self.batch, self.activation = packed, batch, ACTIVATIONS[activation]
-        self.turn = Turn() if turn is None else turn
-        self.type_number = packed.dtype.num
+        self.packed, self.activation, self.turn = packed, ACTIVATIONS[activation], Turn() if turn is None else turn
+        self.type_number, self.batch = packed.dtype.num, batch
+        self.features, self.units = packed.features, packed.units
         self.rows = aligned((batch, packed.width), packed.dtype)
         self.rounded = aligned((batch, packed.ldr), packed.dtype)
 
@@ -300,34 +315,37 @@ cdef class DenseStepper:
         TypeError, ValueError
             If dtype or shape do not fit.
         """
+        x = step_input(x, self, None)
+        out = output_of(out, self)
+        self.turn.take()
+        try:
+            self.compute(x, out)
+        finally:
+            self.turn.leave()
+        return out
+
+    cdef int compute(self, cnp.ndarray x, cnp.ndarray out) except -1:
         cdef PackedDense packed = self.packed
-        cdef cnp.npy_intp shape[2]
-        cdef Py_ssize_t r, size = packed.leaf.itemsize, ldx
+        cdef Py_ssize_t r, size = packed.leaf.itemsize
+        cdef const char *start
         cdef char *rows = data_of(self.rows)
         cdef char *rounded = data_of(self.rounded)
         cdef const char *panels = data_of(packed.panels)
         cdef const char *bias = data_of(packed.bias)
-        cdef const char *start
-        cdef char *y
-        x = step_input(x, self.type_number, self.batch, packed.features, None)
+        cdef char *y = <char *>cnp.PyArray_DATA(out)
         if not cnp.PyArray_ISCARRAY_RO(x):
             x = np.ascontiguousarray(x)
-        start, ldx = <const char *>cnp.PyArray_DATA(x), packed.features
-        shape[0], shape[1] = self.batch, packed.units
-        out = output_of(out, shape, self.type_number)
-        self.turn.take()
+        start = <const char *>cnp.PyArray_DATA(x)
         if self.batch * packed.features * packed.width < PRODUCTS_WORTH_THE_LOCK:
-            packed.compute(self.batch, start, ldx, rounded, rows, panels, bias)
+            packed.compute(self.batch, start, packed.features, rounded, rows, panels, bias)
         else:
             with nogil:
-                packed.compute(self.batch, start, ldx, rounded, rows, panels, bias)
+                packed.compute(self.batch, start, packed.features, rounded, rows, panels, bias)
         if self.activation != RX_LINEAR:
             packed.leaf.activate(self.batch * packed.width, self.activation, rows, rows)
-        y = <char *>cnp.PyArray_DATA(out)
         for r in range(self.batch):
             memcpy(y + r * packed.units * size, rows + r * packed.width * size, packed.units * size)
-        self.turn.leave()
-        return out
+        return 0
 
 
 @cython.final
@@ -337,9 +355,7 @@ cdef class Chain:
     Parameters
     ----------
     links : list of Stepper and DenseStepper
-        At least one; each as wide as the next one's input.
-    turn : Turn, optional
-        As for `Stepper`; that of the links, if it is theirs alone.
+        At least one; each as wide as the next one's input. From now on all wait for the turn of the first.
 
     Attributes
     ----------
@@ -347,43 +363,35 @@ cdef class Chain:
         As for `Stepper`.
     """
 
-    cdef list links, between
-    cdef Turn turn
+    cdef Link first, last
+    cdef list rest, between
     cdef public object cast
 
-    def __init__(self, list links, Turn turn=None):
-        self.links, self.between, self.turn = links, [], Turn() if turn is None else turn
-        for link in links[:len(links) - 1]:
-            self.between.append(np.empty(shape_of(link), np.dtype(cnp.PyArray_DescrFromType(type_of(link)))))
+    def __init__(self, list links):
+        cdef Link link
+        cdef Link before
+        self.first, self.last, self.rest, self.between = links[0], links[len(links) - 1], links[1:], []
+        before = self.first
+        for link in self.rest:
+            if (link.batch, link.features, link.type_number) != (before.batch, before.units, before.type_number):
+                raise ValueError(f"Chain: a link of {link.features} features cannot follow one of {before.units} units")
+            link_type = np.dtype(cnp.PyArray_DescrFromType(link.type_number))
+            self.between.append(np.empty((before.batch, before.units), link_type))
+            link.turn, before = self.first.turn, link
 
     def step(self, x, cnp.ndarray out=None):
         """Advance by one step; as ``Stepper.step``."""
-        cdef Py_ssize_t k, last = len(self.links) - 1
-        cdef cnp.ndarray value = array_of(x, type_of(self.links[0]), self.cast)
-        cdef cnp.npy_intp shape[2]
-        if last:  # made before the first link moves: nothing can fail between them then
-            shape[0], shape[1] = shape_of(self.links[last])
-            out = output_of(out, shape, type_of(self.links[last]))
-        self.turn.take()
+        cdef Py_ssize_t k, count = len(self.rest)
+        cdef cnp.ndarray value = step_input(x, self.first, self.cast)
+        cdef cnp.ndarray following
+        out = output_of(out, self.last)  # before the first link moves: nothing can fail between them then
+        self.first.turn.take()
         try:
-            for k in range(last):
-                value = advance(self.links[k], value, self.between[k])
-            return advance(self.links[last], value, out)
+            following = <cnp.ndarray>self.between[0] if count else out
+            self.first.compute(value, following)
+            for k in range(count):
+                value, following = following, <cnp.ndarray>self.between[k + 1] if k + 1 < count else out
+                (<Link>self.rest[k]).compute(value, following)
         finally:
-            self.turn.leave()
-
-
-cdef cnp.ndarray advance(link, cnp.ndarray x, cnp.ndarray out):
-    if type(link) is Stepper:
-        return (<Stepper>link).step(x, out)
-    return (<DenseStepper>link).step(x, out)
-
-
-cdef tuple shape_of(link):
-    if type(link) is Stepper:
-        return (<Stepper>link).call.job.B, (<Stepper>link).call.job.H
-    return (<DenseStepper>link).batch, (<DenseStepper>link).packed.units
-
-
-cdef int type_of(link):
-    return (<Stepper>link).type_number if type(link) is Stepper else (<DenseStepper>link).type_number
+            self.first.turn.leave()
+        return out

@@ -43,7 +43,7 @@ def short_way(
     if None in steppers or not steppers or (is_followed(layer) and not hasattr(layer, "plan")):
         return None
     if not hasattr(layer, "plan"):
-        alone: Any = _kernels.Chain(steppers, turn) if len(steppers) > 1 else steppers[0]
+        alone: Any = _kernels.Chain(steppers) if len(steppers) > 1 else steppers[0]
         alone.cast = cast
         step: Step = alone.step
         return step
@@ -69,7 +69,7 @@ def short_way(
             return None
     if not links:
         return None
-    chain = _kernels.Chain(links, turn)
+    chain = _kernels.Chain(links)
     chain.cast = cast
     if last is None:
         return chain.step
