@@ -54,8 +54,14 @@ class Plan:
     backwards: bool
     valid: _NDArray[np.uint8] | None
     row_counts: _NDArray[np.intp] | None
+    ended: _NDArray[np.bool_] | None
     def __init__(
-        self, batch: int, timesteps: int, valid: _NDArray[np.bool_] | None = None, backwards: bool = False
+        self,
+        batch: int,
+        timesteps: int,
+        valid: _NDArray[np.bool_] | None = None,
+        backwards: bool = False,
+        reset: _NDArray[np.bool_] | None = None,
     ) -> None: ...
 
 @final

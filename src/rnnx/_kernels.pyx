@@ -91,6 +91,9 @@ cdef struct Job:
     const Py_ssize_t *counts     # NULL: B rows at every step
     const Py_ssize_t *offsets
     const Py_ssize_t *times
+    const Py_ssize_t *reset_rows     # NULL: no row starts from zero on the way
+    const Py_ssize_t *reset_offsets  # which of them are of a step
+    char *reset_cells                # what was in their cells, for the gradients of the step before; NULL: not kept
     const char *x
     Py_ssize_t sxb, sxt, sxf
     const char *wx
@@ -287,6 +290,23 @@ cdef void round_operands(const Part *part, Py_ssize_t n, rx_step *step) noexcept
     step.rounded = part.rounded
 
 
+cdef void start_rows(const Part *part, Py_ssize_t s) noexcept nogil:
+    # The state before step s is zero in the rows that start there.
+    cdef const Job *job = part.job
+    cdef Py_ssize_t k, r
+    cdef char *c
+    for k in range(job.reset_offsets[s], job.reset_offsets[s + 1]):
+        r = job.reset_rows[k]
+        if r < part.lo or r >= part.hi:
+            continue
+        memset(state_block(job, job.h, s - 1) + r * job.row, 0, job.row)
+        if job.c != NULL:
+            c = state_block(job, job.c, s - 1) + r * job.row
+            if job.reset_cells != NULL:
+                memcpy(job.reset_cells + k * job.row, c, job.row)
+            memset(c, 0, job.row)
+
+
 cdef void forward_part(const Part *part) noexcept nogil:
     cdef const Job *job = part.job
     cdef Py_ssize_t s, s0 = 0, s1, n, chunk, before = part.hi, r, t, size = job.H * job.size, own = part.lo * job.row
@@ -306,6 +326,8 @@ cdef void forward_part(const Part *part) noexcept nogil:
             n = end_at(part, s) - part.lo
             finish_rows(job, s - 1, part.lo + n, before)
             before = part.lo + n
+            if job.reset_rows != NULL:
+                start_rows(part, s)
             fill_masks(part, s, True)
             step.n, step.gates, step.downwards = n, gates, s % 2
             step.h_prev = state_block(job, job.h, s - 1) + own
@@ -327,15 +349,15 @@ cdef void forward_part(const Part *part) noexcept nogil:
 
 cdef void fill_masked(char *outputs, Py_ssize_t sob, Py_ssize_t sot, const unsigned char *valid, Py_ssize_t B,
                       Py_ssize_t T, Py_ssize_t size, bint zero) noexcept nogil:
-    # Masked positions repeat the output before them; zeros at the start of a row, or everywhere on demand.
+    # Masked positions repeat the output before them; zeros where a sequence begins, or everywhere on demand.
     cdef Py_ssize_t b, p
     cdef char *row
     for b in range(B):
         for p in range(T):
-            if valid[b * T + p]:
+            if valid[b * T + p] == 1:
                 continue
             row = outputs + b * sob + p * sot
-            if zero or p == 0:
+            if zero or p == 0 or valid[b * T + p]:
                 memset(row, 0, size)
             else:
                 memcpy(row, row - sot, size)

@@ -95,6 +95,7 @@ def needs_streaming(folder: Path) -> Names:
 
 def check_streaming(names: Names, folder: Path) -> None:
     assert names["y"].shape == (1, 2) and names["t"].state is not names["s"].state
+    assert np.array_equal(np.stack(names["steps"], 1), names["outputs"])
 
 
 def check_ops(names: Names, folder: Path) -> None:

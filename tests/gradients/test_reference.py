@@ -108,6 +108,17 @@ def test_padding(cell, backwards, sequences, zero, valid):
     check(cell, shape=(5, 4), valid=valid, **options)
 
 
+@pytest.mark.parametrize("valid", ["none", "lengths", "left", "gaps"])
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_sequences_that_begin_inside(cell, backwards, sequences, zero, valid):
+    reset = np.array([[0, 0, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1], [0, 1, 0, 0], [0, 0, 0, 1]], bool)
+    options = {"return_sequences": sequences, "zero_output_for_mask": zero, "go_backwards": backwards}
+    check(cell, shape=(5, 4), valid=valid, reset=reset, **options)
+
+
 FUNCTIONS_ALONE = ("Activation", "get", "glu", "threshold")  # of the module, and no names of activations
 
 

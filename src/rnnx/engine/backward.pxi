@@ -6,7 +6,7 @@ cdef struct BackJob:
     const char *wx_back          # panels of the transposed kernel
     const char *doutputs         # NULL: no gradient from the outputs
     Py_ssize_t sdb, sdt
-    const unsigned char *valid   # positions that were computed; NULL: all, or masked outputs were zero
+    const unsigned char *valid   # positions that repeat no output; NULL: all, or masked outputs were zero
     char *dh
     char *dc
     char *scratch
@@ -44,6 +44,20 @@ cdef void add_doutputs(const Part *part, const BackJob *back, Py_ssize_t s, Py_s
                 break
 
 
+cdef void end_rows(const Part *part, BackJob *back, Py_ssize_t s) noexcept nogil:
+    # Backward of `start_rows`: no gradient leaves the rows that start at step s, and the step before finds its cells.
+    cdef const Job *job = part.job
+    cdef Py_ssize_t k, r
+    for k in range(job.reset_offsets[s], job.reset_offsets[s + 1]):
+        r = job.reset_rows[k]
+        if r < part.lo or r >= part.hi:
+            continue
+        memset(back.dh + r * job.row, 0, job.row)
+        if job.c != NULL:
+            memset(back.dc + r * job.row, 0, job.row)
+            memcpy(state_block(job, job.c, s - 1) + r * job.row, job.reset_cells + k * job.row, job.row)
+
+
 cdef void through_time(const Part *part, BackJob *back) noexcept nogil:
     cdef const Job *job = part.job
     cdef Py_ssize_t s, n, g, own = part.lo * job.row
@@ -70,6 +84,8 @@ cdef void through_time(const Part *part, BackJob *back) noexcept nogil:
             step.c_prev = state_block(job, job.c, s - 1) + own
             step.c = state_block(job, job.c, s) + own
         job.leaf.backward[job.cell](&step)
+        if job.reset_rows != NULL:
+            end_rows(part, back, s)
 
 
 cdef const char *packed_h(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate) noexcept nogil:
@@ -305,8 +321,8 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
         back.sdb, back.sdt = array.strides[0], array.strides[1]
         if not call.zero_masked:
             back.valid = <const unsigned char *>data_of(plan.valid)
-    dh = initial_block(call, B, dh_final)
-    dc = initial_block(call, B, dc_final) if packed.cell == RX_LSTM else None
+    dh = initial_block(call, B, without_rows(dh_final, plan.ended))
+    dc = initial_block(call, B, without_rows(dc_final, plan.ended)) if packed.cell == RX_LSTM else None
     scratch = aligned((B, packed.ld), packed.dtype)
     wh_back = packed.panels(True, False, call.h_kept)
     back.dh, back.dc, back.scratch, back.wh_back = data_of(dh), data_of(dc), data_of(scratch), data_of(wh_back)
@@ -343,6 +359,13 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
     if packed.cell == RX_GRU_AFTER:
         dbias = np.stack([dbias, packed.in_gate_order(sums[1:], False)[0]])
     return dx, dh0, dc0, dkernel, drecurrent, dbias
+
+
+cdef object without_rows(array, rows):
+    """An array, or None, with zeros in the rows where a bool array, or None, is True."""
+    if array is None or rows is None:
+        return array
+    return np.where(rows[:, None], np.zeros((), array.dtype), array)
 
 
 cdef object scatter_rows(compact, list kept, Py_ssize_t G):

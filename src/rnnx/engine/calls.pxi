@@ -23,6 +23,8 @@ cdef class Call:
         state_c = initial_block(self, rows, self.c0) if self.packed.cell == RX_LSTM else None
         state_h = initial_block(self, rows, self.h0)
         gates = aligned((self.plan.total, self.packed.ldg), self.packed.dtype)
+        if state_c is not None and self.plan.reset_rows is not None:
+            job.reset_cells = data_of(self.buffer((len(self.plan.reset_rows), self.packed.ld)))
         self.gates, self.state_h, self.state_c = gates, state_h, state_c  # all, or none if memory ran out
         job.keep, job.gates, job.h, job.c = True, data_of(gates), data_of(state_h), data_of(state_c)
 
@@ -220,6 +222,10 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
             out = aligned((job.B, job.T, job.H), packed.dtype)
         job.outputs, job.sob, job.sot = <char *>cnp.PyArray_DATA(out), out.strides[0], out.strides[1]
     run_forward(job, h0, c0, threads)
+    if plan is not None and plan.ended is not None:
+        for state in (h, c):
+            if state is not None:
+                state[plan.ended] = 0
     if sequences and valid != NULL:
         with nogil:
             fill_masked(job.outputs, job.sob, job.sot, valid, job.B, job.T, job.H * job.leaf.itemsize, zero_masked)

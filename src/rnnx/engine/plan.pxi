@@ -11,20 +11,57 @@ cdef class Plan:
         True where a step counts, in input order; None if all do.
     backwards : bool
         Whether the steps are read from the last to the first.
+    reset : bool array of shape (batch, timesteps) or None
+        True where a new sequence begins, in input order.
+
+    Attributes
+    ----------
+    valid : uint8 array of shape (batch, timesteps) or None
+        In processing order: 1 where a step counts; a masked step is 0, or 2 where a new sequence begins.
+    row_counts : array of shape (batch,) or None
+        Steps that count.
+    ended : bool array of shape (batch,) or None
+        Rows in which a new sequence begins after the last step that counts.
     """
 
     cdef readonly Py_ssize_t batch, timesteps, steps, total
     cdef readonly bint backwards
-    cdef readonly object valid, row_counts
+    cdef readonly object valid, row_counts, ended
     cdef object order, counts, offsets, times
+    cdef object reset_rows, reset_offsets   # packed rows that start from zero, step by step, and where each step begins
 
-    def __init__(self, Py_ssize_t batch, Py_ssize_t timesteps, valid=None, bint backwards=False):
+    def __init__(self, Py_ssize_t batch, Py_ssize_t timesteps, valid=None, bint backwards=False, reset=None):
         self.batch, self.timesteps, self.backwards = batch, timesteps, backwards
         self.steps, self.total = timesteps, batch * timesteps
-        if valid is None or valid.all():
-            return
-        self.valid = np.ascontiguousarray(valid[:, ::-1] if backwards else valid, np.uint8)
-        self._sort()
+        if valid is not None and not valid.all():
+            self.valid = np.ascontiguousarray(valid[:, ::-1] if backwards else valid, np.uint8)
+            self._sort()
+        if reset is not None and reset.any():
+            self._begin(reset)
+
+    def _begin(self, reset):
+        """Which packed rows start from zero: the first that counts after each beginning."""
+        begins = reset
+        if self.backwards:  # the state that leaves a beginning is lost on its way to the step before it
+            begins = np.zeros_like(reset)
+            begins[:, 1:] = reset[:, :0:-1]
+        if self.valid is None:
+            step, row = np.nonzero(begins.T)
+        else:
+            valid = self.valid.astype(bool)
+            passed = np.cumsum(begins, axis=1)
+            known = np.maximum.accumulate(np.where(valid, passed, 0), axis=1)
+            before = np.zeros_like(known)
+            before[:, 1:] = known[:, :-1]
+            batch, place = np.nonzero(valid & (passed > before))
+            row = np.argsort(self.order)[batch]
+            step = np.cumsum(valid, axis=1)[batch, place] - 1
+            sequence = np.lexsort((row, step))
+            row, step = row[sequence], step[sequence]
+            self.ended = passed[:, -1] > known[:, -1]
+            self.valid[begins & ~valid] = 2
+        self.reset_rows = np.ascontiguousarray(row, np.intp)
+        self.reset_offsets = np.searchsorted(step, np.arange(self.steps + 1)).astype(np.intp)
 
     cdef void _sort(self) except *:
         # Rows by falling number of steps, equal ones as they come; then where and when each packed row is.
@@ -59,6 +96,8 @@ cdef class Plan:
                                                          self.backwards)
         job.order, job.counts = <const Py_ssize_t *>data_of(self.order), <const Py_ssize_t *>data_of(self.counts)
         job.offsets, job.times = <const Py_ssize_t *>data_of(self.offsets), <const Py_ssize_t *>data_of(self.times)
+        job.reset_rows = <const Py_ssize_t *>data_of(self.reset_rows)
+        job.reset_offsets = <const Py_ssize_t *>data_of(self.reset_offsets)
 
 
 cdef inline Py_ssize_t rows_at(const Job *job, Py_ssize_t s) noexcept nogil:

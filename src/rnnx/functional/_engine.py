@@ -128,6 +128,7 @@ class Core:
         zero_output_for_mask: bool = False,
         packed: _kernels.Packed | None = None,
         recompute: bool = False,
+        reset: Array | None = None,
     ) -> Run:
         """Run the cell over a batch of sequences; the module's text has its equations.
 
@@ -170,6 +171,10 @@ class Core:
             With ``training=True``: keep references to the arguments only, and let ``backward`` repeat the forward pass.
             Saves 24 bytes per batch x step x unit of an LSTM in float32, 20 of a GRU and 8 of a simple RNN, until
             ``backward`` is called; the gradients have the same bits.
+        reset : bool array of shape (batch, timesteps), optional
+            True where a new sequence begins: the state is zero before this step, and no gradient passes. The results
+            are those of the parts run one by one, of masked steps too. With ``go_backwards`` the parts are the same,
+            each read from its last step to its first.
 
         Returns
         -------
@@ -206,6 +211,8 @@ class Core:
             h0, c0 = _initial(who, params, initial_state, batch, units, dtype)
         if mask is not None or lengths is not None:
             valid = validate.check_validity(who, batch, timesteps, mask, lengths)
+        if reset is not None:
+            reset = validate.check_reset(who, batch, timesteps, reset)
         if masks is not None:
             gates = validate.GATES[type(params)]
             masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype)
@@ -218,6 +225,7 @@ class Core:
                 raise ValueError(f"{who}: `out` shares memory with the weights; give an array of its own")
             x = _apart(x, out)
             valid = valid if valid is None else _apart(valid, out)
+            reset = reset if reset is None else _apart(reset, out)
             h0, c0 = h0 if h0 is None else _apart(h0, out), c0 if c0 is None else _apart(c0, out)
             masks = masks if masks is None else masks.map(lambda array: _apart(array, out))
         if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:
@@ -243,8 +251,11 @@ class Core:
                 return_sequences=return_sequences,
                 return_state=return_state,
                 zero_output_for_mask=zero_output_for_mask,
+                reset=reset,
             )
-        plan = None if valid is None else _kernels.Plan(batch, timesteps, valid, go_backwards)
+        plan = None
+        if valid is not None or reset is not None:
+            plan = _kernels.Plan(batch, timesteps, valid, go_backwards, reset)
         if batch < _FEWEST_ROWS_FOR_THREADS:
             threads = 1
         else:
@@ -395,7 +406,7 @@ def _rows_with_last_output(
     """Rows whose last output is their final state (the others give 0); None if all are."""
     if plan is None or plan.valid is None or plan.row_counts is None:
         return np.zeros(batch, bool) if timesteps == 0 else None
-    return np.asarray(plan.valid[:, -1] if zero_output_for_mask else plan.row_counts, bool)
+    return np.asarray(plan.valid[:, -1] == 1 if zero_output_for_mask else plan.row_counts, bool)
 
 
 def _forward_reference(

@@ -129,6 +129,18 @@ def check_validity(who: str, batch: int, timesteps: int, mask: Any, lengths: Any
     return np.arange(timesteps) < lengths[:, None]
 
 
+def check_reset(who: str, batch: int, timesteps: int, reset: Any) -> Array:
+    """The boolean (batch, timesteps) array that says where new sequences begin."""
+    reset = np.asarray(reset)
+    if reset.dtype != np.bool_:
+        raise TypeError(
+            f"{who}: `reset` must be boolean (True = a new sequence begins), got {reset.dtype}; use reset.astype(bool)"
+        )
+    if reset.shape != (batch, timesteps):
+        raise ValueError(f"{who}: `reset` must have shape (batch, timesteps) = {(batch, timesteps)}, got {reset.shape}")
+    return reset
+
+
 def check_dropout_masks(
     who: str,
     masks: DropoutMasks | None,

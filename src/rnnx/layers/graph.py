@@ -121,6 +121,10 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
         x = x[0]  # to a model of one input a list of one is that one
     if "mask" in arguments and is_symbolic(arguments["mask"]):
         x = on_demand("with_mask")(layer, x, arguments.pop("mask"))
+    if arguments.get("reset") is not None:
+        raise ValueError(
+            f"{layer.name}: `reset` can be given with arrays only, not in a graph; call the layer itself, or its `vjp`"
+        )
     single = isinstance(x, SymbolicTensor)
     inputs = [x] if single else list(x)
     given = arguments.pop("initial_state", None)

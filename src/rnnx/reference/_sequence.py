@@ -137,6 +137,7 @@ class Cache:
     weights: Weights
     weight_mask: Any
     valid: NDArray[np.bool_]
+    begins: NDArray[np.bool_]  # by position in processing order: whether the state before it is zero
     steps: list[tuple[int, StepMasks, Any]]  # in processing order: time, masks, saved by the step
     shape: tuple[int, int, int]
     return_sequences: bool
@@ -168,6 +169,7 @@ class Recurrence:
         return_sequences: bool = True,
         return_state: bool = True,
         zero_output_for_mask: bool = False,
+        reset: Array | None = None,
     ) -> Run:
         """As ``forward`` of the same module of ``rnnx.functional``, in float64; ``threads`` has no effect.
 
@@ -189,6 +191,13 @@ class Recurrence:
         batch, timesteps, _ = x.shape
         given = validate.check_validity(who, batch, timesteps, mask, lengths)
         valid = np.ones((batch, timesteps), bool) if given is None else given
+        begins = np.zeros((batch, timesteps), bool)
+        if reset is not None:
+            reset = validate.check_reset(who, batch, timesteps, reset)
+            if go_backwards:  # the same parts: what leaves the first step of one does not reach the step before it
+                begins[:, 1:] = reset[:, :0:-1]
+            else:
+                begins[...] = reset
         validate.check_dropout_masks(who, masks, self.gates, batch, timesteps, features, units, dtype)
         state = self._parts(who, "initial_state", initial_state, (batch, units), dtype)
         masks = DropoutMasks() if masks is None else masks
@@ -202,6 +211,8 @@ class Recurrence:
         for position in range(timesteps):
             t = timesteps - 1 - position if go_backwards else position
             m = StepMasks.at(masks, t, self.gates)
+            fresh = begins[:, position, None]
+            output, state = np.where(fresh, 0.0, output), tuple(np.where(fresh, 0.0, part) for part in state)
             new, saved = self.step(weights, x[:, t], state, m)
             use = valid[:, t, None]
             output = np.where(use, new[0], 0.0 if zero_output_for_mask else output)
@@ -215,7 +226,7 @@ class Recurrence:
             out[...] = result
             result = out
         shape = (batch, timesteps, units)
-        cache = Cache(params, weights, weight_mask, valid, steps, shape, return_sequences, zero_output_for_mask)
+        cache = Cache(params, weights, weight_mask, valid, begins, steps, shape, return_sequences, zero_output_for_mask)
         final = (state if self.states > 1 else state[0]) if return_state else None
         return Run(result, final, cache if training else None)
 
@@ -256,6 +267,8 @@ class Recurrence:
             dnew = tuple(np.where(use, part, 0.0) for part in (d[0] + doutput, *d[1:]))
             dx[:, t], dold = self.step_back(cache.weights, dweights, saved, dnew, m)
             d = tuple(np.where(use, old, part) for old, part in zip(dold, d, strict=True))
+            fresh = cache.begins[:, position, None]
+            repeated, d = np.where(fresh, 0.0, repeated), tuple(np.where(fresh, 0.0, part) for part in d)
 
         dparams = None
         if need_dparams:

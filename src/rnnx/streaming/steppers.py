@@ -72,6 +72,12 @@ class RecurrentStepper:
             self._started = value
 
     @property
+    def initial(self) -> tuple[Array, ...] | None:
+        """The state at the beginning; None stands for zeros."""
+        found: tuple[Array, ...] | None = getattr(self._stepper, "initial", None)
+        return found
+
+    @property
     def state(self) -> tuple[Array, ...]:
         """The state: ``(h,)`` or ``(h, c)``."""
         state: tuple[Array, ...] = self._stepper.state
@@ -99,6 +105,7 @@ class _PlainStepper:
 
     def __init__(self, state: Any):
         self.parts: tuple[Array, ...] = tuple(state)
+        self.initial = self.parts  # steps make new arrays
 
     @property
     def state(self) -> tuple[Array, ...]:

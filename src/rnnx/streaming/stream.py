@@ -221,7 +221,7 @@ class Stream:
 
     # ---- Running ----------------------------------------------------------------------------------------------------
 
-    def step(self, x: Any, out: Array | None = None, *, mask: Any = None) -> Array:
+    def step(self, x: Any, out: Array | None = None, *, mask: Any = None, reset: Any = None) -> Array:
         """Advance by one step.
 
         Parameters
@@ -231,6 +231,8 @@ class Stream:
             Where to put the output.
         mask : bool array of shape (batch,), optional
             Rows that advance (True); the others keep their state and repeat their output.
+        reset : bool array of shape (batch,), optional
+            Rows in which a new sequence begins with this step (True).
 
         Returns
         -------
@@ -241,9 +243,11 @@ class Stream:
         TypeError, ValueError
             If an argument does not fit; the state is unchanged then.
         """
-        if mask is None and self._short is not None:
+        if mask is None and reset is None and self._short is not None:
             return self._short(x, out)
         with self._turn:
+            if reset is not None:
+                return self._step_of_new(x, out, mask, reset)
             if not self._settled:
                 memory = self._memory()
                 self._make_steps()
@@ -251,6 +255,23 @@ class Stream:
                 if self._settled:
                     return self.step(x, out, mask=mask)
             return self._long_way(x, out, mask)
+
+    def _step_of_new(self, x: Any, out: Array | None, mask: Any, reset: Any) -> Array:
+        """A step before which some rows start again."""
+        rows = np.asarray(reset)
+        if rows.dtype != np.bool_ or rows.shape != (self.batch_size,):
+            raise ValueError(
+                f"step: `reset` must be boolean of shape ({self.batch_size},), got {rows.dtype} of {rows.shape}"
+            )
+        if not rows.any():
+            return self.step(x, out, mask=mask)
+        before = self._memory()
+        try:
+            self.reset(rows)
+            return self.step(x, out, mask=mask)
+        except BaseException:
+            self._remember(before)
+            raise
 
     def _long_way(self, x: Any, out: Array | None, mask: Any) -> Array:
         x = self._cast(x)
@@ -287,13 +308,13 @@ class Stream:
                 )
         return array
 
-    def run(self, block: Any, *, mask: Any = None) -> Array:
+    def run(self, block: Any, *, mask: Any = None, reset: Any = None) -> Array:
         """Advance by several steps.
 
         Parameters
         ----------
         block : array of shape (batch, timesteps, features), or (batch, timesteps) of ids
-        mask : bool array of shape (batch, timesteps), optional
+        mask, reset : bool array of shape (batch, timesteps), optional
             As in `step`.
 
         Returns
@@ -309,13 +330,22 @@ class Stream:
         block = np.asarray(block)
         if block.ndim < 2 or block.shape[0] != self.batch_size:
             raise ValueError(f"run: `block` must have shape ({self.batch_size}, timesteps, ...), got {block.shape}")
-        if mask is not None and np.shape(mask) != block.shape[:2]:
-            raise ValueError(f"run: `mask` must have shape {block.shape[:2]}, got {np.shape(mask)}")
-        valid = [None] * block.shape[1] if mask is None else list(np.asarray(mask).T)
+        for name, rows in (("mask", mask), ("reset", reset)):
+            if rows is not None and np.shape(rows) != block.shape[:2]:
+                raise ValueError(f"run: `{name}` must have shape {block.shape[:2]}, got {np.shape(rows)}")
+        steps = range(block.shape[1])
+        valid, fresh = (None if rows is None else np.asarray(rows).T for rows in (mask, reset))
         with self._turn:
             before = self._memory()
             try:
-                outputs = [self.step(np.ascontiguousarray(block[:, t]), mask=own) for t, own in enumerate(valid)]
+                outputs = [
+                    self.step(
+                        np.ascontiguousarray(block[:, t]),
+                        mask=None if valid is None else valid[t],
+                        reset=None if fresh is None else fresh[t],
+                    )
+                    for t in steps
+                ]
             except BaseException:
                 self._remember(before)
                 raise
@@ -366,9 +396,10 @@ class Stream:
             memory = []
             for stepper in self._steppers:
                 parts = [part.copy() for part in stepper.state]
+                for k, part in enumerate(parts):
+                    part[chosen] = 0 if stepper.initial is None else stepper.initial[k][chosen]
                 started = np.full(self.batch_size, stepper.started)
-                for array in (*parts, started):
-                    array[chosen] = 0
+                started[chosen] = False
                 memory.append((parts, started))
             self._remember(memory)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnx._nested import leaves
 from rnnx._typing import Array
-from rnnx.functional._validate import check_validity
+from rnnx.functional._validate import check_reset, check_validity
 from rnnx.layers.checks import check_sequence_shape
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed
@@ -151,11 +151,13 @@ class RNN(ListsOfStates):
         lengths: Any = None,
         dropout_masks: Any = None,
         return_masks: bool = False,
+        reset: Any = None,
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
         """See `SequenceLayer.__call__`; the second result is the pullback."""
         cells, last = self.cells, len(self.cells) - 1
         mask = check_validity(self.name, x.shape[0], x.shape[1], mask, lengths)
+        reset = None if reset is None else check_reset(self.name, x.shape[0], x.shape[1], reset)
         given = self._by_cell(self.start(initial_state, len(x)), "`initial_state`")
         chosen = [None] * len(cells) if dropout_masks is None else dropout_masks
         if not isinstance(chosen, (list, tuple)) or len(chosen) != len(cells):
@@ -176,6 +178,7 @@ class RNN(ListsOfStates):
                 return_sequences=self.return_sequences or k < last,
                 zero_output_for_mask=self.zero_output_for_mask,  # of no matter below the last cell
                 dropout_masks=chosen[k],
+                reset=reset,
             )
             if self.go_backwards and k < last:
                 x = x[:, ::-1]  # the next cell turns it again
@@ -294,6 +297,7 @@ def _run_own(
     return_sequences: bool,
     zero_output_for_mask: bool,
     dropout_masks: Any,
+    reset: Array | None,
 ) -> CellRun:
     """Run a cell of one's own step by step."""
     batch, timesteps, _ = x.shape
@@ -308,9 +312,15 @@ def _run_own(
         )
     outputs = np.zeros((batch, timesteps, output_size(cell)), x.dtype)
     emitted = np.zeros((batch, output_size(cell)), x.dtype)
-    tape: list[tuple[int, Any, Any]] = []
+    tape: list[tuple[int, Any, Any, Any]] = []
+    start = zero_state(cell, batch, x.dtype) if reset is not None else []
     for position in range(timesteps):
         t = timesteps - 1 - position if go_backwards else position
+        fresh = None
+        if reset is not None and (position or not go_backwards):  # backwards, a part ends where it began
+            fresh = reset[:, t + go_backwards, None]
+            state = [np.where(fresh, np.asarray(new, x.dtype), old) for new, old in zip(start, state, strict=True)]
+            emitted = np.where(fresh, np.zeros_like(emitted), emitted)
         use = None if mask is None else mask[:, t, None]
         step = x[:, t] if use is None else np.where(use, x[:, t], 0)  # padding may hold anything
         (h, after), cell_back = _vjp_cell(cell, step, state, training, keep)
@@ -321,7 +331,7 @@ def _run_own(
             emitted = np.where(use, h, np.zeros_like(h) if zero_output_for_mask else emitted)
             state = [np.where(use, new, old) for new, old in zip(after, state, strict=True)]
         outputs[:, position] = emitted
-        tape.append((t, use, cell_back))
+        tape.append((t, use, fresh, cell_back))
     y = outputs if return_sequences else outputs[:, -1].copy() if timesteps else emitted
 
     def back(dy: Any, dstates: Any, need_dx: bool) -> Gradients:
@@ -337,7 +347,7 @@ def _run_own(
         weights = len(cell.weights) if isinstance(cell, Layer) else 0
         dweights: list[Any] = [None] * weights
         for position in range(timesteps - 1, -1, -1):
-            t, use, cell_back = tape[position]
+            t, use, fresh, cell_back = tape[position]
             dh = carried  # from the masked steps behind, which repeat this output
             if dy is not None and return_sequences:
                 dh = dh + dy[:, position]
@@ -353,6 +363,9 @@ def _run_own(
                 old = _listed(grads.dinitial_state)
                 dstate = [np.where(use, d, kept) for d, kept in zip(old, dstate, strict=True)]
                 dx[:, t] = np.where(use, grads.dx, 0)
+            if fresh is not None:
+                carried = np.where(fresh, 0, carried)
+                dstate = [np.where(fresh, 0, d) for d in dstate]
             if weights:
                 dweights = [_sum(a, b) for a, b in zip(dweights, grads.dweights, strict=True)]
         return Gradients(dx if need_dx else None, dweights, tuple(dstate))

@@ -30,7 +30,9 @@ def check_gradients(who: str, dy: Any, count: int) -> list[Any]:
 class SequenceLayer(Layer):
     """A layer over (batch, timesteps, features) that has initial and final states."""
 
-    call_arguments = frozenset({"mask", "training", "initial_state", "lengths", "dropout_masks", "return_masks"})
+    call_arguments = frozenset(
+        {"mask", "training", "initial_state", "lengths", "dropout_masks", "return_masks", "reset"}
+    )
     stateful: Any = False
     states: list[Array] | None = None
 
@@ -54,6 +56,9 @@ class SequenceLayer(Layer):
             What `sample_masks` gave: used in training instead of drawing.
         return_masks : bool
             Return ``(y, masks)``: the masks that were applied can be given back as ``dropout_masks``.
+        reset : bool array of shape (batch, timesteps), optional
+            True where a new sequence begins: the state is zero before this step, and no gradient passes. Each part
+            gives what it would give alone, in both directions of time; dropout masks are those of the row.
 
         Returns
         -------
@@ -199,6 +204,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         lengths: Any = None,
         dropout_masks: DropoutMasks | None = None,
         return_masks: bool = False,
+        reset: Any = None,
         out: Array | None = None,
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
@@ -229,6 +235,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             zero_output_for_mask=self.zero_output_for_mask,
             packed=packed,
             recompute=self.recompute,
+            reset=reset,
         )
         y: Any = run.outputs
         if with_state:
