@@ -16,7 +16,7 @@ ELSEWHERE = {
     "layers/embedding.py": {
         "one_hot @ np.asarray(dy, self.dtype).reshape(-1, self.output_dim)"
     },  # a sparse matrix of scipy
-    "optimizers/optimizer.py": {"np.dot(flat, flat)"},  # flags are ignored: what overflows is computed otherwise
+    "optimizers/clipping.py": {"np.dot(flat, flat)"},  # flags are ignored: what overflows is computed otherwise
     "utils/arrays.py": {"np.linalg.norm(array, ord=order, axis=axis, keepdims=True)"},  # flags are ignored
 }
 UNDER_ERRSTATE = "formats/onnx/"  # `Session.run` and what computes constants ignore all flags

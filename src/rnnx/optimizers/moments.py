@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.optimizers.optimizer import Optimizer, norm
+from rnnx.optimizers.clipping import norm
+from rnnx.optimizers.optimizer import Optimizer
 
 
 class OfMoments(Optimizer):

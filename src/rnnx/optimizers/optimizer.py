@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rnnx._config import Configurable, refuse_overrides, serialize
 from rnnx._typing import Array
-from rnnx.functional._products import product
 from rnnx.layers.names import unique_name
 from rnnx.layers.weight import Weight, changing
 from rnnx.optimizers import schedules
-from rnnx.optimizers.live import Rate, Steps, Variable
+from rnnx.optimizers.clipping import scale_within
+from rnnx.optimizers.live import Rate, Steps
+from rnnx.optimizers.slots import KeepsSlots, Slots
 
-Moved = tuple[Weight, Array, dict[str, Array]]  # a weight, its gradient, and what is kept for it
+Moved = tuple[Weight, Array, Slots]  # a weight, its gradient, and what is kept for it
 PIECE = 1 << 16  # elements that are updated at a time, so that all arrays of an update stay in the second-level cache
 
 
@@ -33,7 +32,7 @@ NEVER_CALLED = {
 }
 
 
-class Optimizer(Configurable):
+class Optimizer(KeepsSlots, Configurable):
     """Base of the optimizers.
 
     Parameters
@@ -69,18 +68,11 @@ class Optimizer(Configurable):
         super().__init_subclass__(**kwargs)
         refuse_overrides(cls, NEVER_CALLED)
 
-    slot_names: tuple[str, ...] = ()
-    slot_groups: tuple[int, ...] = ()  # how many slots stand side by side for one weight in files of Keras; 1 each
-    in_pieces = True  # whether some rows of a weight can be updated without the others
-    use_ema = False
     ema_momentum = 0.99
     ema_overwrite_frequency: int | None = None
     loss_scale_factor: float | None = None
-    gradient_accumulation_steps: int | None = None
-    _mapped = False  # whether the slots are views of a file, to be copied before the first step
     _undecayed: tuple[frozenset[int], str] | None = None  # weights without decay, and a pattern of the names of others
     _averages: tuple[tuple[Weight, Array], ...] = ()
-    _known: Sequence[Weight] | None = None
 
     def __init__(
         self,
@@ -123,7 +115,7 @@ class Optimizer(Configurable):
         if isinstance(learning_rate, dict):
             learning_rate = schedules.deserialize(learning_rate)
         if old:
-            learning_rate = _with_old_words(who, learning_rate, old)
+            learning_rate = schedules.of_old_words(who, learning_rate, old)
         self._rate = schedules.checked_rate(who, learning_rate)
         self.weight_decay = weight_decay
         self.clipnorm, self.global_clipnorm, self.clipvalue = clipnorm, global_clipnorm, clipvalue
@@ -172,65 +164,6 @@ class Optimizer(Configurable):
 
     def _rate_now(self) -> float:
         return float(self._rate(self._iterations) if callable(self._rate) else self._rate)
-
-    def build(self, weights: Sequence[Weight]) -> None:
-        """Make what is kept for each weight, before the first step; ``apply(grads)`` is for these weights then."""
-        self._known = list(weights)
-        if not self._slots:
-            self._slots = [self._make_slots(weight) for weight in weights]
-
-    @property
-    def built(self) -> bool:
-        """Whether there is something kept for each weight."""
-        return bool(self._slots)
-
-    @property
-    def variables(self) -> list[Variable]:
-        """What is kept: the number of steps, the learning rate if it is no schedule, and arrays for the weights."""
-        found = [
-            Variable("iteration", lambda: self._iterations, lambda value: setattr(self, "_iterations", int(value)))
-        ]
-        if not callable(self._rate):
-            found.append(
-                Variable("learning_rate", lambda: self._rate, lambda value: setattr(self, "_rate", float(value)))
-            )
-        for group in self.grouped_slots():
-            for place, slots in enumerate(self._slots):
-                found += [
-                    Variable(f"{place}_{name}", partial(slots.__getitem__, name), partial(slots.__setitem__, name))
-                    for name in group
-                ]
-        return found
-
-    def set_weights(self, values: Sequence[Any]) -> None:
-        """Assign to all `variables`, in their order."""
-        variables = self.variables
-        if not self._slots and self.all_slot_names or len(values) != len(variables):
-            raise ValueError(
-                f"{type(self).__name__}: expected {len(variables)} arrays as in `variables`, got {len(values)}; call "
-                "`build(weights)` before the first step"
-            )
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-
-    @property
-    def all_slot_names(self) -> tuple[str, ...]:
-        """The names of all arrays that are kept for a weight."""
-        own = (("average_of_weight",) if self.use_ema else ()) + (
-            ("accumulated_gradient",) if self.gradient_accumulation_steps else ()
-        )
-        return own + self.slot_names
-
-    def grouped_slots(self) -> list[tuple[str, ...]]:
-        """`all_slot_names` in the order of Keras: what is in one group stands side by side for each weight."""
-        own = self.all_slot_names
-        first = len(own) - len(self.slot_names)
-        found: list[tuple[str, ...]] = [(name,) for name in own[:first]]
-        for size in self.slot_groups or (1,) * len(self.slot_names):
-            if own[first : first + size]:
-                found.append(own[first : first + size])
-            first += size
-        return found + [(name,) for name in own[first:]]
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times ``loss_scale_factor``, whose gradients `apply` divides by it."""
@@ -310,18 +243,19 @@ class Optimizer(Configurable):
             if updates:
                 self._step = self._iterations // (self.gradient_accumulation_steps or 1)
                 self._begin_step()
-                scale = 1.0 if self.global_clipnorm is None else self._global_scale([grad for _, grad, _ in moved])
+                most = self.global_clipnorm
+                together = 1.0 if most is None else scale_within(most, [grad for _, grad, _ in moved])
                 for weight, grad, slots in moved:
-                    own_scale = scale if self.clipnorm is None else self._own_scale(grad)
+                    scale = together if self.clipnorm is None else scale_within(self.clipnorm, [grad])
                     decay = self.weight_decay
                     if decay and self._undecayed and not self._decays(weight):
                         decay = None
                     value = weight.writable()
                     if value.size <= PIECE or not self.in_pieces:
-                        self._update_piece(value, grad, slots, ..., rate, own_scale, decay)
+                        self._update_piece(value, grad, slots, ..., rate, scale, decay)
                     else:
                         for piece in _pieces(value.shape):
-                            self._update_piece(value, grad, slots, piece, rate, own_scale, decay)
+                            self._update_piece(value, grad, slots, piece, rate, scale, decay)
             if self.use_ema:
                 self._move_averages(moved, before // (self.gradient_accumulation_steps or 1))
             for weight, _, _ in moved:
@@ -389,21 +323,8 @@ class Optimizer(Configurable):
                     f"got {grad.shape}"
                 )
             found.append((place, grad))
-        if not self._slots or not self._iterations and self._unlike(weights):
-            self._slots = [self._make_slots(weight) for weight in weights]
-        elif self._mapped:
-            self._slots = [{name: np.array(value) for name, value in slots.items()} for slots in self._slots]
-        self._mapped = False
-        if self._unlike(weights):
-            raise ValueError(
-                f"{type(self).__name__}: these are not the weights of the steps before; make a new optimizer"
-            )
-        return [(weights[place], grad, self._slots[place]) for place, grad in found]
-
-    def _unlike(self, weights: Sequence[Weight]) -> bool:
-        """Whether what is kept is for other weights."""
-        known = [slots["shape"].tolist() for slots in self._slots]
-        return known != [list(weight.value.shape) for weight in weights]
+        slots = self._ready_slots(weights)
+        return [(weights[place], grad, slots[place]) for place, grad in found]
 
     def _update_piece(
         self,
@@ -443,77 +364,6 @@ class Optimizer(Configurable):
     def _begin_step(self) -> None:
         """Compute what all weights of a step share."""
 
-    def _make_slots(self, weight: Weight) -> dict[str, Array]:
-        shape = weight.value.shape
-        found = {name: np.zeros(self.slot_shape(name, shape), weight.value.dtype) for name in self.all_slot_names}
-        return found | {"shape": np.array(shape)}
-
-    def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of an array that is kept for a weight of some shape; another one only without ``in_pieces``."""
-        return shape
-
-    def _global_scale(self, grads: Sequence[Array]) -> float:
-        """What all gradients are multiplied by, given how long they may be together."""
-        length, most = math.hypot(*map(norm, grads)), self.global_clipnorm
-        return most / length if most is not None and length > most else 1.0
-
-    def _own_scale(self, grad: Array) -> float:
-        """What a gradient is multiplied by, given how long each may be."""
-        length, most = norm(grad), self.clipnorm
-        return most / length if most is not None and length > most else 1.0
-
-    # ---- State -----------------------------------------------------------------------------------------------------
-
-    def get_state(self) -> dict[str, Array]:
-        """Everything that must be kept to continue as if never stopped, by name."""
-        state = {"iterations": np.array(self._iterations, np.int64)}
-        if not callable(self._rate):
-            state["learning_rate"] = np.array(self._rate, np.float64)
-        for k, slots in enumerate(self._slots):
-            state.update({f"{k}/{name}": np.array(value) for name, value in slots.items()})
-        return state
-
-    def set_state(self, state: dict[str, Array], *, copy: bool = True) -> None:
-        """Continue from a state of `get_state`; without ``copy`` its arrays are read until the next step is made.
-
-        Raises
-        ------
-        ValueError
-            If it is not a state of this kind of optimizer.
-        """
-        if "iterations" not in state:
-            raise ValueError(f"{type(self).__name__}: this is not a state of an optimizer")
-        try:
-            iterations = int(state["iterations"])
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"{type(self).__name__}: `iterations` must be a whole number, got {state['iterations']!r}"
-            ) from None
-        slots: dict[int, dict[str, Array]] = {}
-        for key, value in state.items():
-            number, _, name = key.partition("/")
-            if name:
-                slots.setdefault(int(number), {})[name] = np.array(value) if copy else np.asarray(value)
-        names = self.all_slot_names
-        for place, own in slots.items():
-            if set(own) != {*names, "shape"}:
-                raise ValueError(
-                    f"{type(self).__name__}: the state has {sorted(set(own) - {'shape'})} for each weight, "
-                    f"expected {sorted(names)}"
-                )
-            shape = tuple(own["shape"].tolist()) if own["shape"].size <= 32 else None
-            for name in names:
-                if shape is None or own[name].shape != (shape if self.in_pieces else self.slot_shape(name, shape)):
-                    raise ValueError(
-                        f"{type(self).__name__}: the state of weight {place} has arrays of different shapes"
-                    )
-        rate = self._rate
-        if "learning_rate" in state and not callable(rate):
-            rate = schedules.checked_rate(type(self).__name__, float(state["learning_rate"]))
-        self._slots, self._iterations, self._rate = [slots[k] for k in sorted(slots)], iterations, rate
-        self._step = iterations // (self.gradient_accumulation_steps or 1)
-        self._mapped = not copy
-
     def get_config(self) -> dict[str, Any]:
         rate = serialize(self._rate) if isinstance(self._rate, schedules.LearningRateSchedule) else self._rate
         words = (
@@ -521,25 +371,6 @@ class Optimizer(Configurable):
             "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps",
         )  # fmt: skip
         return {"learning_rate": rate, **{word: getattr(self, word) for word in words}, "name": self.name}
-
-
-def _with_old_words(who: str, rate: Any, old: dict[str, Any]) -> Any:
-    """The learning rate that ``lr`` and ``decay`` of Keras 2 mean."""
-    if unknown := set(old) - {"lr", "decay"}:
-        raise TypeError(f"{who}: unexpected argument(s) {', '.join(sorted(unknown))}")
-    if old.get("lr") is not None:
-        warnings.warn(f"{who}: `lr` is the old name of `learning_rate`", UserWarning, stacklevel=4)
-        rate = old["lr"]
-    if old.get("decay"):
-        if callable(rate):
-            raise ValueError(f"{who}: give a schedule or `decay`, not both")
-        warnings.warn(
-            f"{who}: `decay` is of Keras 2; the learning rate is InverseTimeDecay({rate}, 1, {old['decay']})",
-            UserWarning,
-            stacklevel=4,
-        )
-        rate = schedules.InverseTimeDecay(rate, 1, old["decay"])
-    return rate
 
 
 def _pieces(shape: tuple[int, ...]) -> Iterator[Any]:
@@ -550,17 +381,3 @@ def _pieces(shape: tuple[int, ...]) -> Iterator[Any]:
     rows = max(1, PIECE // max(1, math.prod(shape[1:])))
     for first in range(0, shape[0], rows):
         yield slice(first, first + rows)
-
-
-def norm(grad: Array) -> float:
-    """Length of a gradient, also of one whose squares are too large for its dtype."""
-    flat = grad.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        squares = float(np.dot(flat, flat)) if flat.dtype.kind == "f" else math.inf
-    if math.isfinite(squares):
-        return math.sqrt(squares)
-    largest = float(np.abs(flat).max(initial=0))
-    if not 0 < largest < math.inf:
-        return largest
-    scaled = flat.astype(np.float64) / largest
-    return largest * math.sqrt(product(scaled, scaled))

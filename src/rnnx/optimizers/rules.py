@@ -10,8 +10,9 @@ import numpy as np
 from rnnx._config import lookup
 from rnnx._typing import Array
 from rnnx.layers.layer import Weight
+from rnnx.optimizers.clipping import norm
 from rnnx.optimizers.moments import Adam, Adamax, AdamW, Lamb, Nadam
-from rnnx.optimizers.optimizer import Optimizer, norm
+from rnnx.optimizers.optimizer import Optimizer
 
 
 class SGD(Optimizer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -195,6 +196,25 @@ def checked_rate(who: str, rate: Any) -> Any:
     if callable(rate) or isinstance(rate, (int, float, np.number)) and math.isfinite(rate) and rate >= 0:
         return rate
     raise ValueError(f"{who}: `learning_rate` must be a finite number of at least 0, or a schedule, got {rate!r}")
+
+
+def of_old_words(who: str, rate: Any, old: dict[str, Any]) -> Any:
+    """The learning rate that ``lr`` and ``decay`` of Keras 2 mean."""
+    if unknown := set(old) - {"lr", "decay"}:
+        raise TypeError(f"{who}: unexpected argument(s) {', '.join(sorted(unknown))}")
+    if old.get("lr") is not None:
+        warnings.warn(f"{who}: `lr` is the old name of `learning_rate`", UserWarning, stacklevel=4)
+        rate = old["lr"]
+    if old.get("decay"):
+        if callable(rate):
+            raise ValueError(f"{who}: give a schedule or `decay`, not both")
+        warnings.warn(
+            f"{who}: `decay` is of Keras 2; the learning rate is InverseTimeDecay({rate}, 1, {old['decay']})",
+            UserWarning,
+            stacklevel=4,
+        )
+        rate = InverseTimeDecay(rate, 1, old["decay"])
+    return rate
 
 
 class _WithoutStep:
