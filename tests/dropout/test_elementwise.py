@@ -1,4 +1,4 @@
-"""Dropout: seeds, noise shapes, and the element-wise family. Masks of recurrent layers: `test_dropout_masks`."""
+"""Seeds, noise shapes, and the dropout of single numbers. Masks of recurrent layers: `test_masks`."""
 
 import copy
 import pickle

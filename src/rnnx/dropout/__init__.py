@@ -1,0 +1,57 @@
+"""All dropout noise: drawn here, once per call, as plain arrays that anybody can look at."""
+
+from rnnx.dropout.checks import (
+    NoiseShape,
+    check_choice,
+    check_noise_shape,
+    check_rate,
+    check_zoneout,
+    resolve_noise_shape,
+)
+from rnnx.dropout.elementwise import (
+    ALPHA_PRIME,
+    alpha_dropout,
+    alpha_dropout_backward,
+    dropout,
+    dropout_backward,
+    gaussian_dropout,
+    gaussian_dropout_backward,
+    gaussian_noise,
+)
+from rnnx.dropout.masks import (
+    DROPOUT_GATES,
+    MODES,
+    PROFILES,
+    DropoutMasks,
+    Profile,
+    sample_masks,
+)
+from rnnx.dropout.noise import (
+    Draws,
+    SeedGenerator,
+)
+
+__all__ = [
+    "ALPHA_PRIME",
+    "DROPOUT_GATES",
+    "MODES",
+    "PROFILES",
+    "Draws",
+    "DropoutMasks",
+    "NoiseShape",
+    "Profile",
+    "SeedGenerator",
+    "alpha_dropout",
+    "alpha_dropout_backward",
+    "check_choice",
+    "check_noise_shape",
+    "check_rate",
+    "check_zoneout",
+    "dropout",
+    "dropout_backward",
+    "gaussian_dropout",
+    "gaussian_dropout_backward",
+    "gaussian_noise",
+    "resolve_noise_shape",
+    "sample_masks",
+]

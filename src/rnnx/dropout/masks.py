@@ -1,0 +1,218 @@
+"""The dropout masks of a recurrent layer: what one call draws, by the rules of a generation of Keras.
+
+Its arrays are drawn on small broadcastable shapes, from the seed and the call number only, so that they depend neither
+on threads nor on what else the process draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rnnx._cells import CELLS
+from rnnx._typing import Array
+from rnnx.dropout.checks import NoiseShape, check_choice, check_rate, check_zoneout, resolve_noise_shape
+from rnnx.dropout.noise import SeedGenerator
+
+MODES = ("state", "update", "cell", "weights")
+DROPOUT_GATES = ("keras", "shared", "per_gate")
+
+
+@dataclass(frozen=True, eq=False)
+class DropoutMasks:
+    """The noise of one recurrent call.
+
+    Attributes
+    ----------
+    inputs : array of shape (gates, batch, timesteps, features) or None
+        Multiplies the input of each gate; any axis may be 1 (shared). Values 0 or ``1 / (1 - rate)``.
+    recurrent : array or None
+        What ``recurrent_mode`` says, of shape (gates, batch, timesteps, units) with axes that may be 1 (one gate
+        only for ``"update"`` and ``"cell"``); for ``"weights"`` of shape (units, gates*units).
+    recurrent_mode : {"state", "update", "cell", "weights"}
+    zoneout_hidden, zoneout_cell : array of shape (batch, timesteps, units) or None
+        Share of the old state that is kept: 0 or 1 in training, the rate itself at inference. Axes may be 1.
+    masked_blend : bool
+        GRU of Keras 2.1-2.3 and 3.0-3.7: the blend ``z * h`` uses the masked state.
+
+    Notes
+    -----
+    The time axis counts the steps of the input, also for layers that read it backwards.
+    """
+
+    inputs: Array | None = None
+    recurrent: Array | None = None
+    recurrent_mode: str = "state"
+    zoneout_hidden: Array | None = None
+    zoneout_cell: Array | None = None
+    masked_blend: bool = False
+
+    def map(self, function: Callable[[Array], Array]) -> DropoutMasks:
+        """The set with ``function`` applied to each of its arrays; this very set if that changes none."""
+        arrays = {
+            name: array
+            for name in ("inputs", "recurrent", "zoneout_hidden", "zoneout_cell")
+            if (array := getattr(self, name)) is not None
+        }
+        made: dict[str, Any] = {name: function(array) for name, array in arrays.items()}
+        return self if all(made[name] is array for name, array in arrays.items()) else replace(self, **made)
+
+
+# ---- What a generation of Keras drops --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Dropout of one Keras generation."""
+
+    inputs_alone: bool  # a mask per gate: of the input without recurrent dropout,
+    inputs_with_recurrent: bool  # of the input with it,
+    recurrent: bool  # of the state
+    fresh_steps: bool = False  # tf.keras on its fast path, so without recurrent dropout: a new input mask at every step
+    masked_blend: bool = False  # see DropoutMasks
+
+
+PROFILES: dict[str, Profile] = {
+    "keras3": Profile(False, True, True),
+    "keras3.2": Profile(False, False, False, masked_blend=True),
+    "tf_keras2": Profile(False, True, True, fresh_steps=True),
+    "tf_keras2.0": Profile(False, False, False, fresh_steps=True, masked_blend=True),
+    "keras2.3": Profile(False, False, False, masked_blend=True),
+    "keras2.2": Profile(True, True, True),
+    "keras1": Profile(True, True, True),
+}
+
+
+# ---- Masks of a recurrent layer --------------------------------------------------------------------------------
+
+
+def sample_masks(
+    cell: str,
+    batch: int,
+    timesteps: int,
+    features: int,
+    units: int,
+    *,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+    noise_shape: NoiseShape = None,
+    recurrent_noise_shape: NoiseShape = None,
+    dropout_gates: str = "keras",
+    recurrent_dropout_mode: str = "state",
+    zoneout: Any = 0.0,
+    compat: str = "keras3",
+    training: bool = True,
+    seed_generator: SeedGenerator,
+    dtype: Any = np.float32,
+    cudnn_able: bool = True,
+) -> DropoutMasks | None:
+    """Draw the masks of one call.
+
+    Parameters
+    ----------
+    cell : {"lstm", "gru", "simple_rnn"}
+    batch, timesteps, features, units : int
+    dropout, recurrent_dropout : float
+        Rates in [0, 1).
+    noise_shape, recurrent_noise_shape : iterable of int and None, optional
+        Over (batch, timesteps, features) and (batch, timesteps, units); default ``(None, 1, None)``.
+    dropout_gates : {"keras", "shared", "per_gate"}
+        One mask for all gates or one per gate; ``"keras"`` does what ``compat`` does.
+    recurrent_dropout_mode : {"state", "update", "cell", "weights"}
+        ``"cell"`` scales what it keeps by ``1 / (1 - rate)`` at every step: choose it for short memories only.
+    zoneout : float or pair (cell, hidden) of float
+    compat : str
+        A name of `PROFILES`.
+    training : bool
+        Without it nothing is drawn, and only the expectation of zoneout is applied.
+    seed_generator : SeedGenerator
+    dtype : dtype
+    cudnn_able : bool
+        Whether tf.keras 2 would run the layer on its fast path: an LSTM or GRU with tanh, sigmoid, bias and
+        ``reset_after``, not unrolled. Only the ``tf_keras2`` profiles look at it.
+
+    Returns
+    -------
+    DropoutMasks or None
+        None when there is nothing to apply.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a rate, a shape or a word is not among those above.
+
+    References
+    ----------
+    .. [1] Y. Gal, Z. Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks",
+       NeurIPS 2016 (``"state"``).
+    .. [2] S. Semeniuta, A. Severyn, E. Barth, "Recurrent dropout without memory loss", COLING 2016
+       (``"update"``).
+    .. [3] T. Moon et al., "rnnDrop: a novel dropout for RNNs in ASR", ASRU 2015 (``"cell"``).
+    .. [4] S. Merity, N. Keskar, R. Socher, "Regularizing and optimizing LSTM language models", ICLR 2018
+       (``"weights"``).
+    .. [5] D. Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations", ICLR 2017.
+
+    Examples
+    --------
+    >>> from rnnx.dropout import SeedGenerator, sample_masks
+    >>> masks = sample_masks("gru", 8, 20, 3, 16, dropout=0.5, seed_generator=SeedGenerator(1))
+    >>> masks.inputs.shape, masks.recurrent
+    ((1, 8, 1, 3), None)
+    """
+    check_choice("sample_masks", "cell", cell, CELLS)
+    who, gates = CELLS[cell].name, CELLS[cell].gates
+    check_choice(who, "compat", compat, PROFILES)
+    check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
+    check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
+    dropout = check_rate(who, "dropout", dropout)
+    recurrent_dropout = check_rate(who, "recurrent_dropout", recurrent_dropout)
+    zone_cell, zone_hidden = check_zoneout(who, zoneout, has_cell=cell == "lstm")
+    profile, mode = PROFILES[compat], recurrent_dropout_mode
+
+    def gates_of(per_gate: bool) -> int:
+        return gates if dropout_gates == "per_gate" or (dropout_gates == "keras" and per_gate) else 1
+
+    input_gates = gates_of(profile.inputs_with_recurrent if recurrent_dropout else profile.inputs_alone)
+    recurrent_gates = gates_of(profile.recurrent) if mode == "state" else 1
+    drawn = input_gates * bool(dropout) + recurrent_gates * bool(recurrent_dropout)
+    if not training:
+        if seed_generator.stream == "keras":  # Keras draws in predict too, and throws the masks away
+            seed_generator.advance(drawn)
+        if not (zone_hidden or zone_cell):
+            return None
+        hidden, kept_cell = (np.full((1, 1, 1), rate, dtype) if rate else None for rate in (zone_hidden, zone_cell))
+        return DropoutMasks(zoneout_hidden=hidden, zoneout_cell=kept_cell)
+    drawn += bool(zone_hidden) + bool(zone_cell)
+    if not drawn:
+        return None
+    draws = seed_generator.begin(drawn)
+
+    inputs = recurrent = None
+    if dropout:
+        fresh = profile.fresh_steps and cudnn_able and cell != "simple_rnn" and not recurrent_dropout
+        wish = (None, None if fresh else 1, None) if noise_shape is None else noise_shape
+        shape = resolve_noise_shape(who, wish, (batch, timesteps, features))
+        inputs = draws.masks(input_gates, _three(shape), dropout, dtype)
+    if recurrent_dropout and mode == "weights":
+        recurrent = draws.masks(1, (units, gates * units), recurrent_dropout, dtype)[0]
+    elif recurrent_dropout:
+        wish = (None, 1, None) if recurrent_noise_shape is None else recurrent_noise_shape
+        shape = resolve_noise_shape(who, wish, (batch, timesteps, units), "recurrent_noise_shape")
+        recurrent = draws.masks(recurrent_gates, _three(shape), recurrent_dropout, dtype)
+    full = (batch, timesteps, units)
+    return DropoutMasks(
+        inputs=inputs,
+        recurrent=recurrent,
+        recurrent_mode=mode,
+        zoneout_hidden=(~draws.keep(full, zone_hidden)).astype(dtype) if zone_hidden else None,
+        zoneout_cell=(~draws.keep(full, zone_cell)).astype(dtype) if zone_cell else None,
+        masked_blend=profile.masked_blend and cell == "gru" and mode == "state" and recurrent is not None,
+    )
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A (possibly shorter, right-aligned) noise shape with all three axes."""
+    return (1,) * (3 - len(shape)) + shape
