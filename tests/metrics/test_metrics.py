@@ -275,3 +275,13 @@ def test_functions_are_named_as_in_keras() -> None:
     model.compile("sgd", "mse", metrics=[myOwnMetric, lambda y_true, y_pred: np.abs(y_pred)])
     logs = model.evaluate(np.ones((1, 2)), np.ones((1, 2)), verbose=0, return_dict=True)
     assert set(logs) == {"loss", "my_own_metric", "lambda"}
+
+
+def test_every_public_metric_is_found_by_its_name() -> None:
+    public = {
+        name
+        for name in metrics.__all__
+        if isinstance(kind := getattr(metrics, name), type) and issubclass(kind, metrics.Metric)
+    }
+    by_name = {name for name, kind in metrics.names.TABLE.items() if name == kind.__name__}
+    assert by_name == public - {"Metric", "FunctionMetric"}

@@ -8,80 +8,45 @@ from rnnx import losses
 from rnnx._config import lookup
 from rnnx.layers.names import snake_case
 from rnnx.losses.names import TABLE as LOSSES
-from rnnx.metrics.accuracy import (
-    OF_FUNCTIONS,
-    Accuracy,
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    SparseCategoricalAccuracy,
-    SparseTopKCategoricalAccuracy,
-    TopKCategoricalAccuracy,
-)
-from rnnx.metrics.auc import AUC
-from rnnx.metrics.confusion import (
-    FalseNegatives,
-    FalsePositives,
-    Precision,
-    PrecisionAtRecall,
-    Recall,
-    RecallAtPrecision,
-    SensitivityAtSpecificity,
-    SpecificityAtSensitivity,
-    TrueNegatives,
-    TruePositives,
-)
-from rnnx.metrics.correlation import (
-    ConcordanceCorrelation,
-    PearsonCorrelation,
-    concordance_correlation,
-    pearson_correlation,
-)
-from rnnx.metrics.f_score import F1Score, FBetaScore
-from rnnx.metrics.iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
-from rnnx.metrics.margin import CategoricalHinge, Hinge, SquaredHinge
-from rnnx.metrics.probabilistic import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    KLDivergence,
-    Perplexity,
-    Poisson,
-    SparseCategoricalCrossentropy,
-)
-from rnnx.metrics.reduction import FunctionMetric, LossMetric, Mean, MeanMetricWrapper, Sum
-from rnnx.metrics.regression import (
-    CosineSimilarity,
-    LogCoshError,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    R2Score,
-    RootMeanSquaredError,
-)
-
-TABLE: dict[str, Any] = {
-    cls.__name__: cls
-    for cls in (
-        AUC, Accuracy, BinaryAccuracy, BinaryCrossentropy, BinaryIoU, CategoricalAccuracy, CategoricalCrossentropy,
-        CategoricalHinge, ConcordanceCorrelation, CosineSimilarity, F1Score, FBetaScore, FalseNegatives, FalsePositives,
-        Hinge, IoU, KLDivergence, LogCoshError, LossMetric, Mean, MeanAbsoluteError, MeanAbsolutePercentageError,
-        MeanIoU, MeanMetricWrapper, MeanSquaredError, MeanSquaredLogarithmicError, OneHotIoU, OneHotMeanIoU,
-        PearsonCorrelation, Perplexity, Poisson, Precision, PrecisionAtRecall, R2Score, Recall, RecallAtPrecision,
-        RootMeanSquaredError, SensitivityAtSpecificity, SparseCategoricalAccuracy, SparseCategoricalCrossentropy,
-        SparseTopKCategoricalAccuracy, SpecificityAtSensitivity, SquaredHinge, Sum, TopKCategoricalAccuracy,
-        TrueNegatives, TruePositives,
-    )
-}  # fmt: skip
-TABLE.update({snake_case(name): cls for name, cls in TABLE.items()})
-TABLE.update(
-    auc=AUC, bce=BinaryCrossentropy, BCE=BinaryCrossentropy, kld=KLDivergence, KLD=KLDivergence, mse=MeanSquaredError,
-    MSE=MeanSquaredError, mae=MeanAbsoluteError, MAE=MeanAbsoluteError, mape=MeanAbsolutePercentageError,
-    MAPE=MeanAbsolutePercentageError, msle=MeanSquaredLogarithmicError, MSLE=MeanSquaredLogarithmicError,
-    rmse=RootMeanSquaredError, fbeta_score=FBetaScore, top_kcategorical_accuracy=TopKCategoricalAccuracy,
-    sparse_top_kcategorical_accuracy=SparseTopKCategoricalAccuracy,
+from rnnx.metrics import (
+    accuracy,
+    auc,
+    confusion,
+    correlation,
+    f_score,
+    iou,
+    margin,
+    probabilistic,
+    reduction,
+    regression,
 )  # fmt: skip
-CORRELATIONS = {pearson_correlation: PearsonCorrelation, concordance_correlation: ConcordanceCorrelation}
-OF_FUNCTION: dict[Any, Any] = {**OF_FUNCTIONS, **CORRELATIONS}
+from rnnx.metrics.metric import Metric
+from rnnx.metrics.reduction import FunctionMetric, LossMetric
+
+FILES = (accuracy, auc, confusion, correlation, f_score, iou, margin, probabilistic, reduction, regression)
+NOT_BY_NAME = {"BestAtThreshold", "ConfusionCount", "Correlation", "FunctionMetric"}  # bases, and what needs a function
+TABLE: dict[str, Any] = {
+    name: thing
+    for file in FILES
+    for name, thing in vars(file).items()
+    if isinstance(thing, type) and issubclass(thing, Metric) and thing.__module__ == file.__name__
+    if name not in NOT_BY_NAME
+}
+TABLE.update({snake_case(name): cls for name, cls in TABLE.items()})
+ALIASES = {
+    "auc": "AUC", "bce": "BinaryCrossentropy", "BCE": "BinaryCrossentropy", "fbeta_score": "FBetaScore",
+    "kld": "KLDivergence", "KLD": "KLDivergence", "mae": "MeanAbsoluteError", "MAE": "MeanAbsoluteError",
+    "mape": "MeanAbsolutePercentageError", "MAPE": "MeanAbsolutePercentageError", "mse": "MeanSquaredError",
+    "MSE": "MeanSquaredError", "msle": "MeanSquaredLogarithmicError", "MSLE": "MeanSquaredLogarithmicError",
+    "rmse": "RootMeanSquaredError", "sparse_top_kcategorical_accuracy": "SparseTopKCategoricalAccuracy",
+    "top_kcategorical_accuracy": "TopKCategoricalAccuracy",
+}  # fmt: skip
+TABLE.update({alias: TABLE[name] for alias, name in ALIASES.items()})
+OF_FUNCTION: dict[Any, Any] = {
+    **accuracy.OF_FUNCTIONS,
+    correlation.pearson_correlation: correlation.PearsonCorrelation,
+    correlation.concordance_correlation: correlation.ConcordanceCorrelation,
+}
 
 
 def get(identifier: Any) -> Any:
