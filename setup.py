@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 
 import numpy as np
@@ -56,7 +57,14 @@ class build_with_isa_flags(build_ext):
         def compile_with_flags(obj, src, suffix, cc_args, extra, pp_opts):  # type: ignore[no-untyped-def]
             return compile_one(obj, src, suffix, cc_args, extra + ISA_FLAGS.get(src.replace(os.sep, "/"), []), pp_opts)
 
-        self.compiler._compile = compile_with_flags
+        compile_in_turn = self.compiler.compile
+
+        def compile_side_by_side(sources, *args, **kwargs):  # type: ignore[no-untyped-def]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                parts = pool.map(lambda source: compile_in_turn([source], *args, **kwargs), sources)
+                return [built for part in parts for built in part]
+
+        self.compiler._compile, self.compiler.compile = compile_with_flags, compile_side_by_side
         return super().build_extension(ext)
 
 
