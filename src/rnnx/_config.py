@@ -242,7 +242,7 @@ ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seld
     "honour_call": "rnnx.layers.call",
     "honour_call_of_loss": "rnnx.losses.followed",
     "keep_arguments": "rnnx.layers.constructor",
-    "penalty_gradient": "rnnx.layers.tracing",
+    "penalty_gradient": "rnnx.layers.penalty",
     "quantization_report": "rnnx.quantization",
     "quantize": "rnnx.quantization",
     "Stream": "rnnx.streaming",

@@ -28,6 +28,10 @@ class Regularizer(Configurable):
         super().__init_subclass__(**kwargs)
         refuse_overrides(cls, {"call": "implement `__call__(w)`"})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the graphs of a penalty that was traced."""
+        return {name: value for name, value in vars(self).items() if name != "_graphs"}
+
     def __call__(self, w: Array) -> float:
         raise NotImplementedError(f"{type(self).__name__} does not say what its penalty is")
 

@@ -21,19 +21,18 @@ from rnnx.layers import carried, graph
 from rnnx.layers.checks import TEXT, as_mask, as_strings, starting_mask
 from rnnx.layers.given_mask import with_mask
 from rnnx.layers.graph import Node, SymbolicTensor
+from rnnx.layers.graph_cache import GraphCache
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, base_of, is_followed
 from rnnx.layers.limits import room
 from rnnx.layers.tracing import Traced, TracedPullback, followed
-from rnnx.layers.watched import Watched, unchanged, watched_after
 from rnnx.layers.weight import Weight
 
-MOST_GRAPHS = 256  # of one layer: one for each length of its sequences
 SIMPLE = ("dict", ("", LEAF))  # one tensor, for the first argument
 NOT_LOOKED_AT = {
     "_graphs",
-    "_watched",
     "_given",
+    "_key",
     "_base",
     "_node",
     "_weights",
@@ -147,10 +146,14 @@ class CallOf:
         Whether it asks for ``training``.
     masks : dict of str
         Arguments that are masks, each with the name of the argument whose mask it is.
+    functions : list of callable
+        The ``call`` of the class and those of the classes of one's own that it is derived from.
     """
 
-    def __init__(self, function: Callable[..., Any]):
-        parameters = list(inspect.signature(function).parameters.values())[1:]
+    def __init__(self, cls: Any):
+        own = cls.__mro__[: cls.__mro__.index(base_of(cls))]
+        self.functions: list[Callable[..., Any]] = [vars(kind)["call"] for kind in own if "call" in vars(kind)]
+        parameters = list(inspect.signature(cls.call).parameters.values())[1:]
         self.signature = inspect.Signature(parameters)
         self.parameters = {p.name: p for p in parameters}
         names = [p.name for p in parameters if p.name not in ("training", "mask")]
@@ -161,25 +164,14 @@ class CallOf:
         self.masks = {f"{name}_mask": name for name in names if f"{name}_mask" in self.parameters}
         default = self.parameters["training"].default if "training" in self.parameters else None
         self.training_default = bool(default) if default not in (None, inspect.Parameter.empty) else False
-        self._functions: dict[type, list[Any]] = {}
-
-    def functions(self, cls: type) -> list[Any]:
-        """``call`` of a class and of the classes of one's own that it is derived from."""
-        if cls not in self._functions:
-            own = cls.__mro__[: cls.__mro__.index(base_of(cls))]
-            self._functions[cls] = [vars(kind)["call"] for kind in own if "call" in vars(kind)]
-        return self._functions[cls]
 
 
-_calls: dict[Any, CallOf] = {}
-
-
-def call_of(cls: type) -> CallOf:
-    """What is known of the ``call`` of a class."""
-    function = cls.call  # type: ignore[attr-defined]
-    if function not in _calls:
-        _calls[function] = CallOf(function)
-    return _calls[function]
+def call_of(cls: Any) -> CallOf:
+    """What is known of the ``call`` of a class; the class keeps it, so that both go together."""
+    found: CallOf | None = vars(cls).get("_call_of")
+    if found is None:
+        found = cls._call_of = CallOf(cls)
+    return found
 
 
 # ---- The methods of a class that defines `call` ---------------------------------------------------------------------
@@ -200,40 +192,52 @@ def graph_for(
         For each of them, the axes of the mask that ``call`` is given for it.
     training : bool
     """
-    known: dict[Any, Traced] = vars(self).setdefault("_graphs", {})
+    cache = graphs_of(self)
     names = call_of(type(self))
     training = bool(training) and names.training
     signature = tuple([(np.dtype(part.dtype), (None, *part.shape[1:])) for part in tensors])
     key = (structure, signature, ranks, training)
-    found = known.get(key)
-    watched = (self, *names.functions(type(self)))
-    if found is not None and unchanged(vars(self).get("_watched"), *watched):
+    found = cache.get(key)
+    if found is not None:
         return found
-    with self._build_lock:
-        if not unchanged(vars(self).get("_watched"), *watched):
-            known.clear()
-        found = known.get(key)
+    with cache.lock:
         general = signature
-        for other, own in list(known.items()):
+        for other, own in cache.items():
+            if other == key:
+                return own
             if other[0] == structure and _covers(other[1], signature):
                 if other[2:] == key[2:]:
                     found = own
                     break
                 general = other[1]  # that of a model: for any number of steps
         if found is None:
-            last = vars(self).get("_watched")
-            before = Watched(*watched, apart=frozenset() if last is None else last.apart)
-            found = _follow(self, structure, general, ranks, training)
-            self._watched = watched_after(before, *watched)
-            known[(structure, general, ranks, training)] = found
-        if len(known) >= MOST_GRAPHS:
-            known.clear()
-        known[key] = found
+            found = cache.trace(
+                (structure, general, ranks, training), lambda: _follow(self, structure, general, ranks, training)
+            )
+        cache.put(key, found)
         if "_built_for" not in vars(self):
             self._built_for = (structure, tuple([(dtype.name, shape) for dtype, shape in signature]))
         if not vars(self)["built"]:
             self.built = True
     return found
+
+
+def key_of(self: Any, structure: Any, signature: Any) -> Any:
+    """The key of a graph without masks and outside of training, of names of types and shapes."""
+    known = vars(self).get("_key")
+    if known is None or known[0] is not signature:
+        types = tuple([(np.dtype(name), shape) for name, shape in signature])
+        known = vars(self)["_key"] = (signature, (structure, types, (None,) * len(types), False))
+    return known[1]
+
+
+def graphs_of(self: Any) -> GraphCache:
+    """The graphs of a layer; keys: structure, types and shapes, axes of masks, ``training``."""
+    cache: GraphCache | None = vars(self).get("_graphs")
+    if cache is None:
+        cache = GraphCache(self, *call_of(type(self)).functions, lock=self._build_lock)
+        cache = vars(self).setdefault("_graphs", cache)
+    return cache
 
 
 def graph_without_values(self: Any, structure: Any, tensors: list[Any], training: bool) -> Traced:
@@ -564,7 +568,7 @@ def step_graph(self: Any) -> StepGraph:
     ValueError
         If the layer was called with several inputs, or ``call`` needs to know the number of steps.
     """
-    structure, signature = frozen(vars(self)["_built_for"])
+    structure, signature = vars(self)["_built_for"]
     if len(signature) > 1:
         raise ValueError(f"stream: layer {self.name!r} has several inputs")
     ((dtype, shape),) = signature

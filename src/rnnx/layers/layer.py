@@ -48,7 +48,7 @@ class Gradients:
     dinitial_state: Any = None
 
 
-NOT_KEPT = ("_build_lock", "_memo", "_node", "_graphs", "_watched", "_base")  # of a copy or a pickle
+NOT_KEPT = ("_build_lock", "_memo", "_node", "_graphs", "_key", "_base")  # of a copy or a pickle
 
 
 def _built_once(build: Callable[..., None], owner: Any = None) -> Callable[..., None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -13,11 +12,9 @@ from rnnx._nested import taken_apart
 from rnnx._typing import Array
 from rnnx.layers import graph
 from rnnx.layers.graph import Node, SymbolicTensor
-from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients
 from rnnx.layers.plan import GraphPullback, Penalties, Plan
 from rnnx.layers.trained import TrainedWeights
-from rnnx.layers.watched import Watched
 from rnnx.layers.weight import Weight
 
 
@@ -104,6 +101,7 @@ class Traced:
         for step in self.plan.steps:  # what the class it is derived from computes is penalised as the whole
             step.penalised = vars(step.layer) is not vars(owner)
         self._check_weights()
+        self._trained: tuple[Any, TrainedWeights] | None = None
 
     def _check_weights(self) -> None:
         """Refuse weights that nobody would train or save."""
@@ -126,9 +124,19 @@ class Traced:
         flags: list[bool] = self.owner.weight_is_trained()
         return flags
 
-    def trained_weights(self) -> TrainedWeights:
-        """The weights, and which of them are trained, as things stand."""
-        return TrainedWeights(self)
+    def trained_weights(self, known: Any = None) -> TrainedWeights:
+        """The weights, and which of them are trained, as things stand, or as they stood when ``known`` was made.
+
+        Parameters
+        ----------
+        known : TrainedWeights, optional
+            Those of the owner. One training gives the same in every batch, so the last answer is kept.
+        """
+        if known is None:
+            return TrainedWeights(self)
+        if self._trained is None or self._trained[0] is not known:
+            self._trained = (known, TrainedWeights(self))
+        return self._trained[1]
 
     def run(
         self, arrays: list[Any], masks: list[Any], training: bool, keep: bool
@@ -147,7 +155,7 @@ class Traced:
         found, output_masks, back = self.plan.forward(self, arrays, masks, training, keep)
         n = self.outputs
         ones = [np.ones_like(value) for value in found[n : n + self.losses]]
-        pullback = TracedPullback(back, self.arguments, n, ones)
+        pullback = TracedPullback(self, back, ones)
         pullback.activity_loss = back.activity_loss
         pullback.adds_loss = back.adds_loss or self.losses > 0
         for value in found[n : n + self.losses]:
@@ -162,28 +170,29 @@ class TracedPullback(Penalties):
 
     Parameters
     ----------
+    traced : Traced
+        Its arguments have a gradient that is asked for, its outputs one that is given.
     back : GraphPullback
-    arguments, outputs : int
-        How many inputs have a gradient that is asked for, and how many outputs have one that is given.
     ones : list of array
         Gradients of the losses that the function adds.
     """
 
-    def __init__(self, back: GraphPullback, arguments: int, outputs: int, ones: list[Array]):
-        self._back, self._arguments, self._outputs, self._ones = back, arguments, outputs, ones
-        self._changed = len(back._outputs) - outputs - len(ones)
+    def __init__(self, traced: Traced, back: GraphPullback, ones: list[Array]):
+        self._traced, self._back, self._ones = traced, back, ones
+        self._arguments, self._outputs, self._changed = traced.arguments, traced.outputs, len(traced.changed)
         self.single_input = False
 
     def __call__(self, dy: Any, *, need_dx: bool = True, trained: Any = None) -> Gradients:
         """Gradients for the gradient of the output, or for the list of those of several.
 
-        Which weights are trained the graph asks itself; ``trained`` is of another one.
+        ``trained`` is of the owner, if it is known.
         """
         dys = list(dy) if self._outputs > 1 else [dy]
         if len(dys) != self._outputs:
             raise ValueError(f"the gradient must be a list of {self._outputs}, one for each output, got {len(dys)}")
         given = [None if d is None else np.asarray(d) for d in dys]
-        grads = self._back([*given, *self._ones, *[None] * self._changed], need_dx=need_dx)
+        weights = self._traced.trained_weights(trained)
+        grads = self._back([*given, *self._ones, *[None] * self._changed], need_dx=need_dx, trained=weights)
         dx = grads.dx[: self._arguments] if need_dx else None
         return Gradients(dx[0] if dx is not None and self.single_input else dx, grads.dweights)
 
@@ -220,13 +229,8 @@ def followed(
     return Traced(owner, entries, len(entries) if arguments is None else arguments, y, tracing)
 
 
-# ---- Penalties on weights --------------------------------------------------------------------------------------------
-
-_penalties: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
-
-
 class Weightless:
-    """Whose function is followed: something without weights."""
+    """Whose function is traced: something without weights."""
 
     def __init__(self, name: str):
         self.name = name
@@ -234,19 +238,3 @@ class Weightless:
 
     def weight_is_trained(self) -> list[bool]:
         return []
-
-
-def penalty_gradient(regularizer: Any, w: Array) -> Array:
-    """The gradient of a penalty of one's own, ``regularizer(w)``."""
-    known, watched = _penalties.setdefault(regularizer, {}), Watched(regularizer, type(regularizer).__call__)
-    if known.get("watched") != watched:
-        known.clear()
-        known["watched"] = watched
-    key = w.shape, w.dtype
-    if key not in known:
-        tensor = entry("w", w.shape, w.dtype)
-        known[key] = followed(Weightless(type(regularizer).__name__), [tensor], lambda: regularizer(tensor))
-    values, _, back = known[key].run([w], [], False, True)
-    ones = [np.ones_like(value) for value in values]
-    (d,) = back(ones if len(ones) > 1 else ones[0]).dx
-    return np.zeros_like(w) if d is None else np.asarray(d, w.dtype)

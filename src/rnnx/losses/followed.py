@@ -10,15 +10,13 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.layers.carried import mask_of
 from rnnx.layers.graph import SymbolicTensor
+from rnnx.layers.graph_cache import GraphCache
 from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer
 from rnnx.layers.names import unique_name
 from rnnx.layers.ops import reductions
 from rnnx.layers.tracing import Traced, Weightless, followed
-from rnnx.layers.watched import Watched, unchanged, watched_after
 from rnnx.losses.loss import Loss, Pullback
-
-MOST_GRAPHS = 256  # of one loss: one for each shape of the predictions
 
 
 class FollowedLoss(Loss):
@@ -35,7 +33,7 @@ class FollowedLoss(Loss):
         raise NotImplementedError(f"{type(self).__name__} does not say what its values are: implement `call`")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_graphs", "_watched")}
+        return {name: value for name, value in vars(self).items() if name != "_graphs"}
 
     def align(self, y_true: Any, y_pred: Array) -> Array:
         return np.asarray(y_true).astype(y_pred.dtype, copy=False)
@@ -52,26 +50,22 @@ class FollowedLoss(Loss):
         return values, pullback
 
     def _graph(self, y_true: Array, y_pred: Array) -> Traced:
-        known: dict[Any, Traced] = vars(self).setdefault("_graphs", {})
-        watched = (self, type(self).call)
-        if not unchanged(vars(self).get("_watched"), *watched):
-            known.clear()
-        key = y_true.shape[1:], y_pred.shape[1:], y_true.ndim, y_pred.dtype
-        if key not in known:
-            entries = [
-                entry(name, (None, *part.shape[1:]) if part.ndim else (), part.dtype)
-                for name, part in (("y_true", y_true), ("y_pred", y_pred))
-            ]
-            name = getattr(self, "name", None) or type(self).__name__
-            before = Watched(*watched)
-            made = followed(Weightless(name), entries, lambda: self.call(*entries))
-            if made.outputs != 1:
-                raise TypeError(f"{name}: a loss must return one tensor, got {made.outputs}")
-            if len(known) >= MOST_GRAPHS:
-                known.clear()
-            known[key] = made
-            self._watched = watched_after(before, *watched)
-        return known[key]
+        cache: GraphCache | None = vars(self).get("_graphs")
+        if cache is None:
+            cache = vars(self).setdefault("_graphs", GraphCache(self, type(self).call))
+        key = y_true.shape[1:], y_pred.shape[1:], y_true.ndim, y_pred.ndim, y_true.dtype, y_pred.dtype
+        return cache.get_or_trace(key, lambda: self._trace(y_true, y_pred))
+
+    def _trace(self, y_true: Array, y_pred: Array) -> Traced:
+        entries = [
+            entry(name, (None, *part.shape[1:]) if part.ndim else (), part.dtype)
+            for name, part in (("y_true", y_true), ("y_pred", y_pred))
+        ]
+        name = getattr(self, "name", None) or type(self).__name__
+        made = followed(Weightless(name), entries, lambda: self.call(*entries))
+        if made.outputs != 1:
+            raise TypeError(f"{name}: a loss must return one tensor, got {made.outputs}")
+        return made
 
     def _has_axes(self, y_true: Array, y_pred: Array) -> bool:
         """Whether the values are several numbers, so that a mask can say which of them count."""
@@ -185,7 +179,17 @@ class LossValues(Layer):
 
 def honour_call_of_loss(cls: Any) -> None:
     """Let a loss be what its ``call`` says."""
-    for name in ("align", "vjp", "_graph", "_has_axes", "value_and_grad", "__getstate__", "of_numbers", "follows_call"):
+    for name in (
+        "align",
+        "vjp",
+        "_graph",
+        "_trace",
+        "_has_axes",
+        "value_and_grad",
+        "__getstate__",
+        "of_numbers",
+        "follows_call",
+    ):
         setattr(cls, name, vars(FollowedLoss)[name])
 
 
