@@ -1,8 +1,8 @@
 """What a traced function reads besides its tensors: attributes, closures and globals that are plain values.
 
-A graph holds them as they were when the function was traced, so it is traced again when one has changed. Every call asks
-whether one has: first whether everything is the same object as before, which is cheap (`Watched.is_current`), and only if
-something is another object, whether it is equal.
+A graph holds them as they were when the function was traced, so it is traced again when one has changed. Every call
+asks whether one has: first whether everything is the same object as before, which is cheap (`Watched.is_current`), and
+only if something is another object, whether it is equal.
 """
 
 from __future__ import annotations
