@@ -43,6 +43,7 @@ class Packed:
         peepholes: _Array | None = None,
         clip: float = 0,
         coupled: bool = False,
+        columns: tuple[int, int, int] = (0, 1, 2),
     ) -> None: ...
 
 @final

@@ -350,14 +350,14 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
         dc0 = np.ascontiguousarray(dc[:, :H] if inverse is None else dc[inverse, :H])
     if not need_dparams:
         return dx, dh0, dc0, None, None, None
-    dkernel, drecurrent = packed.in_gate_order(dwx, True), packed.in_gate_order(dwh, False)
+    dkernel, drecurrent = packed.as_kernel(dwx, True), packed.as_kernel(dwh, False)
     if call.x_kept is not None:
-        dkernel = scatter_rows(dkernel, call.x_kept, G)
+        dkernel = scatter_rows(packed, dkernel, call.x_kept)
     if call.h_kept is not None:
-        drecurrent = scatter_rows(drecurrent, call.h_kept, G)
-    dbias = packed.in_gate_order(sums[:1], True)[0]
+        drecurrent = scatter_rows(packed, drecurrent, call.h_kept)
+    dbias = packed.as_bias(sums[0], True)
     if packed.cell == RX_GRU_AFTER:
-        dbias = np.stack([dbias, packed.in_gate_order(sums[1:], False)[0]])
+        dbias = np.stack([dbias, packed.as_bias(sums[1], False)])
     return dx, dh0, dc0, dkernel, drecurrent, dbias
 
 
@@ -368,12 +368,13 @@ cdef object without_rows(array, rows):
     return np.where(rows[:, None], np.zeros((), array.dtype), array)
 
 
-cdef object scatter_rows(compact, list kept, Py_ssize_t G):
+cdef object scatter_rows(Packed packed, compact, list kept):
     """Gradients of the kept rows, side by side at the top -> at their places, zero elsewhere."""
+    cdef Py_ssize_t G = packed.G, H = packed.H, first
     full = np.zeros_like(compact)
-    H = compact.shape[1] // G
     for g, (index, _) in zip(range(G), kept * G):
-        full[index, g * H:(g + 1) * H] = compact[:len(index), g * H:(g + 1) * H]
+        first = packed.column[g] * H
+        full[index, first:first + H] = compact[:len(index), first:first + H]
     return full
 
 

@@ -86,6 +86,34 @@ cdef cnp.ndarray native_copy(cnp.ndarray array):
     return np.array(array, array.dtype.newbyteorder("="))
 
 
+ctypedef fused word:
+    uint32_t
+    uint64_t
+
+
+cdef void transpose(const word *rows, Py_ssize_t n, Py_ssize_t m, Py_ssize_t ld, word *out, Py_ssize_t ldo) noexcept nogil:
+    # out (m, n) = the transpose of rows (n, m), tile by tile, so that what is read and written stays in L1.
+    cdef Py_ssize_t r0, c0, r, c
+    for r0 in range(0, n, 8):
+        for c0 in range(0, m, 16):
+            for c in range(c0, min(c0 + 16, m)):
+                for r in range(r0, min(r0 + 8, n)):
+                    out[c * ldo + r] = rows[r * ld + c]
+
+
+cdef void copy_block(const char *rows, Py_ssize_t n, Py_ssize_t m, Py_ssize_t ld, bint across, char *out,
+                     Py_ssize_t ldo, Py_ssize_t size) noexcept nogil:
+    # out = rows (n, m), or its transpose; rows are ld and ldo elements of so many bytes apart.
+    cdef Py_ssize_t r
+    if not across:
+        for r in range(n):
+            memcpy(out + r * ldo * size, rows + r * ld * size, m * size)
+    elif size == 4:
+        transpose(<const uint32_t *>rows, n, m, ld, <uint32_t *>out, ldo)
+    else:
+        transpose(<const uint64_t *>rows, n, m, ld, <uint64_t *>out, ldo)
+
+
 cdef void bounds_of(cnp.ndarray array, char **low, char **high) noexcept:
     # The first byte of an array and the one behind its last, for strides of either sign.
     cdef Py_ssize_t k, reach

@@ -58,7 +58,8 @@ cdef class Packed:
     cell : str
         ``"lstm"``, ``"gru_after"``, ``"gru_before"`` or ``"simple_rnn"``.
     kernel, recurrent_kernel, bias : arrays or None
-        As in the ``*Params`` classes; already validated.
+        As in the ``*Params`` classes; already validated. Kernels in Fortran's order (the transpose of those of PyTorch)
+        are packed from there, and their gradients come in that order.
     activation, recurrent_activation : str
         Names in ``ACTIVATIONS``.
     weights : str
@@ -70,6 +71,8 @@ cdef class Packed:
         Bound of what the activations of the gates take; 0 for none.
     coupled : bool
         Of an LSTM: the forget gate is 1 - i.
+    columns : tuple of int
+        Of a GRU: which third of the columns of kernels and bias belongs to each of the gates z, r and h.
 
     Attributes
     ----------
@@ -88,17 +91,23 @@ cdef class Packed:
     cdef double clip
     cdef bint coupled
     cdef Py_ssize_t F, H, U, G, first, ld, ldg
+    cdef Py_ssize_t column[RX_MAX_GATES]  # block of the kernels' columns for each gate
     cdef object kernel, recurrent_kernel, bias_x, bias_q, peepholes
     cdef list made           # panels: forward of h and of x, backward of h and of x
     cdef readonly object dtype
     cdef readonly Py_ssize_t products
 
     def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation,
-                 str weights="full", peepholes=None, double clip=0, bint coupled=False):
+                 str weights="full", peepholes=None, double clip=0, bint coupled=False, tuple columns=(0, 1, 2)):
+        cdef Py_ssize_t g
         self.cell = CELLS[cell]
         self.activation = ACTIVATIONS[activation]
         self.recurrent_activation = ACTIVATIONS[recurrent_activation]
-        kernel, recurrent_kernel = (np.ascontiguousarray(readable(array)) for array in (kernel, recurrent_kernel))
+        kernel, recurrent_kernel = (readable(array) for array in (kernel, recurrent_kernel))
+        if weights != "full" or not cnp.PyArray_IS_F_CONTIGUOUS(kernel):
+            kernel = np.ascontiguousarray(kernel)
+        if weights != "full" or not cnp.PyArray_IS_F_CONTIGUOUS(recurrent_kernel):
+            recurrent_kernel = np.ascontiguousarray(recurrent_kernel)
         self.dtype = kernel.dtype
         self.leaf = leaf_for(recurrent_kernel.shape[0], self.dtype.itemsize, WEIGHTS[weights])
         self.narrow, self.weights = weights != "full", weights
@@ -106,6 +115,8 @@ cdef class Packed:
         self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
         self.U = padded(self.H, self.leaf.nr)
         self.G = GATES[cell]
+        for g in range(self.G):
+            self.column[g] = columns[g] if self.G == 3 else g
         self.products = (self.F + self.H) * self.G * self.H
         self.first = 1 if self.G == 3 else 0
         self.ld = pad_stride(self.U, self.dtype.itemsize)
@@ -128,12 +139,12 @@ cdef class Packed:
 
     cdef object _fold_bias(self, bias):
         """One bias per slot; the recurrent bias joins it wherever it is simply added."""
-        cdef Py_ssize_t G = self.G, H = self.H
+        cdef Py_ssize_t G = self.G, H = self.H, g
         self.bias_x = aligned((G, self.U), self.dtype, True)
         self.bias_q = aligned((self.U,), self.dtype, True)
         if bias is None:
             return None
-        rows = bias.reshape(-1, G, H)
+        rows = bias.reshape(-1, G, H)[:, [self.column[g] for g in range(G)]]
         total = rows[0].copy()
         if self.cell == RX_GRU_AFTER:
             total[:2] += rows[1, :2]
@@ -152,6 +163,7 @@ cdef class Packed:
         cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.nr, H = self.H, G = self.G
         cdef Py_ssize_t depth = rows if not backward else self.U if of_x else H, slot, gate, count = rows
         cdef Py_ssize_t panels = ((rows if backward else H) + panel - 1) // panel, size = self.leaf.weightsize, stride
+        cdef bint across
         cdef const int *index = NULL
         cdef const char *scale = NULL
         cdef const char *block
@@ -161,19 +173,28 @@ cdef class Packed:
             return made
         depth = depth_of(self.leaf, depth)
         stride = G * depth * panel
-        planes = planes_of(self.kernel if of_x else self.recurrent_kernel, self.weights)
-        made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
+        kernel = self.kernel if of_x else self.recurrent_kernel
+        if kept is not None:  # rows are chosen where they lie one after the other
+            kernel = np.ascontiguousarray(kernel)
+        across = not cnp.PyArray_IS_C_CONTIGUOUS(kernel)
+        planes = planes_of(kernel, self.weights)
+        made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype,
+                       across and backward and depth > H)
         for plane, (numbers, scales) in enumerate(planes):
             for slot in range(G):
                 gate = (slot + 2) % 3 if of_x and G == 3 else slot
-                block = data_of(numbers) + gate * H * self.leaf.itemsize
+                block = data_of(numbers) + self.column[gate] * H * (rows if across else 1) * self.leaf.itemsize
                 out = data_of(made) + (<Py_ssize_t>plane * panels * G + slot) * depth * panel * size
                 if scales is not None:
-                    scale = data_of(scales) + gate * H * self.leaf.itemsize
+                    scale = data_of(scales) + self.column[gate] * H * self.leaf.itemsize
                 if kept is not None:
                     columns, values = kept[gate if len(kept) > 1 else 0]
                     index, scale, count = <const int *>data_of(columns), data_of(values), len(columns)
-                if backward:
+                if across and backward:
+                    self.leaf.pack_b(H, rows, block, rows, NULL, NULL, out, stride)
+                elif across:
+                    self.leaf.pack_b_transposed(rows, depth, H, block, rows, NULL, NULL, out, stride)
+                elif backward:
                     self.leaf.pack_b_transposed(H, depth, count, block, G * H, index, scale, out, stride)
                 else:
                     self.leaf.pack_b(count, H, block, G * H, index, scale, out, stride)
@@ -197,9 +218,29 @@ cdef class Packed:
         job.peepholes = NULL if self.peepholes is None else data_of(self.peepholes)
         job.clip, job.coupled = self.clip, self.coupled
 
-    cdef object in_gate_order(self, rows, bint slot_order):
-        """(n, G*U), its gates perhaps in slot order -> (n, G*H) in gate order."""
-        blocks = rows.reshape(-1, self.G, self.U)[:, :, :self.H]
-        if slot_order and self.G == 3:
-            blocks = blocks[:, [1, 2, 0]]
-        return np.ascontiguousarray(blocks).reshape(-1, self.G * self.H)
+    cdef object as_kernel(self, cnp.ndarray sums, bint of_x):
+        """(n, G*U), of x in slot order -> (n, G*H) with the columns and in the memory order of the kernel."""
+        cdef cnp.ndarray kernel = self.kernel if of_x else self.recurrent_kernel
+        cdef bint across = not cnp.PyArray_IS_C_CONTIGUOUS(kernel)
+        cdef Py_ssize_t n = sums.shape[0], wide = self.G * self.H, slot, gate, column
+        cdef cnp.ndarray made = aligned((wide, n) if across else (n, wide), self.dtype)
+        cdef const char *block
+        for slot in range(self.G):
+            gate = (slot + 2) % 3 if of_x and self.G == 3 else slot
+            column = self.column[gate] * self.H
+            block = data_of(sums) + slot * self.U * self.leaf.itemsize
+            with nogil:
+                copy_block(block, n, self.H, self.G * self.U, across,
+                           <char *>cnp.PyArray_DATA(made) + column * (n if across else 1) * self.leaf.itemsize,
+                           n if across else wide, self.leaf.itemsize)
+        return made.T if across else made
+
+    cdef object as_bias(self, cnp.ndarray sums, bint of_x):
+        """(G*U,), of x in slot order -> (G*H,) with the bias' columns."""
+        cdef Py_ssize_t slot, column
+        cdef cnp.ndarray made = np.empty(self.G * self.H, self.dtype)
+        for slot in range(self.G):
+            column = self.column[(slot + 2) % 3 if of_x and self.G == 3 else slot] * self.H
+            memcpy(data_of(made) + column * self.leaf.itemsize,
+                   data_of(sums) + slot * self.U * self.leaf.itemsize, self.H * self.leaf.itemsize)
+        return made

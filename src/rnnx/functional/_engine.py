@@ -55,15 +55,16 @@ def _pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
     recurrent = "sigmoid" if isinstance(params, RNNParams) else engine_activation(params.recurrent_activation)
     if activation is None or recurrent is None:
         return None
+    options: dict[str, Any] = {}
     if isinstance(params, LSTMParams):
         cell = "lstm"
     elif isinstance(params, GRUParams):
         cell = "gru_after" if params.reset_after else "gru_before"
+        options["columns"] = validate.GATE_ORDERS[params.gate_order]
     else:
         cell = "simple_rnn"
     if weights not in _kernels.WEIGHTS or (weights != "full" and params.kernel.dtype != np.float32):
         raise ValueError(f"pack: `weights` must be 'full', or of float32 'bf16', 'int8' or 'int16', got {weights!r}")
-    options: dict[str, Any] = {}
     if params.clip is not None:
         options["clip"] = params.clip
     if isinstance(params, LSTMParams):
@@ -82,6 +83,9 @@ class Core:
 
     def pack(self, params: Params, weights: str = "full") -> _kernels.Packed | None:
         """Lay the weights out for the engine.
+
+        Kernels may lie in C's order or in Fortran's, as the transposes of PyTorch's do: neither is copied, and the
+        gradients come in the same order.
 
         Parameters
         ----------

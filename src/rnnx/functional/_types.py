@@ -51,7 +51,7 @@ class LSTMParams:
 
 @dataclass(frozen=True, eq=False)
 class GRUParams:
-    """Weights of a GRU; gate order along the last axis is ``z r h``.
+    """Weights of a GRU; gate order along the last axis is ``z r h``, or what ``gate_order`` says.
 
     Parameters
     ----------
@@ -64,6 +64,9 @@ class GRUParams:
         Whether the reset gate multiplies the recurrent product (True) or the state before it (False).
     clip : float, optional
         As of `LSTMParams`.
+    gate_order : {"zrh", "rzh"}
+        Along the last axis of kernels and bias, and of their gradients; ``"rzh"`` is PyTorch's. That of dropout masks
+        stays ``z r h``.
     """
 
     cell: ClassVar[CellKind] = GRU
@@ -74,6 +77,7 @@ class GRUParams:
     recurrent_activation: ActivationLike = "sigmoid"
     reset_after: bool = True
     clip: float | None = None
+    gate_order: str = "zrh"
 
 
 @dataclass(frozen=True, eq=False)

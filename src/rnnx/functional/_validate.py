@@ -15,6 +15,7 @@ from rnnx.functional._types import GRUParams, LSTMParams, Params, RNNParams
 
 CELL_NAMES: dict[type, str] = {params: params.cell.name for params in (LSTMParams, GRUParams, RNNParams)}
 GATES: dict[type, int] = {params: params.cell.gates for params in (LSTMParams, GRUParams, RNNParams)}
+GATE_ORDERS = {"zrh": (0, 1, 2), "rzh": (1, 0, 2)}  # where z, r and h stand
 RECURRENT_MODES = ("state", "update", "cell", "weights")
 
 
@@ -94,6 +95,8 @@ def check_params(params: Params) -> tuple[str, int, int]:
             check_array(who, "bias", params.bias, (gates * units,), f"({product},)", dtype)
     if isinstance(params, LSTMParams) and params.peepholes is not None:
         check_array(who, "peepholes", params.peepholes, (3 * units,), "(3*units,)", dtype)
+    if isinstance(params, GRUParams) and params.gate_order not in GATE_ORDERS:
+        raise ValueError(f"{who}: `gate_order` must be one of {tuple(GATE_ORDERS)}, got {params.gate_order!r}")
     clip = params.clip
     if clip is not None and (isinstance(clip, bool) or not isinstance(clip, Real) or not clip > 0):
         raise ValueError(f"{who}: `clip` must be a positive number or None, got {clip!r}")

@@ -36,6 +36,8 @@ class Weights:
     reset_after, coupled : bool
     clip : float
         Infinity if nothing is clipped.
+    columns : tuple of int
+        Of a GRU: where the gates z, r and h stand in the arrays.
     """
 
     kernel: Float
@@ -48,14 +50,19 @@ class Weights:
     peepholes: list[Float]
     clip: float = np.inf
     coupled: bool = False
+    columns: tuple[int, int, int] = (0, 1, 2)
     W: list[Float] = field(init=False)
     R: list[Float] = field(init=False)
     b: list[Float] = field(init=False)
     br: list[Float] = field(init=False)
 
     def __post_init__(self) -> None:
+        def by_gate(array: Float) -> list[Float]:
+            blocks = np.split(array, self.gates, axis=-1)
+            return [blocks[column] for column in self.columns] if self.gates == 3 else blocks
+
         arrays = (self.kernel, self.recurrent_kernel, *self.bias)
-        self.W, self.R, self.b, self.br = (np.split(array, self.gates, axis=-1) for array in arrays)
+        self.W, self.R, self.b, self.br = map(by_gate, arrays)
 
     @classmethod
     def of(cls, params: Any, gates: int) -> Weights:
@@ -77,6 +84,7 @@ class Weights:
             np.split(peepholes.astype(np.float64), 3),
             np.inf if params.clip is None else params.clip,
             getattr(params, "coupled", False),
+            validate.GATE_ORDERS[getattr(params, "gate_order", "zrh")],
         )
 
     def zeros(self) -> Weights:

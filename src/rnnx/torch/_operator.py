@@ -102,25 +102,16 @@ class Form:
 Memos = dict[int, Memo]  # by direction
 
 
-def swapped(mode: str, rows: Tensor) -> Tensor:
-    """Gates of the first axis in the other order: of a GRU PyTorch's ``r z n`` for the engine's ``z r h``."""
-    if mode != "GRU":
-        return rows
-    reset, update, new = rows.chunk(3)
-    return torch.cat((update, reset, new))
-
-
 def params_of(mode: str, weights: Sequence[Tensor]) -> Any:
-    """The weights of one direction as the functional core takes them."""
-    kernel, recurrent = (swapped(mode, weight).t().contiguous().numpy() for weight in weights[:2])
+    """The weights of one direction as the functional core takes them: the kernels are PyTorch's own memory."""
+    kernel, recurrent = (weight.t().numpy() for weight in weights[:2])
     bias: Array | None = None
     if len(weights) == 4:
-        parts = [swapped(mode, part) for part in weights[2:]]
-        bias = (torch.stack(parts) if mode == "GRU" else parts[0] + parts[1]).numpy()
+        bias = (torch.stack(list(weights[2:])) if mode == "GRU" else weights[2] + weights[3]).numpy()
     if mode == "LSTM":
         return LSTMParams(kernel, recurrent, bias)
     if mode == "GRU":
-        return GRUParams(kernel, recurrent, bias)
+        return GRUParams(kernel, recurrent, bias, gate_order="rzh")
     return RNNParams(kernel, recurrent, bias, activation=mode[4:].lower())
 
 
@@ -132,11 +123,11 @@ def packed_of(mode: str, weights: Sequence[Tensor]) -> tuple[Any, Any]:
 
 def gradients_of(form: Form, dparams: Any) -> list[Tensor]:
     """Gradients of one direction's weights in PyTorch's layout."""
-    found = [swapped(form.mode, torch.from_numpy(d).t()) for d in (dparams.kernel, dparams.recurrent_kernel)]
+    found = [torch.from_numpy(d.T) for d in (dparams.kernel, dparams.recurrent_kernel)]
     if form.biased:
         bias = torch.from_numpy(dparams.bias)
-        both = bias.unbind() if form.mode == "GRU" else (bias, bias.clone())
-        found += [swapped(form.mode, part) for part in both]
+        both = bias.unbind() if form.mode == "GRU" else (bias, bias)
+        found += [part.clone() for part in both]  # results of an operator share no memory
     return found
 
 

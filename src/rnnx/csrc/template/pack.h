@@ -19,17 +19,20 @@ static void NAME(pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw,
     }
 }
 
-/* The panels of the transpose: W (N rows, K columns) -> ceil(N / NR) panels of `depth` >= K rows, zero from K on. */
+/* The panels of the transpose: W (N rows, K columns) -> ceil(N / NR) panels of `depth` >= K rows, zero from K on. They
+ * are filled STRETCH rows at a time, which stay in L1. */
 static void NAME(pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
                                   const int *index, const void *scale, void *panels, ptrdiff_t panel) {
+    enum { STRETCH = 64 };
     for (ptrdiff_t column = 0; column < N; column += NR) {
         REAL *out = (REAL *)panels + column / NR * panel;
-        for (int j = 0; j < NR; ++j) {
-            const ptrdiff_t n = column + j;
-            const REAL *row = (const REAL *)W + (n >= N ? 0 : index ? index[n] : n) * ldw;
-            const REAL factor = n >= N ? 0 : index ? ((const REAL *)scale)[n] : 1;
-            for (ptrdiff_t k = 0; k < K; ++k) out[k * NR + j] = n >= N ? 0 : row[k] * factor;
-        }
+        for (ptrdiff_t k0 = 0; k0 < K; k0 += STRETCH)
+            for (int j = 0; j < NR; ++j) {
+                const ptrdiff_t n = column + j, end = K - k0 < STRETCH ? K : k0 + STRETCH;
+                const REAL *row = (const REAL *)W + (n >= N ? 0 : index ? index[n] : n) * ldw;
+                const REAL factor = n >= N ? 0 : index ? ((const REAL *)scale)[n] : 1;
+                for (ptrdiff_t k = k0; k < end; ++k) out[k * NR + j] = n >= N ? 0 : row[k] * factor;
+            }
         memset(out + K * NR, 0, (depth - K) * NR * sizeof(REAL));
     }
 }
