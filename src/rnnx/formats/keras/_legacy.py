@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from rnnx._typing import Array
-from rnnx.formats.keras import _weights
+from rnnx.formats.keras import _paths
 from rnnx.formats.keras._container import OPTIMIZER
 from rnnx.formats.keras._hdf5_write import Tree
-from rnnx.formats.keras._weights import Order
+from rnnx.formats.keras._paths import Order
 
 BACKEND = "tensorflow"  # the one whose arrays need no change in any version
 LINES = Callable[[Any], Array | None]
@@ -23,12 +23,12 @@ def tree(model: Any, orders: dict[int, Order], factor_of: LINES = lambda layer: 
     ----------
     model : Model
     orders : dict
-        As `_weights.order_of` takes them.
+        As `_paths.order_of` takes them.
     factor_of : callable
         By what the columns of a layer's weights are to be multiplied, or None.
     """
     root = Tree()
-    found = _weights.order_of(model, orders)
+    found = _paths.order_of(model, orders)
     root.attributes["layer_names"] = [layer.name for _, layer in found if not _is_input(layer)]
     for _, layer in found:
         if _is_input(layer):
@@ -67,7 +67,7 @@ def _collect(
         name = f"{name}_{k}" if name in arrays else name
         value = weight.value if factor is None else (weight.value * factor).astype(weight.value.dtype)
         arrays[name] = (trained[id(weight)], value)
-    inside = layer.sublayers if layer.follows_call else [inner for _, inner in _weights.parts(layer, orders)]
+    inside = layer.sublayers if layer.follows_call else [inner for _, inner in _paths.parts(layer, orders)]
     for inner in inside:
         own = f"{path}/{inner.name}"
         while any(name.startswith(f"{own}/") for name in arrays):  # two cells of one name

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.formats.keras import _weights
-from rnnx.formats.keras._weights import Order
+from rnnx.formats.keras import _paths
+from rnnx.formats.keras._paths import Order
 from rnnx.optimizers import Nadam
 
 SLOTS = {"mean": "momentum", "square": "velocity", "largest": "velocity_hat", "average": "average_gradient",
@@ -30,7 +30,7 @@ def trained_weights(model: Any, orders: dict[int, Order]) -> list[tuple[int, str
         for weight in layer.own_weights:
             if trained[places[id(weight)]]:
                 found.setdefault(places[id(weight)], f"{path}/{weight.name.rpartition('/')[2]}")
-        for _, inner in _weights.parts(layer, orders):
+        for _, inner in _paths.parts(layer, orders):
             visit(inner, f"{path}/{inner.name}")
 
     visit(model, model.name)

@@ -9,7 +9,7 @@ import numpy as np
 from rnnx.formats.keras import _hdf5_write
 from rnnx.formats.keras._container import OLD_LAYERS, Contents
 from rnnx.formats.keras._hdf5 import Group, Tree, tree_of
-from rnnx.formats.keras._weights import Order, parts
+from rnnx.formats.keras._paths import Order, parts
 from rnnx.layers.layer import walk
 from rnnx.layers.preprocessing.lookup import Lookup
 from rnnx.layers.preprocessing.text import TextVectorization

@@ -1,46 +1,28 @@
-"""Weights in the layouts of all generations of Keras: lists by layer, trees of paths, CuDNN's and Keras 1's arrays."""
+"""The arrays of a file for the weights of a model: from trees of paths, lists by layer, and objects of TensorFlow."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from rnnx._typing import Array
 from rnnx.formats._limits import printable
 from rnnx.formats.keras._checkpoint import Object
 from rnnx.formats.keras._container import OLD_LAYERS
 from rnnx.formats.keras._hdf5 import Group, Tree, tree_of
-from rnnx.layers import (
-    RNN,
-    Bidirectional,
-    Conv1D,
-    Conv2D,
-    Conv2DTranspose,
-    InputLayer,
-    MultiHeadAttention,
-    StackedRNNCells,
-    TimeDistributed,
-)
-from rnnx.layers.layer import Layer, Weight
-from rnnx.layers.plan import Plan
-from rnnx.layers.rnn.conv_lstm import ConvLSTM
+from rnnx.formats.keras._layouts import converted, gates_of, is_cudnn
+from rnnx.formats.keras._paths import Order, order_of, parts, variables
+from rnnx.layers import InputLayer, StackedRNNCells
+from rnnx.layers.layer import Weight
 from rnnx.layers.rnn.gru import GRUWeights
-from rnnx.layers.rnn.lstm import LSTMWeights
-from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.layers.weight import changing
-from rnnx.models import Model, Sequential
+from rnnx.models import Model
 from rnnx.saving import FormatError
 
-Order = list[tuple[str, Any]]  # layers of a model as a file orders them, each with the name of its class there
 NUMBERED = "layer_with_weights-"  # what TensorFlow calls the layers with weights of a model
-KERAS1_KERNELS = ((2, 3, 1, 0), (0, 1, 3, 2), (2, 3, 0, 1))  # axes of those of images
-KERAS1_GATES = {"LSTM": "icfo", "GRU": "zrh"}  # one W, U, b after the other; Keras 2: i f c o
 
 
 @dataclass
@@ -63,118 +45,7 @@ class Filling:
     cudnn: bool = False
 
 
-def snake_case(name: str) -> str:
-    """``GlobalMaxPooling1D`` -> ``global_max_pooling1d``, as Keras names the groups of its files."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def order_of(model: Any, orders: dict[int, Order]) -> Order:
-    """The layers of a model in the order of the file it was read from, else in that which Keras has them in."""
-    found = orders.get(id(model))
-    if found is None:
-        layers = list(model.layers) if isinstance(model, Sequential) else _keras_order(model)
-        found = [(class_in_keras(layer), layer) for layer in layers]
-    return found
-
-
-def _keras_order(model: Any) -> list[Any]:
-    """The layers of a graph as Keras sorts them: by their distance from the outputs, then as a search finds them."""
-    plan: Plan = model.plan
-    needs: list[tuple[int, ...]] = [()] * len(plan.tensors)  # by places, like the next
-    calls = list(range(len(plan.tensors)))  # the first output stands for all outputs of a call
-    for step in plan.steps:
-        for place in step.outputs:
-            needs[place], calls[place] = step.inputs + step.states, step.outputs[0]
-    names = [name for name, _, _ in plan.origins()]
-    found: dict[str, int] = {}
-    stack = [calls[place] for place in reversed(plan.outputs)]
-    seen: set[int] = set()
-    while stack:
-        call = stack.pop()
-        if call in seen:
-            continue
-        seen.add(call)
-        found.setdefault(names[call], len(found))
-        stack += [calls[place] for place in reversed(needs[call])]
-    depths: dict[str, int] = {}
-    call_depths = [0] * len(plan.tensors)
-    for call in [step.outputs[0] for step in reversed(plan.steps)] + [place for place in plan.inputs if place in seen]:
-        depth = max(call_depths[call], depths.get(names[call], 0))
-        depths[names[call]] = call_depths[call] = depth
-        for place in needs[call]:
-            call_depths[calls[place]] = max(depth + 1, call_depths[calls[place]])
-    return sorted(model.layers, key=lambda layer: (-depths.get(layer.name, 0), found.get(layer.name, len(found))))
-
-
-def class_in_keras(layer: Any) -> str:
-    """The name that Keras has for the class of a layer."""
-    return "Functional" if type(layer) is Model else type(layer).__name__
-
-
 # ---- Trees of paths: .keras and .weights.h5 --------------------------------------------------------------------------
-
-
-def parts(
-    layer: Any, orders: dict[int, Order], root: str = "layers", *, twice: bool = False
-) -> Iterator[tuple[str, Any]]:
-    """Paths of the groups of what is inside a layer; ``twice``: layers with weights are counted so."""
-    if layer.follows_call:
-        yield from _inside_own(layer)
-    elif isinstance(layer, Model):
-        order = order_of(layer, orders)
-        steps = [2 if twice and inner.weights else 1 for _, inner in order]
-        for key, (_, inner) in zip(keys([name for name, _ in order], steps), order, strict=True):
-            yield f"{root}/{key}", inner
-    elif isinstance(layer, Bidirectional):
-        yield "forward_layer", layer.forward_layer
-        yield "backward_layer", layer.backward_layer
-    elif isinstance(layer, TimeDistributed):
-        yield "layer", layer.layer
-    elif isinstance(layer, RNN):
-        yield "cell", layer.cell
-    elif isinstance(layer, MultiHeadAttention):
-        for key, inner in layer.projections.items():
-            yield ("_gate_dense" if key == "gate_dense" else key), inner
-    elif isinstance(layer, StackedRNNCells):
-        for key, cell in zip(keys([type(cell).__name__ for cell in layer.cells]), layer.cells, strict=True):
-            yield f"cells/{key}", cell
-
-
-def _inside_own(layer: Any) -> Iterator[tuple[str, Any]]:
-    """What is inside a layer of one's own, as Keras finds it: by the names of attributes, in their order, each once.
-
-    A model also has all its layers in the list ``layers``, which stands for the attributes behind it in the alphabet.
-    """
-    inside, seen = {id(inner) for inner in layer.sublayers}, set()
-    attributes = {**vars(layer), **({"layers": list(layer.sublayers)} if isinstance(layer, Model) else {})}
-    for name, value in sorted(attributes.items()):
-        named = [(name, value)] if id(value) in inside else []
-        if isinstance(value, (list, tuple, dict)):
-            found = [part for part in (value.values() if isinstance(value, dict) else value) if id(part) in inside]
-            own_keys = keys([type(part).__name__ for part in found])
-            named = [(f"{name}/{key}", part) for key, part in zip(own_keys, found, strict=True)]
-        for path, part in named:
-            if id(part) not in seen:
-                seen.add(id(part))
-                yield path, part
-
-
-def keys(classes: list[str], steps: list[int] | None = None) -> list[str]:
-    """``lstm``, ``dense``, ``lstm_1``: the class in snake case with a counter, which goes on by 1 or by ``steps``."""
-    counts: dict[str, int] = {}
-    found = []
-    for name, step in zip(classes, steps or [1] * len(classes), strict=True):
-        stem = snake_case(name)
-        found.append(f"{stem}_{counts[stem]}" if stem in counts else stem)
-        counts[stem] = counts.get(stem, 0) + step
-    return found
-
-
-def variables(layer: Any) -> str:
-    """The path of a layer's own arrays inside its group: those of a recurrent layer are in its cell."""
-    return "cell/vars" if isinstance(layer, (Recurrent, ConvLSTM)) else "vars"
 
 
 def from_tree(model: Any, root: Group, orders: dict[int, Order], skipped: list[str] | None = None) -> list[Filling]:
@@ -323,7 +194,7 @@ def _distributed(layer: Any, arrays: list[Array], path: Any, backend: str | None
     stages = [(leaf, own) for leaf, own in stages if own]
     counts = [len(own) for _, own in stages]
     if sum(counts) != len(arrays):
-        counts = [3 * len(_gates_of(leaf)) or len(own) for leaf, own in stages]
+        counts = [3 * len(gates_of(leaf)) or len(own) for leaf, own in stages]
     if sum(counts) != len(arrays):
         expected = sum(len(own) for _, own in stages)
         raise FormatError(f"{path}: layer {layer.name!r} has {expected} weights, the file has {len(arrays)} for it")
@@ -338,7 +209,7 @@ def _filling(leaf: Any, own: list[Weight], arrays: list[Array], path: Any, backe
     found = converted(leaf, arrays, path, backend)
     if len(found) != len(own):
         raise FormatError(f"{path}: {leaf.name!r} has {len(own)} weights, the file has {len(found)} for it")
-    cudnn = isinstance(leaf, RecurrentWeights) and len(arrays) == 3 and _is_cudnn(leaf, arrays)
+    cudnn = isinstance(leaf, RecurrentWeights) and len(arrays) == 3 and is_cudnn(leaf, arrays)
     return Filling(leaf, own, found, cudnn)
 
 
@@ -348,12 +219,6 @@ def _leaves(layer: Any) -> Iterator[Any]:
         yield layer
     for inner in layer.sublayers:
         yield from _leaves(inner)
-
-
-def _gates_of(leaf: Any) -> str:
-    if isinstance(leaf, LSTMWeights):
-        return KERAS1_GATES["LSTM"]
-    return KERAS1_GATES["GRU"] if isinstance(leaf, GRUWeights) else ""
 
 
 # ---- Checkpoints and SavedModel folders of TensorFlow ----------------------------------------------------------------
@@ -419,62 +284,7 @@ def _named(holder: Object, own: list[Weight], layer: Any, path: Any) -> list[Arr
     return [variable.array() for name in names if (variable := holder.child(name)) is not None]
 
 
-# ---- Arrays of other layouts -----------------------------------------------------------------------------------------
-
-
-def converted(layer: Layer, arrays: list[Array], path: Any, backend: str | None) -> list[Array]:
-    """The arrays of a layer as Keras has them today.
-
-    Keras 1 has a W, U and b for each gate; CuDNN has transposed blocks and two biases; convolutions of Keras 1 have a
-    kernel (steps, 1, features, filters), or the filters first, and those of Theano run against time.
-    """
-    if isinstance(layer, RecurrentWeights):
-        gates = _gates_of(layer)
-        if gates and len(arrays) == 3 * len(gates):
-            arrays = _from_keras1(arrays, gates, path, layer)
-        if len(arrays) == 3 and _is_cudnn(layer, arrays):
-            arrays = _from_cudnn(arrays, layer.gates)
-    if isinstance(layer, Conv1D) and arrays:
-        kernel, *rest = arrays
-        if kernel.ndim == 4 and kernel.shape[-1] == 1 and kernel.shape[1] != 1:
-            kernel = kernel.transpose(2, 3, 1, 0)  # (filters, features, steps, 1)
-        if kernel.ndim == 4 and kernel.shape[1] == 1:
-            kernel = kernel[:, 0]
-        arrays = [kernel[::-1] if backend == "theano" else kernel, *rest]
-    if isinstance(layer, ConvLSTM) and backend == "theano" and len(arrays) >= 2:
-        places = (slice(None, None, -1),) * layer.rank
-        arrays = [arrays[0][places], arrays[1][places], *arrays[2:]]
-    if isinstance(layer, (Conv2D, Conv2DTranspose)) and arrays and arrays[0].ndim == 4:
-        kernel, *rest = arrays
-        if kernel.shape != (wanted := layer._weights[0].shape):  # of Keras 1, features first or a way back
-            turned = (kernel.transpose(order) for order in KERAS1_KERNELS)
-            kernel = next((found for found in turned if found.shape == wanted), kernel)
-        arrays = [kernel[::-1, ::-1] if backend == "theano" else kernel, *rest]
-    return arrays
-
-
-def _from_keras1(arrays: list[Array], gates: str, path: Any, layer: Any) -> list[Array]:
-    by_gate = {gate: arrays[3 * k : 3 * k + 3] for k, gate in enumerate(gates)}
-    order = "ifco" if gates == "icfo" else gates
-    try:
-        return [np.concatenate([by_gate[gate][part] for gate in order], axis=-1) for part in range(3)]
-    except ValueError as error:
-        raise FormatError(f"{path}: the arrays of {layer.name!r} do not fit together: {error}") from error
-
-
-def _is_cudnn(layer: RecurrentWeights, arrays: list[Array]) -> bool:
-    """Two biases in one row."""
-    return arrays[2].shape == (2 * layer.gates * layer.units,) and layer.gates > 1
-
-
-def _from_cudnn(arrays: list[Array], gates: int) -> list[Array]:
-    kernel, recurrent, bias = arrays
-    if kernel.ndim != 2 or recurrent.ndim != 2 or kernel.shape[1] % gates or recurrent.shape[1] % gates:
-        return arrays
-    blocks = [k.ravel().reshape(k.shape[::-1]).T for k in np.split(kernel, gates, axis=1)]
-    turned = [k.T for k in np.split(recurrent, gates, axis=1)]
-    halves = bias.reshape(2, -1)
-    return [np.hstack(blocks), np.hstack(turned), halves.sum(axis=0) if gates == 4 else halves]
+# ---- Into the model --------------------------------------------------------------------------------------------------
 
 
 def check_shapes(path: Any, part: Filling) -> None:

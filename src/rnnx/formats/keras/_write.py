@@ -16,7 +16,7 @@ from rnnx import layers
 from rnnx._nested import packed
 from rnnx._typing import Array
 from rnnx.formats._limits import level_of_caller
-from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _vocabularies, _weights
+from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _paths, _vocabularies
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
 from rnnx.formats.keras._functions import written, written_call
 from rnnx.layers.convolution import Convolution
@@ -172,12 +172,12 @@ def _tree(model: Any, orders: dict[int, Order], *, whole: bool = False) -> _hdf5
         done.add(id(layer))
         group.group("vars").attributes["name"] = layer.name
         if layer.own_weights:
-            arrays = group.group(_weights.variables(layer))
+            arrays = group.group(_paths.variables(layer))
             factor = line_factor(layer) if whole else None
             for k, weight in enumerate(layer.own_weights):
                 arrays.members[str(k)] = weight.value if factor is None else scaled(weight.value, factor)
         _vocabularies.add(layer, group)
-        for inside, inner in _weights.parts(layer, orders):
+        for inside, inner in _paths.parts(layer, orders):
             visit(inner, group.group(inside))
 
     visit(model, root)
@@ -202,7 +202,7 @@ class _Writer:
         for inner in model.sublayers:
             self.note_order(inner)
         if isinstance(model, Model):
-            self.orders[id(model)] = _weights.order_of(model, {})
+            self.orders[id(model)] = _paths.order_of(model, {})
 
     def entry(self, layer: Any) -> dict[str, Any]:
         """The description of a layer or model.
