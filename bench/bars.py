@@ -35,6 +35,7 @@ from rnnx.functional import GRUParams, LSTMParams, gru, lstm
 
 RNG = np.random.default_rng(1)
 CORES: dict[str, tuple[Any, int]] = {"lstm": (lstm, 4), "gru": (gru, 3)}
+NARROW = ("full", "bf16", "int8", "int8x16", "int16")
 SECTIONS: dict[str, Callable[[], None]] = {}
 
 
@@ -306,11 +307,11 @@ def narrow() -> None:
         for units in (256, 512, 1024):
             for batch in (1, 8):
                 _, params, _, x, _ = problem(cell, batch, 20, units)
-                packed = [core.pack(params, weights) for weights in ("full", "bf16", "int8", "int16")]
+                packed = [core.pack(params, weights) for weights in NARROW]
                 calls = (functools.partial(core.forward, params, x, return_state=False, packed=p) for p in packed)
                 t = medians(*calls, seconds=0.5)
                 line(
-                    f"{cell} B={batch} H={units}: speed of bf16 / int8 / int16 weights over float32",
+                    f"{cell} B={batch} H={units}: speed of {' / '.join(NARROW[1:])} weights over float32",
                     "1 beyond L2",
                     " / ".join(f"{t[0] / narrow:.2f}" for narrow in t[1:]),
                 )

@@ -116,7 +116,7 @@ def test_convert_a_model(model_file, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("suffix", [None, ".npy", ".npz"])
-@pytest.mark.parametrize("mode", ["bf16", "int8", "int16"])
+@pytest.mark.parametrize("mode", ["bf16", "int8", "int8x16", "int16"])
 def test_convert_to_weights_of_fewer_bits(mode, suffix, model_file, tmp_path, capsys):
     x, target = np.random.default_rng(0).normal(size=(20, 5, 3)).astype("float32"), tmp_path / "small.safetensors"
     options = ["--quantize", mode]

@@ -140,6 +140,7 @@ cdef void start_step(const Part *part, rx_step *step) noexcept nogil:
     step.H, step.U, step.ld, step.ldg, step.ldo = job.H, job.U, job.ld, job.ldg, job.ldr or job.ld
     step.planes, step.plane, step.plane_x = job.planes, job.plane_h, job.plane_x
     step.activation, step.recurrent_activation = job.activation, job.recurrent_activation
+    step.round_rows = job.leaf.round_rows
     step.peepholes, step.clip, step.coupled = job.peepholes, job.clip, job.coupled
     step.options = job.peepholes != NULL or job.clip > 0 or job.coupled
     give_masks(part, step)

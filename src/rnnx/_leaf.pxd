@@ -1,8 +1,8 @@
 # The C leaves as Cython sees them; the meaning of every field is in csrc/leaf.h.
 
 cdef extern from "leaf.h" nogil:
-    enum: RX_MAX_GATES, RX_ALIGNMENT, RX_FULL, RX_BF16, RX_INT8
-    ptrdiff_t RX_ROUNDED_ROW(ptrdiff_t K)
+    enum: RX_MAX_GATES, RX_ALIGNMENT, RX_FULL, RX_BF16, RX_INT8, RX_INT8X16
+    ptrdiff_t RX_ROUNDED_ROW(ptrdiff_t K, int bytes)
     enum rx_activation:
         RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2
         RX_ELU, RX_SOFTSIGN, RX_LEAKY_RELU, RX_RELU6
@@ -13,6 +13,8 @@ cdef extern from "leaf.h" nogil:
         const void *operand[RX_MAX_GATES]
         ptrdiff_t ldo
         void *rounded
+        void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded,
+                           ptrdiff_t ldr) noexcept nogil
         const void *packed
         int planes
         ptrdiff_t plane, plane_x
@@ -45,7 +47,7 @@ cdef extern from "leaf.h" nogil:
     ctypedef struct rx_leaf:
         int mr, nr, kc
         int itemsize, weightsize
-        int scale_rows, group
+        int scale_rows, group, operandsize
         void (*pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
                        void *panels, ptrdiff_t panel) noexcept nogil
         void (*pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,

@@ -87,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME,...",
         help="of a PyTorch file: the modules that are the model, in the order of the chain",
     )
-    convert.add_argument("--quantize", choices=("bf16", "int8", "int16"), help="narrow weights in a .safetensors OUT")
+    convert.add_argument(
+        "--quantize", choices=("bf16", "int8", "int8x16", "int16"), help="narrow weights in a .safetensors OUT"
+    )
     convert.add_argument(
         "--calibration",
         metavar="DATA",

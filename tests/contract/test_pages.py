@@ -88,6 +88,11 @@ def check_pytorch(names: Names, folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["model.pt", "out.pt"]
 
 
+def check_quantization(names: Names, folder: Path) -> None:
+    assert names["report"].mode == "int16" and names["y"].shape == (5, 50, 4)
+    np.testing.assert_array_equal(names["y"], names["model"].predict(names["x"][:5], verbose=0))
+
+
 def needs_streaming(folder: Path) -> Names:
     model = rnnx.Sequential([rnnx.layers.LSTM(4, return_sequences=True, input_shape=(None, 3)), rnnx.layers.Dense(2)])
     return {"model": model, "x_t": np.ones((1, 3)), "block": np.ones((1, 4, 3)), "rows": np.array([True])}
@@ -112,13 +117,13 @@ def check_subclasses(names: Names, folder: Path) -> None:
 
 NEEDS: dict[str, Callable[[Path], Names]] = {
     "README": needs_readme, "dropout": needs_dropout, "keras": needs_keras, "onnx": needs_onnx,
-    "ops": lambda folder: {}, "pytorch": needs_pytorch, "streaming": needs_streaming,
-    "subclasses": lambda folder: {},
+    "ops": lambda folder: {}, "pytorch": needs_pytorch, "quantization": lambda folder: {},
+    "streaming": needs_streaming, "subclasses": lambda folder: {},
 }  # fmt: skip
 CHECKS: dict[str, Callable[[Names, Path], None]] = {
     "README": check_readme, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
-    "ops": check_ops, "pytorch": check_pytorch, "streaming": check_streaming,
-    "subclasses": check_subclasses,
+    "ops": check_ops, "pytorch": check_pytorch, "quantization": check_quantization,
+    "streaming": check_streaming, "subclasses": check_subclasses,
 }  # fmt: skip
 
 

@@ -62,5 +62,19 @@ def make(folder: Path) -> None:
     np.savez(folder / "outputs.npz", **results)
 
 
+def make_quantized(folder: Path) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(3, 6, 3)).astype(np.float32)
+    model = rnnx.Sequential([
+        rnnx.Input((None, 3)), layers.GRU(6, return_sequences=True), layers.LSTM(5), layers.Dense(2)
+    ])  # fmt: skip
+    model.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in model.get_weights()])
+    model.quantize("int8")
+    model.save(folder / "quantized.safetensors")
+    (folder / "quantized.pickle").write_bytes(pickle.dumps(model))
+    np.savez(folder / "quantized_outputs.npz", x=x, y=model.predict(x, verbose=0))
+
+
 if __name__ == "__main__":
     make(Path(sys.argv[1]))
+    make_quantized(Path(sys.argv[1]))

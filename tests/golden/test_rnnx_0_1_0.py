@@ -34,6 +34,19 @@ def test_a_compiled_model_goes_on(suffix: str, wanted: Any) -> None:
     close(model.predict(wanted["x"], verbose=0), wanted["sequential_after"])
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "pickle"])
+def test_its_8_bit_weights_meet_16_bit_operands(suffix: str, tmp_path: Any) -> None:
+    path = FOLDER / f"quantized.{suffix}"
+    model = pickle.loads(path.read_bytes()) if suffix == "pickle" else rnnx.load_model(path)
+    with np.load(FOLDER / "quantized_outputs.npz") as wanted:
+        x, y = wanted["x"], wanted["y"]
+    np.testing.assert_allclose(model.predict(x, verbose=0), y, rtol=0, atol=1e-5)  # 8 bits are farther away
+    assert {layer.quantization_mode for layer in model.layers} == {"int8x16"}
+    model.save(tmp_path / "again.safetensors")
+    for again in (rnnx.load_model(tmp_path / "again.safetensors"), pickle.loads(pickle.dumps(model))):
+        assert {layer.quantization_mode for layer in again.layers} == {"int8x16"}
+
+
 def test_a_pickled_graph_and_a_layer(wanted: Any) -> None:
     model, layer = pickle.loads((FOLDER / "functional_and_layer.pickle").read_bytes())
     close(model.predict(wanted["x"], verbose=0), wanted["functional"])

@@ -125,7 +125,7 @@ def test_options_step_by_step_and_of_narrow_weights(cell, options):
     stepper = _kernels.Stepper(core.pack(params), 5)
     steps = np.stack([stepper.step(x[:, t]) for t in range(4)], 1)
     np.testing.assert_allclose(steps, want, rtol=0, atol=1e-6)
-    for weights, tolerance in (("bf16", 2e-2), ("int8", 2e-2), ("int16", 1e-3)):
+    for weights, tolerance in (("bf16", 2e-2), ("int8", 2e-2), ("int8x16", 2e-2), ("int16", 1e-3)):
         narrow = core.forward(params, x, packed=core.pack(params, weights)).outputs
         np.testing.assert_allclose(narrow, want, rtol=0, atol=tolerance)
     nan = np.where(np.arange(5)[:, None, None] == 2, np.float32(np.nan), x)

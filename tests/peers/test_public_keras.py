@@ -72,7 +72,7 @@ def test_sleepecg_in_8_bits(name: str, folder: Path, tmp_path: Path) -> None:
     x = np.random.default_rng(3).normal(size=(48, 90, 36)).astype("float32")
     x[::2, 60:] = -1
     for data in (None, x[8:]):
-        (report,) = rnnx.layers.quantization_report(model, x[:8], ["int8"], calibration_data=data)
+        (report,) = rnnx.layers.quantization_report(model, x[:8], ["int8x16"], calibration_data=data)
         print(f"\nsleepecg {name}, {'nearest' if data is None else 'calibrated'}: {report}")
     assert report.largest <= 5e-3
 

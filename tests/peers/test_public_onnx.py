@@ -134,7 +134,7 @@ def test_nsnet2_in_8_bits(folder: Path) -> None:
     known = [heard(samples, level) for samples in voices.values() for level in (0, 0.03, 0.1)]
     x = [heard(unseen, 0), heard(unseen, 0.1)]
     for data in (None, known):
-        (report,) = rnnx.layers.quantization_report(model, x, ["int8"], calibration_data=data)
+        (report,) = rnnx.layers.quantization_report(model, x, ["int8x16"], calibration_data=data)
         print(f"\nnsnet2, {'calibrated' if data else 'nearest'}: {report}")
     assert report.largest <= 5e-3
 

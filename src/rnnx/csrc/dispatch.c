@@ -3,11 +3,14 @@
 
 #include <string.h>
 
-#define DECLARE(isa) extern const rx_leaf rx_leaf_##isa##_f32, rx_leaf_##isa##_f64, rx_leaf_##isa##_bf16, rx_leaf_##isa##_int8
+#define DECLARE(isa)                                                                                           \
+    extern const rx_leaf rx_leaf_##isa##_f32, rx_leaf_##isa##_f64, rx_leaf_##isa##_bf16, rx_leaf_##isa##_int8, \
+        rx_leaf_##isa##_int8x16
 #define CHOOSE(isa)                                                                                            \
     (itemsize == 8           ? weights == RX_FULL ? &rx_leaf_##isa##_f64 : NULL                                \
      : weights == RX_BF16 ? &rx_leaf_##isa##_bf16                                                              \
      : weights == RX_INT8 ? &rx_leaf_##isa##_int8                                                              \
+     : weights == RX_INT8X16 ? &rx_leaf_##isa##_int8x16                                                        \
                           : &rx_leaf_##isa##_f32)
 
 DECLARE(generic);
@@ -53,8 +56,9 @@ const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights) {
 #endif
 #if defined(RNNX_X86)
     if (strcmp(isa, "avx2") == 0 && cpu_level() >= 2) return CHOOSE(avx2);
-    if (strcmp(isa, "avx512") == 0 && cpu_level() >= 3)
-        return weights == RX_INT8 && cpu_level() == 3 ? &rx_leaf_avx2_int8 : CHOOSE(avx512);
+    if (strcmp(isa, "avx512") == 0 && cpu_level() == 3 && (weights == RX_INT8 || weights == RX_INT8X16))
+        return CHOOSE(avx2);
+    if (strcmp(isa, "avx512") == 0 && cpu_level() >= 3) return CHOOSE(avx512);
 #endif
     return NULL;
 }

@@ -8,8 +8,8 @@
  * Packed B. A weight matrix is cut into panels of NR columns: a panel holds K rows of NR contiguous elements, so that
  * one broadcast of A meets whole vectors of weights. For inference the elements may be narrower than those of A:
  * bfloat16, the two halves of a row interleaved, or 8-bit integers times a scale for each column; the scales fill
- * `scale_rows` rows in front of the others, these lie `group` rows column by column, and A is rounded to 16 bits before
- * (round_rows). Weights of 16 bits are two planes of such panels, whose products are added: one of the high parts of
+ * `scale_rows` rows in front of the others, these lie `group` rows column by column, and A is rounded to integers of 8
+ * or 16 bits before (round_rows). Weights of 16 bits are two planes of such panels, whose products are added: one of the high parts of
  * all weights, and one of what remains. The gates of one block of units follow each other, which lets one pass compute
  * all gates of these units and finish them while they are in L1. */
 #ifndef RNNX_LEAF_H
@@ -23,11 +23,13 @@
 /* What the panels hold. */
 #define RX_FULL 0 /* elements */
 #define RX_BF16 1
-#define RX_INT8 2
+#define RX_INT8 2    /* meet operands of 8 bits */
+#define RX_INT8X16 3 /* meet operands of 16 bits */
 
-/* Elements of a row of K operands of 16 bits, and how many of them come before the operands. */
+/* Elements of a row of K integer operands of so many bytes, and how many of them come before the operands: the scale,
+ * and where operands are bytes without a sign the one that stands for zero. */
 #define RX_ROUNDED_HEAD 4
-#define RX_ROUNDED_ROW(K) (RX_ROUNDED_HEAD + ((K) + 15) / 16 * 8)
+#define RX_ROUNDED_ROW(K, bytes) (RX_ROUNDED_HEAD + ((K) + 15) / 16 * 4 * (bytes))
 
 #if defined(__GNUC__)
 #define RX_PREFETCH(p) __builtin_prefetch(p, 1, 2)
@@ -56,7 +58,8 @@ typedef struct rx_step {
     ptrdiff_t n, H, U, ld, ldg;
     const void *operand[RX_MAX_GATES]; /* forward: h of the previous step for each recurrent gate, masked, perhaps */
     ptrdiff_t ldo;                     /* rounded; ldo apart (of reset-before GRUs the last is as it is, ld apart) */
-    void *rounded;                     /* room for n rounded rows, where weights have 8 bits */
+    void *rounded;                     /* room for n rounded rows, where weights have 8 bits, and what rounds them */
+    void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);
     const void *packed;                /* forward: panels of R; backward: panels of its transpose */
     int planes;                        /* of the panels of R and W, and how many weights lie between two planes */
     ptrdiff_t plane, plane_x;
@@ -92,6 +95,7 @@ typedef struct rx_leaf {
     int weightsize; /* bytes of a weight in a panel */
     int scale_rows; /* rows in front of a panel's weights */
     int group;      /* rows of weights that lie together; a panel is filled up with zeros to whole groups */
+    int operandsize; /* bytes of an operand that 8-bit weights meet; 0: elements */
     /* Weights, and transposed weights, into panels (see template/pack.h). 8-bit ones are whole numbers already,
      * and come with the scales of their columns. */
     void (*pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
@@ -104,8 +108,8 @@ typedef struct rx_leaf {
     void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
                     const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init, ptrdiff_t ldi,
                     void *const *C, ptrdiff_t ldc);
-    /* A (n, K) -> rows of RX_ROUNDED_ROW(K) elements or more, ldr apart, which products with 8-bit weights take for A.
-     * NULL with other weights. */
+    /* A (n, K) -> rows of RX_ROUNDED_ROW(K, operandsize) elements or more, ldr apart, which products with 8-bit weights
+     * take for A. NULL with other weights. */
     void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);
     /* Sums over rows, for gradients: A^T packed in strips of MR columns and `rows` rows, then C += A^T B and
      * sums += columns of B (see template/tile.h). */

@@ -33,7 +33,7 @@ cdef class PackedDense:
             self.leaf.pack_b(self.features, self.units, data_of(numbers), self.units, NULL, data_of(scales),
                            data_of(self.panels) + plane * depth * self.width * self.leaf.weightsize, depth * panel)
             plane += 1
-        self.ldr = RX_ROUNDED_ROW(self.features) if self.leaf.round_rows != NULL else 0
+        self.ldr = RX_ROUNDED_ROW(self.features, self.leaf.operandsize) if self.leaf.round_rows != NULL else 0
         self.bias = aligned((self.width,), self.dtype, True)
         if bias is not None:
             self.bias[:self.units] = bias

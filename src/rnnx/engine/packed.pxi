@@ -16,9 +16,10 @@ ISA, ISA_LEVELS = _choose_isa()
 
 
 GATES = {"lstm": 4, "gru_after": 3, "gru_before": 3, "simple_rnn": 1}
-WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8, "int16": RX_INT8}  # the last in two planes
+WEIGHTS = {"full": RX_FULL, "bf16": RX_BF16, "int8": RX_INT8, "int8x16": RX_INT8X16,
+           "int16": RX_INT8X16}                          # the last in two planes
 PLANE_STEP = 254                                         # 16-bit numbers are 254 * high + low, both within +-127
-LARGEST = {"int8": 127, "int16": 127 * PLANE_STEP}       # what the largest weight of a column becomes
+LARGEST = {"int8": 127, "int8x16": 127, "int16": 127 * PLANE_STEP}       # what the largest weight of a column becomes
 
 
 cdef list planes_of(kernel, str weights):
@@ -29,7 +30,7 @@ cdef list planes_of(kernel, str weights):
         scale = np.fmax.reduce(np.abs(kernel), axis=0, initial=0) / np.float32(LARGEST[weights])
         scale[scale == 0] = 1
         numbers, step = np.rint(kernel / scale), np.float32(PLANE_STEP)
-        if weights == "int8":
+        if weights != "int16":
             return [(numbers, scale)]
         high = np.rint(numbers / step)
         return [(high, scale * step), (numbers - step * high, scale)]
@@ -63,8 +64,8 @@ cdef class Packed:
     activation, recurrent_activation : str
         Names in ``ACTIVATIONS``.
     weights : str
-        What the tiles read, a name in ``WEIGHTS``: ``"full"``, or of float32 kernels ``"bf16"``, or ``"int8"`` or
-        ``"int16"`` with a scale for each column, for inference only.
+        What the tiles read, a name in ``WEIGHTS``: ``"full"``, or of float32 kernels ``"bf16"``, or ``"int8"``,
+        ``"int8x16"`` or ``"int16"`` with a scale for each column, for inference only.
     peepholes : array of shape (3*units,) or None
         Of an LSTM: weights of the gates i f o on the cell.
     clip : float
@@ -210,7 +211,7 @@ cdef class Packed:
         job.F, job.H, job.U, job.G = self.F, self.H, self.U, self.G
         job.size, job.first, job.ld, job.ldg = self.leaf.itemsize, self.first, self.ld, self.ldg
         job.row, job.gate_row = self.ld * job.size, self.ldg * job.size
-        job.ldr = RX_ROUNDED_ROW(max(self.F, self.H)) if self.leaf.round_rows != NULL else 0
+        job.ldr = RX_ROUNDED_ROW(max(self.F, self.H), self.leaf.operandsize) if self.leaf.round_rows != NULL else 0
         job.planes = 2 if self.weights == "int16" else 1
         job.plane_x = self.U * self.G * depth_of(self.leaf, self.F)
         job.plane_h = self.U * self.G * depth_of(self.leaf, self.H)

@@ -103,7 +103,7 @@ def convert(
         A ``.safetensors`` target is for PyTorch (a state dict), not a model of rnnx.
     modules : iterable of str, optional
         Of a PyTorch file: the modules that are the model, in the order of the chain.
-    quantize : {"bf16", "int8", "int16"}, optional
+    quantize : {"bf16", "int8", "int8x16", "int16"}, optional
         Bits of the new file's weights, as for ``model.quantize``; for rnnx' own ``.safetensors`` only.
     calibration_data, tolerance : optional
         As for ``model.quantize``.

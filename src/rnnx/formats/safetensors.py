@@ -29,7 +29,7 @@ from rnnx import __version__, losses, metrics, optimizers
 from rnnx._typing import Array
 from rnnx.formats import _compiled
 from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading, warn_of
-from rnnx.layers.layer import Layer
+from rnnx.layers.layer import MODES_OF_0_1_0, Layer
 from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.layers.registry import layer_config, layer_from_config
 from rnnx.layers.weight import changing
@@ -37,7 +37,7 @@ from rnnx.quantization import quantizable
 from rnnx.quantization.rounding import narrow_form, wide_form
 from rnnx.saving import FormatError, write_whole
 
-FORMAT = 1
+FORMAT = 2  # 1 has no "int8x16", and that is what "int8" means in it
 LONGEST_DESCRIPTION = 16 << 20  # characters: a layer takes some 500
 MOST_TENSORS = 100_000
 MOST_NUMBERS = 64  # in the state of a source of noise
@@ -102,6 +102,7 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
             f"{path}: written in format {version} by rnnx {description.get('rnnx')}, this is rnnx {__version__} "
             f"which reads formats up to {FORMAT}; install a newer rnnx"
         )
+    description["quantized"] = '"quantization_mode"' in text  # so that other models need not be looked through
     return tensors, description
 
 
@@ -181,7 +182,11 @@ def places(
 
 
 def _description(kind: str, model: Any) -> dict[str, Any]:
-    return {"format": FORMAT, "rnnx": __version__, "kind": kind, "weights": [w.name for w in model.weights]}
+    """What all files say; rnnx 0.1.0 reads those without the modes that it does not know."""
+    found = quantizable(model) if kind == "model" and isinstance(model, Layer) else ()
+    new = {*MODES_OF_0_1_0, *MODES_OF_0_1_0.values()} & {part.quantization_mode for part in found}
+    names = [w.name for w in model.weights]
+    return {"format": FORMAT if new else 1, "rnnx": __version__, "kind": kind, "weights": names}
 
 
 def _weights(model: Any) -> dict[str, Array]:
@@ -240,6 +245,9 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
             raise FormatError(f"{path}: holds {kind}, not a model; use model.load_weights(path)")
         with reading(path, "the model cannot be made"), weights_limited(sum(map(np.size, tensors.values()))):
             model = layer_from_config(description["model"])
+        if description["format"] < 2 and description["quantized"]:
+            for part in quantizable(model):
+                part.quantization_mode = MODES_OF_0_1_0.get(part.quantization_mode or "", part.quantization_mode)
         _put_weights(model, path, tensors)
         training = description.get("training")
         if training is not None and compile:

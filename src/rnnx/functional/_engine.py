@@ -64,7 +64,8 @@ def _pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
     else:
         cell = "simple_rnn"
     if weights not in _kernels.WEIGHTS or (weights != "full" and params.kernel.dtype != np.float32):
-        raise ValueError(f"pack: `weights` must be 'full', or of float32 'bf16', 'int8' or 'int16', got {weights!r}")
+        narrow = ", ".join(repr(name) for name in _kernels.WEIGHTS if name != "full")
+        raise ValueError(f"pack: `weights` must be 'full', or of float32 one of {narrow}, got {weights!r}")
     if params.clip is not None:
         options["clip"] = params.clip
     if isinstance(params, LSTMParams):
@@ -91,10 +92,10 @@ class Core:
         ----------
         params : LSTMParams, GRUParams or RNNParams
             Those of the module.
-        weights : {"full", "bf16", "int8", "int16"}
+        weights : {"full", "bf16", "int8", "int8x16", "int16"}
             What is read at every step: the kernels as they are, or for inference rounded to bfloat16, or to integers of
-            8 or 16 bits with a scale for each output channel, multiplied by 16-bit operands (see `Layer.quantize`).
-            Biases and states stay float32.
+            8 or 16 bits with a scale for each output channel, multiplied by operands of 8 bits (``"int8"``) or 16 bits
+            (see `Layer.quantize`). Biases and states stay float32.
 
         Returns
         -------

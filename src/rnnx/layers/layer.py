@@ -25,7 +25,8 @@ from rnnx.layers.registry import register
 from rnnx.layers.weight import Weight, assignable, changing
 
 Pullback = Callable[..., "Gradients"]
-QUANTIZATION_MODES = ("bf16", "int8", "int16")
+QUANTIZATION_MODES = ("bf16", "int8", "int8x16", "int16")
+MODES_OF_0_1_0 = {"int8": "int8x16"}  # what modes in its files and pickles are called now
 LEGACY_IGNORED = {"weights", "input_length"}
 
 
@@ -384,10 +385,18 @@ class Layer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what can be made again."""
-        return {name: value for name, value in vars(self).items() if name not in NOT_KEPT}
+        state = {name: value for name, value in vars(self).items() if name not in NOT_KEPT}
+        if "quantization_mode" in state:  # under a name that 0.1.0 did not have: its "int8" was another
+            state["quantized_as"] = state.pop("quantization_mode")
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _build_lock=threading.RLock())
+        state = {**state, "_build_lock": threading.RLock()}
+        if "quantized_as" in state:
+            state["quantization_mode"] = state.pop("quantized_as")
+        elif mode := state.get("quantization_mode"):
+            state["quantization_mode"] = MODES_OF_0_1_0.get(mode, mode)
+        vars(self).update(state)
         self.dtype = np.dtype(self.dtype.name)  # pickles make another object of it; calls ask for this one
 
     # ---- Symbolic calls --------------------------------------------------------------------------------------------
@@ -596,23 +605,26 @@ class Layer:
         """Read the kernels of all recurrent and Dense layers in 16 or 8 bits from now on, for inference.
 
         The weights are rounded to what their narrow forms stand for; biases and states stay float32. What integers
-        multiply is rounded to 16-bit integers times a scale for each row (1 / 32767 of its largest element), and
-        sums of such products are exact. A row with an element that is not finite gives NaN. A quantized layer cannot
-        be trained any more. See ``rnnx.layers.quantization_report`` for how far the outputs move.
+        multiply is rounded as well, with a scale for each row: to 8 bits (255 steps between its smallest and its
+        largest element, or zero) or to 16 bits (1 / 32767 of its largest element); sums of such products are exact. A
+        row with an element that is not finite gives NaN. A quantized layer cannot be trained any more. See
+        ``rnnx.layers.quantization_report`` for how far the outputs move.
 
         Parameters
         ----------
-        mode : {"bf16", "int8", "int16"}
-            bfloat16, or integers of 8 or 16 bits with a scale for each output channel. 16-bit integers are as small as
-            bfloat16 and move outputs about fifty times less.
+        mode : {"bf16", "int8", "int8x16", "int16"}
+            bfloat16, or integers of 8 or 16 bits with a scale for each output channel. ``"int8"`` multiplies operands
+            of 8 bits, the fastest, ``"int8x16"`` the same weights by operands of 16 bits, which moves outputs a third
+            less, and ``"int16"`` 16-bit weights by such operands: as small as bfloat16, and outputs move about fifty
+            times less.
         calibration_data : optional
             Typical inputs, as for ``predict``: some hundred sequences, labels are not needed. With them weights are not
             rounded to nearest, but so that the products with these inputs and the states they lead to move as little as
             possible (GPTQ; Frantar et al. 2023); outputs then move two to five times less.
         tolerance : float, optional
             How far an output may move on the calibration data. Layers that would move one farther, alone or together
-            with those that move them less, get 16-bit integers instead of 8-bit ones, or keep float32 where that is not
-            enough (``layer.quantization_mode`` says which, None for float32).
+            with those that move them less, get the next closer mode of ``"int8"``, ``"int8x16"`` and ``"int16"``, or
+            keep float32 where none is enough (``layer.quantization_mode`` says which, None for float32).
 
         Raises
         ------

@@ -15,6 +15,8 @@ from rnnx.layers.weight import changing
 from rnnx.quantization.calibration import Moments, flat_outputs, gaps, observe, outputs_on, round_in_order
 from rnnx.quantization.rounding import round_weights, scales_of
 
+LADDER = ("int8", "int8x16", "int16")  # modes from the fastest to the closest, for layers within a tolerance
+
 
 def quantizable(layer: Layer) -> Iterator[Layer]:
     """Layers in a layer or model whose products can run on narrow weights: recurrent ones, their cells and Dense."""
@@ -112,7 +114,7 @@ def quantize(layer: Layer, mode: str, calibration_data: Any = None, tolerance: f
     if tolerance is None or moments is None:
         forms = [(kernels, mode) for kernels in _rounded(found, moments, mode)]
     else:
-        ladder = ("int8", "int16") if mode == "int8" else (mode,)
+        ladder = LADDER[LADDER.index(mode) :] if mode in LADDER else (mode,)
         forms = _within(tolerance, layer, found, moments, ladder, calibration_data)
     with changing([weight for part in found for weight in part.quantized_weights or []]):
         for part, form in zip(found, forms, strict=True):

@@ -62,7 +62,7 @@ def quantization_report(
         Built, in float32, not quantized.
     x : array, or list of arrays of different lengths
         As for ``model.predict``.
-    modes : sequence of {"bf16", "int8", "int16"}
+    modes : sequence of {"bf16", "int8", "int8x16", "int16"}
     calibration_data, tolerance : optional
         As for ``model.quantize``; other data than ``x``, or the report is too kind.
 
@@ -118,8 +118,8 @@ def quantized_copies(
 
 def _size(model: Any) -> int:
     """Bytes of the kernels that can be quantized."""
-    of_weight = {None: 4, "bf16": 2, "int8": 1, "int16": 2}
-    scales = {"int8": 1, "int16": 2}  # of a channel, one for each plane
+    of_weight = {None: 4, "bf16": 2, "int8": 1, "int8x16": 1, "int16": 2}
+    scales = {"int8": 1, "int8x16": 1, "int16": 2}  # of a channel, one for each plane
     return sum(
         outputs * (inputs * of_weight[part.quantization_mode] + 4 * scales.get(part.quantization_mode or "", 0))
         for part in quantizable(model)

@@ -15,7 +15,7 @@ def round_weights(kernel: Array, mode: str) -> Array:
     Parameters
     ----------
     kernel : float32 array of shape (inputs, outputs)
-    mode : {"bf16", "int8", "int16"}
+    mode : {"bf16", "int8", "int8x16", "int16"}
         bfloat16, or integers, from -127 to 127 or from -32258 to 32258, times a scale for each output channel; rounded
         to nearest, ties to even.
 
@@ -52,7 +52,7 @@ def narrow_form(kernel: Array, mode: str) -> tuple[Array, Array | None] | None:
     Parameters
     ----------
     kernel : float32 array of shape (inputs, outputs)
-    mode : {"bf16", "int8", "int16"}
+    mode : {"bf16", "int8", "int8x16", "int16"}
 
     Returns
     -------
@@ -73,7 +73,7 @@ def narrow_form(kernel: Array, mode: str) -> tuple[Array, Array | None] | None:
         fits = (numbers * scale == kernel).all(axis=0) & ~found
         scales[fits] = scale[fits]
         found |= fits
-    return (numbers.astype(mode), scales) if found.all() else None
+    return (numbers.astype("int16" if mode == "int16" else "int8"), scales) if found.all() else None
 
 
 def wide_form(numbers: Array, scales: Array | None) -> Array:

@@ -3,6 +3,7 @@
 #error "leaf/avx512_vnni.c must be compiled with -mavx512f -mavx512dq -mavx512vnni"
 #endif
 #define ONLY_INT8
+#define BYTE_OPERANDS
 #define ISA avx512
 #define VEC_HEADER "vec/avx512.h"
 #include "leaf.h"

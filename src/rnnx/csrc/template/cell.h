@@ -324,7 +324,7 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
     const void *A = all + 3 * U;
     ptrdiff_t lda = s->ldg;
 #if SCALED
-    NAME(round_rows)(s->n, s->H, A, lda, s->rounded, s->ldo);
+    s->round_rows(s->n, s->H, A, lda, s->rounded, s->ldo);
     A = s->rounded;
     lda = s->ldo;
 #endif

@@ -1,5 +1,5 @@
 /* Both element types and all kinds of weights of one instruction set; 8-bit weights alone (ONLY_INT8) or not at all
- * (WITHOUT_INT8) where they need instructions of their own. Everything but the tables has internal linkage: two
+ * (WITHOUT_INT8) where they need instructions of their own, and twice where some multiply bytes (BYTE_OPERANDS). Everything but the tables has internal linkage: two
  * objects built with different flags must never share a symbol. */
 #include <math.h>
 #include <string.h>
@@ -58,7 +58,13 @@ typedef struct {
 #endif
 
 #ifndef WITHOUT_INT8
-#define WEIGHTS RX_INT8
 #define DOUBLE 0
+#define WEIGHTS RX_INT8X16
 #include "template/leaf.h"
+#undef WEIGHTS
+
+#ifdef BYTE_OPERANDS
+#define WEIGHTS RX_INT8
+#include "template/leaf.h"
+#endif
 #endif

@@ -1,5 +1,5 @@
 /* One leaf set: the text that is compiled for every instruction set, element type and kind of weights.
- * Expects ISA, VEC_HEADER, DOUBLE (0: float, 1: double) and WEIGHTS (RX_FULL, RX_BF16, RX_INT8). */
+ * Expects ISA, VEC_HEADER, DOUBLE (0: float, 1: double) and WEIGHTS (RX_FULL, RX_BF16, RX_INT8, RX_INT8X16). */
 #if DOUBLE
 #define REAL double
 #else
@@ -10,6 +10,9 @@
 #define WEIGHT unsigned short
 #elif WEIGHTS == RX_INT8
 #define TYPE int8
+#define WEIGHT signed char
+#elif WEIGHTS == RX_INT8X16
+#define TYPE int8x16
 #define WEIGHT signed char
 #elif DOUBLE
 #define TYPE f64
@@ -27,16 +30,17 @@ static inline int NAME(four_bytes)(const REAL *p) {
     return bytes;
 }
 
+#define SCALED (WEIGHTS == RX_INT8 || WEIGHTS == RX_INT8X16)
 #include VEC_HEADER
 
 /* What the tiles sum up: products of weights, GROUP rows of them at a time, and of operands, which are broadcast to
  * a vector; SUMS vectors make a sum. */
-#if WEIGHTS == RX_INT8
-#define SCALED 1 /* rows of operands and columns of weights have scales; sums are integers */
+#if SCALED /* rows of operands and columns of weights have scales; sums are integers */
+#define OPERANDSIZE (WEIGHTS == RX_INT8 ? 1 : 2)
 #else
-#define SCALED 0
 #define GROUP 1
 #define SUMS 1
+#define OPERANDSIZE 0
 #define vsum vec
 #define vweight vec
 #define voperand vec
@@ -49,7 +53,7 @@ static inline int NAME(four_bytes)(const REAL *p) {
 #if WEIGHTS == RX_BF16
 #define vweights_0(p) vbf16_low(p)
 #define vweights_1(p) vbf16_high(p)
-#elif WEIGHTS == RX_INT8
+#elif SCALED
 #define vweights_0(p) vweights(p)
 #define vweights_1(p) vweights((p) + GROUP * WIDTH)
 #else
@@ -63,11 +67,6 @@ static inline int NAME(four_bytes)(const REAL *p) {
 #define FOR_GRADIENTS(stem) NAME(stem)
 #else
 #define FOR_GRADIENTS(stem) NULL
-#endif
-#if SCALED
-#define FOR_INTEGERS(stem) NAME(stem)
-#else
-#define FOR_INTEGERS(stem) NULL
 #endif
 
 #define NR (2 * WIDTH)
@@ -149,33 +148,32 @@ static void NAME(activate)(ptrdiff_t count, int activation, const void *x, void 
     memcpy((REAL *)y + whole * WIDTH, tail, rest * sizeof(REAL));
 }
 
-const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
-    .mr = MR,
-    .nr = NR,
-    .kc = KC,
-    .itemsize = (int)sizeof(REAL),
-    .weightsize = (int)sizeof(WEIGHT),
-    .scale_rows = SCALE_ROWS,
-    .group = GROUP,
-    .pack_b = NAME(pack_b),
-    .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed),
-    .product = NAME(product),
-    .round_rows = FOR_INTEGERS(round_rows),
-    .pack_a = FOR_GRADIENTS(pack_a),
-    .sum_outer = FOR_GRADIENTS(sum_outer),
-    .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward), NAME(rnn_forward)},
-    .backward = {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward), FOR_GRADIENTS(gru_before_backward),
-                 FOR_GRADIENTS(rnn_backward)},
-    .gather = NAME(gather),
-    .scatter_add = NAME(scatter_add),
-    .multiply = NAME(multiply),
-    .multiply_add = NAME(multiply_add),
-    .add = NAME(add),
-    .activate = NAME(activate),
-};
+#define LEAF(rounding)                                                                                     \
+    {                                                                                                      \
+        .mr = MR, .nr = NR, .kc = KC, .itemsize = (int)sizeof(REAL), .weightsize = (int)sizeof(WEIGHT),    \
+        .scale_rows = SCALE_ROWS, .group = GROUP, .operandsize = OPERANDSIZE, .pack_b = NAME(pack_b),      \
+        .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed), .product = NAME(product),                   \
+        .round_rows = rounding, .pack_a = FOR_GRADIENTS(pack_a), .sum_outer = FOR_GRADIENTS(sum_outer),    \
+        .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward),                 \
+                    NAME(rnn_forward)},                                                                    \
+        .backward = {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward),                      \
+                     FOR_GRADIENTS(gru_before_backward), FOR_GRADIENTS(rnn_backward)},                     \
+        .gather = NAME(gather), .scatter_add = NAME(scatter_add), .multiply = NAME(multiply),              \
+        .multiply_add = NAME(multiply_add), .add = NAME(add), .activate = NAME(activate),                  \
+    }
+#if WEIGHTS == RX_INT8
+const rx_leaf RX_JOIN(rx_leaf, ISA, int8) = LEAF(NAME(round_to_8));
+#elif WEIGHTS == RX_INT8X16
+const rx_leaf RX_JOIN(rx_leaf, ISA, int8x16) = LEAF(NAME(round_to_16));
+#ifndef BYTE_OPERANDS /* operands of 8 bits, each in 16 of them */
+const rx_leaf RX_JOIN(rx_leaf, ISA, int8) = LEAF(NAME(round_to_8));
+#endif
+#else
+const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = LEAF(NULL);
+#endif
+#undef LEAF
 
 #undef FOR_GRADIENTS
-#undef FOR_INTEGERS
 #undef vsum
 #undef vweight
 #undef voperand
@@ -187,6 +185,7 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = {
 #undef GROUP
 #undef SUMS
 #undef OPERAND_BIAS
+#undef OPERANDSIZE
 #undef DEPTH
 #undef vweights_0
 #undef vweights_1

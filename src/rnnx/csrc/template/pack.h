@@ -109,11 +109,57 @@ INLINE vec NAME(some)(const REAL *row, ptrdiff_t k, ptrdiff_t K) {
     return vload(some);
 }
 
-/* A (n, K) -> rows of 16-bit operands, ldr elements apart: a scale, and after RX_ROUNDED_HEAD elements what it is to be
- * multiplied by. Its largest is 32767, or what keeps sums of K products with 127 below 2^31. */
-static void NAME(round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr) {
+/* The largest operand: `wanted`, or what keeps sums of K products with 127 below 2^31. */
+INLINE REAL NAME(most)(ptrdiff_t K, ptrdiff_t wanted) {
     const ptrdiff_t limit = K ? 2147483647 / (127 * K) : 1;
-    const REAL most = (REAL)(limit < 32767 ? limit : 32767);
+    return (REAL)(limit < wanted ? limit : wanted);
+}
+
+/* A (n, K) -> rows of operands, ldr elements apart: a scale, and after RX_ROUNDED_HEAD elements the integers that it is
+ * to be multiplied by. With 8 bits the smallest and the largest element of a row, or zero, are 255 steps apart, and the
+ * one that stands for zero follows the scale. */
+#if WEIGHTS == RX_INT8 || !defined(BYTE_OPERANDS)
+static void NAME(round_to_8)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr) {
+    const REAL most = NAME(most)(K, 255);
+    for (ptrdiff_t r = 0; r < n; ++r) {
+        const REAL *row = (const REAL *)A + r * lda;
+        REAL *out = (REAL *)rounded + r * ldr, ends[2][WIDTH], other[WIDTH], scale, inverse;
+        vec low = vset(0), high = vset(0), wrong = vset(0), least, largest;
+        int zero, stored;
+        for (ptrdiff_t k = 0; k < K; k += WIDTH) {
+            const vec x = NAME(some)(row, k, K);
+            low = vmin(x, low);
+            high = vmax(x, high);
+            wrong = vfma(x, vset(0), wrong);
+        }
+        vstore(ends[0], low);
+        vstore(ends[1], high);
+        vstore(other, wrong);
+        for (int j = 1; j < WIDTH; ++j) {
+            ends[0][0] = ends[0][j] < ends[0][0] ? ends[0][j] : ends[0][0];
+            ends[1][0] = ends[1][j] > ends[1][0] ? ends[1][j] : ends[1][0];
+            other[0] += other[j];
+        }
+        scale = ends[1][0] / most - ends[0][0] / most;
+        inverse = scale > (REAL)1e-30 && other[0] == 0 ? 1 / scale : 0;
+        out[0] = inverse > 0 ? scale : other[0]; /* not a number, if an element is infinite or none */
+        zero = inverse > 0 ? (int)lrintf(-ends[0][0] * inverse) : 0;
+        stored = SUMS * OPERANDSIZE == 1 ? zero : 0; /* where operands have a sign, zero is zero */
+        memcpy(out + 1, &stored, sizeof stored);
+        least = vset(MAGIC - (REAL)zero);
+        largest = vset(MAGIC - (REAL)zero + most);
+        for (ptrdiff_t k = 0; k < DEPTH(K) - SCALE_ROWS; k += WIDTH) {
+            const vec x = inverse > 0 ? NAME(some)(row, k, K) : vset(0);
+            const vec whole = vmax(least, vmin(largest, vfma(x, vset(inverse), vset(MAGIC))));
+            NAME(store_operands)((char *)(out + RX_ROUNDED_HEAD) + OPERANDSIZE * k, vadd(whole, vset((REAL)stored)));
+        }
+    }
+}
+#endif
+
+#if WEIGHTS == RX_INT8X16
+static void NAME(round_to_16)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr) {
+    const REAL most = NAME(most)(K, 32767);
     for (ptrdiff_t r = 0; r < n; ++r) {
         const REAL *row = (const REAL *)A + r * lda;
         REAL *out = (REAL *)rounded + r * ldr, largest[WIDTH], other[WIDTH], inverse;
@@ -132,9 +178,10 @@ static void NAME(round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t 
         inverse = largest[0] > (REAL)1e-30 && other[0] == 0 ? most / largest[0] : 0;
         out[0] = inverse > 0 ? largest[0] / most : other[0]; /* not a number, if an element is infinite or none */
         for (ptrdiff_t k = 0; k < DEPTH(K) - SCALE_ROWS; k += WIDTH)
-            NAME(store_operands)((short *)(out + RX_ROUNDED_HEAD) + k,
+            NAME(store_operands)((char *)(out + RX_ROUNDED_HEAD) + OPERANDSIZE * k,
                                  vfma(inverse > 0 ? NAME(some)(row, k, K) : vset(0), vset(inverse), vset(MAGIC)));
     }
 }
+#endif
 #endif
 #endif

@@ -15,7 +15,7 @@
  * rows take several panels at once (few_rows), so that at least eight independent sums hide the latency of the FMA.
  * Every tile adds the same terms in the same order, so a row's result does not depend on which rows share its tile.
  *
- * 16-bit weights become elements as they are loaded. 8-bit ones meet operands of 16 bits in integer sums, GROUP rows at
+ * 16-bit weights become elements as they are loaded. 8-bit ones meet rounded operands in integer sums, GROUP rows at
  * a time; the finished sums are multiplied by the scales of row and column. Sums start at zero, and what was there is
  * added to them in the end: partial sums stay small, and so do their roundings. */
 
@@ -33,7 +33,7 @@ INLINE vec NAME(finish)(const enum tile_form form, const product_of_panels *s, p
 #if SCALED
     const REAL *scales = (const REAL *)panel + column;
     (void)form, (void)s, (void)row;
-    return vfma(vtotal(sum, (const int *)scales + NR), vmul(vload(scales), vset(*a)), init);
+    return vfma(vtotal(sum, (const int *)scales + NR, a), vmul(vload(scales), vset(*a)), init);
 #else
     (void)a, (void)panel;
     if (form == A_MASKED) return vfma(sum[0], vload((const REAL *)s->mask + row * s->ldc + column), init);

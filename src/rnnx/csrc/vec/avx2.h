@@ -53,7 +53,7 @@
     _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127)), 23))
 #endif
 
-#if WEIGHTS == RX_INT8
+#if SCALED
 /* Two weights of each column, widened, times two 16-bit operands. */
 #define GROUP 2
 #define OPERAND_BIAS 0
@@ -74,9 +74,9 @@ static inline __m256i NAME(mac)(__m256i x, __m256i w, __m256i sum) {
     return _mm256_add_epi32(sum, product);
 #endif
 }
-#define vtotal(sum, bias) _mm256_cvtepi32_ps((sum)[0])
-static inline void NAME(store_operands)(short *p, vec shifted) {
+#define vtotal(sum, column_sums, row) _mm256_cvtepi32_ps((sum)[0])
+static inline void NAME(store_operands)(void *p, vec shifted) {
     const __m256i q = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_castps_si256(vset(MAGIC)));
-    _mm_storeu_si128((__m128i *)p, _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)));
+    _mm_storeu_si128(p, _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)));
 }
 #endif

@@ -2,7 +2,7 @@
  * AVX2. Thirty-two registers hold a tile of twelve rows, or of six where a sum takes two of them. */
 #include <immintrin.h>
 
-#define TALL_TILES (WEIGHTS != RX_INT8)
+#define TALL_TILES (WEIGHTS != RX_INT8X16)
 
 #if DOUBLE
 #define WIDTH 8
@@ -50,12 +50,9 @@
     _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127)), 23))
 #endif
 
-#if WEIGHTS == RX_INT8
-/* VNNI multiplies bytes without a sign and bytes with one: an operand q is stored as the high and the low bytes of
- * q + 32768, and 32768 times the sum of a column's weights is taken off in the end. All sums are modulo 2^32. */
+#if SCALED
+/* VNNI multiplies bytes without a sign and bytes with one. All sums are modulo 2^32. */
 #define GROUP 4
-#define OPERAND_BIAS 32768
-#define SUMS 2
 #define vsum __m512i
 #define vweight __m512i
 #define voperand __m512i
@@ -71,13 +68,31 @@ static inline __m512i NAME(mac)(__m512i x, __m512i w, __m512i sum) {
     return _mm512_dpbusd_epi32(sum, x, w);
 #endif
 }
-#define vtotal(sum, bias)                                                                               \
+#endif
+#if WEIGHTS == RX_INT8X16
+/* An operand q is stored as the high and the low bytes of q + 32768, and 32768 times the sum of a column's weights is
+ * taken off in the end. */
+#define OPERAND_BIAS 32768
+#define SUMS 2
+#define vtotal(sum, column_sums, row)                                                                   \
     _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32((sum)[0], 8), (sum)[1]),     \
-                                        _mm512_loadu_si512(bias)))
-static inline void NAME(store_operands)(short *p, vec shifted) {
+                                        _mm512_loadu_si512(column_sums)))
+static inline void NAME(store_operands)(void *p, vec shifted) {
     const __m512i q = _mm512_sub_epi32(_mm512_castps_si512(shifted), _mm512_castps_si512(vset(MAGIC - OPERAND_BIAS)));
     const __m128i high = _mm512_cvtepi32_epi8(_mm512_srli_epi32(q, 8)), low = _mm512_cvtepi32_epi8(q);
     _mm_storeu_si128((__m128i *)p, _mm_unpacklo_epi32(high, low));
     _mm_storeu_si128((__m128i *)p + 1, _mm_unpackhi_epi32(high, low));
+}
+#elif WEIGHTS == RX_INT8
+/* An operand is stored as one byte, plus what stands for zero in its row; that times the sum of a column's weights is
+ * taken off in the end. */
+#define OPERAND_BIAS 1
+#define SUMS 1
+#define vtotal(sum, column_sums, row)                                                                   \
+    _mm512_cvtepi32_ps(_mm512_sub_epi32((sum)[0], _mm512_mullo_epi32(vbroadcast((row) + 1),             \
+                                                                     _mm512_loadu_si512(column_sums))))
+static inline void NAME(store_operands)(void *p, vec shifted) {
+    const __m512i q = _mm512_sub_epi32(_mm512_castps_si512(shifted), _mm512_castps_si512(vset(MAGIC)));
+    _mm_storeu_si128(p, _mm512_cvtepi32_epi8(q));
 }
 #endif

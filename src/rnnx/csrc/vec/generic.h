@@ -77,7 +77,7 @@ static inline vec NAME(from_bf16)(const unsigned short *p) {
 #define vselect(m, a, b) NAME(select)(m, a, b)
 #define vpow2(shifted) NAME(pow2)(shifted)
 
-#if WEIGHTS == RX_INT8
+#if SCALED
 /* Two weights of each column times two 16-bit operands. */
 #define GROUP 2
 #define OPERAND_BIAS 0
@@ -110,10 +110,11 @@ static inline vec NAME(total)(NAME(sums) sum) {
     return NAME(load)(a);
 }
 #define vmac(x, w, sum) NAME(add_products)(x, w, sum)
-#define vtotal(sum, bias) NAME(total)((sum)[0])
-static inline void NAME(store_operands)(short *p, vec shifted) {
+#define vtotal(sum, column_sums, row) NAME(total)((sum)[0])
+static inline void NAME(store_operands)(void *p, vec shifted) {
     REAL a[WIDTH];
+    short *q = p;
     NAME(store)(a, shifted);
-    for (int j = 0; j < WIDTH; ++j) p[j] = (short)(a[j] - MAGIC);
+    for (int j = 0; j < WIDTH; ++j) q[j] = (short)(a[j] - MAGIC);
 }
 #endif

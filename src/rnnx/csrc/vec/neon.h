@@ -3,7 +3,7 @@
  * rows, or of six where Clang takes two registers for a sum. */
 #include <arm_neon.h>
 
-#define TALL_TILES (WEIGHTS != RX_INT8)
+#define TALL_TILES !SCALED
 
 #if DOUBLE
 #define WIDTH 2
@@ -51,7 +51,7 @@
     vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vreinterpretq_s32_f32(shifted), vdupq_n_s32(127)), 23))
 #endif
 
-#if WEIGHTS == RX_INT8
+#if SCALED
 /* Two weights of each column, widened and taken apart, times one 16-bit operand each. */
 #define GROUP 2
 #define OPERAND_BIAS 0
@@ -71,8 +71,8 @@ static inline NAME(weights) NAME(load_weights)(const signed char *p) {
 #define vweights(p) NAME(load_weights)(p)
 #define vbroadcast(p) vcreate_s16((unsigned)NAME(four_bytes)(p))
 #define vmac(x, w, sum) vmlal_lane_s16(vmlal_lane_s16(sum, (w).first, x, 0), (w).second, x, 1)
-#define vtotal(sum, bias) vcvtq_f32_s32((sum)[0])
-static inline void NAME(store_operands)(short *p, vec shifted) {
+#define vtotal(sum, column_sums, row) vcvtq_f32_s32((sum)[0])
+static inline void NAME(store_operands)(void *p, vec shifted) {
     vst1_s16(p, vqmovn_s32(vsubq_s32(vreinterpretq_s32_f32(shifted), vreinterpretq_s32_f32(vset(MAGIC)))));
 }
 #else
