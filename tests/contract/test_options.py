@@ -72,7 +72,16 @@ BASES: dict[str, dict[str, Any]] = {
     "Concatenate": {"axis": -1},
     **{
         name: {"filters": 4, "kernel_size": 2}
-        for name in ("Conv1D", "Conv2D", "SeparableConv1D", "SeparableConv2D", "Conv1DTranspose", "Conv2DTranspose")
+        for name in (
+            "Conv1D",
+            "Conv2D",
+            "SeparableConv1D",
+            "SeparableConv2D",
+            "Conv1DTranspose",
+            "Conv2DTranspose",
+            "Conv3D",
+            "Conv3DTranspose",
+        )  # fmt: skip
     },
     "DepthwiseConv1D": {"kernel_size": 2},
     **{
@@ -106,6 +115,7 @@ BASES: dict[str, dict[str, Any]] = {
     "GaussianNoise": {"stddev": 0.4, "seed": 1},
     "GroupNormalization": {"groups": 1},
     "SpatialDropout2D": {"rate": 0.4, "seed": 1},
+    "SpatialDropout3D": {"rate": 0.4, "seed": 1},
 }
 OTHER: dict[str, Any] = {
      "mask": lambda: lambda x, mask: np.zeros(x.shape[:2], bool),
@@ -147,7 +157,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("IntegerLookup", "vocabulary"): [4, 9],
     ("Rescaling", "scale"): 3.0,
     ("InputLayer", "dtype"): "int32",
-    **{(name, "strides"): 1 for name in ("MaxPooling1D", "AveragePooling1D", "MaxPooling2D", "AveragePooling2D")},
+    **{(f"{kind}Pooling{rank}D", "strides"): 1 for kind in ("Max", "Average") for rank in (1, 2, 3)},
     ("SimpleRNN", "compat"): "keras1",
     ("SimpleRNNCell", "compat"): "keras1",
     ("LSTM", "compat"): "keras2.3",
@@ -157,12 +167,14 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("EinsumDense", "output_shape"): (7, 5),
     ("ZeroPadding1D", "padding"): 3,
     ("ZeroPadding2D", "padding"): 3,
+    ("ZeroPadding3D", "padding"): 3,
     ("TimeDistributed", "layer"): lambda: layers.Dense(3, dtype="float64"),
 }
 BEHIND: dict[tuple[str, str], dict[str, Any]] = {  # what an option needs to have a meaning
     ("Cropping2D", "data_format"): {"cropping": (2, 1)},
     ("Conv1DTranspose", "output_padding"): {"strides": 2},
     ("Conv2DTranspose", "output_padding"): {"strides": 2},
+    ("Conv3DTranspose", "output_padding"): {"strides": 2},
     ("StringLookup", "oov_token"): {"invert": True},
     ("IntegerLookup", "oov_token"): {"invert": True},
     ("IntegerLookup", "vocabulary_dtype"): {"invert": True},
@@ -218,7 +230,7 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
     layer = cls(**arguments)
     x: Any = IDS if kind == "Embedding" else X[:, 0] if "Cell" in kind or kind == "RepeatVector" else X
     x = IMAGE if "2D" in kind or kind == "ConvLSTM1D" else x
-    x = FILM if kind == "ConvLSTM2D" else x
+    x = FILM if kind == "ConvLSTM2D" or "3D" in kind else x
     if issubclass(cls, (Merge, Attending)):
         takes_one = kind == "Arithmetic" and (arguments.get("left") or arguments.get("right"))
         x = x if takes_one else [x, 2 * x[::-1]]

@@ -11,6 +11,7 @@ from .compare import DTYPES, cast, check_layer, flat, make_layer, same_gradient,
 from .store import Case, build_layer, load
 
 CASES = load("keras_blocks")
+VOLUMES = load("keras_volumes")
 MASKS = [name for name in CASES if name.startswith("mask-")]
 DROPPED = [name for name in CASES if CASES[name].get("masks/inputs") is not None]
 ATTENTION = [name for name in CASES if name.startswith("attention-")]
@@ -20,6 +21,12 @@ ATTENTION = [name for name in CASES if name.startswith("attention-")]
 @pytest.mark.parametrize("name", [name for name in CASES if name not in MASKS + ATTENTION + DROPPED])
 def test_layers_equal_keras(name, dtype):
     check_layer(CASES[name], dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", VOLUMES)
+def test_layers_over_volumes_equal_keras(name, dtype):
+    check_layer(VOLUMES[name], dtype)
 
 
 @pytest.mark.parametrize("name", MASKS)

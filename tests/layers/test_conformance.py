@@ -20,6 +20,7 @@ PAIR = [RNG.normal(size=(3, 5, 4)), RNG.normal(size=(3, 5, 4))]
 LINES = RNG.normal(size=(3, 5, 4, 2))
 FILM = RNG.normal(size=(3, 5, 3, 4, 2))
 IMAGE = RNG.normal(size=(3, 4, 5, 2))
+VOLUME = np.random.default_rng(18).normal(size=(2, 3, 4, 3, 2))
 NOISE = {"dropout": 0.3, "recurrent_dropout": 0.3, "seed": 3}
 
 
@@ -138,6 +139,15 @@ EXAMPLES |= {
     "Conv2DTranspose_first": Example(
         of(layers.Conv2DTranspose, 2, 3, (1, 2), "same", (0, 1), **FIRST), [IMAGE], mask="drop"
     ),
+    "Conv3D": Example(of(layers.Conv3D, 2, (2, 1, 3), (1, 2, 1), "same", activation="tanh"), [VOLUME], mask="drop"),
+    "Conv3D_groups": Example(
+        of(layers.Conv3D, 2, 2, groups=2, **FIRST), [VOLUME.transpose(0, 4, 1, 2, 3)], mask="drop"
+    ),
+    "Conv3DTranspose": Example(of(layers.Conv3DTranspose, 2, 2, (2, 1, 1), "same"), [VOLUME], mask="drop"),
+    "MaxPooling3D": Example(of(layers.MaxPooling3D, (2, 3, 1), 1, "same"), [VOLUME], mask="drop"),
+    "AveragePooling3D": Example(of(layers.AveragePooling3D, 2, (1, 2, 1), "same"), [VOLUME], mask="drop"),
+    "GlobalMaxPooling3D": Example(of(layers.GlobalMaxPooling3D, **FIRST), [VOLUME], mask="drop"),
+    "GlobalAveragePooling3D": Example(of(layers.GlobalAveragePooling3D, keepdims=True), [VOLUME], mask="drop"),
     "MaxPooling2D": Example(of(layers.MaxPooling2D, (2, 3), 1, "same"), [IMAGE], mask="drop"),
     "MaxPooling2D_first": Example(of(layers.MaxPooling2D, 2, **FIRST), [IMAGE], mask="drop"),
     "AveragePooling2D": Example(of(layers.AveragePooling2D, 3, (1, 2), "same"), [IMAGE], mask="drop"),
@@ -183,6 +193,10 @@ EXAMPLES |= {
     "SpatialDropout2D": Example(of(layers.SpatialDropout2D, 0.4, seed=1), [IMAGE], noisy=True),
     "SpatialDropout2D_first": Example(of(layers.SpatialDropout2D, 0.4, seed=1, **FIRST), [IMAGE], noisy=True),
     "ZeroPadding1D": Example(of(layers.ZeroPadding1D, (2, 1)), [SEQUENCE], mask="drop"),
+    "SpatialDropout3D": Example(of(layers.SpatialDropout3D, 0.4, seed=1), [VOLUME], noisy=True),
+    "ZeroPadding3D": Example(of(layers.ZeroPadding3D, ((2, 1), (0, 1), (1, 1))), [VOLUME], mask="drop"),
+    "Cropping3D": Example(of(layers.Cropping3D, (1, 1, (0, 1)), **FIRST), [VOLUME.repeat(2, 4)], mask="drop"),
+    "UpSampling3D": Example(of(layers.UpSampling3D, (1, 3, 2)), [VOLUME], mask="drop"),
     "ZeroPadding2D_first": Example(of(layers.ZeroPadding2D, ((2, 1), (0, 1)), **FIRST), [IMAGE], mask="drop"),
     "Cropping1D": Example(of(layers.Cropping1D, (2, 1)), [SEQUENCE], mask="drop"),
     "Cropping2D": Example(of(layers.Cropping2D, ((2, 1), (0, 1))), [IMAGE], mask="drop"),

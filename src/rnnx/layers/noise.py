@@ -10,6 +10,7 @@ from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 from rnnx.layers.checks import check_data_format, generator_of, seed_config
 from rnnx.layers.layer import Gradients, Layer, Pullback
+from rnnx.layers.places import wanted_shape
 
 
 class NoiseLayer(Layer):
@@ -95,9 +96,7 @@ class SpatialDropout(NoiseLayer):
     def check(self, shape: Any) -> None:
         """Refuse a shape without the axes of places, and one of features."""
         if len(shape) != self.rank + 2:
-            places = "timesteps" if self.rank == 1 else "rows, columns"
-            first = self.data_format == "channels_first"
-            wanted = f"(batch, features, {places})" if first else f"(batch, {places}, features)"
+            wanted = wanted_shape(self.rank, self.data_format)
             raise ValueError(f"{self.name}: the input must have shape {wanted}, got {tuple(shape)}")
 
     def compute_output_shape(self, input_shape: Any) -> Any:

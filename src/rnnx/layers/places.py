@@ -11,6 +11,7 @@ from rnnx._typing import Array
 from rnnx.layers.layer import Layer
 
 PADDINGS = ("valid", "same", "causal")
+AXES = {1: "timesteps", 2: "rows, columns", 3: "depth, rows, columns"}  # of places, in errors
 
 
 def per_axis(who: str, name: str, value: Any, rank: int, least: int = 1) -> Any:
@@ -63,6 +64,12 @@ def output_steps(who: str, padding: str, steps: int, width: int, stride: int) ->
     return count
 
 
+def wanted_shape(rank: int, data_format: str, features: Any = "features") -> str:
+    """The shape of an input with ``rank`` axes of places, for errors."""
+    places = AXES[rank]
+    return f"(batch, {features}, {places})" if data_format == "channels_first" else f"(batch, {places}, {features})"
+
+
 class OverPlaces(Layer):
     """A layer whose input has axes of places, and features after them or, with "channels_first", before."""
 
@@ -75,8 +82,7 @@ class OverPlaces(Layer):
 
     def wanted(self, features: Any = "features") -> str:
         """The shape of an input, for errors."""
-        places = "timesteps" if self.rank == 1 else "rows, columns"
-        return f"(batch, {features}, {places})" if self.channels_first else f"(batch, {places}, {features})"
+        return wanted_shape(self.rank, self.data_format, features)
 
     def check_rank(self, shape: Any, features: Any = "features") -> None:
         """Refuse a shape of another number of axes, or with other features if they are known."""

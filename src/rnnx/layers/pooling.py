@@ -223,6 +223,8 @@ class AveragePooling2D(AveragePooling):
 class GlobalPooling(PoolingLayer):
     """Base of the pooling layers over all places."""
 
+    supports_masking = False
+
     def __init__(self, data_format: Any = None, keepdims: bool = False, **kwargs: Any):
         super().__init__(data_format, **kwargs)
         self.keepdims = bool(keepdims)
@@ -302,6 +304,7 @@ class GlobalAveragePooling1D(GlobalAveragePooling):
         The output keeps the time axis, of one step.
     """
 
+    supports_masking = True
     positional_arguments = ("mask",)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers.checks import check_data_format
+from rnnx.layers.places import wanted_shape
 from rnnx.layers.shaping import Shaping
 
 Edges = tuple[tuple[int, int], ...]
@@ -16,7 +17,7 @@ INTERPOLATIONS = ("nearest", "bilinear")
 
 
 class Resizing(Shaping):
-    """Base of the layers that change the number of steps, or of rows and columns."""
+    """Base of the layers that change the number of places."""
 
     rank = 1  # axes of places
     data_format = "channels_last"
@@ -32,9 +33,7 @@ class Resizing(Shaping):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         if len(input_shape) != self.rank + 2:
-            places = "timesteps" if self.rank == 1 else "rows, columns"
-            first = self.data_format == "channels_first"
-            wanted = f"(batch, features, {places})" if first else f"(batch, {places}, features)"
+            wanted = wanted_shape(self.rank, self.data_format)
             raise ValueError(f"{self.name}: the input must have shape {wanted}, got {tuple(input_shape)}")
         shape = list(input_shape)
         for place, axis in enumerate(self.places):
@@ -43,7 +42,7 @@ class Resizing(Shaping):
         return tuple(shape)
 
 
-def _edges(who: str, name: str, value: Any, rank: int) -> Edges:
+def edges_of(who: str, name: str, value: Any, rank: int) -> Edges:
     """Numbers of steps at both ends of each axis, from one number, one for each axis, or a pair for each axis."""
 
     def pair(part: Any) -> tuple[int, int]:
@@ -119,7 +118,7 @@ class ZeroPadding1D(ZeroPadding):
 
     def __init__(self, padding: Any = 1, data_format: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.edges = _edges("ZeroPadding1D", "padding", padding, 1)
+        self.edges = edges_of("ZeroPadding1D", "padding", padding, 1)
         self.data_format = check_data_format("ZeroPadding1D", data_format)
 
 
@@ -143,7 +142,7 @@ class ZeroPadding2D(ZeroPadding):
 
     def __init__(self, padding: Any = (1, 1), data_format: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.edges = _edges("ZeroPadding2D", "padding", padding, 2)
+        self.edges = edges_of("ZeroPadding2D", "padding", padding, 2)
         self.data_format = check_data_format("ZeroPadding2D", data_format)
 
 
@@ -202,7 +201,7 @@ class Cropping1D(Cropping):
 
     def __init__(self, cropping: Any = (1, 1), **kwargs: Any):
         super().__init__(**kwargs)
-        self.edges = _edges("Cropping1D", "cropping", cropping, 1)
+        self.edges = edges_of("Cropping1D", "cropping", cropping, 1)
 
 
 class Cropping2D(Cropping):
@@ -225,7 +224,7 @@ class Cropping2D(Cropping):
 
     def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.edges = _edges("Cropping2D", "cropping", cropping, 2)
+        self.edges = edges_of("Cropping2D", "cropping", cropping, 2)
         self.data_format = check_data_format("Cropping2D", data_format)
 
     def get_config(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import rnnx
 from rnnx import Input, Model, layers
 from rnnx.formats.onnx._write import exported
 
-SEQUENCE, IMAGE = (6, 4), (4, 5, 3)
+SEQUENCE, IMAGE, VOLUME = (6, 4), (4, 5, 3), (3, 4, 5, 2)
 FIRST = {"data_format": "channels_first"}
 BLOCKS: dict[str, tuple[Callable[[], Any], list[tuple[int, ...]]]] = {
     "leaky": (lambda: layers.LeakyReLU(0.2), [SEQUENCE]),
@@ -54,6 +54,15 @@ BLOCKS: dict[str, tuple[Callable[[], Any], list[tuple[int, ...]]]] = {
     "average-pool": (lambda: layers.AveragePooling2D(2, padding="same"), [IMAGE]),
     "max-pool-all": (lambda: layers.GlobalMaxPooling2D(keepdims=True), [IMAGE]),
     "average-pool-all": (lambda: layers.GlobalAveragePooling2D(**FIRST), [IMAGE]),
+    "volume-conv": (lambda: layers.Conv3D(4, (2, 3, 2), strides=(1, 2, 1), activation="relu"), [VOLUME]),
+    "volume-transposed": (lambda: layers.Conv3DTranspose(3, (1, 3, 2), 2), [VOLUME]),
+    "volume-pool": (lambda: layers.MaxPooling3D((2, 3, 1)), [VOLUME]),
+    "volume-mean": (lambda: layers.AveragePooling3D(2, padding="same", **FIRST), [VOLUME]),
+    "volume-all": (lambda: layers.GlobalAveragePooling3D(), [VOLUME]),
+    "volume-padding": (lambda: layers.ZeroPadding3D(((1, 0), (0, 2), (1, 1))), [VOLUME]),
+    "volume-cropping": (lambda: layers.Cropping3D((1, 0, 2), **FIRST), [(2, 3, 4, 5)]),
+    "volume-up": (lambda: layers.UpSampling3D((1, 2, 3)), [VOLUME]),
+    "volume-noise": (lambda: layers.SpatialDropout3D(0.1), [VOLUME]),
     "batch": (lambda: layers.BatchNormalization(axis=1), [IMAGE]),
     "layer": (lambda: layers.LayerNormalization(axis=(1, 2)), [IMAGE]),
     "group": (lambda: layers.GroupNormalization(2), [SEQUENCE]),

@@ -29,7 +29,8 @@ SAME = (
     "Cropping1D Cropping2D UpSampling1D UpSampling2D GroupNormalization UnitNormalization RMSNormalization Conv2D "
     "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D Conv1DTranspose Conv2DTranspose MaxPooling2D "
     "AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D Attention AdditiveAttention MultiHeadAttention "
-    "EinsumDense ConvLSTM1D ConvLSTM2D"
+    "EinsumDense ConvLSTM1D ConvLSTM2D Conv3D Conv3DTranspose MaxPooling3D AveragePooling3D GlobalMaxPooling3D "
+    "GlobalAveragePooling3D ZeroPadding3D Cropping3D UpSampling3D SpatialDropout3D"
 ).split()
 CLASSES: dict[str, str] = {
     **{name: name for name in (*SAME, *ENCODERS, "Normalization", "Rescaling")},
@@ -42,6 +43,9 @@ CLASSES: dict[str, str] = {
     "GlobalAvgPool2D": "GlobalAveragePooling2D", "Convolution1DTranspose": "Conv1DTranspose",
     "Convolution2DTranspose": "Conv2DTranspose", "Deconvolution2D": "Conv2DTranspose",
     "SeparableConvolution1D": "SeparableConv1D", "SeparableConvolution2D": "SeparableConv2D",
+    "Convolution3D": "Conv3D", "Convolution3DTranspose": "Conv3DTranspose", "Deconvolution3D": "Conv3DTranspose",
+    "MaxPool3D": "MaxPooling3D", "AvgPool3D": "AveragePooling3D", "GlobalMaxPool3D": "GlobalMaxPooling3D",
+    "GlobalAvgPool3D": "GlobalAveragePooling3D",
 }  # fmt: skip
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell")
 KERAS1_WORDS = {

@@ -47,8 +47,8 @@ OPERATION_LAYERS = (layers.Arithmetic, layers.Operation)
 OLD_LINE, NEW_LINE = "hard_sigmoid_keras2", "hard_sigmoid"  # clip(0.2 x + 0.5) = clip(1.2 x / 6 + 0.5)
 LINE_FACTOR = 1.2
 SCALED = (
-    "Dense", "Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D", "Conv1DTranspose", "Conv2DTranspose",
-    "SimpleRNN", "SimpleRNNCell", "GRU", "GRUCell",
+    "Dense", "Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D", "Conv1DTranspose", "Conv2DTranspose", "Conv3D",
+    "Conv3DTranspose", "SimpleRNN", "SimpleRNNCell", "GRU", "GRUCell",
 )  # fmt: skip  # whose weights go to it only
 LINEAR = (layers.Dense, Convolution, DepthwiseConvolution, ConvolutionTranspose)
 SWITCHES = ("return_attention_scores", "use_causal_mask")  # of attention, in a call
@@ -249,7 +249,7 @@ class _Writer:
         }
         if name == "InputLayer":
             written["batch_shape"] = [written.pop("batch_size"), *written.pop("shape")]
-        if name in ("SpatialDropout1D", "SpatialDropout2D"):
+        if name in ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"):
             written.pop("trainable", None)
         if name == "Discretization":
             written.pop("trainable", None)

@@ -1,4 +1,4 @@
-"""Convolution and pooling along one or two axes as layers."""
+"""Convolution and pooling along one, two or three axes as layers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from rnnx.formats.onnx._read_layers import activation_after, dtype_of
 from rnnx.formats.onnx._reading import NoLayer, Reading
 from rnnx.formats.onnx._view import View, view_of
 
-CONVOLUTIONS = {1: layers.Conv1D, 2: layers.Conv2D}
-ZEROS = {1: layers.ZeroPadding1D, 2: layers.ZeroPadding2D}
+CONVOLUTIONS = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
+ZEROS = {1: layers.ZeroPadding1D, 2: layers.ZeroPadding2D, 3: layers.ZeroPadding3D}
 POOLS: dict[tuple[str, int], Any] = {
     ("MaxPool", 1): layers.MaxPooling1D, ("MaxPool", 2): layers.MaxPooling2D,
     ("AveragePool", 1): layers.AveragePooling1D, ("AveragePool", 2): layers.AveragePooling2D,
     ("GlobalMaxPool", 1): layers.GlobalMaxPooling1D, ("GlobalMaxPool", 2): layers.GlobalMaxPooling2D,
     ("GlobalAveragePool", 1): layers.GlobalAveragePooling1D, ("GlobalAveragePool", 2): layers.GlobalAveragePooling2D,
+    ("MaxPool", 3): layers.MaxPooling3D, ("AveragePool", 3): layers.AveragePooling3D,
+    ("GlobalMaxPool", 3): layers.GlobalMaxPooling3D, ("GlobalAveragePool", 3): layers.GlobalAveragePooling3D,
 }  # fmt: skip
 
 

@@ -146,6 +146,7 @@ WRITERS: dict[type, Writer] = {
     layers.ActivityRegularization: _identity,
     layers.Cropping1D: _cropping,
     layers.Cropping2D: _cropping,
+    layers.Cropping3D: _cropping,
     layers.Dot: _dot,
     layers.ELU: _elu,
     layers.GroupNormalization: _group,
@@ -156,6 +157,8 @@ WRITERS: dict[type, Writer] = {
     layers.UnitNormalization: _unit,
     layers.UpSampling1D: _up_sampling,
     layers.UpSampling2D: _up_sampling,
+    layers.UpSampling3D: _up_sampling,
     layers.ZeroPadding1D: _padding,
     layers.ZeroPadding2D: _padding,
+    layers.ZeroPadding3D: _padding,
 }
