@@ -1,11 +1,21 @@
-"""Leave the tests of this folder out unless a run says ``-m keras``; then a missing framework is an error."""
+"""Leave the tests of this folder out unless a run says ``-m keras``; then a missing framework is an error.
+
+The backend is that of ``KERAS_BACKEND``; files about another one are left out.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+BACKENDS = ("torch", "jax", "tensorflow")
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return None if "keras" in config.option.markexpr or collection_path.suffix != ".py" else True
+    if collection_path.suffix != ".py":
+        return None
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    others = {f"test_{name}.py" for name in BACKENDS if name != backend}
+    return None if "keras" in config.option.markexpr and collection_path.name not in others else True

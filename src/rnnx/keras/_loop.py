@@ -35,12 +35,13 @@ class Form:
     return_sequences: bool
     go_backwards: bool
     zero_output_for_mask: bool
+    leads_with_state: bool = False  # masked steps before the first valid one give the initial state, not 0
 
     @property
     def core(self) -> Any:
         return CORES[self.cell]
 
-    def params(self, kernel: Array, recurrent_kernel: Array, bias: Array | None) -> Any:
+    def params(self, kernel: Array, recurrent_kernel: Array, bias: Array | None = None) -> Any:
         """The weights as the functional core takes them."""
         if self.cell == "lstm":
             return LSTMParams(kernel, recurrent_kernel, bias, self.activation, self.recurrent_activation)
@@ -93,6 +94,7 @@ def form_of(layer: Any) -> Form:
     activation = activation_name(cell.activation)
     recurrent = activation_name(getattr(cell, "recurrent_activation", None))
     assert activation is not None and recurrent is not None
+    of_jax = keras.backend.backend() == "jax"  # whose loop treats masked steps in its own way
     return Form(
         CELLS[type(cell)],
         activation,
@@ -100,7 +102,8 @@ def form_of(layer: Any) -> Form:
         bool(getattr(cell, "reset_after", False)),
         bool(layer.return_sequences),
         bool(layer.go_backwards),
-        bool(getattr(layer, "zero_output_for_mask", False)),
+        bool(layer.zero_output_for_mask and not (of_jax and layer.unroll)),
+        of_jax and not layer.unroll,
     )
 
 

@@ -16,9 +16,10 @@ from rnnx.torch._operator import Gradient, numbers_of
 _memos: weakref.WeakKeyDictionary[Any, Memo] = weakref.WeakKeyDictionary()
 
 
-def runs(x: Any) -> bool:
-    """Whether a tensor has numbers that the engine can read now: Keras also asks for shapes, and PyTorch compiles."""
-    return bool(x.is_cpu) and x.dim() == 3 and x.numel() > 0 and not torch.compiler.is_compiling()
+def runs(x: Any, states: list[Any]) -> bool:
+    """Whether tensors have numbers that the engine can read now: Keras also asks for shapes, and PyTorch compiles."""
+    on_cpu = all(part.is_cpu for part in (x, *states))
+    return on_cpu and x.dim() == 3 and x.numel() > 0 and not torch.compiler.is_compiling()
 
 
 def loop(
@@ -44,8 +45,7 @@ def loop(
 
 
 def _packed_of(form: Form, weights: Sequence[Tensor]) -> tuple[Any, Any]:
-    kernel, recurrent_kernel, *bias = (weight.contiguous().numpy() for weight in weights)
-    params = form.params(kernel.copy(), recurrent_kernel.copy(), bias[0].copy() if bias else None)
+    params = form.params(*(weight.contiguous().numpy().copy() for weight in weights))
     return params, form.core.pack(params)
 
 

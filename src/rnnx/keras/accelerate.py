@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -16,19 +18,20 @@ from rnnx._report import Report
 from rnnx.keras._loop import form_of, masks_of, obstacle, weights_of
 
 CLASSES = (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN)
+BACKENDS = ("torch", "jax", "tensorflow")
 _switch = threading.RLock()
+_exporting: ContextVar[bool] = ContextVar("exporting", default=False)
 
 
 def _backend() -> Any:
     """The module for the backend that Keras runs on."""
-    if keras.backend.backend() != "torch":
+    name = keras.backend.backend()
+    if name not in BACKENDS:
         raise NotImplementedError(
-            f"rnnx.keras: runs on Keras' PyTorch backend, got {keras.backend.backend()!r}; set KERAS_BACKEND=torch "
-            "before keras is imported, or open the model with rnnx.load_model"
+            f"rnnx.keras: runs on Keras' backends {', '.join(BACKENDS)}, got {name!r}; set KERAS_BACKEND to one of "
+            "them before keras is imported, or open the model with rnnx.load_model"
         )
-    from rnnx.keras import _torch
-
-    return _torch
+    return importlib.import_module(f"rnnx.keras._{name}")
 
 
 def inner_loop(
@@ -37,7 +40,7 @@ def inner_loop(
     """The loop of a layer on the engine, or its own loop where the engine does not run it."""
     backend = _backend()
     states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
-    if obstacle(layer) is not None or not backend.runs(sequences) or any(not part.is_cpu for part in states):
+    if _exporting.get() or obstacle(layer) is not None or not backend.runs(sequences, states):
         return own(sequences, initial_state, mask, training=training)
     if layer.stateful:  # Keras writes the next states into these very tensors, before the gradient is asked for
         states = [keras.ops.copy(part) for part in states]
@@ -67,13 +70,18 @@ def accelerate(model: Any) -> Report:
     TypeError
         If it is no layer of Keras.
     NotImplementedError
-        If Keras does not run on its PyTorch backend.
+        If Keras runs on another backend than PyTorch, JAX and TensorFlow.
     """
     _backend()
     if not isinstance(model, layers.Layer):
         raise TypeError(f"accelerate: expected a model or layer of Keras, got {type(model).__name__}")
     report = Report(framework="Keras")
+    of_tensorflow = keras.backend.backend() == "tensorflow"
     for layer in model._flatten_layers(include_self=True, recursive=True):
+        if isinstance(layer, keras.Model):
+            _compile_again(layer)
+            if "export" not in vars(layer):
+                object.__setattr__(layer, "export", functools.partial(_export, layer.export))
         if not isinstance(layer, layers.RNN):
             continue
         reason = obstacle(layer) if type(layer) in CLASSES else f"{type(layer).__name__} is a class of its own"
@@ -81,9 +89,26 @@ def accelerate(model: Any) -> Report:
             report.left[layer.name] = reason
         elif layer.name not in report.swapped:
             report.swapped.append(layer.name)
+            layer.supports_jit = layer.supports_jit and not of_tensorflow  # XLA cannot call the engine there
             if "inner_loop" not in vars(layer):
                 object.__setattr__(layer, "inner_loop", functools.partial(inner_loop, layer.inner_loop, layer))
     return report
+
+
+def _compile_again(model: Any) -> None:
+    """What a model has compiled runs without the engine; so would what TensorFlow's XLA compiles."""
+    model.train_function = model.test_function = model.predict_function = None
+    if keras.backend.backend() == "tensorflow" and model.compiled:
+        model.jit_compile = False
+
+
+def _export(own: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """What is exported runs without rnnx."""
+    token = _exporting.set(True)
+    try:
+        return own(*arguments, **options)
+    finally:
+        _exporting.reset(token)
 
 
 @contextmanager
@@ -93,7 +118,7 @@ def accelerated() -> Iterator[None]:
     Raises
     ------
     NotImplementedError
-        If Keras does not run on its PyTorch backend.
+        If Keras runs on another backend than PyTorch, JAX and TensorFlow.
     """
     _backend()
     kept: dict[Any, Any] = {}
