@@ -56,6 +56,7 @@ class Plan:
     valid: _NDArray[np.uint8] | None
     row_counts: _NDArray[np.intp] | None
     ended: _NDArray[np.bool_] | None
+    packed: bool
     def __init__(
         self,
         batch: int,
@@ -63,6 +64,7 @@ class Plan:
         valid: _NDArray[np.bool_] | None = None,
         backwards: bool = False,
         reset: _NDArray[np.bool_] | None = None,
+        batch_sizes: _NDArray[np.integer[Any]] | None = None,
     ) -> None: ...
 
 @final

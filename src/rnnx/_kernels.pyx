@@ -87,6 +87,7 @@ cdef struct Job:
     int planes                   # of panels, and how many weights lie between two of them
     Py_ssize_t plane_x, plane_h
     bint backwards, keep, masked_blend
+    bint packed                  # x, outputs and their gradients have the packed rows as their first axis
     const Py_ssize_t *order      # NULL: rows as they come
     const Py_ssize_t *counts     # NULL: B rows at every step
     const Py_ssize_t *offsets
@@ -163,6 +164,14 @@ cdef inline const char *packed_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1,
     return part.rounded
 
 
+cdef inline bint in_one_run(const Part *part, Py_ssize_t s0, Py_ssize_t s1) noexcept nogil:
+    # Whether the rows of these steps lie at one distance in x, where the rows of the batch come as they are.
+    cdef const Job *job = part.job
+    if job.packed:
+        return not job.backwards and (s1 - s0 == 1 or part.lo == 0 and part.hi >= rows_at(job, s0))
+    return s1 - s0 == 1 or job.B == 1 and not job.backwards
+
+
 cdef const char *rows_of_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t gate,
                            Py_ssize_t *ldx) noexcept nogil:
     # Those rows before they are rounded; x itself where that serves.
@@ -170,16 +179,15 @@ cdef const char *rows_of_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ss
     cdef Py_ssize_t s, r, b, t
     cdef const char *source
     cdef char *out = part.x_rows
-    if (job.inputs.gates == 0 and job.sxf == job.size and job.order == NULL
-            and (s1 - s0 == 1 or job.B == 1 and not job.backwards)):
-        ldx[0] = (job.sxt if job.B == 1 else job.sxb) // job.size
-        return job.x + part.lo * job.sxb + time_of(job, s0, 0) * job.sxt
+    if job.inputs.gates == 0 and job.sxf == job.size and job.order == NULL and in_one_run(part, s0, s1):
+        ldx[0] = (job.sxt if job.B == 1 and not job.packed else job.sxb) // job.size
+        return job.x + place_of(job, part.lo, time_of(job, s0, 0), job.sxb, job.sxt)
     ldx[0] = job.F
     for s in range(s0, s1):
         for r in range(part.lo, end_at(part, s)):
             b = batch_of(job, r)
             t = time_of(job, s, r)
-            source = job.x + b * job.sxb + t * job.sxt
+            source = job.x + place_of(job, b, t, job.sxb, job.sxt)
             if job.sxf != job.size or job.inputs.gates == 0:
                 job.leaf.gather(job.F, source, job.sxf, out)
                 source = out
@@ -342,7 +350,7 @@ cdef void forward_part(const Part *part) noexcept nogil:
             if job.outputs != NULL:
                 for r in range(part.lo, part.lo + n):
                     t = position_of(job, time_of(job, s, r))
-                    memcpy(job.outputs + batch_of(job, r) * job.sob + t * job.sot,
+                    memcpy(job.outputs + place_of(job, batch_of(job, r), t, job.sob, job.sot),
                            <char *>step.h + (r - part.lo) * job.row, size)
         s0 = s1
     finish_rows(job, s0 - 1, part.lo, before)

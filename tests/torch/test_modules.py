@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,6 +123,70 @@ def test_dropout_between_layers_is_pytorchs_own():
     torch.manual_seed(2)
     torch.testing.assert_close(ours(x)[0], wanted)
     torch.testing.assert_close(ours.eval()(x)[0], plain.eval()(x)[0])
+
+
+def test_dropout_between_layers_of_packed_data_is_pytorchs_own():
+    plain, ours = pair("GRU", num_layers=2, dropout=0.5)
+    packed = pack_padded_sequence(torch.randn(6, 4, 3), torch.tensor([6, 4, 3, 1]))
+    torch.manual_seed(2)
+    wanted = plain(packed)[0].data
+    torch.manual_seed(2)
+    torch.testing.assert_close(ours(packed)[0].data, wanted)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_reset_is_the_parts_one_by_one(name, batch_first, few_steps):
+    plain, ours = pair(name, num_layers=2, bidirectional=True, batch_first=batch_first)
+    parts = [torch.randn((4, n, 3) if batch_first else (n, 4, 3)) for n in (3, 5, 1)]
+    axis = 1 if batch_first else 0
+    x = torch.cat(parts, axis)
+    reset = torch.zeros(x.shape[:2], dtype=torch.bool)
+    reset.select(axis, 3)[:] = reset.select(axis, 8)[:] = True
+    # the layers above see nothing of the parts before either, so that three calls of the plain module say the same
+    wanted = torch.cat([plain(part)[0] for part in parts], axis)
+    y, _ = ours(x, None, reset)
+    torch.testing.assert_close(y, wanted)
+    wanted.pow(2).sum().backward()
+    y.pow(2).sum().backward()
+    for own, weight in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, weight.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_reset_of_one_sequence_and_wrong_ones():
+    plain, ours = pair("LSTM")
+    x = torch.randn(20, 3)
+    y, _ = ours(x, reset=torch.arange(20) == 7)
+    torch.testing.assert_close(y, torch.cat((plain(x[:7])[0], plain(x[7:])[0])))
+    with pytest.raises(ValueError, match=r"bool tensor of shape \(20,\), got torch.int64 of \(20,\)"):
+        ours(x, reset=torch.arange(20))
+    with pytest.raises(ValueError, match="PackedSequence"):
+        ours(pack_padded_sequence(torch.randn(6, 1, 3), torch.tensor([6])), reset=torch.zeros(6, dtype=torch.bool))
+    with pytest.raises(NotImplementedError, match="reset"):
+        ours.half()(x.half(), reset=torch.arange(20) == 7)
+
+
+def test_threads_are_those_of_pytorch(monkeypatch):
+    """Workers of a DataLoader say one."""
+    told = []
+    forward = rnnx.functional.gru.forward
+
+    def listen(*args: Any, **call: Any) -> Any:
+        told.append(call["threads"])
+        return forward(*args, **call)
+
+    core = SimpleNamespace(pack=rnnx.functional.gru.pack, forward=listen)
+    monkeypatch.setitem(rnnx.torch._operator.CORES, "GRU", core)
+    module = rnnx.torch.GRU(3, 4)
+    before = torch.get_num_threads()
+    try:
+        for wanted in (1, 2):
+            torch.set_num_threads(wanted)
+            with torch.no_grad(), rnnx.threads(2):
+                module(torch.zeros(20, 2, 3))
+    finally:
+        torch.set_num_threads(before)
+    assert told == [1, 2]
 
 
 @pytest.mark.parametrize("change", ["optimizer", "data", "slice of data", "new data", "load_state_dict"])

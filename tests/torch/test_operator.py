@@ -24,10 +24,19 @@ def test_opcheck(mode, noisy, time_first):
     c = torch.randn(2, 3, 4, requires_grad=True) if mode == "LSTM" else None
     shapes = [(rows, 2), (rows, 4), (rows,), (rows,)] * 2
     weights = [torch.randn(shape).mul(0.3).requires_grad_() for shape in shapes]
-    lengths = torch.tensor([5, 2, 3]) if noisy else None
+    reset = torch.rand(3, 5) < 0.4 if noisy else None
     noise = Noise(0.2, 0.3).as_text() if noisy else "{}"
     form = Form(mode, 2, True, time_first, noisy, noise).as_text()
-    torch.library.opcheck(layer_op, (x, h, c, lengths, torch.tensor(3), weights, form))
+    torch.library.opcheck(layer_op, (x, h, c, None, reset, torch.tensor(3), weights, form))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_opcheck_of_packed_data():
+    sizes, h = torch.tensor([3, 2, 2, 1]), torch.randn(2, 3, 4, requires_grad=True)
+    weights = [torch.randn(shape).mul(0.3).requires_grad_() for shape in [(12, 2), (12, 4), (12,), (12,)] * 2]
+    form = Form("GRU", 2).as_text()
+    x = torch.randn(8, 2, requires_grad=True)
+    torch.library.opcheck(layer_op, (x, h, None, sizes, None, torch.tensor(0), weights, form))
 
 
 @pytest.fixture

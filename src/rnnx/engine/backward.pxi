@@ -38,7 +38,7 @@ cdef void add_doutputs(const Part *part, const BackJob *back, Py_ssize_t s, Py_s
         p = position_of(job, time_of(job, s, r))
         dh = back.dh + r * job.row
         while True:
-            job.leaf.add(job.H, back.doutputs + b * back.sdb + p * back.sdt, dh)
+            job.leaf.add(job.H, back.doutputs + place_of(job, b, p, back.sdb, back.sdt), dh)
             p += 1
             if back.valid == NULL or p == job.T or back.valid[b * job.T + p]:
                 break
@@ -192,7 +192,7 @@ cdef void scatter_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
         for r in range(part.rows.lo, end_at(&part.rows, s)):
             b = batch_of(job, r)
             t = time_of(job, s, r)
-            out = back.dx + b * back.dxb + t * back.dxt
+            out = back.dx + place_of(job, b, t, back.dxb, back.dxt)
             mask = mask_row(&job.inputs, gate, b, t)
             if job.x_kept.gates:
                 job.leaf.scatter_add(job.x_kept.count[gate], product, job.x_kept.index[gate], out)
@@ -288,7 +288,7 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
     Parameters
     ----------
     call : Call
-    doutputs : array of shape (batch, timesteps, units) or None
+    doutputs : array of the shape of the outputs, or None
         In processing order, last axis contiguous.
     dh_final, dc_final : arrays of shape (batch, units) or None
     need_dx, need_dparams : bool
@@ -297,7 +297,7 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
 
     Returns
     -------
-    dx : array of shape (batch, timesteps, features) or None
+    dx : array of the shape of x, or None
     dh0, dc0 : arrays of shape (batch, units); dc0 is None but for LSTM
     dkernel, drecurrent_kernel, dbias : arrays or None
     """
@@ -318,7 +318,7 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
     if doutputs is not None:
         array = doutputs = readable(doutputs)
         back.doutputs = <const char *>cnp.PyArray_DATA(array)
-        back.sdb, back.sdt = array.strides[0], array.strides[1]
+        back.sdb, back.sdt = array.strides[0], 0 if plan.packed else array.strides[1]
         if not call.zero_masked:
             back.valid = <const unsigned char *>data_of(plan.valid)
     dh = initial_block(call, B, without_rows(dh_final, plan.ended))
@@ -336,10 +336,12 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
             back.dbias_h = data_of(sums[1])
     if need_dx:
         wx_back = packed.panels(True, True, call.x_kept)
-        array = aligned((B, plan.timesteps, F), packed.dtype, plan.valid is not None or call.x_kept is not None)
+        shape = [plan.total, F] if plan.packed else [B, plan.timesteps, F]
+        array = aligned(shape, packed.dtype, plan.valid is not None or call.x_kept is not None)
         dx = array
         back.wx_back = data_of(wx_back)
-        back.dx, back.dxb, back.dxt = <char *>cnp.PyArray_DATA(array), array.strides[0], array.strides[1]
+        back.dx, back.dxb = <char *>cnp.PyArray_DATA(array), array.strides[0]
+        back.dxt = 0 if plan.packed else array.strides[1]
     run_backward(call, &back, threads)
     if call.recompute:
         call.gates = call.state_h = call.state_c = None

@@ -148,14 +148,14 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
     Parameters
     ----------
     packed : Packed
-    x : array of shape (batch, timesteps, features), any strides
+    x : array of shape (batch, timesteps, features), or (rows, features) if the plan says packed data; any strides
     plan : Plan or None
         None if all steps count.
     backwards : bool
         Whether the steps are read from the last to the first.
     h0, c0 : arrays of shape (batch, units) or None (zeros); ``c0`` is for LSTM only
     masks : DropoutMasks or None
-    out : array of shape (batch, timesteps, units) or None
+    out : array of shape (batch, timesteps, units) or (rows, units), or None
         Where to put every output, in processing order: of the packed dtype, its last axis contiguous.
     sequences, states : bool
         Whether every output, and whether the final states are wanted.
@@ -170,7 +170,7 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
 
     Returns
     -------
-    outputs : array of shape (batch, timesteps, units) or None
+    outputs : array of shape (batch, timesteps, units) or (rows, units), or None
     h, c : arrays of shape (batch, units) or None
         ``h`` also without ``sequences``; ``c`` for LSTM only.
     call : Call or None
@@ -192,9 +192,10 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
         call.recompute, call.h0, call.c0 = recompute, h0, c0
     memset(job, 0, sizeof(Job))
     packed.fill(job)
-    job.B, job.T, job.S, job.backwards = x.shape[0], x.shape[1], x.shape[1], backwards
-    job.total = job.B * job.T
-    if plan is not None:
+    if plan is None:
+        job.B, job.T, job.S, job.backwards = x.shape[0], x.shape[1], x.shape[1], backwards
+        job.total = job.B * job.T
+    else:
         plan.fill(job)
         valid = <const unsigned char *>data_of(plan.valid)
     set_x(job, x)
@@ -215,12 +216,13 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
         if not recompute:
             call.hold()
     if sequences:
-        shape[1] = job.T
+        shape[0], shape[1] = job.total if job.packed else job.B, job.H if job.packed else job.T
         if out is None and job.total * job.H * job.leaf.itemsize < POOLED_FROM:
-            out = cnp.PyArray_EMPTY(3, shape, number, 0)
+            out = cnp.PyArray_EMPTY(2 if job.packed else 3, shape, number, 0)
         elif out is None:
-            out = aligned((job.B, job.T, job.H), packed.dtype)
-        job.outputs, job.sob, job.sot = <char *>cnp.PyArray_DATA(out), out.strides[0], out.strides[1]
+            out = aligned([job.total, job.H] if job.packed else [job.B, job.T, job.H], packed.dtype)
+        job.outputs, job.sob = <char *>cnp.PyArray_DATA(out), out.strides[0]
+        job.sot = 0 if job.packed else out.strides[1]
     run_forward(job, h0, c0, threads)
     if plan is not None and plan.ended is not None:
         for state in (h, c):
@@ -234,7 +236,7 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
 
 cdef void set_x(Job *job, cnp.ndarray x) noexcept:
     job.x = <const char *>cnp.PyArray_DATA(x)
-    job.sxb, job.sxt, job.sxf = x.strides[0], x.strides[1], x.strides[2]
+    job.sxb, job.sxt, job.sxf = x.strides[0], 0 if job.packed else x.strides[1], x.strides[1 if job.packed else 2]
 
 
 cdef int run_forward(Job *job, h0, c0, int threads) except -1:

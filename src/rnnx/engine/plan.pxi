@@ -13,6 +13,9 @@ cdef class Plan:
         Whether the steps are read from the last to the first.
     reset : bool array of shape (batch, timesteps) or None
         True where a new sequence begins, in input order.
+    batch_sizes : int array of shape (timesteps,) or None
+        Of packed data, without ``valid`` and ``reset``: so many rows stand at each step, in falling numbers, and the
+        arrays of the call have these rows, one step after the other, as their first axis.
 
     Attributes
     ----------
@@ -28,9 +31,11 @@ cdef class Plan:
     cdef readonly bint backwards
     cdef readonly object valid, row_counts, ended
     cdef object order, counts, offsets, times
+    cdef readonly bint packed
     cdef object reset_rows, reset_offsets   # packed rows that start from zero, step by step, and where each step begins
 
-    def __init__(self, Py_ssize_t batch, Py_ssize_t timesteps, valid=None, bint backwards=False, reset=None):
+    def __init__(self, Py_ssize_t batch, Py_ssize_t timesteps, valid=None, bint backwards=False, reset=None,
+                 batch_sizes=None):
         self.batch, self.timesteps, self.backwards = batch, timesteps, backwards
         self.steps, self.total = timesteps, batch * timesteps
         if valid is not None and not valid.all():
@@ -38,6 +43,28 @@ cdef class Plan:
             self._sort()
         if reset is not None and reset.any():
             self._begin(reset)
+        if batch_sizes is not None:
+            self._pack(batch_sizes)
+
+    cdef void _pack(self, batch_sizes) except *:
+        # Packed data is in the order of the engine. Backwards, each row begins with its own last step.
+        cdef Py_ssize_t r, s, last = 0
+        self.packed = True
+        self.counts = np.ascontiguousarray(batch_sizes, np.intp)
+        self.offsets = np.zeros(self.steps + 1, np.intp)
+        np.cumsum(self.counts, out=self.offsets[1:])
+        cdef const Py_ssize_t *counts = <const Py_ssize_t *>data_of(self.counts)
+        cdef const Py_ssize_t *offsets = <const Py_ssize_t *>data_of(self.offsets)
+        self.total = offsets[self.steps]
+        if not self.backwards:
+            return
+        self.times = np.empty(self.total, np.intp)
+        cdef Py_ssize_t *times = <Py_ssize_t *>data_of(self.times)
+        for r in range(self.batch - 1, -1, -1):
+            while last < self.steps and counts[last] > r:
+                last += 1
+            for s in range(last):
+                times[offsets[s] + r] = last - 1 - s
 
     def _begin(self, reset):
         """Which packed rows start from zero: the first that counts after each beginning."""
@@ -95,6 +122,7 @@ cdef class Plan:
         job.B, job.T, job.S, job.total, job.backwards = (self.batch, self.timesteps, self.steps, self.total,
                                                          self.backwards)
         job.order, job.counts = <const Py_ssize_t *>data_of(self.order), <const Py_ssize_t *>data_of(self.counts)
+        job.packed = self.packed
         job.offsets, job.times = <const Py_ssize_t *>data_of(self.offsets), <const Py_ssize_t *>data_of(self.times)
         job.reset_rows = <const Py_ssize_t *>data_of(self.reset_rows)
         job.reset_offsets = <const Py_ssize_t *>data_of(self.reset_offsets)
@@ -124,8 +152,13 @@ cdef inline Py_ssize_t time_of(const Job *job, Py_ssize_t s, Py_ssize_t r) noexc
 
 
 cdef inline Py_ssize_t position_of(const Job *job, Py_ssize_t t) noexcept nogil:
-    # Outputs stand in processing order.
-    return job.T - 1 - t if job.backwards else t
+    # Outputs stand in processing order; those of packed data where their input stands.
+    return job.T - 1 - t if job.backwards and not job.packed else t
+
+
+cdef inline Py_ssize_t place_of(const Job *job, Py_ssize_t b, Py_ssize_t t, Py_ssize_t sb, Py_ssize_t st) noexcept nogil:
+    # How many bytes into x, the outputs or a gradient of these the row b of time or position t is.
+    return (job.offsets[t] + b) * sb if job.packed else b * sb + t * st
 
 
 cdef Py_ssize_t chunk_end(const Part *part, Py_ssize_t s0, Py_ssize_t limit, Py_ssize_t *rows) noexcept nogil:

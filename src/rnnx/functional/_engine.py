@@ -32,6 +32,7 @@ class Cache:
     shape: tuple[int, int, int]
     return_sequences: bool
     last_is_output: Array | None  # rows whose last output is their state; None: all
+    rows: int | None = None  # of packed data
     threads: int = 1
     # The engine works in what was kept, and makes it again for a second backward pass: one at a time.
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -134,6 +135,7 @@ class Core:
         packed: _kernels.Packed | None = None,
         recompute: bool = False,
         reset: Array | None = None,
+        batch_sizes: Array | None = None,
     ) -> Run:
         """Run the cell over a batch of sequences; the module's text has its equations.
 
@@ -180,6 +182,11 @@ class Core:
             True where a new sequence begins: the state is zero before this step, and no gradient passes. The results
             are those of the parts run one by one, of masked steps too. With ``go_backwards`` the parts are the same,
             each read from its last step to its first.
+        batch_sizes : int array of shape (timesteps,), optional
+            Rows at each step of packed data, as PyTorch's ``PackedSequence`` has it: ``x`` and the outputs have shapes
+            (rows, features) and (rows, units), the steps one after the other, sequences by falling length. Outputs
+            stand where their input stands, also with ``go_backwards``, which reads each sequence from its own last
+            step. There is no padding, so ``mask``, ``lengths`` and ``reset`` are not taken.
 
         Returns
         -------
@@ -206,9 +213,18 @@ class Core:
             dtype = params.recurrent_kernel.dtype
         else:
             features, units, dtype = packed.features, packed.units, packed.dtype
-        if type(x) is not np.ndarray or x.dtype is not dtype or x.ndim != 3 or x.shape[2] != features:
-            x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
-        batch, timesteps, _ = x.shape
+        sizes = rows = None
+        if batch_sizes is not None:
+            x = validate.check_array(who, "x", x, (None, features), "(rows, features)", dtype)
+            rows = x.shape[0]
+            sizes = validate.check_batch_sizes(who, rows, batch_sizes)
+            batch, timesteps = int(sizes[0]) if len(sizes) else 0, len(sizes)
+            if mask is not None or lengths is not None or reset is not None:
+                raise ValueError(f"{who}: `batch_sizes` goes without `mask`, `lengths` and `reset`")
+        else:
+            if type(x) is not np.ndarray or x.dtype is not dtype or x.ndim != 3 or x.shape[2] != features:
+                x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
+            batch, timesteps = x.shape[:2]
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ValueError(f"{who}: `threads` must be a positive integer or None, got {threads!r}")
         h0 = c0 = valid = weight_mask = None
@@ -222,8 +238,10 @@ class Core:
             gates = validate.GATES[type(params)]
             masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype)
         if out is not None:
-            shape = (batch, timesteps, units) if return_sequences else (batch, units)
+            shape: tuple[int, ...] = (batch, timesteps, units) if return_sequences else (batch, units)
             meaning = "(batch, timesteps, units)" if return_sequences else "(batch, units)"
+            if rows is not None and return_sequences:
+                shape, meaning = (rows, units), "(rows, units)"
             validate.check_out(who, out, shape, meaning, dtype)
             share = _kernels.may_share
             if share(out, params.kernel) or share(out, params.recurrent_kernel) or share(out, params.bias):
@@ -257,10 +275,11 @@ class Core:
                 return_state=return_state,
                 zero_output_for_mask=zero_output_for_mask,
                 reset=reset,
+                batch_sizes=sizes,
             )
         plan = None
-        if valid is not None or reset is not None:
-            plan = _kernels.Plan(batch, timesteps, valid, go_backwards, reset)
+        if valid is not None or reset is not None or sizes is not None:
+            plan = _kernels.Plan(batch, timesteps, valid, go_backwards, reset, sizes)
         if batch < _FEWEST_ROWS_FOR_THREADS:
             threads = 1
         else:
@@ -284,8 +303,8 @@ class Core:
         state = None if not return_state else h if c is None else (h, c)
         if not training:
             return Run(outputs, state)
-        shape = (batch, timesteps, units)
-        return Run(outputs, state, Cache(params, kept, weight_mask, shape, return_sequences, last, threads))
+        whole = (batch, timesteps, units)
+        return Run(outputs, state, Cache(params, kept, weight_mask, whole, return_sequences, last, rows, threads))
 
     def backward(
         self, cache: Any, doutputs: Array | None, dstate: Any = None, *, need_dx: bool = True, need_dparams: bool = True
@@ -320,7 +339,8 @@ class Core:
         batch, timesteps, units = cache.shape
         dtype = params.recurrent_kernel.dtype.newbyteorder("=")
         if doutputs is not None:
-            shape = cache.shape if cache.return_sequences else (batch, units)
+            whole = cache.shape if cache.rows is None else (cache.rows, units)
+            shape = whole if cache.return_sequences else (batch, units)
             doutputs = validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs", dtype)
         is_lstm = isinstance(params, LSTMParams)
         parts = (dstate if isinstance(dstate, (tuple, list)) else (dstate,)) if dstate is not None else (None, None)
@@ -348,7 +368,7 @@ class Core:
             )
             dh = through if dh is None else dh + through
             doutputs = None
-        if doutputs is not None and doutputs.strides[2] != doutputs.itemsize:
+        if doutputs is not None and doutputs.strides[-1] != doutputs.itemsize:
             doutputs = np.ascontiguousarray(doutputs)
         with cache.lock:
             dx, dh0, dc0, dkernel, drecurrent, dbias = _kernels.backward(
@@ -402,7 +422,7 @@ def _initial(
 
 
 def _writable_by_the_engine(out: Array) -> bool:
-    return bool(out.strides[2] == out.itemsize and out.flags.aligned and out.dtype.isnative)
+    return bool(out.strides[-1] == out.itemsize and out.flags.aligned and out.dtype.isnative)
 
 
 def _rows_with_last_output(
@@ -423,9 +443,11 @@ def _forward_reference(
         out[...] = outputs
         outputs = out
     state = _cast(run.state, dtype)
-    shape = (x.shape[0], x.shape[1], params.recurrent_kernel.shape[0])
-    cache = Cache(params, run.cache, weight_mask, shape, call["return_sequences"], None) if call["training"] else None
-    return Run(outputs, state, cache)
+    if not call["training"]:
+        return Run(outputs, state)
+    rows = None if call["batch_sizes"] is None else len(x)
+    kept = Cache(params, run.cache, weight_mask, run.cache.shape, call["return_sequences"], None, rows)
+    return Run(outputs, state, kept)
 
 
 def _cast(value: Any, dtype: Any) -> Any:

@@ -111,7 +111,8 @@ class Run:
 
     Attributes
     ----------
-    outputs : array of shape (batch, timesteps, units), or (batch, units) for the last output only
+    outputs : array of shape (batch, timesteps, units), (rows, units) of packed data, or (batch, units) for the last
+        output only
     state : array of shape (batch, units), or for an LSTM the pair ``(h, c)`` of such arrays
         None with ``return_state=False``.
     cache : object or None
@@ -129,7 +130,7 @@ class Grads:
 
     Attributes
     ----------
-    dx : array of shape (batch, timesteps, features) or None
+    dx : array of the shape of x, or None
     dinitial_state : same structure as the state
     dparams : same class as the parameters (its arrays are gradients), or None
     """

@@ -103,6 +103,23 @@ def check_params(params: Params) -> tuple[str, int, int]:
     return who, params.kernel.shape[0], units
 
 
+def check_batch_sizes(who: str, rows: int, sizes: Any) -> Array:
+    """The numbers of rows at each step of packed data, which has so many rows."""
+    sizes = np.asarray(sizes)
+    if sizes.dtype.kind not in "iu" or sizes.ndim != 1:
+        raise TypeError(
+            f"{who}: `batch_sizes` must be integers of shape (timesteps,), got {sizes.dtype} of shape {sizes.shape}"
+        )
+    sizes = sizes.astype(np.intp)
+    if (sizes < 1).any() or (np.diff(sizes) > 0).any():
+        raise ValueError(
+            f"{who}: `batch_sizes` must be positive and not grow: sort the sequences by falling length, got {sizes}"
+        )
+    if sizes.sum() != rows:
+        raise ValueError(f"{who}: `x` must have sum(batch_sizes) = {sizes.sum()} rows, got {rows}")
+    return sizes
+
+
 def check_validity(who: str, batch: int, timesteps: int, mask: Any, lengths: Any) -> Array | None:
     """The boolean (batch, timesteps) array that `mask` or `lengths` stands for; None if neither is given."""
     if mask is not None and lengths is not None:

@@ -150,6 +150,7 @@ class Cache:
     shape: tuple[int, int, int]
     return_sequences: bool
     zero_output: bool
+    places: tuple[Any, Any, Any] | None = None  # of packed data: row, time and position of each of its rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +179,7 @@ class Recurrence:
         return_state: bool = True,
         zero_output_for_mask: bool = False,
         reset: Array | None = None,
+        batch_sizes: Array | None = None,
     ) -> Run:
         """As ``forward`` of the same module of ``rnnx.functional``, in float64; ``threads`` has no effect.
 
@@ -195,7 +197,20 @@ class Recurrence:
         """
         who, features, units = validate.check_params(params)
         dtype = params.kernel.dtype
-        validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
+        places = None
+        if batch_sizes is not None:
+            validate.check_array(who, "x", x, (None, features), "(rows, features)", dtype)
+            if mask is not None or lengths is not None or reset is not None:
+                raise ValueError(f"{who}: `batch_sizes` goes without `mask`, `lengths` and `reset`")
+            sizes = validate.check_batch_sizes(who, len(x), batch_sizes)
+            mask = np.arange(sizes.max(initial=0))[:, None] < sizes
+            time, row = np.nonzero(mask.T)
+            places = row, time, len(sizes) - 1 - time if go_backwards else time
+            rows, x = x, np.zeros((*mask.shape, features))
+            x[row, time] = rows
+            zero_output_for_mask = False
+        else:
+            validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
         batch, timesteps, _ = x.shape
         given = validate.check_validity(who, batch, timesteps, mask, lengths)
         valid = np.ones((batch, timesteps), bool) if given is None else given
@@ -228,15 +243,26 @@ class Recurrence:
             outputs[:, position] = output
             steps.append((t, m, saved))
 
-        result = outputs if return_sequences else output
+        result = output if not return_sequences else outputs if places is None else outputs[places[0], places[2]]
         if out is not None:
             validate.check_array(who, "out", out, result.shape, "that of the outputs")
             out[...] = result
             result = out
         shape = (batch, timesteps, units)
-        cache = Cache(params, weights, weight_mask, valid, begins, steps, shape, return_sequences, zero_output_for_mask)
+        kept = (
+            params,
+            weights,
+            weight_mask,
+            valid,
+            begins,
+            steps,
+            shape,
+            return_sequences,
+            zero_output_for_mask,
+            places,
+        )
         final = (state if self.states > 1 else state[0]) if return_state else None
-        return Run(result, final, cache if training else None)
+        return Run(result, final, Cache(*kept) if training else None)
 
     def backward(
         self,
@@ -258,10 +284,11 @@ class Recurrence:
         d = self._parts(who, "dstate", dstate, (batch, units))
         dy = np.zeros(cache.shape)  # gradient of the output at every position
         if doutputs is not None:
-            shape = cache.shape if cache.return_sequences else (batch, units)
+            whole = cache.shape if cache.places is None else (len(cache.places[0]), units)
+            shape = whole if cache.return_sequences else (batch, units)
             validate.check_array(who, "doutputs", doutputs, shape, "that of the outputs")
             if cache.return_sequences:
-                dy[...] = doutputs
+                dy[... if cache.places is None else (cache.places[0], cache.places[2])] = doutputs
             elif timesteps:
                 dy[:, -1] = doutputs
 
@@ -289,6 +316,8 @@ class Recurrence:
                 bias=None if bias is None else dweights.bias[: bias.ndim].reshape(bias.shape),
                 **({"peepholes": np.concatenate(dweights.peepholes)} if has_peepholes else {}),
             )
+        if cache.places is not None:
+            dx = dx[cache.places[:2]]
         return Grads(dx if need_dx else None, d if self.states > 1 else d[0], dparams)
 
     def _parts(self, who: str, name: str, value: Any, shape: tuple[int, int], dtype: Any = None) -> States:

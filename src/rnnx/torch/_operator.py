@@ -25,6 +25,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks, SeedGenerator, sample_masks
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
+from rnnx.runtime.parallel import get_num_threads
 from rnnx.torch._memo import Memo, remembered
 
 CORES: dict[str, Any] = {"LSTM": lstm, "GRU": gru, "RNN_TANH": simple_rnn, "RNN_RELU": simple_rnn}
@@ -150,16 +151,18 @@ class Workspace(np.ndarray):
 _kept: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
 
 
-def masks_for(form: Form, x: Tensor, units: int, seed: int, direction: int) -> DropoutMasks | None:
+def masks_for(
+    form: Form, x: Tensor, batch: int, timesteps: int, units: int, seed: int, direction: int
+) -> DropoutMasks | None:
     """The dropout masks of a direction."""
     noise = noise_of(form.noise)
     if not noise.is_noisy:
         return None
     return sample_masks(
         KINDS[form.mode],
-        x.shape[0],
-        x.shape[1],
-        x.shape[2],
+        batch,
+        timesteps,
+        x.shape[-1],
         units,
         **asdict(noise),
         training=form.training,
@@ -169,19 +172,21 @@ def masks_for(form: Form, x: Tensor, units: int, seed: int, direction: int) -> D
 
 
 def run(
-    form: Form, x: Tensor, h0: Tensor | None, c0: Tensor | None, lengths: Any, weights: Sequence[Tensor], seed: int,
-    keep: bool, memos: Memos,
+    form: Form, x: Tensor, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, reset: Tensor | None,
+    weights: Sequence[Tensor], seed: int, keep: bool, memos: Memos,
 ) -> tuple[Tensor, Tensor, Tensor, Kept | None]:  # fmt: skip
     """Run a layer.
 
     Parameters
     ----------
     form : Form
-    x : tensor of shape (batch, timesteps, features), any strides
+    x : tensor of shape (batch, timesteps, features), or of packed data (rows, features); any strides
     h0, c0 : tensors of shape (directions, batch, units), optional
         ``c0`` is for an LSTM only.
-    lengths : int array of shape (batch,), optional
-        Valid steps of each row; the outputs behind them are 0.
+    sizes : int tensor of shape (timesteps,), optional
+        Of packed data: rows at each step.
+    reset : bool tensor of shape (batch, timesteps), optional
+        Where new sequences begin.
     weights : list of tensors
         ``weight_ih``, ``weight_hh`` and, if there are, ``bias_ih``, ``bias_hh`` of each direction.
     seed : int
@@ -193,17 +198,24 @@ def run(
 
     Returns
     -------
-    y : tensor of shape (batch, timesteps, directions * units)
+    y : tensor of shape (batch, timesteps, directions * units), or (rows, directions * units)
     h, c : tensors of shape (directions, batch, units)
         ``c`` is empty but for an LSTM.
     kept : Kept or None
     """
-    batch, timesteps, _ = x.shape
     count = form.tensors
     units, ends = weights[1].shape[1], form.directions
     core, values = CORES[form.mode], numbers_of(x)
+    steps = None if sizes is None else sizes.numpy()
+    batch, timesteps = x.shape[:2] if steps is None else (int(steps[0]), len(steps))
+    begins = None if reset is None else numbers_of(reset)
+    threads = min(torch.get_num_threads(), get_num_threads())
     y = outputs = None
-    if form.time_first or ends == 2:
+    if steps is not None:
+        if ends == 2:
+            y = torch.empty((x.shape[0], 2 * units), dtype=x.dtype)
+            outputs = y.numpy()
+    elif form.time_first or ends == 2:
         shape = (timesteps, batch) if form.time_first else (batch, timesteps)
         y = torch.empty((*shape, ends * units), dtype=x.dtype)
         outputs = y.numpy().swapaxes(0, 1) if form.time_first else y.numpy()
@@ -216,18 +228,21 @@ def run(
         if h0 is not None:
             state = numbers_of(h0[k])
             state = state if c0 is None else (state, numbers_of(c0[k]))
-        out = None if outputs is None else outputs[:, :, k * units : (k + 1) * units]
+        out = None if outputs is None else outputs[..., k * units : (k + 1) * units]
+        if out is not None and k == 1 and steps is None:
+            out = out[:, ::-1]  # the engine writes in the order in which it reads
         found = core.forward(
             memo.params,
             values,
             initial_state=state,
-            lengths=lengths,
-            masks=masks_for(form, x, units, seed, k),
+            masks=masks_for(form, x, batch, timesteps, units, seed, k),
             go_backwards=k == 1,
             training=keep,
-            out=out[:, ::-1] if out is not None and k == 1 else out,  # the engine writes in the order in which it reads
-            zero_output_for_mask=True,
+            threads=threads,
+            out=out,
             packed=memo.packed,
+            reset=begins,
+            batch_sizes=steps,
         )
         last = found.state if isinstance(found.state, tuple) else (found.state,)
         h.append(last[0])
@@ -235,8 +250,8 @@ def run(
         caches.append(found.cache)
     if y is None:
         y = torch.from_numpy(found.outputs)
-    else:
-        y = y.transpose(0, 1) if form.time_first else y
+    elif form.time_first and steps is None:
+        y = y.transpose(0, 1)
     hn = torch.from_numpy(np.stack(h) if ends == 2 else h[0][None])
     cn = torch.from_numpy(np.stack(c) if ends == 2 else c[0][None]) if c else torch.empty(0, dtype=x.dtype)
     return y, hn, cn, Kept(caches) if keep else None
@@ -249,17 +264,19 @@ def numbers_of(tensor: Tensor) -> Array:
 
 
 def run_backward(
-    form: Form, kept: Kept, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, need_dx: bool
-) -> tuple[Tensor | None, Tensor, Tensor | None, list[Tensor]]:
-    """Gradients of x, h0, c0 and the weights; those of y, h and c may be None."""
+    form: Form, kept: Kept, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, need_dx: bool, need_dstate: bool
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, list[Tensor]]:
+    """Gradients of x, h0, c0 and the weights, None where not needed; those of y, h and c may be None."""
     dx: Tensor | None = None
-    dh0, dc0, dweights = [], [], []
+    dh0: list[Tensor] = []
+    dc0: list[Tensor] = []
+    dweights = []
     for k, cache in enumerate(kept.caches):
         units = cache.shape[2]
         doutputs: Any = None
         if dy is not None:
-            doutputs = dy[:, :, k * units : (k + 1) * units].detach().numpy()
-            doutputs = doutputs[:, ::-1] if k == 1 else doutputs
+            doutputs = dy[..., k * units : (k + 1) * units].detach().numpy()
+            doutputs = doutputs[:, ::-1] if k == 1 and dy.dim() == 3 else doutputs
         dstate: Any = None if dh is None else dh[k].detach().numpy()
         if form.mode == "LSTM" and (dh is not None or dc is not None):
             dstate = (dstate, None if dc is None else dc[k].detach().numpy())
@@ -267,41 +284,59 @@ def run_backward(
         if need_dx:
             own = torch.from_numpy(grads.dx)
             dx = own if dx is None else dx.add_(own)
-        first = grads.dinitial_state if isinstance(grads.dinitial_state, tuple) else (grads.dinitial_state,)
-        dh0.append(torch.from_numpy(first[0]))
-        dc0 += [torch.from_numpy(part) for part in first[1:]]
+        if need_dstate:
+            first = grads.dinitial_state if isinstance(grads.dinitial_state, tuple) else (grads.dinitial_state,)
+            dh0.append(torch.from_numpy(first[0]))
+            dc0 += [torch.from_numpy(part) for part in first[1:]]
         dweights += gradients_of(form, grads.dparams)
-    return dx, torch.stack(dh0), torch.stack(dc0) if dc0 else None, dweights
+    return dx, torch.stack(dh0) if dh0 else None, torch.stack(dc0) if dc0 else None, dweights
 
 
 # ---- Eager -----------------------------------------------------------------------------------------------------------
 
 
 class Layer(torch.autograd.Function):
-    """A layer in eager PyTorch and under ``torch.func``; to compilers the operator below says the same."""
+    """A layer in eager PyTorch; to compilers the operator below says the same."""
 
     @staticmethod
-    def forward(
-        form: Form, lengths: Any, seed: int, memos: Memos, x: Tensor, h0: Any, c0: Any, *weights: Tensor
-    ) -> Any:
-        y, h, c, kept = run(form, x, h0, c0, lengths, weights, seed, True, memos)
-        assert kept is not None
-        return y, h, c, workspace_of(kept)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.form, ctx.lengths, ctx.seed, ctx.memos, *tensors = inputs
-        ctx.mark_non_differentiable(output[3])
-        ctx.save_for_backward(output[3], *tensors)
-        ctx.set_materialize_grads(False)
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        results = forward_of(*arguments)
+        save(ctx, arguments, results)
+        return results
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, _: Any) -> Any:
-        call = ctx.form, ctx.lengths, ctx.seed, ctx.memos, ctx.needs_input_grad[4]
+        call = *ctx.call, ctx.needs_input_grad[5]
         workspace, x, h0, c0, *weights = ctx.saved_tensors
-        given = workspace, x, h0, c0, dy, dh, dc if ctx.form.mode == "LSTM" else None, *weights
+        given = workspace, x, h0, c0, dy, dh, dc if ctx.call[0].mode == "LSTM" else None, *weights
         once = not torch.is_grad_enabled()
-        return None, None, None, None, *(gradients(*call, *given) if once else Gradient.apply(gradients, *call, *given))
+        found = gradients(*call, *given) if once else Gradient.apply(gradients, *call, *given)
+        return *[None] * 5, *found
+
+
+class TransformedLayer(torch.autograd.Function):
+    """A layer under ``torch.func``, which wants the function and its context apart; eager, that costs 50 us a call."""
+
+    forward = staticmethod(lambda *arguments: forward_of(*arguments))
+    setup_context = staticmethod(lambda ctx, inputs, output: save(ctx, inputs, output))
+    backward = Layer.backward
+
+
+def forward_of(
+    form: Form, sizes: Any, reset: Any, seed: int, memos: Memos, x: Tensor, h0: Any, c0: Any, *weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Outputs, states and workspace of a layer."""
+    y, h, c, kept = run(form, x, h0, c0, sizes, reset, weights, seed, True, memos)
+    assert kept is not None
+    return y, h, c, workspace_of(kept)
+
+
+def save(ctx: Any, arguments: Any, results: Any) -> None:
+    """Note what the gradient needs."""
+    ctx.call = arguments[:5]
+    ctx.mark_non_differentiable(results[3])
+    ctx.save_for_backward(results[3], *arguments[5:])
+    ctx.set_materialize_grads(False)
 
 
 class Gradient(torch.autograd.Function):
@@ -323,14 +358,13 @@ class Gradient(torch.autograd.Function):
 
 
 def gradients(
-    form: Form, lengths: Any, seed: int, memos: Memos, need_dx: bool, workspace: Tensor, x: Tensor, h0: Any, c0: Any,
-    dy: Any, dh: Any, dc: Any, *weights: Tensor,
+    form: Form, sizes: Any, reset: Any, seed: int, memos: Memos, need_dx: bool, workspace: Tensor, x: Tensor, h0: Any,
+    c0: Any, dy: Any, dh: Any, dc: Any, *weights: Tensor,
 ) -> Any:  # fmt: skip
     """Gradients of x, h0, c0 and every weight; None where there is no such argument."""
-    with torch.no_grad():
-        kept = kept_of(workspace, form, x, h0, c0, lengths, weights, seed, memos)
-        dx, dh0, dc0, dweights = run_backward(form, kept, dy, dh, dc, need_dx)
-    return dx, None if h0 is None else dh0, None if c0 is None else dc0, *dweights
+    kept = kept_of(workspace, form, x, h0, c0, sizes, reset, weights, seed, memos)
+    dx, dh0, dc0, dweights = run_backward(form, kept, dy, dh, dc, need_dx, h0 is not None)
+    return dx, dh0, dc0, *dweights
 
 
 def workspace_of(kept: Kept) -> Tensor:
@@ -343,13 +377,13 @@ def workspace_of(kept: Kept) -> Tensor:
 
 
 def kept_of(
-    workspace: Tensor, form: Form, x: Tensor, h0: Any, c0: Any, lengths: Any, weights: Sequence[Tensor], seed: int,
-    memos: Memos,
+    workspace: Tensor, form: Form, x: Tensor, h0: Any, c0: Any, sizes: Any, reset: Any, weights: Sequence[Tensor],
+    seed: int, memos: Memos,
 ) -> Kept:  # fmt: skip
     """What a call kept, or made again if PyTorch has copied the workspace or stored it somewhere."""
     kept = _kept.get(workspace.data_ptr())
     if kept is None:
-        *_, kept = run(form, x, h0, c0, lengths, weights, seed, True, memos)
+        *_, kept = run(form, x, h0, c0, sizes, reset, weights, seed, True, memos)
     assert kept is not None
     return kept
 
@@ -375,28 +409,28 @@ def memos_of(weights: Sequence[Tensor]) -> Memos:
 
 @torch.library.custom_op("rnnx::layer", mutates_args=(), device_types="cpu")
 def layer_op(
-    x: Tensor, h0: Tensor, c0: Tensor | None, lengths: Tensor | None, seed: Tensor, weights: list[Tensor], form: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x: Tensor, h0: Tensor, c0: Tensor | None, sizes: Tensor | None, reset: Tensor | None, seed: Tensor,
+    weights: list[Tensor], form: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """A layer; the fourth result is the workspace of its gradient."""
     said = form_of(form)
-    steps = None if lengths is None else lengths.numpy()
-    y, h, c, kept = run(said, x, h0, c0, steps, weights, int(seed), True, memos_of(weights))
+    y, h, c, kept = run(said, x, h0, c0, sizes, reset, weights, int(seed), True, memos_of(weights))
     assert kept is not None
     return y, h, c, workspace_of(kept)
 
 
 @layer_op.register_fake
 def _(
-    x: Tensor, h0: Tensor, c0: Tensor | None, lengths: Tensor | None, seed: Tensor, weights: list[Tensor], form: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x: Tensor, h0: Tensor, c0: Tensor | None, sizes: Tensor | None, reset: Tensor | None, seed: Tensor,
+    weights: list[Tensor], form: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     said = form_of(form)
-    batch, timesteps, _ = x.shape
     width = said.directions * weights[1].shape[1]
-    if said.time_first:
-        y = x.new_empty((timesteps, batch, width)).transpose(0, 1)
+    if said.time_first and sizes is None:
+        y = x.new_empty((x.shape[1], x.shape[0], width)).transpose(0, 1)
     else:
-        y = x.new_empty((batch, timesteps, width))
-    h = x.new_empty((said.directions, batch, weights[1].shape[1]))
+        y = x.new_empty((*x.shape[:-1], width))
+    h = torch.empty_like(h0, memory_format=torch.contiguous_format)
     c = torch.empty_like(h) if said.mode == "LSTM" else x.new_empty(0)
     return y, h, c, x.new_empty(1, dtype=torch.uint8)
 
@@ -404,41 +438,39 @@ def _(
 @torch.library.custom_op("rnnx::layer_backward", mutates_args=(), device_types="cpu")
 def layer_backward_op(
     dy: Tensor, dh: Tensor, dc: Tensor | None, workspace: Tensor, x: Tensor, h0: Tensor, c0: Tensor | None,
-    lengths: Tensor | None, seed: Tensor, weights: list[Tensor], form: str,
+    sizes: Tensor | None, reset: Tensor | None, seed: Tensor, weights: list[Tensor], form: str,
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of x, h0, c0 (of an LSTM) and the weights."""
     said = form_of(form)
-    steps = None if lengths is None else lengths.numpy()
-    kept = kept_of(workspace, said, x, h0, c0, steps, weights, int(seed), memos_of(weights))
-    dx, dh0, dc0, dweights = run_backward(said, kept, dy, dh, dc, True)
-    assert dx is not None
-    return [d.contiguous() for d in (dx, dh0, *([] if dc0 is None else [dc0]), *dweights)]
+    kept = kept_of(workspace, said, x, h0, c0, sizes, reset, weights, int(seed), memos_of(weights))
+    dx, dh0, dc0, dweights = run_backward(said, kept, dy, dh, dc, True, True)
+    return [d.contiguous() for d in (dx, dh0, dc0, *dweights) if d is not None]
 
 
 @layer_backward_op.register_fake
 def _(
     dy: Tensor, dh: Tensor, dc: Tensor | None, workspace: Tensor, x: Tensor, h0: Tensor, c0: Tensor | None,
-    lengths: Tensor | None, seed: Tensor, weights: list[Tensor], form: str,
+    sizes: Tensor | None, reset: Tensor | None, seed: Tensor, weights: list[Tensor], form: str,
 ) -> list[Tensor]:  # fmt: skip
     like = [x, h0, *([] if c0 is None else [c0]), *weights]
     return [torch.empty_like(part, memory_format=torch.contiguous_format) for part in like]
 
 
 def _setup(ctx: Any, inputs: Any, output: Any) -> None:
-    x, h0, c0, lengths, seed, weights, form = inputs
+    x, h0, c0, sizes, reset, seed, weights, form = inputs
     ctx.form, ctx.has_cell = form, c0 is not None
     ctx.count = len(weights)
-    ctx.save_for_backward(output[3], x, h0, c0, lengths, seed, *weights)
+    ctx.save_for_backward(output[3], x, h0, c0, sizes, reset, seed, *weights)
 
 
 def _backward(ctx: Any, dy: Tensor, dh: Tensor, dc: Tensor, _: Any) -> Any:
-    workspace, x, h0, c0, lengths, seed, *weights = ctx.saved_tensors
+    workspace, x, h0, c0, sizes, reset, seed, *weights = ctx.saved_tensors
     found = layer_backward_op(
-        dy, dh, dc if ctx.has_cell else None, workspace, x, h0, c0, lengths, seed, weights, ctx.form
+        dy, dh, dc if ctx.has_cell else None, workspace, x, h0, c0, sizes, reset, seed, weights, ctx.form
     )
     dx, dh0, *rest = found
     dc0 = rest.pop(0) if ctx.has_cell else None
-    return dx, dh0, dc0, None, None, rest, None
+    return dx, dh0, dc0, None, None, None, rest, None
 
 
 layer_op.register_autograd(_backward, setup_context=_setup)
@@ -449,25 +481,27 @@ def layer(
     x: Tensor,
     h0: Tensor | None,
     c0: Tensor | None,
-    lengths: Any,
+    sizes: Tensor | None,
+    reset: Tensor | None,
     weights: Sequence[Tensor],
     seed: Any,
     memos: Memos,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer, in whatever PyTorch is doing: eager with or without a gradient, traced, exported, transformed."""
     if seen_by_a_compiler(x):
-        batch, units = x.shape[0], weights[1].shape[1]
+        batch, units = x.shape[0] if sizes is None else int(sizes[0]), weights[1].shape[1]
         h0 = x.new_zeros((form.directions, batch, units)) if h0 is None else h0
         if form.mode == "LSTM":
             c0 = torch.zeros_like(h0) if c0 is None else c0
         drawn = torch.zeros((), dtype=torch.int64) if seed is None else seed
-        return layer_op(x, h0, c0, lengths, drawn, list(weights), form.as_text())[:3]
+        return layer_op(x, h0, c0, sizes, reset, drawn, list(weights), form.as_text())[:3]
     number = 0 if seed is None else int(seed)
-    steps = None if lengths is None else lengths.numpy()
     wanted = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in (x, h0, c0, *weights))
     if wanted or inside_a_transform():
-        return Layer.apply(form, steps, number, memos, x, h0, c0, *weights)[:3]
-    return run(form, x, h0, c0, steps, weights, number, False, memos)[:3]
+        function = TransformedLayer if inside_a_transform() else Layer
+        found: tuple[Tensor, ...] = function.apply(form, sizes, reset, number, memos, x, h0, c0, *weights)
+        return found[0], found[1], found[2]
+    return run(form, x, h0, c0, sizes, reset, weights, number, False, memos)[:3]
 
 
 def seen_by_a_compiler(x: Tensor) -> bool:

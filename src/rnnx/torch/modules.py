@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnx.dropout import DROPOUT_GATES, MODES, check_choice, check_noise_shape, check_rate, check_zoneout
 from rnnx.torch._operator import Form, Memos, Noise, layer
@@ -31,19 +31,27 @@ class OnEngine(nn.RNNBase):
     noise_text = "{}"
     generator: torch.Generator | None = None
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        """As the module of PyTorch, with its shapes, errors and results."""
-        self._update_flat_weights()
+    def forward(self, input: Any, hx: Any = None, reset: Tensor | None = None) -> Any:
+        """As the module of PyTorch, with its shapes, errors and results.
+
+        ``reset`` is a bool tensor of the shape of the input without its features: True where a new sequence begins and
+        the state is zero before the step, as in the episodes of reinforcement learning.
+        """
+        own = self._parameters
+        if any([own.get(name) is not weight for name, weight in self._named_weights()]):
+            self._update_flat_weights()  # parametrized ones are made anew for each call
         data = input.data if isinstance(input, PackedSequence) else input
-        reason = self.left_to_torch(data)
+        reason = self.left_to_torch(data, reset is not None)
         if reason is not None:
-            if self.noise.is_noisy:
+            if self.noise.is_noisy or reset is not None:
                 raise NotImplementedError(
-                    f"{type(self).__name__}: recurrent dropout, input dropout and zoneout run on rnnx alone, which "
-                    f"does not run {reason}"
+                    f"{type(self).__name__}: recurrent dropout, input dropout, zoneout and `reset` run on rnnx alone, "
+                    f"which does not run {reason}"
                 )
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):
+            if reset is not None:
+                raise ValueError(f"{type(self).__name__}: `reset` goes with padded input, got a PackedSequence")
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
             raise ValueError(f"{self._name()}: Expected input to be 2D or 3D, got {input.dim()}D instead")
@@ -61,7 +69,9 @@ class OnEngine(nn.RNNBase):
             self.check_forward_args(x, hx, None)
         else:
             self.check_input(x, None)
-        y, state = self._layers(x if self.batch_first else x.transpose(0, 1), hx, None, not self.batch_first)
+        if reset is not None:
+            reset = self._check_reset(reset, input)
+        y, state = self._layers(x if self.batch_first else x.transpose(0, 1), hx, None, reset, not self.batch_first)
         y = y if self.batch_first else y.transpose(0, 1)
         if alone:
             y = y.squeeze(0 if self.batch_first else 1)
@@ -75,14 +85,27 @@ class OnEngine(nn.RNNBase):
             self.check_forward_args(data, hx, batch_sizes)
         else:
             self.check_input(data, batch_sizes)
-        x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes, None, None))
-        y, state = self._layers(x.transpose(0, 1), hx, lengths, True)
-        packed = pack_padded_sequence(y.transpose(0, 1), lengths)
+        y, state = self._layers(data, hx, batch_sizes, None, False)
         found = self.permute_hidden(state if self.mode == "LSTM" else state[0], back)
-        return PackedSequence(packed.data, batch_sizes, order, back), found
+        return PackedSequence(y, batch_sizes, order, back), found
 
-    def _layers(self, x: Tensor, hx: Any, lengths: Tensor | None, time_first: bool) -> tuple[Tensor, tuple[Any, ...]]:
-        """All layers over x of shape (batch, timesteps, features); the output, and ``h`` or ``(h, c)``."""
+    def _check_reset(self, reset: Any, input: Tensor) -> Tensor:
+        """``reset`` as (batch, timesteps)."""
+        shape = tuple(input.shape[:-1])
+        if not isinstance(reset, Tensor) or reset.dtype != torch.bool or tuple(reset.shape) != shape:
+            got = f"{reset.dtype} of {tuple(reset.shape)}" if isinstance(reset, Tensor) else type(reset).__name__
+            raise ValueError(f"{type(self).__name__}: `reset` must be a bool tensor of shape {shape}, got {got}")
+        if len(shape) == 1:
+            return reset[None]
+        return reset if self.batch_first else reset.t()
+
+    def _layers(
+        self, x: Tensor, hx: Any, sizes: Tensor | None, reset: Tensor | None, time_first: bool
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """All layers over x of shape (batch, timesteps, features), or (rows, features) of packed data with ``sizes``.
+
+        Returns the output, and ``h`` or ``(h, c)``.
+        """
         ends = 2 if self.bidirectional else 1
         told = self.mode, ends, self.bias, time_first, self.training, self.noise_text
         if torch.compiler.is_compiling():  # the operator has memos of its own
@@ -99,7 +122,7 @@ class OnEngine(nn.RNNBase):
             own = [part[k * ends : (k + 1) * ends] for part in parts] + [None, None]
             seed = torch.randint(1 << 32, (), generator=self.generator) if self.noise.is_noisy else None
             weights = self._flat_weights[k * ends * form.tensors : (k + 1) * ends * form.tensors]
-            x, h, c = layer(form, x, own[0], own[1], lengths, weights, seed, memos[k])
+            x, h, c = layer(form, x, own[0], own[1], sizes, reset, weights, seed, memos[k])
             states.append((h, c))
         count = 2 if self.mode == "LSTM" else 1
         if self.num_layers == 1:
@@ -115,7 +138,7 @@ class OnEngine(nn.RNNBase):
         same.__setstate__(self.__getstate__())
         return same
 
-    def left_to_torch(self, x: Tensor) -> str | None:
+    def left_to_torch(self, x: Tensor, has_reset: bool) -> str | None:
         """Why a call runs on PyTorch's own code, or None."""
         weight = self._flat_weights[0]
         assert weight is not None
@@ -131,10 +154,18 @@ class OnEngine(nn.RNNBase):
             return "batches without an element"
         if x.layout != torch.strided or torch.jit.is_tracing():
             return "sparse tensors" if x.layout != torch.strided else "under torch.jit"
-        if not self.noise.is_noisy and x.numel() < FEWEST_STEPS * self.input_size and torch.is_grad_enabled():
+        if (
+            not self.noise.is_noisy
+            and not has_reset
+            and x.numel() < FEWEST_STEPS * self.input_size
+            and torch.is_grad_enabled()
+        ):
             if x.requires_grad or weight.requires_grad:
                 return "a gradient of few steps"
         return None
+
+    def _named_weights(self) -> Any:
+        return zip(self._flat_weights_names, self._flat_weights, strict=True)
 
     def _name(self) -> str:
         return "RNN" if self.mode.startswith("RNN") else self.mode
