@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -386,3 +387,48 @@ def test_a_call_that_fails_in_the_middle_changes_nothing(act, monkeypatch):
     }
     with unchanged(model), pytest.raises(MemoryError):
         calls[act]()
+
+
+class Summary(layers.Layer):
+    """Makes its layers when it is called, in a method of its own."""
+
+    def __call__(self, h: Any) -> Any:
+        last = layers.Lambda(lambda x: x[:, -1, :])(h)
+        score = layers.Activation("softmax")(layers.dot([layers.Dense(4, use_bias=False)(h), last], [2, 1]))
+        found = layers.concatenate([layers.dot([h, score], [1, 1]), last])
+        return layers.Dense(5, activation="tanh")(found)
+
+
+def test_a_chain_takes_a_layer_that_calls_others(tmp_path: Path) -> None:
+    made = Sequential([Input((6, 1)), layers.LSTM(4, return_sequences=True), Summary()])
+    made.add(layers.Dense(1))
+    assert [w.shape for w in made.weights][3:] == [(4, 4), (8, 5), (5,), (5, 1), (1,)]
+    x = made.inputs[0]
+    graph = Model(x, made.outputs[0])
+    data = np.random.default_rng(3).normal(size=(8, 6, 1))
+    before = made.get_weights()
+    made.compile("sgd", "mse")
+    made.fit(data, data[:, 0], verbose=0)
+    assert all((one != other).any() for one, other in zip(before, made.get_weights(), strict=True))
+    np.testing.assert_array_equal(made.predict(data), graph.predict(data))
+    made.save_weights(tmp_path / "w.weights.h5")
+    made.load_weights(tmp_path / "w.weights.h5")
+    for refused in (
+        made.pop,
+        made.get_config,
+        lambda: made.save(tmp_path / "m.keras"),
+        lambda: clone_model(made),
+    ):
+        with pytest.raises(NotImplementedError, match="needs a chain of layers"):
+            refused()
+    with pytest.raises(ValueError, match=r"give an Input first, 'summary(_\d+)?' calls other layers"):
+        Sequential([Summary()]).build((None, 6, 4))
+
+
+def test_a_layer_that_gives_its_input_is_a_chain_of_none() -> None:
+    class Nothing(layers.Layer):
+        def __call__(self, x: Any) -> Any:
+            return x
+
+    made = Sequential([Input((3,)), layers.Dense(2), Nothing(), layers.Dense(1)])
+    assert [type(layer).__name__ for layer in made.layers] == ["Dense", "Dense"] and made.output_shape == (None, 1)

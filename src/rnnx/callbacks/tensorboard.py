@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,14 @@ class TensorBoard(Callback):
     update_freq : "epoch", "batch" or int
         Figures after every epoch, every batch too, or after so many batches too.
     write_images, profile_batch, embeddings_freq, embeddings_metadata
-        Only what switches them off.
+        Accepted with a warning: pictures of weights, profiles and embeddings are not written.
 
     Raises
     ------
     ImportError
         If tensorboardX is not there.
     ValueError
-        If something is asked for that is not written.
+        If `update_freq` has no meaning.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class TensorBoard(Callback):
             ("embeddings_metadata", embeddings_metadata),
         ):  # fmt: skip
             if value:
-                raise ValueError(f"TensorBoard: `{name}` is not supported, got {value!r}; leave it out")
+                warnings.warn(f"TensorBoard: `{name}` is not written", UserWarning, stacklevel=2)
         if update_freq not in ("epoch", "batch") and (isinstance(update_freq, (bool, str)) or int(update_freq) < 1):
             raise ValueError(
                 f"TensorBoard: `update_freq` must be 'epoch', 'batch' or a positive integer, got {update_freq!r}"

@@ -50,8 +50,10 @@ def dtype_of(dtype: Any) -> np.dtype[Any] | None:
         return None
 
 
-def given_shape(who: str, kwargs: dict[str, Any]) -> tuple[tuple[int | None, ...] | None, int | None]:
+def given_shape(who: str, kwargs: dict[str, Any], axes: int = 1) -> tuple[tuple[int | None, ...] | None, int | None]:
     """The shape of one sample and the batch size from any of the ways to give them, which are taken out of ``kwargs``.
+
+    ``axes`` is how many axes a sample has of which ``input_dim`` alone gives the last.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def given_shape(who: str, kwargs: dict[str, Any]) -> tuple[tuple[int | None, ...
             batch_size, *shape = full
     width, length = kwargs.pop("input_dim", None), kwargs.get("input_length")
     if shape is None and width is not None:
-        shape = (width,) if length is None else (length, width)
+        shape = (*(None,) * (axes - 1), width) if length is None else (length, width)
     if shape is None:
         return None, None
     sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)

@@ -11,6 +11,7 @@ from rnnx._typing import Array
 from rnnx.functional._convolution import Windows, correlate, correlate_kernel, framed, spread, unframed
 from rnnx.layers.checks import check_data_format
 from rnnx.layers.layer import Gradients, Pullback, weight_value
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.places import PADDINGS, OverPlaces, check_padding, each, output_steps, pads, per_axis
 from rnnx.layers.weighted import Activated, Weighted
 
@@ -145,6 +146,7 @@ class Convolution(Convolving):
     kernel = weight_value(0)
     bias = weight_value(1)
 
+    @takes_old_words
     def __init__(
         self,
         filters: int,
@@ -242,6 +244,7 @@ class Conv1D(Convolution):
     (2, 7, 4)
     """
 
+    given_axes = 2
     paddings = PADDINGS
 
 

@@ -10,6 +10,7 @@ from rnnx import _kernels, activations, regularizers
 from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers.layer import Gradients, Pullback, Weight, weight_value
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.weighted import Activated, Weighted
 
 
@@ -33,6 +34,7 @@ class Dense(Weighted):
     chosen = ("kernel", "bias")
     activation: Any = Activated()
 
+    @takes_old_words
     def __init__(
         self,
         units: int,

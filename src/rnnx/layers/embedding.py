@@ -10,6 +10,7 @@ from rnnx._typing import Array
 from rnnx.layers.checks import kind_of
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.weighted import Weighted
 
 
@@ -36,6 +37,7 @@ class Embedding(Weighted):
 
     chosen = ("embeddings",)
 
+    @takes_old_words
     def __init__(
         self,
         input_dim: int,

@@ -121,6 +121,7 @@ class Layer:
     makes_mask = False  # whether outputs may have a mask where no input has one
     makes_other_types = False  # whether outputs may be of another type than the layer; `compute_output_dtype` says it
     call_arguments = frozenset({"mask", "training"})
+    given_axes = 1  # of a sample of which `input_dim` alone gives the last
     positional_arguments: tuple[str, ...] = ()  # behind the input, in Keras' order
     outputs_by_call = False  # whether the arguments of a call decide how many outputs there are
     output_template: Any = None  # of a model whose outputs are in a dict, a tuple or lists inside lists
@@ -152,7 +153,7 @@ class Layer:
         if (space := room()) is not None:
             space.take_layer()
         self.given_input_shape, self.given_batch_size = (
-            given_shape(type(self).__name__, kwargs) if kwargs else (None, None)
+            given_shape(type(self).__name__, kwargs, self.given_axes) if kwargs else (None, None)
         )
         if mode := kwargs.pop("quantization_mode", None):
             if mode not in QUANTIZATION_MODES:

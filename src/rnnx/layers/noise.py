@@ -10,6 +10,7 @@ from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 from rnnx.layers.checks import check_data_format, generator_of, seed_config
 from rnnx.layers.layer import Gradients, Layer, Pullback
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.places import wanted_shape
 
 
@@ -20,6 +21,7 @@ class NoiseLayer(Layer):
     rate_name = "rate"  # of the argument of the constructor
     positional_arguments = ("training",)
 
+    @takes_old_words
     def __init__(self, rate: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.rate = dropout.check_rate(type(self).__name__, self.rate_name, rate, one_allowed=self.one_allowed)
@@ -74,6 +76,7 @@ class Dropout(NoiseLayer):
 
     one_allowed = True
 
+    @takes_old_words
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(rate, seed, **kwargs)
         self.noise_shape = dropout.check_noise_shape(type(self).__name__, noise_shape)
@@ -177,6 +180,7 @@ class GaussianNoise(NoiseLayer):
     one_allowed = True
     rate_name = "stddev"
 
+    @takes_old_words
     def __init__(self, stddev: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(stddev, seed, **kwargs)
         self.stddev = self.rate
@@ -213,6 +217,7 @@ class AlphaDropout(NoiseLayer):
     .. [1] G. Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017.
     """
 
+    @takes_old_words
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(rate, seed, **kwargs)
         self.noise_shape = dropout.check_noise_shape(type(self).__name__, noise_shape)

@@ -20,6 +20,7 @@ from rnnx.functional._convolution import (
 )
 from rnnx.layers.checks import check_data_format, check_mask
 from rnnx.layers.layer import Gradients, Pullback
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.places import PADDINGS, OverPlaces, check_padding, each, output_steps, pads, per_axis
 
 
@@ -77,6 +78,7 @@ class Pooling(PoolingLayer):
     strides: Any
     padding: str
 
+    @takes_old_words
     def __init__(
         self, pool_size: Any = 2, strides: Any = None, padding: str = "valid", data_format: Any = None, **kwargs: Any
     ):

@@ -212,6 +212,7 @@ def clone_model(
         return made
 
     if chain:
+        model.check_chain("clone_model")
         start = given or []
         if given is None and model._entry is not None:
             old = model._entry.node.layer

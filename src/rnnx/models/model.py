@@ -12,6 +12,7 @@ from rnnx._typing import Array
 from rnnx.layers.checks import starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Weight
+from rnnx.layers.old_words import old_word
 from rnnx.layers.plan import GraphPullback, Plan
 from rnnx.layers.registry import layer_config
 from rnnx.layers.trained import TrainedWeights
@@ -72,6 +73,10 @@ class Model(Trainer, Layer):
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
     ):
+        if "input" in kwargs and inputs is None:
+            inputs = old_word(self, "input", kwargs)
+        if "output" in kwargs and outputs is None:
+            outputs = old_word(self, "output", kwargs)
         super().__init__(name=name, trainable=trainable, **kwargs)
         if (inputs is None) != (outputs is None):
             raise ValueError("Model: give both `inputs` and `outputs`")

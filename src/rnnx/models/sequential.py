@@ -36,6 +36,8 @@ class Sequential(Model):
     (2, 5, 8)
     """
 
+    _is_chain = True  # whether each layer is called on the output of the one before
+
     def __init__(
         self, layers: Sequence[Any] | None = None, name: str | None = None, trainable: bool = True, **kwargs: Any
     ):
@@ -89,8 +91,12 @@ class Sequential(Model):
             if shape is not None:
                 name, dtype = unique_name("InputLayer"), _entry_dtype(layer)
                 entry = enter(InputLayer(shape, layer.given_batch_size, dtype, name=name))
+        start = self.outputs[0] if self.built else entry
         end = self._extend(entry, [layer]) if entry is not None else None
         self._entry = entry
+        if end is not None and (end.node.layer is not layer or end.node.inputs[0] is not start):
+            self._take_graph(entry, end, names)
+            return
         self._chain.append(layer)
         names.add(layer.name)
         if self.built and end is not None:
@@ -99,10 +105,19 @@ class Sequential(Model):
         elif end is not None:
             self.set_graph(entry, end)
 
+    def _take_graph(self, entry: Any, end: SymbolicTensor, names: set[str]) -> None:
+        """Append the layers that one with a ``__call__`` of its own has called, up to its output."""
+        self.set_graph(entry, end)
+        made = [layer for layer in vars(self)["layers"] if layer not in self._chain and layer is not entry.node.layer]
+        self._chain.extend(made)
+        names.update(layer.name for layer in made)
+        self._is_chain = False
+
     def pop(self) -> Layer:
         """Remove the last layer and return it."""
         if not self._chain:
             raise ValueError(f"{self.name}: there is no layer to remove")
+        self.check_chain("pop")
         layer = self._chain.pop()
         if self.built:
             end = self.outputs[0].node.inputs[0]
@@ -136,6 +151,8 @@ class Sequential(Model):
         entry = enter(InputLayer(shape, batch_size, _entry_dtype(self._chain[0]), name=unique_name("InputLayer")))
         end = self._extend(entry, self._chain)
         self._entry = entry
+        if end.node.layer is not self._chain[-1]:
+            raise ValueError(f"{self.name}: give an Input first, {self._chain[-1].name!r} calls other layers")
         self.set_graph(entry, end)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -171,7 +188,16 @@ class Sequential(Model):
     def layers(self, value: Any) -> None:
         raise AttributeError(f"{self.name}: `layers` are those of the chain; use add() and pop()")
 
+    def check_chain(self, what: str) -> None:
+        """Refuse what needs each layer to be called on the output of the one before."""
+        if not self._is_chain:
+            raise NotImplementedError(
+                f"{self.name}: {what} needs a chain of layers, and one of them calls others in a `__call__` of its "
+                "own; give it `call` in its place, use Model(inputs, outputs), or save weights alone with save_weights"
+            )
+
     def get_config(self) -> dict[str, Any]:
+        self.check_chain("a configuration")
         entry = None if self._entry is None else self._entry.node.layer.get_config()
         return {
             "name": self.name,

@@ -17,15 +17,17 @@ from rnnx.callbacks.callback_list import CallbackList
 from rnnx.callbacks.progress import Progress
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import walk
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.trained import TrainedWeights
 from rnnx.training.batches import Batch, Batches, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
 from rnnx.training.forms import inputs_of
+from rnnx.training.generators import FromGenerators
 from rnnx.training.interrupts import Interrupts, interrupts_wait
 from rnnx.training.objective import Objective, Output
 
 
-class Trainer(Objective):
+class Trainer(FromGenerators, Objective):
     """What a model needs to be trained; a base of `rnnx.models.Model`."""
 
     built: bool
@@ -110,6 +112,7 @@ class Trainer(Objective):
 
     # ---- fit -------------------------------------------------------------------------------------------------------
 
+    @takes_old_words
     def fit(
         self,
         x: Any = None,

@@ -12,6 +12,7 @@ from rnnx import layers
 from rnnx.formats._limits import is_foreign
 from rnnx.formats.keras import _values
 from rnnx.formats.keras._dialect import Dialect
+from rnnx.layers import old_words
 from rnnx.layers.checks import DATA_FORMATS, check_dtype
 from rnnx.layers.layer import Layer
 from rnnx.saving import FormatError
@@ -48,23 +49,6 @@ CLASSES: dict[str, str] = {
     "GlobalAvgPool3D": "GlobalAveragePooling3D",
 }  # fmt: skip
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell")
-KERAS1_WORDS = {
-    "output_dim": "units", "init": "kernel_initializer", "inner_init": "recurrent_initializer",
-    "inner_activation": "recurrent_activation", "forget_bias_init": "unit_forget_bias", "bias": "use_bias",
-    "W_regularizer": "kernel_regularizer", "U_regularizer": "recurrent_regularizer",
-    "b_regularizer": "bias_regularizer", "W_constraint": "kernel_constraint", "U_constraint": "recurrent_constraint",
-    "b_constraint": "bias_constraint", "dropout_W": "dropout", "dropout_U": "recurrent_dropout", "p": "rate",
-    "nb_filter": "filters", "filter_length": "kernel_size", "subsample_length": "strides", "border_mode": "padding",
-    "atrous_rate": "dilation_rate", "pool_length": "pool_size", "stride": "strides", "sigma": "stddev",
-    "subsample": "strides",
-    "gamma_init": "gamma_initializer", "beta_init": "beta_initializer",
-}  # fmt: skip
-KERAS1_EMBEDDING = {
-    "init": "embeddings_initializer",
-    "W_regularizer": "embeddings_regularizer",
-    "W_constraint": "embeddings_constraint",
-}
-KERAS1_FORMATS = {"th": "channels_first", "tf": "channels_last"}
 WINDOWED = (
     "Conv1D", "MaxPooling1D", "AveragePooling1D", "Conv2D", "Conv2DTranspose", "SeparableConv2D", "MaxPooling2D",
     "AveragePooling2D",
@@ -322,14 +306,14 @@ def _is_nothing(value: Any) -> bool:
 
 def _renamed(config: dict[str, Any], name: str) -> dict[str, Any]:
     """The configuration of a layer of Keras 1 in the words of Keras 2."""
-    words = KERAS1_EMBEDDING if name == "Embedding" else KERAS1_WORDS
+    words = old_words.OF_EMBEDDING if name == "Embedding" else old_words.RENAMED
     renamed = {words.get(word, word): value for word, value in config.items()}
     if name in WINDOWED and renamed.get("padding") is None:
         renamed["padding"] = "valid"
     if "nb_row" in renamed and "nb_col" in renamed:
         renamed["kernel_size"] = [renamed.pop("nb_row"), renamed.pop("nb_col")]
-    if "2D" in name and renamed.get("dim_ordering") in KERAS1_FORMATS:
-        renamed["data_format"] = KERAS1_FORMATS[renamed["dim_ordering"]]
+    if "2D" in name and renamed.get("dim_ordering") in old_words.FORMATS:
+        renamed["data_format"] = old_words.FORMATS[renamed["dim_ordering"]]
     return renamed
 
 

@@ -292,6 +292,7 @@ class _Writer:
     # ---- Models ------------------------------------------------------------------------------------------------------
 
     def _sequential(self, model: Any) -> dict[str, Any]:
+        model.check_chain(f"{self.path}: a file of Keras")
         if operations := [layer.name for layer in model.layers if isinstance(layer, OPERATION_LAYERS)]:
             names = ", ".join(map(repr, operations))
             raise FormatError(

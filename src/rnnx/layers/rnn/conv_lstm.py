@@ -13,6 +13,7 @@ from rnnx.functional._convolution import Windows, correlate, correlate_kernel, f
 from rnnx.functional._validate import check_validity
 from rnnx.layers.checks import check_data_format, generator_of, seed_config
 from rnnx.layers.layer import Gradients, Pullback, weight_value
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.places import PADDINGS, OverPlaces, check_padding, each, output_steps, pads, per_axis
 from rnnx.layers.rnn.sequence import FLAGS, SequenceLayer, check_gradients
 from rnnx.layers.weighted import Activated, Weighted
@@ -32,6 +33,7 @@ class ConvLSTM(SequenceLayer, Weighted, OverPlaces):
     bias = weight_value(2)
     bias_initializer: Any
 
+    @takes_old_words
     def __init__(
         self,
         filters: int,

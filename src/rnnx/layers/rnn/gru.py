@@ -7,6 +7,7 @@ from typing import Any
 from rnnx import functional
 from rnnx._typing import Array
 from rnnx.functional import GRUParams
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.rnn.cell import Cell, constructor_of_cell
 from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.layers.rnn.weights import RecurrentWeights, activation_of, constructor_arguments
@@ -100,6 +101,7 @@ class GRU(Recurrent, GRUWeights):
     ((2, 4), (2, 4))
     """
 
+    @takes_old_words
     def __init__(
         self,
         units: int,

@@ -9,6 +9,7 @@ import numpy as np
 from rnnx import functional
 from rnnx._typing import Array
 from rnnx.functional import LSTMParams
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.rnn.cell import Cell, constructor_of_cell
 from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.layers.rnn.weights import RecurrentWeights, activation_of, constructor_arguments
@@ -132,6 +133,7 @@ class LSTM(Recurrent, LSTMWeights):
     [(3, 16), (4, 16), (16,)]
     """
 
+    @takes_old_words
     def __init__(
         self,
         units: int,

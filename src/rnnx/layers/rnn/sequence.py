@@ -33,6 +33,7 @@ class SequenceLayer(Layer):
     call_arguments = frozenset(
         {"mask", "training", "initial_state", "lengths", "dropout_masks", "return_masks", "reset"}
     )
+    given_axes = 2
     stateful: Any = False
     states: list[Array] | None = None
 

@@ -7,6 +7,7 @@ from typing import Any
 from rnnx import functional
 from rnnx._typing import Array
 from rnnx.functional import RNNParams
+from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.rnn.cell import Cell, constructor_of_cell
 from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.layers.rnn.weights import RecurrentWeights, constructor_arguments
@@ -74,6 +75,7 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
     (2, 4)
     """
 
+    @takes_old_words
     def __init__(
         self,
         units: int,

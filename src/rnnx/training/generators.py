@@ -1,0 +1,65 @@
+"""``fit_generator`` and its kin of Keras 2, which `fit` and its kin have replaced."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from rnnx.callbacks.callback import History
+from rnnx.layers.old_words import takes_old_words
+
+WITHOUT_EFFECT = {"max_queue_size", "workers", "use_multiprocessing", "max_q_size", "nb_worker", "pickle_safe"}
+COUNTED = {"samples_per_epoch": "steps_per_epoch", "nb_val_samples": "validation_steps", "val_samples": "steps"}
+
+
+def _heard(old: str, new: str, rest: dict[str, Any]) -> None:
+    """Warn of an old method, and refuse arguments that it does not know."""
+    for counted, steps in COUNTED.items():
+        if counted in rest:
+            raise TypeError(f"{old}: `{counted}` counted samples in Keras 1; give `{steps}`, which counts batches")
+    if unknown := rest.keys() - WITHOUT_EFFECT:
+        raise TypeError(f"{old}: unknown argument(s) {', '.join(sorted(unknown))}")
+    warnings.warn(f"{old} is the old name of {new}, which takes generators", UserWarning, stacklevel=4)
+
+
+class FromGenerators:
+    """A base of models: the methods that took generators before Keras 2.1."""
+
+    @takes_old_words
+    def fit_generator(
+        self,
+        generator: Any,
+        steps_per_epoch: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_data: Any = None,
+        validation_steps: int | None = None,
+        validation_freq: int = 1,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        initial_epoch: int = 0,
+        **rest: Any,
+    ) -> History:
+        """The old name of ``fit(generator, ...)``; ``workers`` and ``max_queue_size`` have no effect."""
+        _heard("fit_generator", "fit", rest)
+        history: History = self.fit(  # type: ignore[attr-defined]  # of the model
+            generator, steps_per_epoch=steps_per_epoch, epochs=epochs, verbose=verbose, callbacks=callbacks,
+            validation_data=validation_data, validation_steps=validation_steps, validation_freq=validation_freq,
+            class_weight=class_weight, shuffle=shuffle, initial_epoch=initial_epoch,
+        )  # fmt: skip
+        return history
+
+    def evaluate_generator(
+        self, generator: Any, steps: int | None = None, callbacks: Any = None, verbose: Any = 0, **rest: Any
+    ) -> Any:
+        """The old name of ``evaluate(generator, steps=...)``."""
+        _heard("evaluate_generator", "evaluate", rest)
+        return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)  # type: ignore[attr-defined]
+
+    def predict_generator(
+        self, generator: Any, steps: int | None = None, callbacks: Any = None, verbose: Any = 0, **rest: Any
+    ) -> Any:
+        """The old name of ``predict(generator, steps=...)``."""
+        _heard("predict_generator", "predict", rest)
+        return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)  # type: ignore[attr-defined]
