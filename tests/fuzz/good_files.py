@@ -10,11 +10,13 @@ import numpy as np
 from rnnx.saving import FORMATS, FormatError
 
 from ..formats.onnx import models as onnx_models
+from ..formats.onnx import spelled as onnx_spelled
 from ..golden import keras_archive, store
 from . import checkpoints
 
 KERAS_FILES = 12  # one of so many is worth damaging
 LARGEST = 300_000  # bytes of a file that is worth damaging
+SPELLED_OUT = ("gru_before, loop", "lstm_gemm, unrolled", "loop with a list", "scan backwards", "branches")
 MODELS = ("lstm-masking-sequences-zero", "cells-both", "states", "merges", "nested", "embedding", "time-gru")
 
 
@@ -57,6 +59,8 @@ def good_files(folder: Path) -> dict[str, bytes]:
     for name in MODELS:
         for suffix in (".safetensors", ".onnx", ".keras"):
             _write(found, folder / f"rnnx-{name}{suffix}", onnx_models.made(name).save)
+    for name in SPELLED_OUT:
+        found[f"{name.replace(', ', '-')}.onnx"] = onnx_spelled.SPELLED[name]().SerializeToString()
     for name, proto in control_flow().items():
         found[f"{name}.onnx"] = proto.SerializeToString()
     return found

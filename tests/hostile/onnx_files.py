@@ -552,3 +552,58 @@ def chosen(path: Path, count: int) -> None:
 
 
 KINDS.append(Kind("ONNX chosen", ".onnx", chosen, 3, 25))
+
+
+def spelled_steps(path: Path, count: int) -> None:
+    """Steps of a GRU one behind the other, each of which takes what the one before it made."""
+    from tests.formats.onnx.graphs import Graph
+    from tests.formats.onnx.spelled import FEATURES, UNITS, Cells
+
+    g = Graph({"x": ("batch", FEATURES), "h": ("batch", UNITS)})
+    cells, h = Cells(g), "h"
+    for _ in range(count):
+        h = cells.gru_after("x", h)
+    save(path, g.model((h, 2)))
+
+
+KINDS.append(Kind("ONNX steps of a recurrent layer", ".onnx", spelled_steps, 250, 10_000))
+
+
+def spelled_weights(path: Path, count: int) -> None:
+    """Steps with one large kernel between them, each with its own bias."""
+    from tests.formats.onnx.graphs import Graph
+    from tests.formats.onnx.spelled import Cells
+
+    g = Graph({"x": ("batch", 400), "h": ("batch", 400)})
+    first, h = Cells(g, 400, 400), "h"
+    for _ in range(count):
+        cells = Cells(g, 400, 400)
+        h = first.gru_after("x", h)
+        cells.names = {**first.names}
+        cells.names.pop("b")
+        first = cells
+    save(path, g.model((h, 2)))
+
+
+KINDS.append(Kind("ONNX steps with large weights", ".onnx", spelled_weights, 16, 300))
+
+
+def spelled_sums(path: Path, count: int) -> None:
+    """Products with one matrix, added again and again: sums of matrices."""
+    nodes = [node("MatMul", ["x", "w"], "v0")]
+    nodes += [node("Add", [f"v{k}", f"v{k}"], f"v{k + 1}") for k in range(count)]
+    save(path, model([*nodes, node("Tanh", [f"v{count}"])], {"w": np.ones((2000, 2000), np.float32)}))
+
+
+KINDS.append(Kind("ONNX sums of products", ".onnx", spelled_sums, 60, 19_000))
+
+
+def spelled_polynomials(path: Path, count: int) -> None:
+    """Sums times sums, again and again."""
+    nodes = [node("MatMul", ["x", "w"], "m"), node("Tanh", ["m"], "v0"), node("Sigmoid", ["m"], "s")]
+    for k in range(count):
+        nodes += [node("Sub", [f"v{k}", "s"], f"a{k}"), node("Mul", [f"a{k}", f"a{k}"], f"v{k + 1}")]
+    save(path, model([*nodes, node("Tanh", [f"v{count}"])], {"w": np.ones((1, 1), np.float32)}))
+
+
+KINDS.append(Kind("ONNX products of sums", ".onnx", spelled_polynomials, 1_200, 9_000))

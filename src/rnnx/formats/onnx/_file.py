@@ -64,6 +64,8 @@ class Source:
         For error messages.
     proto : ModelProto
         Local functions are written out.
+    recurrences_sought : bool
+        Whether what spells recurrent layers out was sought, and replaced in ``proto``.
     folder : Path or None
         Where tensors outside the file may lie; None if there was no file.
 
@@ -105,6 +107,7 @@ class Source:
         self.budget, self.loading = self.most_computed, LOADING  # for what is computed from constants beforehand
         self.meter = Meter()
         self.evaluators: dict[Any, Any] = {}
+        self.recurrences_sought = False
         self.opsets: dict[str, int] = {entry.domain: entry.version for entry in proto.opset_import}
         self.opsets.setdefault("", self.opsets.pop("ai.onnx", 1))
 

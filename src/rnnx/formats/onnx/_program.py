@@ -76,7 +76,7 @@ class Program:
         That of the graph around this one.
     example : dict, optional
         Values of all inputs and captured values: the program is for inputs of their shapes only.
-    base : Program, optional
+    base : Program or alike, optional
         That for inputs of any shapes, of the same graph: its constants and packed weights are used.
     runs : bool
         If not, only its constants are wanted: ``known`` and ``places`` are filled, and nothing is made for the nodes
@@ -97,7 +97,7 @@ class Program:
         graph: Any,
         outer: Program | None = None,
         example: dict[str, Any] | None = None,
-        base: Program | None = None,
+        base: Any = None,
         runs: bool = True,
     ):
         self.runs = runs

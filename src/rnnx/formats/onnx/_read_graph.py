@@ -20,6 +20,7 @@ from rnnx.formats.onnx._file import Source, attributes_of, reason
 from rnnx.formats.onnx._limits import MOST_LAYERS
 from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._reading import UNFIT, NoLayer, Reading, read_node, spelled
+from rnnx.formats.onnx._recurrences import written_as_layers
 from rnnx.formats.onnx._view import View, view_of
 from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.saving import FormatError
@@ -59,6 +60,7 @@ def read_graph(source: Source) -> ReadGraph:
     FormatError
         If the graph does something that no layer does; the node is named.
     """
+    written_as_layers(source)
     try:
         return _read(source)
     except UNFIT as error:

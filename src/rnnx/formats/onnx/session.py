@@ -21,6 +21,7 @@ from rnnx.formats.onnx._limits import (
 )
 from rnnx.formats.onnx._model_run import ModelRun, run_as_model
 from rnnx.formats.onnx._program import Program
+from rnnx.formats.onnx._recurrences import written_as_layers
 from rnnx.formats.onnx._sizes import measure
 from rnnx.functional._validate import native
 from rnnx.saving import FormatError
@@ -108,6 +109,7 @@ class Session:
         self._work = WORK + WORK_PER_BYTE * source.size
         self._work_per_input = WORK_PER_INPUT + source.size // SHARE
         graph = source.proto.graph
+        written_as_layers(source)
         self._program: Program | ModelRun
         try:
             self._program = run_as_model(source) or Program(source, graph)
