@@ -197,7 +197,7 @@ def sample_masks(
         shape = resolve_noise_shape(who, wish, (batch, timesteps, features))
         inputs = draws.masks(input_gates, _three(shape), dropout, dtype)
     if recurrent_dropout and mode == "weights":
-        recurrent = draws.masks(1, (units, gates * units), recurrent_dropout, dtype)[0]
+        recurrent = draws.of_weights((units, gates * units), recurrent_dropout, dtype)
     elif recurrent_dropout:
         wish = (None, 1, None) if recurrent_noise_shape is None else recurrent_noise_shape
         shape = resolve_noise_shape(who, wish, (batch, timesteps, units), "recurrent_noise_shape")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnx import _kernels
 from rnnx._changes import change, seen
 from rnnx._typing import Array
+
+together: ContextVar[Any] = ContextVar("together", default=None)  # the passes at hand, see `rnnx.dropout.passes`
 
 
 class SeedGenerator:
@@ -102,9 +106,12 @@ class SeedGenerator:
 
     def begin(self, draws: int = 1) -> Draws:
         """The noise of one call, in which at most ``draws`` arrays will be drawn."""
-        if self.stream == "rnnx":
-            return Draws(self.seed, self.advance(1), shared=True)
-        return Draws(self.seed, self.advance(draws), shared=False)
+        of_rnnx = self.stream == "rnnx"
+        count = 1 if of_rnnx else draws
+        if (passes := together.get()) is not None:
+            found: Draws = passes.begin(self, count)
+            return found
+        return Draws(self.seed, self.advance(count), shared=of_rnnx)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"seed": self.seed, "stream": self.stream, "_counter": self._counter}
@@ -121,25 +128,34 @@ class Draws:
 
     def __init__(self, seed: int, counter: int, shared: bool):
         self._seed, self._counter = seed, counter
-        self._shared = np.random.default_rng([seed, counter]) if shared else None
+        self._floats = _kernels.Generators(seed, [counter]) if shared else None
+        self._count = 0  # of these that were drawn
+        self._shared: np.random.Generator | None = None  # made when something else is drawn
 
     def _next(self) -> np.random.Generator:
-        if self._shared is not None:
+        if self._floats is not None:
+            if self._shared is None:
+                self._shared = np.random.default_rng([self._seed, self._counter])
+                self._shared.random(self._count, np.float32)
             return self._shared
         self._counter += 1
         return np.random.default_rng([self._seed, self._counter - 1])
 
     def keep(self, shape: Sequence[int], rate: float) -> NDArray[np.bool_]:
         """True with probability ``1 - rate``."""
-        if self._shared is not None:
-            return self._shared.random(shape, np.float32) >= rate
+        if self._floats is not None:
+            return self.uniform(shape) >= rate
         return self._next().uniform(size=shape) < 1 - rate
 
     def uniform(self, shape: Sequence[int]) -> NDArray[np.float32]:
         """Uniform deviates in [0, 1)."""
+        if self._floats is None:
+            return self._next().uniform(size=shape).astype(np.float32)
         if self._shared is not None:
             return self._shared.random(shape, np.float32)
-        return self._next().uniform(size=shape).astype(np.float32)
+        found = self._floats.uniform(shape)[0]
+        self._count += found.size
+        return found
 
     def normal(self, shape: Sequence[int], mean: float, deviation: float) -> NDArray[np.float64]:
         """Normal deviates."""
@@ -147,8 +163,12 @@ class Draws:
 
     def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any) -> Array:
         """Masks of 0 and ``1 / (1 - rate)``, of this shape for each gate, drawn gate after gate."""
-        if self._shared is not None:
+        if self._floats is not None:
             keep = self.keep((gates, *shape), rate)
         else:
             keep = np.stack([self.keep(shape, rate) for _ in range(gates)])
         return keep * (np.asarray(1, dtype) / np.asarray(1 - rate, dtype))
+
+    def of_weights(self, shape: Sequence[int], rate: float, dtype: Any) -> Array:
+        """A mask like those of `masks`, for an array without an axis of rows."""
+        return self.masks(1, shape, rate, dtype)[0]

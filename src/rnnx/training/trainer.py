@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 
 from rnnx._changes import Changes
 from rnnx._nested import packed
-from rnnx._typing import Array
 from rnnx.callbacks.callback import History
 from rnnx.callbacks.callback_list import CallbackList
 from rnnx.callbacks.progress import Progress
@@ -386,31 +385,67 @@ class Trainer(FromGenerators, Objective):
         return values if self.several_outputs else values[0]
 
     def predict_mc(
-        self, x: Any, samples: int = 50, share_masks: bool = False, batch_size: int | None = None
-    ) -> tuple[Array, Array]:
+        self,
+        x: Any,
+        samples: int = 50,
+        share_masks: bool = False,
+        batch_size: int | None = None,
+        *,
+        quantiles: Sequence[float] | None = None,
+        return_samples: bool = False,
+        until: float | None = None,
+    ) -> tuple[Any, ...]:
         """Monte Carlo dropout: mean and standard deviation of the output with dropout on.
+
+        The samples are those of so many calls ``model(x, training=True)`` (of 256 rows each, if there are more), but
+        that `BatchNormalization` uses its moving averages and stateful layers start every pass from the states they
+        carry, and keep them. They are rows of one batch, and depend on neither ``batch_size`` nor threads.
 
         Parameters
         ----------
         x : array or ragged list
         samples : int
-            Passes.
+            Passes; at most so many with ``until``.
         share_masks : bool
-            Every row and batch sees the same masks in a pass, so that outputs can be compared with each other.
+            Every row sees the same masks in a pass, so that outputs can be compared with each other.
         batch_size : int, optional
+            Rows that are run at once, of all samples together; 128 if not given.
+        quantiles : list of float, optional
+            In [0, 1]; those of the samples are returned too.
+        return_samples : bool
+            Return the samples too.
+        until : float, optional
+            Stop as soon as the standard error of every mean, its deviation divided by the square root of the number of
+            samples, is no larger; looked at after every tenth sample.
 
         Returns
         -------
         mean, deviation : arrays of the shape of the output
-            For a ragged list with an output for each step: lists with an array for each row.
+            For a ragged list with an output for each step: lists with an array for each row, here and below.
+        quantiles : array of shape (quantiles, *shape of the output), if wanted
+        samples : array of shape (samples, *shape of the output), if wanted
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit, or the model has several inputs or outputs.
 
         References
         ----------
         .. [1] Y. Gal, Z. Ghahramani, "Dropout as a Bayesian approximation", ICML 2016.
-        """
-        from rnnx.training.monte_carlo import sample
 
-        return sample(self, x, samples, share_masks, batch_size)
+        Examples
+        --------
+        >>> import numpy as np, rnnx
+        >>> model = rnnx.Sequential([rnnx.layers.GRU(8, dropout=0.5, seed=1), rnnx.layers.Dense(1)])
+        >>> x = np.ones((3, 5, 2), "float32")
+        >>> mean, deviation, (low, high) = model.predict_mc(x, samples=100, quantiles=[0.05, 0.95])
+        >>> mean.shape, bool((low < mean).all()), bool((mean < high).all())
+        ((3, 1), True, True)
+        """
+        from rnnx.training.monte_carlo import predict_mc
+
+        return predict_mc(self, x, samples, share_masks, batch_size, quantiles, return_samples, until)
 
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
