@@ -21,7 +21,7 @@ from rnnx.layers import graph
 from rnnx.layers.checks import as_masks, check_dtype, dtype_of, given_shape, kind_of
 from rnnx.layers.limits import room
 from rnnx.layers.names import unique_name
-from rnnx.layers.registry import register
+from rnnx.layers.registry import CONSTRUCTING, register
 from rnnx.layers.weight import Weight, assignable, changing
 
 Pullback = Callable[..., "Gradients"]
@@ -730,6 +730,9 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+CONSTRUCTING.add(vars(Layer)["from_config"].__func__)
 
 
 def weight_value(index: int) -> property:

@@ -7,6 +7,7 @@ from typing import Any
 from rnnx._config import in_scope, to_builtin
 from rnnx.layers.limits import DEEPEST, room
 
+CONSTRUCTING: set[Any] = set()  # functions of `from_config` that only call the class
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its `class_name`, those of users included
 
 
@@ -58,7 +59,10 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
             raise ValueError(f"more than {DEEPEST} layers inside each other")
         space.depth += 1
     try:
-        layer = cls.from_config(entry["config"])
+        if getattr(cls.from_config, "__func__", None) in CONSTRUCTING:
+            layer = cls(**entry["config"])
+        else:
+            layer = cls.from_config(entry["config"])
     finally:
         if space is not None:
             space.depth -= 1
