@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import rnnx.torch
+from rnnx.torch import _policy
 
 pytestmark = pytest.mark.torch
 PAIRS = {"LSTM": (nn.LSTM, rnnx.torch.LSTM), "GRU": (nn.GRU, rnnx.torch.GRU), "RNN": (nn.RNN, rnnx.torch.RNN)}
@@ -46,9 +48,10 @@ def run(module: nn.Module, x: torch.Tensor, states: Any, form: str) -> tuple[Any
 
 
 @pytest.fixture
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_steps() -> Iterator[None]:
     """Small calls too run on the engine."""
-    monkeypatch.setattr("rnnx.torch.modules.FEWEST_STEPS", 0)
+    with _policy.everything_on_rnnx():
+        yield
 
 
 @pytest.mark.parametrize("form", ["full", "packed", "unsorted", "alone"])

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from rnnx.dropout import DROPOUT_GATES, MODES, check_choice, check_noise_shape, check_rate, check_zoneout
+from rnnx.torch import _policy
 from rnnx.torch._operator import Form, Memos, Noise, layer
 
 _memos: weakref.WeakKeyDictionary[nn.Module, list[Memos]] = weakref.WeakKeyDictionary()  # for each layer of a module
 form_for = lru_cache(maxsize=1024)(Form)
-FEWEST_STEPS = 16  # of all rows together, for a call with a gradient: below, what surrounds the engine costs more
 PLAIN = (nn.LSTM, nn.GRU, nn.RNN)
 DTYPES = (torch.float32, torch.float64)
 
@@ -41,7 +41,11 @@ class OnEngine(nn.RNNBase):
         if any([own.get(name) is not weight for name, weight in self._named_weights()]):
             self._update_flat_weights()  # parametrized ones are made anew for each call
         data = input.data if isinstance(input, PackedSequence) else input
-        reason = self.left_to_torch(data, reset is not None)
+        if data is not input:
+            timesteps = len(input.batch_sizes)
+        else:
+            timesteps = input.shape[1 if self.batch_first and input.dim() == 3 else 0] if input.dim() else 0
+        reason = self.left_to_torch(data, timesteps, reset is not None)
         if reason is not None:
             if self.noise.is_noisy or reset is not None:
                 raise NotImplementedError(
@@ -138,7 +142,7 @@ class OnEngine(nn.RNNBase):
         same.__setstate__(self.__getstate__())
         return same
 
-    def left_to_torch(self, x: Tensor, has_reset: bool) -> str | None:
+    def left_to_torch(self, x: Tensor, timesteps: int, has_reset: bool) -> str | None:
         """Why a call runs on PyTorch's own code, or None."""
         weight = self._flat_weights[0]
         assert weight is not None
@@ -154,15 +158,10 @@ class OnEngine(nn.RNNBase):
             return "batches without an element"
         if x.layout != torch.strided or torch.jit.is_tracing():
             return "sparse tensors" if x.layout != torch.strided else "under torch.jit"
-        if (
-            not self.noise.is_noisy
-            and not has_reset
-            and x.numel() < FEWEST_STEPS * self.input_size
-            and torch.is_grad_enabled()
-        ):
-            if x.requires_grad or weight.requires_grad:
-                return "a gradient of few steps"
-        return None
+        if self.noise.is_noisy or has_reset:
+            return None
+        training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+        return _policy.reason(self.mode, training, timesteps, self.input_size, self.hidden_size)
 
     def _named_weights(self) -> Any:
         return zip(self._flat_weights_names, self._flat_weights, strict=True)
