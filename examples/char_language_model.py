@@ -1,8 +1,11 @@
-"""A character language model with truncated back-propagation through time.
+"""
+A character language model
+==========================
 
-The text is cut into parallel strips; each chunk starts from the state in which the one before it ended.
+With truncated back-propagation through time: the text is cut into parallel strips, and each chunk starts from the state
+in which the one before it ended.
 
-    python examples/char_language_model.py [--tiny]
+``python examples/char_language_model.py [--tiny]``
 """
 
 import sys

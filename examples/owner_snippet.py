@@ -1,6 +1,10 @@
-"""``model.add(Dropout(0.5))`` or ``GRU(..., dropout=0.5)``: train with both, and look at what each drops.
+"""
+Two ways to write dropout
+=========================
 
-python examples/owner_snippet.py [--tiny]
+``model.add(Dropout(0.5))`` or ``GRU(..., dropout=0.5)``: train with both, and look at what each drops.
+
+``python examples/owner_snippet.py [--tiny]``
 """
 
 import sys

@@ -1,9 +1,11 @@
-"""Sequence classification with an LSTM, as in Keras' guide, on text that every Python brings along.
+"""
+Sequence classification with an LSTM
+====================================
 
-Embedding, LSTM, Dropout and Dense decide whether a line comes from the documentation of Python's language or from the
-source code of its library.
+As in Keras' guide, on text that every Python brings along: Embedding, LSTM, Dropout and Dense decide whether a line
+comes from the documentation of Python's language or from the source code of its library.
 
-    python examples/sequence_classification.py [--tiny]
+``python examples/sequence_classification.py [--tiny]``
 """
 
 import inspect

@@ -1,6 +1,10 @@
-"""Streaming: a network trained on whole sequences, fed step by step, several streams sharing one model.
+"""
+Streaming
+=========
 
-python examples/stateful_streaming.py [--tiny]
+A network trained on whole sequences, fed step by step; several streams share one model.
+
+``python examples/stateful_streaming.py [--tiny]``
 """
 
 import sys

@@ -115,15 +115,26 @@ def check_subclasses(names: Names, folder: Path) -> None:
     assert names["optimizer"].iterations == 1 and len(names["grads"].dweights) == len(names["model"].weights)
 
 
+def check_start(names: Names, folder: Path) -> None:
+    assert names["probabilities"].shape == (1, 9) and 0 <= names["accuracy"] <= 1
+    whole = names["model"].predict([names["x_test"][0]], verbose=0)
+    np.testing.assert_allclose(names["probabilities"], whole, atol=1e-6)
+
+
+def check_masks(names: Names, folder: Path) -> None:
+    assert names["y"].shape == (2, 4) and names["layer"].stateful
+
+
 NEEDS: dict[str, Callable[[Path], Names]] = {
     "README": needs_readme, "dropout": needs_dropout, "keras": needs_keras, "onnx": needs_onnx,
-    "ops": lambda folder: {}, "pytorch": needs_pytorch, "quantization": lambda folder: {},
+    "masks": lambda folder: {}, "ops": lambda folder: {}, "pytorch": needs_pytorch,
+    "quantization": lambda folder: {}, "start": lambda folder: {},
     "streaming": needs_streaming, "subclasses": lambda folder: {},
 }  # fmt: skip
 CHECKS: dict[str, Callable[[Names, Path], None]] = {
     "README": check_readme, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
-    "ops": check_ops, "pytorch": check_pytorch, "quantization": check_quantization,
-    "streaming": check_streaming, "subclasses": check_subclasses,
+    "masks": check_masks, "ops": check_ops, "pytorch": check_pytorch, "quantization": check_quantization,
+    "start": check_start, "streaming": check_streaming, "subclasses": check_subclasses,
 }  # fmt: skip
 
 

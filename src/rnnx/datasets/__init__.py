@@ -10,6 +10,8 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.datasets.keras import FILES, Elsewhere
 
+__all__ = ["load_japanese_vowels"]
+
 Part = tuple[list[Array], Array]
 
 

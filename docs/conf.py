@@ -1,0 +1,55 @@
+"""The documentation site: ``pip install '.[docs]' && sphinx-build -W docs build/site``."""
+
+from importlib.metadata import version as version_of
+
+project = "rnnx"
+author = "The rnnx developers"
+copyright = "The rnnx developers, MIT licence"
+version = release = version_of("rnnx")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["sg_execution_times.rst", "gallery/sg_execution_times.rst"]
+html_theme = "pydata_sphinx_theme"
+html_title = "rnnx"
+html_static_path = ["img"]
+html_theme_options = {
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 8,
+    "navbar_align": "left",
+    "navbar_persistent": [],
+    "navbar_end": ["search-button", "theme-switcher"],
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+copybutton_prompt_text = ">>> "
+
+# Doors are described without the frameworks they open to.
+autodoc_mock_imports = ["torch", "keras", "sklearn", "tensorflow", "jax"]
+autodoc_typehints = "none"  # docstrings say types and shapes
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+suppress_warnings = ["config.cache"]  # the gallery's configuration has a function
+
+sphinx_gallery_conf = {
+    "examples_dirs": ["../examples"],
+    "gallery_dirs": ["gallery"],
+    "filename_pattern": "/owner_snippet|/stateful_streaming",  # these run while the site is built
+    "reset_argv": lambda conf, script: ["--tiny"],
+    "download_all_examples": False,
+    "show_signature": False,
+}
