@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._cells import GRU, LSTM, SIMPLE_RNN
+from rnnx._cells import CELLS
 from rnnx._typing import Array
 from rnnx.activations import get as get_activation
 from rnnx.formats.onnx._activations import GateActivation, gate_activations
@@ -18,7 +18,7 @@ from rnnx.formats.onnx._weights import to_keras
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
 from rnnx.saving import FormatError
 
-GATES = {"LSTM": LSTM.gates, "GRU": GRU.gates, "RNN": SIMPLE_RNN.gates}
+GATES = {cell.elsewhere: cell.gates for cell in CELLS.values()}
 CORES = {"LSTM": lstm, "GRU": gru, "RNN": simple_rnn}
 DEFAULT_ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._cells import CELLS
 from rnnx._typing import Array
 from rnnx.formats.onnx._activations import gate_of_activation
 from rnnx.formats.onnx._graph import GraphWriter, Value
@@ -23,7 +24,6 @@ from rnnx.layers.rnn.lstm import LSTMWeights
 from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.saving import FormatError
 
-KINDS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "RNN"}
 FIRST_INT64 = -(2**63)
 
 
@@ -173,7 +173,7 @@ def run(
     Ran
         Outputs of shape (batch, timesteps, units) in the order of time.
     """
-    kind = KINDS[layers[0].cell_kind]
+    kind = CELLS[layers[0].cell_kind].elsewhere
     for layer in layers:
         refuse_what_onnx_lacks(layer)
     weights = _weights(graph, layers, kind, prefix)

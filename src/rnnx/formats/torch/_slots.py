@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._cells import CELLS
 from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers import (
@@ -322,5 +323,5 @@ def refuse_unknown_to_torch(layer: Any) -> None:
     if layer.cell_kind == "gru" and not layer.reset_after:
         problems.append("reset_after=False")
     if problems:
-        kind = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "RNN"}[layer.cell_kind]
+        kind = CELLS[layer.cell_kind].elsewhere
         raise FormatError(f"{layer.name}: PyTorch's {kind} has no {', '.join(problems)}")
