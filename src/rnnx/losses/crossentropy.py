@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx import activations
 from rnnx._typing import Array
 from rnnx.losses.loss import EPSILON, StandardLoss, checked_axis, checked_between
 
@@ -162,7 +163,7 @@ class BinaryFocalCrossentropy(Crossentropy):
         self.alpha, self.gamma = float(alpha), checked_between(type(self).__name__, "gamma", gamma, 0)
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-        t, q = self._smooth(y_true, 2), _sigmoid(y_pred) if self.from_logits else y_pred
+        t, q = self._smooth(y_true, 2), activations.get("sigmoid")(y_pred) if self.from_logits else y_pred
         p, inside = _clipped(q)
         entropy = -(t * np.log(p) + (1 - t) * np.log(1 - p))
         slope = np.where(inside, (p - t) / (p * (1 - p)), 0)
@@ -297,11 +298,6 @@ def classes_of(who: str, y_true: Any, y_pred: Array, ignored: int | None = None)
         bad = int(counted.min()) if counted.min() < 0 else int(counted.max())
         raise ValueError(f"{who}: classes must lie in 0..{y_pred.shape[-1] - 1}, got {bad}")
     return y
-
-
-def _sigmoid(x: Array) -> Array:
-    e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1) / (1 + e)
 
 
 def _focus(p: Array, gamma: float) -> tuple[Array, Array]:

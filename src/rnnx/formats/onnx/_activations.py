@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx import activations
 from rnnx._typing import Array
 from rnnx.activations import SELU_ALPHA, SELU_SCALE
 from rnnx.saving import FormatError
@@ -91,11 +92,6 @@ def _close(given: Mapping[str, Any], wanted: Mapping[str, float]) -> bool:
 # ---- In NumPy --------------------------------------------------------------------------------------------------------
 
 
-def _sigmoid(x: Array, alpha: float, beta: float) -> Array:
-    e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1) / (1 + e)
-
-
 FUNCTIONS: dict[str, Callable[[Array, float, float], Array]] = {
     "Affine": lambda x, alpha, beta: alpha * x + beta,
     "Elu": lambda x, alpha, beta: np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x),
@@ -103,7 +99,7 @@ FUNCTIONS: dict[str, Callable[[Array, float, float], Array]] = {
     "LeakyRelu": lambda x, alpha, beta: np.where(x < 0, alpha * x, x),
     "Relu": lambda x, alpha, beta: np.maximum(x, 0),
     "ScaledTanh": lambda x, alpha, beta: alpha * np.tanh(beta * x),
-    "Sigmoid": _sigmoid,
+    "Sigmoid": lambda x, alpha, beta: activations.get("sigmoid")(x),
     "Softplus": lambda x, alpha, beta: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
     "Softsign": lambda x, alpha, beta: x / (1 + np.abs(x)),
     "Tanh": lambda x, alpha, beta: np.tanh(x),
