@@ -26,7 +26,7 @@ from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer, Pullback, base_of, is_followed
 from rnnx.layers.limits import room
 from rnnx.layers.tracing import Traced, TracedPullback, followed
-from rnnx.layers.weight import Weight
+from rnnx.layers.weight import Weight, operand
 
 SIMPLE = ("dict", ("", LEAF))  # one tensor, for the first argument
 NOT_LOOKED_AT = {
@@ -90,9 +90,9 @@ class Arguments:
         if not given:
             raise TypeError(f"{layer.name}: an input is needed; `call` takes {names.signature}")
         first = next(iter(given))
-        given[first] = _operands(_as_arrays(layer, given[first]))
+        given[first] = operand(_as_arrays(layer, given[first]))
         for name in list(given)[1:]:
-            given[name] = _operands(given[name])
+            given[name] = operand(given[name])
         self.tensors, self.call = [], call
         if set(given) == {first} and is_tensor(given[first]):
             self.tensors, self.structure = [given[first]], SIMPLE
@@ -119,17 +119,6 @@ def _holds_tensors(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_holds_tensors(part) for part in value)
     return isinstance(value, (np.ndarray, SymbolicTensor, Weight))
-
-
-def _operands(value: Any) -> Any:
-    """Weights as what they stand for."""
-    if isinstance(value, Weight):
-        return value.operand()
-    if isinstance(value, (list, tuple)):
-        return type(value)([_operands(part) for part in value])
-    if isinstance(value, dict):
-        return {name: _operands(part) for name, part in value.items()}
-    return value
 
 
 class CallOf:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.layers.tagged import TaggedArray
 
 
-class MaskCarrier(np.ndarray):
+class MaskCarrier(TaggedArray):
     """An array that a layer returned, with its time mask.
 
     The mask belongs to this very array: slices, results of arithmetic and of other functions of NumPy are plain arrays,
@@ -41,19 +42,9 @@ class MaskCarrier(np.ndarray):
         """The mask by the name under which scripts for Keras look for it."""
         return self.mask
 
-    def __getitem__(self, key: Any) -> Any:
-        return self.view(np.ndarray)[key]
-
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        plain = np.asarray(array)
-        return plain[()] if plain.ndim == 0 else plain
-
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         result = super().__array_function__(func, types, args, kwargs)
         return result.view(np.ndarray) if type(result) is MaskCarrier and result.mask is None else result
-
-    def __repr__(self) -> str:
-        return repr(self.view(np.ndarray))
 
     def __copy__(self) -> Any:
         return carrying(self.view(np.ndarray).copy(), self.mask)

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._nested import mapped
 from rnnx._typing import Array
 from rnnx.layers import graph
+from rnnx.layers.tagged import TaggedArray
 
 _counting = threading.Lock()  # two threads that end a change at the same time must not count it once
 
@@ -181,13 +183,7 @@ class Weight:
 
 def operand(value: Any) -> Any:
     """Operands in place of the weights in a value."""
-    if isinstance(value, Weight):
-        return value.operand()
-    if isinstance(value, (list, tuple)):
-        return type(value)([operand(part) for part in value])
-    if isinstance(value, dict):
-        return {name: operand(part) for name, part in value.items()}
-    return value
+    return mapped(lambda leaf: leaf.operand() if isinstance(leaf, Weight) else leaf, value)
 
 
 def _operators(function: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
@@ -205,7 +201,7 @@ for _symbol in ("lt", "le", "gt", "ge"):
     setattr(Weight, f"__{_symbol}__", _operators(getattr(operator, _symbol))[0])
 
 
-class WeightArray(np.ndarray):
+class WeightArray(TaggedArray):
     """The value of a weight as an attribute of a layer gives it: an array that can be assigned.
 
     It is the weight's array of this moment; what is made of it, slices included, cannot be assigned.
@@ -264,19 +260,9 @@ class WeightArray(np.ndarray):
     def constraint(self) -> Any:
         return self._of().constraint
 
-    def __getitem__(self, key: Any) -> Any:
-        return self.view(np.ndarray)[key]
-
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        plain = np.asarray(array)
-        return plain[()] if plain.ndim == 0 else plain
-
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         result = super().__array_function__(func, types, args, kwargs)
         return result.view(np.ndarray) if type(result) is WeightArray else result
-
-    def __repr__(self) -> str:
-        return repr(self.view(np.ndarray))
 
     def __copy__(self) -> Any:
         return np.array(self)
