@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -218,9 +219,7 @@ class Discretization(Encoder):
         if hasattr(data, "__array__") or isinstance(data, (list, tuple)):
             self.update_state(data)
         else:
-            for k, batch in enumerate(data):
-                if steps is not None and k >= steps:
-                    break
+            for batch in itertools.islice(data, steps):
                 self.update_state(batch)
         self.finalize_state()
 

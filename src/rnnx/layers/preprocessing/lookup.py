@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -211,9 +212,7 @@ class Lookup(Encoder):
             else:
                 self.update_state(data)
         else:
-            for k, batch in enumerate(data):
-                if steps is not None and k >= steps:
-                    break
+            for batch in itertools.islice(data, steps):
                 self.update_state(batch)
         self.finalize_state()
 

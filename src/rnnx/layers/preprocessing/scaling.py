@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -228,9 +229,7 @@ def _batches(data: Any, steps: int | None) -> Any:
     if hasattr(data, "__array__"):
         yield data
         return
-    for k, batch in enumerate(data):
-        if steps is not None and k >= steps:
-            return
+    for batch in itertools.islice(data, steps):
         yield batch[0] if isinstance(batch, tuple) else batch
 
 
