@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnx import activations
 from rnnx._typing import Array
+from rnnx.layers.axes import axes_of, given_axes
 from rnnx.layers.carried import carrying, taken_apart
 from rnnx.layers.checks import as_mask
 from rnnx.layers.graph import SymbolicTensor, is_symbolic
@@ -307,10 +308,8 @@ class Softmax(Layer):
 
     def __init__(self, axis: Any = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        axes = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
-        if not axes or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) or a == 0 for a in axes):
-            raise ValueError(f"Softmax: `axis` must be an integer other than 0, the batch axis, got {axis!r}")
-        self.axis: Any = int(axes[0]) if len(axes) == 1 else tuple(int(a) for a in axes)
+        axes = given_axes("Softmax", axis, in_order=False)
+        self.axis: Any = tuple(axes) if isinstance(axes, list) else axes
         self.built = True
 
     @property
@@ -343,10 +342,7 @@ class Softmax(Layer):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        if not all(-x.ndim < axis < x.ndim for axis in self.axes):
-            raise ValueError(f"{self.name}: there is no axis {self.axis} in samples of an input of shape {x.shape}")
-        if len({axis % x.ndim for axis in self.axes}) < len(self.axes):
-            raise ValueError(f"{self.name}: an axis is twice in {self.axis} of an input of shape {x.shape}")
+        axes_of(self, x.shape)
         zero = np.zeros((), x.dtype)
         used = None if mask is None else self._spread(mask, x.shape)
         given = x if used is None else np.where(used, x, np.asarray(LEFT_OUT, x.dtype))

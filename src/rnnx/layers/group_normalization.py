@@ -8,8 +8,9 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.functional._norms import unit_norm, unit_norm_backward
+from rnnx.layers.axes import axes_of, given_axes, sizes_along
 from rnnx.layers.layer import Gradients, Layer, Pullback
-from rnnx.layers.normalization import Normalization, axes_of, normalized_axes
+from rnnx.layers.normalization import Normalization
 from rnnx.layers.weight import Weight
 
 
@@ -46,6 +47,8 @@ class GroupNormalization(Normalization):
     True
     """
 
+    of_one_axis = True
+
     def __init__(
         self,
         groups: int = 32,
@@ -65,8 +68,6 @@ class GroupNormalization(Normalization):
             axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
             beta_constraint, gamma_constraint, **kwargs,
         )  # fmt: skip
-        if isinstance(self.axis, list):
-            raise ValueError(f"GroupNormalization: `axis` must be one axis, that of the features, got {axis!r}")
         if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or (groups < 1 and groups != -1):
             raise ValueError(f"GroupNormalization: `groups` must be a positive integer or -1, got {groups!r}")
         self.groups = int(groups)
@@ -128,7 +129,7 @@ class RMSNormalization(Layer):
 
     def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any):
         super().__init__(**kwargs)
-        self.axis = normalized_axes("RMSNormalization", axis)
+        self.axis = given_axes("RMSNormalization", axis)
         if not epsilon > 0:
             raise ValueError(f"RMSNormalization: `epsilon` must be positive, got {epsilon}")
         self.epsilon = float(epsilon)
@@ -139,12 +140,7 @@ class RMSNormalization(Layer):
         return None if self._scale is None else self._scale.value
 
     def build(self, input_shape: Any) -> None:
-        sizes = tuple(input_shape[axis] for axis in axes_of(self, input_shape))
-        if None in sizes:
-            raise ValueError(
-                f"{self.name}: the size of axis {self.axis} must be known, got an input of shape {tuple(input_shape)}"
-            )
-        self._scale = self.add_weight("scale", tuple(int(n) for n in sizes), "ones")
+        self._scale = self.add_weight("scale", sizes_along(self, input_shape), "ones")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         self._sizes(input_shape)
@@ -203,7 +199,7 @@ class UnitNormalization(Layer):
 
     def __init__(self, axis: Any = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.axis = normalized_axes("UnitNormalization", axis)
+        self.axis = given_axes("UnitNormalization", axis)
         self.built = True
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from rnnx import initializers
 from rnnx._changes import change, seen
 from rnnx._typing import Array
+from rnnx.layers.axes import axes_of, given_axes, sizes_along
 from rnnx.layers.checks import check_mask
 from rnnx.layers.layer import Gradients, Pullback, Weight
 from rnnx.layers.weight import assignable
@@ -30,35 +31,11 @@ def normalization_at_rest() -> Iterator[None]:
         _at_rest.reset(token)
 
 
-def normalized_axes(who: str, axis: Any) -> Any:
-    """An axis, or several as a list in ascending order, from what a constructor was given."""
-    axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
-    if not axes or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) or a == 0 for a in axes):
-        raise ValueError(f"{who}: `axis` must be an axis other than 0 (the batch), or several, got {axis!r}")
-    return int(axes[0]) if len(axes) == 1 else sorted(int(a) for a in axes)
-
-
-def axes_of(layer: Any, shape: Any) -> tuple[int, ...]:
-    """The axes that a layer normalizes, in its order and counted from the first one, in an input of this shape.
-
-    Raises
-    ------
-    ValueError
-        If the input does not have one of them.
-    """
-    given = layer.axis if isinstance(layer.axis, (list, tuple)) else (layer.axis,)
-    if not all(-len(shape) < axis < len(shape) for axis in given):
-        raise ValueError(f"{layer.name}: there is no axis {layer.axis} in samples of an input of shape {tuple(shape)}")
-    axes = tuple(axis % len(shape) for axis in given)
-    if len(set(axes)) < len(axes):
-        raise ValueError(f"{layer.name}: an axis is twice in {layer.axis} of an input of shape {tuple(shape)}")
-    return axes
-
-
 class Normalization(Weighted):
     """What the normalizations share: scale ``gamma`` and shift ``beta`` along an axis, or several."""
 
     chosen = ("beta", "gamma")
+    of_one_axis = False
 
     def __init__(
         self,
@@ -75,21 +52,19 @@ class Normalization(Weighted):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.axis = normalized_axes(type(self).__name__, axis)
+        who = type(self).__name__
+        self.axis = given_axes(who, axis)
+        if self.of_one_axis and isinstance(self.axis, list):
+            raise ValueError(f"{who}: `axis` must be one axis, that of the features, got {axis!r}")
         if not epsilon > 0:
-            raise ValueError(f"{type(self).__name__}: `epsilon` must be positive, got {epsilon}")
+            raise ValueError(f"{who}: `epsilon` must be positive, got {epsilon}")
         self.epsilon, self.center, self.scale = float(epsilon), bool(center), bool(scale)
         self.choose(locals())
         self._gamma: Weight | None = None
         self._beta: Weight | None = None
 
     def build(self, input_shape: Any) -> None:
-        sizes = tuple(input_shape[axis] for axis in axes_of(self, input_shape))
-        if None in sizes:
-            raise ValueError(
-                f"{self.name}: the size of axis {self.axis} must be known, got an input of shape {tuple(input_shape)}"
-            )
-        self._sizes: Any = tuple(int(n) for n in sizes)
+        self._sizes: Any = sizes_along(self, input_shape)
         if self.scale:
             self._gamma = self.add_weight("gamma", self._sizes, chosen="gamma")
         if self.center:
@@ -222,6 +197,7 @@ class BatchNormalization(Normalization):
     .. [1] S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015.
     """
 
+    of_one_axis = True
     positional_arguments = ("training", "mask")
 
     def __init__(
@@ -249,8 +225,6 @@ class BatchNormalization(Normalization):
             axis, epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
             beta_constraint, gamma_constraint, **kwargs,
         )  # fmt: skip
-        if isinstance(self.axis, list):
-            raise ValueError(f"BatchNormalization: `axis` must be one axis, that of the features, got {axis!r}")
         if not 0 <= momentum <= 1:
             raise ValueError(f"BatchNormalization: `momentum` must lie in [0, 1], got {momentum}")
         self.momentum = float(momentum)
