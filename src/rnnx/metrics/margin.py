@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from rnnx.metrics.reduction import LossMetric
+from rnnx.metrics.reduction import OfLoss
 
 
-class Hinge(LossMetric):
+class Hinge(OfLoss):
     """Mean of ``max(1 - y_true * y_pred, 0)``."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("hinge", name, dtype)
+    of = "hinge"
 
 
-class SquaredHinge(LossMetric):
+class SquaredHinge(OfLoss):
     """Mean of ``max(1 - y_true * y_pred, 0)^2``."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("squared_hinge", name, dtype)
+    of = "squared_hinge"
 
 
-class CategoricalHinge(LossMetric):
+class CategoricalHinge(OfLoss):
     """Mean of ``max(1 + other - right, 0)``; targets are one-hot."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("categorical_hinge", name, dtype)
+    of = "categorical_hinge"

@@ -24,7 +24,7 @@ from rnnx.metrics.metric import Metric
 from rnnx.metrics.reduction import FunctionMetric, LossMetric
 
 FILES = (accuracy, auc, confusion, correlation, f_score, iou, margin, probabilistic, reduction, regression)
-NOT_BY_NAME = {"BestAtThreshold", "ConfusionCount", "Correlation", "FunctionMetric"}  # bases, and what needs a function
+NOT_BY_NAME = {"BestAtThreshold", "ConfusionCount", "Correlation", "FunctionMetric", "OfLoss"}  # bases
 TABLE: dict[str, Any] = {
     name: thing
     for file in FILES

@@ -8,21 +8,19 @@ import numpy as np
 
 from rnnx import losses
 from rnnx.layers.carried import mask_of
-from rnnx.metrics.reduction import LossMetric
+from rnnx.metrics.reduction import LossMetric, OfLoss
 
 
-class KLDivergence(LossMetric):
+class KLDivergence(OfLoss):
     """Kullback-Leibler divergence of distributions over the last axis."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("kl_divergence", name, dtype)
+    of = "kl_divergence"
 
 
-class Poisson(LossMetric):
+class Poisson(OfLoss):
     """Poisson loss of counts."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("poisson", name, dtype)
+    of = "poisson"
 
 
 class BinaryCrossentropy(LossMetric):

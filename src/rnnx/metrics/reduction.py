@@ -114,3 +114,18 @@ class LossMetric(Metric):
         of_loss = self.loss.get_config()
         taken = ("from_logits", "label_smoothing", "ignore_class", "axis")
         return {**own, **{word: of_loss[word] for word in taken if word in of_loss}}
+
+
+class OfLoss(LossMetric):
+    """Base of the losses that are metrics without arguments of their own.
+
+    Attributes
+    ----------
+    of : str
+        The name of the loss.
+    """
+
+    of: str
+
+    def __init__(self, name: str | None = None, dtype: Any = None):
+        super().__init__(self.of, name, dtype)

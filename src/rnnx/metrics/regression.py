@@ -11,15 +11,14 @@ from rnnx import losses
 from rnnx._typing import Array
 from rnnx.layers.carried import mask_of
 from rnnx.metrics.metric import Metric
-from rnnx.metrics.reduction import LossMetric
+from rnnx.metrics.reduction import LossMetric, OfLoss
 from rnnx.metrics.targets import flat_rows, same_rank
 
 
-class MeanSquaredError(LossMetric):
+class MeanSquaredError(OfLoss):
     """Mean squared error."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("mse", name, dtype)
+    of = "mse"
 
 
 class RootMeanSquaredError(MeanSquaredError):
@@ -35,25 +34,22 @@ class RootMeanSquaredError(MeanSquaredError):
         return float(np.sqrt(super().result()))
 
 
-class MeanAbsoluteError(LossMetric):
+class MeanAbsoluteError(OfLoss):
     """Mean absolute error."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("mae", name, dtype)
+    of = "mae"
 
 
-class MeanAbsolutePercentageError(LossMetric):
+class MeanAbsolutePercentageError(OfLoss):
     """Mean absolute error in percent of the targets."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("mape", name, dtype)
+    of = "mape"
 
 
-class MeanSquaredLogarithmicError(LossMetric):
+class MeanSquaredLogarithmicError(OfLoss):
     """Mean squared error of logarithms."""
 
-    def __init__(self, name: str | None = None, dtype: Any = None):
-        super().__init__("msle", name, dtype)
+    of = "msle"
 
 
 class LogCoshError(LossMetric):
