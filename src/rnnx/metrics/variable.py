@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._held import HeldArray
 from rnnx._typing import Array
 
 
-class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
+class MetricVariable(HeldArray):
     """What a metric of one's own keeps: an array with ``assign``, for arithmetic like any array.
 
     Parameters
@@ -23,21 +24,6 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, value: Array, name: str | None = None):
         self.value, self.name = value, name or "variable"
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.value.dtype
-
-    def assign(self, value: Any) -> None:
-        """Replace the value by one of the same shape."""
-        array = np.array(value, self.value.dtype)
-        if array.shape != self.value.shape:
-            raise ValueError(f"{self.name}: the value must have shape {self.value.shape}, got {array.shape}")
-        self.value = array
-
     def assign_add(self, value: Any) -> None:
         """Add to the value."""
         self.assign(self.value + np.asarray(value))
@@ -45,21 +31,6 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
     def assign_sub(self, value: Any) -> None:
         """Subtract from the value."""
         self.assign(self.value - np.asarray(value))
-
-    def numpy(self) -> Array:
-        """A copy of the value."""
-        return self.value.copy()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.array(self.value, dtype)
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        values = [part.value if isinstance(part, MetricVariable) else part for part in inputs]
-        if (out := options.pop("out", None)) is None:
-            return getattr(ufunc, method)(*values, **options)
-        arrays = tuple(part.value if isinstance(part, MetricVariable) else part for part in out)
-        getattr(ufunc, method)(*values, out=arrays, casting="unsafe", **options)
-        return out[0]
 
     def __getitem__(self, which: Any) -> Any:
         return self.value[which]
@@ -75,9 +46,6 @@ class MetricVariable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __bool__(self) -> bool:
         return bool(self.value)
-
-    def __repr__(self) -> str:
-        return f"<MetricVariable name={self.name}, value={self.value!r}>"
 
 
 class StateVariable(MetricVariable):

@@ -7,62 +7,54 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._held import HeldArray
 from rnnx._typing import Array
 
 
-class Rate(float):
-    """The learning rate at one moment, a number; ``assign`` sets that of the optimizer, ``value`` asks it again."""
+class Live:
+    """A number as it is at one moment, of an optimizer that has it as an attribute.
 
+    ``assign`` sets that of the optimizer, ``value`` asks it again.
+    """
+
+    attribute: str
+    kind: type
     _owner: Any
 
-    def __new__(cls, value: float, owner: Any) -> Rate:
-        found = super().__new__(cls, value)
+    def __new__(cls, value: Any, owner: Any) -> Any:
+        found: Any = super().__new__(cls, value)  # type: ignore[call-arg]
         found._owner = owner
         return found
 
     @property
-    def value(self) -> float:
-        return float(self._owner.learning_rate)
+    def value(self) -> Any:
+        return self.kind(getattr(self._owner, self.attribute))
 
     def assign(self, value: Any) -> None:
-        """Set the learning rate of the optimizer."""
-        self._owner.learning_rate = float(value)
+        """Set that of the optimizer."""
+        setattr(self._owner, self.attribute, self.kind(value))
 
     def numpy(self) -> Any:
-        """The learning rate of the optimizer now."""
-        return np.float64(self.value)
+        """That of the optimizer now."""
+        return np.asarray(self.value)[()]
 
     def __reduce__(self) -> Any:
-        return float, (float(self),)
+        return self.kind, (self.kind(self),)
 
 
-class Steps(int):
-    """The number of steps at one moment; ``assign`` sets that of the optimizer, ``value`` asks it again."""
+class Rate(Live, float):
+    """The learning rate at one moment."""
 
-    _owner: Any
-
-    def __new__(cls, value: int, owner: Any) -> Steps:
-        found = super().__new__(cls, value)
-        found._owner = owner
-        return found
-
-    @property
-    def value(self) -> int:
-        return int(self._owner.iterations)
-
-    def assign(self, value: Any) -> None:
-        """Set the number of steps of the optimizer."""
-        self._owner.iterations = int(value)
-
-    def numpy(self) -> Any:
-        """The number of steps of the optimizer now."""
-        return np.int64(self.value)
-
-    def __reduce__(self) -> Any:
-        return int, (int(self),)
+    attribute, kind = "learning_rate", float
 
 
-class Variable(np.lib.mixins.NDArrayOperatorsMixin):
+class Steps(Live, int):
+    """The number of steps at one moment."""
+
+    attribute, kind = "iterations", int
+
+
+class Variable(HeldArray):
     """Something that an optimizer keeps, for arithmetic like any array.
 
     Parameters
@@ -79,31 +71,6 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     def value(self) -> Array:
         return np.asarray(self._get())
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.value.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.value.dtype
-
-    def numpy(self) -> Array:
-        """A copy of the value."""
-        return self.value.copy()
-
-    def assign(self, value: Any) -> None:
-        """Replace the value by one of the same shape."""
-        array = np.asarray(value)
-        if array.shape != self.shape:
-            raise ValueError(f"{self.name}: the value must have shape {self.shape}, got {array.shape}")
-        self._put(array.astype(self.dtype))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.array(self.value, dtype)
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        values = [part.value if isinstance(part, Variable) else part for part in inputs]
-        return getattr(ufunc, method)(*values, **options)
-
-    def __repr__(self) -> str:
-        return f"<Variable name={self.name}, value={self.value!r}>"
+    @value.setter
+    def value(self, value: Array) -> None:
+        self._put(value)
