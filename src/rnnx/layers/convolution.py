@@ -8,15 +8,15 @@ import numpy as np
 
 from rnnx import activations, regularizers
 from rnnx._typing import Array
-from rnnx.functional._convolution import Windows, correlate, correlate_kernel, framed, spread, unframed
+from rnnx.functional._convolution import correlate, correlate_kernel, framed, spread, unframed
 from rnnx.layers.checks import check_data_format
 from rnnx.layers.layer import Gradients, Pullback, weight_value
 from rnnx.layers.old_words import takes_old_words
-from rnnx.layers.places import PADDINGS, OverPlaces, check_padding, each, output_steps, pads, per_axis
+from rnnx.layers.places import PADDINGS, OverWindows, check_padding, each, per_axis
 from rnnx.layers.weighted import Activated, Weighted
 
 
-class Convolving(Weighted, OverPlaces):
+class Convolving(Weighted, OverWindows):
     """Base of the layers whose output at a place is a function of a window of the input there.
 
     A subclass computes ``convolve`` with the features at the end; padding, bias, activation and the order of the axes
@@ -28,10 +28,6 @@ class Convolving(Weighted, OverPlaces):
     paddings: tuple[str, ...] = PADDINGS[:2]
     written: tuple[str, ...] = ()  # names of arguments in the configuration, beside those that all have
     filters: int
-    kernel_size: Any
-    strides: Any
-    dilation_rate: Any
-    padding: str
 
     def set_up(self, given: dict[str, Any]) -> None:
         """Check and keep the arguments that all of these layers have."""
@@ -46,32 +42,10 @@ class Convolving(Weighted, OverPlaces):
         if given["activity_regularizer"] is not None:
             self.activity_regularizer = regularizers.get(given["activity_regularizer"])
 
-    # ---- Where the windows stand -------------------------------------------------------------------------------------
-
-    @property
-    def spans(self) -> tuple[int, ...]:
-        """Places that one output sees along each axis."""
-        sizes = zip(each(self.kernel_size), each(self.dilation_rate), strict=True)
-        return tuple((size - 1) * dilation + 1 for size, dilation in sizes)
-
     @property
     def window(self) -> int:
         """Steps that one output step of a sequence sees."""
         return self.spans[0]
-
-    def counts(self, places: Any) -> tuple[Any, ...]:
-        """Sizes of the output for those of the input; None where one is not known."""
-        parts = zip(places, self.spans, each(self.strides), strict=True)
-        return tuple(None if n is None else output_steps(self.name, self.padding, n, *rest) for n, *rest in parts)
-
-    def windows(self, places: Any) -> Windows:
-        """The windows of an input with these places."""
-        return Windows(each(self.kernel_size), each(self.strides), each(self.dilation_rate), self.counts(places))
-
-    def before(self, places: Any) -> list[int]:
-        """Padding before the first place of each axis."""
-        parts = zip(places, self.spans, each(self.strides), strict=True)
-        return [pads(self.padding, n, *rest)[0] for n, *rest in parts]
 
     # ---- Running -----------------------------------------------------------------------------------------------------
 

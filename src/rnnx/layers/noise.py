@@ -11,7 +11,7 @@ from rnnx.dropout import SeedGenerator
 from rnnx.layers.checks import check_data_format, generator_of, seed_config
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.old_words import takes_old_words
-from rnnx.layers.places import wanted_shape
+from rnnx.layers.places import OverPlaces
 
 
 class NoiseLayer(Layer):
@@ -89,27 +89,19 @@ class Dropout(NoiseLayer):
         return {**super().get_config(), "noise_shape": self.noise_shape}
 
 
-class SpatialDropout(NoiseLayer):
+class SpatialDropout(NoiseLayer, OverPlaces):
     """Base of the layers that drop whole features: one mask per sample, the same at every place."""
 
     one_allowed = True
-    rank = 1  # axes of places
-    data_format = "channels_last"
-
-    def check(self, shape: Any) -> None:
-        """Refuse a shape without the axes of places, and one of features."""
-        if len(shape) != self.rank + 2:
-            wanted = wanted_shape(self.rank, self.data_format)
-            raise ValueError(f"{self.name}: the input must have shape {wanted}, got {tuple(shape)}")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        self.check(input_shape)
+        self.check_rank(input_shape)
         return input_shape
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        self.check(x.shape)
+        self.check_rank(x.shape)
         places = (1,) * self.rank
-        shape = (None, None, *places) if self.data_format == "channels_first" else (None, *places, None)
+        shape = (None, None, *places) if self.channels_first else (None, *places, None)
         y, kept = dropout.dropout(x, self.rate, self.seed_generator.begin(), shape, self.name)
         return y, lambda dy: dropout.dropout_backward(dy, kept, self.rate)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.functional._convolution import Windows
 from rnnx.layers.layer import Layer
 
 PADDINGS = ("valid", "same", "causal")
@@ -64,12 +65,6 @@ def output_steps(who: str, padding: str, steps: int, width: int, stride: int) ->
     return count
 
 
-def wanted_shape(rank: int, data_format: str, features: Any = "features") -> str:
-    """The shape of an input with ``rank`` axes of places, for errors."""
-    places = AXES[rank]
-    return f"(batch, {features}, {places})" if data_format == "channels_first" else f"(batch, {places}, {features})"
-
-
 class OverPlaces(Layer):
     """A layer whose input has axes of places, and features after them or, with "channels_first", before."""
 
@@ -82,7 +77,8 @@ class OverPlaces(Layer):
 
     def wanted(self, features: Any = "features") -> str:
         """The shape of an input, for errors."""
-        return wanted_shape(self.rank, self.data_format, features)
+        places = AXES[self.rank]
+        return f"(batch, {features}, {places})" if self.channels_first else f"(batch, {places}, {features})"
 
     def check_rank(self, shape: Any, features: Any = "features") -> None:
         """Refuse a shape of another number of axes, or with other features if they are known."""
@@ -106,3 +102,36 @@ class OverPlaces(Layer):
     def given(self, y: Array) -> Array:
         """An array with the features where the layer has them."""
         return np.moveaxis(y, -1, 1) if self.channels_first else y
+
+
+class OverWindows(OverPlaces):
+    """A layer that sees its input through windows along the axes of places."""
+
+    padding: str
+    strides: Any
+    kernel_size: Any
+    dilation_rate: Any
+
+    def window_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Along each axis: places of a window, and from one of them to the next."""
+        return each(self.kernel_size), each(self.dilation_rate)
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Places that one output sees along each axis."""
+        return tuple([(size - 1) * dilation + 1 for size, dilation in zip(*self.window_sizes(), strict=True)])
+
+    def counts(self, places: Any) -> tuple[Any, ...]:
+        """Sizes of the output for those of the input; None where one is not known."""
+        parts = zip(places, self.spans, each(self.strides), strict=True)
+        return tuple([None if n is None else output_steps(self.name, self.padding, n, *rest) for n, *rest in parts])
+
+    def windows(self, places: Any) -> Windows:
+        """The windows of an input with these places."""
+        sizes, dilations = self.window_sizes()
+        return Windows(sizes, each(self.strides), dilations, self.counts(places))
+
+    def before(self, places: Any) -> list[int]:
+        """Padding before the first place of each axis."""
+        parts = zip(places, self.spans, each(self.strides), strict=True)
+        return [pads(self.padding, n, *rest)[0] for n, *rest in parts]

@@ -10,7 +10,6 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.functional._convolution import (
-    Windows,
     framed,
     largest,
     largest_backward,
@@ -21,7 +20,7 @@ from rnnx.functional._convolution import (
 from rnnx.layers.checks import check_data_format, check_mask
 from rnnx.layers.layer import Gradients, Pullback
 from rnnx.layers.old_words import takes_old_words
-from rnnx.layers.places import PADDINGS, OverPlaces, check_padding, each, output_steps, pads, per_axis
+from rnnx.layers.places import PADDINGS, OverPlaces, OverWindows, check_padding, each, per_axis
 
 
 class PoolingLayer(OverPlaces):
@@ -70,13 +69,11 @@ class PoolingLayer(OverPlaces):
 # ---- Windows ---------------------------------------------------------------------------------------------------------
 
 
-class Pooling(PoolingLayer):
+class Pooling(PoolingLayer, OverWindows):
     """Base of the pooling layers over windows."""
 
     supports_masking = False
     pool_size: Any
-    strides: Any
-    padding: str
 
     @takes_old_words
     def __init__(
@@ -88,15 +85,11 @@ class Pooling(PoolingLayer):
         self.strides = self.pool_size if strides is None else per_axis(who, "strides", strides, self.rank)
         self.padding = check_padding(who, padding, PADDINGS[:2])
 
-    def pooled(self, places: tuple[Any, ...]) -> tuple[Any, ...]:
-        parts = zip(places, each(self.pool_size), each(self.strides), strict=True)
-        return tuple(None if n is None else output_steps(self.name, self.padding, n, *rest) for n, *rest in parts)
+    def window_sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return each(self.pool_size), (1,) * self.rank
 
-    def windows(self, places: tuple[int, ...]) -> tuple[Windows, list[int]]:
-        """The windows of an input with these places, and the padding before the first of each axis."""
-        sizes, strides = each(self.pool_size), each(self.strides)
-        before = [pads(self.padding, *part)[0] for part in zip(places, sizes, strides, strict=True)]
-        return Windows(sizes, strides, (1,) * self.rank, self.pooled(places)), before
+    def pooled(self, places: tuple[Any, ...]) -> tuple[Any, ...]:
+        return self.counts(places)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -112,7 +105,7 @@ class MaxPooling(Pooling):
 
     def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
         places = x.shape[1:-1]
-        windows, before = self.windows(places)
+        windows, before = self.windows(places), self.before(places)
         frame = framed(x, before, windows.frame, -np.inf)
         y = largest(frame, windows)
         return y, lambda dy: unframed(largest_backward(frame, windows, y, dy), before, places)
@@ -123,7 +116,7 @@ class AveragePooling(Pooling):
 
     def pool(self, x: Array, mask: Any) -> tuple[Array, Callable[[Array], Array]]:
         places = x.shape[1:-1]
-        windows, before = self.windows(places)
+        windows, before = self.windows(places), self.before(places)
         frame = framed(x, before, windows.frame)
         there = framed(np.ones((1, *places, 1), x.dtype), before, windows.frame)
         share = 1 / np.maximum(1, total(there, windows))
@@ -177,16 +170,6 @@ class MaxPooling2D(MaxPooling):
 
     rank = 2
 
-    def __init__(
-        self,
-        pool_size: Any = (2, 2),
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: Any = None,
-        **kwargs: Any,
-    ):
-        super().__init__(pool_size, strides, padding, data_format, **kwargs)
-
 
 class AveragePooling2D(AveragePooling):
     """Mean of each window of rows and columns; padding does not count.
@@ -207,16 +190,6 @@ class AveragePooling2D(AveragePooling):
     """
 
     rank = 2
-
-    def __init__(
-        self,
-        pool_size: Any = (2, 2),
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: Any = None,
-        **kwargs: Any,
-    ):
-        super().__init__(pool_size, strides, padding, data_format, **kwargs)
 
 
 # ---- All places ------------------------------------------------------------------------------------------------------

@@ -9,32 +9,27 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers.checks import check_data_format
-from rnnx.layers.places import wanted_shape
+from rnnx.layers.places import OverPlaces
 from rnnx.layers.shaping import Shaping
 
 Edges = tuple[tuple[int, int], ...]
 INTERPOLATIONS = ("nearest", "bilinear")
 
 
-class Resizing(Shaping):
+class Resizing(Shaping, OverPlaces):
     """Base of the layers that change the number of places."""
-
-    rank = 1  # axes of places
-    data_format = "channels_last"
 
     @property
     def places(self) -> range:
         """Axes of the input that change."""
-        return range(2, 2 + self.rank) if self.data_format == "channels_first" else range(1, 1 + self.rank)
+        return range(2, 2 + self.rank) if self.channels_first else range(1, 1 + self.rank)
 
     def resized(self, size: int, place: int) -> int:
         """Number of steps along an axis of places, of which the input has ``size``."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it makes of a size")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        if len(input_shape) != self.rank + 2:
-            wanted = wanted_shape(self.rank, self.data_format)
-            raise ValueError(f"{self.name}: the input must have shape {wanted}, got {tuple(input_shape)}")
+        self.check_rank(input_shape)
         shape = list(input_shape)
         for place, axis in enumerate(self.places):
             if shape[axis] is not None:
@@ -68,10 +63,27 @@ def _given(edges: Edges) -> Any:
     return edges[0] if len(edges) == 1 else edges
 
 
-class ZeroPadding(Resizing):
-    """Base of the layers that put zeros around their input."""
+class Edged(Resizing):
+    """Base of the layers that add or cut edges."""
 
     edges: Edges
+
+    def between(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
+        """Where an array of this shape stands between the edges."""
+        inside = [slice(None)] * len(shape)
+        for axis, (before, _) in zip(self.places, self.edges, strict=True):
+            inside[axis] = slice(before, before + shape[axis])
+        return tuple(inside)
+
+
+class ZeroPadding(Edged):
+    """Base of the layers that put zeros around their input."""
+
+    def __init__(self, padding: Any = 1, data_format: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        who = type(self).__name__
+        self.edges = edges_of(who, "padding", padding, self.rank)
+        self.data_format = check_data_format(who, data_format)
 
     @property
     def padding(self) -> Any:
@@ -82,18 +94,11 @@ class ZeroPadding(Resizing):
 
     def move(self, x: Array) -> Array:
         y = np.zeros(self.compute_output_shape(x.shape), x.dtype)
-        y[self._inside(x.shape)] = x
+        y[self.between(x.shape)] = x
         return y
 
     def move_back(self, x: Array, dy: Array) -> Array:
-        return dy[self._inside(x.shape)]
-
-    def _inside(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
-        """Where the input stands in the output."""
-        inside = [slice(None)] * len(shape)
-        for axis, (before, _) in zip(self.places, self.edges, strict=True):
-            inside[axis] = slice(before, before + shape[axis])
-        return tuple(inside)
+        return dy[self.between(x.shape)]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "padding": self.padding, "data_format": self.data_format}
@@ -116,11 +121,6 @@ class ZeroPadding1D(ZeroPadding):
     (1, 6, 4)
     """
 
-    def __init__(self, padding: Any = 1, data_format: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.edges = edges_of("ZeroPadding1D", "padding", padding, 1)
-        self.data_format = check_data_format("ZeroPadding1D", data_format)
-
 
 class ZeroPadding2D(ZeroPadding):
     """Zeros around an image.
@@ -140,16 +140,9 @@ class ZeroPadding2D(ZeroPadding):
 
     rank = 2
 
-    def __init__(self, padding: Any = (1, 1), data_format: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.edges = edges_of("ZeroPadding2D", "padding", padding, 2)
-        self.data_format = check_data_format("ZeroPadding2D", data_format)
 
-
-class Cropping(Resizing):
+class Cropping(Edged):
     """Base of the layers that cut edges off."""
-
-    edges: Edges
 
     @property
     def cropping(self) -> Any:
@@ -165,20 +158,12 @@ class Cropping(Resizing):
         return left
 
     def move(self, x: Array) -> Array:
-        return x[self._inside(x.shape)]
+        return x[self.between(self.compute_output_shape(x.shape))]
 
     def move_back(self, x: Array, dy: Array) -> Array:
         dx = np.zeros_like(x)
-        dx[self._inside(x.shape)] = dy
+        dx[self.between(dy.shape)] = dy
         return dx
-
-    def _inside(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
-        """What is left of the input."""
-        sizes = self.compute_output_shape(shape)
-        inside = [slice(None)] * len(shape)
-        for axis, (before, _) in zip(self.places, self.edges, strict=True):
-            inside[axis] = slice(before, before + sizes[axis])
-        return tuple(inside)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "cropping": self.cropping}

@@ -173,11 +173,6 @@ class ZeroPadding3D(ZeroPadding):
 
     rank = 3
 
-    def __init__(self, padding: Any = ((1, 1), (1, 1), (1, 1)), data_format: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.edges = edges_of("ZeroPadding3D", "padding", padding, 3)
-        self.data_format = check_data_format("ZeroPadding3D", data_format)
-
 
 class Cropping3D(Cropping):
     """A volume without its edges.

@@ -14,14 +14,14 @@ from rnnx.functional._validate import check_validity
 from rnnx.layers.checks import check_data_format, generator_of, seed_config
 from rnnx.layers.layer import Gradients, Pullback, weight_value
 from rnnx.layers.old_words import takes_old_words
-from rnnx.layers.places import PADDINGS, OverPlaces, check_padding, each, output_steps, pads, per_axis
+from rnnx.layers.places import PADDINGS, OverWindows, check_padding, each, per_axis
 from rnnx.layers.rnn.sequence import FLAGS, SequenceLayer, check_gradients
 from rnnx.layers.weighted import Activated, Weighted
 
 GATES = 4  # i f c o
 
 
-class ConvLSTM(SequenceLayer, Weighted, OverPlaces):
+class ConvLSTM(SequenceLayer, Weighted, OverWindows):
     """Base of the convolutional LSTMs."""
 
     call_arguments = frozenset({"mask", "training", "initial_state"})
@@ -106,21 +106,12 @@ class ConvLSTM(SequenceLayer, Weighted, OverPlaces):
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, {rest}), got {tuple(shape)}")
         return step
 
-    @property
-    def _spans(self) -> list[int]:
-        sizes = zip(each(self.kernel_size), each(self.dilation_rate), strict=True)
-        return [(size - 1) * dilation + 1 for size, dilation in sizes]
-
-    def _counts(self, places: Any) -> tuple[Any, ...]:
-        parts = zip(places, self._spans, each(self.strides), strict=True)
-        return tuple(None if n is None else output_steps(self.name, self.padding, n, *rest) for n, *rest in parts)
-
     def state_widths(self) -> list[int]:
         return [self.filters, self.filters]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, places, _ = self.apart(self._step(input_shape))
-        state = self.together(batch, self._counts(places), self.filters)
+        state = self.together(batch, self.counts(places), self.filters)
         output = (batch, input_shape[1], *state[1:]) if self.return_sequences else state
         return [output, state, state] if self.return_state else output
 
@@ -191,17 +182,11 @@ class ConvLSTM(SequenceLayer, Weighted, OverPlaces):
         if mask is not None:  # padding may hold anything
             used = mask.reshape(-1, *(1 for _ in range(flat.ndim - 1)))
             flat = np.where(used, flat, np.zeros((), x.dtype))
-        counts = self._counts(places)
+        counts = self.counts(places)
         state = (batch, *counts, self.filters)
         h, c = self._start(initial_state, batch, state)
         drawn = self._masks(batch, flat.shape[1:], state, x.dtype) if training else (None, None)
-        inputs = _GatedConvolution(
-            self._weights[0].value,
-            Windows(each(self.kernel_size), each(self.strides), each(self.dilation_rate), counts),
-            [pads(self.padding, *part)[0] for part in zip(places, self._spans, each(self.strides), strict=True)],
-            drawn[0],
-            steps,
-        )
+        inputs = _GatedConvolution(self._weights[0].value, self.windows(places), self.before(places), drawn[0], steps)
         recurrent = _GatedConvolution(
             self._weights[1].value,
             Windows(each(self.kernel_size), (1,) * self.rank, (1,) * self.rank, counts),
