@@ -1,6 +1,7 @@
 """Leave the tests of this folder out unless a run says ``-m keras``; then a missing framework is an error.
 
-The backend is that of ``KERAS_BACKEND``; files about another one are left out.
+The backend is that of ``KERAS_BACKEND``; files about another one are left out, and Keras' own tests unless a run says
+``-m "keras and slow"``.
 """
 
 from __future__ import annotations
@@ -18,4 +19,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     others = {f"test_{name}.py" for name in BACKENDS if name != backend}
+    if "slow" not in config.option.markexpr:
+        others.add("test_keras_tests.py")
     return None if "keras" in config.option.markexpr and collection_path.name not in others else True

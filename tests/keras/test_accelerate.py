@@ -218,6 +218,14 @@ def test_weights_that_change_are_noticed():
     np.testing.assert_array_equal(model.predict(x, verbose=0), first)
 
 
+def test_integers_are_left_to_keras():
+    layer = layers.GRU(4)
+    x = keras.ops.convert_to_tensor(np.arange(30).reshape(2, 5, 3) % 4)
+    wanted = layer(x)
+    rnnx.keras.accelerate(layer)
+    np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (layer(x), wanted)))
+
+
 def test_other_things_are_refused(monkeypatch):
     with pytest.raises(TypeError, match="layer of Keras"):
         rnnx.keras.accelerate([1])
@@ -227,7 +235,8 @@ def test_other_things_are_refused(monkeypatch):
 
 
 def test_examples_and_page():
-    assert doctest.testmod(importlib.import_module("rnnx.keras.accelerate")).failed == 0
+    for name in ("accelerate", "layers"):
+        assert doctest.testmod(importlib.import_module(f"rnnx.keras.{name}")).failed == 0
     text = (Path(__file__).parents[2] / "docs/in-keras.md").read_text(encoding="utf-8")
     model = keras.Sequential([layers.Input((None, 3)), layers.LSTM(4, recurrent_dropout=0.3), layers.Dense(1)])
     names = {"model": model, "x": np.zeros((4, 5, 3), "float32"), "y": np.zeros((4, 1), "float32")}

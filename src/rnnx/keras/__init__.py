@@ -1,5 +1,9 @@
-"""rnnx inside programs of Keras 3: its LSTM, GRU and SimpleRNN on the engine, with Keras' own dropout masks."""
+"""rnnx inside programs of Keras 3: its LSTM, GRU and SimpleRNN on the engine, with Keras' own dropout masks.
+
+`accelerate` is for the layers that are there; `LSTM`, `GRU` and `SimpleRNN` are Keras' with more kinds of dropout.
+"""
 
 from rnnx.keras.accelerate import Report, accelerate, accelerated
+from rnnx.keras.layers import GRU, LSTM, SimpleRNN
 
-__all__ = ["Report", "accelerate", "accelerated"]
+__all__ = ["GRU", "LSTM", "Report", "SimpleRNN", "accelerate", "accelerated"]

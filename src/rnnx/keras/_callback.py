@@ -115,7 +115,8 @@ class Site:
         x, *states = itertools.islice(given, 1 + layout.states)
         weights = [np.ascontiguousarray(weight) for weight in itertools.islice(given, layout.weights)]
         mask = next(given).astype(bool).reshape(x.shape[:2]) if layout.masked else None
-        noise = noise_of(list(itertools.islice(given, layout.of_inputs)), list(given))
+        drawn = list(itertools.islice(given, layout.of_inputs)), list(given)
+        noise = noise_of(form, x, weights[1].shape[0], *drawn)
         if keep:
             x, states = x.copy(), [state.copy() for state in states]
         run = form.forward(*self.memo(form, weights), x, states, mask, noise, keep)
@@ -132,9 +133,9 @@ def _before_the_first(mask: Array, form: Form) -> Array | None:
     """The outputs that come before the first valid step of their row, or None."""
     lead: Array
     if form.return_sequences:
-        lead = ~np.logical_or.accumulate(mask[:, ::-1] if form.go_backwards else mask, axis=1)
+        lead = np.logical_not(np.logical_or.accumulate(mask[:, ::-1] if form.go_backwards else mask, axis=1))
     else:
-        lead = ~mask.any(axis=1)
+        lead = np.logical_not(mask.any(axis=1))
     return lead if lead.any() else None
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.dropout import DropoutMasks
+from rnnx.dropout import DropoutMasks, SeedGenerator, sample_masks
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
 from rnnx.functional._engine import engine_activation
 
@@ -36,6 +36,8 @@ class Form:
     go_backwards: bool
     zero_output_for_mask: bool
     leads_with_state: bool = False  # masked steps before the first valid one give the initial state, not 0
+    words: tuple[tuple[str, Any], ...] = ()  # about noise that Keras does not draw
+    training: bool = False
 
     @property
     def core(self) -> Any:
@@ -88,7 +90,7 @@ def obstacle(layer: Any) -> str | None:
     return None
 
 
-def form_of(layer: Any) -> Form:
+def form_of(layer: Any, training: bool) -> Form:
     """The form of a layer without an `obstacle`."""
     cell = layer.cell
     activation = activation_name(cell.activation)
@@ -104,6 +106,8 @@ def form_of(layer: Any) -> Form:
         bool(layer.go_backwards),
         bool(layer.zero_output_for_mask and not (of_jax and layer.unroll)),
         of_jax and not layer.unroll,
+        getattr(layer, "words", ()),
+        training,
     )
 
 
@@ -117,9 +121,12 @@ def weights_of(layer: Any) -> list[Any]:
 def masks_of(layer: Any, x: Any, states: list[Any], training: bool) -> tuple[list[Any], list[Any]]:
     """The masks that Keras draws for the input and for the state: none, one, or one for each gate.
 
-    The cell runs a first step as in Keras' loop, so that it draws what it always draws, in the same order.
+    A layer with words of its own has a seed in their place. The cell runs a first step as in Keras' loop, so that it
+    draws what it always draws, in the same order.
     """
     cell = layer.cell
+    if getattr(layer, "words", ()):
+        return [cell.seed_generator.next()] if training else [], []
     if not (cell.dropout or cell.recurrent_dropout):
         return [], []
     step = x[:, 0, :]
@@ -136,8 +143,15 @@ def masks_of(layer: Any, x: Any, states: list[Any], training: bool) -> tuple[lis
     return found[0], found[1]
 
 
-def noise_of(of_inputs: list[Array], of_states: list[Array]) -> DropoutMasks | None:
-    """Masks of shape (batch, width), one or one for each gate, as the functional core takes them."""
+def noise_of(form: Form, x: Array, units: int, of_inputs: list[Array], of_states: list[Array]) -> DropoutMasks | None:
+    """Masks as the functional core takes them: Keras' of shape (batch, width), or drawn from a seed."""
+    if form.words:
+        seed = SeedGenerator(0)
+        if of_inputs:
+            seed.state = [int(number) % (1 << 32) for number in of_inputs[0]]
+        noise: dict[str, Any] = {**dict(form.words), "training": form.training, "seed_generator": seed}
+        batch, timesteps, features = x.shape
+        return sample_masks(form.cell, batch, timesteps, features, units, **noise, dtype=x.dtype)
     if not of_inputs and not of_states:
         return None
     inputs, states = (np.stack(part)[:, :, None] if part else None for part in (of_inputs, of_states))

@@ -10,16 +10,15 @@ from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
 from rnnx.keras._callback import Layout, Site, memo_of
-from rnnx.keras._loop import DTYPES, Form
+from rnnx.keras._loop import Form
 
 
 def runs(x: Any, states: list[Any]) -> bool:
     """Whether the engine can run a call on these tensors, or on what a graph has in their place; XLA cannot call it."""
     if not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return False
-    alike = all(part.dtype == x.dtype for part in states) and x.dtype.name in DTYPES
     on_cpu = not tf.config.list_logical_devices("GPU") and keras.distribution.distribution() is None
-    return bool(alike and on_cpu and x.shape.rank == 3 and 0 not in x.shape)
+    return bool(on_cpu and x.shape.rank == 3 and 0 not in x.shape)
 
 
 def loop(

@@ -29,7 +29,8 @@ def loop(
     """The last output, all outputs and the final states, as Keras' own loop gives them."""
     wanted = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *states, *weights))
     valid = None if mask is None else mask.detach().to(torch.bool).reshape(x.shape[:2]).numpy()
-    noise = noise_of(*([numbers_of(part) for part in parts] for parts in masks))
+    drawn = [[numbers_of(part) for part in parts] for parts in masks]
+    noise = noise_of(form, numbers_of(x), weights[1].shape[0], *drawn)
 
     def packed() -> tuple[Any, Any]:
         memo = remembered(form, weights, _memos.get(layer), _packed_of)

@@ -40,14 +40,31 @@ def inner_loop(
     """The loop of a layer on the engine, or its own loop where the engine does not run it."""
     backend = _backend()
     states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
-    if _exporting.get() or obstacle(layer) is not None or not backend.runs(sequences, states):
+    alike = all(keras.backend.standardize_dtype(part.dtype) == layer.compute_dtype for part in (sequences, *states))
+    if _exporting.get() or obstacle(layer) is not None or not alike or not backend.runs(sequences, states):
+        _check_left(layer, sequences, training)
         return own(sequences, initial_state, mask, training=training)
     if layer.stateful:  # Keras writes the next states into these very tensors, before the gradient is asked for
         states = [keras.ops.copy(part) for part in states]
     given = mask[0] if isinstance(mask, (list, tuple)) else mask
     masks = masks_of(layer, sequences, states, bool(training))
-    last, outputs, final = backend.loop(layer, form_of(layer), sequences, states, weights_of(layer), given, masks)
+    last, outputs, final = backend.loop(
+        layer, form_of(layer, bool(training)), sequences, states, weights_of(layer), given, masks
+    )
     return last, outputs, final
+
+
+def _check_left(layer: Any, x: Any, training: bool) -> None:
+    """Refuse what Keras' own loop would run without the noise that was asked for."""
+    words = dict(getattr(layer, "words", ()))
+    if not words or str(getattr(x, "device", "")) == "meta":  # where PyTorch is asked for shapes only
+        return
+    if words["zoneout"] not in (0, (0, 0)) or (training and (words["dropout"] or words["recurrent_dropout"])):
+        reason = obstacle(layer) or "the call is compiled by another compiler, exported, or not on a processor"
+        raise NotImplementedError(
+            f"{type(layer).__name__} {layer.name!r}: zoneout, noise shapes and modes of dropout run on rnnx alone, "
+            f"which does not run this call: {reason}"
+        )
 
 
 def accelerate(model: Any) -> Report:
@@ -83,6 +100,9 @@ def accelerate(model: Any) -> Report:
             if "export" not in vars(layer):
                 object.__setattr__(layer, "export", functools.partial(_export, layer.export))
         if not isinstance(layer, layers.RNN):
+            continue
+        if hasattr(layer, "words"):
+            report.swapped.append(layer.name)
             continue
         reason = obstacle(layer) if type(layer) in CLASSES else f"{type(layer).__name__} is a class of its own"
         if reason is not None:
