@@ -11,7 +11,7 @@ CONSTRUCTING: set[Any] = set()  # functions of `from_config` that only call the 
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its `class_name`, those of users included
 
 
-def _is_of_user(cls: Any) -> bool:
+def is_of_user(cls: Any) -> bool:
     """Whether a class is one of a user."""
     return bool(cls.__module__.split(".")[0] != "rnnx")
 
@@ -20,8 +20,8 @@ def register(cls: Any) -> None:
     """Put a class into `LAYER_CLASSES`; names of rnnx stay rnnx', and a user's class of such a name gets another."""
     name = cls.__name__
     known = LAYER_CLASSES.get(name)
-    if known is not None and _is_of_user(cls) != _is_of_user(known):
-        own = cls if _is_of_user(cls) else known
+    if known is not None and is_of_user(cls) != is_of_user(known):
+        own = cls if is_of_user(cls) else known
         own.class_name = f"{own.__module__}>{name}"
         LAYER_CLASSES[own.class_name] = own
         if own is cls:

@@ -208,6 +208,8 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
+        if cls is not Sequential and "layers" not in config:  # what a class of one's own gave, as its constructor takes it
+            return cls(**config)
         model = cls(name=config["name"], trainable=config.get("trainable", True))
         entry = [] if config.get("input") is None else [InputLayer.from_config(config["input"])]
         model._add_all(entry + [layer_from_config(each) for each in config["layers"]])

@@ -63,10 +63,14 @@ class Models:
         FormatError
             If it cannot be honoured.
         """
-        if config.get("class_name") not in MODELS:
+        kind = self.layers.own(config)
+        if kind is not None and not issubclass(kind, Model):
+            raise FormatError(f"{self.path}: {kind.__name__} is a layer, not a model")
+        if kind is None and config.get("class_name") not in MODELS:
             raise FormatError(
                 f"{self.path}: the model is of the class {str(config.get('class_name'))[:200]!r}; only Sequential and "
-                "functional models say how their layers are connected; export it to ONNX where it runs"
+                "functional models say how their layers are connected; give the class, with a `call` in words of rnnx, "
+                "in custom_objects, or export it to ONNX where it runs"
             )
         shape = (config.get("build_config") or {}).get("input_shape")
         own = config.get("config")

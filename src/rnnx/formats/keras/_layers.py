@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from rnnx import layers
+from rnnx._config import custom_objects
 from rnnx.formats._limits import is_foreign
 from rnnx.formats.keras import _values
 from rnnx.formats.keras._dialect import Dialect
@@ -109,7 +110,10 @@ class Layers:
         if name is None and isinstance(config, dict):
             name = config.get("name")
         where = f"{self.path}: layer {str(name)[:200]!r} ({source[:200]})"
-        if source in MODELS:
+        kind = self.own(entry)
+        if kind is not None and (source not in self.custom or kind.built_by_call):
+            layer = self._registered(kind, entry, where)
+        elif source in MODELS:
             layer = self.model(source, config, name)
         else:
             if not isinstance(config, dict):
@@ -133,6 +137,43 @@ class Layers:
                 layer = self._known(source, dict(config), where)
         self.sources[id(layer)] = source
         self.made.append(layer)
+        return layer
+
+    def own(self, entry: dict[str, Any]) -> Any:
+        """The user's class of an entry, given or registered; None if it is none."""
+        names = entry.get("registered_name"), entry.get("class_name")
+        for name in names:
+            if isinstance(name, str):
+                kind = self.custom.get(name.split(">")[-1]) or (custom_objects().get(name) if ">" in name else None)
+                if isinstance(kind, type) and issubclass(kind, Layer):
+                    return kind
+        return None
+
+    def _registered(self, kind: Any, entry: dict[str, Any], where: str) -> Any:
+        """A layer or model of a class that the user has registered."""
+        config = entry.get("config")
+        if not isinstance(config, dict):
+            raise FormatError(f"{where}: it has no configuration")
+        source = next((base.__name__ for base in kind.__mro__ if base.__name__ in CLASSES), None)
+        if source is not None:
+            return self._known(source, dict(config), where, kind)
+        config = {word: value for word, value in config.items() if word not in ("build_config", "compile_config")}
+        if isinstance(config.get("dtype"), dict):
+            config["dtype"], changed = _values.dtype(config["dtype"], where)
+            if changed:
+                self.warn(where, "computes in float32")
+        try:
+            layer = kind.from_config(config)
+            if layer.built_by_call and entry.get("built_for") is not None:
+                layer.build_again(entry["built_for"])
+            elif layer.built_by_call and not layer.built:
+                shape = (entry.get("build_config") or {}).get("input_shape")
+                if isinstance(shape, list):
+                    layer.build(tuple(shape))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if is_foreign(error) or isinstance(error, FormatError):
+                raise
+            raise FormatError(f"{where}: {error}") from error
         return layer
 
     def warn(self, where: str, what: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import layers
+from rnnx._config import name_of_custom, to_builtin
 from rnnx._nested import packed
 from rnnx._typing import Array
 from rnnx.formats._limits import level_of_caller
@@ -23,7 +24,7 @@ from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
 from rnnx.layers.layer import walk
 from rnnx.layers.plan import Plan, Step
-from rnnx.layers.registry import layer_from_config
+from rnnx.layers.registry import LAYER_CLASSES, is_of_user, layer_from_config
 from rnnx.layers.rnn.conv_lstm import ConvLSTM
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
@@ -61,6 +62,7 @@ OTHER_FILES = "; save the model as .safetensors, or its weights alone with save_
 
 def save_model(model: Any, path: Any, include_optimizer: bool, overwrite: bool) -> None:
     """See `rnnx.formats.keras.save_model`."""
+    _check_form(model, path)
     writer = _Writer(path)
     config = {**writer.entry(model), "compile_config": None}
     compiled = _compiled.compile_config(model) if include_optimizer else None
@@ -99,7 +101,16 @@ def save_model(model: Any, path: Any, include_optimizer: bool, overwrite: bool) 
 
 def check(model: Any, path: Any) -> None:
     """Raise what `save_model` would raise about the model, without writing anything."""
+    _check_form(model, path)
     _Writer(path).entry(model)
+
+
+def _check_form(model: Any, path: Any) -> None:
+    if is_of_user(type(model)) and Path(path).suffix.lower() != ".keras":
+        raise FormatError(
+            f"{path}: {model.name!r} ({type(model).__name__}): models of a class of one's own are written as .keras, "
+            f"{Path(path).suffix} holds Sequential and functional models{OTHER_FILES}"
+        )
 
 
 def noise_of(model: Any) -> list[list[int]]:
@@ -215,6 +226,11 @@ class _Writer:
         where = f"{self.path}: layer {layer.name!r} ({type(layer).__name__})"
         if not layer.built and layer.sublayers:
             raise FormatError(f"{where}: not built yet, there are no weights to save; call it once first")
+        if is_of_user(type(layer)):
+            entry = self._own(type(layer), self._config(layer, where), where)
+            if layer.built_by_call and "_built_for" in vars(layer):
+                entry["built_for"] = to_builtin(vars(layer)["_built_for"])
+            return entry
         if isinstance(layer, Model):
             if type(layer) not in (Model, Sequential):
                 raise FormatError(f"{where}: Keras does not have this class{OTHER_FILES}")
@@ -229,11 +245,32 @@ class _Writer:
             return written(layer, where)
         if getattr(layers, type(layer).__name__, None) is not type(layer):
             raise FormatError(f"{where}: Keras does not have this class{OTHER_FILES}")
+        return self._layer(type(layer).__name__, self._config(layer, where), where)
+
+    def _config(self, layer: Any, where: str) -> dict[str, Any]:
         try:
-            config = layer.get_config()
-        except ValueError as error:
+            config: dict[str, Any] = layer.get_config()
+        except (NotImplementedError, ValueError) as error:
             raise FormatError(f"{where}: {error}") from error
-        return self._layer(type(layer).__name__, config, where)
+        return config
+
+    def _own(self, cls: Any, config: dict[str, Any], where: str) -> dict[str, Any]:
+        """The description of a layer or model of a class of one's own."""
+        registered = name_of_custom(cls)
+        if registered is None:
+            raise FormatError(
+                f"{where}: Keras does not have this class; put @rnnx.saving.register_keras_serializable() above it, "
+                f"and it is written by its name{OTHER_FILES}"
+            )
+        base = next(base.__name__ for base in cls.__mro__ if getattr(layers, base.__name__, None) is base)
+        config = to_builtin(config) if base == "Layer" else self._layer(base, config, where)["config"]
+        try:
+            json.dumps(config)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FormatError(f"{where}: its get_config gives what JSON cannot hold: {error}") from error
+        return {
+            "module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": registered,
+        }  # fmt: skip
 
     # ---- One layer ---------------------------------------------------------------------------------------------------
 
@@ -285,6 +322,9 @@ class _Writer:
         name = entry["class_name"]
         if name in ("Model", "Sequential"):
             return self.entry(layer_from_config(entry))
+        cls = LAYER_CLASSES.get(name)
+        if cls is not None and is_of_user(cls):
+            return self._own(cls, entry["config"], f"{where}: inside of it {name}")
         if not hasattr(layers, name):
             raise FormatError(f"{where}: Keras does not have the class {name!r}")
         return self._layer(name, entry["config"], where)
