@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import layers
+from rnnx import layers, ops
 from rnnx.formats.onnx._axes import own_axis, taken
 from rnnx.formats.onnx._file import attributes_of, called
 from rnnx.formats.onnx._reading import FLOATS, NoLayer, Reading, spelled
@@ -234,6 +234,19 @@ def _one_by_one(reading: Reading, node: Any, view: View, axis: int) -> View:
     return View(tuple(tensor for part in parts for tensor in part.tensors), axes, parts[0].names)
 
 
+def _mask(reading: Reading, node: Any, entry: Entry) -> Any:
+    """The mask of the valid steps, from how many there are in every row."""
+    if node.input[4] in reading.known:
+        raise NoLayer(f"{called(node)} has constant sequence_lens, one for each row of the batch")
+    lengths = reading.tensor(node, 4)
+    if lengths.axes != ((0,),) or np.dtype(lengths.dtype).kind != "i" or entry.view.flipped:
+        raise NoLayer(f"{called(node)} has sequence_lens with the axes {spelled(lengths)}")
+    first = reading.operate(ops.get_item, entry.tensor, (slice(None), slice(None), 0))
+    ones = reading.operate(ops.ones_like, first, np.dtype(lengths.dtype).name)
+    steps = reading.operate(ops.cumsum, ones, 1)
+    return reading.operate(ops.less_equal, steps, reading.operate(ops.expand_dims, lengths.single, 1))
+
+
 def read_recurrent(reading: Reading, node: Any) -> None:
     """One recurrent node."""
     try:
@@ -241,8 +254,8 @@ def read_recurrent(reading: Reading, node: Any) -> None:
     except FormatError as error:
         raise NoLayer(f"{called(node)}: {error}") from error
     inputs = [*node.input, *[""] * 8][:8]
-    if inputs[4] or inputs[7]:
-        raise NoLayer(f"{called(node)} has {'sequence_lens' if inputs[4] else 'peepholes'}, which no layer has")
+    if inputs[7]:
+        raise NoLayer(f"{called(node)} has peepholes, which no layer has")
     w, r = reading.constant(node, 1), reading.constant(node, 2)
     b = reading.constant(node, 3) if inputs[3] else None
     arguments = _cell(options, node, w, r, b)
@@ -251,6 +264,12 @@ def read_recurrent(reading: Reading, node: Any) -> None:
     if states is not None and len(entry.letters["b"]) == 2:
         raise NoLayer(f"{called(node)} has initial states for a batch of two axes")
     arguments.update(return_sequences=run.sequences, return_state=run.state or states is not None)
+    mask = None
+    if inputs[4]:
+        if states is not None or len(entry.letters["b"]) == 2:
+            raise NoLayer(f"{called(node)} has sequence_lens beside initial states, or for a batch of two axes")
+        mask = _mask(reading, node, entry)
+        arguments["zero_output_for_mask"] = run.sequences
     if len(options.reverse) == 1:
         arguments["go_backwards"] = options.reverse[0] != entry.view.flipped
     elif entry.view.flipped:
@@ -270,7 +289,9 @@ def read_recurrent(reading: Reading, node: Any) -> None:
     if len(entry.letters["b"]) == 2 and (arguments["return_state"] or (len(options.reverse) == 2 and not run.mode)):
         raise NoLayer(f"{called(node)} gives several values for a batch of two axes")
     key = (options.kind, *inputs[1:4], options.reverse, run.mode, len(entry.letters["b"]), *map(str, arguments.items()))
-    call = {} if states is None else {"initial_state": states}
+    call: dict[str, Any] = {} if states is None else {"initial_state": states}
+    if mask is not None:
+        call["mask"] = mask
     results = reading.weighted(key, make, weights, entry.tensor, **call)
     run.give(results if isinstance(results, list) else [results], arguments["return_state"])
 
@@ -288,7 +309,8 @@ class _Run:
         if not any(self.outputs):
             raise NoLayer(f"{called(node)} has no output that is used")
         uses = _uses(reading, self.outputs[0], self.axes[0], self.many) if self.outputs[0] else []
-        self.last = [use for use in uses if self.many == 1 and _is_last_step(reading, use, options.reverse[0])]
+        whole = self.many == 1 and not (len(node.input) > 4 and node.input[4])  # the last step is that of every row
+        self.last = [use for use in uses if whole and _is_last_step(reading, use, options.reverse[0])]
         taken = {use.node.output[0] for use in self.last}
         uses = [use for use in uses if use.node is None or use.node.output[0] not in taken]
         self.sequences = bool(uses)

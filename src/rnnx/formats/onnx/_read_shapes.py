@@ -13,6 +13,7 @@ from rnnx.formats.onnx._axes import cut, dropped, own_axis, quotient, side_by_si
 from rnnx.formats.onnx._file import attributes_of, called
 from rnnx.formats.onnx._limits import MOST_AXES
 from rnnx.formats.onnx._reading import FLOATS, NoLayer, Reading
+from rnnx.formats.onnx._recurrent import GATES
 from rnnx.formats.onnx._view import (
     DIRECTIONS,
     ONE,
@@ -47,9 +48,20 @@ def _cast(reading: Reading, node: Any) -> None:
             view = reading.tensor(node, 0)
             layer = layers.Activation("linear", dtype=wanted.name)
             found = reading.after(view, reading.call(layer, view.single))
-        elif wanted != own and not (wanted.kind == own.kind == "i" and wanted.itemsize >= own.itemsize):
+        elif wanted != own and not (
+            wanted.kind == own.kind == "i" and (wanted.itemsize >= own.itemsize or _only_lengths(reading, node))
+        ):
             raise NoLayer(f"{called(node)} to {wanted}")
     reading.give(node.output[0], found)
+
+
+def _only_lengths(reading: Reading, node: Any) -> bool:
+    """Whether a value only says how many steps of a recurrent node are valid: no size is too large for that."""
+    name = node.output[0]
+    readers = reading.uses.get(name, ())
+    return name not in reading.ends and all(
+        reader.op_type in GATES and list(reader.input).index(name) == 4 for reader in readers
+    )
 
 
 def _transpose(reading: Reading, node: Any) -> None:
