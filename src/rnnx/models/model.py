@@ -423,7 +423,7 @@ class Model(Trainer, Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        if cls is not Model and "layers" not in config:  # what a class of one's own gave, as its constructor takes it
+        if cls is not Model and "layers" not in config:  # what a class of one's own gave
             return cls(**config)
         inputs, outputs = graph_from_config(config)
         return cls(inputs, outputs, name=config["name"], trainable=config.get("trainable", True))

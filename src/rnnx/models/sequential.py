@@ -208,7 +208,7 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        if cls is not Sequential and "layers" not in config:  # what a class of one's own gave, as its constructor takes it
+        if cls is not Sequential and "layers" not in config:  # what a class of one's own gave
             return cls(**config)
         model = cls(name=config["name"], trainable=config.get("trainable", True))
         entry = [] if config.get("input") is None else [InputLayer.from_config(config["input"])]

@@ -1,4 +1,4 @@
-"""Layers and models of one's own classes in ``.keras`` files: written and read by the names they are registered under."""
+"""Layers and models of one's own classes in ``.keras`` files, by the names they are registered under."""
 
 from __future__ import annotations
 

@@ -262,7 +262,8 @@ class _Writer:
                 f"{where}: Keras does not have this class; put @rnnx.saving.register_keras_serializable() above it, "
                 f"and it is written by its name{OTHER_FILES}"
             )
-        base = next(base.__name__ for base in cls.__mro__ if getattr(layers, base.__name__, None) is base)
+        names = [kind.__name__ for kind in cls.__mro__]
+        base = next(name for name, kind in zip(names, cls.__mro__, strict=True) if vars(layers).get(name) is kind)
         config = to_builtin(config) if base == "Layer" else self._layer(base, config, where)["config"]
         try:
             json.dumps(config)
