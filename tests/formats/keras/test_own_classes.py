@@ -49,7 +49,7 @@ class Slow(layers.LSTM):
 
 
 @register_keras_serializable("own")
-class Named(layers.LSTM):
+class OwnLSTM(layers.LSTM):
     """A layer of rnnx under another name."""
 
 
@@ -114,7 +114,7 @@ MODELS = {
     "of a layer of rnnx": lambda: chain(
         Slow(4, 0.5, recurrent_dropout=0.2, kernel_regularizer="l2", recurrent_activation="hard_sigmoid"),
     ),
-    "inside a wrapper": lambda: chain(layers.Bidirectional(Named(3)), layers.Dense(1)),
+    "inside a wrapper": lambda: chain(layers.Bidirectional(OwnLSTM(3)), layers.Dense(1)),
     "at each step": lambda: chain(layers.TimeDistributed(Gated(2)), layers.GRU(2)),
     "functional": functional,
     "model inside a chain": lambda: chain(Graph(4)),
