@@ -205,6 +205,23 @@ def test_batches_and_threads_change_nothing(name, shared):
         np.testing.assert_allclose(other, found[0], atol=2e-6)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_batches_of_a_row_or_with_a_row_left(name, shared):
+    """A mask of one row must not pass for one that all rows share."""
+    x = np.random.default_rng(3).normal(size=(5, 4, 3)).astype(np.float32)
+    found = []
+    for batch_size in (None, 1, 2, 4):
+        model = MODELS[name]()
+        model(x[:2])
+        model.reset_states()
+        rng = np.random.default_rng(4)
+        model.set_weights([rng.normal(size=w.shape, scale=0.3) ** 2 for w in model.get_weights()])
+        found.append(model.predict_mc(x, 3, shared, batch_size, return_samples=True)[2])
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=2e-6)
+
+
 def test_rows_that_share_their_masks_see_those_of_a_pass_over_one():
     model = model_of(dropout=0.4, recurrent_dropout=0.3)
     model.layers[1].trainable = False

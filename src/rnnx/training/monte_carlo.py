@@ -127,6 +127,14 @@ def _asks_once(layer: Any) -> bool:
     return True
 
 
+def _cut(rows: int, most: int) -> list[slice]:
+    """Rows of a pass in parts, none of one row: its mask would look like one that all rows share."""
+    starts = [k for k in range(0, rows, max(2, most)) if k == 0 or rows - k > 1]
+    if len(starts) == 1:
+        return [slice(None)]
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], rows], strict=True)]
+
+
 @dataclass(eq=False)
 class _Sampler:
     """Runs the passes; what each gives depends neither on how many are run together nor on the rows of a batch."""
@@ -187,9 +195,7 @@ class _Sampler:
         count = max(1, self.most // rows)
         if self.shared and rows >= FEWEST_ALONE:
             count = 1
-        taken = [slice(k, min(k + self.most, rows)) for k in range(0, rows, self.most)]
-        if len(taken) == 1:
-            taken = [slice(None)]
+        taken = _cut(rows, self.most)
         found = []
         for k in range(0, len(numbers), count):
             parts = [self._run(block, numbers[k : k + count], own) for own in taken]
