@@ -239,8 +239,11 @@ def refuse_overrides(cls: type, names: dict[str, str]) -> None:
 
 
 ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seldom used
-    "honour_call": "rnnx.layers.call",
-    "honour_call_of_loss": "rnnx.losses.followed",
+    "Activation": "rnnx.layers.activation",
+    "declare_call": "rnnx.layers.call_signature",
+    "TracedCall": "rnnx.layers.traced_call",
+    "TracedLoss": "rnnx.losses.followed",
+    "reduced_symbols": "rnnx.losses.followed",
     "keep_arguments": "rnnx.layers.constructor",
     "penalty_gradient": "rnnx.layers.penalty",
     "quantization_report": "rnnx.quantization",

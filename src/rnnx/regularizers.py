@@ -21,7 +21,7 @@ EPSILON = 1e-6
 class Regularizer(Configurable):
     """A callable ``regularizer(w) -> float`` with its gradient ``regularizer.grad(w)``.
 
-    One of one's own implements ``__call__``, with operators and `rnnx.ops`; its gradient is found by following it.
+    One of one's own implements ``__call__``, with operators and `rnnx.ops`; which is traced for its gradient.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -136,7 +136,7 @@ _TABLE: dict[str, Any] = {
 
 
 class FunctionRegularizer(Regularizer):
-    """A function of one's own as a penalty, ``function(w) -> number``; its gradient is found by following it.
+    """A function of one's own as a penalty, ``function(w) -> number``; which is traced for its gradient.
 
     Parameters
     ----------

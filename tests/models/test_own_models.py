@@ -501,3 +501,31 @@ def test_masks_that_call_asks_layers_for() -> None:
         y = model(x)
         np.testing.assert_allclose(model(x[:1, :2]), y[:1], rtol=1e-5)
         np.testing.assert_allclose(model.gru(layer(x), mask=layer.compute_mask(x)), y, rtol=1e-5)
+
+
+class Nested(Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        one, two = (inputs["first"]["x"], inputs["second"]) if isinstance(inputs, dict) else (inputs[0][0], inputs[1])
+        return self.dense(one) - self.dense(two)
+
+
+@pytest.mark.parametrize("form", [lambda a, b: [[a], b], lambda a, b: {"first": {"x": a}, "second": b}])
+def test_inputs_in_containers_inside_each_other(form: Any) -> None:
+    a, b = X[:, 0], X[:, 1]
+    y = np.ones((2, 2), np.float32)
+    model, fresh, other = Nested(), Nested(), Nested()
+    model.compile("sgd", "mse")
+    history = model.fit(form(a, b), y, epochs=3, batch_size=1, verbose=0, validation_data=(form(a, b), y)).history
+    assert history["loss"][-1] < history["loss"][0]
+    expected = (a - b) @ model.dense.kernel
+    for found in (model(form(a, b)), model.predict(form(a, b)), model.predict_on_batch(form(a, b))):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert model.evaluate(form(a, b), y, verbose=0) == pytest.approx(float(np.mean((expected - y) ** 2)), rel=1e-5)
+    assert fresh.predict(form(a, b)).shape == (2, 2)
+    other.compile("sgd", "mse")
+    other.fit([(form(a, b), y)], verbose=0)
+    assert other(form(a, b)).shape == (2, 2)

@@ -12,7 +12,7 @@ from rnnx._typing import Array
 from rnnx.layers.axes import axes_of, given_axes
 from rnnx.layers.carried import carrying, taken_apart
 from rnnx.layers.checks import as_mask
-from rnnx.layers.graph import SymbolicTensor, is_symbolic
+from rnnx.layers.graph import is_symbolic
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
 from rnnx.layers.weighted import Activated, Weighted
 
@@ -46,10 +46,6 @@ class Activation(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "activation": self.activation.serialize()}
-
-
-# `activations.relu(tensor)` knows no layers: the tensor makes one.
-SymbolicTensor.activated = lambda self, activation: Activation(activation)(self)  # type: ignore[attr-defined]
 
 
 class Rectifier(Layer):

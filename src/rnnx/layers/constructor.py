@@ -91,16 +91,16 @@ def from_config(cls: Any, config: dict[str, Any]) -> Any:
     parameters = _signature(cls).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     config = {name: _made(value) for name, value in config.items()}
-    beside = {name: config.pop(name) for name in COMMON if name in config and name not in parameters and not anything}
+    common = {name: config.pop(name) for name in COMMON if name in config and name not in parameters and not anything}
     layer = cls(**config)
-    if beside.get("name"):
-        layer.name = beside["name"]
-    if beside.get("trainable") is False:
+    if common.get("name"):
+        layer.name = common["name"]
+    if common.get("trainable") is False:
         layer.trainable = False
-    if beside.get("activity_regularizer") is not None:
-        layer.activity_regularizer = regularizers.get(beside["activity_regularizer"])
-    if beside.get("quantization_mode"):
-        layer.quantization_mode = beside["quantization_mode"]
+    if common.get("activity_regularizer") is not None:
+        layer.activity_regularizer = regularizers.get(common["activity_regularizer"])
+    if common.get("quantization_mode"):
+        layer.quantization_mode = common["quantization_mode"]
     return layer
 
 

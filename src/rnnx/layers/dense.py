@@ -115,8 +115,8 @@ class Dense(Weighted):
         return made
 
     @property
-    def quantized_weights(self) -> list[Weight]:
-        return self._weights[:1]
+    def quantized_weights(self) -> list[Weight] | None:
+        return None if self.overrides_call else self._weights[:1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         if self._weights and input_shape[-1] not in (None, width := self._weights[0].value.shape[0]):

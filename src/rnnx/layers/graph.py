@@ -10,9 +10,9 @@ import numpy as np
 
 from rnnx._config import on_demand
 from rnnx._nested import is_shape, leaves
-from rnnx.layers.limits import room
+from rnnx.layers.limits import budget
 
-tracing: ContextVar[Any] = ContextVar("tracing", default=None)  # whose `call` is being followed; `rnnx.layers.tracing`
+tracing: ContextVar[Any] = ContextVar("tracing", default=None)  # whose `call` is being traced; `rnnx.layers.tracing`
 
 
 @dataclass(eq=False)
@@ -78,6 +78,10 @@ class SymbolicTensor:
     def name(self) -> str:
         return str(self.node.layer.name)
 
+    def activated(self, activation: Any) -> Any:
+        """What an activation makes of it: `rnnx.activations` knows no layers, so the tensor makes one."""
+        return on_demand("Activation")(activation)(self)
+
     # Operators, indices and functions of NumPy come from `rnnx.layers.ops.symbols`, which needs layers.
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
@@ -105,8 +109,8 @@ def is_symbolic(x: Any) -> bool:
 
 def enter(layer: Any) -> SymbolicTensor:
     """The symbolic tensor of an input layer, in a new graph."""
-    if (space := room()) is not None:
-        space.check_shape(layer.name, layer.batch_shape)
+    if (left := budget()) is not None:
+        left.check_shape(layer.name, layer.batch_shape)
     node = Node(layer, [], True, 0, {})
     node.outputs.append(SymbolicTensor(layer.batch_shape, layer.value_dtype, node))
     if layer._node is None:
@@ -142,25 +146,28 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
                 f"got {', '.join(str(tensor.shape) for tensor in states)}"
             )
     shape = inputs[0].shape if single else [tensor.shape for tensor in inputs]
-    if (space := room()) is not None:
-        space.take_calls(layer.name, calls_of(layer, len(inputs) + len(states)))
+    if (left := budget()) is not None:
+        left.take_calls(layer.name, calls_of(layer, len(inputs) + len(states)))
     layer.build(shape)
-    node = Node(layer, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
+    made = layer.base_call() if layer.overrides_call else layer
+    if not (layer.records_inference or arguments.get("training")):
+        arguments.pop("training", None)
+    node = Node(made, inputs + states, single, len(states), {k: v for k, v in arguments.items() if v is not None})
     plain = layer.output_template is None and not layer.outputs_by_call
     shapes = layer.compute_output_shape(shape) if plain else layer.call_output_shapes(shape, arguments)
     several = isinstance(shapes, list)
-    if space is not None and several:
-        space.take_calls(layer.name, len(shapes) // 8)
+    if left is not None and several:
+        left.take_calls(layer.name, len(shapes) // 8)
     dtypes = layer.dtype
     if layer.makes_other_types:
         dtypes = layer.compute_output_dtype(shape, [tensor.dtype for tensor in inputs])
     for index, output in enumerate(leaves(shapes, is_shape) if several else [shapes]):
-        if space is not None:
-            space.check_shape(layer.name, output)
+        if left is not None:
+            left.check_shape(layer.name, output)
         dtype = dtypes[index] if isinstance(dtypes, list) else dtypes
         node.outputs.append(SymbolicTensor(tuple(output), dtype, node, index))
-    if layer._node is None:
-        layer._node = node
+    if made._node is None:
+        made._node = node
     return node.outputs if several else node.outputs[0]
 
 

@@ -13,7 +13,7 @@ from rnnx.layers.layer import Layer
 class Lambda(Layer):
     """A function of symbolic tensors as a layer.
 
-    It is followed once, like the ``call`` of a layer of one's own: operators, indices, `rnnx.ops` and functions of
+    It is traced once, like the ``call`` of a layer: operators, indices, `rnnx.ops` and functions of
     NumPy may be used, and layers without weights. One with weights belongs into a class with ``call``.
 
     Parameters

@@ -2,89 +2,38 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from rnnx import constraints, initializers, regularizers
+from rnnx import regularizers
 from rnnx._changes import Changes
 from rnnx._config import did_you_mean, on_demand
 from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
-from rnnx.layers.checks import as_masks, check_dtype, dtype_of, given_shape, kind_of
-from rnnx.layers.limits import room
+from rnnx.layers.base_call import BaseCall
+from rnnx.layers.building import built_once
+from rnnx.layers.checks import as_masks, check_dtype, given_shape, kind_of
+from rnnx.layers.gradients import Gradients, Pullback
+from rnnx.layers.limits import budget
 from rnnx.layers.names import unique_name
 from rnnx.layers.registry import CONSTRUCTING, register
-from rnnx.layers.weight import Weight, assignable, changing
+from rnnx.layers.symbolic_ends import SymbolicEnds
+from rnnx.layers.weight import Weight
+from rnnx.layers.weight_owner import WeightOwner, weight_value
 
-Pullback = Callable[..., "Gradients"]
+__all__ = ["Gradients", "Layer", "Pullback", "Weight", "base_of", "walk", "weight_value"]
+
 QUANTIZATION_MODES = ("bf16", "int8", "int8x16", "int16")
 MODES_OF_0_1_0 = {"int8": "int8x16"}  # what modes in its files and pickles are called now
 LEGACY_IGNORED = {"weights", "input_length"}
-
-
-@dataclass(eq=False)
-class Gradients:
-    """What a pullback returns.
-
-    Attributes
-    ----------
-    dx : array, list of arrays or None
-        Gradient of the input(s); None where there is none (integer ids) or none was asked for.
-    dweights : list of arrays or None
-        In ``get_weights`` order; None for weights that are not trained.
-    dinitial_state : array, tuple of arrays or None
-        For recurrent layers.
-    """
-
-    dx: Any = None
-    dweights: list[Array | None] = field(default_factory=list)
-    dinitial_state: Any = None
-
-
-NOT_KEPT = ("_build_lock", "_memo", "_node", "_graphs", "_key", "_base")  # of a copy or a pickle
-
-
-def _built_once(build: Callable[..., None], owner: Any = None) -> Callable[..., None]:
-    """Build once, whoever asks first and from however many threads; a failed build leaves no weights behind.
-
-    ``owner`` is the class whose method it is: whose weights are being made.
-    """
-
-    @functools.wraps(build)
-    def building(self: Layer, *shapes: Any, **by_name: Any) -> None:
-        with self._build_lock:
-            if vars(self)["built"]:
-                return
-            if self._building:  # a subclass calls the build of its base
-                outer, self._building = self._building, owner or Layer
-                try:
-                    build(self, *shapes, **by_name)
-                finally:
-                    self._building = outer
-                return
-            before, self._building = list(self._weights), owner or Layer
-            token = graph.tracing.set(None)  # whose `call` is followed meets a finished layer
-            try:
-                build(self, *shapes, **by_name)
-                if self._initial_weights is not None:
-                    self.set_weights(self._initial_weights)
-            except BaseException:
-                self._weights = before
-                raise
-            finally:
-                self._building = False
-                graph.tracing.reset(token)
-            self.built = True
-
-    return building
+NOT_KEPT = ("_build_lock", "_memo", "_node", "_computation")  # of a copy or a pickle
+INPUT_NAMES = ("x", "inputs", "sequences", "sequence")  # by which a call may name its input, as in Keras
 
 
 def _masked(x: Any, call: dict[str, Any]) -> bool:
@@ -92,7 +41,7 @@ def _masked(x: Any, call: dict[str, Any]) -> bool:
     return call.get("mask") is not None or call.get("lengths") is not None or carried_masks.carries(x)
 
 
-class Layer:
+class Layer(WeightOwner, SymbolicEnds):
     """A function with weights.
 
     Subclasses implement ``build``, ``forward``, ``compute_output_shape`` and ``get_config``; everything a user calls
@@ -123,22 +72,23 @@ class Layer:
     call_arguments = frozenset({"mask", "training"})
     given_axes = 1  # of a sample of which `input_dim` alone gives the last
     positional_arguments: tuple[str, ...] = ()  # behind the input, in Keras' order
+    records_inference = True  # whether ``training=False`` in a graph counts in training too, or leaves it to the model
     outputs_by_call = False  # whether the arguments of a call decide how many outputs there are
     output_template: Any = None  # of a model whose outputs are in a dict, a tuple or lists inside lists
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
     built_by_call = False  # whether only a call builds it: a model of one's own
-    follows_call = False  # whether the class has `call` of its own, which is followed: see `rnnx.layers.call`
+    overrides_call = False  # whether the class has `call` of its own, which is traced: see `rnnx.layers.traced_call`
+    call_is_all = False  # whether that is all: the class below computes nothing
     knows_trained = False  # whether its pullback takes ``trained=layer.trained_weights()``
     class_name = "Layer"  # by which files know the class
-    _node: graph.Node | None = None  # the first symbolic call
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(cls)
         if "build" in vars(cls):
-            type.__setattr__(cls, "build", _built_once(vars(cls)["build"], cls))
+            type.__setattr__(cls, "build", built_once(vars(cls)["build"], cls))
         if cls.call is not Layer.call:
-            on_demand("honour_call")(cls)
+            on_demand("declare_call")(cls)
         if "__init__" in vars(cls) and cls.__module__.split(".")[0] != "rnnx":
             on_demand("keep_arguments")(cls)
 
@@ -150,8 +100,8 @@ class Layer:
         dtype: Any = "float32",
         **kwargs: Any,
     ):
-        if (space := room()) is not None:
-            space.take_layer()
+        if (left := budget()) is not None:
+            left.take_layer()
         self.given_input_shape, self.given_batch_size = (
             given_shape(type(self).__name__, kwargs, self.given_axes) if kwargs else (None, None)
         )
@@ -173,7 +123,7 @@ class Layer:
         self.dtype = check_dtype(type(self).__name__, dtype)
         self.built = False
         self.activity_regularizer: Any = None
-        if self.follows_call and (given := kwargs.pop("activity_regularizer", None)) is not None:
+        if self.overrides_call and (given := kwargs.pop("activity_regularizer", None)) is not None:
             self.activity_regularizer = regularizers.get(given)
         self._weights: list[Weight] = []
         given = kwargs.get("weights")
@@ -183,9 +133,13 @@ class Layer:
 
     # ---- What subclasses implement -------------------------------------------------------------------------------
 
-    @_built_once
+    @built_once
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of this shape (batch first, unknown sizes None)."""
+
+    def is_ready(self) -> bool:
+        """Whether nothing is missing after `build`: a model with ``call`` also needs its graph."""
+        return True
 
     def forward(
         self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
@@ -194,6 +148,9 @@ class Layer:
 
         The layer is built and the input checked and cast when this is called.
         """
+        if self.overrides_call:
+            y, pullback = self.computation.forward(x, mask=mask, training=training, keep=keep, **call)
+            return y, pullback
         raise NotImplementedError(f"{type(self).__name__} does not say how to compute its output: implement `forward`")
 
     def call(self, x: Any, *given: Any, **call: Any) -> Any:
@@ -205,26 +162,33 @@ class Layer:
 
         The ``call`` of a class that is there already, as in ``super().call(x)``, is what that class computes.
         """
+        if not self.overrides_call:
+            return self(x, *given, **call)
+        return self._call_base(x, given, call)
+
+    def _call_base(self, x: Any, given: tuple[Any, ...], call: dict[str, Any]) -> Any:
+        """What the class computes that this one is derived from; all but ``call`` is inherited from it."""
         base = base_of(type(self))
         if base is Layer:
             raise NotImplementedError(f"{type(self).__name__} does not say how to compute its output: implement `call`")
-        view = self._seen_as(base)
-        if view is not self and base.build is not Layer.build and not self._weights and "plan" not in vars(self):
+        if base.build is not Layer.build and not self._weights:
             with self._build_lock:  # a `build` of one's own that has left this out
                 self.built = False
-                view.build(x.shape)
-        return view(x, *given, **call)
+                vars(self).pop("_build_ran", None)
+                base.build(self, x.shape)
+        return self._call(*self._by_name((x, *given), call))
 
-    def _seen_as(self, base: Any) -> Any:
-        """This layer, all it has included, as one of the class that its own class is derived from."""
-        if type(self) is base:
+    @property
+    def computation(self) -> Any:
+        """What computes the outputs: this layer, or what has the graphs of its ``call``."""
+        if not self.overrides_call:
             return self
-        view = vars(self).get("_base")
-        if type(view) is not base:
-            view = object.__new__(base)
-            view.__dict__ = self.__dict__
-            vars(self)["_base"] = view
-        return view
+        found = vars(self).get("_computation")
+        return vars(self).setdefault("_computation", on_demand("TracedCall")(self)) if found is None else found
+
+    def base_call(self) -> BaseCall:
+        """What stands for ``super().call(x)`` in the graph of ``call``."""
+        return BaseCall(self)
 
     def forward_masked(self, x: Any, *, mask: Any = None, keep: bool = False, **call: Any) -> tuple[Any, Any, Any]:
         """Outputs, their time mask and the pullback: `forward` and `compute_mask` together, as a model needs them."""
@@ -233,7 +197,7 @@ class Layer:
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for an input of this shape."""
-        return input_shape
+        return self.computation.graph_output_shape(input_shape) if self.call_is_all else input_shape
 
     def compute_output_dtype(self, input_shape: Any, input_dtype: list[Any]) -> Any:
         """Element type of the output, or a list of those of several, for the types of all inputs; the layer's own."""
@@ -252,7 +216,7 @@ class Layer:
     def get_config(self) -> dict[str, Any]:
         """Arguments that make the layer again."""
         config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype.name}
-        if self.follows_call and self.activity_regularizer is not None:
+        if self.overrides_call and self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         if self.quantization_mode:
             config["quantization_mode"] = self.quantization_mode
@@ -260,20 +224,29 @@ class Layer:
 
     # ---- Calling ---------------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, *given: Any, **call: Any) -> Any:
+    def __call__(self, *args: Any, **call: Any) -> Any:
         """Arrays in, arrays out; symbolic tensors in, symbolic tensors out.
 
-        Arguments without a name are those of `positional_arguments`, in this order.
+        The input comes first, or as ``inputs=``; arguments without a name behind it are those of
+        `positional_arguments`, in this order. A class with ``call`` of its own takes the arguments of that.
 
         What a layer returns that makes a time mask, or gets one in the call or with its input, carries the mask on to
         the next layer (unless the layer ends it, as in a model): see `rnnx.layers.carried`.
         """
-        if given:
-            self._take_positional(given, call)
-        return self._call(x, call)
+        if self.overrides_call:
+            return self.computation(*args, **call)
+        if len(args) == 1:
+            return self._call(args[0], call)
+        return self._call(*self._by_name(args, call))
 
-    def _take_positional(self, given: tuple[Any, ...], call: dict[str, Any]) -> None:
-        """Give the arguments without a name their names."""
+    def _by_name(self, args: tuple[Any, ...], call: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The input of a call, and the arguments behind it by their names."""
+        if not args:
+            known = next((name for name in INPUT_NAMES if name in call), None)
+            if known is None:
+                raise TypeError(f"{self.name}: an input is needed: call it as layer(x) or layer(inputs=x)")
+            return call.pop(known), call
+        x, *given = args
         names = self.positional_arguments
         if len(given) > len(names):
             known = f"behind the input only {', '.join(names)}" if names else "nothing behind the input"
@@ -283,6 +256,7 @@ class Layer:
                 raise TypeError(f"{self.name}: `{name}` is given twice")
             if value is not None:
                 call[name] = value
+        return x, call
 
     def _call(self, x: Any, call: dict[str, Any]) -> Any:
         if call and not call.keys() <= self.call_arguments:
@@ -298,7 +272,7 @@ class Layer:
         with Changes():
             return self.forward(x, **call)[0]
 
-    def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
+    def vjp(self, *args: Any, **call: Any) -> tuple[Any, Pullback]:
         """The same call, differentiable.
 
         Returns
@@ -307,6 +281,10 @@ class Layer:
         pullback : callable
             ``pullback(dy, need_dx=True)`` gives the `Gradients` for the gradient of ``y``.
         """
+        if self.overrides_call:
+            y, pullback = self.computation.vjp(*args, **call)
+            return y, pullback
+        x, call = self._by_name(args, call)
         if not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
         if self.makes_mask or _masked(x, call):
@@ -347,7 +325,10 @@ class Layer:
 
     def leaves_traces(self) -> bool:
         """Whether a call may change something in this layer also outside training: a carried state, drawn noise."""
-        return any(layer.leaves_traces() for layer in self.sublayers) or getattr(self, "stateful", False)
+        for layer in self.inner_layers:
+            if (layer.computation if layer.overrides_call else layer).leaves_traces():
+                return True
+        return bool(getattr(self, "stateful", False))
 
     def _refuse_arguments(self, call: dict[str, Any]) -> None:
         unknown = sorted(call.keys() - self.call_arguments)
@@ -400,165 +381,15 @@ class Layer:
         vars(self).update(state)
         self.dtype = np.dtype(self.dtype.name)  # pickles make another object of it; calls ask for this one
 
-    # ---- Symbolic calls --------------------------------------------------------------------------------------------
+    # ---- Inside and in training -------------------------------------------------------------------------------------
 
     @property
-    def input(self) -> Any:
-        """Symbolic input(s) of the first symbolic call, to make a `Model` of a part of a graph."""
-        node = self._called()
-        inputs = node.values or node.outputs
-        return inputs[0] if node.single else inputs
-
-    @property
-    def output(self) -> Any:
-        """Symbolic output(s) of the first symbolic call."""
-        outputs = self._called().outputs
-        return outputs[0] if len(outputs) == 1 else list(outputs)
-
-    def get_input_at(self, node_index: int) -> Any:
-        """`input`, by the name that it had in Keras 2; only the first call is kept.
-
-        Raises
-        ------
-        ValueError
-            If another call is asked for.
-        """
-        return self._at(node_index, "input")
-
-    def get_output_at(self, node_index: int) -> Any:
-        """`output`, likewise."""
-        return self._at(node_index, "output")
-
-    def get_input_shape_at(self, node_index: int) -> Any:
-        """The shape of `input`, or a list of several."""
-        found = self._at(node_index, "input")
-        return [tensor.shape for tensor in found] if isinstance(found, list) else found.shape
-
-    def get_output_shape_at(self, node_index: int) -> Any:
-        """The shape of `output`, or a list of several."""
-        found = self._at(node_index, "output")
-        return [tensor.shape for tensor in found] if isinstance(found, list) else found.shape
-
-    def _at(self, node_index: int, end: str) -> Any:
-        if node_index != 0:
-            raise ValueError(f"{self.name}: only the {end} of the first call is kept, number 0, not {node_index!r}")
-        return getattr(self, end)
-
-    def _called(self) -> graph.Node:
-        if self._node is None:
-            raise AttributeError(f"{self.name}: no symbolic input and output yet; call it on a symbolic tensor first")
-        return self._node
-
-    # ---- Weights ---------------------------------------------------------------------------------------------------
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the weights; to set it sets it for every layer inside."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for layer in self.sublayers:
-            layer.trainable = value
-
-    def add_weight(
-        self,
-        *given: Any,
-        trainable: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-        chosen: str | None = None,
-        **named: Any,
-    ) -> Weight:
-        """Make a weight; to be called by ``build`` or ``__init__``.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            A number without it.
-        initializer, regularizer, constraint : name, configuration, callable or None
-            Without an initializer ``"glorot_uniform"``, or zeros of integers.
-        dtype : dtype, optional
-            That of the layer if it is not given.
-        trainable : bool
-        name : str, optional
-            May also be the first of the arguments without names, in front of the shape.
-        chosen : str, optional
-            Those that are not given are the layer's own: ``chosen="kernel"`` stands for ``self.kernel_initializer``,
-            ``self.kernel_regularizer`` and ``self.kernel_constraint``.
-
-        Raises
-        ------
-        TypeError
-            If there is no initializer.
-        """
-        if chosen is not None or (len(given) == 3 and isinstance(given[0], str) and not named):
-            name, shape, initializer = (*given, None)[:3]
-            dtype = self.dtype
-        else:
-            name, shape, initializer, dtype = self._weight_arguments(given, named)
-        if (
-            self.follows_call
-            and (tracing := graph.tracing.get()) is not None
-            and tracing.owner is self
-            and not self._building
-        ):
-            raise RuntimeError(f"{self.name}: a weight is made in `call`, which runs often; make it in `build`")
-        if chosen is not None:
-            initializer = getattr(self, f"{chosen}_initializer") if initializer is None else initializer
-            regularizer = getattr(self, f"{chosen}_regularizer") if regularizer is None else regularizer
-            constraint = getattr(self, f"{chosen}_constraint") if constraint is None else constraint
-        if initializer is None:
-            raise TypeError(f"{self.name}: weight {name!r} needs an `initializer` (a name or a callable), got None")
-        space = room()
-        if space is not None and space.numbers is not None:
-            space.take_weight(self.name, name, shape)
-            value = np.broadcast_to(np.zeros((), dtype), shape)
-        else:
-            made = initializers.get(initializer)(shape, dtype=dtype if dtype.kind == "f" else self.dtype)
-            value = np.asarray(made, dtype)
-        weight = Weight(
-            name,
-            value,
-            trainable,
-            None if regularizer is None else regularizers.get(regularizer),
-            None if constraint is None else constraints.get(constraint),
-        )
-        building = self._building or Layer
-        known = not self.follows_call or base_of(type(self)) is Layer
-        if known or not (building is Layer or building.follows_call):
-            self._weights.append(weight)
-        else:  # beside those that the class it is derived from knows by their places
-            vars(self).setdefault("_added", []).append((len(self._weights), weight))
-        return weight
-
-    def _weight_arguments(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, Any, Any, np.dtype[Any]]:
-        """Name, shape, initializer and dtype of a weight, in Keras' order or the older one."""
-        name_first = bool(given) and isinstance(given[0], str)
-        order = ("name", "shape", "initializer") if name_first else ("shape", "initializer", "dtype")
-        if len(given) > len(order):
-            raise TypeError(f"{self.name}: add_weight takes at most {len(order)} arguments without a name")
-        for word, value in zip(order, given, strict=False):
-            if word in named:
-                raise TypeError(f"{self.name}: add_weight got `{word}` twice")
-            named[word] = value
-        for word in ("autocast", "aggregation", "synchronization", "use_resource", "getter", "experimental_autocast"):
-            named.pop(word, None)  # how Keras stores it
-        if unknown := named.keys() - {"name", "shape", "initializer", "dtype"}:
-            raise TypeError(f"{self.name}: add_weight has no argument(s) {', '.join(sorted(unknown))}")
-        shape, initializer, dtype = named.get("shape"), named.get("initializer"), named.get("dtype")
-        kind = self.dtype if dtype is None else dtype_of(dtype)
-        if kind is None or kind.kind not in "fiub":
-            raise ValueError(f"{self.name}: add_weight: unknown `dtype` {dtype!r}")
-        if initializer is None and len(given) < 2:
-            initializer = "glorot_uniform" if kind.kind == "f" else "zeros"
-        name = named.get("name") or f"weight_{len(self.own_weights)}"
-        sizes = () if shape is None else (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-        for size in sizes:
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0:
-                raise ValueError(f"{self.name}: weight {name!r} needs a `shape` of whole numbers, got {tuple(sizes)}")
-        return name, sizes, initializer, kind
+    def calls_inside(self) -> int:
+        """How many calls of layers inside a call of this one leads to."""
+        calls = 0
+        for layer in self.sublayers if self.overrides_call else self.inner_layers:
+            calls += 1 + layer.calls_inside
+        return calls
 
     def add_loss(self, loss: Any) -> None:
         """Add a symbolic tensor to the loss of the model; to be called by ``call``. Its numbers are summed."""
@@ -570,32 +401,6 @@ class Layer:
                     "penalty on weights give them a `regularizer`"
                 )
             tracing.losses.append(part)
-
-    @property
-    def sublayers(self) -> list[Layer]:
-        """Layers whose weights are also this layer's, in order."""
-        return []
-
-    @property
-    def calls_inside(self) -> int:
-        """How many calls of layers inside a call of this one leads to."""
-        calls = 0
-        for layer in self.sublayers:
-            calls += 1 + layer.calls_inside
-        return calls
-
-    @property
-    def own_weights(self) -> list[Weight]:
-        """Weights of this layer that are not those of a layer inside."""
-        return self._weights
-
-    @property
-    def weights(self) -> list[Weight]:
-        """All weights, in ``get_weights`` order: trainable ones first within each layer, as Keras has them."""
-        own = list(self._weights)
-        for layer in self.sublayers:
-            own += layer.weights
-        return own
 
     @property
     def quantized_weights(self) -> list[Weight] | None:
@@ -641,77 +446,12 @@ class Layer:
         if self.quantization_mode:
             raise ValueError(f"{self.name} is quantized to {self.quantization_mode}: it is for inference only")
 
-    def weight_is_trained(self) -> list[bool]:
-        """For each weight, whether training changes it."""
-        flags = [w.trainable and self.trainable for w in self._weights]
-        for layer in self.sublayers:
-            flags += [flag and self.trainable for flag in layer.weight_is_trained()]
-        return flags
-
-    @property
-    def trainable_weights(self) -> list[Weight]:
-        return [w for w, trained in zip(self.weights, self.weight_is_trained(), strict=True) if trained]
-
-    @property
-    def non_trainable_weights(self) -> list[Weight]:
-        return [w for w, trained in zip(self.weights, self.weight_is_trained(), strict=True) if not trained]
-
-    @property
-    def variables(self) -> list[Weight]:
-        """The weights, by Keras' other name."""
-        return self.weights
-
-    @property
-    def trainable_variables(self) -> list[Weight]:
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Weight]:
-        return self.non_trainable_weights
-
-    def get_weights(self) -> list[Array]:
-        """Copies of all weights, in Keras' order."""
-        return [w.value.copy() for w in self.weights]
-
-    def set_weights(self, weights: Any) -> None:
-        """Set all weights from arrays in ``get_weights`` order; all are checked before the first is changed.
-
-        Raises
-        ------
-        ValueError
-            If the number of arrays or a shape differs.
-        """
-        own = self.weights
-        arrays = [np.asarray(w) for w in weights]
-        if len(arrays) != len(own):
-            hint = "" if self.built else "; the layer is not built yet: call it once, or give it an input shape"
-            raise ValueError(f"{self.name}: expected {len(own)} weight arrays, got {len(arrays)}{hint}")
-        for weight, array in zip(own, arrays, strict=True):
-            if array.shape != weight.shape:
-                raise ValueError(
-                    f"{self.name}: weight {weight.name!r} has shape {weight.shape}, got an array of shape {array.shape}"
-                )
-            if array.dtype.kind not in "fiub":
-                raise ValueError(f"{self.name}: weight {weight.name!r} takes real numbers, got dtype {array.dtype}")
-        with changing(own):
-            for weight, array in zip(own, arrays, strict=True):
-                weight.assign(array)
-
-    def count_params(self) -> int:
-        """Number of weight elements."""
-        return sum(w.value.size for w in self.weights)
-
-    @property
-    def losses(self) -> list[float]:
-        """Penalties of the regularizers of the weights that are trained."""
-        return [float(w.regularizer(w.value)) for w in self.trainable_weights if w.regularizer is not None]
-
     # ---- Noise -----------------------------------------------------------------------------------------------------
 
     def seed_generators(self) -> list[Any]:
         """Every source of noise in this layer, in order; their states are saved with the optimizer."""
         own = [self.seed_generator] if hasattr(self, "seed_generator") else []
-        for layer in self.sublayers:
+        for layer in self.sublayers if self.overrides_call else self.inner_layers:
             own += layer.seed_generators()
         return own
 
@@ -735,28 +475,9 @@ class Layer:
 CONSTRUCTING.add(vars(Layer)["from_config"].__func__)
 
 
-def weight_value(index: int) -> property:
-    """A property that reads and assigns the value of the weight with this index in the layer's own list."""
-
-    def read(self: Layer) -> Any:
-        return assignable(self._weights[index]) if index < len(self._weights) else None
-
-    def assign(self: Layer, value: Any) -> None:
-        if index >= len(self._weights):
-            raise ValueError(f"{self.name}: this weight does not exist (yet); build the layer first")
-        self._weights[index].assign(value)
-
-    return property(read, assign)
-
-
 def base_of(cls: Any) -> Any:
-    """The class on whose computation the ``call`` of a class of one's own stands: the nearest that has none itself."""
+    """The class that computes what ``super().call(x)`` is: the nearest one without ``call`` of its own."""
     return next(kind for kind in cls.__mro__ if getattr(kind, "call", None) is Layer.call)
-
-
-def is_followed(layer: Any) -> bool:
-    """Whether a layer is of a class with ``call`` of its own, and so does not compute what its base class does."""
-    return bool(type(layer).follows_call)
 
 
 def walk(layer: Layer) -> Iterator[Layer]:

@@ -18,7 +18,7 @@ DEEPEST = 40  # layers and models inside each other
 MOST_AXES = 32  # of a tensor, as NumPy has them
 
 
-class Room:
+class Budget:
     """What may still be made.
 
     Parameters
@@ -91,8 +91,8 @@ class Room:
                 raise ValueError(f"{who}: a tensor with an axis of 2**63 or more")
 
 
-_room: ContextVar[Room | None] = ContextVar("room", default=None)
-room = _room.get
+_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
+budget = _budget.get
 
 
 @contextmanager
@@ -105,9 +105,9 @@ def weights_limited(numbers: int | None) -> Iterator[None]:
         How many all weights may have; they are zeros that take no memory. With None they are fresh ones, unless they
         are limited already.
     """
-    outer = _room.get()
-    token = _room.set(Room(outer.numbers if numbers is None and outer is not None else numbers))
+    outer = _budget.get()
+    token = _budget.set(Budget(outer.numbers if numbers is None and outer is not None else numbers))
     try:
         yield
     finally:
-        _room.reset(token)
+        _budget.reset(token)

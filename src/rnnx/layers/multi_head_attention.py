@@ -21,6 +21,7 @@ from rnnx.layers.weighted import CHOICES
 
 MASKED = -1e9  # the score of a masked step, as in Keras
 MASKS = ("query_mask", "value_mask", "key_mask")
+WORDS = (*MASKS, "attention_mask", "return_attention_scores", "training", "use_causal_mask")
 
 
 class MultiHeadAttention(Attending):
@@ -127,7 +128,7 @@ class MultiHeadAttention(Attending):
     # ---- Weights -----------------------------------------------------------------------------------------------------
 
     @property
-    def sublayers(self) -> list[Layer]:
+    def inner_layers(self) -> list[Layer]:
         return list(self._projections.values())
 
     @property
@@ -162,31 +163,18 @@ class MultiHeadAttention(Attending):
 
     # ---- Calling -----------------------------------------------------------------------------------------------------
 
-    def __call__(  # type: ignore[override]  # the list of Layer, or its parts one after the other
-        self, query: Any, value: Any = None, key: Any = None, *given: Any, **call: Any
-    ) -> Any:
-        """Run the layer.
-
-        Parameters
-        ----------
-        query, value, key : array of shape (batch, steps, features), or symbolic tensor
-            Without a key the value is its own. A list of them may stand in the place of the query.
-        query_mask, value_mask, key_mask : bool array of shape (batch, steps), optional
-        attention_mask : bool array of shape (batch, query steps, value steps), or symbolic tensor, optional
-        return_attention_scores, training, use_causal_mask : bool
-
-        Returns
-        -------
-        array of shape (batch, query steps, features), or list of it and the weights
-        """
-        words = (*MASKS, "attention_mask", "return_attention_scores", "training", "use_causal_mask")
-        if len(given) > len(words):
-            raise TypeError(f"{self.name}: at most {3 + len(words)} arguments can be given without a name")
-        call = {**dict(zip(words, given, strict=False)), **call}
+    def _by_name(self, args: tuple[Any, ...], call: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        query, value, key, *given = [*args, None, None, None][: max(3, len(args))]
+        query, value, key = call.pop("query", query), call.pop("value", value), call.pop("key", key)
+        if len(given) > len(WORDS):
+            raise TypeError(f"{self.name}: at most {3 + len(WORDS)} arguments can be given without a name")
         x = list(query) if isinstance(query, (list, tuple)) and value is None else [query, value]
+        return x + ([] if key is None else [key]), {**dict(zip(WORDS, given, strict=False)), **call}
+
+    def _call(self, x: Any, call: dict[str, Any]) -> Any:
+        x = list(x) if isinstance(x, (list, tuple)) else [x]
         if len(x) < 2 or x[1] is None:
             raise ValueError(f"{self.name}: a query and a value are needed, got the query alone")
-        x += [] if key is None else [key]
         masks = [call.pop(word, None) for word in MASKS]
         if any(mask is not None for mask in masks):
             call["mask"] = masks
@@ -195,7 +183,8 @@ class MultiHeadAttention(Attending):
             raise TypeError(f"{self.name}: `attention_mask` is a symbolic tensor, the inputs are arrays")
         if is_symbolic(shown):
             x = [*x, x[1]][:3] + [call.pop("attention_mask")]
-        return self._call(x, {word: value for word, value in call.items() if value is not None and value is not False})
+        call = {word: value for word, value in call.items() if value is not None and value is not False}
+        return super()._call(x, call)
 
     def prepare(self, x: Any) -> Any:
         x = super().prepare([np.asarray(part) for part in x])

@@ -9,7 +9,7 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.layers.graph_cache import GraphCache
 from rnnx.layers.input import entry
-from rnnx.layers.tracing import Traced, Weightless, followed
+from rnnx.layers.tracing import Traced, Weightless, trace
 
 
 def penalty_gradient(regularizer: Any, w: Array) -> Array:
@@ -18,11 +18,11 @@ def penalty_gradient(regularizer: Any, w: Array) -> Array:
     if cache is None:
         cache = vars(regularizer).setdefault("_graphs", GraphCache(regularizer, type(regularizer).__call__))
 
-    def trace() -> Traced:
+    def made() -> Traced:
         tensor = entry("w", w.shape, w.dtype)
-        return followed(Weightless(type(regularizer).__name__), [tensor], lambda: regularizer(tensor))
+        return trace(Weightless(type(regularizer).__name__), [tensor], lambda: regularizer(tensor))
 
-    values, _, back = cache.get_or_trace((w.shape, w.dtype), trace).run([w], [], False, True)
+    values, _, back = cache.get_or_trace((w.shape, w.dtype), made).run([w], [], False, True)
     ones = [np.ones_like(value) for value in values]
     (d,) = back(ones if len(ones) > 1 else ones[0]).dx
     return np.zeros_like(w) if d is None else np.asarray(d, w.dtype)

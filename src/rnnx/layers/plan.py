@@ -31,6 +31,8 @@ class Step:
     node : Node
         The symbolic call.
     layer : Layer
+    computation : Layer, TracedCall or BaseCall
+        What computes the outputs.
     inputs, states, outputs : tuple of int
         Places of its inputs, initial states and outputs.
     single : bool
@@ -47,6 +49,7 @@ class Step:
 
     node: Node
     layer: Any
+    computation: Any
     inputs: tuple[int, ...]
     states: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -119,12 +122,15 @@ class Plan:
         for tensor in node.outputs:
             self._places[tensor] = len(self.tensors)
             self.tensors.append(tensor)
-        layer, kind = node.layer, type(node.layer)
+        layer = node.layer
+        computation = layer.computation if layer.overrides_call else layer
+        kind = type(computation)
         plain = node.single and kind.prepare in PLAIN_PREPARE and kind.cast is Layer.cast
         (values, states), place = split_states(node.inputs, node.states), self._places.__getitem__
         step = Step(
             node,
             layer,
+            computation,
             tuple(map(place, values)),
             tuple(map(place, states)),
             tuple(map(place, node.outputs)),
@@ -206,7 +212,7 @@ class Plan:
             found[place] = shape
         for step in self.steps:
             given = found[step.inputs[0]] if step.single else [found[place] for place in step.inputs]
-            made = step.layer.call_output_shapes(given, step.call)
+            made = step.computation.call_output_shapes(given, step.call)
             for place, shape in zip(step.outputs, leaves(made, is_shape), strict=True):
                 found[place] = shape
         return [found[place] for place in self.outputs]
@@ -235,7 +241,7 @@ class Plan:
             values[place] = seen(weight, weight.value)
         pullback = GraphPullback(model)
         for step in self.steps:
-            layer, x, mask = step.layer, values[step.inputs[0]], masks[step.inputs[0]]
+            layer, x, mask = step.computation, values[step.inputs[0]], masks[step.inputs[0]]
             if not step.single:
                 x, mask = [values[place] for place in step.inputs], [masks[place] for place in step.inputs]
             if type(x) is not np.ndarray or x.ndim != step.axes or x.dtype != layer.dtype:
@@ -250,9 +256,9 @@ class Plan:
             else:
                 values[step.outputs[0]] = y
             penalised = None
-            if layer.activity_regularizer is not None and step.penalised:
+            if (regularizer := step.layer.activity_regularizer) is not None and step.penalised:
                 penalised = values[step.outputs[0]]
-                pullback.activity_loss += layer.activity_regularizer(penalised) / max(1, len(penalised))
+                pullback.activity_loss += regularizer(penalised) / max(1, len(penalised))
                 pullback.adds_loss = True
             if isinstance(back, Penalties):
                 pullback.activity_loss += back.activity_loss

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rnnx._config import in_scope, to_builtin
-from rnnx.layers.limits import DEEPEST, room
+from rnnx.layers.limits import DEEPEST, budget
 
 CONSTRUCTING: set[Any] = set()  # functions of `from_config` that only call the class
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its `class_name`, those of users included
@@ -53,19 +53,19 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
         cls = given if isinstance(given, type) else LAYER_CLASSES.get(name)
     if cls is None:
         raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
-    space = room()
-    if space is not None:
-        if space.depth >= DEEPEST:
+    left = budget()
+    if left is not None:
+        if left.depth >= DEEPEST:
             raise ValueError(f"more than {DEEPEST} layers inside each other")
-        space.depth += 1
+        left.depth += 1
     try:
         if getattr(cls.from_config, "__func__", None) in CONSTRUCTING:
             layer = cls(**entry["config"])
         else:
             layer = cls.from_config(entry["config"])
     finally:
-        if space is not None:
-            space.depth -= 1
+        if left is not None:
+            left.depth -= 1
     if layer.built_by_call and (built_for := entry.get("built_for")) is not None:
         layer.build_again(built_for)
     return layer

@@ -1,4 +1,4 @@
-"""Functions that are followed once with symbolic tensors, and the graphs they leave."""
+"""Functions that are traced: called once with symbolic tensors, for the graphs they leave."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from rnnx._changes import change
 from rnnx._nested import taken_apart
 from rnnx._typing import Array
 from rnnx.layers import graph
+from rnnx.layers.base_call import BaseCall
+from rnnx.layers.gradients import Gradients
 from rnnx.layers.graph import Node, SymbolicTensor
-from rnnx.layers.layer import Gradients
 from rnnx.layers.plan import GraphPullback, Penalties, Plan
 from rnnx.layers.trained import TrainedWeights
 from rnnx.layers.weight import Weight
 
 
 class Tracing:
-    """A function that is being followed.
+    """A function that is being traced.
 
     Attributes
     ----------
@@ -98,10 +99,14 @@ class Traced:
         self.outputs, self.losses, self.changed = len(outputs), len(tracing.losses), list(tracing.changed)
         self.plan = Plan(inputs, [*outputs, *tracing.losses, *tracing.changed.values()])
         self.weights: list[Weight] = owner.weights
-        for step in self.plan.steps:  # what the class it is derived from computes is penalised as the whole
-            step.penalised = vars(step.layer) is not vars(owner)
+        for step in self.plan.steps:  # what the class below the owner's computes is penalised as the whole
+            step.penalised = not (isinstance(step.layer, BaseCall) and step.layer.layer is owner)
         self._check_weights()
         self._trained: tuple[Any, TrainedWeights] | None = None
+
+    def output_tensors(self) -> list[SymbolicTensor]:
+        """What stands for the outputs of the function in the graph."""
+        return [self.plan.tensors[place] for place in self.plan.outputs[: self.outputs]]
 
     def _check_weights(self) -> None:
         """Refuse weights that nobody would train or save."""
@@ -113,7 +118,7 @@ class Traced:
                     "keep; make that layer an attribute in `__init__`, so that its weights are trained and saved"
                 )
         for step in self.plan.steps:
-            if any(weight not in known for weight in step.layer.weights):
+            if any(weight not in known for weight in step.computation.weights):
                 raise ValueError(
                     f"{self.name}: its function calls the layer {step.layer.name!r} ({type(step.layer).__name__}), "
                     "which it does not keep; make it an attribute in `__init__` or `build`, so that its weights are "
@@ -206,7 +211,7 @@ def _symbolic(who: str, leaf: Any, tracing: Tracing) -> SymbolicTensor:
     return tensor
 
 
-def followed(
+def trace(
     owner: Any, entries: list[SymbolicTensor], function: Callable[[], Any], arguments: int | None = None
 ) -> Traced:
     """The graph that a function leaves.

@@ -41,10 +41,10 @@ class TrainedWeights:
         ]
         places = {id(weight): k for k, weight in enumerate(self.weights)}
         steps = model.plan.steps
-        layers = [step.layer for step in steps]
-        self.of_step = [[places[id(weight)] for weight in layer.weights] for layer in layers]
-        self.step_trained = [any(layer.weight_is_trained()) for layer in layers]
-        self.inside = [layer.trained_weights() if type(layer).knows_trained else None for layer in layers]
+        computations = [step.computation for step in steps]
+        self.of_step = [[places[id(weight)] for weight in each.weights] for each in computations]
+        self.step_trained = [any(each.weight_is_trained()) for each in computations]
+        self.inside = [each.trained_weights() if each.knows_trained else None for each in computations]
         self.step_passes: list[bool] = []
         reached = [False] * len(model.plan.tensors)
         self.of_place = [(place, places[id(weight)]) for place, weight in model.plan.weights.items()]

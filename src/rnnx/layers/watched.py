@@ -18,11 +18,11 @@ import numpy as np
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
 DEEPEST, LONGEST, LARGEST = 4, 64, 1024  # levels, items of a container and bytes of an array that are looked at
 OF_LAYERS = frozenset(
-    "_graphs _key _given _base _node _weights _initial_weights _build_lock _building _built_for _memo _metrics "
+    "_computation _graphs _given _node _weights _initial_weights _build_lock _building _built_for _memo _metrics "
     "built dtype name given_input_shape given_batch_size _trainable".split()
 )  # attributes that no graph depends on, or that change while one is made
 OF_MODELS = OF_LAYERS.union(
-    "_metric_choices _weighted_choices _loss_sums _loss_rows _handed_out _meets_several loss loss_weights optimizer "
+    "_metric_choices _weighted_choices _loss_sums _loss_rows _handed_out _expects_several loss loss_weights optimizer "
     "history stop_training first_epoch inputs outputs plan layers input_template output_template several_inputs "
     "several_outputs".split()
 )
@@ -219,8 +219,8 @@ def _globals_of(code: CodeType) -> tuple[str, ...]:
 
 def _apart_of(kind: type) -> frozenset[str] | None:
     """The attributes of objects of a class that do not count; None if none does."""
-    followed = getattr(kind, "follows_call", None)
+    traced = getattr(kind, "overrides_call", None)
     of_the_engine = kind.__module__.split(".")[0] in ("rnnx", "numpy", "builtins")
-    if followed is False or issubclass(kind, type) or (of_the_engine and not followed):
+    if traced is False or issubclass(kind, type) or (of_the_engine and not traced):
         return None
     return OF_MODELS if hasattr(kind, "fit") else OF_LAYERS

@@ -66,14 +66,14 @@ class Weight:
         return self.value.copy()
 
     def operand(self) -> Any:
-        """What the weight stands for in a computation: its value, or a symbolic tensor while a `call` is followed."""
+        """What the weight stands for in a computation: its value, or a symbolic tensor while a `call` is traced."""
         tracing = graph.tracing.get()
         return self.value if tracing is None else tracing.tensor_of(self)
 
     def assign(self, value: Any) -> None:
         """Replace the value by a copy of an array of the same shape; it is cast to the weight's dtype.
 
-        In a ``call`` that is followed, the value is symbolic, and replaced whenever a call has succeeded.
+        In a ``call`` that is traced, the value is symbolic, and replaced whenever a call has succeeded.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Weight:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if graph.tracing.get() is not None:
-            raise TypeError(f"weight {self.name!r} has no values while a `call` is followed; use rnnx.ops")
+            raise TypeError(f"weight {self.name!r} has no values while a `call` is traced; use rnnx.ops")
         return np.array(self.value, dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -275,7 +275,7 @@ class WeightArray(TaggedArray):
 
 
 def assignable(weight: Weight) -> Any:
-    """The value of a weight as a `WeightArray`; a symbolic tensor while a `call` is followed."""
+    """The value of a weight as a `WeightArray`; a symbolic tensor while a `call` is traced."""
     value = weight.operand()
     if not isinstance(value, np.ndarray):
         return value

@@ -1,4 +1,4 @@
-"""Losses of one's own: functions, and classes with ``call``, are followed once; the gradient is that of their graph."""
+"""Losses that are functions, or classes with ``call``: these are traced once; the gradient is that of their graph."""
 
 from __future__ import annotations
 
@@ -15,32 +15,36 @@ from rnnx.layers.input import entry
 from rnnx.layers.layer import Gradients, Layer
 from rnnx.layers.names import unique_name
 from rnnx.layers.ops import reductions
-from rnnx.layers.tracing import Traced, Weightless, followed
+from rnnx.layers.tracing import Traced, Weightless, trace
 from rnnx.losses.loss import Loss, Pullback
 
 
-class FollowedLoss(Loss):
-    """Base of losses whose values ``call(y_true, y_pred)`` says in symbolic tensors.
+class TracedLoss:
+    """The values of a loss whose class defines ``call(y_true, y_pred)``.
 
     The targets come in the dtype of the predictions, both as they are; what ``call`` returns may have any shape.
+
+    Parameters
+    ----------
+    loss : Loss
+
+    Attributes
+    ----------
+    graphs : GraphCache
+        By the shapes and types of targets and predictions.
     """
 
-    of_numbers = False
-    follows_call = True
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The values, before weights and reduction."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its values are: implement `call`")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_graphs"}
+    def __init__(self, loss: Any):
+        self.loss = loss
+        self.graphs = GraphCache(loss, type(loss).call)
 
     def align(self, y_true: Any, y_pred: Array) -> Array:
+        """The targets in the dtype of the predictions."""
         return np.asarray(y_true).astype(y_pred.dtype, copy=False)
 
     def vjp(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
-        graph = self._graph(y_true, y_pred)
-        (values,), _, back = graph.run([y_true, y_pred], [], False, True)
+        """The values, and what makes the gradient of ``y_pred`` from the gradients of the values."""
+        (values,), _, back = self.graph_for(y_true, y_pred).run([y_true, y_pred], [], False, True)
 
         def pullback(share: Any) -> Array:
             dx = back(np.broadcast_to(np.asarray(share, values.dtype), values.shape)).dx[1]
@@ -49,45 +53,44 @@ class FollowedLoss(Loss):
 
         return values, pullback
 
-    def _graph(self, y_true: Array, y_pred: Array) -> Traced:
-        cache: GraphCache | None = vars(self).get("_graphs")
-        if cache is None:
-            cache = vars(self).setdefault("_graphs", GraphCache(self, type(self).call))
+    def graph_for(self, y_true: Array, y_pred: Array) -> Traced:
+        """The graph of ``call``."""
         key = y_true.shape[1:], y_pred.shape[1:], y_true.ndim, y_pred.ndim, y_true.dtype, y_pred.dtype
-        return cache.get_or_trace(key, lambda: self._trace(y_true, y_pred))
+        return self.graphs.get_or_trace(key, lambda: self._trace(y_true, y_pred))
 
     def _trace(self, y_true: Array, y_pred: Array) -> Traced:
         entries = [
             entry(name, (None, *part.shape[1:]) if part.ndim else (), part.dtype)
             for name, part in (("y_true", y_true), ("y_pred", y_pred))
         ]
-        name = getattr(self, "name", None) or type(self).__name__
-        made = followed(Weightless(name), entries, lambda: self.call(*entries))
+        name = getattr(self.loss, "name", None) or type(self.loss).__name__
+        made = trace(Weightless(name), entries, lambda: self.loss.call(*entries))
         if made.outputs != 1:
             raise TypeError(f"{name}: a loss must return one tensor, got {made.outputs}")
         return made
 
     def _has_axes(self, y_true: Array, y_pred: Array) -> bool:
         """Whether the values are several numbers, so that a mask can say which of them count."""
-        plan = self._graph(y_true, y_pred).plan
-        return bool(plan.tensors[plan.outputs[0]].shape)
+        return bool(self.graph_for(y_true, y_pred).output_tensors()[0].shape)
 
     def value_and_grad(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
     ) -> tuple[Any, Array]:
-        mask = mask_of(y_pred, mask)
-        y, p, restore = self._prepared(y_true, y_pred)
+        """The loss and its gradient with respect to ``y_pred``; see `Loss.__call__`."""
+        loss, mask = self.loss, mask_of(y_pred, mask)
+        y, p, restore = loss._prepared(y_true, y_pred)
         y = self.align(y, p)
         if mask is not None and self._has_axes(y, p):  # padding may hold anything
             y, p = (_blank(part, mask) for part in (y, p))
         values, pullback = self.vjp(y, p)
         if values.ndim == 0:  # reduced by itself: a mask comes too late, as in Keras; weights are for all of it
             weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
-            share = 1.0 if weights is None else float(weights.sum() if self.reduction == "sum" else weights.mean())
+            share = 1.0 if weights is None else float(weights.sum() if loss.reduction == "sum" else weights.mean())
             slope = restore(pullback(np.asarray(share, p.dtype)))
-            return (values * p.dtype.type(share) if self.reduction in ("none", None) else float(values) * share), slope
-        weights = self._weights(values.shape, sample_weight, mask)
-        return self.reduced(values, pullback, restore, p, weights, sample_weight, mask)
+            return (values * p.dtype.type(share) if loss.reduction in ("none", None) else float(values) * share), slope
+        weights = loss._weights(values.shape, sample_weight, mask)
+        value, gradient = loss.reduced(values, pullback, restore, p, weights, sample_weight, mask)
+        return value, gradient
 
 
 def _blank(part: Array, mask: Any) -> Array:
@@ -97,7 +100,7 @@ def _blank(part: Array, mask: Any) -> Array:
     return np.where(mask.reshape(mask.shape + (1,) * (part.ndim - mask.ndim)), part, np.zeros((), part.dtype))
 
 
-class FunctionLoss(FollowedLoss):
+class FunctionLoss(Loss):
     """A function of one's own as a loss, ``function(y_true, y_pred) -> values``; files have its name.
 
     Parameters
@@ -161,7 +164,8 @@ class LossValues(Layer):
         self, x: list[Array], *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Any]:
         y_true, p, restore = self.loss._prepared(*x)
-        values, back = self.loss.vjp(self.loss.align(y_true, p), p)
+        loss = self.loss.computation
+        values, back = loss.vjp(loss.align(y_true, p), p)
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
             return Gradients([None, restore(back(np.asarray(dy)))] if need_dx else None)
@@ -177,40 +181,21 @@ class LossValues(Layer):
         return None
 
 
-def honour_call_of_loss(cls: Any) -> None:
-    """Let a loss be what its ``call`` says."""
-    for name in (
-        "align",
-        "vjp",
-        "_graph",
-        "_trace",
-        "_has_axes",
-        "value_and_grad",
-        "__getstate__",
-        "of_numbers",
-        "follows_call",
-    ):
-        setattr(cls, name, vars(FollowedLoss)[name])
-
-
 def symbolic_values(loss: Loss, y_true: Any, y_pred: Any) -> SymbolicTensor:
     """The values of a loss of symbolic tensors."""
     made: SymbolicTensor = LossValues(loss, name=unique_name(type(loss).__name__))([y_true, y_pred])
     return made
 
 
-def reduced_symbols(self: Loss, y_true: Any, y_pred: Any, weighted: bool) -> SymbolicTensor:
+def reduced_symbols(loss: Loss, y_true: Any, y_pred: Any, weighted: bool) -> SymbolicTensor:
     """The loss of symbolic tensors, reduced as it says."""
     if weighted:
         raise TypeError(
-            f"{type(self).__name__}: weights and masks are for arrays; of symbolic tensors multiply what the loss with "
+            f"{type(loss).__name__}: weights and masks are for arrays; of symbolic tensors multiply what the loss with "
             "reduction='none' returns by them"
         )
-    values = symbolic_values(self, y_true, y_pred)
-    if self.reduction in ("none", None):
+    values = symbolic_values(loss, y_true, y_pred)
+    if loss.reduction in ("none", None):
         return values
-    reduced: SymbolicTensor = reductions.sum(values) if self.reduction == "sum" else reductions.mean(values)
+    reduced: SymbolicTensor = reductions.sum(values) if loss.reduction == "sum" else reductions.mean(values)
     return reduced
-
-
-Loss.of_symbols = reduced_symbols  # type: ignore[method-assign]

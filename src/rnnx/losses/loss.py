@@ -49,14 +49,14 @@ class Loss(Configurable):
     default_name: str = "loss"
     dtype: str | None = None
     across_rows = False  # whether the value of a row depends on other ones, also on those that weigh nothing
-    follows_call = False  # whether `call` of a class of one's own says the values: see `rnnx.losses.followed`
+    overrides_call = False  # whether the class has `call` of its own, which is traced: see `rnnx.losses.followed`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "default_name" not in vars(cls):
             cls.default_name = snake_case(cls.__name__)
-        if "call" in vars(cls) and not cls.follows_call and not {"values", "vjp"} & vars(cls).keys():
-            on_demand("honour_call_of_loss")(cls)
+        if "call" in vars(cls) and not {"values", "vjp"} & vars(cls).keys():
+            cls.overrides_call, cls.of_numbers = True, False
 
     def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None):
         if name is not None and name in REDUCTIONS:  # the order of rnnx 0.1.0: reduction, name
@@ -72,6 +72,18 @@ class Loss(Configurable):
         self.reduction = reduction
         self.name = name or self.default_name
 
+    @property
+    def computation(self) -> Any:
+        """What computes the values: this loss, or what has the graphs of its ``call``."""
+        if not self.overrides_call:
+            return self
+        found = vars(self).get("_computation")
+        return vars(self).setdefault("_computation", on_demand("TracedLoss")(self)) if found is None else found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what can be made again."""
+        return {name: value for name, value in vars(self).items() if name != "_computation"}
+
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         """Loss of each vector along the last axis of ``y_pred``, and its slope, shaped as ``y_pred``."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its values are")
@@ -81,6 +93,9 @@ class Loss(Configurable):
 
         Targets fit the predictions; vectors stand along the last axis.
         """
+        if self.overrides_call:
+            traced, back = self.computation.vjp(y_true, y_pred)
+            return traced, back
         values, slope = self.values(y_true, y_pred)
         axes = self.reduced_axes(y_pred.ndim)
 
@@ -108,6 +123,8 @@ class Loss(Configurable):
             If it cannot be made to fit.
         """
         y = np.asarray(y_true)
+        if self.overrides_call:
+            return y.astype(y_pred.dtype, copy=False)
         if y.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
             y = y[..., None]
         elif y.ndim == y_pred.ndim + 1 and y.shape[-1] == 1:
@@ -142,17 +159,17 @@ class Loss(Configurable):
         float, or the array of values with reduction "none"; of symbolic tensors a symbolic tensor
         """
         if is_symbolic(y_pred):
-            return self.of_symbols(y_true, y_pred, sample_weight is not None or mask is not None)
+            weighted = sample_weight is not None or mask is not None
+            return on_demand("reduced_symbols")(self, y_true, y_pred, weighted)
         return self.value_and_grad(y_true, y_pred, sample_weight, mask)[0]
-
-    def of_symbols(self, y_true: Any, y_pred: Any, weighted: bool) -> Any:
-        """The loss of symbolic tensors; `rnnx.losses.followed` has it, which knows the operations."""
-        raise NotImplementedError
 
     def value_and_grad(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
     ) -> tuple[Any, Array]:
         """The loss and its gradient with respect to ``y_pred``; see `__call__`."""
+        if self.overrides_call:
+            value, gradient = self.computation.value_and_grad(y_true, y_pred, sample_weight, mask)
+            return value, gradient
         mask = mask_of(y_pred, mask)
         y_true, p, restore = self._prepared(y_true, y_pred)
         if sample_weight is not None and self.of_numbers and 1 != p.shape[-1] and np.shape(sample_weight) == p.shape:
@@ -199,7 +216,8 @@ class Loss(Configurable):
     def each(self, y_true: Any, y_pred: Any) -> Array:
         """The values without a reduction, weights and masks: one for each vector."""
         y_true, p, _ = self._prepared(y_true, y_pred)
-        return self.vjp(self.align(y_true, p), p)[0]
+        found: Array = self.computation.vjp(self.computation.align(y_true, p), p)[0]
+        return found
 
     def _prepared(self, y_true: Any, y_pred: Any) -> tuple[Array, Array, Callable[[Array], Array]]:
         """Targets and predictions as real numbers with the vectors along the last axis, and the way back."""

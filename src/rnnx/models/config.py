@@ -9,13 +9,13 @@ from typing import Any
 
 from rnnx import _nested as nested
 from rnnx._config import custom_object_scope
-from rnnx.layers.call import record_again
 from rnnx.layers.graph import SymbolicTensor, enter, split_states, topological_order
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Layer
 from rnnx.layers.names import unique_name
 from rnnx.layers.plan import Plan
 from rnnx.layers.registry import layer_config, layer_from_config
+from rnnx.layers.traced_call import record_again
 
 
 def graph_config(model: Any) -> dict[str, Any]:

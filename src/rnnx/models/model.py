@@ -9,15 +9,28 @@ from rnnx import _nested as nested
 from rnnx._changes import Changes
 from rnnx._config import refuse_overrides
 from rnnx._typing import Array
+from rnnx.layers import constructor
+from rnnx.layers.call_signature import own_classes
 from rnnx.layers.checks import starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Weight
 from rnnx.layers.old_words import old_word
-from rnnx.layers.plan import GraphPullback, Plan
+from rnnx.layers.plan import Plan
 from rnnx.layers.registry import layer_config
 from rnnx.layers.trained import TrainedWeights
 from rnnx.models.config import begun_at, graph_config, graph_from_config
-from rnnx.models.subclass import NEVER_CALLED, honour_call_of_model
+from rnnx.models.traced_model import (
+    NEVER_CALLED,
+    OfGraph,
+    TracedModel,
+    expects_one_output,
+    expects_several_inputs,
+    has_several_inputs,
+    template_at_end,
+    template_at_start,
+    tensors_at_end,
+    tensors_at_start,
+)
 from rnnx.training.forms import only_one
 from rnnx.training.logs import LogsInUse
 from rnnx.training.trainer import Trainer
@@ -61,14 +74,26 @@ class Model(Trainer, Layer):
     positional_arguments = ("training", "mask")
     makes_mask = True
     makes_other_types = True
-    input_template: Any = None  # where inputs and outputs are in dicts, tuples or lists inside lists: `nested`
     knows_trained = True
+    graph_model: Any = None  # with the graph that a model with `call` of its own was made with
+    # Inputs, outputs, and templates where they are in dicts, tuples or lists inside lists: those of `set_graph`, or
+    # those of the graph of `call`.
+    inputs: Any = OfGraph(tensors_at_start, False)
+    outputs: Any = OfGraph(tensors_at_end, True)
+    plan: Any = OfGraph(lambda model, graph: graph.plan, True)
+    input_template: Any = OfGraph(template_at_start, False, lambda model: None)
+    output_template: Any = OfGraph(template_at_end, True, lambda model: None)
+    several_inputs: Any = OfGraph(has_several_inputs, False, expects_several_inputs)
+    several_outputs: Any = OfGraph(lambda model, graph: graph.outputs > 1, True, expects_one_output)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         refuse_overrides(cls, NEVER_CALLED)
-        if cls.follows_call:
-            honour_call_of_model(cls)
+        if cls.overrides_call:
+            own = own_classes(cls)
+            cls.built_by_call = cls.build is Model.build
+            if not any({"compute_mask", "supports_masking"} & vars(kind).keys() for kind in own):
+                cls.supports_masking = False
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **kwargs: Any
@@ -87,6 +112,10 @@ class Model(Trainer, Layer):
 
     def set_graph(self, inputs: Any, outputs: Any) -> None:
         """Take these symbolic tensors as inputs and outputs."""
+        if self.overrides_call:
+            self.graph_model = Model(inputs, outputs, name=self.name)
+            self.dtype, self.built = self.graph_model.dtype, True
+            return
         forms: list[Any] = [None, None]
         if isinstance(inputs, SymbolicTensor) and isinstance(outputs, SymbolicTensor) and not inputs.node.inputs:
             starts, ends = [inputs], [outputs]  # a chain has no other, and files of chains are to be read fast
@@ -96,8 +125,7 @@ class Model(Trainer, Layer):
         plan = Plan(starts, ends)
         self.input_template, self.output_template = forms
         self.several_inputs, self.several_outputs = len(starts) != 1, len(ends) != 1  # a list of one is that one
-        self.inputs: list[SymbolicTensor] = starts
-        self.outputs: list[SymbolicTensor] = ends
+        self.inputs, self.outputs = starts, ends
         self.plan = plan
         vars(self)["layers"] = plan.layers()
         self.dtype = self.plan.steps[0].layer.dtype if self.plan.steps else self.dtype
@@ -106,6 +134,8 @@ class Model(Trainer, Layer):
     @property
     def layers(self) -> list[Layer]:
         """The layers, those of the inputs first."""
+        if self.overrides_call:
+            return self.sublayers
         found: list[Layer] = vars(self).get("layers", [])
         return found
 
@@ -114,9 +144,16 @@ class Model(Trainer, Layer):
         raise AttributeError(f"{self.name}: `layers` are those of the graph; keep others under another name")
 
     @property
-    def sublayers(self) -> list[Layer]:
-        found: list[Layer] = vars(self).get("layers", [])
+    def inner_layers(self) -> list[Layer]:
+        found: list[Layer] = vars(self.graph_model or self).get("layers", [])
         return found
+
+    @property
+    def computation(self) -> Any:
+        if not self.overrides_call:
+            return self
+        found = vars(self).get("_computation")
+        return vars(self).setdefault("_computation", TracedModel(self)) if found is None else found
 
     @property
     def nodes(self) -> list[Node]:
@@ -125,7 +162,7 @@ class Model(Trainer, Layer):
 
     @property
     def calls_inside(self) -> int:
-        return self.plan.calls if self.built else super().calls_inside
+        return self.plan.calls if self.built and not self.overrides_call else super().calls_inside
 
     @property
     def weights(self) -> list[Weight]:
@@ -219,7 +256,10 @@ class Model(Trainer, Layer):
             return y
         return nested.packed(self.output_template, y if self.several_outputs else [y])
 
-    def vjp(self, x: Any, **call: Any) -> tuple[Any, Any]:
+    def vjp(self, *args: Any, **call: Any) -> tuple[Any, Any]:
+        if self.overrides_call:
+            return super().vjp(*args, **call)
+        x, call = self._by_name(args, call)
         if isinstance(x, dict) or self.input_template is not None:
             x = self.flat_inputs(x)
         y, pullback = super().vjp(x, **call)
@@ -268,6 +308,8 @@ class Model(Trainer, Layer):
         return len(self.inputs[0].shape) if self.built else None
 
     def prepare(self, x: Any) -> Any:
+        if self.overrides_call:
+            return self.computation.prepare(x)
         if isinstance(x, (list, tuple)) and not self.several_inputs:
             x = only_one(x, self.input_axes)
         if not self.built:
@@ -279,6 +321,31 @@ class Model(Trainer, Layer):
         if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
             raise ValueError(f"{self.name}: expected a list of {len(self.inputs)} inputs")
         return [self._check_input(tensor, part) for tensor, part in zip(self.inputs, x, strict=True)]
+
+    def is_ready(self) -> bool:
+        return "_built_for" in vars(self) or (self.graph_model is not None and self.graph_model.built)
+
+    def _call_base(self, x: Any, given: tuple[Any, ...], call: dict[str, Any]) -> Any:
+        if self.graph_model is None:
+            raise ValueError(f"{self.name}: this model has no layers yet")
+        return self.graph_model(x, *given, **call)
+
+    def build(self, input_shape: Any) -> None:
+        """Build for an input of this shape, the batch axis included, or a list of such shapes."""
+        if self.overrides_call:
+            self.computation.build(input_shape)
+
+    def build_again(self, built_for: Any) -> None:
+        """Build a model with `call` for what a configuration says that it was built for."""
+        self.computation.build_again(built_for)
+
+    def note_form(self, x: Any) -> None:
+        if self.overrides_call:
+            self.computation.note_form(x)
+
+    def build_with(self, x: Any) -> None:
+        if self.overrides_call:
+            self.computation.build_with(x)
 
     def build_for(self, x: Any) -> None:
         """Build a model that was waiting for data."""
@@ -301,7 +368,7 @@ class Model(Trainer, Layer):
 
     def forward_with_mask(
         self, x: Any, *, mask: Any = None, lengths: Any = None, training: bool = False, keep: bool = False
-    ) -> tuple[Any, Any, GraphPullback]:
+    ) -> tuple[Any, Any, Any]:
         """Outputs, the time mask of the (first) output, and the pullback.
 
         Parameters
@@ -313,6 +380,11 @@ class Model(Trainer, Layer):
             Valid steps of each row of the first input, instead of ``mask``.
         training, keep : bool
         """
+        if self.overrides_call:
+            y, found, pullback = self.computation.forward_with_mask(
+                x, mask=mask, lengths=lengths, training=training, keep=keep
+            )
+            return y, found, pullback
         x = self.prepare(x)
         with Changes():
             y, found, pullback = self.forward_masked(x, mask=mask, lengths=lengths, training=training, keep=keep)
@@ -329,6 +401,11 @@ class Model(Trainer, Layer):
         **call: Any,
     ) -> tuple[Any, Any, Any]:
         """`forward_with_mask` of prepared inputs, with the time mask of every output."""
+        if self.overrides_call:
+            y, found, back = self.computation.forward_masked(
+                x, mask=mask, keep=keep, lengths=lengths, training=training, **call
+            )
+            return y, found, back
         arrays = x if self.several_inputs else [x]
         first, *others = mask if isinstance(mask, (list, tuple)) and self.several_inputs else [mask]
         masks = [starting_mask(self.name, arrays[0], first, lengths), *others]
@@ -339,7 +416,7 @@ class Model(Trainer, Layer):
         return outputs[0], output_masks[0], pullback
 
     def leaves_traces(self) -> bool:
-        return super().leaves_traces() or self.plan.draws_noise()
+        return self.overrides_call or super().leaves_traces() or self.plan.draws_noise()
 
     def forward(
         self, x: Any, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
@@ -349,10 +426,14 @@ class Model(Trainer, Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The time mask(s) of the output(s), which may depend on values: the model is run for it."""
+        if self.overrides_call:
+            return Layer.compute_mask(self, x, mask)
         with Changes(kept=False):
             return self.forward_with_mask(x, mask=mask)[1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
+        if self.overrides_call:
+            return self.computation.graph_output_shape(input_shape)
         if self.input_template is not None:
             input_shape = nested.matched(f"{self.name}: shapes", self.input_template, input_shape)
             input_shape = input_shape if self.several_inputs else input_shape[0]
@@ -365,6 +446,8 @@ class Model(Trainer, Layer):
         return shapes if self.several_outputs else shapes[0]
 
     def compute_output_dtype(self, input_shape: Any, input_dtype: list[Any]) -> Any:
+        if self.overrides_call:
+            return self.computation.compute_output_dtype(input_shape, input_dtype)
         types = [tensor.dtype for tensor in self.outputs]
         return types if self.several_outputs else types[0]
 
@@ -417,12 +500,16 @@ class Model(Trainer, Layer):
     # ---- Configuration and files -----------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
-        if self.follows_call and "plan" not in vars(self):  # asked by `get_config` of a class of one's own
+        if not self.overrides_call:
+            return graph_config(self)
+        if self.graph_model is None:  # asked by a `get_config` of the class
             return Layer.get_config(self)
-        return graph_config(self)
+        return {**graph_config(self.graph_model), "name": self.name, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
+        if cls.overrides_call and not {"layers", "name"} <= config.keys():
+            return constructor.from_config(cls, config)
         if cls is not Model and "layers" not in config:  # what a class of one's own gave
             return cls(**config)
         inputs, outputs = graph_from_config(config)

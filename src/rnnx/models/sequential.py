@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._config import what_is
+from rnnx.layers import constructor
 from rnnx.layers.embedding import Embedding
 from rnnx.layers.graph import SymbolicTensor, enter
 from rnnx.layers.input import InputLayer
@@ -42,14 +43,18 @@ class Sequential(Model):
         self, layers: Sequence[Any] | None = None, name: str | None = None, trainable: bool = True, **kwargs: Any
     ):
         super().__init__(name=name, trainable=trainable, **kwargs)
-        self.several_inputs = self.several_outputs = False
-        self._chain: list[Layer] = []
         self._entry: SymbolicTensor | None = None
+        self._chain: list[Layer] = []
+        if self.overrides_call:
+            self.graph_model = Sequential(name=self.name)
+            self._chain = self.graph_model._chain  # the same list: a layer that is added counts in `call`
+        else:
+            self.several_inputs = self.several_outputs = False
         if layers:
             self._add_all(layers)
 
     @property
-    def sublayers(self) -> list[Layer]:
+    def inner_layers(self) -> list[Layer]:
         return self._chain if hasattr(self, "_chain") else []
 
     def add(self, layer: Any) -> None:
@@ -62,13 +67,14 @@ class Sequential(Model):
         ValueError
             If its name is taken, or its input does not fit the layers before.
         """
-        self._add(layer, {other.name for other in self._chain})
+        self._add_all([layer])
 
     def _add_all(self, layers: Sequence[Any]) -> None:
         """Append layers, in a time that grows with their number only."""
+        chain = self.graph_model or self
         names = {layer.name for layer in self._chain}
         for layer in layers:
-            self._add(layer, names)
+            chain._add(layer, names)
 
     def _add(self, layer: Any, names: set[str]) -> None:
         """Append a layer whose name is none of these; it is added to them."""
@@ -115,6 +121,9 @@ class Sequential(Model):
 
     def pop(self) -> Layer:
         """Remove the last layer and return it."""
+        if self.graph_model is not None:
+            removed: Layer = self.graph_model.pop()
+            return removed
         if not self._chain:
             raise ValueError(f"{self.name}: there is no layer to remove")
         self.check_chain("pop")
@@ -147,6 +156,9 @@ class Sequential(Model):
         """Build for this input shape (with the batch axis)."""
         if not self._chain:
             raise ValueError(f"{self.name}: add a layer first")
+        if self.graph_model is not None:
+            self.graph_model.build(input_shape)
+            return
         batch_size, *shape = input_shape
         entry = enter(InputLayer(shape, batch_size, _entry_dtype(self._chain[0]), name=unique_name("InputLayer")))
         end = self._extend(entry, self._chain)
@@ -157,8 +169,10 @@ class Sequential(Model):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for inputs of this shape (with the batch axis), also of a chain that is not built."""
+        if self.overrides_call:
+            return super().compute_output_shape(input_shape)
         for layer in self._chain:
-            input_shape = layer.compute_output_shape(input_shape)
+            input_shape = layer.computation.compute_output_shape(input_shape)
         return input_shape
 
     @property
@@ -197,8 +211,9 @@ class Sequential(Model):
             )
 
     def get_config(self) -> dict[str, Any]:
-        self.check_chain("a configuration")
-        entry = None if self._entry is None else self._entry.node.layer.get_config()
+        (self.graph_model or self).check_chain("a configuration")
+        start = (self.graph_model or self)._entry
+        entry = None if start is None else start.node.layer.get_config()
         return {
             "name": self.name,
             "trainable": self.trainable,
@@ -208,6 +223,8 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
+        if cls.overrides_call and not {"layers", "name"} <= config.keys():
+            return constructor.from_config(cls, config)
         if cls is not Sequential and "layers" not in config:  # what a class of one's own gave
             return cls(**config)
         model = cls(name=config["name"], trainable=config.get("trainable", True))

@@ -9,11 +9,12 @@ from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.functional._engine import engine_activation
 from rnnx.layers.activation import Activation
+from rnnx.layers.base_call import BaseCall
 from rnnx.layers.dense import Dense
-from rnnx.layers.layer import is_followed
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.plan import Plan
 from rnnx.layers.rnn.sequence import Recurrent
+from rnnx.layers.traced_call import TracedCall
 from rnnx.streaming.steppers import check_out
 
 Step = Callable[[Array, "Array | None"], Array]
@@ -40,7 +41,7 @@ def short_way(
     function of (x, out) or None
         None if a step needs more than compiled steps and an activation behind them.
     """
-    if None in steppers or not steppers or (is_followed(layer) and not hasattr(layer, "plan")):
+    if None in steppers or not steppers or (layer.overrides_call and not hasattr(layer, "plan")):
         return None
     if not hasattr(layer, "plan"):
         alone: Any = _kernels.Chain(steppers) if len(steppers) > 1 else steppers[0]
@@ -53,8 +54,10 @@ def short_way(
     links: list[Any] = []
     own_steppers, last = iter(steppers), None
     for call in plan.steps:
-        own = call.layer
-        if last is not None or call.call or is_followed(own) or own.dtype != plan.tensors[call.inputs[0]].dtype:
+        own = call.layer.layer if isinstance(call.layer, BaseCall) else call.computation
+        if last is not None or call.call or isinstance(own, TracedCall):
+            return None
+        if own.dtype != plan.tensors[call.inputs[0]].dtype:
             return None
         if isinstance(own, Recurrent):
             links.append(next(own_steppers))

@@ -9,8 +9,7 @@ import numpy as np
 from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.layers.convolution import Conv1D
-from rnnx.layers.layer import is_followed
-from rnnx.layers.rnn.cell import call_cell, zero_state
+from rnnx.layers.rnn.cell import Cell, call_cell, zero_state
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -91,7 +90,7 @@ class RecurrentStepper:
 
 def _stepper(cell: Any, batch_size: int, dtype: Any, turn: _kernels.Turn) -> Any:
     """Something with a ``step`` and a ``state``: compiled if it can be."""
-    if not hasattr(cell, "packed") or is_followed(cell):
+    if not hasattr(cell, "packed") or (isinstance(cell, Cell) and cell.overrides_call):
         return _OwnStepper(cell, batch_size, dtype)
     params, packed = cell.packed()
     masks = cell.sample_masks(batch_size, 1, training=False)

@@ -15,7 +15,7 @@ from rnnx import _kernels
 from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.layers.activation import ELU, Activation, PReLU, Rectifier, Softmax
-from rnnx.layers.call import step_graph
+from rnnx.layers.base_call import BaseCall
 from rnnx.layers.convolution import Conv1D, Convolving
 from rnnx.layers.dense import Dense
 from rnnx.layers.dot import Dot
@@ -23,7 +23,6 @@ from rnnx.layers.embedding import Embedding, Masking
 from rnnx.layers.group_normalization import GroupNormalization, RMSNormalization, UnitNormalization
 from rnnx.layers.identity import Identity
 from rnnx.layers.input import InputLayer
-from rnnx.layers.layer import is_followed
 from rnnx.layers.merging import Concatenate, Merge
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.normalization import Normalization
@@ -39,6 +38,7 @@ from rnnx.layers.rnn.rnn import RNN
 from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.layers.shaping import Flatten
+from rnnx.layers.traced_call import TracedCall
 from rnnx.layers.weight import settled
 from rnnx.streaming.compiled import short_way
 from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper, check_out
@@ -110,19 +110,21 @@ class Stream:
         """Take the weights as they are now; while another thread changes them, only until the next step."""
         versions = settled(self._layer.weights)
         self._steppers: list[Any] = []
-        self._run, self._many = self._make(self._layer)
+        self._run, self._many = self._make(self._layer.computation)
         compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
         self._settled = versions is not None and versions == settled(self._layer.weights)
         self._short = None
         if self._settled:
             self._short = short_way(self._layer, compiled, self.batch_size, self._turn, self._cast)
 
-    def _make(self, layer: Any) -> tuple[Function, bool]:
+    def _make(self, computation: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
-        own_cell = hasattr(layer, "state_size") and not isinstance(layer, SequenceLayer)
-        if is_followed(layer) and not own_cell:
-            return self._graph(step_graph(layer))
-        if isinstance(layer, Cell) or is_followed(layer):
+        layer = _layer_of(computation)
+        if isinstance(computation, TracedCall):
+            if hasattr(layer, "state_size") and not isinstance(layer, SequenceLayer):  # a cell
+                return self._recurrent(layer, [layer], True, False)
+            return self._graph(computation.step_graph())
+        if isinstance(layer, Cell):
             return self._recurrent(layer, [layer], True, False)
         if isinstance(layer, (Recurrent, RNN)):
             if layer.go_backwards:
@@ -172,7 +174,7 @@ class Stream:
         constants = set(fixed)  # places that do not depend on the input
         functions: list[tuple[Function, Step]] = []
         for step in plan.steps:
-            layer, name = step.layer, step.layer.name
+            layer, name = step.computation, step.layer.name
             if step.states or (len(step.outputs) > 1 and not isinstance(layer, Operation)):
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it passes states around")
             needed = set(step.inputs) - constants
@@ -188,7 +190,7 @@ class Stream:
             else:
                 function, many = _whole(layer), False
             if step.call.get("training"):
-                if not isinstance(layer, NoiseLayer):
+                if not isinstance(_layer_of(layer), NoiseLayer):
                     raise ValueError(f"stream: layer {name!r} cannot be streamed: it is called with training=True")
                 function = _noisy(layer)
             given = plan.tensors[step.inputs[0]].dtype
@@ -430,6 +432,11 @@ def _going_on(layer: Any, batch_size: int, memory: list[tuple[Any, Any]]) -> Str
     return stream
 
 
+def _layer_of(computation: Any) -> Any:
+    """The layer whose computation this is."""
+    return computation.layer if isinstance(computation, (BaseCall, TracedCall)) else computation
+
+
 def _stepwise(layer: Any) -> Function:
     """The function of a layer without a memory."""
     makes_mask = isinstance(layer, (Masking, Merge)) or (isinstance(layer, Embedding) and layer.mask_zero)
@@ -443,7 +450,8 @@ def _stepwise(layer: Any) -> Function:
     def inside(x: Any, mask: Any) -> tuple[Any, Any]:
         if mask is not None and mask.ndim > 2:
             return one(x, mask)
-        return layer.layer.forward(layer.layer.prepare(x[:, 0]))[0][:, None], mask
+        inner = layer.layer.computation
+        return inner.forward(inner.prepare(x[:, 0]))[0][:, None], mask
 
     if isinstance(layer, TimeDistributed):
         return inside

@@ -77,7 +77,7 @@ def only_one(x: Any, axes: int | None) -> Any:
 
 def inputs_of(model: Any, x: Any) -> Any:
     """Inputs as the model takes them: an array, a list or dict of arrays, or a ragged list."""
-    model.meet(x)
+    model.note_form(x)
     if model.input_template is not None and model.built:
         x = model.flat_inputs(x)
     if isinstance(x, dict):

@@ -13,7 +13,7 @@ from rnnx._changes import Changes, change
 from rnnx._typing import Array
 from rnnx.dropout.passes import NotRows, Passes
 from rnnx.layers.lambda_layer import Lambda
-from rnnx.layers.layer import is_followed, walk
+from rnnx.layers.layer import walk
 from rnnx.layers.normalization import normalization_at_rest
 from rnnx.layers.ops import Operation
 from rnnx.layers.rnn.bidirectional import Bidirectional
@@ -113,7 +113,7 @@ def _asks_once(layer: Any) -> bool:
     if len({id(g) for g in generators}) < len(generators) or any(g.stream != "rnnx" for g in generators):
         return False
     for part in walk(layer):
-        if is_followed(part):
+        if part.overrides_call:
             return False
         if hasattr(part, "plan"):
             called = [step.layer for step in part.plan.steps]

@@ -16,8 +16,7 @@ from rnnx import metrics as metric_functions
 from rnnx import optimizers
 from rnnx._nested import is_config, leaves
 from rnnx._typing import Array
-from rnnx.layers.graph import SymbolicTensor
-from rnnx.layers.layer import is_followed, walk
+from rnnx.layers.layer import walk
 from rnnx.training.logs import LogsInUse, RunningLogs
 
 
@@ -34,9 +33,9 @@ class Objective:
     """What ``compile`` says, and what it makes of the outputs of a batch; a base of `Trainer`."""
 
     name: str
-    built: bool
-    outputs: list[SymbolicTensor]
-    several_outputs: bool
+    built: Any
+    outputs: Any
+    several_outputs: Any
     output_template: Any
     optimizer: Any = None
     loss: Any = None
@@ -134,7 +133,7 @@ class Objective:
     def _may_add_losses(self) -> bool:
         """Whether something inside may add to the loss, so that the model can be trained without one of its own."""
         model: Any = self
-        return any(is_followed(layer) or layer.activity_regularizer is not None for layer in walk(model))
+        return any(layer.overrides_call or layer.activity_regularizer is not None for layer in walk(model))
 
     def _refuse_without_loss(self) -> None:
         raise RuntimeError(

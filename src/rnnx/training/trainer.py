@@ -14,7 +14,6 @@ from rnnx._nested import packed
 from rnnx.callbacks.callback import History
 from rnnx.callbacks.callback_list import CallbackList
 from rnnx.callbacks.progress import Progress
-from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import walk
 from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.trained import TrainedWeights
@@ -29,14 +28,14 @@ from rnnx.training.objective import Objective, Output
 class Trainer(FromGenerators, Objective):
     """What a model needs to be trained; a base of `rnnx.models.Model`."""
 
-    built: bool
-    inputs: list[SymbolicTensor]
-    several_inputs: bool
+    built: Any
+    inputs: Any
+    several_inputs: Any
     history: History | None = None
     stop_training = False
     first_epoch = 0  # of the training at hand
 
-    def meet(self, x: Any) -> None:
+    def note_form(self, x: Any) -> None:
         """Look at data before the model is built for them."""
 
     def build_with(self, x: Any) -> None:
@@ -180,7 +179,7 @@ class Trainer(FromGenerators, Objective):
             If the data do not fit together; no weight has been changed then.
         """
         self._check_compiled("fit")
-        self.meet(x)
+        self.note_form(x)
         for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 0:
                 raise ValueError(f"fit: `{name}` must be an integer of at least 0, got {number!r}")

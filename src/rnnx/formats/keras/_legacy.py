@@ -67,7 +67,7 @@ def _collect(
         name = f"{name}_{k}" if name in arrays else name
         value = weight.value if factor is None else (weight.value * factor).astype(weight.value.dtype)
         arrays[name] = (trained[id(weight)], value)
-    inside = layer.sublayers if layer.follows_call else [inner for _, inner in _paths.parts(layer, orders)]
+    inside = layer.sublayers if layer.overrides_call else [inner for _, inner in _paths.parts(layer, orders)]
     for inner in inside:
         own = f"{path}/{inner.name}"
         while any(name.startswith(f"{own}/") for name in arrays):  # two cells of one name

@@ -69,7 +69,7 @@ def parts(
     layer: Any, orders: dict[int, Order], root: str = "layers", *, twice: bool = False
 ) -> Iterator[tuple[str, Any]]:
     """Paths of the groups of what is inside a layer; ``twice``: layers with weights are counted so."""
-    if layer.follows_call:
+    if layer.overrides_call:
         yield from _inside_own(layer)
     elif isinstance(layer, Model):
         order = order_of(layer, orders)

@@ -123,8 +123,7 @@ class ModelRun:
         held, most, work = 0, 0, RUN
         for step in plan.steps:
             given = [found[place] for place in step.inputs]
-            layer, x = step.layer, given[0] if step.single else given
-            made = layer.call_output_shapes(x, step.call)
+            made = step.computation.call_output_shapes(given[0] if step.single else given, step.call)
             for place, shape in zip(step.outputs, leaves(made, is_shape), strict=True):
                 found[place] = shape
                 sizes[place] = math.prod(shape) * np.dtype(plan.tensors[place].dtype).itemsize

@@ -346,7 +346,7 @@ def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: lis
     """
     from onnx import helper
 
-    if layer.follows_call and not isinstance(layer, Model):
+    if layer.overrides_call and not isinstance(layer, Model):
         raise FormatError(f"layer {layer.name!r} ({type(layer).__name__}) has a `call` of its own, which ONNX has not")
     if isinstance(layer, Model):
         return write_graph(graph, layer, values, f"{hint}/")

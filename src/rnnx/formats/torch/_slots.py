@@ -220,7 +220,7 @@ def slots(layer: Any, prefix: str) -> Iterator[Slot]:
     """
     if not layer.built:
         raise FormatError(f"{layer.name}: not built yet, there are no weights; call it once first")
-    if any(part.follows_call and not isinstance(part, Model) for part in walk(layer)):
+    if any(part.overrides_call and not isinstance(part, Model) for part in walk(layer)):
         raise FormatError(f"{layer.name}: a class with a `call` of its own has no counterpart among PyTorch's modules")
     if isinstance(layer, Model):
         parts = [part for part in layer.layers if part.weights]

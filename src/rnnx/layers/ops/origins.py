@@ -38,7 +38,8 @@ def _reaches(node: Any, number: int, own: int, index: int, axis: int) -> bool:
     shapes = [list(tensor.shape) for tensor in node.inputs]
     shapes[number][own] = MARK
     try:
-        made = node.layer.compute_output_shape(tuple(shapes[0]) if node.single else [tuple(shape) for shape in shapes])
+        given = tuple(shapes[0]) if node.single else [tuple(shape) for shape in shapes]
+        made = node.layer.computation.compute_output_shape(given)
     except (OverflowError, ValueError):  # the mark does not fit to other sizes
         return False
     return bool((made[index] if isinstance(made, list) else made)[axis] == MARK)

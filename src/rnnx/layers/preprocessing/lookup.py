@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers.checks import as_integers, as_strings
-from rnnx.layers.limits import room
+from rnnx.layers.limits import budget
 from rnnx.layers.preprocessing.categories import ENCODINGS, Encoder, checked_mode, encode, encoded_shape
 from rnnx.layers.preprocessing.hashes import bucket, checked_salt
 
@@ -124,7 +124,7 @@ class Lookup(Encoder):
         special = self._special()
         in_file = isinstance(vocabulary, (str, os.PathLike))
         if in_file:
-            if room() is not None:
+            if budget() is not None:
                 raise ValueError(f"{who}: the vocabulary is in a file that is not part of this one, which is not read")
             if self.output_mode == "tf_idf":
                 raise ValueError(f"{who}: output_mode='tf_idf' needs the words in a list, with their `idf_weights`")

@@ -99,7 +99,7 @@ class Bidirectional(ListsOfStates):
         return self.forward_layer, self.backward_layer
 
     @property
-    def sublayers(self) -> list[Layer]:
+    def inner_layers(self) -> list[Layer]:
         return list(self._directions)
 
     @property
@@ -119,13 +119,17 @@ class Bidirectional(ListsOfStates):
         self.backward_layer.build(input_shape)
 
     def prepare(self, x: Any) -> Any:
-        x = self.forward_layer.prepare(x)
+        first = self.forward_layer
+        x = (first.computation if first.overrides_call else first).prepare(x)
         if not self.built:
             self.build((None, *x.shape[1:]))
         return x
 
     def leaves_traces(self) -> bool:
-        return bool(self.forward_layer.leaves_traces() or self.backward_layer.leaves_traces())
+        a, b = self.forward_layer, self.backward_layer
+        if a.overrides_call or b.overrides_call:
+            return True
+        return bool(a.leaves_traces() or b.leaves_traces())
 
     @property
     def gives_lists(self) -> bool:
@@ -171,9 +175,14 @@ class Bidirectional(ListsOfStates):
             halves = [initial[: len(initial) // 2], initial[len(initial) // 2 :]]
 
         joined, places = self._one_array(x)
-        directions, given = self._directions, (None, None) if dropout_masks is None else dropout_masks
+        directions = [layer.computation if layer.overrides_call else layer for layer in self._directions]
+        given = (None, None) if dropout_masks is None else dropout_masks
 
         def direction(k: int) -> Any:
+            if self._directions[k].overrides_call:  # takes what its `call` takes, and draws its own noise
+                own = {"initial_state": halves[k], "dropout_masks": given[k], **call}
+                y, back = directions[k].forward(x, mask=mask, training=training, keep=keep, **own)
+                return (y, None), back
             return directions[k].forward(
                 x,
                 mask=mask,
@@ -228,7 +237,7 @@ class Bidirectional(ListsOfStates):
         a, b = self.forward_layer, self.backward_layer
         if self.merge_mode != "concat" or not (isinstance(a, Recurrent) and isinstance(b, Recurrent)):
             return None, ({}, {})
-        if not a.return_sequences or a.follows_call or b.follows_call:
+        if not a.return_sequences or a.overrides_call or b.overrides_call:
             return None, ({}, {})
         joined = _kernels.empty((x.shape[0], x.shape[1], a.units + b.units), a.dtype)
         return joined, ({"out": joined[:, :, : a.units]}, {"out": joined[:, ::-1, a.units :]})
@@ -236,7 +245,7 @@ class Bidirectional(ListsOfStates):
     def _both(self, direction: Callable[[int], Any], x: Array) -> tuple[Any, Any]:
         """Results of both directions, which run side by side if they are compiled, apart and worth it."""
         a, b = self.forward_layer, self.backward_layer
-        if isinstance(a, Recurrent) and isinstance(b, Recurrent) and not (a.follows_call or b.follows_call):
+        if isinstance(a, Recurrent) and isinstance(b, Recurrent) and not (a.overrides_call or b.overrides_call):
             kernel, recurrent = a._weights[:2]
             worth_it = x.shape[0] * x.shape[1] * (kernel.value.size + recurrent.value.size) >= PRODUCTS_WORTH_A_THREAD
             if worth_it and a.seed_generator is not b.seed_generator and a.packed()[1] is not None:
@@ -269,7 +278,7 @@ class Bidirectional(ListsOfStates):
         return [d * b, d * a] if self.merge_mode == "mul" else [d, d]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        shapes = [layer.compute_output_shape(input_shape) for layer in self.sublayers]
+        shapes = [layer.computation.compute_output_shape(input_shape) for layer in self._directions]
         first = [shape if isinstance(shape, list) else [shape] for shape in shapes]
         output: list[Any] = [first[0][0]]
         if self.merge_mode == "concat":

@@ -12,9 +12,10 @@ from rnnx._changes import Changes
 from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
+from rnnx.layers.base_call import BaseCall
 from rnnx.layers.graph import call as graph_call
 from rnnx.layers.graph import is_symbolic, tracing
-from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed
+from rnnx.layers.layer import Gradients, Layer, Pullback, Weight
 from rnnx.layers.registry import layer_config
 from rnnx.layers.rnn.sequence import FLAGS
 from rnnx.layers.rnn.weights import RecurrentWeights, constructor_arguments
@@ -48,60 +49,40 @@ def constructor_of_cell(layer: type) -> Callable[..., None]:
 
 
 class Cell(RecurrentWeights):
-    """One step at a time: ``output, states = cell(x, states)``."""
+    """One step at a time: ``output, states = cell(x, states)``.
+
+    Notes
+    -----
+    Arguments of a call:
+
+    x : array of shape (batch, features), or in the ``call`` of another class symbolic tensor
+    states : array or list of arrays of shape (batch, units), optional
+        Zeros if not given. Symbolic tensors in a symbolic call.
+    training : bool
+        Whether noise is applied. Every call draws anew; for masks that last, draw them with
+        ``cell.sample_masks(batch)`` and give them to every step.
+    dropout_masks : DropoutMasks, optional
+        Used in training instead of drawing.
+
+    A call gives the output, an array of shape (batch, units), and the list of states, likewise. It raises a TypeError
+    or ValueError if an argument does not fit.
+    """
 
     call_arguments = frozenset({"states", "training", "dropout_masks"})
+    positional_arguments = ("states", "training")
 
-    def __call__(
-        self,
-        x: Any,
-        states: Any = None,
-        training: bool = False,
-        *,
-        dropout_masks: DropoutMasks | None = None,
-        **call: Any,
-    ) -> tuple[Array, list[Array]]:
-        """Advance by one step.
-
-        Parameters
-        ----------
-        x : array of shape (batch, features), or in the ``call`` of a class of one's own symbolic tensor
-        states : array or list of arrays of shape (batch, units), optional
-            Zeros if not given. Symbolic tensors in a symbolic call.
-        training : bool
-            Whether noise is applied. Every call draws anew; for masks that last, draw them with
-            ``cell.sample_masks(batch)`` and give them to every step.
-        dropout_masks : DropoutMasks, optional
-            Used in training instead of drawing.
-
-        Returns
-        -------
-        output : array of shape (batch, units)
-        states : list of arrays of shape (batch, units)
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument does not fit.
-        """
-        if call:
+    def _call(self, x: Any, call: dict[str, Any]) -> tuple[Array, list[Array]]:
+        if not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
+        states, training = call.get("states"), call.get("training", False)
         if is_symbolic(x):
             if tracing.get() is None:
                 raise TypeError(f"{self.name}: a cell takes one step of arrays; in a model use RNN(cell)")
             return StepOfCell(self).follow(x, states, training)
-        output, after, _ = self._step(x, states, training, dropout_masks, False)
+        output, after, _ = self._step(x, states, training, call.get("dropout_masks"), False)
         return output, after
 
-    def vjp(
-        self,
-        x: Any,
-        states: Any = None,
-        training: bool = False,
-        *,
-        dropout_masks: DropoutMasks | None = None,
-        **call: Any,
-    ) -> tuple[tuple[Array, list[Array]], Pullback]:
+    def vjp(self, *args: Any, **call: Any) -> tuple[Any, Pullback]:
         """The same call, differentiable.
 
         Returns
@@ -110,9 +91,13 @@ class Cell(RecurrentWeights):
         pullback : callable
             ``pullback(doutput, dstates=None, need_dx=True)`` gives the `Gradients`; entries may be None (zero).
         """
-        if call:
+        if self.overrides_call:
+            return super().vjp(*args, **call)
+        x, call = self._by_name(args, call)
+        if not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
-        output, after, run = self._step(x, states, training, dropout_masks, True)
+        states, training = call.get("states"), call.get("training", False)
+        output, after, run = self._step(x, states, training, call.get("dropout_masks"), True)
         return (output, after), self.pullback_of(run)
 
     def pullback_of(self, run: Any) -> Pullback:
@@ -162,8 +147,15 @@ class StepOfCell(Layer):
         self.built = True
 
     @property
-    def sublayers(self) -> list[Layer]:
+    def inner_layers(self) -> list[Layer]:
         return [self.cell]
+
+    @property
+    def weights(self) -> list[Weight]:
+        return BaseCall(self.cell).weights
+
+    def weight_is_trained(self) -> list[bool]:
+        return BaseCall(self.cell).weight_is_trained()
 
     def follow(self, x: Any, states: Any, training: Any) -> tuple[Any, list[Any]]:
         """The symbolic output and states of a step."""
@@ -218,14 +210,14 @@ def check_cell(who: str, cell: Any) -> None:
 
 def cell_function(cell: Any) -> Callable[..., Any]:
     """The step of a cell: its ``call`` if it has one of its own for arrays, as Keras' cells do, or itself."""
-    itself = isinstance(cell, Layer) and (is_followed(cell) or type(cell).call is Layer.call)
+    itself = isinstance(cell, Layer) and (cell.overrides_call or type(cell).call is Layer.call)
     step: Callable[..., Any] = cell if itself else getattr(cell, "call", cell)
     return step
 
 
 def is_own(cell: Any) -> bool:
     """Whether a cell says itself what a step is, in ``call`` or in any other way."""
-    return not isinstance(cell, Cell) or is_followed(cell)
+    return not isinstance(cell, Cell) or cell.overrides_call
 
 
 def state_widths(cell: Any) -> list[int]:

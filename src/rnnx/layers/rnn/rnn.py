@@ -12,7 +12,7 @@ from rnnx._typing import Array
 from rnnx.functional._validate import check_reset, check_validity
 from rnnx.layers.checks import check_sequence_shape
 from rnnx.layers.input import entry
-from rnnx.layers.layer import Gradients, Layer, Pullback, is_followed
+from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.registry import layer_from_config
 from rnnx.layers.rnn.cell import (
     Cell,
@@ -115,7 +115,7 @@ class RNN(ListsOfStates):
         return _flat_cells(self.cell)
 
     @property
-    def sublayers(self) -> list[Layer]:
+    def inner_layers(self) -> list[Layer]:
         return [self.cell] if isinstance(self.cell, Layer) else []
 
     def state_widths(self) -> list[int]:
@@ -125,12 +125,12 @@ class RNN(ListsOfStates):
         check_sequence_shape(self, input_shape)
         if hasattr(self.cell, "build"):
             self.cell.build((input_shape[0], input_shape[-1]))
-        self._follow_cells(int(input_shape[-1]))
+        self._trace_cells(int(input_shape[-1]))
 
-    def _follow_cells(self, features: int) -> None:
+    def _trace_cells(self, features: int) -> None:
         """Let layers inside cells of one's own be built."""
         for cell in self.cells:
-            if isinstance(cell, Layer) and is_followed(cell):
+            if isinstance(cell, Layer) and cell.overrides_call:
                 widths = [features, *state_widths(cell)]
                 x, *states = [entry(f"{cell.name}_{k}", (None, width), cell.dtype) for k, width in enumerate(widths)]
                 call_cell(cell, x, states, False)
@@ -154,7 +154,7 @@ class RNN(ListsOfStates):
         reset: Any = None,
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
-        """See `SequenceLayer.__call__`; the second result is the pullback."""
+        """Outputs, as `SequenceLayer` says; the second result is the pullback."""
         cells, last = self.cells, len(self.cells) - 1
         mask = check_validity(self.name, x.shape[0], x.shape[1], mask, lengths)
         reset = None if reset is None else check_reset(self.name, x.shape[0], x.shape[1], reset)
@@ -377,18 +377,18 @@ def _vjp_cell(cell: Any, x: Array, states: Any, training: bool, keep: bool) -> t
     """Advance a cell of one's own by one step, differentiably if it is wanted and the cell can."""
     if not keep:
         return call_cell(cell, x, states, training), None
+    if isinstance(cell, Layer) and cell.overrides_call:
+        return _vjp_traced(cell, x, states, training)
     if getattr(cell, "vjp", None) is None or getattr(type(cell), "vjp", None) is Layer.vjp:
         return call_cell(cell, x, states, training), _refuse_gradient(cell)
-    if isinstance(cell, Layer) and is_followed(cell):
-        return _vjp_followed(cell, x, states, training)
     result: tuple[tuple[Any, Any], Any] = cell.vjp(
         x, states, **({"training": training} if takes_training(cell.vjp) else {})
     )
     return result
 
 
-def _vjp_followed(cell: Any, x: Array, states: Any, training: bool) -> tuple[tuple[Any, Any], Any]:
-    """The same of a cell whose ``call`` is followed."""
+def _vjp_traced(cell: Any, x: Array, states: Any, training: bool) -> tuple[tuple[Any, Any], Any]:
+    """The same of a cell whose ``call`` is traced."""
     y, pullback = cell.vjp(x, states, training=training)
 
     def back(dy: Any, dstates: Any) -> Gradients:

@@ -28,56 +28,44 @@ def check_gradients(who: str, dy: Any, count: int) -> list[Any]:
 
 
 class SequenceLayer(Layer):
-    """A layer over (batch, timesteps, features) that has initial and final states."""
+    """A layer over (batch, timesteps, features) that has initial and final states.
+
+    Notes
+    -----
+    Arguments of a call:
+
+    x : array of shape (batch, timesteps, features), or symbolic tensor
+    initial_state : array or list of arrays of shape (batch, units), optional
+        In Keras' order: ``h``, or ``[h, c]``; for several cells or directions one after the other. Symbolic
+        tensors in a symbolic call. Zeros if not given.
+    mask : bool array of shape (batch, timesteps), optional
+        True = use the step. A masked step keeps the state and repeats the output before it (0 at the beginning,
+        and always with ``zero_output_for_mask``).
+    training : bool
+        Whether noise is applied.
+    lengths : int array of shape (batch,), optional
+        Valid steps of each row, instead of ``mask``; padded steps cost nothing.
+    dropout_masks : optional
+        What `sample_masks` gave: used in training instead of drawing.
+    return_masks : bool
+        Return ``(y, masks)``: the masks that were applied can be given back as ``dropout_masks``.
+    reset : bool array of shape (batch, timesteps), optional
+        True where a new sequence begins: the state is zero before this step, and no gradient passes. Each part
+        gives what it would give alone, in both directions of time; dropout masks are those of the row.
+
+    A call gives an array of shape (batch, units), or (batch, timesteps, units) with ``return_sequences``; with
+    ``return_state`` a list of it and the final state(s) of shape (batch, units). It raises a TypeError or ValueError if
+    an argument does not fit; the layer is as before then.
+    """
 
     call_arguments = frozenset(
         {"mask", "training", "initial_state", "lengths", "dropout_masks", "return_masks", "reset"}
     )
     given_axes = 2
+    positional_arguments = ("initial_state", "mask", "training")
+    records_inference = False
     stateful: Any = False
     states: list[Array] | None = None
-
-    def __call__(self, x: Any, initial_state: Any = None, mask: Any = None, training: bool = False, **call: Any) -> Any:
-        """Run the layer.
-
-        Parameters
-        ----------
-        x : array of shape (batch, timesteps, features), or symbolic tensor
-        initial_state : array or list of arrays of shape (batch, units), optional
-            In Keras' order: ``h``, or ``[h, c]``; for several cells or directions one after the other. Symbolic
-            tensors in a symbolic call. Zeros if not given.
-        mask : bool array of shape (batch, timesteps), optional
-            True = use the step. A masked step keeps the state and repeats the output before it (0 at the beginning,
-            and always with ``zero_output_for_mask``).
-        training : bool
-            Whether noise is applied.
-        lengths : int array of shape (batch,), optional
-            Valid steps of each row, instead of ``mask``; padded steps cost nothing.
-        dropout_masks : optional
-            What `sample_masks` gave: used in training instead of drawing.
-        return_masks : bool
-            Return ``(y, masks)``: the masks that were applied can be given back as ``dropout_masks``.
-        reset : bool array of shape (batch, timesteps), optional
-            True where a new sequence begins: the state is zero before this step, and no gradient passes. Each part
-            gives what it would give alone, in both directions of time; dropout masks are those of the row.
-
-        Returns
-        -------
-        array of shape (batch, units), or (batch, timesteps, units) with ``return_sequences``
-            With ``return_state`` a list of it and the final state(s) of shape (batch, units).
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument does not fit; the layer is as before then.
-        """
-        if initial_state is not None:
-            call["initial_state"] = initial_state
-        if mask is not None:
-            call["mask"] = mask
-        if training:
-            call["training"] = training
-        return self._call(x, call)
 
     def prepare(self, x: Any) -> Any:
         if type(x) is not np.ndarray or x.dtype is not self.dtype:
@@ -209,7 +197,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         out: Array | None = None,
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
-        """See `__call__`; the second result is the pullback, which takes the gradient of each output (or None).
+        """Outputs, as `SequenceLayer` says, and the pullback, which takes the gradient of each output (or None).
 
         ``out`` is where to put the outputs.
         """

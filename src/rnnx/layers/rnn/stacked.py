@@ -40,7 +40,8 @@ class StackedRNNCells(Layer):
     Parameters
     ----------
     cells : list of cells
-        The output of each is the input of the next.
+        The output of each is the input of the next. A call ``cells(x, states)`` advances all by one step; ``states``
+        is a list with the list of states of each cell.
 
     Raises
     ------
@@ -57,6 +58,7 @@ class StackedRNNCells(Layer):
     """
 
     call_arguments = frozenset({"states", "training"})
+    positional_arguments = ("states", "training")
 
     def __init__(self, cells: Any, **kwargs: Any):
         cells = list(cells)
@@ -69,7 +71,7 @@ class StackedRNNCells(Layer):
         self.cells = cells
 
     @property
-    def sublayers(self) -> list[Layer]:
+    def inner_layers(self) -> list[Layer]:
         return [cell for cell in self.cells if isinstance(cell, Layer)]
 
     @property
@@ -81,10 +83,10 @@ class StackedRNNCells(Layer):
     def output_size(self) -> int:
         return output_size(self.cells[-1])
 
-    def __call__(self, x: Any, states: Any = None, training: bool = False, **call: Any) -> tuple[Array, list[Any]]:
-        """Advance all cells by one step; ``states`` is a list with the list of states of each cell."""
-        if call:
+    def _call(self, x: Any, call: dict[str, Any]) -> tuple[Array, list[Any]]:
+        if not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
+        states, training = call.get("states"), call.get("training", False)
         if states is not None and len(states) != len(self.cells):
             raise ValueError(f"{self.name}: `states` must have an entry for each of {len(self.cells)} cells")
         new: list[Any] = []
@@ -136,9 +138,9 @@ class ListsOfStates(SequenceLayer):
         y = super()._call(x, call)
         return self._as_given(y, call) if self.gives_lists else y
 
-    def vjp(self, x: Any, **call: Any) -> tuple[Any, Pullback]:
-        y, pullback = super().vjp(x, **call)
-        if not self.gives_lists:
+    def vjp(self, *args: Any, **call: Any) -> tuple[Any, Pullback]:
+        y, pullback = super().vjp(*args, **call)
+        if self.overrides_call or not self.gives_lists:
             return y, pullback
 
         def back(dy: Any, *, need_dx: bool = True) -> Gradients:

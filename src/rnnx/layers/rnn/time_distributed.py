@@ -58,7 +58,7 @@ class TimeDistributed(Layer):
         self.layer = layer
 
     @property
-    def sublayers(self) -> list[Layer]:
+    def inner_layers(self) -> list[Layer]:
         return [self.layer]
 
     def build(self, input_shape: Any) -> None:
@@ -69,7 +69,8 @@ class TimeDistributed(Layer):
         self.layer.build((input_shape[0], *input_shape[2:]))
 
     def cast(self, x: Any) -> Array:
-        return self.layer.cast(x)
+        array: Array = self.layer.computation.cast(x)
+        return array
 
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
@@ -92,13 +93,12 @@ class TimeDistributed(Layer):
         else:
             flat_mask = None if inside is None else inside.reshape(batch * timesteps, *inside.shape[2:])
             parts = [(x.reshape(batch * timesteps, *rest), flat_mask)]
+        inner = self.layer.computation
         outputs: list[Any] = []
         backs: list[Any] = []
         kept = True
         for part, valid in parts:
-            y, after, back = self.layer.forward_masked(
-                self.layer.prepare(part), mask=valid, training=training, keep=keep
-            )
+            y, after, back = inner.forward_masked(inner.prepare(part), mask=valid, training=training, keep=keep)
             if isinstance(y, list):
                 raise ValueError(f"{self.name}: layers with several outputs are not supported")
             outputs.append(y)
@@ -145,7 +145,7 @@ class TimeDistributed(Layer):
         return any(s is not None and (len(s) < rank or s[0] is not None) for s in shapes)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        inner = self.layer.compute_output_shape((input_shape[0], *input_shape[2:]))
+        inner = self.layer.computation.compute_output_shape((input_shape[0], *input_shape[2:]))
         if isinstance(inner, list):
             raise ValueError(f"{self.name}: layers with several outputs are not supported")
         return (inner[0], input_shape[1], *inner[1:])

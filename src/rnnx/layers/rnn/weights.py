@@ -151,8 +151,8 @@ class RecurrentWeights(Weighted):
         return params, packed
 
     @property
-    def quantized_weights(self) -> list[Weight]:
-        return self._weights[:2]
+    def quantized_weights(self) -> list[Weight] | None:
+        return None if self.overrides_call else self._weights[:2]
 
     def sample_masks(self, batch: int, timesteps: int, *, training: bool = True) -> DropoutMasks | None:
         """Draw the dropout masks of one call, as ``layer(x, training=True)`` would.
