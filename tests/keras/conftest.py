@@ -6,6 +6,7 @@ The backend is that of ``KERAS_BACKEND``; files about another one are left out, 
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -22,3 +23,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if "slow" not in config.option.markexpr:
         others.add("test_keras_tests.py")
     return None if "keras" in config.option.markexpr and collection_path.name not in others else True
+
+
+@pytest.fixture(autouse=True)
+def everything_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also calls that are so small that they would be left to Keras."""
+    import keras
+
+    monkeypatch.setattr(importlib.import_module(f"rnnx.keras._{keras.backend.backend()}"), "FEWEST_PRODUCTS", 0)

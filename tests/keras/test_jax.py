@@ -12,7 +12,7 @@ import pytest
 from keras import layers
 
 import rnnx.keras
-from rnnx.keras import _callback, _jax
+from rnnx.keras import _callback, _jax, _xla
 
 pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore")]
 MASK = np.array([[0, 0, 1, 1, 0], [0, 0, 0, 0, 0], [1, 0, 1, 1, 1]], bool)
@@ -79,10 +79,45 @@ def test_functions_of_a_call():
     wanted = results()
     rnnx.keras.accelerate(layer)
     close(results(), wanted)
-    with pytest.raises(ValueError, match="do not support JVP"):
+    with pytest.raises(ValueError, match="(?i)jvp|different"):
         jax.grad(lambda x: jax.grad(loss, 1)(weights, x).sum())(x[0])
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(functools.partial(loss, weights), (x[0],), (x[0],))
+
+
+def test_jax_calls_python_where_xla_does_not_take_the_handler(monkeypatch):
+    assert _xla._works()
+    monkeypatch.setattr(_xla, "_works", lambda: False)
+    test_gradients("LSTM", 2, True, True)
+
+
+def test_errors_inside_of_a_program(monkeypatch):
+    layer = layers.GRU(4)
+    (x,) = arrays((3, 5, 2))
+    layer.build(x.shape)
+    rnnx.keras.accelerate(layer)
+
+    def fail(*_: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(_callback.Site, "forward", fail)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="MemoryError: no room"):
+        jax.jit(layer)(x).block_until_ready()
+    with pytest.raises(LookupError, match="another process"):
+        _xla._known(-1)
+
+
+def test_small_calls_are_left_to_keras(monkeypatch):
+    monkeypatch.undo()
+    assert _jax.FEWEST_PRODUCTS > 0
+    monkeypatch.delattr(_jax, "loop")
+    small, large = arrays((3, 5, 2), (32, 50, 2))
+    layer = layers.GRU(32)
+    layer(small)
+    rnnx.keras.accelerate(layer)
+    layer(small)
+    with pytest.raises(AttributeError, match="loop"):
+        layer(large)
 
 
 def test_gradients_may_be_asked_for_twice_or_never():

@@ -44,9 +44,9 @@ class Memo:
 _memos: weakref.WeakKeyDictionary[Any, Memo] = weakref.WeakKeyDictionary()
 
 
-def memo_of(layer: Any) -> Memo:
+def memo_of(layer: Any) -> weakref.ref[Memo]:
     """The packed weights of a layer."""
-    return _memos.setdefault(layer, Memo())
+    return weakref.ref(_memos.setdefault(layer, Memo()))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Site:
 
     form: Form
     layout: Layout
-    memo: Memo
+    memo: weakref.ref[Memo]  # programs keep a site longer than the layer lives
     kept: OrderedDict[int, Any] = field(default_factory=OrderedDict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -119,7 +119,8 @@ class Site:
         noise = noise_of(form, x, weights[1].shape[0], *drawn)
         if keep:
             x, states = x.copy(), [state.copy() for state in states]
-        run = form.forward(*self.memo(form, weights), x, states, mask, noise, keep)
+        memo = self.memo() or Memo()
+        run = form.forward(*memo(form, weights), x, states, mask, noise, keep)
         final = run.state if isinstance(run.state, tuple) else (run.state,)
         outputs, lead = run.outputs, None
         if form.leads_with_state and mask is not None and not form.zero_output_for_mask:

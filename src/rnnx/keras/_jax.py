@@ -13,8 +13,9 @@ from jax.custom_derivatives import SymbolicZero
 
 from rnnx.keras._callback import Layout, Site, memo_of
 from rnnx.keras._loop import Form
+from rnnx.keras._xla import call_back
 
-_call_back = functools.partial(jax.pure_callback, vmap_method="sequential")
+FEWEST_PRODUCTS = 30_000  # below, XLA's own loop takes less time than a call of Python
 
 
 def runs(x: Any, states: list[Any]) -> bool:
@@ -44,7 +45,7 @@ def _results(site: Site, arrays: tuple[Any, ...]) -> tuple[Shape, ...]:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _loop(site: Site, arrays: tuple[Any, ...]) -> Any:
-    return tuple(_call_back(site.forward, _results(site, arrays), *arrays))
+    return tuple(call_back(site.forward, _results(site, arrays), *arrays))
 
 
 @jax.tree_util.register_static
@@ -58,7 +59,7 @@ class _Wish:
 def _forward(site: Site, marked: tuple[Any, ...]) -> Any:
     arrays = tuple(part.value for part in marked)
     shapes = *_results(site, arrays), Shape((), "int32")
-    *results, ticket = _call_back(site.forward_to_differentiate, shapes, *arrays)
+    *results, ticket = call_back(site.forward_to_differentiate, shapes, *arrays)
     return tuple(results), (arrays, ticket, _Wish(marked[0].perturbed))
 
 
@@ -74,7 +75,7 @@ def _backward(site: Site, residuals: Any, cotangents: tuple[Any, ...]) -> Any:
 
     shapes = tuple(Shape(part.shape, part.dtype) for part in arrays[0 if wish.dx else 1 : count])
     operands = [part for part, known in zip(cotangents, there, strict=True) if known]
-    found = _call_back(gradients, shapes, ticket, *operands, *arrays)
+    found = call_back(gradients, shapes, ticket, *operands, *arrays)
     return ((*(() if wish.dx else (None,)), *found, *(None,) * (len(arrays) - count)),)  # masks have no gradient
 
 

@@ -12,6 +12,8 @@ from tensorflow.python.ops import control_flow_util
 from rnnx.keras._callback import Layout, Site, memo_of
 from rnnx.keras._loop import Form
 
+FEWEST_PRODUCTS = 0  # Keras' loop takes more time for a single step than a call of the engine
+
 
 def runs(x: Any, states: list[Any]) -> bool:
     """Whether the engine can run a call on these tensors, or on what a graph has in their place; XLA cannot call it."""

@@ -16,6 +16,9 @@ from rnnx.torch._operator import Gradient, numbers_of
 _memos: weakref.WeakKeyDictionary[Any, Memo] = weakref.WeakKeyDictionary()
 
 
+FEWEST_PRODUCTS = 0  # Keras' loop takes more time for a single step than a call of the engine
+
+
 def runs(x: Any, states: list[Any]) -> bool:
     """Whether tensors have numbers that the engine can read now: Keras also asks for shapes, and PyTorch compiles."""
     on_cpu = all(part.is_cpu for part in (x, *states))

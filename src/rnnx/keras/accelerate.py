@@ -44,6 +44,8 @@ def inner_loop(
     if _exporting.get() or obstacle(layer) is not None or not alike or not backend.runs(sequences, states):
         _check_left(layer, sequences, training)
         return own(sequences, initial_state, mask, training=training)
+    if not hasattr(layer, "words") and _products(sequences, states) < backend.FEWEST_PRODUCTS:
+        return own(sequences, initial_state, mask, training=training)
     if layer.stateful:  # Keras writes the next states into these very tensors, before the gradient is asked for
         states = [keras.ops.copy(part) for part in states]
     given = mask[0] if isinstance(mask, (list, tuple)) else mask
@@ -52,6 +54,13 @@ def inner_loop(
         layer, form_of(layer, bool(training)), sequences, states, weights_of(layer), given, masks
     )
     return last, outputs, final
+
+
+def _products(x: Any, states: list[Any]) -> int:
+    """Multiplications of one gate of a call; sizes that a graph does not know count as 1."""
+    batch, timesteps, features = (size or 1 for size in x.shape)
+    units = states[0].shape[1] or 1
+    return int(batch * timesteps * units * (features + units))
 
 
 def _check_left(layer: Any, x: Any, training: bool) -> None:
