@@ -61,7 +61,11 @@ def windows(info: NodeInfo, x: Array, w: Any = None) -> Windows:
     strides, pads = [max(1, n) for n in numbers("strides", axes, 1)], numbers("pads", 2 * axes, 0)
     reach = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
     ends = [max(0, pads[k]) + max(0, pads[k + axes]) for k in range(axes)]
-    places = [(n + more) // step + 2 for n, more, step in zip(x.shape[2:], ends, strides, strict=True)]
+    given = str(info.attributes.get("auto_pad", "NOTSET"))
+    places = [
+        -(-n // step) if given.startswith("SAME") else max(0, n + more - far) // step + 2
+        for n, more, far, step in zip(x.shape[2:], ends, reach, strides, strict=True)
+    ]
     padded = [n + more + far for n, more, far in zip(x.shape[2:], ends, reach, strict=True)]
     return Windows(reach, size, places, padded)
 
@@ -85,8 +89,8 @@ def convolution_workspace(info: NodeInfo, x: Array, w: Array, *rest: Any) -> int
     item = max(4, x.itemsize, w.itemsize)
     padded = extent(x.shape[:2]) * math.prod(found.padded) * item
     columns = _columns(info, x, w)
-    if not info.evaluated:
-        return 2 * padded + columns * (max(1, len(x)) * item + 16)
+    if not info.evaluated:  # over two axes one row of the batch after the other
+        return 3 * padded + columns * (max(1, len(x)) * item + 16 if x.ndim < 4 else item)
     weights = extent(w.shape[:2]) * math.prod(found.reach) * item
     return 2 * padded + 2 * weights + columns * (16 * max(1, x.ndim - 2) + 3 * max(1, len(x)) * item)
 
@@ -170,15 +174,15 @@ def pool_workspace(info: NodeInfo, x: Array, *rest: Any) -> int:
     """The padded input, or all windows side by side."""
     found = windows(info, x)
     taps = math.prod(found.size) * math.prod(found.places)
-    side = 0 if info.evaluated else taps * (24 + 3 * extent(x.shape[:2]) * x.itemsize)
+    side = 0 if info.evaluated or x.ndim == 4 else taps * (24 + 3 * extent(x.shape[:2]) * x.itemsize)
     return side + 3 * extent(x.shape[:2]) * math.prod(found.padded) * 8
 
 
 def pool_work(info: NodeInfo, x: Array, *rest: Any) -> int:
-    """The evaluator looks at every element of a window in Python."""
-    if not info.evaluated:
-        return 0
+    """An operation for each element of a window; the evaluator looks at every one in Python."""
     found = windows(info, x)
+    if not info.evaluated:
+        return extent(x.shape[:2]) * math.prod(found.places) * math.prod(found.size) if x.ndim == 4 else 0
     return extent(x.shape[:2]) * math.prod(found.places) * (40_000 + 700 * math.prod(found.size))
 
 
