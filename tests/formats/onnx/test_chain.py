@@ -169,7 +169,7 @@ def _first_row(b: Builder) -> str:
             "no layer",
         ),
         (_state, "not zeros"),
-        (_lengths, "GRU node 'n0' has sequence_lens"),
+        (_lengths, "GRU node 'n0' has constant sequence_lens"),
         (_for_each_row, "Mul node 'n2' .*a number for each row"),
         (_first_row, "Slice node 'n2' is along the batch"),
         (lambda b: b.add("Acosh", "input"), "Acosh node"),

@@ -31,7 +31,7 @@ from tests.formats.onnx.test_hostile import functions, graph_of, node, refused
 from tests.formats.onnx.test_nodes import ALL_CASES
 
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
-MODULES = (_operators, _shapes, _recurrent, _quantized, _evaluated)
+MODULES = (_operators, _shapes, _integers, _recurrent, _quantized, _evaluated)
 
 
 def value(name: str, kind: int, shape: Any = None) -> Any:
