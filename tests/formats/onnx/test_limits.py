@@ -15,6 +15,7 @@ from rnnx.formats import info
 from rnnx.formats.onnx import (
     Session,
     _evaluated,
+    _integers,
     _operators,
     _quantized,
     _read,
