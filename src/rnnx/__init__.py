@@ -18,6 +18,7 @@ _MODULES = {
 _NAMES = {
     "Initializer": "initializers",
     "Input": "layers",
+    "InputSpec": "layers",
     "Layer": "layers",
     "Loss": "losses",
     "Metric": "metrics",

@@ -37,6 +37,13 @@ def did_you_mean(names: Iterable[str], known: Iterable[str]) -> str:
     return f"; did you mean {', '.join(map(repr, close))}?" if close else ""
 
 
+def given_path(who: str, path: Any, filepath: Any) -> Any:
+    """The path of a file by its name here or by that of Keras."""
+    if (path is None) == (filepath is None):
+        raise TypeError(f"{who}: give the path of a file, as `path` or as `filepath`")
+    return filepath if path is None else path
+
+
 def what_is(thing: Any) -> str:
     """What stands in the place of an object, in an error: its class, or that it is a class itself."""
     if isinstance(thing, type):

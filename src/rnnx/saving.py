@@ -15,6 +15,7 @@ from rnnx._config import (  # noqa: F401  under Keras' names
     get_custom_objects,
     get_registered_name,
     get_registered_object,
+    given_path,
     register_keras_serializable,
 )
 from rnnx.serialization import deserialize_keras_object, serialize_keras_object  # noqa: F401  under Keras' names
@@ -250,7 +251,12 @@ def compile_from_config(model: Any, config: dict[str, Any]) -> None:
 
 
 def load_model(
-    path: Any, *, compile: bool = True, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True
+    path: Any = None,
+    custom_objects: dict[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+    *,
+    filepath: Any = None,
 ) -> Any:
     """Read a model.
 
@@ -258,13 +264,15 @@ def load_model(
     ----------
     path : path
         What is in the file says of which kind it is: a checkpoint may end in ``.ckpt``, ``.bin`` or ``.pkl``.
-    compile : bool
-        Whether to restore optimizer, loss and metrics if the file has them.
     custom_objects : dict, optional
         Your own layer classes, losses, metrics, optimizers and functions by the names they have in the file. Layers are
         known to files of rnnx by themselves once they are defined.
+    compile : bool
+        Whether to restore optimizer, loss and metrics if the file has them.
     safe_mode : bool
         As in Keras, where False lets a file run code. No code of a file is run here either way.
+    filepath : path
+        Keras' name for ``path``.
 
     Returns
     -------
@@ -284,6 +292,8 @@ def load_model(
     UserWarning
         About a loss or metric that is not known, and all else that is left out.
     """
+    if path is None or filepath is not None:
+        path = given_path("load_model", path, filepath)
     if not os.path.exists(path) and not is_checkpoint(path):
         raise FileNotFoundError(f"{path}: no such file")
     module = format_of(path, "read")

@@ -128,3 +128,32 @@ def test_nb_epoch_and_input_and_output() -> None:
     made.compile("sgd", "mse")
     with pytest.warns(UserWarning, match="Model: `nb_epoch` is the old name of `epochs`"):
         assert len(made.fit(X[:, 0], Y, nb_epoch=3, verbose=0).history["loss"]) == 3
+
+
+def test_warnings_show_the_line_of_the_script() -> None:
+    for call in (
+        lambda: model().fit_generator(batches(), 1, verbose=0),
+        lambda: model().predict_proba(X),
+        lambda: model().predict_classes(X),
+        lambda: layers.Embedding(9, 4, dropout=0.2),
+    ):
+        with pytest.warns(UserWarning) as found:
+            call()
+        assert {warning.filename for warning in found} == {__file__}
+
+
+def test_classes() -> None:
+    made = rnnx.Sequential([rnnx.Input((2,)), layers.Activation("linear")])
+    with pytest.warns(UserWarning, match=r"write predict\(x\).argmax\(-1\)"):
+        assert made.predict_classes(np.array([[0.2, 0.7], [0.9, 0.1]])).tolist() == [1, 0]
+    made = rnnx.Sequential([rnnx.Input((1,)), layers.Activation("linear")])
+    with pytest.warns(UserWarning, match="predict_classes is of Keras 2"):
+        assert made.predict_classes(np.array([[0.2], [0.7]])).tolist() == [[0], [1]]
+    with pytest.warns(UserWarning, match="predict_proba is the old name of predict"):
+        assert made.predict_proba(np.array([[0.25], [0.5]])).tolist() == [[0.25], [0.5]]
+
+
+def test_dropout_of_an_embedding_is_left_out() -> None:
+    with pytest.warns(UserWarning, match="`dropout` has no effect since Keras 2; put SpatialDropout1D behind"):
+        made = layers.Embedding(9, 4, dropout=0.2)
+    assert "dropout" not in made.get_config()

@@ -27,6 +27,7 @@ OF_EMBEDDING = {
 OF_MODELS = {"input": "inputs", "output": "outputs", "nb_epoch": "epochs"}
 FORMATS = {"th": "channels_first", "tf": "channels_last"}  # values of `dim_ordering`
 WITHOUT_EFFECT = ("consume_less",)
+DROPPED = {"dropout": "put SpatialDropout1D behind it"}  # of Embedding: what Keras 2 left out, and the way since
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,17 +35,23 @@ F = TypeVar("F", bound=Callable[..., Any])
 def takes_old_words(function: F) -> F:
     """A constructor or method that takes words of Keras 1 for arguments that it has, with a warning."""
     known = inspect.signature(function).parameters
+    of_embedding = "embeddings_initializer" in known
     words = {old: new for old, new in {**RENAMED, **OF_MODELS}.items() if new in known and old not in known}
-    if "embeddings_initializer" in known:
+    if of_embedding:
         words.update(OF_EMBEDDING)
     if "filters" in known:
         words.update(nb_row="kernel_size", nb_col="kernel_size", dim_ordering="data_format")
     old_words = frozenset({*words, *(WITHOUT_EFFECT if "units" in known else ())})
+    dropped = DROPPED if of_embedding else {}
 
     @functools.wraps(function)
     def taking(self: Any, *given: Any, **arguments: Any) -> Any:
         if not old_words.isdisjoint(arguments):
             arguments = _renamed(type(self).__name__, arguments, words)
+        for old in dropped:
+            if arguments.pop(old, None):
+                text = f"{type(self).__name__}: `{old}` has no effect since Keras 2; {dropped[old]}"
+                warnings.warn(text, UserWarning, stacklevel=2)
         return function(self, *given, **arguments)
 
     return cast(F, taking)

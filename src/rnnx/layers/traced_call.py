@@ -24,6 +24,7 @@ from rnnx.layers.given_mask import with_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.graph_cache import GraphCache
 from rnnx.layers.input import entry
+from rnnx.layers.input_spec import check_inputs
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.limits import budget
 from rnnx.layers.tracing import Traced, TracedPullback, trace
@@ -230,8 +231,9 @@ class TracedCall:
         return self.signature.training_default if training is None else bool(training)
 
     def build_for(self, structure: Any, shapes: list[Any]) -> None:
-        """Build the layer for arguments of these shapes."""
+        """Build the layer for arguments of these shapes, if they are what its ``input_spec`` says."""
         layer = self.layer
+        check_inputs(layer, shapes)
         if layer.built or layer.built_by_call or "_build_ran" in vars(layer):
             return
         free = [(None, *shape[1:]) for shape in shapes]

@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def save_model(model: Any, path: Any, overwrite: bool = True, **options: Any) -> None:
+def save_model(model: Any, path: Any = None, overwrite: bool = True, **options: Any) -> None:
     """``model.save(path)``."""
     model.save(path, overwrite, **options)
 

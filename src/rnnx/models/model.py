@@ -7,7 +7,7 @@ from typing import Any
 
 from rnnx import _nested as nested
 from rnnx._changes import Changes
-from rnnx._config import refuse_overrides
+from rnnx._config import given_path, refuse_overrides
 from rnnx._typing import Array
 from rnnx.layers import constructor
 from rnnx.layers.call_signature import own_classes
@@ -521,16 +521,22 @@ class Model(Trainer, Layer):
 
     def save(
         self,
-        path: Any,
+        path: Any = None,
         overwrite: bool = True,
         zipped: bool | None = None,
         *,
         include_optimizer: bool | None = None,
         save_format: str | None = None,
+        filepath: Any = None,
     ) -> None:
-        """Write the model to a file; the suffix says in which format. See `rnnx.saving.save_model`."""
+        """Write the model to a file; the suffix says in which format. See `rnnx.saving.save_model`.
+
+        ``filepath`` is Keras' name for ``path``, here and in `save_weights` and `load_weights`.
+        """
         from rnnx import saving
 
+        if path is None or filepath is not None:
+            path = given_path("save", path, filepath)
         saving.save_model(self, path, overwrite, zipped, include_optimizer=include_optimizer, save_format=save_format)
 
     def export(self, path: Any, format: str = "tf_saved_model") -> None:
@@ -551,14 +557,22 @@ class Model(Trainer, Layer):
 
         saving.compile_from_config(self, config)
 
-    def save_weights(self, path: Any, overwrite: bool = True) -> None:
+    def save_weights(self, path: Any = None, overwrite: bool = True, *, filepath: Any = None) -> None:
         """Write the weights alone. See `rnnx.saving`."""
         from rnnx import saving
 
+        if path is None or filepath is not None:
+            path = given_path("save_weights", path, filepath)
         saving.save_weights(self, path, overwrite=overwrite)
 
     def load_weights(
-        self, path: Any, skip_mismatch: bool = False, *, by_name: bool = False, compat: str | None = None
+        self,
+        path: Any = None,
+        skip_mismatch: bool = False,
+        *,
+        by_name: bool = False,
+        compat: str | None = None,
+        filepath: Any = None,
     ) -> None:
         """Read weights that were saved for a model of the same structure. See `rnnx.saving`.
 
@@ -568,4 +582,6 @@ class Model(Trainer, Layer):
         """
         from rnnx import saving
 
+        if path is None or filepath is not None:
+            path = given_path("load_weights", path, filepath)
         saving.load_weights(self, path, skip_mismatch=skip_mismatch, by_name=by_name, compat=compat)

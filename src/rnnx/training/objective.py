@@ -126,6 +126,11 @@ class Objective:
             found[name] = getattr(metric, "direction", None) or getattr(metric, "_direction", None)
         return found
 
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` has been called."""
+        return self.optimizer is not None
+
     def _check_compiled(self, what: str) -> None:
         if self.optimizer is None or (self.loss is None and not self._may_add_losses()):
             raise RuntimeError(f"{self.name}: call compile(optimizer, loss) before {what}")

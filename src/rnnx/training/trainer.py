@@ -20,12 +20,12 @@ from rnnx.layers.trained import TrainedWeights
 from rnnx.training.batches import Batch, Batches, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
 from rnnx.training.forms import inputs_of
-from rnnx.training.generators import FromGenerators
 from rnnx.training.interrupts import Interrupts, interrupts_wait
 from rnnx.training.objective import Objective, Output
+from rnnx.training.old_methods import OldMethods
 
 
-class Trainer(FromGenerators, Objective):
+class Trainer(OldMethods, Objective):
     """What a model needs to be trained; a base of `rnnx.models.Model`."""
 
     built: Any
