@@ -430,8 +430,10 @@ def test_arguments_of_older_keras(name: str) -> None:
     assert layer.given_input_shape == (T, F)
     with pytest.raises(ValueError, match="time-major"):
         KINDS[name](U, time_major=True)
-    with pytest.raises(TypeError, match="unknown argument.*inner_activation"):
-        KINDS[name](U, inner_activation="tanh")
+    with pytest.raises(TypeError, match="unknown argument.*inner_activation_of"):
+        KINDS[name](U, inner_activation_of="tanh")
+    with pytest.warns(UserWarning, match="`inner_init` is the old name of `recurrent_initializer`"):
+        assert "Zeros" in str(KINDS[name](U, inner_init="zeros").get_config()["recurrent_initializer"])
 
 
 @pytest.mark.parametrize("name", KINDS)

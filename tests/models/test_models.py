@@ -426,9 +426,9 @@ def test_a_chain_takes_a_layer_that_calls_others(tmp_path: Path) -> None:
 
 
 def test_a_layer_that_gives_its_input_is_a_chain_of_none() -> None:
-    class Nothing(layers.Layer):
+    class GivesItsInput(layers.Layer):
         def __call__(self, x: Any) -> Any:
             return x
 
-    made = Sequential([Input((3,)), layers.Dense(2), Nothing(), layers.Dense(1)])
+    made = Sequential([Input((3,)), layers.Dense(2), GivesItsInput(), layers.Dense(1)])
     assert [type(layer).__name__ for layer in made.layers] == ["Dense", "Dense"] and made.output_shape == (None, 1)
