@@ -180,6 +180,29 @@ def test_nothing_is_put_into_a_class() -> None:
         assert functions == {"call"}
 
 
+def test_a_class_that_says_its_layers_itself() -> None:
+    class Pair(Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = [layers.Dense(2), layers.Dense(2)]
+
+        @property
+        def sublayers(self) -> Any:
+            return self.parts
+
+        def build(self, input_shape: Any) -> None:
+            for part in self.parts:
+                part.build(input_shape)
+
+        def forward(self, x: Any, **call: Any) -> Any:
+            return sum(part(x) for part in self.parts), None
+
+    pair = Pair()
+    assert pair(X).shape == (2, 4, 2) and len(pair.weights) == 4
+    pair.trainable = False
+    assert not any(pair.weight_is_trained()) and not pair.parts[0].trainable
+
+
 def test_inputs_by_name() -> None:
     dense, gru = layers.Dense(2), layers.GRU(2)
     np.testing.assert_array_equal(dense(inputs=X), dense(X))

@@ -87,6 +87,8 @@ class Layer(WeightOwner, SymbolicEnds):
         register(cls)
         if "build" in vars(cls):
             type.__setattr__(cls, "build", built_once(vars(cls)["build"], cls))
+        if "sublayers" in vars(cls):  # what a class without `call` says under the name that 0.1.0 had for it
+            type.__setattr__(cls, "inner_layers", vars(cls)["sublayers"])
         if cls.call is not Layer.call:
             on_demand("declare_call")(cls)
         if "__init__" in vars(cls) and cls.__module__.split(".")[0] != "rnnx":

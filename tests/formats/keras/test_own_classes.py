@@ -18,7 +18,7 @@ X = np.random.default_rng(0).normal(size=(3, 5, 3)).astype("float32")
 
 
 @register_keras_serializable("own")
-class Gated(layers.Layer):
+class GatedUnits(layers.Layer):
     """A layer with others inside, and one in a list."""
 
     def __init__(self, units: int, **kwargs: Any):
@@ -60,7 +60,7 @@ class Tagger(rnnx.Model):
     def __init__(self, units: int = 4, **kwargs: Any):
         super().__init__(**kwargs)
         self.units = units
-        self.rnn, self.gated, self.out = layers.GRU(units, return_sequences=True), Gated(units), layers.Dense(2)
+        self.rnn, self.gated, self.out = layers.GRU(units, return_sequences=True), GatedUnits(units), layers.Dense(2)
 
     def call(self, x: Any, training: bool = False) -> Any:
         return self.out(self.gated(self.rnn(x)))
@@ -105,17 +105,17 @@ def chain(*inside: Any) -> Any:
 
 def functional() -> Any:
     x = rnnx.Input((None, 3))
-    y = Gated(4)(x)
-    return rnnx.Model(x, layers.Dense(2)(layers.add([y, Gated(4)(y)])))
+    y = GatedUnits(4)(x)
+    return rnnx.Model(x, layers.Dense(2)(layers.add([y, GatedUnits(4)(y)])))
 
 
 MODELS = {
-    "layer in a chain": lambda: chain(Gated(4), layers.LSTM(3)),
+    "layer in a chain": lambda: chain(GatedUnits(4), layers.LSTM(3)),
     "of a layer of rnnx": lambda: chain(
         Slow(4, 0.5, recurrent_dropout=0.2, kernel_regularizer="l2", recurrent_activation="hard_sigmoid"),
     ),
     "inside a wrapper": lambda: chain(layers.Bidirectional(OwnLSTM(3)), layers.Dense(1)),
-    "at each step": lambda: chain(layers.TimeDistributed(Gated(2)), layers.GRU(2)),
+    "at each step": lambda: chain(layers.TimeDistributed(GatedUnits(2)), layers.GRU(2)),
     "functional": functional,
     "model inside a chain": lambda: chain(Graph(4)),
     "model": Tagger,
