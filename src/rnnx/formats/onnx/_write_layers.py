@@ -10,6 +10,7 @@ from rnnx import layers
 from rnnx.formats.onnx._graph import GraphWriter, Value
 from rnnx.formats.onnx._write_blocks import WRITERS as BLOCKS
 from rnnx.formats.onnx._write_blocks import centred_over
+from rnnx.formats.onnx._write_operations import write_operation
 from rnnx.formats.onnx._write_recurrent import write_bidirectional, write_sequence
 from rnnx.formats.onnx._write_values import Writer, activation, same
 from rnnx.formats.onnx._write_windows import WRITERS as WINDOWS
@@ -303,6 +304,7 @@ WRITERS: dict[type, Writer] = {
     layers.Maximum: _merge("Max"),
     layers.Minimum: _merge("Min"),
     layers.Multiply: _merge("Mul"),
+    layers.Operation: write_operation,
     layers.Permute: _permute,
     layers.ReLU: _relu,
     layers.RepeatVector: _repeat,
@@ -353,7 +355,7 @@ def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: lis
     writer = _noise if isinstance(layer, NoiseLayer) else WRITERS.get(type(layer))
     if writer is None:
         raise FormatError(f"layer {layer.name!r} ({type(layer).__name__}) cannot be written to ONNX")
-    if not isinstance(layer, layers.Embedding):
+    if not isinstance(layer, (layers.Embedding, layers.Operation)):
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype))
         values = [
             v
