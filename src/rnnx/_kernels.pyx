@@ -97,6 +97,10 @@ cdef struct Job:
     char *reset_cells                # what was in their cells, for the gradients of the step before; NULL: not kept
     const char *x
     Py_ssize_t sxb, sxt, sxf
+    const char *table            # rows of x W + b, one for each id; NULL: x is projected
+    Py_ssize_t table_rows
+    const char *ids              # instead of x: which row each step has
+    Py_ssize_t sib, sit
     const char *wx
     const char *wh
     const char *bias_x
@@ -245,6 +249,19 @@ cdef void project_rows(const Job *job, const char *rows, Py_ssize_t n, Py_ssize_
                          job.plane_x, init, 0, C, job.ldg)
 
 
+cdef void look_up(const Part *part, Py_ssize_t s0, Py_ssize_t s1, char *gates) noexcept nogil:
+    # gates[:, :G*U] = the rows of the table for the packed rows of the steps s0 <= s < s1.
+    cdef const Job *job = part.job
+    cdef Py_ssize_t s, r, row, size = job.G * job.U * job.size
+    for s in range(s0, s1):
+        for r in range(part.lo, end_at(part, s)):
+            row = (<const Py_ssize_t *>(job.ids + batch_of(job, r) * job.sib + time_of(job, s, r) * job.sit))[0]
+            if row < 0 or row >= job.table_rows:  # an array that another thread has changed since it was checked
+                row = 0
+            memcpy(gates, job.table + row * size, size)
+            gates += job.gate_row
+
+
 cdef inline void project(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, char *gates) noexcept nogil:
     # gates[:, :G*U] = (x * mask) W + b for the n packed rows of the steps s0 <= s < s1; one gate after the other where
     # their masks differ.
@@ -253,6 +270,9 @@ cdef inline void project(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
     cdef int first = 0, count = <int>job.G if max(job.inputs.gates, job.x_kept.gates) <= 1 else 1
     cdef bint adjacent = not job.keep or (part.lo == 0 and part.hi == job.B)
     cdef const char *rows
+    if job.table != NULL:
+        look_up(part, s0, s1, gates)
+        return
     while first < job.G:
         if first == 0 or job.inputs.gates > 1:
             rows = packed_x(part, s0, s1, gate_of_slot(job, first) if job.inputs.gates > 1 else 0, &ldx)

@@ -140,7 +140,7 @@ cdef int cut(const Job *job, int wanted, Py_ssize_t *bounds) noexcept nogil:
 
 def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, h0=None, c0=None, masks=None,
             cnp.ndarray out=None, bint sequences=True, bint states=True, bint keep=False, bint zero_masked=False,
-            int threads=1, bint recompute=False):
+            int threads=1, bint recompute=False, cnp.ndarray table=None):
     """Run a cell over packed rows.
 
     A call without validity, masks and gradients needs neither a `Plan` nor a `Call`, and makes none.
@@ -148,7 +148,8 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
     Parameters
     ----------
     packed : Packed
-    x : array of shape (batch, timesteps, features), or (rows, features) if the plan says packed data; any strides
+    x : array of shape (batch, timesteps, features), or (rows, features) if the plan says packed data; any strides.
+        With a table the numbers of its rows, an intp array of shape (batch, timesteps)
     plan : Plan or None
         None if all steps count.
     backwards : bool
@@ -167,6 +168,8 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
         At most so many work on it; the result does not depend on their number.
     recompute : bool
         Whether ``backward`` is to make again what it needs.
+    table : array or None
+        ``packed.table(...)``; not with ``keep`` or masks of the input.
 
     Returns
     -------
@@ -198,7 +201,11 @@ def forward(Packed packed, cnp.ndarray x, Plan plan=None, bint backwards=False, 
     else:
         plan.fill(job)
         valid = <const unsigned char *>data_of(plan.valid)
-    set_x(job, x)
+    if table is None:
+        set_x(job, x)
+    else:
+        job.table, job.table_rows = <const char *>cnp.PyArray_DATA(table), table.shape[0]
+        job.ids, job.sib, job.sit = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
     if call is not None:
         call.set_masks(masks)
         x_kept, h_kept = call.x_kept, call.h_kept
@@ -293,3 +300,33 @@ def busy():
 def empty(shape, dtype):
     """An uninitialised C-contiguous array of up to four axes, from the pool of the engine's buffers."""
     return aligned(shape, np.dtype(dtype))
+
+
+def project_table(Packed packed, cnp.ndarray rows):
+    """What the input weights make of many rows, with the bits that they give inside of a call; see `Packed.table`."""
+    cdef Job job
+    cdef Part part
+    cdef Py_ssize_t ldx, count = rows.shape[0]
+    cdef const char *x
+    cdef char *out
+    rows = readable(rows)
+    memset(&job, 0, sizeof(Job))
+    memset(&part, 0, sizeof(Part))
+    packed.fill(&job)
+    job.B = job.total = count
+    job.T = job.S = 1
+    job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(rows), rows.strides[0], rows.strides[1]
+    wx = packed.panels(False, True, None)
+    job.wx = data_of(wx)
+    job.ldg = job.G * job.U
+    found = aligned((count, job.ldg), packed.dtype)
+    x_rows, rounded = aligned((CHUNK_ROWS, job.F), packed.dtype), aligned((CHUNK_ROWS, job.ldr), packed.dtype)
+    out = data_of(found)
+    part.job, part.x_rows, part.rounded = &job, data_of(x_rows), data_of(rounded)
+    with nogil:
+        while part.lo < count:
+            part.hi = min(count, part.lo + CHUNK_ROWS)
+            x = packed_x(&part, 0, 1, 0, &ldx)
+            project_rows(&job, x, part.hi - part.lo, ldx, 0, <int>job.G, out + part.lo * job.ldg * job.size)
+            part.lo = part.hi
+    return found

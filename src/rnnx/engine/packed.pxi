@@ -138,6 +138,25 @@ cdef class Packed:
     def units(self):
         return self.H
 
+    @property
+    def table_bytes(self):
+        """Bytes of a row of `table`."""
+        return self.G * self.U * self.leaf.itemsize
+
+    def table(self, rows):
+        """``x W + b`` for many rows of x, as ``forward`` takes it.
+
+        Parameters
+        ----------
+        rows : array of shape (count, features)
+
+        Returns
+        -------
+        array of shape (count, columns)
+            Opaque: gates in the order of the engine, with their padding.
+        """
+        return project_table(self, rows)
+
     cdef object _fold_bias(self, bias):
         """One bias per slot; the recurrent bias joins it wherever it is simply added."""
         cdef Py_ssize_t G = self.G, H = self.H, g

@@ -82,7 +82,8 @@ cdef class Turn:
 cdef void step_core(Part *part, rx_step *step) noexcept nogil:
     cdef const Job *job = part.job
     cdef Py_ssize_t ldx
-    if job.inputs.gates > 1 or job.x_kept.gates:
+    if job.inputs.gates > 1 or job.x_kept.gates or job.table != NULL:
+        step.x = NULL
         project(part, 0, 1, part.hi, part.gates)
     else:
         step.x = packed_x(part, 0, 1, 0, &ldx)
@@ -164,6 +165,7 @@ cdef class Stepper(Link):
     cdef rx_step one
     cdef Part all
     cdef bint large
+    cdef object table
 
     def __init__(self, Packed packed, Py_ssize_t batch, masks=None, Turn turn=None):
         cdef Call call = Call.__new__(Call)
@@ -231,11 +233,21 @@ cdef class Stepper(Link):
             self.turn.leave()
         return out
 
+    def look_up(self, table):
+        """Take ids too, which stand for rows of a table (of ``Packed.table``)."""
+        self.call.alive.append(table)
+        self.table = table
+
     cdef int compute(self, cnp.ndarray x, cnp.ndarray out) except -1:
         cdef Job *job = &self.call.job
         cdef Py_ssize_t r, size = job.H * job.leaf.itemsize
         cdef char *y = <char *>cnp.PyArray_DATA(out)
-        job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
+        if x.ndim == 1:
+            job.table, job.table_rows = data_of(self.table), len(self.table)
+            job.ids, job.sib = <const char *>cnp.PyArray_DATA(x), x.strides[0]
+        else:
+            job.table = NULL
+            job.x, job.sxb, job.sxf = <const char *>cnp.PyArray_DATA(x), x.strides[0], x.strides[1]
         if self.large:
             with nogil:
                 step_core(&self.all, &self.one)
@@ -356,20 +368,27 @@ cdef class Chain:
     ----------
     links : list of Stepper and DenseStepper
         At least one; each as wide as the next one's input. From now on all wait for the turn of the first.
+    ids : int
+        If the input are ids: how many there are. The first link knows a table of them.
+    mask_zero : bool
+        Whether id 0 is padding; steps that have it are left to somebody else.
 
     Attributes
     ----------
     cast : callable or None
-        As for `Stepper`.
+        As for `Stepper`; of ids it also refuses those that there are not.
     """
 
     cdef Link first, last
     cdef list rest, between
     cdef public object cast
+    cdef Py_ssize_t ids
+    cdef bint mask_zero
 
-    def __init__(self, list links):
+    def __init__(self, list links, Py_ssize_t ids=0, bint mask_zero=False):
         cdef Link link
         cdef Link before
+        self.ids, self.mask_zero = ids, mask_zero
         self.first, self.last, self.rest, self.between = links[0], links[len(links) - 1], links[1:], []
         before = self.first
         for link in self.rest:
@@ -379,11 +398,36 @@ cdef class Chain:
             self.between.append(np.empty((before.batch, before.units), link_type))
             link.turn, before = self.first.turn, link
 
+    cdef cnp.ndarray ids_of(self, x):
+        """The ids of a step as C reads them; None if one is padding."""
+        cdef cnp.ndarray found
+        cdef const Py_ssize_t *id
+        cdef Py_ssize_t k
+        cdef bint padding = False
+        if not cnp.PyArray_CheckExact(x) or cnp.PyArray_TYPE(<cnp.ndarray>x) != cnp.NPY_INTP:
+            x = self.cast(x)
+        found = np.ascontiguousarray(x, np.intp)
+        if (<cnp.ndarray?>x).ndim != 1 or found.shape[0] != self.first.batch:
+            raise ValueError(f"step: `x` must hold ids of shape (batch,) = ({self.first.batch},), got {x.shape}")
+        id = <const Py_ssize_t *>cnp.PyArray_DATA(found)
+        for k in range(self.first.batch):
+            if id[k] < 0 or id[k] >= self.ids:
+                self.cast(x)  # says what is wrong
+                raise ValueError(f"step: `x` must hold ids in 0..{self.ids - 1}, got {id[k]}")
+            padding |= id[k] == 0
+        return None if padding and self.mask_zero else found
+
     def step(self, x, cnp.ndarray out=None):
-        """Advance by one step; as ``Stepper.step``."""
+        """Advance by one step; as ``Stepper.step``. None, and nothing has happened, if an id is padding."""
         cdef Py_ssize_t k, count = len(self.rest)
-        cdef cnp.ndarray value = step_input(x, self.first, self.cast)
         cdef cnp.ndarray following
+        cdef cnp.ndarray value
+        if self.ids:
+            value = self.ids_of(x)
+            if value is None:
+                return None
+        else:
+            value = step_input(x, self.first, self.cast)
         out = output_of(out, self.last)  # before the first link moves: nothing can fail between them then
         self.first.turn.take()
         try:

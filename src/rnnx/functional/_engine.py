@@ -136,6 +136,7 @@ class Core:
         recompute: bool = False,
         reset: Array | None = None,
         batch_sizes: Array | None = None,
+        table: Array | None = None,
     ) -> Run:
         """Run the cell over a batch of sequences; the module's text has its equations.
 
@@ -187,6 +188,9 @@ class Core:
             (rows, features) and (rows, units), the steps one after the other, sequences by falling length. Outputs
             stand where their input stands, also with ``go_backwards``, which reads each sequence from its own last
             step. There is no padding, so ``mask``, ``lengths`` and ``reset`` are not taken.
+        table : array, optional
+            ``packed.table(rows)``: ``x`` is an integer array of shape (batch, timesteps) then, and stands for
+            ``rows[x]``. For inference, with ``packed`` and without masks of the input; the results have the same bits.
 
         Returns
         -------
@@ -214,7 +218,22 @@ class Core:
         else:
             features, units, dtype = packed.features, packed.units, packed.dtype
         sizes = rows = None
-        if batch_sizes is not None:
+        if table is not None:
+            if (
+                training
+                or packed is None
+                or batch_sizes is not None
+                or (masks is not None and masks.inputs is not None)
+            ):
+                raise ValueError(
+                    f"{who}: `table` is for inference with `packed`, without `batch_sizes` and masks of the input"
+                )
+            x = validate.check_ids(who, x, len(table))
+            validate.check_array(
+                who, "table", table, (None, packed.table_bytes // dtype.itemsize), "that of packed.table", dtype
+            )
+            batch, timesteps = x.shape
+        elif batch_sizes is not None:
             x = validate.check_array(who, "x", x, (None, features), "(rows, features)", dtype)
             rows = x.shape[0]
             sizes = validate.check_batch_sizes(who, rows, batch_sizes)
@@ -288,7 +307,7 @@ class Core:
         outputs: Any
         outputs, h, c, kept = _kernels.forward(
             packed, x, plan, go_backwards, h0, c0, masks, out if direct else None, return_sequences, return_state,
-            training, zero_output_for_mask, threads, recompute,
+            training, zero_output_for_mask, threads, recompute, table,
         )  # fmt: skip
         last = None
         if outputs is None:

@@ -161,6 +161,19 @@ def check_reset(who: str, batch: int, timesteps: int, reset: Any) -> Array:
     return reset
 
 
+def check_ids(who: str, ids: Any, count: int) -> Array:
+    """Numbers of rows, as the engine reads them."""
+    ids = np.asarray(ids)
+    if ids.dtype.kind not in "iu" or ids.ndim != 2:
+        raise ValueError(
+            f"{who}: `x` must hold integers of shape (batch, timesteps) for a `table`, got {ids.dtype} of {ids.shape}"
+        )
+    if ids.size and (ids.min() < 0 or ids.max() >= count):
+        bad = int(ids.min()) if ids.min() < 0 else int(ids.max())
+        raise ValueError(f"{who}: `x` must lie in 0..{count - 1} (rows of `table`), got {bad}")
+    return ids.astype(np.intp, copy=False)
+
+
 def check_dropout_masks(
     who: str,
     masks: DropoutMasks | None,

@@ -20,7 +20,7 @@ class BaseCall:
     """
 
     overrides_call = False
-    knows_trained = False
+    knows_trained = takes_lookups = False
     activity_regularizer = None  # is that of the layer, whose output is penalised as a whole
     _node: Any = None
 

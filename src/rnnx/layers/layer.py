@@ -32,7 +32,7 @@ __all__ = ["Gradients", "Layer", "Pullback", "Weight", "base_of", "walk", "weigh
 QUANTIZATION_MODES = ("bf16", "int8", "int8x16", "int16")
 MODES_OF_0_1_0 = {"int8": "int8x16"}  # what modes in its files and pickles are called now
 LEGACY_IGNORED = {"weights", "input_length"}
-NOT_KEPT = ("_build_lock", "_memo", "_node", "_computation")  # of a copy or a pickle
+NOT_KEPT = ("_build_lock", "_memo", "_lookups", "_node", "_computation")  # of a copy or a pickle
 INPUT_NAMES = ("x", "inputs", "sequences", "sequence")  # by which a call may name its input, as in Keras
 
 
@@ -79,6 +79,7 @@ class Layer(WeightOwner, SymbolicEnds):
     built_by_call = False  # whether only a call builds it: a model of one's own
     overrides_call = False  # whether the class has `call` of its own, which is traced: see `rnnx.layers.traced_call`
     call_is_all = False  # whether that is all: the class below computes nothing
+    takes_lookups = False  # whether `forward` takes ``looked_up=``: of which rows of an Embedding the input is
     knows_trained = False  # whether its pullback takes ``trained=layer.trained_weights()``
     class_name = "Layer"  # by which files know the class
 

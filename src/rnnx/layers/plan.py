@@ -12,6 +12,7 @@ import numpy as np
 from rnnx._changes import seen
 from rnnx._nested import is_shape, leaves
 from rnnx._typing import Array
+from rnnx.layers.embedding import Embedding
 from rnnx.layers.graph import Node, SymbolicTensor, calls_of, split_states, topological_order
 from rnnx.layers.input import InputLayer
 from rnnx.layers.layer import Gradients, Layer
@@ -240,6 +241,7 @@ class Plan:
         for place, weight in self.weights.items():
             values[place] = seen(weight, weight.value)
         pullback = GraphPullback(model)
+        looked_up: Any = None  # the last Embedding, its ids and its output, which layers without noise hand on as it is
         for step in self.steps:
             layer, x, mask = step.computation, values[step.inputs[0]], masks[step.inputs[0]]
             if not step.single:
@@ -249,7 +251,11 @@ class Plan:
             call = {"mask": mask, "training": training, **step.call}
             if step.states:
                 call["initial_state"] = [values[place] for place in step.states]
+            if looked_up is not None and x is looked_up[2] and layer.takes_lookups:
+                call["looked_up"] = looked_up[:2]
             y, mask, back = layer.forward_masked(x, keep=keep, **call)
+            if type(layer) is Embedding and not keep:
+                looked_up = (layer, x, y)
             if len(step.outputs) > 1:
                 for place, value in zip(step.outputs, y, strict=True):
                     values[place] = value

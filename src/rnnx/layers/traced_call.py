@@ -30,7 +30,18 @@ from rnnx.layers.limits import budget
 from rnnx.layers.tracing import Traced, TracedPullback, trace
 from rnnx.layers.weight import Weight
 
-NOT_LOOKED_AT = {"_computation", "_given", "_node", "_weights", "_added", "_memo", "_metrics", "history", "graph_model"}
+NOT_LOOKED_AT = {
+    "_computation",
+    "_given",
+    "_node",
+    "_weights",
+    "_added",
+    "_memo",
+    "_lookups",
+    "_metrics",
+    "history",
+    "graph_model",
+}
 Signature = tuple[tuple[Any, ...], ...]  # type and shape of each tensor
 Ranks = tuple["int | None", ...]  # axes of the mask of each tensor
 
@@ -49,7 +60,7 @@ class TracedCall:
         ``training``.
     """
 
-    knows_trained = True
+    knows_trained, takes_lookups = True, False
 
     def __init__(self, layer: Any):
         if "_weights" not in vars(layer):

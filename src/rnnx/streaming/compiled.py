@@ -11,6 +11,7 @@ from rnnx.functional._engine import engine_activation
 from rnnx.layers.activation import Activation
 from rnnx.layers.base_call import BaseCall
 from rnnx.layers.dense import Dense
+from rnnx.layers.embedding import Embedding
 from rnnx.layers.noise import NoiseLayer
 from rnnx.layers.plan import Plan
 from rnnx.layers.rnn.sequence import Recurrent
@@ -21,7 +22,12 @@ Step = Callable[[Array, "Array | None"], Array]
 
 
 def short_way(
-    layer: Any, steppers: list[Any], batch_size: int, turn: _kernels.Turn, cast: Callable[[Any], Array]
+    layer: Any,
+    steppers: list[Any],
+    batch_size: int,
+    turn: _kernels.Turn,
+    cast: Callable[[Any], Array],
+    long_way: Step,
 ) -> Step | None:
     """The function of an unmasked step of a layer, or of a model that is one chain of recurrent and Dense layers.
 
@@ -35,6 +41,8 @@ def short_way(
         Of the stream, which its steppers have.
     cast : callable
         Makes an array of the right type out of any other input.
+    long_way : function of (x, out)
+        For steps that an Embedding masks.
 
     Returns
     -------
@@ -53,15 +61,24 @@ def short_way(
         return None
     links: list[Any] = []
     own_steppers, last = iter(steppers), None
-    for call in plan.steps:
+    embedding: Any = None
+    for number, call in enumerate(plan.steps):
         own = call.layer.layer if isinstance(call.layer, BaseCall) else call.computation
+        if type(own) is Embedding and not number and not call.call:
+            embedding = own
+            continue
         if last is not None or call.call or isinstance(own, TracedCall):
             return None
         if own.dtype != plan.tensors[call.inputs[0]].dtype:
             return None
         if isinstance(own, Recurrent):
+            if embedding is not None and not links:
+                table = own.table_of(embedding, embedding.input_dim, own.packed()[1])
+                if table is None:
+                    return None
+                steppers[0].look_up(table)
             links.append(next(own_steppers))
-        elif type(own) is Dense:
+        elif type(own) is Dense and (links or embedding is None):
             name = engine_activation(own.activation)
             if name is None:  # softmax and the like end the chain
                 name, last = "linear", own.activation
@@ -72,23 +89,38 @@ def short_way(
             return None
     if not links:
         return None
-    chain = _kernels.Chain(links)
-    chain.cast = cast
-    if last is None:
-        return chain.step
-    return _then(chain, last, (batch_size, layer.output_shape[-1]), layer.outputs[0].dtype)
+    masked = embedding is not None and embedding.mask_zero
+    chain = _kernels.Chain(links, 0 if embedding is None else embedding.input_dim, masked)
+    chain.cast = cast if embedding is None else lambda x: embedding.cast(cast(x))
+    found: Step = chain.step
+    if last is not None:
+        found = _then(found, last, (batch_size, layer.output_shape[-1]), layer.outputs[0].dtype)
+    return _or(found, long_way) if masked else found
 
 
-def _then(chain: _kernels.Chain, activation: Callable[[Array], Array], shape: tuple[int, ...], dtype: Any) -> Step:
+def _then(chain: Step, activation: Callable[[Array], Array], shape: tuple[int, ...], dtype: Any) -> Step:
     """The steps of a chain and an activation behind them."""
 
     def step(x: Array, out: Array | None) -> Array:
         if out is not None:
             check_out(out, shape, dtype)
-        y = activation(chain.step(x))
+        y = chain(x, None)
+        if y is None:
+            return y
+        y = activation(y)
         if out is None:
             return y
         out[...] = y
         return out
 
     return step
+
+
+def _or(step: Step, long_way: Step) -> Step:
+    """A step, or the long way for one that has padding."""
+
+    def either(x: Array, out: Array | None) -> Array:
+        y = step(x, out)
+        return long_way(x, out) if y is None else y
+
+    return either

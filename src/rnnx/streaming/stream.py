@@ -115,7 +115,9 @@ class Stream:
         self._settled = versions is not None and versions == settled(self._layer.weights)
         self._short = None
         if self._settled:
-            self._short = short_way(self._layer, compiled, self.batch_size, self._turn, self._cast)
+            self._short = short_way(
+                self._layer, compiled, self.batch_size, self._turn, self._cast, self._unmasked_long_way
+            )
 
     def _make(self, computation: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
@@ -274,6 +276,10 @@ class Stream:
         except BaseException:
             self._remember(before)
             raise
+
+    def _unmasked_long_way(self, x: Any, out: Array | None) -> Array:
+        with self._turn:
+            return self._long_way(x, out, None)
 
     def _long_way(self, x: Any, out: Array | None, mask: Any) -> Array:
         x = self._cast(x)

@@ -103,6 +103,10 @@ class Bidirectional(ListsOfStates):
         return list(self._directions)
 
     @property
+    def takes_lookups(self) -> bool:  # type: ignore[override]
+        return all(layer.takes_lookups and not layer.overrides_call for layer in self._directions)
+
+    @property
     def return_sequences(self) -> bool:
         return bool(self.forward_layer.return_sequences)
 

@@ -143,6 +143,8 @@ class SequenceLayer(Layer):
 class Recurrent(SequenceLayer, RecurrentWeights):
     """A recurrent layer over whole sequences; base of LSTM, GRU and SimpleRNN."""
 
+    takes_lookups = True
+
     def __init__(
         self,
         *,
@@ -195,11 +197,12 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         return_masks: bool = False,
         reset: Any = None,
         out: Array | None = None,
+        looked_up: tuple[Any, Array] | None = None,
         **call: Any,
     ) -> tuple[Any, Pullback | None]:
         """Outputs, as `SequenceLayer` says, and the pullback, which takes the gradient of each output (or None).
 
-        ``out`` is where to put the outputs.
+        ``out`` is where to put the outputs. ``looked_up`` is an Embedding and the ids that it made ``x`` of.
         """
         if self.stateful:
             initial_state = self.start(initial_state, len(x))
@@ -208,6 +211,10 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         noisy = training or keep or self._samples_in_inference
         masks = self.masks_of(x, training, keep, dropout_masks) if noisy else None
         params, packed = self.packed()
+        table = None
+        if looked_up is not None and packed is not None and not keep and (masks is None or masks.inputs is None):
+            table = self.table_of(looked_up[0], looked_up[1].size, packed)
+            x = x if table is None else looked_up[1]
         with_state = self.return_state or self.stateful
         run = self.core.forward(
             params,
@@ -225,6 +232,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             packed=packed,
             recompute=self.recompute,
             reset=reset,
+            table=table,
         )
         y: Any = run.outputs
         if with_state:

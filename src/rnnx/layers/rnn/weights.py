@@ -23,6 +23,8 @@ from rnnx.layers.checks import generator_of, seed_config
 from rnnx.layers.layer import Weight, weight_value
 from rnnx.layers.weighted import Activated, Weighted
 
+MOST_BYTES_OF_TABLE = 1 << 26  # of the products of an Embedding's rows
+
 
 def activation_of(identifier: Any, compat: str) -> activations.Activation:
     """Look an activation up; before Keras 3, ``hard_sigmoid`` meant ``clip(0.2 x + 0.5)``."""
@@ -53,6 +55,7 @@ class RecurrentWeights(Weighted):
     state_count = 1
     core: Any = None
     _memo: tuple[Any, ...] = ((), None, None, None)
+    _lookups: tuple[Any, Any, int] = ((None, None, None), None, 0)  # of `table_of`: what it is made of, it, ids so far
 
     def __init__(
         self,
@@ -149,6 +152,38 @@ class RecurrentWeights(Weighted):
         packed = self.core.pack(params, mode or "full")
         self._memo = (known, mode, params, packed)
         return params, packed
+
+    def table_of(self, embedding: Any, tokens: int, packed: Any) -> Array | None:
+        """What the input weights make of every row of an Embedding, if that pays: an id costs a copy then.
+
+        The table is made when as many ids as it has rows have gone through these weights without it, and kept as long
+        as they and the embeddings stay. It has the bits of the product that it stands for.
+
+        Parameters
+        ----------
+        embedding : Embedding
+        tokens : int
+            Ids in the call at hand.
+        packed : Packed
+            Of this layer, as it is.
+
+        Returns
+        -------
+        array, or None
+        """
+        weight = embedding._weights[0]
+        version, rows = weight.version, weight.value  # version first: see `Weight`
+        if rows.dtype != self.dtype or len(rows) * packed.table_bytes > MOST_BYTES_OF_TABLE:
+            return None
+        known, table, seen = self._lookups
+        if known[0] is not packed or known[1] is not rows or known[2] != version:
+            known, table, seen = (packed, rows, version), None, 0
+        if table is None:
+            seen += tokens
+            if seen >= len(rows):
+                table = packed.table(rows)
+            self._lookups = (known, table, seen)
+        return table
 
     @property
     def quantized_weights(self) -> list[Weight] | None:
