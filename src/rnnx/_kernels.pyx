@@ -236,17 +236,21 @@ cdef void project_rows(const Job *job, const char *rows, Py_ssize_t n, Py_ssize_
     cdef const void *A[RX_MAX_GATES]
     cdef const void *init[RX_MAX_GATES]
     cdef void *C[RX_MAX_GATES]
+    cdef rx_product what
     if job.x_kept.gates:
         gate = gate_of_slot(job, first) if job.x_kept.gates > 1 else 0
         index, depth = job.x_kept.index[gate], job.x_kept.count[gate]
+    what.n, what.K, what.count, what.index, what.lda, what.mask = n, depth, count, index, ldx, NULL
+    what.panel, what.planes, what.plane = panel, job.planes, job.plane_x
+    what.A, what.init, what.ldi, what.C, what.ldc = A, init, 0, C, job.ldg
+    for slot in range(count):
+        A[slot] = rows
     for block in range(job.U // job.leaf.nr):
         for slot in range(count):
-            A[slot] = rows
             column = ((first + slot) * job.U + block * job.leaf.nr) * job.size
             C[slot], init[slot] = gates + column, job.bias_x + column
-        job.leaf.product(n, depth, count, A, ldx, index,
-                         job.wx + (block * job.G + first) * panel * job.leaf.weightsize, panel, job.planes,
-                         job.plane_x, init, 0, C, job.ldg)
+        what.B = job.wx + (block * job.G + first) * panel * job.leaf.weightsize
+        job.leaf.product(&what)
 
 
 cdef void look_up(const Part *part, Py_ssize_t s0, Py_ssize_t s1, char *gates) noexcept nogil:

@@ -44,6 +44,21 @@ cdef extern from "leaf.h" nogil:
         double clip
         int coupled, options
         int activation, recurrent_activation, downwards
+    ctypedef struct rx_product:
+        ptrdiff_t n, K
+        int count
+        const void **A
+        ptrdiff_t lda
+        const int *index
+        const void *B
+        ptrdiff_t panel
+        int planes
+        ptrdiff_t plane
+        const void **init
+        ptrdiff_t ldi
+        void **C
+        ptrdiff_t ldc
+        const void *mask
     ctypedef struct rx_leaf:
         int mr, nr, kc
         int itemsize, weightsize
@@ -52,9 +67,7 @@ cdef extern from "leaf.h" nogil:
                        void *panels, ptrdiff_t panel) noexcept nogil
         void (*pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
                                   const int *index, const void *scale, void *panels, ptrdiff_t panel) noexcept nogil
-        void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void **A, ptrdiff_t lda, const int *index,
-                        const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void **init,
-                        ptrdiff_t ldi, void **C, ptrdiff_t ldc) noexcept nogil
+        void (*product)(const rx_product *what) noexcept nogil
         void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded,
                            ptrdiff_t ldr) noexcept nogil
         void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,

@@ -89,6 +89,24 @@ typedef struct rx_step {
     int downwards;                     /* forward: blocks of units from the last to the first */
 } rx_step;
 
+/* C[p] = init[p] + A[p] B[p] for `count` panels p of packed B, and all planes of each. */
+typedef struct rx_product {
+    ptrdiff_t n, K;
+    int count;
+    const void *const *A;    /* n rows of each panel's operand, lda apart */
+    ptrdiff_t lda;
+    const int *index;        /* the K columns of A that count; NULL: the first K */
+    const void *B;
+    ptrdiff_t panel;         /* weights from one panel to the next */
+    int planes;
+    ptrdiff_t plane;         /* weights from one plane to the next */
+    const void *const *init; /* n rows, ldi apart (0: one row for all) */
+    ptrdiff_t ldi;
+    void *const *C;          /* n rows, ldc apart */
+    ptrdiff_t ldc;
+    const void *mask;        /* what the sums are multiplied by before they are added, ldc apart; NULL: nothing */
+} rx_product;
+
 typedef struct rx_leaf {
     int mr, nr, kc;
     int itemsize;   /* bytes of an element */
@@ -102,12 +120,7 @@ typedef struct rx_leaf {
                    void *panels, ptrdiff_t panel);
     void (*pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index,
                               const void *scale, void *panels, ptrdiff_t panel);
-    /* C[p] = init[p] + A[p] B[p] for `count` panels p of packed B, `panel` weights apart, and all their planes, `plane`
-     * weights apart. Rows of A, init and C are lda, ldi (0: one row for all) and ldc apart. With an index, it names the
-     * K columns of A that count. */
-    void (*product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
-                    const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init, ptrdiff_t ldi,
-                    void *const *C, ptrdiff_t ldc);
+    void (*product)(const rx_product *what); /* without a mask */
     /* A (n, K) -> rows of RX_ROUNDED_ROW(K, operandsize) elements or more, ldr apart, which products with 8-bit weights
      * take for A. NULL with other weights. */
     void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);

@@ -219,7 +219,11 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
     cdef const void *A
     cdef const void *init
     cdef void *C
+    cdef rx_product what
     memset(zeros, 0, sizeof(zeros))
+    what.n, what.K, what.count, what.index, what.mask = n, job.U, 1, NULL, NULL
+    what.panel, what.planes, what.plane = 0, 1, 0
+    what.A, what.lda, what.init, what.C, what.ldc = &A, job.ldg, &init, &C, ld
     while slot < job.G:
         gate = gate_of_slot(job, slot) if masks > 1 else 0
         width = job.x_kept.count[gate] if job.x_kept.gates else job.F
@@ -228,9 +232,8 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
             for block in range(padded(width, nr) // nr):
                 C = part.products + block * nr * job.size
                 init = <const void *>zeros if g == slot else C
-                job.leaf.product(n, job.U, 1, &A, job.ldg, NULL,
-                                 part.back.wx_back + (block * job.G + g) * panel * job.size, 0, 1, 0, &init,
-                                 0 if g == slot else ld, &C, ld)
+                what.B, what.ldi = part.back.wx_back + (block * job.G + g) * panel * job.size, 0 if g == slot else ld
+                job.leaf.product(&what)
         scatter_dx(part, s0, s1, gate, slot == 0, ld)
         slot += count
 

@@ -45,13 +45,17 @@ cdef class PackedDense:
         cdef const void *A = x
         cdef const void *init
         cdef void *C
+        cdef rx_product what
         if self.ldr:
             self.leaf.round_rows(n, self.features, x, ldx, rounded, self.ldr)
             A, ldx = rounded, self.ldr
+        what.n, what.K, what.count, what.index, what.mask = n, self.features, 1, NULL, NULL
+        what.panel, what.planes, what.plane = stride, self.planes, self.width // panel * stride
+        what.A, what.lda, what.init, what.ldi, what.C, what.ldc = &A, ldx, &init, 0, &C, self.width
         for k in range(self.width // panel):
             init, C = bias + k * panel * self.leaf.itemsize, rows + k * panel * self.leaf.itemsize
-            self.leaf.product(n, self.features, 1, &A, ldx, NULL, panels + k * stride * self.leaf.weightsize, stride,
-                              self.planes, self.width // panel * stride, &init, 0, &C, self.width)
+            what.B = panels + k * stride * self.leaf.weightsize
+            self.leaf.product(&what)
 
     def apply(self, cnp.ndarray x):
         """``x @ kernel + bias``.
@@ -92,10 +96,14 @@ def product(cnp.ndarray a, cnp.ndarray b):
     cdef const void *A = cnp.PyArray_DATA(a)
     cdef const void *init = cnp.PyArray_DATA(zeros)
     cdef void *C
+    cdef rx_product what
+    what.n, what.K, what.count, what.index, what.mask = n, K, 1, NULL, NULL
+    what.panel, what.planes, what.plane = K * panel, 1, 0
+    what.A, what.lda, what.init, what.ldi, what.C, what.ldc = &A, K, &init, 0, &C, panels * panel
     for p in range(panels):
         C = <char *>cnp.PyArray_DATA(out) + p * panel * leaf.itemsize
-        leaf.product(n, K, 1, &A, K, NULL, <char *>cnp.PyArray_DATA(packed) + p * K * panel * leaf.itemsize, K * panel,
-                     1, 0, &init, 0, &C, panels * panel)
+        what.B = <char *>cnp.PyArray_DATA(packed) + p * K * panel * leaf.itemsize
+        leaf.product(&what)
     return out[:, :N]
 
 

@@ -71,8 +71,11 @@ INLINE void NAME(projected)(const rx_step *s, ptrdiff_t j, int count) {
         C[slot] = (REAL *)s->gates + slot * s->U + j;
         init[slot] = (const REAL *)s->bias_x + slot * s->U + j;
     }
-    NAME(panels)(s->n, s->F, count, A, s->ldx, NULL, (const WEIGHT *)s->packed_x + j / NR * count * panel, panel,
-                 s->planes, s->plane_x, init, 0, C, s->ldg);
+    NAME(multiplied)((rx_product){
+        .n = s->n, .K = s->F, .count = count, .A = A, .lda = s->ldx,
+        .B = (const WEIGHT *)s->packed_x + j / NR * count * panel, .panel = panel, .planes = s->planes,
+        .plane = s->plane_x, .init = init, .C = C, .ldc = s->ldg,
+    });
 }
 
 /* gates[slot0 + g] = init + operand[g] R_g for the block of units that starts at j, for `count` gates. */
@@ -90,8 +93,11 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
         init[g] = bias_row ? bias_row + j : C[g];
     }
     for (int g = 0; g < count; g += together)
-        NAME(panels)(s->n, NAME(depth)(s, gate0 + g), together, A + g, s->ldo, s->kept[gate0 + g], B + g * panel,
-                     panel, s->planes, s->plane, init + g, bias_row ? 0 : s->ldg, C + g, s->ldg);
+        NAME(multiplied)((rx_product){
+            .n = s->n, .K = NAME(depth)(s, gate0 + g), .count = together, .A = A + g, .lda = s->ldo,
+            .index = s->kept[gate0 + g], .B = B + g * panel, .panel = panel, .planes = s->planes, .plane = s->plane,
+            .init = init + g, .ldi = bias_row ? 0 : s->ldg, .C = C + g, .ldc = s->ldg,
+        });
 }
 
 #if GRADIENTS
@@ -105,9 +111,13 @@ static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, con
     for (ptrdiff_t block = 0; block < units; block += NR) {
         const REAL *B = (const REAL *)s->packed + (block / NR * gates_in_all + gate) * panel;
         void *C = out + block;
-        const void *init = add ? C : zeros;
-        if (mask) NAME(masked_product)(s->n, s->H, A, s->ldg, B, mask + block, C, s->ld);
-        else NAME(panels)(s->n, s->H, 1, &A, s->ldg, NULL, B, panel, 1, 0, &init, add ? s->ld : 0, &C, s->ld);
+        const void *init = add || mask ? C : zeros;
+        const rx_product product = {
+            .n = s->n, .K = s->H, .count = 1, .A = &A, .lda = s->ldg, .B = B, .planes = 1, .init = &init,
+            .ldi = add || mask ? s->ld : 0, .C = &C, .ldc = s->ld, .mask = mask ? mask + block : NULL,
+        };
+        if (mask) NAME(masked_product)(&product);
+        else NAME(multiplied)(product);
     }
 }
 
@@ -332,9 +342,11 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
         const ptrdiff_t block = NAME(block)(s, done);
         const void *init = all + block;
         void *C = all + block;
-        NAME(panels)(s->n, NAME(depth)(s, 2), 1, &A, lda, s->kept[2],
-                     (const WEIGHT *)s->packed + (block / NR * 3 + 2) * panel, panel, s->planes, s->plane, &init,
-                     s->ldg, &C, s->ldg);
+        NAME(multiplied)((rx_product){
+            .n = s->n, .K = NAME(depth)(s, 2), .count = 1, .A = &A, .lda = lda, .index = s->kept[2],
+            .B = (const WEIGHT *)s->packed + (block / NR * 3 + 2) * panel, .panel = panel, .planes = s->planes,
+            .plane = s->plane, .init = &init, .ldi = s->ldg, .C = &C, .ldc = s->ldg,
+        });
         for (ptrdiff_t r = 0; r < s->n; ++r) {
             REAL *gates = all + r * s->ldg;
             for (ptrdiff_t j = block; j < block + NR; j += WIDTH) {

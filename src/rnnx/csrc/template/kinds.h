@@ -25,22 +25,6 @@
 enum tile_form { A_ROWS, A_MASKED, A_INDEXED, A_PACKED };
 enum { MOST_PANELS = 4 }; /* of a tile */
 
-/* C[p] = init[p] + A[p] B[p] for `count` panels p of packed B, as leaf.h has it. */
-typedef struct {
-    ptrdiff_t n, K;
-    int count;
-    const void *const *A;
-    ptrdiff_t lda;
-    const int *index;
-    const void *B;
-    ptrdiff_t panel;
-    const void *const *init;
-    ptrdiff_t ldi;
-    void *const *C;
-    ptrdiff_t ldc;
-    const void *mask; /* rows ldc apart */
-} product_of_panels;
-
 #ifndef ONLY_INT8
 #define WEIGHTS RX_FULL
 #define DOUBLE 1

@@ -20,7 +20,7 @@
  * added to them in the end: partial sums stay small, and so do their roundings. */
 
 /* Where the operand of depth k is in its row. */
-INLINE ptrdiff_t NAME(place)(const enum tile_form form, const product_of_panels *s, ptrdiff_t k) {
+INLINE ptrdiff_t NAME(place)(const enum tile_form form, const rx_product *s, ptrdiff_t k) {
     if (form == A_PACKED) return k * MR;
     if (form == A_INDEXED) return (ptrdiff_t)(unsigned)s->index[k]; /* no sign to extend in every turn */
     return SCALED ? RX_ROUNDED_HEAD + (ptrdiff_t)((size_t)k / GROUP * SUMS) : k; /* SUMS elements have GROUP operands */
@@ -28,7 +28,7 @@ INLINE ptrdiff_t NAME(place)(const enum tile_form form, const product_of_panels 
 
 /* init + a sum of row `row` and the columns from `column` on; `a` is the start of the operand's row, `panel` that of
  * the packed weights. */
-INLINE vec NAME(finish)(const enum tile_form form, const product_of_panels *s, ptrdiff_t row, int column,
+INLINE vec NAME(finish)(const enum tile_form form, const rx_product *s, ptrdiff_t row, int column,
                         const vsum *sum, const REAL *a, const WEIGHT *panel, vec init) {
 #if SCALED
     const REAL *scales = (const REAL *)panel + column;
@@ -42,7 +42,7 @@ INLINE vec NAME(finish)(const enum tile_form form, const product_of_panels *s, p
 }
 
 /* The micro-kernel: the rows from `row` on, M of them, of the first P panels; M, P and the form are constants. */
-INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, const product_of_panels *s, ptrdiff_t row) {
+INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, const rx_product *s, ptrdiff_t row) {
     const ptrdiff_t next = form == A_PACKED ? 1 : s->lda; /* from one row of A to the next */
     const WEIGHT *const head = (const WEIGHT *)s->B, *B = head + SCALE_ROWS * NR;
     const REAL *a[MOST_PANELS];
@@ -76,7 +76,7 @@ INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, cons
 }
 
 /* The tile of one panel and `height` rows, which is known at run time only. */
-INLINE void NAME(tile_of)(ptrdiff_t height, const enum tile_form form, const product_of_panels *s, ptrdiff_t row) {
+INLINE void NAME(tile_of)(ptrdiff_t height, const enum tile_form form, const rx_product *s, ptrdiff_t row) {
     switch (height) {
 #if MR == 12
     case 12: NAME(tile)(12, 1, form, s, row); break;
@@ -96,7 +96,7 @@ INLINE void NAME(tile_of)(ptrdiff_t height, const enum tile_form form, const pro
 }
 
 /* The product without its first panels; their number is the caller's to count. */
-INLINE product_of_panels NAME(without)(product_of_panels s, int panels) {
+INLINE rx_product NAME(without)(rx_product s, int panels) {
     s.A += panels, s.init += panels, s.C += panels;
     s.B = (const WEIGHT *)s.B + panels * s.panel;
     return s;
@@ -104,16 +104,16 @@ INLINE product_of_panels NAME(without)(product_of_panels s, int panels) {
 
 /* At most three rows, several panels at once. Two rows of three panels leave AVX2 no register for the mask that widens
  * bfloat16 weights. */
-INLINE void NAME(few_rows)(const enum tile_form form, const product_of_panels *s) {
+INLINE void NAME(few_rows)(const enum tile_form form, const rx_product *s) {
     int left = s->count;
     if (s->n == 3) {
-        product_of_panels rest = *s;
+        rx_product rest = *s;
         for (; left >= 2; left -= 2, rest = NAME(without)(rest, 2)) NAME(tile)(3, 2, form, &rest, 0);
         if (left) NAME(tile)(3, 1, form, &rest, 0);
     } else if (s->n == 2 && s->count == 3 && (TALL_TILES || WEIGHTS != RX_BF16)) {
         NAME(tile)(2, 3, form, s, 0);
     } else if (s->n == 2) {
-        product_of_panels rest = *s;
+        rx_product rest = *s;
         for (; left >= 2; left -= 2, rest = NAME(without)(rest, 2)) NAME(tile)(2, 2, form, &rest, 0);
         if (left) NAME(tile)(2, 1, form, &rest, 0);
     } else if (s->n == 1) {
@@ -127,10 +127,10 @@ INLINE void NAME(few_rows)(const enum tile_form form, const product_of_panels *s
 }
 
 /* Rows in tiles of nearly equal height: a small remainder would run at half the speed. */
-INLINE void NAME(all_rows)(const enum tile_form form, const product_of_panels *s) {
+INLINE void NAME(all_rows)(const enum tile_form form, const rx_product *s) {
     const ptrdiff_t tiles = (s->n + MR - 1) / MR, low = s->n / tiles, taller = s->n % tiles;
     for (int p = 0; p < s->count; ++p) {
-        const product_of_panels rest = NAME(without)(*s, p);
+        const rx_product rest = NAME(without)(*s, p);
         ptrdiff_t row = 0, height;
         for (ptrdiff_t t = 0; t < tiles; ++t, row += height) {
             height = low + (t < taller);
@@ -139,37 +139,36 @@ INLINE void NAME(all_rows)(const enum tile_form form, const product_of_panels *s
     }
 }
 
-/* `product` of leaf.h as the cells call it: apart, so that the compiler can leave out what no call of theirs varies. */
+/* A product, its fields in registers: apart, so that the compiler can leave out what no call of the cells varies. The
+ * planes after the first are added to what is there. */
 static void NAME(panels)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
                          const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init,
                          ptrdiff_t ldi, void *const *C, ptrdiff_t ldc) {
-    product_of_panels product = {n, K, count, A, lda, index, B, panel, init, ldi, C, ldc, NULL};
+    rx_product s = {.n = n, .K = K, .count = count, .A = A, .lda = lda, .index = index, .B = B, .panel = panel,
+                    .init = init, .ldi = ldi, .C = C, .ldc = ldc};
     if (WEIGHTS != RX_FULL) index = NULL;
     for (;;) {
-        if (n <= 3 && index) NAME(few_rows)(A_INDEXED, &product);
-        else if (n <= 3) NAME(few_rows)(A_ROWS, &product);
-        else if (index) NAME(all_rows)(A_INDEXED, &product);
-        else NAME(all_rows)(A_ROWS, &product);
+        if (n <= 3 && index) NAME(few_rows)(A_INDEXED, &s);
+        else if (n <= 3) NAME(few_rows)(A_ROWS, &s);
+        else if (index) NAME(all_rows)(A_INDEXED, &s);
+        else NAME(all_rows)(A_ROWS, &s);
         if (!SCALED || --planes == 0) return;
-        /* further planes are added to what is there */
-        product.B = (const WEIGHT *)product.B + plane, product.init = (const void *const *)C, product.ldi = ldc;
+        s.B = (const WEIGHT *)s.B + plane, s.init = (const void *const *)C, s.ldi = ldc;
     }
 }
 
-static void NAME(product)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
-                          const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init,
-                          ptrdiff_t ldi, void *const *C, ptrdiff_t ldc) {
-    NAME(panels)(n, K, count, A, lda, index, B, panel, planes, plane, init, ldi, C, ldc);
+/* A product without a mask. */
+INLINE void NAME(multiplied)(const rx_product s) {
+    NAME(panels)(s.n, s.K, s.count, s.A, s.lda, s.index, s.B, s.panel, s.planes, s.plane, s.init, s.ldi, s.C, s.ldc);
 }
 
+static void NAME(product)(const rx_product *what) { NAME(multiplied)(*what); }
+
 #if GRADIENTS
-/* C += mask (A B) for one panel; C and the mask have rows ldc apart. */
-static void NAME(masked_product)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, const void *B,
-                                 const void *mask, void *C, ptrdiff_t ldc) {
-    const void *init = C;
-    const product_of_panels product = {n, K, 1, &A, lda, NULL, B, 0, &init, ldc, &C, ldc, mask};
-    if (n <= 3) NAME(few_rows)(A_MASKED, &product);
-    else NAME(all_rows)(A_MASKED, &product);
+/* A product under a mask, of one plane. */
+static void NAME(masked_product)(const rx_product *s) {
+    if (s->n <= 3) NAME(few_rows)(A_MASKED, s);
+    else NAME(all_rows)(A_MASKED, s);
 }
 
 /* Ask for NR columns of the rows r0 <= r < r1, which no prefetcher of the processor expects. */
@@ -201,7 +200,8 @@ static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const vo
             REAL *c = (REAL *)C + m * ldc + panel * NR;
             const void *A = (const REAL *)strips + m * n, *init = c;
             void *sum_in = c;
-            const product_of_panels product = {height, n, 1, &A, 0, NULL, packed, 0, &init, ldc, &sum_in, ldc, NULL};
+            const rx_product product = {.n = height, .K = n, .count = 1, .A = &A, .B = packed, .init = &init,
+                                        .ldi = ldc, .C = &sum_in, .ldc = ldc};
             NAME(fetch)(c, 0, height, ldc);
             if (panel + 1 < panels) NAME(fetch)(rows + NR, m * n / M, (m + height) * n / M, ldb);
             NAME(tile_of)(height, A_PACKED, &product, 0);
