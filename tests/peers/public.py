@@ -17,6 +17,11 @@ SHA256 = {  # name==version: the first digits of the wheel's checksum
     "rnnmorph==0.4.1": "f1565931a9d51631",  # a source archive
     "keras==3.15.1": "836460e480930acb",  # for the tests of its own inside
     "medaka==2.2.2": "5aa260be53097964",
+    "captcha-whisperer==0.1.0": "97d504dc35f5dd56",
+    "ddddocr==1.6.1": "c7c70f4ae2d03354",
+    "riann==0.2.0": "e7292f567630ce3b",
+    "brainmaze-eeg-models==0.1.0": "25ec131ac5ed39cf",
+    "flavorfetcher==1.0.0": "46a87c87b1f71ecf",
 }
 
 
