@@ -56,7 +56,7 @@ def test_a_template_is_made_where_one_is_needed() -> None:
 def test_values_are_matched_with_a_template() -> None:
     template = {"b": 1, "a": [0]}
     assert nested.matched("m", template, {"a": ["A"], "b": "B"}) == ["A", "B"]
-    assert nested.matched("m", template, ["A", "B"]) == ["A", "B"]
+    assert nested.matched("m", template, ["B", "A"]) == ["B", "A"]
     with pytest.raises(ValueError, match=r"^m: expected b, a, got b: a missing$"):
         nested.matched("m", template, {"b": 1})
     with pytest.raises(ValueError, match=r"^m: expected a dict of b, a, got list of 3$"):

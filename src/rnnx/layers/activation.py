@@ -25,6 +25,12 @@ class Activation(Layer):
     Parameters
     ----------
     activation : str or callable
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Activation("relu")(np.array([[-1.0, 2.0]])).tolist()
+    [[0.0, 2.0]]
     """
 
     activation: Any = Activated()
@@ -85,6 +91,12 @@ class ReLU(Rectifier):
     ----------
     max_value : float, optional
     negative_slope, threshold : float
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.ReLU(max_value=1.5)(np.array([[-1.0, 2.0]])).tolist()
+    [[0.0, 1.5]]
     """
 
     def __init__(self, max_value: Any = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any):

@@ -121,6 +121,12 @@ class Masking(Layer):
     Parameters
     ----------
     mask_value : float
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Masking()(np.array([[[1.0], [0.0]]])).mask.tolist()
+    [[True, False]]
     """
 
     makes_mask = True

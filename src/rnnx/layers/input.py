@@ -22,6 +22,12 @@ class InputLayer(Layer):
     batch_size : int, optional
     dtype : str
         ``"int32"`` or ``"int64"`` for ids, ``"string"`` for texts.
+
+    Examples
+    --------
+    >>> import rnnx
+    >>> rnnx.Sequential([rnnx.layers.InputLayer((None, 3)), rnnx.layers.Dense(2)]).output_shape
+    (None, None, 2)
     """
 
     def __init__(self, shape: Any = None, batch_size: int | None = None, dtype: Any = None, **kwargs: Any):

@@ -99,7 +99,14 @@ class Merge(Layer):
 
 
 class Add(Merge):
-    """Sum of the inputs."""
+    """Sum of the inputs.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Add()([np.ones((1, 2)), np.array([[2.0, 3.0]])]).tolist()
+    [[3.0, 4.0]]
+    """
 
     def merge(self, x: list[Array]) -> Array:
         total = x[0]
@@ -112,7 +119,14 @@ class Add(Merge):
 
 
 class Average(Add):
-    """Mean of the inputs."""
+    """Mean of the inputs.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Average()([np.ones((1, 2)), np.array([[2.0, 3.0]])]).tolist()
+    [[1.5, 2.0]]
+    """
 
     def merge(self, x: list[Array]) -> Array:
         return super().merge(x) / np.asarray(len(x), self.dtype)
@@ -122,7 +136,14 @@ class Average(Add):
 
 
 class Subtract(Merge):
-    """The first of two inputs minus the second."""
+    """The first of two inputs minus the second.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Subtract()([np.ones((1, 2)), np.array([[2.0, 3.0]])]).tolist()
+    [[-1.0, -2.0]]
+    """
 
     def prepare(self, x: Any) -> Any:
         self.check_two(x)
@@ -151,6 +172,12 @@ class Maximum(Merge):
     """The largest of the inputs, number by number; equal ones share the gradient.
 
     At the steps that are masked in one of them the others count alone, as in Keras 3.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Maximum()([np.full((1, 2), 2.5), np.array([[2.0, 3.0]])]).tolist()
+    [[2.5, 3.0]]
     """
 
     def forward(
@@ -204,7 +231,14 @@ class Maximum(Merge):
 
 
 class Minimum(Maximum):
-    """The smallest of the inputs, number by number, as `Maximum` takes the largest."""
+    """The smallest of the inputs, number by number, as `Maximum` takes the largest.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Minimum()([np.full((1, 2), 2.5), np.array([[2.0, 3.0]])]).tolist()
+    [[2.0, 2.5]]
+    """
 
     def chosen(self, a: Array, b: Array) -> Array:
         return np.minimum(a, b)
@@ -214,6 +248,12 @@ class Multiply(Merge):
     """Product of the inputs; at the steps that are masked in one of them it counts as 1.
 
     Where all inputs have a mask and none has the step, the output is 0, as in Keras 3.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Multiply()([np.full((1, 2), 2.0), np.array([[2.0, 3.0]])]).tolist()
+    [[4.0, 6.0]]
     """
 
     def forward(
@@ -259,6 +299,12 @@ class Concatenate(Merge):
     Parameters
     ----------
     axis : int
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Concatenate()([np.ones((2, 5, 3)), np.ones((2, 5, 4))]).shape
+    (2, 5, 7)
     """
 
     def __init__(self, axis: int = -1, **kwargs: Any):

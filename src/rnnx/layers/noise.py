@@ -117,6 +117,12 @@ class SpatialDropout1D(SpatialDropout):
     References
     ----------
     .. [1] J. Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.SpatialDropout1D(0.5, seed=1)(np.ones((2, 5, 3)), training=True).shape
+    (2, 5, 3)
     """
 
 
@@ -188,6 +194,12 @@ class GaussianDropout(NoiseLayer):
     ----------
     rate : float
     seed : int, SeedGenerator or None
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.GaussianDropout(0.5, seed=1)(np.ones((2, 3)), training=True).shape
+    (2, 3)
     """
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
@@ -207,6 +219,12 @@ class AlphaDropout(NoiseLayer):
     References
     ----------
     .. [1] G. Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.AlphaDropout(0.5, seed=1)(np.ones((2, 3)), training=True).shape
+    (2, 3)
     """
 
     @takes_old_words

@@ -155,6 +155,12 @@ class LayerNormalization(Normalization):
     References
     ----------
     .. [1] J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", arXiv 1607.06450, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.LayerNormalization()(np.array([[1.0, 3.0]])).round(2).tolist()
+    [[-1.0, 1.0]]
     """
 
     def forward(
@@ -195,6 +201,12 @@ class BatchNormalization(Normalization):
     References
     ----------
     .. [1] S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.BatchNormalization()(np.array([[1.0], [3.0]]), training=True).round(2).tolist()
+    [[-1.0], [1.0]]
     """
 
     of_one_axis = True

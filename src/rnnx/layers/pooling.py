@@ -134,6 +134,12 @@ class MaxPooling1D(MaxPooling):
     padding : {"valid", "same"}
     data_format : {"channels_last", "channels_first"}
         Shape of the input and output: (batch, timesteps, features), or (batch, features, timesteps).
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.MaxPooling1D(2)(np.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
+    [1.0, 3.0]
     """
 
 
@@ -147,6 +153,12 @@ class AveragePooling1D(AveragePooling):
     padding : {"valid", "same"}
     data_format : {"channels_last", "channels_first"}
         Shape of the input and output: (batch, timesteps, features), or (batch, features, timesteps).
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.AveragePooling1D(2)(np.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
+    [0.5, 2.5]
     """
 
 
@@ -265,6 +277,12 @@ class GlobalMaxPooling1D(GlobalMaxPooling):
         Shape of the input: (batch, timesteps, features), or (batch, features, timesteps).
     keepdims : bool
         The output keeps the time axis, of one step.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.GlobalMaxPooling1D()(np.arange(6.0).reshape(1, 3, 2)).tolist()
+    [[4.0, 5.0]]
     """
 
 
@@ -277,6 +295,12 @@ class GlobalAveragePooling1D(GlobalAveragePooling):
         Shape of the input: (batch, timesteps, features), or (batch, features, timesteps).
     keepdims : bool
         The output keeps the time axis, of one step.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.GlobalAveragePooling1D()(np.arange(6.0).reshape(1, 3, 2)).tolist()
+    [[2.0, 3.0]]
     """
 
     supports_masking = True

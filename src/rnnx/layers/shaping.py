@@ -45,6 +45,12 @@ class Flatten(Shaping):
     ----------
     data_format : {"channels_last", "channels_first"}
         With "channels_first" the second axis of the input goes to the end before.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Flatten()(np.ones((2, 5, 3))).shape
+    (2, 15)
     """
 
     data_format = "channels_last"  # also of layers that were pickled before there was another one
@@ -79,6 +85,12 @@ class Reshape(Shaping):
     ----------
     target_shape : tuple
         Without the batch axis.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Reshape((5, -1))(np.ones((2, 15))).shape
+    (2, 5, 3)
     """
 
     def __init__(self, target_shape: Any, **kwargs: Any):
@@ -110,6 +122,12 @@ class Permute(Shaping):
     ----------
     dims : tuple
         The axes of a sample, counted from 1.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.Permute((2, 1))(np.ones((2, 5, 3))).shape
+    (2, 3, 5)
     """
 
     def __init__(self, dims: Any, **kwargs: Any):
@@ -141,6 +159,12 @@ class RepeatVector(Shaping):
     Parameters
     ----------
     n : int
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.RepeatVector(4)(np.ones((2, 3))).shape
+    (2, 4, 3)
     """
 
     def __init__(self, n: int, **kwargs: Any):

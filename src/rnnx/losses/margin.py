@@ -9,7 +9,16 @@ from rnnx.losses.loss import StandardLoss
 
 
 class Hinge(StandardLoss):
-    """Mean over the last axis of ``max(1 - y_true * y_pred, 0)``; targets are -1 or 1, or all of them 0 or 1."""
+    """Mean over the last axis of ``max(1 - y_true * y_pred, 0)``; targets are -1 or 1, or all of them 0 or 1.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.Hinge()([[1.0, -1.0]], [[0.5, 0.5]])), 4)
+    1.0
+    """
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         t, loss = _missing(y_true, y_pred)
@@ -17,7 +26,16 @@ class Hinge(StandardLoss):
 
 
 class SquaredHinge(StandardLoss):
-    """Mean over the last axis of ``max(1 - y_true * y_pred, 0)^2``; targets as for `Hinge`."""
+    """Mean over the last axis of ``max(1 - y_true * y_pred, 0)^2``; targets as for `Hinge`.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.SquaredHinge()([[1.0, -1.0]], [[0.5, 0.5]])), 4)
+    1.25
+    """
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         t, loss = _missing(y_true, y_pred)
@@ -31,7 +49,16 @@ def _missing(y_true: Array, y_pred: Array) -> tuple[Array, Array]:
 
 
 class CategoricalHinge(StandardLoss):
-    """``max(1 + other - right, 0)`` of the predictions for the class and for the best other one; targets one-hot."""
+    """``max(1 + other - right, 0)`` of the predictions for the class and for the best other one; targets one-hot.
+
+    Targets and predictions have shape (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.CategoricalHinge()([[0.0, 1.0]], [[0.2, 0.8]])), 4)
+    0.4
+    """
 
     of_numbers = False
 

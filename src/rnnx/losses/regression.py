@@ -11,7 +11,16 @@ from rnnx.losses.loss import EPSILON, StandardLoss, checked_axis
 
 
 class MeanSquaredError(StandardLoss):
-    """Mean over the last axis of ``(y_pred - y_true)^2``."""
+    """Mean over the last axis of ``(y_pred - y_true)^2``.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.MeanSquaredError()([[0.0, 0.0]], [[1.0, 3.0]])), 4)
+    5.0
+    """
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         d = y_pred - y_true
@@ -19,7 +28,16 @@ class MeanSquaredError(StandardLoss):
 
 
 class MeanAbsoluteError(StandardLoss):
-    """Mean over the last axis of ``|y_pred - y_true|``."""
+    """Mean over the last axis of ``|y_pred - y_true|``.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.MeanAbsoluteError()([[0.0, 0.0]], [[1.0, 3.0]])), 4)
+    2.0
+    """
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         d = y_pred - y_true
@@ -27,7 +45,16 @@ class MeanAbsoluteError(StandardLoss):
 
 
 class MeanAbsolutePercentageError(StandardLoss):
-    """100 times the mean over the last axis of ``|y_pred - y_true| / |y_true|``; a target of 0 counts as 1e-7."""
+    """100 times the mean over the last axis of ``|y_pred - y_true| / |y_true|``; a target of 0 counts as 1e-7.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.MeanAbsolutePercentageError()([[2.0, 4.0]], [[1.0, 3.0]])), 4)
+    37.5
+    """
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         d = (y_pred - y_true) / np.maximum(np.abs(y_true), np.asarray(EPSILON, y_true.dtype))
@@ -37,7 +64,16 @@ class MeanAbsolutePercentageError(StandardLoss):
 
 
 class MeanSquaredLogarithmicError(StandardLoss):
-    """Mean over the last axis of ``(log(1 + y_pred) - log(1 + y_true))^2``; what is below 1e-7 counts as that."""
+    """Mean over the last axis of ``(log(1 + y_pred) - log(1 + y_true))^2``; what is below 1e-7 counts as that.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.MeanSquaredLogarithmicError()([[0.0, 1.0]], [[1.0, 3.0]])), 4)
+    0.4805
+    """
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         low = np.asarray(EPSILON, y_pred.dtype)
@@ -50,9 +86,17 @@ class MeanSquaredLogarithmicError(StandardLoss):
 class CosineSimilarity(StandardLoss):
     """Minus the cosine of the angle between targets and predictions along an axis; 0 for a vector of zeros.
 
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
     Parameters
     ----------
     axis : int
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.CosineSimilarity()([[0.0, 1.0]], [[3.0, 4.0]])), 4)
+    -0.8
     """
 
     of_numbers = False
@@ -88,9 +132,17 @@ def _unit(x: Array) -> tuple[Array, Array]:
 class Huber(StandardLoss):
     """Squared near 0 and linear beyond ``delta``.
 
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
     References
     ----------
     .. [1] P. Huber, "Robust estimation of a location parameter", Ann. Math. Statist. 35, 1964.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.Huber(delta=1.0)([[0.0, 0.0]], [[0.5, 3.0]])), 4)
+    1.3125
     """
 
     default_name = "huber_loss"
@@ -118,7 +170,16 @@ class Huber(StandardLoss):
 
 
 class LogCosh(StandardLoss):
-    """Mean over the last axis of ``log(cosh(y_pred - y_true))``."""
+    """Mean over the last axis of ``log(cosh(y_pred - y_true))``.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.LogCosh()([[0.0, 0.0]], [[1.0, 3.0]])), 4)
+    1.3716
+    """
 
     def values(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
         d = y_pred - y_true

@@ -51,10 +51,18 @@ class Overlap(StandardLoss):
 class Dice(Overlap):
     """One minus twice the intersection of targets and predictions over the sum of both.
 
+    Targets and predictions have one shape, (batch, ...).
+
     References
     ----------
     .. [1] F. Milletari et al., "V-Net: fully convolutional neural networks for volumetric medical image
        segmentation", 3DV 2016.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.Dice()([[1.0, 0.0]], [[0.8, 0.4]])), 4)
+    0.2727
     """
 
     def __init__(
@@ -75,6 +83,8 @@ class Dice(Overlap):
 class Tversky(Overlap):
     """One minus the intersection over itself, ``alpha`` times what is missed and ``beta`` times what is too much.
 
+    Targets and predictions have one shape, (batch, ...).
+
     Parameters
     ----------
     alpha, beta : float
@@ -83,6 +93,12 @@ class Tversky(Overlap):
     ----------
     .. [1] S. Salehi et al., "Tversky loss function for image segmentation using 3D fully convolutional deep networks",
        MLMI 2017.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.Tversky(alpha=0.3, beta=0.7)([[1.0, 0.0]], [[0.8, 0.4]])), 4)
+    0.2982
     """
 
     def __init__(

@@ -14,6 +14,8 @@ from rnnx.losses.loss import Pullback, StandardLoss, checked_between
 class Circle(StandardLoss):
     """Circle loss of embeddings of length 1, by the classes of all rows of a batch.
 
+    Targets have shape (batch,), of class numbers, predictions (batch, features).
+
     Rows without another one of their class, or without one of another class, lose nothing and do not count.
 
     Parameters
@@ -27,6 +29,12 @@ class Circle(StandardLoss):
     References
     ----------
     .. [1] Y. Sun et al., "Circle loss: a unified perspective of pair similarity optimization", CVPR 2020.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> round(float(losses.Circle(gamma=2.0)([0, 0, 1], [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])), 4)
+    0.915
     """
 
     of_numbers = False

@@ -60,7 +60,16 @@ def _in_top(classes: Array, y_pred: Array, k: int) -> Array:
 
 
 class Accuracy(Metric):
-    """Share of equal values."""
+    """Share of equal values.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.Accuracy()([1, 2, 3, 4], [1, 2, 0, 4])), 4)
+    0.75
+    """
 
     direction = "up"
 
@@ -69,7 +78,16 @@ class Accuracy(Metric):
 
 
 class BinaryAccuracy(Metric):
-    """Share of predictions on the right side of ``threshold`` for a target of 0 or 1, each with its own weight."""
+    """Share of predictions on the right side of ``threshold`` for a target of 0 or 1, each with its own weight.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.BinaryAccuracy(threshold=0.5)([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    0.75
+    """
 
     direction = "up"
 
@@ -85,7 +103,16 @@ class BinaryAccuracy(Metric):
 
 
 class CategoricalAccuracy(Metric):
-    """Share of largest predictions at the largest target."""
+    """Share of largest predictions at the largest target.
+
+    Targets and predictions have shape (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.CategoricalAccuracy()([[0, 1], [1, 0]], [[0.2, 0.8], [0.4, 0.6]])), 4)
+    0.5
+    """
 
     direction = "up"
 
@@ -94,7 +121,16 @@ class CategoricalAccuracy(Metric):
 
 
 class SparseCategoricalAccuracy(Metric):
-    """Share of largest predictions at the target class."""
+    """Share of largest predictions at the target class.
+
+    Targets have shape (batch, ...), of class numbers, predictions (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.SparseCategoricalAccuracy()([1, 0], [[0.2, 0.8], [0.4, 0.6]])), 4)
+    0.5
+    """
 
     direction = "up"
 
@@ -103,7 +139,16 @@ class SparseCategoricalAccuracy(Metric):
 
 
 class TopKCategoricalAccuracy(Metric):
-    """Share of targets among the ``k`` largest predictions."""
+    """Share of targets among the ``k`` largest predictions.
+
+    Targets and predictions have shape (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.TopKCategoricalAccuracy(k=1)([[0, 1], [1, 0]], [[0.2, 0.8], [0.4, 0.6]])), 4)
+    0.5
+    """
 
     direction = "up"
 
@@ -121,11 +166,19 @@ class TopKCategoricalAccuracy(Metric):
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     """The same for integer classes.
 
+    Targets have shape (batch, ...), of class numbers, predictions (batch, ..., classes).
+
     Parameters
     ----------
     k : int
     from_sorted_ids : bool
         Whether predictions are the numbers of the classes, the likeliest first.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.SparseTopKCategoricalAccuracy(k=1)([1, 0], [[0.2, 0.8], [0.4, 0.6]])), 4)
+    0.5
     """
 
     from_sorted_ids = False

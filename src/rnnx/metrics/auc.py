@@ -19,6 +19,8 @@ SMALLEST = 1 << 16  # scores that are kept as they came before they are counted 
 class AUC(ThresholdMetric):
     """Area under the ROC curve or another one, exact unless thresholds are asked for.
 
+    Targets and predictions have one shape, (batch, ...); with ``multi_label`` it is (batch, labels).
+
     Parameters
     ----------
     num_thresholds : int, optional

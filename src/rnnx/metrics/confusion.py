@@ -31,31 +31,69 @@ class ConfusionCount(ThresholdMetric):
 
 
 class TruePositives(ConfusionCount):
-    """Weight of ones that are predicted so."""
+    """Weight of ones that are predicted so.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.TruePositives()([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    2.0
+    """
 
     state_names = ("true_positives",)
 
 
 class TrueNegatives(ConfusionCount):
-    """Weight of zeros that are predicted so."""
+    """Weight of zeros that are predicted so.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.TrueNegatives()([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    1.0
+    """
 
     state_names = ("true_negatives",)
 
 
 class FalsePositives(ConfusionCount):
-    """Weight of zeros that are predicted to be ones."""
+    """Weight of zeros that are predicted to be ones.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.FalsePositives()([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    0.0
+    """
 
     state_names = ("false_positives",)
 
 
 class FalseNegatives(ConfusionCount):
-    """Weight of ones that are predicted to be zeros."""
+    """Weight of ones that are predicted to be zeros.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.FalseNegatives()([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    1.0
+    """
 
     state_names = ("false_negatives",)
 
 
 class Precision(ThresholdMetric):
     """Share of ones among what is predicted above ``thresholds``.
+
+    Targets and predictions have one shape, (batch, ...).
 
     Parameters
     ----------
@@ -65,6 +103,12 @@ class Precision(ThresholdMetric):
         Only the ``top_k`` largest predictions along the last axis may say yes.
     class_id : int, optional
         Only this column counts.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.Precision()([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    1.0
     """
 
     direction = "up"
@@ -105,7 +149,16 @@ class Precision(ThresholdMetric):
 
 
 class Recall(Precision):
-    """Share of what is predicted above ``thresholds`` among the ones; arguments as of `Precision`."""
+    """Share of what is predicted above ``thresholds`` among the ones; arguments as of `Precision`.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.Recall()([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    0.6667
+    """
 
     state_names = ("true_positives", "false_negatives")
 
@@ -162,7 +215,16 @@ class BestAtThreshold(ThresholdMetric):
 
 
 class SensitivityAtSpecificity(BestAtThreshold):
-    """The largest sensitivity at a threshold whose specificity is at least ``specificity``."""
+    """The largest sensitivity at a threshold whose specificity is at least ``specificity``.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.SensitivityAtSpecificity(0.6)([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    1.0
+    """
 
     bound = "specificity"
 
@@ -181,7 +243,16 @@ class SensitivityAtSpecificity(BestAtThreshold):
 
 
 class SpecificityAtSensitivity(BestAtThreshold):
-    """The largest specificity at a threshold whose sensitivity is at least ``sensitivity``."""
+    """The largest specificity at a threshold whose sensitivity is at least ``sensitivity``.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.SpecificityAtSensitivity(0.6)([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    1.0
+    """
 
     bound = "sensitivity"
 
@@ -200,7 +271,16 @@ class SpecificityAtSensitivity(BestAtThreshold):
 
 
 class PrecisionAtRecall(BestAtThreshold):
-    """The largest precision at a threshold whose recall is at least ``recall``."""
+    """The largest precision at a threshold whose recall is at least ``recall``.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.PrecisionAtRecall(0.6)([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    1.0
+    """
 
     bound = "recall"
 
@@ -219,7 +299,16 @@ class PrecisionAtRecall(BestAtThreshold):
 
 
 class RecallAtPrecision(BestAtThreshold):
-    """The largest recall at a threshold whose precision is at least ``precision``."""
+    """The largest recall at a threshold whose precision is at least ``precision``.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.RecallAtPrecision(0.6)([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    1.0
+    """
 
     bound = "precision"
 

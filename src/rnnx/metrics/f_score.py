@@ -15,6 +15,8 @@ from rnnx.metrics.targets import flat_rows, same_rank
 class FBetaScore(Metric):
     """Weighted harmonic mean of precision and recall of each column, ``beta`` times as much for recall.
 
+    Targets and predictions have shape (batch, outputs).
+
     Parameters
     ----------
     average : {None, "micro", "macro", "weighted"}
@@ -23,6 +25,12 @@ class FBetaScore(Metric):
     beta : float
     threshold : float, optional
         Predictions above it say yes; if not given, the largest one of each row does.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> [round(float(value), 4) for value in metrics.FBetaScore(beta=2.0)([[0, 1], [1, 0]], [[0.2, 0.8], [0.4, 0.6]])]
+    [0.0, 0.8333]
     """
 
     direction = "up"
@@ -86,7 +94,16 @@ class FBetaScore(Metric):
 
 
 class F1Score(FBetaScore):
-    """Harmonic mean of precision and recall; arguments as of `FBetaScore`."""
+    """Harmonic mean of precision and recall; arguments as of `FBetaScore`.
+
+    Targets and predictions have shape (batch, outputs).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> [round(float(value), 4) for value in metrics.F1Score()([[0, 1], [1, 0]], [[0.2, 0.8], [0.4, 0.6]])]
+    [0.0, 0.6667]
+    """
 
     def __init__(
         self,

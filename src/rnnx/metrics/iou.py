@@ -16,6 +16,8 @@ from rnnx.metrics.metric import Metric
 class IoU(Metric):
     """Mean intersection over union of some classes.
 
+    Targets and predictions have one shape, (batch, ...).
+
     Parameters
     ----------
     num_classes : int
@@ -26,6 +28,12 @@ class IoU(Metric):
     sparse_y_true, sparse_y_pred : bool
         Whether they are classes; else the largest one along ``axis`` is the class.
     axis : int
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.IoU(2, [1])([0, 1, 1, 1], [0, 0, 1, 1])), 4)
+    0.6667
     """
 
     direction = "up"
@@ -97,12 +105,20 @@ class IoU(Metric):
 class BinaryIoU(IoU):
     """Mean intersection over union of zeros and ones, from probabilities.
 
+    Targets and predictions have one shape, (batch, ...).
+
     Parameters
     ----------
     target_class_ids : list of int
         ``(0, 1)``, or one of them.
     threshold : float
         Predictions from it on are ones.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.BinaryIoU()([0, 1, 1, 1], [0.2, 0.4, 0.6, 0.9])), 4)
+    0.5833
     """
 
     def __init__(
@@ -125,7 +141,16 @@ class BinaryIoU(IoU):
 
 
 class MeanIoU(IoU):
-    """Mean intersection over union of all classes; arguments as of `IoU`."""
+    """Mean intersection over union of all classes; arguments as of `IoU`.
+
+    Targets and predictions have one shape, (batch, ...).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.MeanIoU(2)([0, 1, 1, 1], [0, 0, 1, 1])), 4)
+    0.5833
+    """
 
     def __init__(
         self,
@@ -145,7 +170,16 @@ class MeanIoU(IoU):
 
 
 class OneHotIoU(IoU):
-    """The same for one-hot targets, and predictions of each class."""
+    """The same for one-hot targets, and predictions of each class.
+
+    Targets and predictions have shape (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.OneHotIoU(2, [1])([[0, 1], [1, 0]], [[0.2, 0.8], [0.4, 0.6]])), 4)
+    0.5
+    """
 
     def __init__(
         self,
@@ -164,7 +198,16 @@ class OneHotIoU(IoU):
 
 
 class OneHotMeanIoU(MeanIoU):
-    """`MeanIoU` for one-hot targets, and predictions of each class."""
+    """`MeanIoU` for one-hot targets, and predictions of each class.
+
+    Targets and predictions have shape (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.OneHotMeanIoU(2)([[0, 1], [1, 0]], [[0.2, 0.8], [0.4, 0.6]])), 4)
+    0.25
+    """
 
     def __init__(
         self,

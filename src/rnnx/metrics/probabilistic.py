@@ -12,19 +12,46 @@ from rnnx.metrics.reduction import LossMetric, OfLoss
 
 
 class KLDivergence(OfLoss):
-    """Kullback-Leibler divergence of distributions over the last axis."""
+    """Kullback-Leibler divergence of distributions over the last axis.
+
+    Targets and predictions have shape (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.KLDivergence()([[0.5, 0.5]], [[0.2, 0.8]])), 4)
+    0.2231
+    """
 
     of = "kl_divergence"
 
 
 class Poisson(OfLoss):
-    """Poisson loss of counts."""
+    """Poisson loss of counts.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.Poisson()([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    -0.331
+    """
 
     of = "poisson"
 
 
 class BinaryCrossentropy(LossMetric):
-    """Binary cross-entropy."""
+    """Binary cross-entropy.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.BinaryCrossentropy()([[1.0, 0.0]], [[0.8, 0.4]])), 4)
+    0.367
+    """
 
     def __init__(
         self, name: str | None = None, dtype: Any = None, from_logits: bool = False, label_smoothing: float = 0.0
@@ -38,7 +65,16 @@ class BinaryCrossentropy(LossMetric):
 
 
 class CategoricalCrossentropy(LossMetric):
-    """Cross-entropy with a distribution over the axis."""
+    """Cross-entropy with a distribution over the axis.
+
+    Targets and predictions have shape (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.CategoricalCrossentropy()([[0, 1], [1, 0]], [[0.2, 0.8], [0.4, 0.6]])), 4)
+    0.5697
+    """
 
     def __init__(
         self,
@@ -54,7 +90,15 @@ class CategoricalCrossentropy(LossMetric):
 class SparseCategoricalCrossentropy(LossMetric):
     """Cross-entropy with integer classes.
 
+    Targets have shape (batch, ...), of class numbers, predictions (batch, ..., classes).
+
     Targets of ``ignore_class`` count with 0, as in Keras; where there are sample weights, they do not count.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.SparseCategoricalCrossentropy()([1], [[0.2, 0.8]])), 4)
+    0.2231
     """
 
     def __init__(
@@ -81,7 +125,16 @@ class SparseCategoricalCrossentropy(LossMetric):
 
 
 class Perplexity(LossMetric):
-    """Exponential of the mean cross-entropy with integer classes."""
+    """Exponential of the mean cross-entropy with integer classes.
+
+    Targets have shape (batch, ...), of class numbers, predictions (batch, ..., classes).
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.Perplexity()([1], [[0.2, 0.8]])), 4)
+    1.25
+    """
 
     def __init__(self, from_logits: bool = False, name: str | None = None, dtype: Any = None):
         super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name or "perplexity", dtype)

@@ -14,7 +14,16 @@ from rnnx.metrics.metric import Metric
 
 
 class Sum(Metric):
-    """Sum of given values, each times its weight."""
+    """Sum of given values, each times its weight.
+
+    Values of any shape.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.Sum()([1.0, 2.0, 4.0])), 4)
+    7.0
+    """
 
     state_names = ("total",)
 
@@ -28,7 +37,16 @@ class Sum(Metric):
 
 
 class Mean(Metric):
-    """Mean of given values: ``update_state(values, sample_weight=None)``."""
+    """Mean of given values: ``update_state(values, sample_weight=None)``.
+
+    Values of any shape.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.Mean()([1.0, 2.0, 6.0])), 4)
+    3.0
+    """
 
     def update_state(self, values: Any, sample_weight: Any = None, mask: Any = None) -> None:  # type: ignore[override]
         values = np.asarray(values, np.float64)
@@ -41,9 +59,18 @@ class Mean(Metric):
 class FunctionMetric(Metric):
     """The mean of a function of one's own, ``function(y_true, y_pred) -> values``; files leave it out.
 
+    Shapes are those of the function.
+
     Parameters
     ----------
     function : callable
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> metric = metrics.FunctionMetric(lambda y_true, y_pred: abs(y_true - y_pred))
+    >>> round(float(metric([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    0.5
     """
 
     def __init__(self, function: Any, name: str | None = None, dtype: Any = None):
@@ -61,11 +88,19 @@ class FunctionMetric(Metric):
 class MeanMetricWrapper(FunctionMetric):
     """The mean of ``fn(y_true, y_pred, **kwargs)``.
 
+    Shapes are those of the function.
+
     Parameters
     ----------
     fn : callable, or the name of one of `rnnx.losses` or `rnnx.metrics`
     name : str, optional
     dtype : dtype, optional
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> metrics.MeanMetricWrapper("mean_squared_error")([[1.0, 2.0]], [[1.0, 4.0]])
+    2.0
     """
 
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any):
@@ -92,9 +127,17 @@ FUNCTIONS: dict[Any, Any] = dict(losses.names.FUNCTIONS)  # by name; those of me
 class LossMetric(Metric):
     """A loss as a metric: its mean over everything that counts.
 
+    Shapes are those of the loss.
+
     Parameters
     ----------
     loss : Loss or name
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.LossMetric("mse")([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    0.5
     """
 
     direction: str | None = "down"

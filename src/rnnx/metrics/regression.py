@@ -16,13 +16,31 @@ from rnnx.metrics.targets import flat_rows, same_rank
 
 
 class MeanSquaredError(OfLoss):
-    """Mean squared error."""
+    """Mean squared error.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.MeanSquaredError()([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    0.5
+    """
 
     of = "mse"
 
 
 class RootMeanSquaredError(MeanSquaredError):
-    """Root of the mean squared error; every number has its own weight."""
+    """Root of the mean squared error; every number has its own weight.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.RootMeanSquaredError()([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    0.7071
+    """
 
     def __init__(self, name: str | None = None, dtype: Any = None):
         super().__init__(name or "root_mean_squared_error", dtype)
@@ -35,32 +53,77 @@ class RootMeanSquaredError(MeanSquaredError):
 
 
 class MeanAbsoluteError(OfLoss):
-    """Mean absolute error."""
+    """Mean absolute error.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.MeanAbsoluteError()([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    0.5
+    """
 
     of = "mae"
 
 
 class MeanAbsolutePercentageError(OfLoss):
-    """Mean absolute error in percent of the targets."""
+    """Mean absolute error in percent of the targets.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.MeanAbsolutePercentageError()([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    20.8333
+    """
 
     of = "mape"
 
 
 class MeanSquaredLogarithmicError(OfLoss):
-    """Mean squared error of logarithms."""
+    """Mean squared error of logarithms.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.MeanSquaredLogarithmicError()([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    0.0414
+    """
 
     of = "msle"
 
 
 class LogCoshError(LossMetric):
-    """Logarithm of the hyperbolic cosine of the error."""
+    """Logarithm of the hyperbolic cosine of the error.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.LogCoshError()([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    0.2169
+    """
 
     def __init__(self, name: str | None = None, dtype: Any = None):
         super().__init__("log_cosh", name or "logcosh", dtype)
 
 
 class CosineSimilarity(LossMetric):
-    """Cosine of the angle between targets and predictions along an axis."""
+    """Cosine of the angle between targets and predictions along an axis.
+
+    Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.CosineSimilarity()([[0.0, 1.0]], [[3.0, 4.0]])), 4)
+    0.8
+    """
 
     direction = "up"
 
@@ -74,12 +137,20 @@ class CosineSimilarity(LossMetric):
 class R2Score(Metric):
     """Share of the variance of the targets that predictions explain, of each column.
 
+    Targets and predictions have shape (batch, outputs).
+
     Parameters
     ----------
     class_aggregation : {"uniform_average", "variance_weighted_average", None}
         How the columns become one number; None leaves one for each.
     num_regressors : int
         Of how many independent ones the score is adjusted for; 0 does not.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> round(float(metrics.R2Score()([[1.0, 2.0], [3.0, 5.0]], [[1.0, 3.0], [2.0, 5.0]])), 4)
+    0.6389
     """
 
     direction = "up"
