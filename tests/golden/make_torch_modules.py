@@ -97,6 +97,12 @@ def main() -> None:
     cases = made(CHAINS, rng, folder)
     torch.save(randomised(Refused(), rng), folder / "refused.pt")
     store.save("torch_modules", {**cases, **made(LATER, rng, folder)})
+    torch.manual_seed(0)
+    grouped = nn.Sequential(nn.Conv1d(2, 4, 2), nn.GroupNorm(2, 4, eps=0.01), nn.Tanh(), nn.Flatten(), nn.Linear(8, 2))
+    nn.init.normal_(grouped[1].weight)
+    nn.init.normal_(grouped[1].bias)
+    torch.save(grouped, folder / "grouped.pt")
+    print(grouped(torch.linspace(-1, 1, 12).reshape(2, 2, 3) ** 2).tolist())  # stands in the test
 
 
 def made(chains: dict[str, tuple[Any, str]], rng: np.random.Generator, folder: Path) -> dict[str, Case]:

@@ -18,7 +18,7 @@ from tests.golden import store
 CASES = store.load("torch_modules")
 FILES = store.DATA / "torch_modules"
 REFUSED = {
-    "group": "GroupNorm", "instance": "InstanceNorm1d", "rms": "RMSNorm", "each_batch": "track_running_stats=False",
+    "instance": "InstanceNorm1d", "rms": "RMSNorm", "each_batch": "track_running_stats=False",
     "transposed": "ConvTranspose1d", "padded": "padding=1", "strided": "stride=2", "mirrored": "padding_mode=reflect",
     "shortened": "max_norm=0.1", "bag": "EmbeddingBag", "slopes": "PReLU",
 }  # fmt: skip
@@ -43,6 +43,21 @@ def test_arguments_of_modules() -> None:
     words = torch.load(FILES / "words.pt")
     assert type(words["0"]).__name__ == "Embedding" and words["5"].forward_layer.activation.name == "relu"
     assert torch.load(FILES / "conv.pt", options={"0": {"strides": 1}})["0"].strides == 1
+
+
+def test_normalization_of_groups() -> None:
+    """The value is PyTorch's, see `tests.golden.make_torch_modules`."""
+    model = rnnx.load_model(FILES / "grouped.pt")
+    x = (np.linspace(-1, 1, 12, dtype="float32").reshape(2, 2, 3) ** 2).swapaxes(1, 2)
+    wanted = [[-0.30476513504981995, 0.9095045328140259], [-0.7123465538024902, 1.0212949514389038]]
+    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-6)
+    layer = torch.load(FILES / "grouped.pt")["1"]
+    assert (type(layer).__name__, layer.groups, layer.epsilon) == ("GroupNormalization", 2, 0.01)
+    for own, array in torch.state_dict(layer).items():
+        assert own in ("weight", "bias") and array.shape == (4,)
+    attributes = {"num_groups": 0, "eps": 1e-5}
+    with pytest.raises(FormatError, match="num_groups must be at least 1"):
+        _classes.WITH_WEIGHTS["GroupNorm"](attributes, {"weight": np.ones(4), "bias": np.ones(4)})
 
 
 def test_zeros_around_a_convolution_are_a_layer_of_a_chain() -> None:
@@ -101,7 +116,7 @@ def module(kind: str, **attributes: Any) -> Instance:
     [
         (["Conv1d", "Linear"], "takes the timesteps of the convolution"),
         (["Embedding", "Conv1d"], "takes the timesteps of the module before it as channels"),
-        (["LSTM", "BatchNorm1d"], "normalizes each timestep"),
+        (["LSTM", "BatchNorm1d"], "normalizes timesteps here"),
         (["GRU", "Linear"], "returns a tuple"),
         (["Linear", "Dropout1d", "Linear"], "as channels"),
         (["Linear", "Unflatten"], "is a Unflatten"),

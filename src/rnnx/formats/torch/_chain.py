@@ -110,8 +110,8 @@ def _check_features(kind: str, features: str) -> None:
         )
     if kind in CHANNELS_FIRST and features == "last":
         raise FormatError("it takes the timesteps of the module before it as channels; put a permutation between them")
-    if kind == "BatchNorm1d" and features == "last":
-        raise FormatError("it normalizes each timestep here, not each feature; that is not supported")
+    if kind in ("BatchNorm1d", "GroupNorm") and features == "last":
+        raise FormatError("it normalizes timesteps here, not features; that is not supported")
 
 
 def _widths_behind(chain: list[Any], rest: list[tuple[str, Instance]], made: Mapping[str, Any]) -> None:

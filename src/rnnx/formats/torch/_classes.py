@@ -193,6 +193,15 @@ def _layer_norm(attributes: Attributes, parts: Parts) -> Settled:
     return "LayerNorm", {"epsilon": real(attributes, "eps", 1e-5)}, parts
 
 
+def _group_norm(attributes: Attributes, parts: Parts) -> Settled:
+    if not {"weight", "bias"} <= parts.keys():
+        raise FormatError("affine=False is not supported")
+    groups = number(attributes, "num_groups", 0)
+    if groups < 1:
+        raise FormatError(f"num_groups must be at least 1, got {groups}")
+    return "GroupNorm", {"groups": groups, "epsilon": real(attributes, "eps", 1e-5)}, parts
+
+
 WITH_WEIGHTS: dict[str, Callable[[Attributes, Parts], Settled]] = {
     "LSTM": _recurrent,
     "GRU": _recurrent,
@@ -206,4 +215,5 @@ WITH_WEIGHTS: dict[str, Callable[[Attributes, Parts], Settled]] = {
     "BatchNorm1d": _batch_norm,
     "SyncBatchNorm": _batch_norm,
     "LayerNorm": _layer_norm,
+    "GroupNorm": _group_norm,
 }

@@ -20,6 +20,7 @@ from rnnx.layers import (
     Conv1D,
     Dense,
     Embedding,
+    GroupNormalization,
     GRUCell,
     Input,
     LayerNormalization,
@@ -46,6 +47,7 @@ OPTIONS = {
     "Conv1d": {"strides", "padding", "dilation_rate", "groups"},
     "BatchNorm": {"epsilon", "momentum"},
     "LayerNorm": {"epsilon"},
+    "GroupNorm": {"groups", "epsilon"},
 }
 DAMAGE = (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
 STARTS = ("kernel_initializer", "recurrent_initializer", "bias_initializer", "embeddings_initializer")
@@ -375,6 +377,8 @@ def _single(name: str, kind: str, parts: Parts, options: Mapping[str, Any], comm
     settings = {"epsilon": 1e-5, **options}
     if kind == "LayerNorm":
         return _built(LayerNormalization(**settings, **common), (None, weight.shape[0]))
+    if kind == "GroupNorm":
+        return _built(GroupNormalization(**settings, **common), (None, weight.shape[0]))
     affine = "weight" in parts
     if affine != ("bias" in parts):
         raise FormatError("one of 'weight' and 'bias' is missing")

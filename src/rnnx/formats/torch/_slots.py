@@ -34,6 +34,7 @@ from rnnx.layers import (
     Dense,
     Dropout,
     Embedding,
+    GroupNormalization,
     GRUCell,
     InputLayer,
     LayerNormalization,
@@ -168,7 +169,7 @@ class ProjectedSlot:
 
 @dataclass(eq=False)
 class PlainSlot:
-    """Linear, Embedding, Conv1d, BatchNorm1d and LayerNorm: each array has its place."""
+    """Linear, Embedding, Conv1d, BatchNorm1d, GroupNorm and LayerNorm: each array has its place."""
 
     layer: Any
     prefix: str
@@ -180,8 +181,9 @@ class PlainSlot:
                 raise FormatError(f"{layer.name}: PyTorch has `scale` and `center` of BatchNorm together or not at all")
             names = (["weight", "bias"] if layer.scale else []) + ["running_mean", "running_var"]
         else:
-            if isinstance(layer, LayerNormalization) and not (layer.scale and layer.center):
-                raise FormatError(f"{layer.name}: `scale` and `center` of a LayerNorm are needed for PyTorch")
+            if isinstance(layer, (GroupNormalization, LayerNormalization)) and not (layer.scale and layer.center):
+                kind = "GroupNorm" if isinstance(layer, GroupNormalization) else "LayerNorm"
+                raise FormatError(f"{layer.name}: `scale` and `center` of a {kind} are needed for PyTorch")
             names = ["weight", "bias"][: len(layer.weights)]
         return [(self.prefix + name, weight) for name, weight in zip(names, layer.weights, strict=True)]
 
@@ -207,7 +209,7 @@ class PlainSlot:
 
 
 Slot = RecurrentSlot | ProjectedSlot | PlainSlot
-PLAIN = (Dense, Embedding, Conv1D, BatchNormalization, LayerNormalization)
+PLAIN = (Dense, Embedding, Conv1D, BatchNormalization, GroupNormalization, LayerNormalization)
 
 
 # ---- Which slots a layer has ----------------------------------------------------------------------------------------
