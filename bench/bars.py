@@ -3,8 +3,8 @@
     python bench/bars.py [SECTION ...]
 
 Both sides of a ratio take turns in one process; the figures are ratios of medians. One thread unless said. Sections:
-peak, parts, float64, dropout, structured, ragged, threads, calls, start, narrow, recompute, sessions. `cc` is needed
-for `peak`, the package `onnx` for `sessions`.
+peak, parts, float64, dropout, layer, structured, ragged, threads, calls, start, narrow, recompute, sessions. `cc` is
+needed for `peak`, the package `onnx` for `sessions`.
 """
 
 from __future__ import annotations
@@ -161,6 +161,52 @@ def dropout() -> None:
                 "1.05",
                 f"{t[1] / t[0]:.3f} / {t[2] / t[0]:.3f}",
             )
+
+
+def layer_step(cell: str, batch: int, units: int, **dropout: Any) -> Callable[[], Any]:
+    """A training step as users call it: weights assigned, masks drawn, forward, backward; 100 time steps."""
+    kind = layers.LSTM if cell == "lstm" else layers.GRU
+    layer = kind(units, return_sequences=True, seed=1, **dropout)
+    x, dy = (RNG.normal(size=(batch, 100, units)).astype(np.float32) for _ in range(2))
+    layer(x)
+    values = layer.get_weights()
+
+    def step() -> None:
+        for weight, value in zip(layer.weights, values, strict=True):
+            weight.assign(value)
+        _, pullback = layer.vjp(x, training=True)
+        pullback(dy)
+
+    return step
+
+
+@section
+def layer() -> None:
+    sites = {"dropout": 0.5, "recurrent_dropout": 0.25}
+    rows = {
+        "dropout": 0.5,
+        "recurrent_dropout": 0.5,
+        "noise_shape": (1, 1, None),
+        "recurrent_noise_shape": (1, 1, None),
+    }
+    forms = [{}, *({**rates, "dropout_gates": gates} for rates in (sites, rows) for gates in ("per_gate", "shared"))]
+    asked = {32: ("1.08", "-"), 64: ("1.06", "1.3 / 1.5"), 128: ("1.04", "1.5 / 1.65"), 256: ("1.03", "1.6 / 1.75")}
+    for cell in CORES:
+        for units, (least, most) in asked.items():
+            for batch in (16, 32):
+                t = medians(*(layer_step(cell, batch, units, **form) for form in forms))
+                line(
+                    f"{cell} B={batch} H={units}, `layer.vjp`: training step with dropout over without, masks per gate "
+                    "/ one for all gates",
+                    f"{least} / 1.03",
+                    f"{t[1] / t[0]:.3f} / {t[2] / t[0]:.3f}",
+                )
+                line(
+                    f"{cell} B={batch} H={units}, `layer.vjp`: speed with half of the units dropped for the batch, "
+                    "masks per gate / one for all gates",
+                    most,
+                    f"{t[0] / t[3]:.2f} / {t[0] / t[4]:.2f}",
+                )
 
 
 @section

@@ -188,6 +188,12 @@ cdef const char *rows_of_x(const Part *part, Py_ssize_t s0, Py_ssize_t s1, Py_ss
         return job.x + place_of(job, part.lo, time_of(job, s0, 0), job.sxb, job.sxt)
     ldx[0] = job.F
     for s in range(s0, s1):
+        if under_mask_rows(job):
+            t, r = time_of(job, s, part.lo), end_at(part, s) - part.lo
+            job.leaf.multiply_add(r, job.F, job.x + part.lo * job.sxb + t * job.sxt, job.sxb // job.size,
+                                  mask_row(&job.inputs, gate, part.lo, t), job.inputs.sb // job.size, True, out, job.F)
+            out += r * job.F * job.size
+            continue
         for r in range(part.lo, end_at(part, s)):
             b = batch_of(job, r)
             t = time_of(job, s, r)

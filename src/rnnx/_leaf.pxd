@@ -71,7 +71,7 @@ cdef extern from "leaf.h" nogil:
         void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded,
                            ptrdiff_t ldr) noexcept nogil
         void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
-                       void *strips, ptrdiff_t rows) noexcept nogil
+                       const void *mask, ptrdiff_t ldm, void *strips, ptrdiff_t rows) noexcept nogil
         void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,
                           ptrdiff_t ldb, void *C, ptrdiff_t ldc, void *sums) noexcept nogil
         void (*forward[4])(const rx_step *step) noexcept nogil
@@ -79,7 +79,8 @@ cdef extern from "leaf.h" nogil:
         void (*gather)(ptrdiff_t count, const void *source, ptrdiff_t stride, void *out) noexcept nogil
         void (*scatter_add)(ptrdiff_t count, const void *a, const int *index, void *sum) noexcept nogil
         void (*multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride_b, void *out) noexcept nogil
-        void (*multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum) noexcept nogil
+        void (*multiply_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
+                             int first, void *sum, ptrdiff_t lds) noexcept nogil
         void (*add)(ptrdiff_t count, const void *a, void *sum) noexcept nogil
         void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil
     const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights)

@@ -125,9 +125,9 @@ typedef struct rx_leaf {
      * take for A. NULL with other weights. */
     void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);
     /* Sums over rows, for gradients: A^T packed in strips of MR columns and `rows` rows, then C += A^T B and
-     * sums += columns of B (see template/tile.h). */
+     * sums += columns of B (see template/tile.h). A may be multiplied by a mask (NULL: none), of rows ldm apart. */
     void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
-                   void *strips, ptrdiff_t rows);
+                   const void *mask, ptrdiff_t ldm, void *strips, ptrdiff_t rows);
     void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
                       void *C, ptrdiff_t ldc, void *sums);
     void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */
@@ -136,8 +136,9 @@ typedef struct rx_leaf {
     void (*gather)(ptrdiff_t count, const void *from, ptrdiff_t stride, void *out);
     void (*scatter_add)(ptrdiff_t count, const void *a, const int *index, void *sum); /* sum[index[j]] += a[j] */
     void (*multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride_b, void *out);
-    /* sum = a * b, or sum += a * b unless `first` */
-    void (*multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum);
+    /* sum = a * b, or sum += a * b unless `first`; n rows of them, lda, ldb and lds elements apart */
+    void (*multiply_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
+                         int first, void *sum, ptrdiff_t lds);
     void (*add)(ptrdiff_t count, const void *a, void *sum); /* sum += a */
     void (*activate)(ptrdiff_t count, int activation, const void *x, void *y);
 } rx_leaf;

@@ -123,17 +123,27 @@ cdef void pack_left(const BackPart *part, Left left, const Kept *kept, Py_ssize_
     # makes of a step is still in L1. One row at a time has all steps together.
     cdef const Job *job = part.rows.job
     cdef Py_ssize_t s = s0, after, done = 0, count, ld = job.ld
+    cdef Py_ssize_t t, ldm
     cdef const char *rows
+    cdef const char *mask
     while s < s1:
         after = s1 if job.B == 1 else s + 1
         count = n if job.B == 1 else end_at(&part.rows, s) - part.rows.lo
-        if left == LEFT_X:
+        mask, ldm = NULL, 0
+        if left == LEFT_X and job.B > 1 and under_mask_rows(job):
+            t = time_of(job, s, part.rows.lo)
+            rows, ld = job.x + part.rows.lo * job.sxb + t * job.sxt, job.sxb // job.size
+            mask, ldm = mask_row(&job.inputs, gate, part.rows.lo, t), job.inputs.sb // job.size
+        elif left == LEFT_X:
             rows = rows_of_x(&part.rows, s, after, gate, &ld)
+        elif left == LEFT_H and job.B > 1 and job.state.gates and job.state.st == 0:
+            rows = state_block(job, job.h, s - 1) + part.rows.lo * job.row
+            mask, ldm = own_rows(&part.rows, &job.state_rows[gate]), ld
         elif left == LEFT_H:
             rows = packed_h(part, s, after, gate)
         else:
             rows, ld = job.gates + (offset_of(job, s) + part.rows.lo) * job.gate_row + 3 * job.U * job.size, job.ldg
-        job.leaf.pack_a(count, M, rows, ld, kept.index[gate], kept.scale[gate],
+        job.leaf.pack_a(count, M, rows, ld, kept.index[gate], kept.scale[gate], mask, ldm,
                              part.strips + done * job.leaf.mr * job.size, n)
         done += count
         s = after
@@ -189,6 +199,13 @@ cdef void scatter_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
     cdef char *out
     cdef const char *mask
     for s in range(s0, s1):
+        if under_mask_rows(job):
+            t, r = time_of(job, s, part.rows.lo), end_at(&part.rows, s) - part.rows.lo
+            job.leaf.multiply_add(r, job.F, product, ld, mask_row(&job.inputs, gate, part.rows.lo, t),
+                                  job.inputs.sb // job.size, first,
+                                  back.dx + part.rows.lo * back.dxb + t * back.dxt, back.dxb // job.size)
+            product += r * ld * job.size
+            continue
         for r in range(part.rows.lo, end_at(&part.rows, s)):
             b = batch_of(job, r)
             t = time_of(job, s, r)
@@ -199,7 +216,7 @@ cdef void scatter_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
             elif job.inputs.gates == 0:
                 memcpy(out, product, job.F * job.size)
             elif job.inputs.sf == job.size:
-                job.leaf.multiply_add(job.F, product, mask, first, out)
+                job.leaf.multiply_add(1, job.F, product, 0, mask, 0, first, out, 0)
             else:
                 if first:
                     memset(out, 0, job.F * job.size)

@@ -47,6 +47,12 @@ cdef Mask view_mask(object array):
     return mask
 
 
+cdef inline bint under_mask_rows(const Job *job) noexcept nogil:
+    # Whether x has a mask, and the rows of a step lie at one distance in both, their elements side by side.
+    return (job.inputs.gates and job.inputs.sf == job.size and job.sxf == job.size and job.order == NULL
+            and not job.packed)
+
+
 cdef inline const char *mask_row(const Mask *mask, Py_ssize_t gate, Py_ssize_t b, Py_ssize_t t) noexcept nogil:
     return mask.data + gate * mask.sg + b * mask.sb + t * mask.st
 

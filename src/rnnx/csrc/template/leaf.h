@@ -106,16 +106,22 @@ static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, ptrdif
     for (; j < count; ++j) y[j] = x[j] * *(const REAL *)((const char *)b + j * stride);
 }
 
-static void NAME(multiply_add)(ptrdiff_t count, const void *a, const void *b, int first, void *sum) {
-    const REAL *x = a, *m = b;
-    REAL *y = sum;
-    ptrdiff_t j = 0;
-    if (first) {
-        NAME(multiply)(count, a, b, sizeof(REAL), sum);
-        return;
+INLINE void NAME(multiply_rows)(ptrdiff_t n, ptrdiff_t count, const REAL *x, ptrdiff_t ldx, const REAL *m, ptrdiff_t ldm,
+                                int first, REAL *y, ptrdiff_t ldy) {
+    for (ptrdiff_t r = 0; r < n; ++r, x += ldx, m += ldm, y += ldy) {
+        ptrdiff_t j = 0;
+        for (; j + WIDTH <= count; j += WIDTH) {
+            const vec a = vload(x + j), b = vload(m + j);
+            vstore(y + j, first ? vmul(a, b) : vfma(a, b, vload(y + j)));
+        }
+        for (; j < count; ++j) y[j] = first ? x[j] * m[j] : y[j] + x[j] * m[j];
     }
-    for (; j + WIDTH <= count; j += WIDTH) vstore(y + j, vfma(vload(x + j), vload(m + j), vload(y + j)));
-    for (; j < count; ++j) y[j] += x[j] * m[j];
+}
+
+static void NAME(multiply_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
+                               int first, void *sum, ptrdiff_t lds) {
+    if (first) NAME(multiply_rows)(n, count, a, lda, b, ldb, 1, sum, lds);
+    else NAME(multiply_rows)(n, count, a, lda, b, ldb, 0, sum, lds);
 }
 
 static void NAME(add)(ptrdiff_t count, const void *a, void *sum) {

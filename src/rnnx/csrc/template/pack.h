@@ -37,26 +37,62 @@ static void NAME(pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, c
     }
 }
 
+/* MR elements, times a mask unless that is NULL, in whole vectors: the last of them ends where the elements do, or
+ * behind it where one is longer than MR elements. */
+INLINE void NAME(pack_row)(const REAL *row, const REAL *mask, REAL *out) {
+    UNROLLED for (int m = 0; m < MR; m += WIDTH) {
+        const int at = m + WIDTH > MR && WIDTH < MR ? MR - WIDTH : m;
+        const vec x = vload(row + at);
+        vstore(out + at, mask ? vmul(x, vload(mask + at)) : x);
+    }
+}
+
+/* A strip of n rows, of a matrix that goes on for `left` columns from the strip's first, M columns in all. */
+INLINE void NAME(pack_strip)(ptrdiff_t n, ptrdiff_t left, ptrdiff_t M, const REAL *A, ptrdiff_t lda, const REAL *mask,
+                             ptrdiff_t ldm, REAL *out) {
+    ptrdiff_t r = 0;
+    if (left >= MR) { /* a vector longer than a row of the strip is written over by the next row: not for the last one */
+        const ptrdiff_t whole = left < WIDTH ? 0 : WIDTH > MR ? n - 1 : n;
+        for (; r < whole; ++r) NAME(pack_row)(A + r * lda, mask ? mask + r * ldm : NULL, out + r * MR);
+        for (; r < n; ++r)
+            UNROLLED for (int m = 0; m < MR; ++m)
+                out[r * MR + m] = mask ? A[r * lda + m] * mask[r * ldm + m] : A[r * lda + m];
+        return;
+    }
+    /* the last columns end a vector, whose other elements are written over by the row before */
+    for (r = n - 1; M >= WIDTH && r >= 0 && r * MR >= WIDTH - left; --r) {
+        for (ptrdiff_t m = 0; m + WIDTH <= left; m += WIDTH) {
+            const vec x = vload(A + r * lda + m);
+            vstore(out + r * MR + m, mask ? vmul(x, vload(mask + r * ldm + m)) : x);
+        }
+        const vec x = vload(A + r * lda + left - WIDTH);
+        vstore(out + r * MR + left - WIDTH, mask ? vmul(x, vload(mask + r * ldm + left - WIDTH)) : x);
+    }
+    for (; r >= 0; --r)
+        for (ptrdiff_t m = 0; m < left; ++m)
+            out[r * MR + m] = mask ? A[r * lda + m] * mask[r * ldm + m] : A[r * lda + m];
+}
+
 /* A (n, M) packed in strips of MR columns and `rows` rows, one after the other; with an index its columns `index` times
- * `scale`. */
+ * `scale`, with a mask times that, whose rows are ldm apart. */
 static void NAME(pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index,
-                              const void *scale_, void *strips, ptrdiff_t rows) {
-    const REAL *A = A_, *scale = scale_;
+                         const void *scale_, const void *mask_, ptrdiff_t ldm, void *strips, ptrdiff_t rows) {
+    const REAL *A = A_, *scale = scale_, *mask = mask_;
     for (ptrdiff_t m0 = 0; m0 < M; m0 += MR) {
         const int wide = M - m0 < MR ? (int)(M - m0) : MR;
         REAL *out = (REAL *)strips + m0 * rows, factor[MR];
         ptrdiff_t from[MR];
+        if (!index) {
+            if (mask) NAME(pack_strip)(n, M - m0, M, A + m0, lda, mask + m0, ldm, out);
+            else NAME(pack_strip)(n, M - m0, M, A + m0, lda, NULL, 0, out);
+            continue;
+        }
         for (int m = 0; m < MR; ++m) { /* beyond `wide` the last column again */
-            from[m] = index ? index[m0 + (m < wide ? m : wide - 1)] : 0;
-            factor[m] = index ? scale[m0 + (m < wide ? m : wide - 1)] : 1;
+            from[m] = index[m0 + (m < wide ? m : wide - 1)];
+            factor[m] = scale[m0 + (m < wide ? m : wide - 1)];
         }
         for (ptrdiff_t r = 0; r < n; ++r, out += MR)
-            if (index)
-                for (int m = 0; m < MR; ++m) out[m] = A[r * lda + from[m]] * factor[m];
-            else if (wide == MR)
-                memcpy(out, A + r * lda + m0, MR * sizeof(REAL));
-            else
-                memcpy(out, A + r * lda + m0, wide * sizeof(REAL));
+            for (int m = 0; m < MR; ++m) out[m] = A[r * lda + from[m]] * factor[m];
     }
 }
 #else
