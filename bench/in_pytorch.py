@@ -3,11 +3,11 @@
     python bench/in_pytorch.py                  # the tables of docs/in-pytorch.md: full, packed, with dropout
     python bench/in_pytorch.py --boundary       # what the way through PyTorch costs a call of the engine
     python bench/in_pytorch.py --policy         # sizes at which PyTorch's own code wins: rnnx/torch/_policy.py
-    python bench/in_pytorch.py --threads 2
+    python bench/in_pytorch.py --threads 2      # with as many threads on both sides
 
 Needs PyTorch. Both take turns call by call, results are compared before, and ratios are of medians: time of PyTorch
-over time of rnnx, more than 1 means that rnnx is faster. A training step is forward, backward and an SGD step, so
-weights change, as they do in training.
+over time of rnnx, more than 1 means that rnnx is faster (``--quantile 0``: of the shortest times, for a busy machine).
+A training step is forward, backward and an SGD step, so weights change, as they do in training.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def mean(values: Iterable[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, values)))
 
 
-def tables(profile: str, seconds: float) -> None:
+def tables(profile: str, seconds: float, share: float) -> None:
     """Full, packed and with dropout."""
     sizes = {
         "tiny": [(2, 5, 8)],
@@ -163,13 +163,13 @@ def tables(profile: str, seconds: float) -> None:
         all_of: dict[str, list[float]] = {kind: [] for kind in kinds}
         for batch, timesteps, units in sizes:
             for kind in kinds:
-                all_of[kind].append(ratio(name, kind, batch, timesteps, units, seconds))
+                all_of[kind].append(ratio(name, kind, batch, timesteps, units, seconds, share))
             last = " | ".join(f"{found[-1]:.2f}" for found in all_of.values())
             print(f"| {name} B={batch} T={timesteps} H={units} | {last} |", flush=True)
         print(f"| {name}, geometric mean | " + " | ".join(f"{mean(found):.2f}" for found in all_of.values()) + " |")
 
 
-def boundary(profile: str, seconds: float) -> None:
+def boundary(profile: str, seconds: float, share: float) -> None:
     """The module against the engine called directly, in inference and in a forward and backward pass."""
     sizes = [(2, 4, 8)] if profile == "tiny" else [(1, 16, 16), (8, 100, 128), (32, 50, 64), (32, 100, 256)]
     print("| | engine, µs | module, µs | way, µs | share of the engine's speed |")
@@ -203,7 +203,7 @@ def boundary(profile: str, seconds: float) -> None:
                 ("inference", [inference, call_of(module, x, False)]),
                 ("training", [both, module_both]),
             ):
-                engine, whole = (1e6 * found for found in medians(calls, seconds))
+                engine, whole = (1e6 * found for found in medians(calls, seconds, share))
                 print(
                     f"| {name} B={batch} T={timesteps} H={units}, {kind} | {engine:.0f} | {whole:.0f} | "
                     f"{whole - engine:.0f} | {engine / whole:.3f} |",
@@ -211,11 +211,8 @@ def boundary(profile: str, seconds: float) -> None:
                 )
 
 
-def policy(profile: str, seconds: float) -> None:
-    """Small calls: where PyTorch's own code wins, and whether the rule leaves them there.
-
-    By the shortest time of each: calls of microseconds are disturbed most by what else the machine does.
-    """
+def policy(profile: str, seconds: float, share: float) -> None:
+    """Small calls: where PyTorch's own code wins, and whether the rule leaves them there."""
     batches, steps = ((1, 4), (1, 2)) if profile == "tiny" else ((1, 8, 32), (1, 2, 4, 8, 16, 50))
     widths = (8,) if profile == "tiny" else (16, 64, 128, 256, 512, 1024)
     print("B x T: PyTorch's time over rnnx's; in brackets where the rule leaves the call to PyTorch, ! where it should")
@@ -225,7 +222,7 @@ def policy(profile: str, seconds: float) -> None:
             if batch * timesteps * units * units > 12_000_000:
                 continue
             with _policy.everything_on_rnnx():
-                found = ratio(name, kind, batch, timesteps, units, seconds, 0.0)
+                found = ratio(name, kind, batch, timesteps, units, seconds, share)
             rule = _policy.reason(name, kind == "training", timesteps, units, units)
             row.append(f"{batch}x{timesteps} " + (f"({found:.2f})" if rule else f"{found:.2f}" + "!" * (found < 0.97)))
         print(f"{name} {kind} H={units}: " + ", ".join(row), flush=True)
@@ -239,13 +236,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--profile", choices=("tiny", "quick", "full"), default="full")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each pair of medians")
+    parser.add_argument("--quantile", type=float, default=0.5, help="of the times; on a busy machine 0 says more")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rnnx.set_num_threads(args.threads)
     cpu = platform.processor() or platform.machine()
     print(f"torch {torch.__version__}, rnnx {rnnx.__version__}, {args.threads} thread(s), {cpu}\n")
     run = boundary if args.boundary else policy if args.policy else tables
-    run(args.profile, args.seconds)
+    run(args.profile, args.seconds, args.quantile)
 
 
 if __name__ == "__main__":
