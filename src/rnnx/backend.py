@@ -28,10 +28,10 @@ from rnnx.random import uniform as random_uniform
 from rnnx.utils import clear_session
 
 __all__ = [
-    "argmax", "argmin", "backend", "clear_session", "concatenate", "count_params", "cumsum", "dropout", "epsilon",
-    "eval", "expand_dims", "floatx", "function", "gather", "get_uid", "get_value", "image_data_format", "int_shape",
-    "is_keras_tensor", "l2_normalize", "ndim", "random_normal", "random_uniform", "repeat", "set_epsilon", "set_floatx",
-    "set_image_data_format", "set_value", "truncated_normal",
+    "argmax", "argmin", "backend", "clear_session", "concatenate", "count_params", "ctc_decode", "cumsum", "dropout",
+    "epsilon", "eval", "expand_dims", "floatx", "function", "gather", "get_uid", "get_value", "image_data_format",
+    "int_shape", "is_keras_tensor", "l2_normalize", "ndim", "random_normal", "random_uniform", "repeat", "set_epsilon",
+    "set_floatx", "set_image_data_format", "set_value", "truncated_normal",
 ]  # fmt: skip
 
 _uids: Counter[str] = Counter()
@@ -85,6 +85,30 @@ def gather(reference: Any, indices: Any) -> Any:
 def repeat(x: Any, n: int) -> Any:
     """(batch, features) -> (batch, n, features)."""
     return RepeatVector(n)(x)
+
+
+def ctc_decode(
+    y_pred: Any, input_length: Any, greedy: bool = True, beam_width: int = 100, top_paths: int = 1
+) -> tuple[list[Array], Array]:
+    """Labels from probabilities of shape (batch, timesteps, classes), of which the last class is the blank.
+
+    Returns
+    -------
+    labels : list of one int32 array of shape (batch, timesteps)
+        With -1 behind the last label.
+    scores : array of shape (batch, 1)
+        Minus the logarithm of the probability.
+
+    Raises
+    ------
+    ValueError
+        If ``greedy`` is False: the search with beams is not here.
+    """
+    if not greedy:
+        raise ValueError("ctc_decode: `greedy` must be True, the search with beams is not here")
+    x = np.asarray(y_pred)
+    labels, scores = ops.ctc_decode(np.log(x + epsilon()), input_length, mask_index=x.shape[-1] - 1)
+    return [labels[0]], scores
 
 
 def l2_normalize(x: Any, axis: int | None = None) -> Any:

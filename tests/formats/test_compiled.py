@@ -319,3 +319,28 @@ def test_the_state_of_another_optimizer_is_left_out_with_a_warning(name, tmp_pat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(again)
+
+
+@rnnx.saving.register_keras_serializable(package="tests_of_compiled")
+def weighed_squares(y_true, y_pred):
+    return rnnx.ops.mean(3 * rnnx.ops.square(y_pred - y_true), axis=-1)
+
+
+@rnnx.saving.register_keras_serializable(package="tests_of_compiled")
+class SlowAdam(rnnx.optimizers.Adam):
+    pass
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".safetensors"])
+def test_what_is_registered_needs_no_custom_objects(suffix, tmp_path):
+    model = rnnx.Sequential([rnnx.Input((3,)), rnnx.layers.Dense(1)])
+    model.compile(SlowAdam(0.5), weighed_squares, metrics=[weighed_squares])
+    x, y = np.ones((4, 3)), np.full((4, 1), 7.0)
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / f"m{suffix}")
+    again = rnnx.load_model(tmp_path / f"m{suffix}")
+    assert type(again.optimizer) is SlowAdam and again.loss is not None
+    assert again.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+    for one in (model, again):
+        one.fit(x, y, verbose=0)
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rnnx import losses, metrics
-from rnnx._config import to_builtin
+from rnnx._config import get_registered_object, to_builtin
 from rnnx._nested import is_config, mapped
 from rnnx.formats._limits import LONGEST_TRAINING, level_of_caller
 from rnnx.saving import FormatError
@@ -137,6 +137,10 @@ class Custom:
     ----------
     notes : list of str
         What could not be honoured.
+
+    Notes
+    -----
+    What is not among ``objects`` may be registered: see `rnnx.saving.register_keras_serializable`.
     """
 
     def __init__(self, objects: dict[str, Any] | None = None, any_name: bool = False):
@@ -157,20 +161,21 @@ class Custom:
         if only_name:
             name, value, arguments = arguments, arguments, None
         short = name.split(">")[-1] if isinstance(name, str) else ""
-        if short not in self.objects:
+        found = self.objects.get(short)
+        if found is None:
             if isinstance(value, dict) and value.get("registered_name") and not _is_of_keras(value):
-                raise Unknown("class", str(name))  # never one of rnnx that has the same name
+                if (registered := get_registered_object(short)) is None:  # never one of rnnx that has the same name
+                    raise Unknown("class", str(name))
+                return _made(registered, arguments)
             try:
                 return known(value)
             except ValueError as error:
+                if only_name and (registered := get_registered_object(short)) is not None:
+                    return registered
                 if only_name or (self.any_name and str(error).startswith("unknown ")):
                     raise Unknown("function" if only_name else "class or function", str(name)) from error
                 raise
-        found = self.objects[short]
-        if not isinstance(found, type):
-            return found
-        arguments = dict(arguments) if isinstance(arguments, dict) else {}
-        return found.from_config(arguments) if hasattr(found, "from_config") else found(**arguments)
+        return _made(found, arguments)
 
     def metrics(self, value: Any, known: Callable[[Any], Any], errors: tuple[type[Exception], ...]) -> Any:
         """The metrics in lists and dicts, without those that are not known; these are noted. Names stay names."""
@@ -187,6 +192,14 @@ class Custom:
             self.notes.append(f"a metric is left out: {error}")
             return None
         return value if isinstance(value, str) and value not in self.objects else found
+
+
+def _made(thing: Any, arguments: Any) -> Any:
+    """A function of the user, or an object of a class of the user."""
+    if not isinstance(thing, type):
+        return thing
+    arguments = dict(arguments) if isinstance(arguments, dict) else {}
+    return thing.from_config(arguments) if hasattr(thing, "from_config") else thing(**arguments)
 
 
 def _is_of_keras(value: dict[str, Any]) -> bool:
