@@ -113,6 +113,51 @@ def test_a_cell_that_builds_on_another() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_attention_over_its_own_arguments() -> None:
+    class Causal(layers.MultiHeadAttention):
+        def call(self, query: Any, value: Any) -> Any:
+            return super().call(query, value, use_causal_mask=True) + query
+
+    own, plain = Causal(2, 2), layers.MultiHeadAttention(2, 2)
+    own(X, X), plain(X, X)
+    plain.set_weights(own.get_weights())
+    expected = plain(X, X, use_causal_mask=True) + X
+    np.testing.assert_allclose(own(X, X), expected, rtol=1e-5, atol=1e-6)
+    x = Input((4, 3))
+    np.testing.assert_allclose(Model(x, own(x, x))(X), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_build_of_a_model_may_call_that_of_the_class_below(first: bool) -> None:
+    class Scaled(Model):
+        def build(self, input_shape: Any) -> None:
+            if first:
+                super().build(input_shape)
+            self.scale, self.dense = self.add_weight(shape=(2,), initializer="ones"), layers.Dense(2)
+            if not first:
+                super().build(input_shape)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x) * self.scale
+
+    model, other = Scaled(), Scaled()
+    model.build((None, 4, 3))
+    for each in (model, other):
+        each.compile("sgd", "mse")
+        each.fit(X, np.ones((2, 4, 2)), verbose=0)
+        assert each.built and [w.shape for w in each.weights] == [(2,), (3, 2), (2,)]
+
+
+def test_a_copy_of_a_model_with_a_graph_and_a_call() -> None:
+    class Twice(Model):
+        def call(self, x: Any) -> Any:
+            return super().call(x) * 2
+
+    x = Input((4, 3))
+    model = Twice(x, layers.GRU(2)(x))
+    np.testing.assert_array_equal(copy.deepcopy(model)(X), model(X))
+
+
 def test_moving_averages_move() -> None:
     own, plain = doubled(layers.BatchNormalization)(), layers.BatchNormalization()
     own(X, training=True), plain(X, training=True)

@@ -25,14 +25,15 @@ class CallSignature:
         Arguments that are masks, each with the name of the argument whose mask it is.
     functions : list of callable
         The ``call`` of the class and those of the user's classes that it is derived from.
-    says_shape : bool
-        Whether one of them says the shape of its output itself.
+    says_shape, builds : bool
+        Whether one of these classes says the shape of its output itself, and whether one has a ``build``.
     """
 
     def __init__(self, cls: Any):
         own = own_classes(cls)
         self.functions: list[Callable[..., Any]] = [vars(kind)["call"] for kind in own if "call" in vars(kind)]
         self.says_shape = any("compute_output_shape" in vars(kind) for kind in own)
+        self.builds = any("build" in vars(kind) for kind in own)
         parameters = list(inspect.signature(cls.call).parameters.values())[1:]
         self.signature = inspect.Signature(parameters)
         self.parameters = {p.name: p for p in parameters}

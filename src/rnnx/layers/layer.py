@@ -174,8 +174,8 @@ class Layer(WeightOwner, SymbolicEnds):
         base = base_of(type(self))
         if base is Layer:
             raise NotImplementedError(f"{type(self).__name__} does not say how to compute its output: implement `call`")
-        if base.build is not Layer.build and not self._weights:
-            with self._build_lock:  # a `build` of one's own that has left this out
+        if type(self).build is not base.build is not Layer.build and not self._weights:
+            with self._build_lock:  # a `build` of the class has left that of this one out
                 self.built = False
                 vars(self).pop("_build_ran", None)
                 base.build(self, x.shape)

@@ -247,6 +247,8 @@ class TracedCall:
         check_inputs(layer, shapes)
         if layer.built or layer.built_by_call or "_build_ran" in vars(layer):
             return
+        if structure != SIMPLE and not self.signature.builds and not layer.call_is_all:
+            return  # `super().call` says which of the arguments the class below is built for
         free = [(None, *shape[1:]) for shape in shapes]
         given = {"": free[0]} if structure == SIMPLE else dict(together(structure, free))
         first = next(iter(given.values()))

@@ -332,7 +332,7 @@ class Model(Trainer, Layer):
 
     def build(self, input_shape: Any) -> None:
         """Build for an input of this shape, the batch axis included, or a list of such shapes."""
-        if self.overrides_call:
+        if self.built_by_call:  # not for a `build` of the class that calls this one: it may have more to make
             self.computation.build(input_shape)
 
     def build_again(self, built_for: Any) -> None:
