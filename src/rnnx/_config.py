@@ -256,6 +256,7 @@ ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seld
     "quantization_report": "rnnx.quantization",
     "quantize": "rnnx.quantization",
     "Stream": "rnnx.streaming",
+    "MonteCarloStream": "rnnx.streaming",
     "with_mask": "rnnx.layers.given_mask",
     "load_model": "rnnx.saving",
 }

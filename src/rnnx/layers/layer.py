@@ -460,8 +460,10 @@ class Layer(WeightOwner, SymbolicEnds):
 
     # ---- Streaming -------------------------------------------------------------------------------------------------
 
-    def stream(self, batch_size: int = 1) -> Any:
-        """A stream that feeds this layer step by step; see `rnnx.streaming`."""
+    def stream(self, batch_size: int = 1, mc: int | None = None) -> Any:
+        """A stream that feeds this layer step by step; with ``mc`` of so many samples of it. See `rnnx.streaming`."""
+        if mc is not None:
+            return on_demand("MonteCarloStream")(self, batch_size, mc)
         return on_demand("Stream")(self, batch_size)
 
     # ---- Configuration ---------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Layers and models that are fed step by step."""
 
+from rnnx.streaming.monte_carlo import MonteCarloStream
 from rnnx.streaming.stream import Stream, stream
 
-__all__ = ["Stream", "stream"]
+__all__ = ["MonteCarloStream", "Stream", "stream"]

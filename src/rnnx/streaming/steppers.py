@@ -34,10 +34,20 @@ class RecurrentStepper:
     turn : Turn
         Of the stream.
     zero_output_for_mask : bool
+    noise : StepNoise, optional
+        Draws the dropout masks, which stay.
     """
 
-    def __init__(self, cell: Any, batch_size: int, dtype: Any, turn: _kernels.Turn, zero_output_for_mask: bool = False):
-        self._stepper: Any = _stepper(cell, batch_size, dtype, turn)
+    def __init__(
+        self,
+        cell: Any,
+        batch_size: int,
+        dtype: Any,
+        turn: _kernels.Turn,
+        zero_output_for_mask: bool = False,
+        noise: Any = None,
+    ):
+        self._stepper: Any = _stepper(cell, batch_size, dtype, turn, noise)
         self._zero_output = zero_output_for_mask
         self.step = self._stepper.step
         self.compiled = self._stepper if isinstance(self._stepper, _kernels.Stepper) else None
@@ -88,12 +98,12 @@ class RecurrentStepper:
         self._all_started = True
 
 
-def _stepper(cell: Any, batch_size: int, dtype: Any, turn: _kernels.Turn) -> Any:
+def _stepper(cell: Any, batch_size: int, dtype: Any, turn: _kernels.Turn, noise: Any) -> Any:
     """Something with a ``step`` and a ``state``: compiled if it can be."""
     if not hasattr(cell, "packed") or (isinstance(cell, Cell) and cell.overrides_call):
         return _OwnStepper(cell, batch_size, dtype)
     params, packed = cell.packed()
-    masks = cell.sample_masks(batch_size, 1, training=False)
+    masks = cell.sample_masks(batch_size, 1, training=False) if noise is None else noise.masks(cell)
     if packed is None:
         return _SlowStepper(cell, params, batch_size, masks)
     return _kernels.Stepper(packed, batch_size, masks, turn)

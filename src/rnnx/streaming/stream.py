@@ -77,6 +77,8 @@ class Stream:
         Built.
     batch_size : int
         Streams that advance together.
+    noise : StepNoise, optional
+        Of `MonteCarloStream`; without it nothing is dropped.
 
     Raises
     ------
@@ -94,13 +96,13 @@ class Stream:
     True
     """
 
-    def __init__(self, layer: Any, batch_size: int = 1):
+    def __init__(self, layer: Any, batch_size: int = 1, noise: Any = None):
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"stream: `batch_size` must be a positive integer, got {batch_size!r}")
         if not layer.built:
             raise ValueError(f"stream: {layer.name!r} is not built yet; call it once or give it an input shape")
         self.batch_size = int(batch_size)
-        self._layer = layer
+        self._layer, self._noise = layer, noise
         self._turn = _kernels.Turn()  # every method takes one, the compiled steps take it themselves
         self._make_steps()
 
@@ -110,11 +112,15 @@ class Stream:
         """Take the weights as they are now; while another thread changes them, only until the next step."""
         versions = settled(self._layer.weights)
         self._steppers: list[Any] = []
+        if self._noise is not None:
+            self._noise.start()
         self._run, self._many = self._make(self._layer.computation)
         compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
         self._settled = versions is not None and versions == settled(self._layer.weights)
         self._short = None
-        if self._settled:
+        if self._noise is not None:
+            self._noise.finish()
+        elif self._settled:
             self._short = short_way(
                 self._layer, compiled, self.batch_size, self._turn, self._cast, self._unmasked_long_way
             )
@@ -148,13 +154,17 @@ class Stream:
             raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: axis {layer.axis} joins the steps")
         if isinstance(layer, PReLU) and 1 not in (layer.shared_axes or ()):
             raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: each step has weights of its own")
+        if self._noise is not None and isinstance(layer, NoiseLayer):
+            return self._noise.function(layer), True
         if isinstance(layer, (*STEPWISE, Merge)):
             return _stepwise(layer), True
         raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed step by step")
 
     def _recurrent(self, layer: Any, cells: list[Any], many: bool, zero_output: bool) -> tuple[Function, bool]:
         own = [
-            RecurrentStepper(cell, self.batch_size, layer.dtype, self._turn, zero_output and k == len(cells) - 1)
+            RecurrentStepper(
+                cell, self.batch_size, layer.dtype, self._turn, zero_output and k == len(cells) - 1, self._noise
+            )
             for k, cell in enumerate(cells)
         ]
         self._steppers += own
@@ -189,12 +199,14 @@ class Stream:
                 function, many = self._make(layer)
             elif not of_steps.isdisjoint(needed):
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it joins steps with a value of all steps")
+            elif self._noise is not None and isinstance(_layer_of(layer), NoiseLayer):
+                function, many = self._noise.function(_layer_of(layer)), False
             else:
                 function, many = _whole(layer), False
             if step.call.get("training"):
                 if not isinstance(_layer_of(layer), NoiseLayer):
                     raise ValueError(f"stream: layer {name!r} cannot be streamed: it is called with training=True")
-                function = _noisy(layer)
+                function = _noisy(layer) if self._noise is None else function
             given = plan.tensors[step.inputs[0]].dtype
             if step.single and given != layer.dtype and not isinstance(layer, Embedding):
                 function = _after_cast(layer, function)
@@ -495,6 +507,6 @@ def _after_cast(layer: Any, function: Function) -> Function:
     return lambda x, mask: function(layer.cast(x), mask)
 
 
-def stream(layer: Any, batch_size: int = 1) -> Stream:
-    """A stream of a layer or model; the same as ``layer.stream(batch_size)``."""
-    return Stream(layer, batch_size)
+def stream(layer: Any, batch_size: int = 1, mc: int | None = None) -> Any:
+    """A stream of a layer or model; the same as ``layer.stream(batch_size, mc)``."""
+    return layer.stream(batch_size, mc)
