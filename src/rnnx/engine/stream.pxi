@@ -166,6 +166,7 @@ cdef class Stepper(Link):
     cdef Part all
     cdef bint large
     cdef object table
+    cdef Py_ssize_t table_rows
 
     def __init__(self, Packed packed, Py_ssize_t batch, masks=None, Turn turn=None):
         cdef Call call = Call.__new__(Call)
@@ -227,23 +228,25 @@ cdef class Stepper(Link):
         cdef cnp.ndarray given = step_input(x, self, self.cast)
         out = output_of(out, self)
         self.turn.take()
-        try:
-            self.compute(given, out)
-        finally:
-            self.turn.leave()
+        self._advance(given, out)
+        self.turn.leave()
         return out
 
     def look_up(self, table):
         """Take ids too, which stand for rows of a table (of ``Packed.table``)."""
         self.call.alive.append(table)
-        self.table = table
+        self.table, self.table_rows = table, len(table)
 
     cdef int compute(self, cnp.ndarray x, cnp.ndarray out) except -1:
+        self._advance(x, out)
+        return 0
+
+    cdef inline void _advance(self, cnp.ndarray x, cnp.ndarray out) noexcept:
         cdef Job *job = &self.call.job
         cdef Py_ssize_t r, size = job.H * job.leaf.itemsize
         cdef char *y = <char *>cnp.PyArray_DATA(out)
         if x.ndim == 1:
-            job.table, job.table_rows = data_of(self.table), len(self.table)
+            job.table, job.table_rows = data_of(self.table), self.table_rows
             job.ids, job.sib = <const char *>cnp.PyArray_DATA(x), x.strides[0]
         else:
             job.table = NULL
@@ -257,7 +260,6 @@ cdef class Stepper(Link):
             memcpy(y + r * size, <char *>self.one.h + r * job.row, size)
         self._point(1 if <char *>self.one.h != job.h else 0)
         self.moved = True
-        return 0
 
     cdef tuple _views(self):
         cdef Py_ssize_t B = self.call.plan.batch, H = self.call.packed.H
