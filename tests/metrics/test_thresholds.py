@@ -220,3 +220,8 @@ def test_a_wider_dtype_is_computed_in():
     assert wide == -np.log(np.float64(np.float32(0.1))) and wide != metrics.BinaryCrossentropy()(y, p)
     assert metrics.BinaryCrossentropy(dtype="float32")(y.astype(float), p.astype(float)) == wide
     assert metrics.Mean(dtype="float64")._dtype == "float64" and metrics.MeanIoU(2)._dtype == "int32"
+
+
+def test_an_unknown_function_is_refused_by_name():
+    with pytest.raises(ValueError, match="MeanMetricWrapper: `fn` must be a function or one of .*huber.*, got 'mse_'"):
+        metrics.MeanMetricWrapper("mse_")

@@ -18,8 +18,6 @@ from typing import Any
 
 import pytest
 
-from .public_programs import PROGRAMS
-
 pytestmark = pytest.mark.peers
 ROOT = Path(__file__).parents[2]
 NEEDED = (
@@ -39,7 +37,7 @@ def programs(public_folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", SWAPPED)
 def test_equal_with_one_line_changed(name: str, programs: Path) -> None:
     path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", ""), str(programs)])
     command = [sys.executable, "-m", "tests.peers.public_programs", name]

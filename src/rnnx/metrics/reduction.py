@@ -105,6 +105,10 @@ class MeanMetricWrapper(FunctionMetric):
 
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any):
         if isinstance(fn, str):
+            if fn not in FUNCTIONS:
+                raise ValueError(
+                    f"{type(self).__name__}: `fn` must be a function or one of {', '.join(FUNCTIONS)}, got {fn!r}"
+                )
             fn = FUNCTIONS[fn]
         self.kwargs = kwargs
         super().__init__(fn, name, dtype)

@@ -96,16 +96,15 @@ def _calls(layer: Any, x: Any) -> list[tuple[Any, Array]]:
         return [(layer, x)]
     if not layer.built:
         layer(x)
-    steps = [step for step in layer.plan.steps if step.layer.seed_generators()]
-    tensors = [layer.plan.tensors[step.inputs[0]] for step in steps]
+    plan = layer.plan
+    steps = [step for step in plan.steps if step.layer.seed_generators()]
     given = [np.asarray(part) for part in (x if layer.several_inputs else [x])]
-    known = {id(tensor): part for tensor, part in zip(layer.inputs, given, strict=True)}
-    inner = [tensor for tensor in tensors if id(tensor) not in known]
+    known = dict(zip(plan.inputs, given, strict=True))
+    inner = sorted({step.inputs[0] for step in steps}.difference(known))
     if inner:
-        found = Model(layer.inputs, inner)(x)
-        parts = found if isinstance(found, (list, tuple)) else [found]
-        known |= {id(tensor): part for tensor, part in zip(inner, parts, strict=True)}
-    return [(step.layer, known[id(tensor)]) for step, tensor in zip(steps, tensors, strict=True)]
+        found = Model(layer.inputs, [plan.tensors[place] for place in inner])(x)
+        known |= zip(inner, found if isinstance(found, (list, tuple)) else [found], strict=True)
+    return [(step.layer, known[step.inputs[0]]) for step in steps]
 
 
 def _panels(layer: Any, shape: tuple[int, ...], row: int) -> Iterator[Panel]:
