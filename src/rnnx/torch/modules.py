@@ -158,7 +158,7 @@ class OnEngine(nn.RNNBase):
             return "batches without an element"
         if x.layout != torch.strided or torch.jit.is_tracing():
             return "sparse tensors" if x.layout != torch.strided else "under torch.jit"
-        if self.noise.is_noisy or has_reset:
+        if self.noise.is_noisy or has_reset or torch.compiler.is_compiling():  # a graph may run at other sizes later
             return None
         training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
         return _policy.reason(self.mode, training, timesteps, self.input_size, self.hidden_size)
