@@ -53,6 +53,47 @@ def test_it_is_an_array_in_all_else() -> None:
     assert kernel.weight.value.tolist() == [[4.0], [4.0]]
 
 
+def _fill(weight: Any) -> None:
+    weight.fill(0.25)
+
+
+def _multiply(weight: Any) -> None:
+    weight *= 0.5  # the name, not the attribute: nothing is assigned
+
+
+def _set(weight: Any) -> None:
+    weight[0] = 2.0
+
+
+def _copy_to(weight: Any) -> None:
+    np.copyto(weight, 0.5)
+
+
+@pytest.mark.parametrize("change", [_fill, _multiply, _set, _copy_to])
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_a_change_in_place_is_one_of_the_weight(kind: Any, change: Any) -> None:
+    layer, x = kind(3, kernel_initializer="ones"), np.ones((2, 4, 5), "float32")
+    for name in ("kernel", "recurrent_kernel"):
+        before = layer(x)
+        change(getattr(layer, name))
+        same = kind(3)
+        same(x)
+        same.set_weights(layer.get_weights())
+        assert np.array_equal(layer(x), same(x)) and not np.array_equal(layer(x), before)
+
+
+def test_a_change_in_place_of_embeddings() -> None:
+    model = rnnx.Sequential([layers.Embedding(5, 3), layers.GRU(4)])
+    ids = np.arange(20).reshape(4, 5) % 5
+    for _ in range(2):  # the table is made
+        before = model.predict(ids)
+    model.layers[0].embeddings[2] = [1.0, 2.0, 3.0]
+    after = model.predict(ids)
+    rows = model.layers[0].embeddings[ids]
+    np.testing.assert_allclose(after, model.layers[1](rows), atol=1e-6)
+    assert abs(after - before).max() > 0.01
+
+
 def test_what_it_says_of_its_weight() -> None:
     layer = layers.Dense(1, kernel_regularizer="l2", kernel_constraint="non_neg", trainable=True)
     assert layer.kernel is None

@@ -201,10 +201,15 @@ for _symbol in ("lt", "le", "gt", "ge"):
     setattr(Weight, f"__{_symbol}__", _operators(getattr(operator, _symbol))[0])
 
 
+# Functions that write in their first array.
+WRITERS = frozenset((np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal))
+
+
 class WeightArray(TaggedArray):
     """The value of a weight as an attribute of a layer gives it: an array that can be assigned.
 
-    It is the weight's array of this moment; what is made of it, slices included, cannot be assigned.
+    It is the weight's array of this moment; what is made of it, slices included, cannot be assigned. A change in place
+    counts as one of the weight (``layer.embeddings[0] = 0``, ``+=``, ``fill``, ``np.copyto``), but not one of a view.
 
     Examples
     --------
@@ -239,6 +244,20 @@ class WeightArray(TaggedArray):
         """A copy as a plain array."""
         return np.array(self)
 
+    def _changed(self) -> None:
+        if self.weight is not None:
+            with _counting:
+                self.weight.version += 1
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._changed()
+
+    def fill(self, value: Any) -> None:
+        """Set all elements to one number."""
+        super().fill(value)
+        self._changed()
+
     @property
     def value(self) -> Array:
         """The plain array."""
@@ -262,6 +281,10 @@ class WeightArray(TaggedArray):
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         result = super().__array_function__(func, types, args, kwargs)
+        if func in WRITERS:
+            target = args[0] if args else next(iter(kwargs.values()))
+            if isinstance(target, WeightArray):
+                target._changed()
         return result.view(np.ndarray) if type(result) is WeightArray else result
 
     def __copy__(self) -> Any:
@@ -272,6 +295,22 @@ class WeightArray(TaggedArray):
 
     def __reduce__(self) -> Any:
         return np.asarray, (self.view(np.ndarray),)
+
+
+def _in_place(symbol: str) -> Callable[[WeightArray, Any], WeightArray]:
+    """The operator that changes a `WeightArray`."""
+    function = getattr(np.ndarray, symbol)
+
+    def operate(self: WeightArray, other: Any) -> WeightArray:
+        function(self.view(np.ndarray), operand(other))
+        self._changed()
+        return self
+
+    return operate
+
+
+for _symbol in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    setattr(WeightArray, f"__i{_symbol}__", _in_place(f"__i{_symbol}__"))
 
 
 def assignable(weight: Weight) -> Any:
