@@ -403,7 +403,10 @@ def get(identifier: Any) -> Activation:
     if callable(identifier):
         name = getattr(identifier, "__name__", type(identifier).__name__)  # may be that of a named activation
         return Activation(f"custom {name}", identifier, getattr(identifier, "vjp", None))
-    raise TypeError(f"an activation must be a name, a callable or None, got {type(identifier).__name__}")
+    text = f"an activation must be a name, a callable or None, got {type(identifier).__name__}"
+    if isinstance(identifier, int):  # nn.LSTM(3, 4)
+        text = f"{text} {identifier}; the width of the input is not an argument, write LSTM(units) or Dense(units)"
+    raise TypeError(text)
 
 
 def __getattr__(name: str) -> Activation:

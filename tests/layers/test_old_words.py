@@ -157,3 +157,32 @@ def test_dropout_of_an_embedding_is_left_out() -> None:
     with pytest.warns(UserWarning, match="`dropout` has no effect since Keras 2; put SpatialDropout1D behind"):
         made = layers.Embedding(9, 4, dropout=0.2)
     assert "dropout" not in made.get_config()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: layers.LSTM(input_size=3, hidden_size=4), "LSTM: .* `hidden_size` is called `units`"),
+        (lambda: layers.GRU(4, num_layers=2, batch_first=True), "num_layers, batch_first; write one layer for each, "),
+        (lambda: layers.SimpleRNN(4, bidirectional=True), r"wrap the layer, layers.Bidirectional\(layer\)"),
+        (lambda: layers.Dense(in_features=3, out_features=4), "`out_features` is called `units`"),
+        (lambda: layers.Embedding(num_embeddings=9, embedding_dim=4), "`embedding_dim` is called `output_dim`"),
+        (lambda: layers.LSTM(3, 4), r"got int 4; the width of the input is not an argument, write LSTM\(units\)"),
+        (
+            lambda: rnnx.Sequential(layers.LSTM(3), layers.Dense(2)),
+            r"`layers` must be one list, Sequential\(\[a, b\]\)",
+        ),
+        (lambda: rnnx.Sequential(layers.LSTM(3)), r"`layers` must be one list"),
+    ],
+)
+def test_words_of_pytorch_are_refused_with_the_way_to_write_it(make: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        make()
+
+
+def test_a_class_of_ones_own_may_have_words_of_pytorch() -> None:
+    class Wide(layers.GRU):
+        def __init__(self, hidden_size: int, **kwargs: Any):
+            super().__init__(hidden_size, **kwargs)
+
+    assert Wide(hidden_size=4).units == 4

@@ -1,4 +1,4 @@
-"""Words of Keras 1, which Keras 2 took with a warning: old scripts and files say so."""
+"""Words of Keras 1, which Keras 2 took with a warning: old scripts and files say so. Those of PyTorch are refused."""
 
 from __future__ import annotations
 
@@ -27,6 +27,17 @@ OF_EMBEDDING = {
 OF_MODELS = {"input": "inputs", "output": "outputs", "nb_epoch": "epochs"}
 FORMATS = {"th": "channels_first", "tf": "channels_last"}  # values of `dim_ordering`
 WITHOUT_EFFECT = ("consume_less",)
+OF_PYTORCH = {
+    "input_size": "leave `input_size` out, the first input says it",
+    "hidden_size": "`hidden_size` is called `units`",
+    "num_layers": "write one layer for each, all but the last with return_sequences=True",
+    "batch_first": "leave `batch_first` out, inputs are (batch, timesteps, features)",
+    "bidirectional": "wrap the layer, layers.Bidirectional(layer)",
+    "in_features": "leave `in_features` out, the first input says it",
+    "out_features": "`out_features` is called `units`",
+    "num_embeddings": "`num_embeddings` is called `input_dim`",
+    "embedding_dim": "`embedding_dim` is called `output_dim`",
+}  # no old words: what they ask for is not always one argument, so they are refused with the way to write it
 DROPPED = {"dropout": "put SpatialDropout1D behind it"}  # of Embedding: what Keras 2 left out, and the way since
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,12 +53,16 @@ def takes_old_words(function: F) -> F:
     if "filters" in known:
         words.update(nb_row="kernel_size", nb_col="kernel_size", dim_ordering="data_format")
     old_words = frozenset({*words, *(WITHOUT_EFFECT if "units" in known else ())})
+    of_pytorch = OF_PYTORCH.keys() - known if {"units", "input_dim"} & known.keys() else frozenset[str]()
     dropped = DROPPED if of_embedding else {}
 
     @functools.wraps(function)
     def taking(self: Any, *given: Any, **arguments: Any) -> Any:
         if not old_words.isdisjoint(arguments):
             arguments = _renamed(type(self).__name__, arguments, words)
+        if not of_pytorch.isdisjoint(arguments):
+            ways = {word: way for word, way in OF_PYTORCH.items() if word in of_pytorch and word in arguments}
+            raise TypeError(f"{type(self).__name__}: unknown argument(s) {', '.join(ways)}; {'; '.join(ways.values())}")
         for old in dropped:
             if arguments.pop(old, None):
                 text = f"{type(self).__name__}: `{old}` has no effect since Keras 2; {dropped[old]}"

@@ -42,6 +42,10 @@ class Sequential(Model):
     def __init__(
         self, layers: Sequence[Any] | None = None, name: str | None = None, trainable: bool = True, **kwargs: Any
     ):
+        if isinstance(layers, Layer) or isinstance(name, Layer):
+            raise TypeError(
+                f"{type(self).__name__}: `layers` must be one list, Sequential([a, b]), got layers beside it"
+            )
         super().__init__(name=name, trainable=trainable, **kwargs)
         self._entry: SymbolicTensor | None = None
         self._chain: list[Layer] = []
