@@ -229,6 +229,8 @@ def test_integers_are_left_to_keras():
 def test_other_things_are_refused(monkeypatch):
     with pytest.raises(TypeError, match="layer of Keras"):
         rnnx.keras.accelerate([1])
+    with pytest.raises(TypeError, match=r"got type: GRU is a class, call it: GRU\(...\)"):
+        rnnx.keras.accelerate(keras.layers.GRU)
     monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
     with pytest.raises(NotImplementedError, match="torch, jax, tensorflow.*'openvino'"):
         rnnx.keras.accelerate(layers.GRU(3))

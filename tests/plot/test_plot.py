@@ -107,6 +107,10 @@ def test_masks_that_cannot_be_drawn() -> None:
         plot.masks(layers.GRU(4, dropout=0.5), x, row=2)
     with pytest.raises(ValueError, match="'td' .TimeDistributed. drops cannot be drawn"):
         plot.masks(layers.TimeDistributed(layers.Dropout(0.5), name="td"), x)
+    built = layers.GRU(4, dropout=0.5)
+    built(x)
+    with pytest.raises(ValueError, match=r"`x` must have shape \(batch, timesteps, features\), got \(6, 3\)"):
+        plot.masks(built, x[0])
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
@@ -148,6 +152,9 @@ def test_history() -> None:
             plot.history(bad)
     with pytest.raises(ValueError, match="there is no 'auc'; there are loss, mae"):
         plot.history(logs, ["auc"])
+    for other in (None, [1.0], rnnx.Sequential([layers.GRU(4)])):
+        with pytest.raises(TypeError, match="`history` must be what `fit` returned or its dict, got"):
+            plot.history(other)
 
 
 def test_uncertainty_bands() -> None:
@@ -196,7 +203,10 @@ def test_background_follows_the_style() -> None:
         assert figure.axes[0].images[0].cmap(0)[:3] == (0, 0, 0)
 
 
-def test_without_matplotlib_the_error_says_what_to_install() -> None:
-    code = "import sys; sys.modules['matplotlib'] = None; import rnnx.plot"
+@pytest.mark.parametrize(
+    ("door", "library"), [("plot", "matplotlib"), ("torch", "torch"), ("keras", "keras"), ("sklearn", "sklearn")]
+)
+def test_without_its_library_a_door_says_what_to_install(door: str, library: str) -> None:
+    code = f"import sys; sys.modules[{library!r}] = None; import rnnx.{door}"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.returncode and "pip install 'rnnx[plot]'" in run.stderr
+    assert run.returncode and f"pip install 'rnnx[{door}]'" in run.stderr

@@ -100,6 +100,8 @@ def test_hooks_and_parametrizations():
 def test_other_things_are_refused():
     with pytest.raises(TypeError, match="torch.nn.Module"):
         rnnx.torch.accelerate([nn.GRU(3, 4)])
+    with pytest.raises(TypeError, match=r"got type: GRU is a class, call it: GRU\(...\)"):
+        rnnx.torch.accelerate(nn.GRU)
 
 
 @pytest.mark.filterwarnings("ignore")

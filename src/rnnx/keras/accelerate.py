@@ -14,6 +14,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from rnnx._config import what_is
 from rnnx._report import Report
 from rnnx.keras._loop import form_of, masks_of, obstacle, weights_of
 
@@ -100,7 +101,7 @@ def accelerate(model: Any) -> Report:
     """
     _backend()
     if not isinstance(model, layers.Layer):
-        raise TypeError(f"accelerate: expected a model or layer of Keras, got {type(model).__name__}")
+        raise TypeError(f"accelerate: expected a model or layer of Keras, got {what_is(model)}")
     report = Report(framework="Keras")
     of_tensorflow = keras.backend.backend() == "tensorflow"
     for layer in model._flatten_layers(include_self=True, recursive=True):

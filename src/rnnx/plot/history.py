@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rnnx._config import what_is
 from rnnx.plot._style import BLUE, ORANGE, Figure, grid, whole_numbers
 
 
@@ -28,6 +29,8 @@ def history(history: Any, metrics: Sequence[str] | None = None, *, columns: int 
     ------
     ValueError
         If there are no epochs, or not all metrics are there.
+    TypeError
+        If it is neither what `fit` returned nor a mapping.
 
     Notes
     -----
@@ -41,6 +44,8 @@ def history(history: Any, metrics: Sequence[str] | None = None, *, columns: int 
     ['training', 'validation', 'lowest validation loss']
     """
     logs: Mapping[str, Sequence[float]] = getattr(history, "history", history)
+    if not isinstance(logs, Mapping):
+        raise TypeError(f"plot.history: `history` must be what `fit` returned or its dict, got {what_is(history)}")
     names = [name for name in logs if not name.startswith("val_")] if metrics is None else list(metrics)
     missing = [name for name in names if name not in logs]
     if missing:

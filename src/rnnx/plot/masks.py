@@ -113,6 +113,8 @@ def _panels(layer: Any, shape: tuple[int, ...], row: int) -> Iterator[Panel]:
             yield _of_noise(layer, shape, row)
     elif hasattr(layer, "sample_masks") and len(shape) == 3:
         yield from _of_recurrent(layer.name, layer, layer.sample_masks(shape[0], shape[1]), shape, row)
+    elif hasattr(layer, "sample_masks") and len(shape) < 3:
+        raise ValueError(f"plot.masks: `x` must have shape (batch, timesteps, features), got {shape}")
     elif layer.seed_generators():
         raise ValueError(
             f"plot.masks: what {layer.name!r} ({type(layer).__name__}) drops cannot be drawn over time and features"

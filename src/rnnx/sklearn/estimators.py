@@ -254,7 +254,7 @@ class SequenceClassifier(ClassifierMixin, _Estimator):
         check_classification_targets(labels)
         self.classes_, targets = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"SequenceClassifier: y must have at least two classes, got 1 class: {self.classes_[0]!r}")
+            raise ValueError(f"SequenceClassifier: y must have at least two classes, got 1 class: {self.classes_[0]}")
         self._train(x, targets, len(self.classes_), "softmax", "sparse_categorical_crossentropy")
         return self
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from rnnx._config import what_is
 from rnnx._report import Report
 from rnnx.torch.modules import DTYPES, OnEngine
 
@@ -77,7 +78,7 @@ def accelerate(module: nn.Module) -> Report:
     0: on rnnx
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"accelerate: expected a torch.nn.Module, got {type(module).__name__}")
+        raise TypeError(f"accelerate: expected a torch.nn.Module, got {what_is(module)}")
     if type(module).__module__.startswith("torch.jit"):
         raise TypeError("accelerate: the code of a module of torch.jit is fixed; accelerate the module it was made of")
     report = Report(framework="PyTorch", sought="LSTM, GRU or RNN")
