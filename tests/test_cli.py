@@ -179,7 +179,12 @@ def test_convert_a_chain_of_modules(tmp_path, capsys):
             "needs `calibration_data`",
         ),
         ("own.safetensors", "out.safetensors", ["--quantize", "int8", "--calibration", "{folder}/x.npy"], "(2, 5, 7)"),
-        ("own.safetensors", "out.safetensors", ["--quantize", "bf16", "--calibration", "{folder}/no.npy"], "no.npy"),
+        (
+            "own.safetensors",
+            "out.safetensors",
+            ["--quantize", "bf16", "--calibration", "{folder}/no.npy"],
+            "no.npy: no such file",
+        ),
         ("own.safetensors", "out.safetensors", ["--quantize", "bf16", "--calibration", "{folder}/lstm.pt"], "numbers"),
         ("own.safetensors", "out.safetensors", ["--quantize", "bf16", "--calibration", "{folder}/a.npy"], "a.npy"),
     ],

@@ -63,6 +63,8 @@ def _arrays(path: str) -> Any:
             arrays = list(loaded.values())
         if not arrays or not all(isinstance(array, np.ndarray) for array in arrays):
             raise ValueError("it holds something else")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: expected a .npy or .npz file of numbers ({error})") from error
     return arrays[0] if len(arrays) == 1 else arrays
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tolerance",
         type=float,
         metavar="CHANGE",
-        help="how far an output may move on these inputs; layers that would move one farther keep float32",
+        help="how far an output may move on these inputs; layers beyond it get more bits, or keep float32",
     )
     commands.add_parser("bench", help="measure against a NumPy loop", add_help=False)
     return parser

@@ -12,6 +12,7 @@ from typing import Any
 from rnnx._config import (  # noqa: F401  under Keras' names
     CustomObjectScope,
     custom_object_scope,
+    did_you_mean,
     get_custom_objects,
     get_registered_name,
     get_registered_object,
@@ -125,8 +126,10 @@ def format_of(path: Any, what: str = "read") -> Any:
         elif start[:1] == b"\x80" and start[1:2] in PROTOCOLS:
             name = "torch"
     if name is None and suffix not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise FormatError(f"{path}: cannot {what} {suffix or 'a file without suffix'!r}; supported: {known}")
+        known = ", ".join(FORMATS) + did_you_mean([suffix], FORMATS)
+        raise FormatError(
+            f"{path}: cannot {what} {repr(suffix) if suffix else 'a file without suffix'}; supported: {known}"
+        )
     return importlib.import_module(f"rnnx.formats.{name or FORMATS[suffix]}")
 
 

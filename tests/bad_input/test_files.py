@@ -380,6 +380,8 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
     refuse(lambda: fresh.save(path, include_optimizer=True), FormatError, "not compiled")
     own = Sequential([layers.Dense(2, activation=lambda x: x, input_shape=(3,))])
     refuse(lambda: own.save(path), FormatError, "activation")
+    refuse(lambda: fresh.save(tmp_path / "m.saftensors"), FormatError, "'.saftensors'", "did you mean '.safetensors'?")
+    refuse(lambda: fresh.save(tmp_path / "m"), FormatError, "cannot write a file without suffix; supported")
     assert list(tmp_path.iterdir()) == []
 
 
