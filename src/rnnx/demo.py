@@ -1,4 +1,4 @@
-"""The demo: who speaks? A masked GRU on spoken vowels with every kind of dropout, saved, reloaded, streamed."""
+"""The demo: who speaks? A masked GRU on spoken vowels with and without dropout, saved, reloaded, streamed."""
 
 from __future__ import annotations
 
