@@ -94,7 +94,7 @@ def _links(own: Equations) -> list[Link]:
     seen: set[int] = set()
 
     def place_of(value: Any) -> int:
-        return min(own.places[id(own.makers[name])] for name in own.names_of(value))
+        return min(own.places[name] for name in own.names_of(value))
 
     def choose(singles: list[int], c: int | None) -> int | None:
         if c in partners:
@@ -266,7 +266,7 @@ class _Writing:
             target = own.names_of(value)[0]
             if own.makers[target].op_type in ("Identity", "Cast"):
                 raise Unproven
-            gone.add(own.places[id(own.makers[target])])
+            gone.add(own.places[target])
             writer.add("Identity", [name], target)
             outputs.append(target)
 

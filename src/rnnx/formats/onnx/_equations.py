@@ -66,7 +66,7 @@ class Equations(GraphValues):
         Values by their names.
     atoms : Atoms
     places : dict
-        Numbers of the nodes by their ids.
+        For each value, the number of the node that computes it.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Equations(GraphValues):
         self.of: dict[str, Value] = {}
         self.thin: dict[str, tuple[str, int, int | str]] = {}  # one step, with its axis: of which value, and which
         self.same: dict[str, str] = {}  # of choices that are always the same: what is chosen
-        self.places = {id(node): place for place, node in enumerate(self.nodes)}
+        self.places = {name: place for place, node in enumerate(self.nodes) for name in node.output if name}
         for node in self.nodes:
             self._read(node)
         self._names: dict[int, list[str]] = {}

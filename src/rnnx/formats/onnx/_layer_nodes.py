@@ -213,7 +213,7 @@ def _needed_for(own: Equations, outputs: list[str], given: set[str]) -> tuple[li
         node = own.makers.get(name)
         if node is None:
             raise Unproven(name)
-        places.add(own.places[id(node)])
+        places.add(own.places[name])
         waiting += read_by(node)
     return [own.nodes[place] for place in sorted(places)], constants
 
