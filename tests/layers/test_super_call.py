@@ -248,6 +248,51 @@ def test_a_class_that_says_its_layers_itself() -> None:
     assert not any(pair.weight_is_trained()) and not pair.parts[0].trainable
 
 
+def test_a_class_that_adds_to_the_layers_it_inherits() -> None:
+    class DenseAndMore(layers.Dense):
+        def __init__(self, units: int, **arguments: Any) -> None:
+            super().__init__(units, **arguments)
+            self.more = layers.Dense(3)
+
+        @property
+        def sublayers(self) -> Any:
+            return [*super().sublayers, self.more]
+
+        def build(self, input_shape: Any) -> None:
+            super().build(input_shape)
+            self.more.build(input_shape)
+
+    class TracedAndMore(Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside, self.last = layers.Dense(2), layers.Dense(3)
+
+        @property
+        def sublayers(self) -> Any:
+            return [*super().sublayers, self.last]
+
+        def call(self, x: Any) -> Any:
+            return self.last(self.inside(x))
+
+    for layer in (DenseAndMore(4), TracedAndMore()):
+        layer(X)
+        assert len(layer.weights) == 4 == len(layer.weight_is_trained())
+        layer.trainable = False
+        assert not any(layer.weight_is_trained())
+
+
+def test_a_configuration_is_made_of_what_the_constructor_was_given() -> None:
+    class WordNumbers(layers.StringLookup):  # a lookup has a note of its own of the vocabulary that it was given
+        def __init__(self, words: str, **arguments: Any) -> None:
+            super().__init__(vocabulary=words.split(), **arguments)
+
+    layer = WordNumbers("a b", num_oov_indices=2)
+    for one in (layer, copy.copy(layer), copy.deepcopy(layer)):
+        config = one.get_config()
+        assert config["words"] == "a b" and config["num_oov_indices"] == 2
+        assert WordNumbers.from_config(config).get_vocabulary() == layer.get_vocabulary()
+
+
 def test_inputs_by_name() -> None:
     dense, gru = layers.Dense(2), layers.GRU(2)
     np.testing.assert_array_equal(dense(inputs=X), dense(X))

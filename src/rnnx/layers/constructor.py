@@ -37,8 +37,8 @@ def _recorded(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def recording(self: Any, *args: Any, **kwargs: Any) -> None:
-        if "_given" not in vars(self):
-            vars(self)["_given"] = (type(self), args, kwargs)
+        if "_init_arguments" not in vars(self):
+            vars(self)["_init_arguments"] = (args, kwargs)
         init(self, *args, **kwargs)
 
     return recording
@@ -50,7 +50,7 @@ def _signature(cls: Any) -> inspect.Signature:
 
 def get_config(self: Any) -> dict[str, Any]:
     """Arguments that make the layer again: those that its constructor was given."""
-    _, args, kwargs = vars(self).get("_given", (None, (), {}))
+    args, kwargs = vars(self).get("_init_arguments", ((), {}))
     signature = _signature(type(self))
     given = dict(signature.bind(self, *args, **kwargs).arguments)
     given.pop(next(iter(signature.parameters)))

@@ -78,6 +78,7 @@ class Layer(WeightOwner, SymbolicEnds):
     quantization_mode: str | None = None  # how the kernels are read in inference; see `quantize`
     built_by_call = False  # whether only a call builds it: a model of one's own
     overrides_call = False  # whether the class has `call` of its own, which is traced: see `rnnx.layers.traced_call`
+    says_sublayers = False  # whether a class of somebody else has `sublayers` of its own
     call_is_all = False  # whether that is all: the class below computes nothing
     takes_lookups = False  # whether `forward` takes ``looked_up=``: of which rows of an Embedding the input is
     knows_trained = False  # whether its pullback takes ``trained=layer.trained_weights()``
@@ -88,8 +89,8 @@ class Layer(WeightOwner, SymbolicEnds):
         register(cls)
         if "build" in vars(cls):
             type.__setattr__(cls, "build", built_once(vars(cls)["build"], cls))
-        if "sublayers" in vars(cls):  # what a class without `call` says under the name that 0.1.0 had for it
-            type.__setattr__(cls, "inner_layers", vars(cls)["sublayers"])
+        if "sublayers" in vars(cls):
+            cls.says_sublayers = True
         if cls.call is not Layer.call:
             on_demand("declare_call")(cls)
         if "__init__" in vars(cls) and cls.__module__.split(".")[0] != "rnnx":
@@ -328,7 +329,7 @@ class Layer(WeightOwner, SymbolicEnds):
 
     def leaves_traces(self) -> bool:
         """Whether a call may change something in this layer also outside training: a carried state, drawn noise."""
-        for layer in self.inner_layers:
+        for layer in self.sublayers if self.says_sublayers else self.inner_layers:
             if (layer.computation if layer.overrides_call else layer).leaves_traces():
                 return True
         return bool(getattr(self, "stateful", False))
@@ -390,7 +391,7 @@ class Layer(WeightOwner, SymbolicEnds):
     def calls_inside(self) -> int:
         """How many calls of layers inside a call of this one leads to."""
         calls = 0
-        for layer in self.sublayers if self.overrides_call else self.inner_layers:
+        for layer in self.sublayers if self.overrides_call or self.says_sublayers else self.inner_layers:
             calls += 1 + layer.calls_inside
         return calls
 
@@ -454,7 +455,7 @@ class Layer(WeightOwner, SymbolicEnds):
     def seed_generators(self) -> list[Any]:
         """Every source of noise in this layer, in order; their states are saved with the optimizer."""
         own = [self.seed_generator] if hasattr(self, "seed_generator") else []
-        for layer in self.sublayers if self.overrides_call else self.inner_layers:
+        for layer in self.sublayers if self.overrides_call or self.says_sublayers else self.inner_layers:
             own += layer.seed_generators()
         return own
 

@@ -32,7 +32,7 @@ from rnnx.layers.weight import Weight
 
 NOT_LOOKED_AT = {
     "_computation",
-    "_given",
+    "_init_arguments",
     "_node",
     "_weights",
     "_added",
@@ -447,7 +447,7 @@ class TracedCall:
     def weights(self) -> list[Weight]:
         """All weights, in ``get_weights`` order, each once."""
         found = dict.fromkeys(self.own_weights)
-        for layer in self.sublayers:
+        for layer in self.layer.sublayers:
             found.update(dict.fromkeys(layer.weights))
         return list(found)
 
@@ -455,7 +455,7 @@ class TracedCall:
         """For each weight, whether training changes it."""
         trainable = self.layer.trainable
         flags = {weight: weight.trainable and trainable for weight in self.own_weights}
-        for layer in self.sublayers:
+        for layer in self.layer.sublayers:
             for weight, flag in zip(layer.weights, layer.weight_is_trained(), strict=True):
                 flags[weight] = flags.get(weight, False) or (flag and trainable)
         return list(flags.values())

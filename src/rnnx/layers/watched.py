@@ -18,8 +18,8 @@ import numpy as np
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
 DEEPEST, LONGEST, LARGEST = 4, 64, 1024  # levels, items of a container and bytes of an array that are looked at
 OF_LAYERS = frozenset(
-    "_computation _graphs _build_ran _given _node _weights _initial_weights _build_lock _building _built_for _memo "
-    "_metrics built dtype name given_input_shape given_batch_size _trainable".split()
+    "_computation _graphs _build_ran _init_arguments _node _weights _initial_weights _build_lock _building _built_for "
+    "_memo _metrics built dtype name given_input_shape given_batch_size _trainable".split()
 )  # attributes that no graph depends on, or that change while one is made
 OF_MODELS = OF_LAYERS.union(
     "_metric_choices _weighted_choices _loss_sums _loss_rows _handed_out _expects_several loss loss_weights optimizer "

@@ -24,6 +24,7 @@ class WeightOwner:
     dtype: Any
     built: bool
     overrides_call: bool
+    says_sublayers: bool
     call_is_all: bool
     computation: Any
     _trainable: bool
@@ -137,7 +138,7 @@ class WeightOwner:
 
     @property
     def sublayers(self) -> list[Any]:
-        """Layers whose weights are also this layer's, in order."""
+        """Layers whose weights are also this layer's, in order; a class may add its own to those of ``super()``."""
         found: list[Any] = self.computation.sublayers if self.overrides_call else self.inner_layers
         return found
 
@@ -159,7 +160,7 @@ class WeightOwner:
             found: list[Weight] = self.computation.weights
             return found
         own = list(self._weights)
-        for layer in self.inner_layers:
+        for layer in self.sublayers if self.says_sublayers else self.inner_layers:
             own += layer.weights
         return own
 
@@ -169,7 +170,7 @@ class WeightOwner:
             found: list[bool] = self.computation.weight_is_trained()
             return found
         flags = [w.trainable and self.trainable for w in self._weights]
-        for layer in self.inner_layers:
+        for layer in self.sublayers if self.says_sublayers else self.inner_layers:
             flags += [flag and self.trainable for flag in layer.weight_is_trained()]
         return flags
 
