@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -36,7 +37,7 @@ class Weight:
         made again after it.
     """
 
-    __slots__ = ("name", "value", "trainable", "regularizer", "constraint", "version", "_changing")
+    __slots__ = ("name", "value", "trainable", "regularizer", "constraint", "version", "_changing", "_still")
 
     def __init__(
         self, name: str, value: Array, trainable: bool = True, regularizer: Any = None, constraint: Any = None
@@ -48,6 +49,7 @@ class Weight:
         self.constraint = constraint
         self.version = 0
         self._changing = 0  # changes that have begun and not ended
+        self._still: tuple[int, Any] = (-1, None)  # of `still`: the version, and a reference to its value
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -144,11 +146,21 @@ class Weight:
             self.value = self.value.copy()
         return self.value
 
+    def still(self) -> Weight:
+        """A weight with the value of now, which does not change; those of one version share their array."""
+        version, (known, reference) = self.version, self._still
+        value = reference() if known == version else None
+        if value is None:
+            value = self.value.copy()
+            value.flags.writeable = False
+            self._still = (version, weakref.ref(value))
+        return Weight(self.name, value, self.trainable, self.regularizer, self.constraint)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__ if name != "_changing"}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in ("_changing", "_still")}
 
     def __setstate__(self, state: Any) -> None:
-        self._changing = 0
+        self._changing, self._still = 0, (-1, None)
         if isinstance(state, tuple):  # rnnx 0.1.0 left it to Python: nothing of a __dict__, then the slots
             state = state[1]
         for name, value in state.items():

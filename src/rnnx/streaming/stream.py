@@ -6,6 +6,7 @@ as it is. Layers with a memory are replaced by steppers.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -145,7 +146,7 @@ class Stream:
             return self._graph(layer)
         causal = isinstance(layer, Conv1D) and (layer.padding == "causal" or layer.window == 1)
         if causal and layer.strides == 1 and not layer.channels_first:
-            stepper = ConvolutionStepper(layer, self.batch_size)
+            stepper = ConvolutionStepper(_of_now(layer), self.batch_size)
             self._steppers.append(stepper)
             return lambda x, mask: (stepper.step(x[:, 0])[:, None], None), True
         if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
@@ -182,7 +183,7 @@ class Stream:
             raise ValueError(f"stream: model {model.name!r} must have one input and one output")
         plan: Plan = model.plan
         of_steps = set(plan.inputs)  # places of values that have a time axis; the others are of the sequence so far
-        fixed = {place: weight.value for place, weight in plan.weights.items()}  # those of now
+        fixed = {place: weight.still().value for place, weight in plan.weights.items()}  # those of now
         constants = set(fixed)  # places that do not depend on the input
         functions: list[tuple[Function, Step]] = []
         for step in plan.steps:
@@ -455,8 +456,16 @@ def _layer_of(computation: Any) -> Any:
     return computation.layer if isinstance(computation, (BaseCall, TracedCall)) else computation
 
 
+def _of_now(layer: Any) -> Any:
+    """The same layer with weights that stay as they are; what has a ``call`` of its own is left as it is."""
+    if isinstance(layer, (BaseCall, TracedCall)) or not layer.weights:
+        return layer
+    return copy.deepcopy(layer, {id(weight): weight.still() for weight in layer.weights})
+
+
 def _stepwise(layer: Any) -> Function:
     """The function of a layer without a memory."""
+    layer = _of_now(layer)
     makes_mask = isinstance(layer, (Masking, Merge)) or (isinstance(layer, Embedding) and layer.mask_zero)
 
     def one(x: Any, mask: Any) -> tuple[Any, Any]:
@@ -499,6 +508,7 @@ def _operation(layer: Operation, plan: Plan, step: Step, constants: set[int]) ->
 
 def _whole(layer: Any) -> Function:
     """The function of any layer behind the last output of the sequence so far."""
+    layer = _of_now(layer)
     return lambda x, mask: (layer.forward(x)[0], None)
 
 
