@@ -529,3 +529,27 @@ def test_inputs_in_containers_inside_each_other(form: Any) -> None:
     other.compile("sgd", "mse")
     other.fit([(form(a, b), y)], verbose=0)
     assert other(form(a, b)).shape == (2, 2)
+
+
+def test_a_class_without_call_says_so() -> None:
+    class Bare(rnnx.Model):
+        pass
+
+    class OfPyTorch(rnnx.Model):
+        def forward(self, x: Any) -> Any:
+            return x
+
+    x = np.zeros((2, 3), "float32")
+    needed = r"a model needs `inputs` and `outputs`, or a class that defines `call\(self, inputs\)`"
+    for kind, words in ((Bare, f"{needed}$"), (OfPyTorch, f"{needed}; write `call` where PyTorch has `forward`$")):
+        made = kind()
+        made.compile("adam", "mse")
+        for use in (
+            made,
+            lambda x, made=made: made.predict(x, verbose=0),
+            lambda x, made=made: made.fit(x, x, verbose=0),
+        ):
+            with pytest.raises((ValueError, AttributeError), match=words):
+                use(x)
+    with pytest.raises(AttributeError, match="this model has no layers yet"):
+        _ = rnnx.Sequential().inputs

@@ -23,6 +23,7 @@ from rnnx.models.traced_model import (
     NEVER_CALLED,
     OfGraph,
     TracedModel,
+    computes_nothing,
     expects_one_output,
     expects_several_inputs,
     has_several_inputs,
@@ -349,7 +350,7 @@ class Model(Trainer, Layer):
 
     def build_for(self, x: Any) -> None:
         """Build a model that was waiting for data."""
-        raise ValueError(f"{self.name}: this model has no layers yet")
+        raise ValueError(f"{self.name}: {computes_nothing(self)}")
 
     def _check_input(self, tensor: SymbolicTensor, x: Any) -> Array:
         array: Array = tensor.node.layer.cast(x)

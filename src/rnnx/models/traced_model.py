@@ -27,6 +27,16 @@ NEVER_CALLED = {
 }
 
 
+def computes_nothing(model: Any) -> str:
+    """Why a model that has neither a graph nor a ``call`` cannot be used."""
+    if "_chain" in vars(model):
+        return "this model has no layers yet"
+    text = "a model needs `inputs` and `outputs`, or a class that defines `call(self, inputs)`"
+    kinds = type(model).__mro__
+    named = any("forward" in vars(kind) and kind.__module__.split(".")[0] != "rnnx" for kind in kinds)
+    return f"{text}; write `call` where PyTorch has `forward`" if named else text
+
+
 class OfGraph:
     """An attribute of a model that the graph of its ``call`` says.
 
@@ -63,6 +73,8 @@ class OfGraph:
             return getattr(inner, self._name)
         if self._otherwise is None or not (model.overrides_call or self._name.endswith("_template")):
             name = vars(model).get("name", type(model).__name__)
+            if not model.overrides_call:
+                raise AttributeError(f"{name}: {computes_nothing(model)}")
             raise AttributeError(f"{name}: no {self._name} yet; call the model once")
         return self._otherwise(model)
 
