@@ -50,8 +50,8 @@ def uncertainty(
         raise ValueError("plot.uncertainty: expected one of `deviation` and `samples`")
     middle = _line("mean", mean)
     if samples is None:
-        spread = _line("deviation", deviation, len(middle))
-        bands = [(middle - k * spread, middle + k * spread) for k in (2, 1)]
+        sigma = _line("deviation", deviation, len(middle))
+        bands = [(middle - k * sigma, middle + k * sigma) for k in (2, 1)]
         labels = ["± 2 standard deviations", "± 1 standard deviation"]
     else:
         drawn = np.asarray(samples, float)

@@ -1,4 +1,4 @@
-"""Monte Carlo dropout: many passes with the noise on, as rows of one batch; their mean, spread and quantiles."""
+"""Monte Carlo dropout: many passes with the noise on, as rows of one batch; their mean, deviation and quantiles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rnnx.training.forms import inputs_of, is_ragged
 BLOCK = 256  # rows of the data that go through a pass together; of more rows each block has passes of its own
 ROWS = 128  # of the batches that are run, if the caller does not say it
 FEWEST_ALONE = 16  # rows from which a pass is run alone if they share its masks: kernels are packed by them
-ROUND = 10  # samples from one look at the spread to the next
+ROUND = 10  # samples from one look at the standard error to the next
 
 
 def predict_mc(

@@ -28,6 +28,10 @@ def _heard(old: str, new: str, rest: dict[str, Any], level: int = 3) -> None:
 class OldMethods:
     """A base of models: methods of Keras 2."""
 
+    fit: Any
+    evaluate: Any
+    predict: Any
+
     @takes_old_words
     def fit_generator(
         self,
@@ -46,7 +50,7 @@ class OldMethods:
     ) -> History:
         """The old name of ``fit(generator, ...)``; ``workers`` and ``max_queue_size`` have no effect."""
         _heard("fit_generator", "fit", rest, 4)
-        history: History = self.fit(  # type: ignore[attr-defined]  # of the model
+        history: History = self.fit(
             generator, steps_per_epoch=steps_per_epoch, epochs=epochs, verbose=verbose, callbacks=callbacks,
             validation_data=validation_data, validation_steps=validation_steps, validation_freq=validation_freq,
             class_weight=class_weight, shuffle=shuffle, initial_epoch=initial_epoch,
@@ -58,23 +62,23 @@ class OldMethods:
     ) -> Any:
         """The old name of ``evaluate(generator, steps=...)``."""
         _heard("evaluate_generator", "evaluate", rest)
-        return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)  # type: ignore[attr-defined]
+        return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)
 
     def predict_generator(
         self, generator: Any, steps: int | None = None, callbacks: Any = None, verbose: Any = 0, **rest: Any
     ) -> Any:
         """The old name of ``predict(generator, steps=...)``."""
         _heard("predict_generator", "predict", rest)
-        return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)  # type: ignore[attr-defined]
+        return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
 
     def predict_proba(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
         """The old name of `predict`."""
         _heard("predict_proba", "predict", {})
-        return self.predict(x, batch_size, verbose)  # type: ignore[attr-defined]
+        return self.predict(x, batch_size, verbose)
 
     def predict_classes(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Array:
         """The most likely class of each row: the place of the largest output, or whether the only one is over 0.5."""
         text = "predict_classes is of Keras 2; write predict(x).argmax(-1), or (predict(x) > 0.5) for one output"
         warnings.warn(text, UserWarning, stacklevel=2)
-        y = np.asarray(self.predict(x, batch_size, verbose))  # type: ignore[attr-defined]
+        y = np.asarray(self.predict(x, batch_size, verbose))
         return y.argmax(axis=-1) if y.shape[-1] > 1 else (y > 0.5).astype(np.int32)
