@@ -239,6 +239,31 @@ def test_weights_are_copied_by_no_call():
     assert [array.ctypes.data for array in arrays] == pointers
 
 
+def turned(*shape: int) -> torch.Tensor:
+    """A view whose sign PyTorch has yet to turn."""
+    view = torch.randn(*shape, dtype=torch.cfloat).conj().imag
+    assert view.is_neg()
+    return view
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_views_whose_sign_is_yet_to_turn(kind):
+    torch.manual_seed(5)
+    plain, ours = getattr(nn, kind)(3, 4, bidirectional=True), getattr(rnnx.torch, kind)(3, 4, bidirectional=True)
+    weight = turned(*plain.weight_hh_l0.shape)
+    ours.load_state_dict(plain.state_dict())
+    plain.weight_hh_l0, ours.weight_hh_l0 = nn.Parameter(weight), nn.Parameter(weight)
+    x, h, dy, dh = turned(20, 2, 3).requires_grad_(), turned(2, 2, 4), turned(20, 2, 8), turned(2, 2, 4)
+    found = []
+    for module in (plain, ours):
+        y, state = module(x, (h, h) if kind == "LSTM" else h)
+        parts = (y, *state) if kind == "LSTM" else (y, state)
+        gradients = torch.autograd.grad(parts, [x, *module.parameters()], [dy, dh, dh][: len(parts)])
+        found.append([*parts, *gradients])
+    for got, want in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
+
+
 def test_training_keeps_nothing():
     module = rnnx.torch.LSTM(16, 32)
     optimizer = torch.optim.SGD(module.parameters(), 1e-3)

@@ -33,7 +33,7 @@ def remembered(what: Any, weights: Sequence[Tensor], memo: Memo | None, make: Ca
     if memo is not None and memo.what == what and memo.pointers == pointers and memo.versions == versions:
         if memo.fingerprints == [_kernels.fingerprint(array) for array in memo.arrays]:
             return memo
-    plain = [weight.detach() for weight in weights]
+    plain = [weight.detach().resolve_neg() for weight in weights]
     arrays = [weight.contiguous().numpy() for weight in plain]
     fingerprints = [_kernels.fingerprint(array) for array in arrays]
     with torch.no_grad():

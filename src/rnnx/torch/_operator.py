@@ -258,8 +258,8 @@ def run(
 
 
 def numbers_of(tensor: Tensor) -> Array:
-    """The array on a tensor's memory."""
-    array: Array = (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    """The array on a tensor's memory; of a view whose sign PyTorch has yet to turn (``z.conj().imag``), a copy."""
+    array: Array = (tensor.detach() if tensor.requires_grad else tensor).resolve_neg().numpy()
     return array
 
 
@@ -275,11 +275,11 @@ def run_backward(
         units = cache.shape[2]
         doutputs: Any = None
         if dy is not None:
-            doutputs = dy[..., k * units : (k + 1) * units].detach().numpy()
+            doutputs = numbers_of(dy[..., k * units : (k + 1) * units])
             doutputs = doutputs[:, ::-1] if k == 1 and dy.dim() == 3 else doutputs
-        dstate: Any = None if dh is None else dh[k].detach().numpy()
+        dstate: Any = None if dh is None else numbers_of(dh[k])
         if form.mode == "LSTM" and (dh is not None or dc is not None):
-            dstate = (dstate, None if dc is None else dc[k].detach().numpy())
+            dstate = (dstate, None if dc is None else numbers_of(dc[k]))
         grads = CORES[form.mode].backward(cache, doutputs, dstate, need_dx=need_dx)
         if need_dx:
             own = torch.from_numpy(grads.dx)
