@@ -7,6 +7,7 @@ random numbers: only where both agree it is taken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,9 @@ def _rewrite(source: Source, graph: Any, writer: Writer, outer: Equations | None
         found = _Found(own, writer)
         for place, node in enumerate(own.nodes):
             if node.op_type in ("Loop", "Scan"):
-                found.try_(lambda place=place, own=own: loop(source, own, writer, place))  # type: ignore[misc]
+                found.try_(partial(loop, source, own, writer, place))
             elif node.op_type == "ReverseSequence":
-                found.try_(lambda place=place, own=own: _flip(source, own, writer, place))  # type: ignore[misc]
+                found.try_(partial(_flip, source, own, writer, place))
         if not found.instead:
             break
         found.replace(graph)

@@ -180,13 +180,13 @@ def _lstm_of(atoms: Atoms, o: int, end: Gate, cell: int, choose: Choose) -> Step
         for f, c in permutations(second)
         if _same_form(atoms, [o, i, f]) and _gate(atoms, g) is not None
     ]
-    ways.sort(key=lambda way: not _same_form(atoms, [way[2]]) or _gate(atoms, way[2]).operator != end.operator)  # type: ignore[union-attr]
+    ways.sort(key=lambda way: (gate := _gate(atoms, way[2])) is None or gate.operator != end.operator)
     for i, f, g, c in ways:
-        linears = [_linear(atoms, number) for number in (i, o, f, g)]
-        if None in linears:
+        linears = [linear for number in (i, o, f, g) if (linear := _linear(atoms, number)) is not None]
+        if len(linears) < 4:
             continue
         first, gate, candidate = linears[0], _gate(atoms, i), _gate(atoms, g)
-        assert first is not None and gate is not None and candidate is not None
+        assert gate is not None and candidate is not None
         singles = [m[0] for m, matrix in first.parts.items() if len(m) == 1 and matrix.shape[0] == first.width]
         h = choose(singles, c)
         if h is None or not _fits(atoms, linears, h) or atoms.widths[c] not in (None, first.width):
@@ -198,7 +198,7 @@ def _lstm_of(atoms: Atoms, o: int, end: Gate, cell: int, choose: Choose) -> Step
                 (candidate.operator, candidate.numbers),
                 (end.operator, end.numbers),
             )
-            return Step("LSTM", inputs, h, c, tuple(linears), names, new_c=cell)  # type: ignore[arg-type]
+            return Step("LSTM", inputs, h, c, tuple(linears), names, new_c=cell)
     return None
 
 
