@@ -193,3 +193,24 @@ def test_a_batch_of_one_and_threads():
         np.testing.assert_array_equal(got, want)
     one = functional.lstm.forward(params, ids[:1].astype(np.int32), packed=packed, table=table).outputs
     np.testing.assert_array_equal(one, want[:1])
+
+
+@pytest.mark.parametrize(
+    ("core", "kind"),
+    [(functional.lstm, layers.LSTM), (functional.gru, layers.GRU), (functional.simple_rnn, layers.SimpleRNN)],
+)
+def test_a_table_may_lie_anyhow_in_memory(core, kind):
+    layer = kind(5)
+    layer.build((None, None, 3))
+    params, packed = layer.packed()
+    rows, ids = RNG.normal(size=(20, 3)).astype("float32"), IDS
+    want = core.forward(params, rows[ids], packed=packed).outputs
+    table = packed.table(rows)
+    for same in (
+        np.asfortranarray(table),
+        np.repeat(table, 2, axis=0)[::2],
+        np.repeat(table, 2, axis=1)[:, ::2],
+        table[::-1].copy()[::-1],
+        table.astype(table.dtype.newbyteorder()),
+    ):
+        assert np.array_equal(core.forward(params, ids, packed=packed, table=same).outputs, want)

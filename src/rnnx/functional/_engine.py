@@ -229,9 +229,9 @@ class Core:
                     f"{who}: `table` is for inference with `packed`, without `batch_sizes` and masks of the input"
                 )
             x = validate.check_ids(who, x, len(table))
-            validate.check_array(
-                who, "table", table, (None, packed.table_bytes // dtype.itemsize), "that of packed.table", dtype
-            )
+            width = packed.table_bytes // dtype.itemsize
+            table = validate.check_array(who, "table", table, (None, width), "that of packed.table", dtype)
+            table = np.ascontiguousarray(table)  # the engine copies rows of bytes
             batch, timesteps = x.shape
         elif batch_sizes is not None:
             x = validate.check_array(who, "x", x, (None, features), "(rows, features)", dtype)
