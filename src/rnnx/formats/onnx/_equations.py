@@ -35,7 +35,7 @@ from rnnx.formats.onnx._file import Source, attributes_of
 from rnnx.formats.onnx._graph_values import GATES, GraphValues
 from rnnx.formats.onnx._limits import MOST_AXES
 from rnnx.formats.onnx._node import NodeInfo, Unsupported
-from rnnx.formats.onnx._registry import guard_of, operator_of
+from rnnx.formats.onnx._registry import fold, guard_of, operator_of
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 FAILURES = (ArithmeticError, AttributeError, LookupError, MemoryError, NotSaid, RuntimeError, TypeError, ValueError)
@@ -153,13 +153,9 @@ class Equations(GraphValues):
             return False
         if function is None:
             return False
-        size, time = guard_of(operator, info)(*arrays)
-        if size > self.atoms.budget or time > self.source.loading:
+        results = fold(function, guard_of(operator, info), arrays, self.atoms.budget, self.source)
+        if results is None:
             return False
-        self.source.loading -= time
-        with np.errstate(all="ignore"):
-            results = function(*arrays)
-        results = results if isinstance(results, tuple) else (results,)
         for name, result in zip(node.output, results, strict=False):
             if name:
                 self.arrays[name] = np.asarray(result)

@@ -17,7 +17,7 @@ from rnnx.formats.onnx._evaluator import evaluator
 from rnnx.formats.onnx._file import Source, attributes_of, called, reason, subgraphs, walk
 from rnnx.formats.onnx._limits import LONG, SMALL
 from rnnx.formats.onnx._node import Function, NodeInfo, Operator, Unsupported
-from rnnx.formats.onnx._registry import RANDOM, Guard, grows, guard_of, operator_of, shape_follows
+from rnnx.formats.onnx._registry import RANDOM, Guard, fold, grows, guard_of, operator_of, shape_follows
 from rnnx.formats.onnx._shortcuts import Shortcuts
 from rnnx.formats.onnx._sizes import Refused, measure
 from rnnx.saving import FormatError
@@ -277,13 +277,9 @@ class Program:
     def _computed(self, function: Function, guard: Guard, info: NodeInfo, node: Any) -> bool:
         """Compute a node all of whose inputs are constants; False if that would take much."""
         arguments = [info.constants.get(k) for k in range(len(info.inputs))]
-        size, time = guard(*arguments)
-        if size > self.source.budget or time > self.source.loading:
+        results = fold(function, guard, arguments, self.source.budget, self.source)
+        if results is None:
             return False
-        self.source.loading -= time
-        with np.errstate(all="ignore"):
-            results = function(*arguments)
-        results = results if isinstance(results, tuple) else (results,)
         for name, value in zip(node.output, results, strict=False):
             self.source.budget -= measure(value)
             if name:

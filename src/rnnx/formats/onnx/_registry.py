@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from rnnx.formats.onnx import _evaluated, _integers, _operators, _quantized, _recurrent, _shapes
-from rnnx.formats.onnx._node import NodeInfo, Operator, Unsupported
+from rnnx.formats.onnx._file import Source
+from rnnx.formats.onnx._node import Function, NodeInfo, Operator, Unsupported
 from rnnx.formats.onnx._sizes import CALL, NOTHING, Times, measure
 
 Guard = Callable[..., tuple[int, int]]  # the inputs of a node in; bytes it will take, and nanoseconds
@@ -31,6 +34,20 @@ def operator_of(name: str) -> Operator:
     if found is None:
         raise Unsupported("the operator is not known: it cannot be said what it would take")
     return found
+
+
+def fold(function: Function, guard: Guard, arguments: Sequence[Any], budget: int, source: Source) -> Any:
+    """Results of a node all of whose inputs are constants, as a tuple; None if they take more than may be spent.
+
+    The time is taken from ``source.loading``; bytes are for the caller to count, who knows which results are views.
+    """
+    size, time = guard(*arguments)
+    if size > budget or time > source.loading:
+        return None
+    source.loading -= time
+    with np.errstate(all="ignore"):
+        results = function(*arguments)
+    return results if isinstance(results, tuple) else (results,)
 
 
 def guard_of(operator: Operator, info: NodeInfo) -> Guard:
