@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.dropout import SeedGenerator, check_rate, resolve_noise_shape
+from rnnx.dropout import SeedGenerator, check_rate, shape_to_draw
 from rnnx.utils.seeds import set_random_seed
 
 __all__ = [
@@ -132,9 +132,9 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Seed = None
     """
     x = np.asarray(inputs)
     rate = check_rate("dropout", "rate", rate)
-    shape = resolve_noise_shape("dropout", noise_shape, x.shape)
+    shape, shared = shape_to_draw("dropout", noise_shape, x.shape)
     source = SeedGenerator.of(np.random.randint(2**31) if seed is None else seed)
-    return x * source.begin().masks(1, shape, rate, x.dtype)[0]
+    return x * source.begin().masks(1, shape, rate, x.dtype, shared)[0]
 
 
 def shuffle(x: Any, axis: int = 0, seed: Seed = None) -> Array:

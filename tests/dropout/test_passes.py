@@ -31,9 +31,9 @@ def test_a_call_may_draw_numbers_of_several_kinds():
 def drawn(draws, batch, steps):
     return [
         draws.masks(4, (batch, 1, 3), 0.3, np.float32),
-        draws.masks(2, (1, 1, 3), 0.3, np.float64),
+        draws.masks(2, (1, 1, 3), 0.3, np.float64, shared=True),
         draws.keep((batch * steps, 2), 0.5),
-        draws.keep((1, 3), 0.5),
+        draws.keep((1, 3), 0.5, shared=True),
         draws.uniform((batch, 2)),
     ]
 
@@ -45,8 +45,10 @@ def normal(draws, batch, steps):
 @pytest.mark.parametrize("draw", [drawn, normal])
 @pytest.mark.parametrize("stream", ["rnnx", "keras"])
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("taken", [slice(None), slice(1, 3)])
-def test_rows_of_passes(stream, shared, taken, draw):
+@pytest.mark.parametrize("taken", [slice(None), slice(1, 3), slice(3, 4)])
+@pytest.mark.parametrize("many", [1, 3])
+def test_rows_of_passes(stream, shared, taken, draw, many):
+    """A batch of one row too: its masks are those of this row, not shared ones."""
     rows, steps, count = 4, 3, 5
     source = SeedGenerator(9, stream)
     alone = [draw(source.begin(20), 1 if shared else rows, steps) for _ in range(count)]
@@ -55,18 +57,20 @@ def test_rows_of_passes(stream, shared, taken, draw):
     with passes.run(range(1), rows):
         source.begin(20)
     some = len(range(rows)[taken])
-    with passes.run(range(1, 4), rows, taken):
-        found = draw(source.begin(20), 3 * some, steps)
+    with passes.run(range(1, 1 + many), rows, taken):
+        found = draw(source.begin(20), many * some, steps)
         with pytest.raises(NotRows):
             source.begin(20)
     assert source.state == (9, count * (1 if stream == "rnnx" else 20))
     for k, got in enumerate(found):
         axis = 1 if draw is drawn and k < 2 else 0
-        for number in (1, 2, 3):
+        for number in range(1, 1 + many):
             want = np.moveaxis(alone[number][k], axis, 0)
             own = np.moveaxis(got, axis, 0)
-            own = own.reshape(3, some, -1, *own.shape[1:])[number - 1]
-            one = len(want) == 1
+            one = draw is drawn and k in (1, 3)
+            if len(own) == 1:  # what all rows share is handed on as it is
+                own = np.broadcast_to(own, (some, *own.shape[1:]))
+            own = own.reshape(many, some, -1, *own.shape[1:])[number - 1]
             want = want.reshape(1 if one or shared else rows, -1, *want.shape[1:])
             np.testing.assert_array_equal(own, np.broadcast_to(want if one or shared else want[taken], own.shape))
 

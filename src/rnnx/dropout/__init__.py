@@ -7,6 +7,7 @@ from rnnx.dropout.checks import (
     check_rate,
     check_zoneout,
     resolve_noise_shape,
+    shape_to_draw,
 )
 from rnnx.dropout.elementwise import (
     ALPHA_PRIME,
@@ -54,4 +55,5 @@ __all__ = [
     "gaussian_noise",
     "resolve_noise_shape",
     "sample_masks",
+    "shape_to_draw",
 ]

@@ -82,3 +82,13 @@ def resolve_noise_shape(
             f"input of shape {tuple(shape)}; None fits any size, also a smaller last batch"
         )
     return drawn
+
+
+def shape_to_draw(
+    who: str, noise_shape: NoiseShape, shape: Sequence[int], name: str = "noise_shape"
+) -> tuple[tuple[int, ...], bool]:
+    """The resolved noise shape with all axes, and whether all rows share what is drawn: `Draws` have to be told."""
+    entries = check_noise_shape(who, noise_shape, name)
+    drawn = resolve_noise_shape(who, entries, shape, name)
+    shared = entries is not None and (len(entries) < len(shape) or entries[:1] == (1,))
+    return (1,) * (len(shape) - len(drawn)) + drawn, shared

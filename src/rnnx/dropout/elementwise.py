@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.dropout.checks import NoiseShape, check_rate, resolve_noise_shape
+from rnnx.dropout.checks import NoiseShape, check_rate, shape_to_draw
 from rnnx.dropout.noise import Draws
 
 
@@ -36,23 +35,16 @@ def dropout(
     Returns
     -------
     y : array like ``x``
-    keep : bool array of the noise shape
+    keep : bool array of the noise shape, with as many axes as ``x``
 
     References
     ----------
     .. [1] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
     """
     rate = _check(who, x, rate, one_allowed=True)
-    shape = resolve_noise_shape(who, noise_shape, x.shape)
-    keep = _drawn(lambda full: draws.keep(full, rate), shape, x.ndim) if rate < 1 else np.zeros(shape, bool)
+    shape, shared = shape_to_draw(who, noise_shape, x.shape)
+    keep = draws.keep(shape, rate, shared) if rate < 1 else np.zeros(shape, bool)
     return dropout_backward(x, keep, rate), keep
-
-
-def _drawn(draw: Callable[[tuple[int, ...]], Array], shape: tuple[int, ...], axes: int) -> Array:
-    """What is drawn for a (possibly shorter, right-aligned) noise shape; all axes are drawn, that of the rows too."""
-    full = (1,) * (axes - len(shape)) + shape
-    found = draw(full)
-    return found.reshape(shape) if found.shape == full else found
 
 
 def dropout_backward(dy: Array, keep: Array, rate: float) -> Array:
@@ -93,7 +85,7 @@ def alpha_dropout(x: Array, rate: float, draws: Draws, noise_shape: NoiseShape =
     Returns
     -------
     y : array like ``x``
-    slope : array of the noise shape
+    slope : array of the noise shape, with as many axes as ``x``
         dy/dx: 0 where dropped.
 
     References
@@ -101,7 +93,7 @@ def alpha_dropout(x: Array, rate: float, draws: Draws, noise_shape: NoiseShape =
     .. [1] G. Klambauer et al., "Self-normalizing neural networks", NeurIPS 2017.
     """
     rate = _check("AlphaDropout", x, rate)
-    keep = _drawn(draws.uniform, resolve_noise_shape("AlphaDropout", noise_shape, x.shape), x.ndim) >= rate
+    keep = draws.uniform(*shape_to_draw("AlphaDropout", noise_shape, x.shape)) >= rate
     scale = ((1 - rate) * (1 + rate * ALPHA_PRIME**2)) ** -0.5
     slope, shift = np.asarray(scale, x.dtype), np.asarray(-scale * ALPHA_PRIME * rate, x.dtype)
     return np.where(keep, x, np.asarray(ALPHA_PRIME, x.dtype)) * slope + shift, keep * slope

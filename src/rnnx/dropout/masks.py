@@ -14,7 +14,7 @@ import numpy as np
 
 from rnnx._cells import CELLS
 from rnnx._typing import Array
-from rnnx.dropout.checks import NoiseShape, check_choice, check_rate, check_zoneout, resolve_noise_shape
+from rnnx.dropout.checks import NoiseShape, check_choice, check_rate, check_zoneout, shape_to_draw
 from rnnx.dropout.noise import SeedGenerator
 
 MODES = ("state", "update", "cell", "weights")
@@ -194,14 +194,14 @@ def sample_masks(
     if dropout:
         fresh = profile.fresh_steps and cudnn_able and cell != "simple_rnn" and not recurrent_dropout
         wish = (None, None if fresh else 1, None) if noise_shape is None else noise_shape
-        shape = resolve_noise_shape(who, wish, (batch, timesteps, features))
-        inputs = draws.masks(input_gates, _three(shape), dropout, dtype)
+        shape, shared = shape_to_draw(who, wish, (batch, timesteps, features))
+        inputs = draws.masks(input_gates, shape, dropout, dtype, shared)
     if recurrent_dropout and mode == "weights":
         recurrent = draws.of_weights((units, gates * units), recurrent_dropout, dtype)
     elif recurrent_dropout:
         wish = (None, 1, None) if recurrent_noise_shape is None else recurrent_noise_shape
-        shape = resolve_noise_shape(who, wish, (batch, timesteps, units), "recurrent_noise_shape")
-        recurrent = draws.masks(recurrent_gates, _three(shape), recurrent_dropout, dtype)
+        shape, shared = shape_to_draw(who, wish, (batch, timesteps, units), "recurrent_noise_shape")
+        recurrent = draws.masks(recurrent_gates, shape, recurrent_dropout, dtype, shared)
     full = (batch, timesteps, units)
     return DropoutMasks(
         inputs=inputs,
@@ -211,8 +211,3 @@ def sample_masks(
         zoneout_cell=(~draws.keep(full, zone_cell)).astype(dtype) if zone_cell else None,
         masked_blend=profile.masked_blend and cell == "gru" and mode == "state" and recurrent is not None,
     )
-
-
-def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A (possibly shorter, right-aligned) noise shape with all three axes."""
-    return (1,) * (3 - len(shape)) + shape

@@ -124,6 +124,10 @@ class Draws:
     """The noise of one call; made by `SeedGenerator.begin`.
 
     One generator is shared by the whole call, or every array has its own, from the next counter.
+
+    Methods with ``shared`` are told whether all rows share what is drawn, so that the axis of the rows has size 1. A
+    call of its own gives the same with and without; several passes in one batch (`rnnx.dropout.passes`) cannot tell
+    from the size, which is 1 for a batch of one row too.
     """
 
     def __init__(self, seed: int, counter: int, shared: bool):
@@ -141,14 +145,14 @@ class Draws:
         self._counter += 1
         return np.random.default_rng([self._seed, self._counter - 1])
 
-    def keep(self, shape: Sequence[int], rate: float) -> NDArray[np.bool_]:
-        """True with probability ``1 - rate``."""
+    def keep(self, shape: Sequence[int], rate: float, shared: bool = False) -> NDArray[np.bool_]:
+        """True with probability ``1 - rate``; axis 0 is that of the rows."""
         if self._floats is not None:
             return self.uniform(shape) >= rate
         return self._next().uniform(size=shape) < 1 - rate
 
-    def uniform(self, shape: Sequence[int]) -> NDArray[np.float32]:
-        """Uniform deviates in [0, 1)."""
+    def uniform(self, shape: Sequence[int], shared: bool = False) -> NDArray[np.float32]:
+        """Uniform deviates in [0, 1); axis 0 is that of the rows."""
         if self._floats is None:
             return self._next().uniform(size=shape).astype(np.float32)
         if self._shared is not None:
@@ -158,10 +162,10 @@ class Draws:
         return found
 
     def normal(self, shape: Sequence[int], mean: float, deviation: float) -> NDArray[np.float64]:
-        """Normal deviates."""
+        """Normal deviates; axis 0 is that of the rows."""
         return self._next().normal(mean, deviation, shape)
 
-    def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any) -> Array:
+    def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any, shared: bool = False) -> Array:
         """Masks of 0 and ``1 / (1 - rate)``, of this shape for each gate, drawn gate after gate."""
         if self._floats is not None:
             keep = self.keep((gates, *shape), rate)

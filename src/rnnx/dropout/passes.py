@@ -117,7 +117,7 @@ class SideBySide:
             self._each = [Draws(self._seed, counter, self._of_rnnx) for counter in self._counters]
         return self._each
 
-    def _joined(self, shape: Sequence[int], axis: int, draw: Callable[[tuple[int, ...]], Array]) -> Array:
+    def _joined(self, shape: Sequence[int], axis: int, shared: bool, draw: Callable[[tuple[int, ...]], Array]) -> Array:
         """What is drawn for each pass, along the axis of the rows.
 
         Parameters
@@ -125,13 +125,15 @@ class SideBySide:
         shape : sequence of int
             That the whole batch needs.
         axis : int
-            Of the rows; 1 there stands for what all rows of a pass share.
+            Of the rows.
+        shared : bool
+            Whether all rows of a pass share what is drawn, so that the axis has size 1.
         draw : callable
             Of the shape of one pass; gives an array with the passes on the first axis.
         """
         count, taken = len(self._counters), len(range(self._rows)[self._taken])
         before, size, after = tuple(shape[:axis]), shape[axis], tuple(shape[axis + 1 :])
-        if size == 1:
+        if shared:
             each, one = 1, True
         elif size % (count * taken):
             raise NotRows
@@ -148,31 +150,36 @@ class SideBySide:
             drawn = drawn[(*(slice(None),) * (axis + 1), self._taken)]
         return drawn.reshape(*before, count * taken * each, *after)
 
-    def keep(self, shape: Sequence[int], rate: float) -> Array:
+    def keep(self, shape: Sequence[int], rate: float, shared: bool = False) -> Array:
         """As of `Draws`."""
         if (floats := self._all()) is not None:
-            return self._joined(shape, 0, lambda own: floats.uniform(own) >= rate)
-        return self._joined(shape, 0, lambda own: np.stack([one.keep(own, rate) for one in self._one_by_one()]))
+            return self._joined(shape, 0, shared, lambda part: floats.uniform(part) >= rate)
+        each = self._one_by_one()
+        return self._joined(shape, 0, shared, lambda part: np.stack([one.keep(part, rate) for one in each]))
 
-    def uniform(self, shape: Sequence[int]) -> Array:
+    def uniform(self, shape: Sequence[int], shared: bool = False) -> Array:
         """As of `Draws`."""
         if (floats := self._all()) is not None:
-            return self._joined(shape, 0, floats.uniform)
-        return self._joined(shape, 0, lambda own: np.stack([one.uniform(own) for one in self._one_by_one()]))
+            return self._joined(shape, 0, shared, floats.uniform)
+        each = self._one_by_one()
+        return self._joined(shape, 0, shared, lambda part: np.stack([one.uniform(part) for one in each]))
 
     def normal(self, shape: Sequence[int], mean: float, deviation: float) -> Array:
         """As of `Draws`."""
         each = self._one_by_one()
-        return self._joined(shape, 0, lambda own: np.stack([one.normal(own, mean, deviation) for one in each]))
+        return self._joined(shape, 0, False, lambda part: np.stack([one.normal(part, mean, deviation) for one in each]))
 
-    def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any) -> Array:
+    def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any, shared: bool = False) -> Array:
         """As of `Draws`."""
         if (floats := self._all()) is None:
             each = self._one_by_one()
             return self._joined(
-                (gates, *shape), 1, lambda own: np.stack([one.masks(gates, own[1:], rate, dtype) for one in each])
+                (gates, *shape),
+                1,
+                shared,
+                lambda part: np.stack([one.masks(gates, part[1:], rate, dtype) for one in each]),
             )
-        keep = self._joined((gates, *shape), 1, lambda own: floats.uniform(own) >= rate)
+        keep = self._joined((gates, *shape), 1, shared, lambda part: floats.uniform(part) >= rate)
         return keep * (np.asarray(1, dtype) / np.asarray(1 - rate, dtype))
 
     def of_weights(self, shape: Sequence[int], rate: float, dtype: Any) -> Array:

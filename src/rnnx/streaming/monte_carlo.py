@@ -175,14 +175,14 @@ class _Given:
     def begin(self, generator: Any, values: int) -> Any:
         return self if self._held else self._draws
 
-    def keep(self, shape: Sequence[int], rate: float) -> Array:
+    def keep(self, shape: Sequence[int], rate: float, shared: bool = False) -> Array:
         """As of `Draws`; at every step that of the first one."""
         if self._first is None:
-            self._first = self._draws.keep(shape, rate)
+            self._first = self._draws.keep(shape, rate, shared)
         return self._first
 
-    def uniform(self, shape: Sequence[int]) -> Array:
+    def uniform(self, shape: Sequence[int], shared: bool = False) -> Array:
         """Likewise."""
         if self._first is None:
-            self._first = self._draws.uniform(shape)
+            self._first = self._draws.uniform(shape, shared)
         return self._first

@@ -127,14 +127,6 @@ def _asks_once(layer: Any) -> bool:
     return True
 
 
-def _cut(rows: int, most: int) -> list[slice]:
-    """Rows of a pass in parts, none of one row: its mask would look like one that all rows share."""
-    starts = [k for k in range(0, rows, max(2, most)) if k == 0 or rows - k > 1]
-    if len(starts) == 1:
-        return [slice(None)]
-    return [slice(start, end) for start, end in zip(starts, [*starts[1:], rows], strict=True)]
-
-
 @dataclass(eq=False)
 class _Sampler:
     """Runs the passes; what each gives depends neither on how many are run together nor on the rows of a batch."""
@@ -195,10 +187,10 @@ class _Sampler:
         count = max(1, self.most // rows)
         if self.shared and rows >= FEWEST_ALONE:
             count = 1
-        taken = _cut(rows, self.most)
+        batches = [slice(k, k + self.most) for k in range(0, rows, self.most)] if rows > self.most else [slice(None)]
         found = []
         for k in range(0, len(numbers), count):
-            parts = [self._run(block, numbers[k : k + count], own) for own in taken]
+            parts = [self._run(block, numbers[k : k + count], batch) for batch in batches]
             found.append(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0])
             if not self._compared:  # the first pass once more, among others now
                 self._compare(found[0][:1, self._rows_to_compare(block)] if self.shared else found[0][:1])
