@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +295,12 @@ def test_a_warning_shows_the_line_that_loads(tmp_path, suffix):
 
 def _own_metric(y_true, y_pred):
     return y_true - y_pred
+
+
+@pytest.mark.parametrize("model", [chain, graph])
+def test_a_program_that_imports_only_saving_reads_models(model: Any, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    model().save(path)
+    code = f"from rnnx.saving import load_model; print(load_model({str(path)!r}).count_params())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == [str(model().count_params())], done.stderr

@@ -259,6 +259,8 @@ ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seld
     "MonteCarloStream": "rnnx.streaming",
     "with_mask": "rnnx.layers.given_mask",
     "load_model": "rnnx.saving",
+    "Model": "rnnx.models",
+    "Sequential": "rnnx.models",
 }
 
 

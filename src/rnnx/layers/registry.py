@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx._config import in_scope, to_builtin
+from rnnx._config import in_scope, on_demand, to_builtin
 from rnnx.layers.limits import DEEPEST, budget
 
 CONSTRUCTING: set[Any] = set()  # functions of `from_config` that only call the class
+MODELS = ("Model", "Sequential")  # of an upper floor, which may not have been loaded yet
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its `class_name`, those of users included
 
 
@@ -51,6 +52,8 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
     if isinstance(name, str):
         given = (in_scope() or {}).get(name)
         cls = given if isinstance(given, type) else LAYER_CLASSES.get(name)
+        if cls is None and name in MODELS:
+            cls = on_demand(name)
     if cls is None:
         raise ValueError(f"unknown layer class {name!r}; a class of one's own must be defined before it is loaded")
     left = budget()
