@@ -1,0 +1,281 @@
+"""Tables and pictures of the results: means over the seeds, and paired differences with their intervals."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sets
+from arms import ARMS, CELLS
+from scipy import stats
+
+Line = dict[str, Any]
+BLUE, ORANGE = "#0072B2", "#D55E00"  # as in rnnx.plot: colour-blind people can tell them apart
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean of paired differences and its 95 % interval, of Student's t over the seeds."""
+
+    mean: float
+    half: float
+    seeds: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Difference:
+        found = np.array(list(values), float)
+        if len(found) < 2:
+            return cls(float(found.mean()) if len(found) else np.nan, np.inf, len(found))
+        error = found.std(ddof=1) / np.sqrt(len(found))
+        return cls(float(found.mean()), float(stats.t.ppf(0.975, len(found) - 1) * error), len(found))
+
+    def sign(self) -> int:
+        """1 or -1 if zero lies outside the interval, else 0."""
+        return 0 if not abs(self.mean) > self.half else int(np.sign(self.mean))
+
+    def text(self, digits: int) -> str:
+        if not np.isfinite(self.half):
+            return "–"
+        low, high = self.mean - self.half, self.mean + self.half
+        return f"{self.mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
+
+
+class Table:
+    """The lines by set, cell, arm and rate, and their seeds."""
+
+    def __init__(self, lines: Iterable[Line]):
+        self.lines = list(lines)
+        self._seeds: dict[tuple[str, str, str, float], dict[int, Line]] = defaultdict(dict)
+        for line in self.lines:
+            self._seeds[line["set"], line["cell"], line["arm"], line["rate"]][line["seed"]] = line
+
+    def seeds(self, name: str, cell: str, arm: str, rate: float) -> dict[int, Line]:
+        return self._seeds.get((name, cell, arm, 0.0 if arm == "none" else rate), {})
+
+    def rates(self, name: str) -> list[float]:
+        return sorted({line["rate"] for line in self.lines if line["set"] == name and line["rate"]})
+
+    def difference(
+        self, name: str, cell: str, one: tuple[str, float], other: tuple[str, float], column: str
+    ) -> Difference:
+        """Of ``one`` from ``other``, pairs being of the same seed."""
+        left, right = self.seeds(name, cell, *one), self.seeds(name, cell, *other)
+        return Difference.of(left[seed][column] - right[seed][column] for seed in sorted(left.keys() & right.keys()))
+
+
+def write(out: Path, lines: list[Line], known: Mapping[str, sets.Set], seeds: int) -> None:
+    """Write ``study.md`` and, with matplotlib, a light and a dark picture for each set."""
+    if not lines:
+        return
+    table = Table(lines)
+    named = [own for own in known.values() if table.seeds(own.name, "LSTM", "none", 0.0)]
+    text = [_head(lines, seeds), _short(table, named)]
+    text += [_of_set(table, own) for own in named]
+    text += [_checks(table, named), _cost_of_fits(table, named)]
+    (out / "study.md").write_text("\n\n".join(part for part in text if part) + "\n", encoding="utf-8")
+    try:
+        import matplotlib
+    except ImportError:
+        print("without pictures: they need matplotlib")
+        return
+    matplotlib.use("Agg")
+    for own in named:
+        for style in ("light", "dark"):
+            _picture(out / f"{own.name}-{style}.png", table, own, style)
+
+
+def _head(lines: list[Line], seeds: int) -> str:
+    present = sorted({line["seed"] for line in lines})
+    command = "python " + " ".join(["examples/dropout_study/run.py", *sys.argv[1:]])
+    processors = ", ".join(sorted({line["processor"] for line in lines}))
+    versions = ", ".join(sorted({line["rnnx"] for line in lines}))
+    return "\n".join(
+        [
+            "# What dropout buys",
+            "",
+            "Made by the command below from `fits.jsonl`; do not edit.",
+            "",
+            f"- command: `{command}`",
+            f"- fits: {len(lines)}; seeds {', '.join(map(str, present))} of {seeds}; the tables say how many are in",
+            f"- rnnx {versions}, NumPy {np.__version__}, Python {platform.python_version()}",
+            f"- processor: {processors}, one thread a fit",
+            "",
+            "How to read it: *test* and *train* are means over the seeds ± their standard deviation. *Difference* is "
+            "to the arm without dropout of the same seed (same split, first weights and batches), with the 95 % "
+            "interval of Student's t. **Bold**: zero lies outside; otherwise the difference is **within noise** and no "
+            "ground to choose. Of 30 kinds that do nothing, one or two would be bold by chance: believe what both "
+            "rates, both cells or several sets show. The learning rate was chosen without dropout, which favours "
+            "`none`.",
+        ]
+    )
+
+
+def _gain(own: sets.Set, difference: Difference) -> str:
+    text = difference.text(own.digits)
+    return f"**{text}**" if difference.sign() else text
+
+
+def _short(table: Table, named: list[sets.Set]) -> str:
+    """One row for each arm and rate: the differences on all sets."""
+    columns = [(own, cell) for own in named for cell in CELLS]
+    head = " | ".join(f"{own.name} {cell}" for own, cell in columns)
+    rows = [
+        "## In short",
+        "",
+        "Differences of the test measure to no dropout: accuracy in points (more is better); of the chorales nats per "
+        "step (less is better). Bold: better or worse beyond noise.",
+        "",
+        f"| what is dropped | p | {head} |",
+        "|---|---|" + "---|" * len(columns),
+    ]
+    for arm in ARMS:
+        for rate in sorted({line["rate"] for line in table.lines}):
+            if (arm == "none") != (rate == 0):
+                continue
+            cells = []
+            for own, cell in columns:
+                if arm == "none":
+                    found = table.seeds(own.name, cell, arm, 0.0).values()
+                    cells.append(_mean((line["test_score"] for line in found), own.digits))
+                    continue
+                difference = table.difference(own.name, cell, (arm, rate), ("none", 0.0), "test_score")
+                text = f"{difference.mean:+.{own.digits}f}".replace("-", "−") if difference.seeds > 1 else "–"
+                cells.append(f"**{text}**" if difference.sign() else text)
+            rows.append(f"| {arm} | {rate or '–'} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def _mean(values: Iterable[float], digits: int) -> str:
+    found = np.array(list(values), float)
+    if not len(found):
+        return "–"
+    spread = f" ± {found.std(ddof=1):.{digits}f}" if len(found) > 1 else ""
+    return f"{found.mean():.{digits}f}{spread}"
+
+
+def _of_set(table: Table, own: sets.Set) -> str:
+    parts = [f"## {own.title}", "", f"`{own.name}`: {(own.split.__doc__ or 'A small form.').splitlines()[0]}"]
+    better = "more" if own.better > 0 else "less"
+    for cell in CELLS:
+        none = table.seeds(own.name, cell, "none", 0.0)
+        if not none:
+            continue
+        line = next(iter(none.values()))
+        loss = " loss, difference |" if own.classes else ""
+        parts += [
+            "",
+            f"### {own.title}: {cell}({line['units']})",
+            "",
+            f"{own.measure}: {better} is better. Adam, learning rate {line['learning_rate']:g}, batches of "
+            f"{line['batch']}, at most {line['epochs']} epochs.",
+            "",
+            f"| what is dropped | p | seeds | train | test | difference |{loss} epochs |",
+            "|---|---|---|---|---|---|---|" + ("---|" if own.classes else ""),
+        ]
+        for arm in ARMS:
+            for rate in (0.0,) if arm == "none" else table.rates(own.name):
+                found = list(table.seeds(own.name, cell, arm, rate).values())
+                if not found:
+                    continue
+                row = [arm, f"{rate or '–'}", str(len(found))]
+                row += [_mean((each[f"{part}_score"] for each in found), own.digits) for part in ("train", "test")]
+                if arm == "none":
+                    row += ["–", "–"] if own.classes else ["–"]
+                else:
+                    columns = [("test_score", own.digits), ("test_loss", 3)][: 2 if own.classes else 1]
+                    for column, digits in columns:
+                        difference = table.difference(own.name, cell, (arm, rate), ("none", 0.0), column)
+                        text = difference.text(digits)
+                        row.append(f"**{text}**" if difference.sign() else text)
+                row.append(f"{np.mean([each['epochs_run'] for each in found]):.0f}")
+                parts.append("| " + " | ".join(row) + " |")
+    return "\n".join(parts)
+
+
+def _checks(table: Table, named: list[sets.Set]) -> str:
+    """What must be equal, and the order of Gal and Ghahramani."""
+    rows = [
+        "## Two questions to the tables",
+        "",
+        "`dropout=p` and `SpatialDropout1D(p)` in front are the same algorithm; with other random numbers they must "
+        "agree within noise. Gal and Ghahramani (2016) found none > naive > variational in the test error (naive: "
+        "other numbers at every step, input and output; variational: the same at every step, input, state and output).",
+        "",
+        "| set | cell | p | input − spatial | naive − none | variational − naive | variational − none |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    pairs = (
+        ("input", "spatial"),
+        ("before and after", "none"),
+        ("variational", "before and after"),
+        ("variational", "none"),
+    )
+    for own in named:
+        for cell in CELLS:
+            for rate in table.rates(own.name):
+                found = [
+                    table.difference(own.name, cell, (one, rate), (other, rate), "test_score") for one, other in pairs
+                ]
+                row = [own.name, cell, f"{rate:g}", *(_gain(own, each) for each in found)]
+                rows.append("| " + " | ".join(row) + " |")
+    return "\n".join(rows)
+
+
+def _cost_of_fits(table: Table, named: list[sets.Set]) -> str:
+    rows = ["## What the fits took", "", "| set | fits | seconds of the processor, mean |", "|---|---|---|"]
+    for own in named:
+        seconds = [line["processor_seconds"] for line in table.lines if line["set"] == own.name]
+        rows.append(f"| {own.name} | {len(seconds)} | {np.mean(seconds):.1f} |")
+    return "\n".join(rows)
+
+
+def _picture(path: Path, table: Table, own: sets.Set, style: str) -> None:
+    """Differences and their intervals, right is better."""
+    import matplotlib.pyplot as plt
+
+    arms = [arm for arm in ARMS if arm != "none"]
+    rates = table.rates(own.name)
+    with plt.style.context("dark_background" if style == "dark" else "default"):
+        figure, axes = plt.subplots(1, len(CELLS), figsize=(9, 4.8), sharey=True, layout="constrained")
+        for ax, cell in zip(axes, CELLS, strict=True):
+            ax.axvline(0, color=plt.rcParams["axes.edgecolor"], linewidth=0.8)
+            for k, (rate, colour, marker) in enumerate(zip(rates, (BLUE, ORANGE), "os", strict=False)):
+                for row, arm in enumerate(arms):
+                    found = table.difference(own.name, cell, (arm, rate), ("none", 0.0), "test_score")
+                    if found.seeds < 2:
+                        continue
+                    place = row + 0.18 * (2 * k - 1) * (len(rates) > 1)
+                    label = f"p = {rate:g}" if row == 0 else None
+                    ax.errorbar(
+                        found.mean * own.better, place, xerr=found.half, fmt=marker, color=colour, markersize=4.5,
+                        linewidth=1.2, markerfacecolor=colour if found.sign() else "none", label=label,
+                    )  # fmt: skip
+            none = [line["test_score"] for line in table.seeds(own.name, cell, "none", 0.0).values()]
+            ax.set_title(f"{cell}: without dropout {np.mean(none):.{own.digits}f} {own.measure}", fontsize=9)
+            unit = "points" if own.classes else "nats per step"
+            ax.set_xlabel(f"better by so many {unit} →", fontsize=8)
+            ax.tick_params(labelsize=8)
+            _clip(ax)
+            for side in ("top", "right", "left"):
+                ax.spines[side].set_visible(False)
+        axes[0].set_yticks(range(len(arms)), arms)
+        axes[0].invert_yaxis()
+        axes[0].legend(fontsize=8, frameon=False, loc="lower left")
+        figure.suptitle(f"{own.title}: what each kind of dropout buys. Hollow: within noise (95 %)", fontsize=10)
+        figure.savefig(path, dpi=110)
+        plt.close(figure)
+
+
+def _clip(ax: Any) -> None:
+    """Keep a kind that failed from pressing all others together: the axis shows the middle of the differences."""
+    points = np.concatenate([bars.lines[0].get_xdata() for bars in ax.containers]) if ax.containers else np.zeros(1)
+    low, high = np.quantile(points, [0.1, 0.9])
+    room = max(high - low, 1e-3) * 1.5
+    seen = ax.get_xlim()
+    ax.set_xlim(max(seen[0], min(low, 0) - room), min(seen[1], max(high, 0) + room))
