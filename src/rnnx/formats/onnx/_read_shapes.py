@@ -261,7 +261,7 @@ def _concat(reading: Reading, node: Any) -> None:
             raise NoLayer(f"{called(node)} of {count} numbers, a shape has at most {MOST_AXES}")
         reading.give(node.output[0], Sizes(tuple(size for part in parts for size in part)))
         return
-    views = [reading.view(node, k) for k in range(len(node.input))]
+    views = [_axes.view(reading, node, k) for k in range(len(node.input))]
     if len(views) == 1:
         reading.give(node.output[0], views[0])
         return

@@ -402,8 +402,6 @@ def _pool(info: NodeInfo) -> Function | None:
     window = (size - 1) * dilation + 1
 
     def run(x: Array) -> Array:
-        if x.ndim != 3:
-            raise ValueError(f"the input must have the shape (batch, features, steps), got {x.shape}")
         before, after = _same(automatic, x.shape[2], window, stride) or pads
         steps = (x.shape[2] + before + after - window) // stride + 1
         if steps < 1:
@@ -434,8 +432,6 @@ def _pool_of_planes(info: NodeInfo, size: list[int], automatic: str) -> Function
     counted = bool(attributes.get("count_include_pad", 0))
 
     def run(x: Array) -> Array:
-        if x.ndim != 4:
-            raise ValueError(f"the input must have the shape (batch, features, rows, columns), got {x.shape}")
         places, edges = [], []
         for k, length in enumerate(x.shape[2:]):
             before, after = _same(automatic, length, reach[k], strides[k]) or (pads[k], pads[2 + k])
