@@ -21,6 +21,7 @@ from .make_torch_files import randomised
 from .store import Case, random_like
 
 STEPS, FEATURES, IDS = 13, 3, 9
+SHAPES = {"flat": (2, FEATURES), "image": (2, 9, 5, FEATURES), "volume": (2, 3, 6, 5, 2)}
 
 
 class Refused(nn.Module):
@@ -86,6 +87,24 @@ LATER: dict[str, tuple[Any, str]] = {  # so that the numbers of the others stay 
             nn.Linear(30, 2),
         ), "first flat",
     ),
+    "image": (
+        lambda: nn.Sequential(
+            nn.Conv2d(FEATURES, 4, (3, 2), stride=(2, 1), padding=(2, 1), bias=False), nn.BatchNorm2d(4, eps=0.01),
+            nn.ReLU(), nn.MaxPool2d((2, 1)), nn.Dropout2d(0.2), nn.Conv2d(4, 6, 3, padding=1, groups=2),
+            nn.GroupNorm(3, 6), nn.AvgPool2d(2, stride=1), nn.Softmax(dim=1), nn.Flatten(), nn.Linear(60, 5),
+            nn.BatchNorm1d(5),
+        ), "image flat",
+    ),
+    "pooled": (
+        lambda: nn.Sequential(
+            nn.Conv2d(FEATURES, 4, (3, 5), dilation=(2, 1), padding=(2, 2)), nn.Softmax(dim=3), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), nn.Linear(4, 2),
+        ), "image flat",
+    ),
+    "volume": (
+        lambda: nn.Sequential(nn.Conv3d(2, 3, 2, stride=(1, 2, 1)), nn.SiLU(), nn.MaxPool3d((1, 2, 2)), nn.Flatten()),
+        "volume flat",
+    ),
 }  # fmt: skip
 
 
@@ -112,11 +131,11 @@ def made(chains: dict[str, tuple[Any, str]], rng: np.random.Generator, folder: P
         module = randomised(make(), rng)
         torch.save(module, folder / f"{name}.pt")
         before, after = places.split()
-        shape = (2, FEATURES) if before == "flat" else (2, STEPS, FEATURES)
+        shape = SHAPES.get(before, (2, STEPS, FEATURES))
         x = rng.integers(0, IDS, (2, STEPS)) if before == "ids" else random_like(rng, [shape])[0]
         given = torch.tensor(x, dtype=torch.long if before == "ids" else torch.float64)
         with torch.no_grad():
-            y = module.double()(given.transpose(1, 2) if before == "first" else given)
+            y = module.double()(given if before in ("flat", "ids", "last") else given.movedim(-1, 1))
         y = y[0] if isinstance(y, tuple) else y
         case = Case({})
         case.put("x", x)

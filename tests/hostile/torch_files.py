@@ -86,6 +86,13 @@ def one_table_many_times(path: Path, count: int) -> None:
     archive(path, pickle(tensor((4, 4)), keep(0), inner, keep(1), b"}(", *entries, b"u"))
 
 
+def one_list_many_times(path: Path, count: int) -> None:
+    """A checkpoint with so many entries that are one list with as many tables."""
+    inner = b"](" + recall(0) * count + b"e"
+    entries = (text(f"{k:x}") + recall(1) for k in range(count))
+    archive(path, pickle(table(GOOD), keep(0), inner, keep(1), b"}(", *entries, b"u"))
+
+
 def one_hidden_set_many_times(path: Path, count: int) -> None:
     """So many modules that have one list, as long, of buffers that are not saved."""
     names = b"](" + b"".join(text(f"{k:x}") for k in range(count)) + b"e"
@@ -393,6 +400,8 @@ KINDS: list[Kind] = [
     Kind("PyTorch modules that share parts", ".pt", shared_modules(b"}"), 24, 60, "more than"),
     Kind("PyTorch modules that share weights", ".pt", shared_modules(table(GOOD)), 20, 60, "more than"),
     Kind("PyTorch checkpoint of one table many times", ".pt", one_table_many_times, 20_000, 49_000),
+    Kind("PyTorch checkpoint of one list many times", ".pt", one_list_many_times, 20_000, 49_000, "several"),
+    Kind("many PyTorch Conv3d", ".pt", small_modules({"weight": tensor((1,) * 5, (1,) * 5)}), 12_000, 45_000, "layers"),
     Kind("PyTorch modules with one hidden set", ".pt", one_hidden_set_many_times, 20_000, 90_000, "more than"),
     Kind("PyTorch modules with long names", ".pt", long_prefixes, 2000, 40_000, "holds no|names"),
     Kind("many PyTorch Linear", ".pt", small_modules({"weight": tensor((1, 1))}), 12_000, 45_000, "layers"),

@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ import numpy as np
 from rnnx._nested import leaves
 from rnnx._typing import Array
 from rnnx.formats import safetensors, torch
+from rnnx.formats.torch._slots import is_padded
 from rnnx.layers import (
     BatchNormalization,
     Conv1D,
+    Conv2D,
+    Conv3D,
     Dense,
     Embedding,
+    GroupNormalization,
     LayerNormalization,
     SimpleRNN,
     SimpleRNNCell,
@@ -31,6 +36,9 @@ from rnnx.saving import FormatError, format_of, is_checkpoint
 TOLERANCE = 1e-5  # largest difference of outputs, of their largest value if that is above 1
 SIZE = 6  # of an axis of the random input that may have any size
 MOST_SIZES = 4096  # that are tried
+MOST_SIDES = 64  # of each axis of an image
+CONVOLUTIONS = (Conv1D, Conv2D, Conv3D)
+NORMS = (BatchNormalization, GroupNormalization, LayerNormalization)
 BATCH = 3
 
 
@@ -255,27 +263,39 @@ def _model_inputs(model: Any, random: np.random.Generator) -> list[Array]:
     """Random inputs of the shapes and types that a model takes."""
     ids = min((part.input_dim for part in _layers(model) if isinstance(part, Embedding)), default=2)
     made: list[Array] = []
-    size = _size(model)
-    for place in model.plan.inputs:
-        tensor = model.plan.tensors[place]
-        batch, *sizes = tensor.shape
-        shape = (batch or BATCH, *(size if n is None else n for n in sizes))
-        kind = tensor.node.layer.value_dtype
+    for place, shape in zip(model.plan.inputs, _input_shapes(model), strict=True):
+        kind = model.plan.tensors[place].node.layer.value_dtype
         is_ids = kind.kind in "iu" or _feeds_an_embedding(model, place)
         made.append(random.integers(0, ids, shape) if is_ids else random.normal(size=shape).astype(kind))
     return made
 
 
-def _size(model: Any) -> int:
-    """A size of the axes that may have any, with which the layers fit together: behind some it is fixed."""
+def _input_shapes(model: Any) -> list[tuple[int, ...]]:
+    """Shapes of inputs with which the layers fit together: the sizes before some of them are fixed.
+
+    Axes that may have any size have the same one, those of a single image different ones if no other way fits.
+    """
     shapes = [model.plan.tensors[place].shape for place in model.plan.inputs]
-    for size in (SIZE, *range(1, MOST_SIZES)):
+    free = max(shape[1:].count(None) for shape in shapes)
+    sizes: Iterable[tuple[int, ...]] = ((size,) * free for size in (SIZE, *range(1, MOST_SIZES)))
+    if free == 2 and len(shapes) == 1:
+        sizes = chain(sizes, product(range(1, MOST_SIDES), repeat=2))
+    usual: list[tuple[int, ...]] = []
+    for some in sizes:
+        filled = [_filled(shape, some) for shape in shapes]
+        usual = usual or filled
         try:
-            model.plan.shapes([(BATCH, *(size if n is None else n for n in shape[1:])) for shape in shapes])
+            model.plan.shapes(filled)
         except ValueError:
             continue
-        return size
-    return SIZE
+        return filled
+    return usual
+
+
+def _filled(shape: Any, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape with a batch, and with sizes where it has none."""
+    left = iter(sizes)
+    return (shape[0] or BATCH, *(next(left) if n is None else n for n in shape[1:]))
 
 
 def _feeds_an_embedding(model: Any, place: int) -> bool:
@@ -289,9 +309,10 @@ def _inputs(layer: Any, random: np.random.Generator) -> list[Array]:
     if isinstance(layer, Embedding):
         return [random.integers(0, layer.input_dim, (BATCH, SIZE))]
     first = layer.weights[0].shape
-    if isinstance(layer, Conv1D):
-        return [random.normal(size=(BATCH, SIZE + layer.window, first[1] * layer.groups)).astype(layer.dtype)]
-    if isinstance(layer, (BatchNormalization, LayerNormalization)):
+    if isinstance(layer, CONVOLUTIONS):
+        shape = (BATCH, *(SIZE + n for n in layer.spans), first[-2] * layer.groups)
+        return [random.normal(size=shape).astype(layer.dtype)]
+    if isinstance(layer, NORMS):
         return [random.normal(size=(BATCH, SIZE, first[0])).astype(layer.dtype)]
     shape = (BATCH, first[0]) if _is_cell(layer) else (BATCH, SIZE, first[0])
     return [random.normal(size=shape).astype(layer.dtype)]
@@ -299,10 +320,16 @@ def _inputs(layer: Any, random: np.random.Generator) -> list[Array]:
 
 def _not_said(layer: Any) -> dict[str, Any]:
     """Arguments of a layer from a PyTorch file that a state dict does not hold; see `torch.load`."""
-    if isinstance(layer, Conv1D):
+    if isinstance(layer, Model) and is_padded(layer):
+        zeros: Any = layer.layers[-2]
+        convolution: Any = layer.layers[-1]
+        pads = [zeros.padding] if convolution.rank == 1 else zeros.padding
+        return {**_not_said(convolution), "padding": [before for before, _ in pads]}
+    if isinstance(layer, CONVOLUTIONS):
         return {word: getattr(layer, word) for word in ("strides", "padding", "dilation_rate", "groups")}
-    if isinstance(layer, (BatchNormalization, LayerNormalization)):
-        return {"epsilon": layer.epsilon}
+    if isinstance(layer, NORMS):
+        groups = {"groups": layer.groups} if isinstance(layer, GroupNormalization) else {}
+        return {"epsilon": layer.epsilon, **groups}
     if isinstance(layer, (Dense, Embedding)) and len(layer.weights) == 1:
         return {"kind": "Linear" if isinstance(layer, Dense) else "Embedding"}
     plain = next((part for part in _layers(layer) if isinstance(part, (SimpleRNN, SimpleRNNCell))), None)

@@ -18,6 +18,8 @@ import rnnx
 from rnnx.formats import info, torch
 from rnnx.formats.convert import convert
 from rnnx.formats.torch import _write
+from rnnx.formats.torch._pickle import Machine
+from rnnx.formats.torch._values import OPAQUE
 from rnnx.saving import FormatError
 from tests.golden import store
 
@@ -99,9 +101,10 @@ def checked(path: Any, **options: Any) -> None:
         {"weight": LOOSE, "model": STATE},
         {"encoder": STATE, "figures": {"mean": LOOSE, "std": LOOSE}},
         {"net": {"model_state_dict": STATE, "best": LOOSE}, "epoch": 3},
+        {"net": {"model_state_dict": STATE, "best": 3}, "loss": LOOSE},
         {**STATE, "config": {"layers": 3}},
     ],
-    ids=["recipe", "loose", "weights", "figures", "deep", "flat"],
+    ids=["recipe", "loose", "weights", "figures", "deep", "loose and deep", "flat"],
 )
 def test_tensors_beside_a_state_dict(value: dict[str, Any], tmp_path: Any) -> None:
     checked(write(tmp_path / "c.pt", value))
@@ -112,6 +115,45 @@ def test_two_state_dicts_are_still_a_question(tmp_path: Any) -> None:
     with pytest.raises(FormatError, match="several state dicts; say which by key=, one of 'a', 'b'"):
         torch.load(path)
     checked(path, key="b")
+
+
+def test_a_list_of_state_dicts(tmp_path: Any) -> None:
+    """As ensembles are saved: a list of the state dicts of their members."""
+    value = {"config": {"layers": 3}, "members": items(STATE, STATE), "loss": LOOSE}
+    path = write(tmp_path / "c.pt", value)
+    with pytest.raises(FormatError, match="several state dicts; say which by key=, one of 'members.0', 'members.1'"):
+        torch.load(path)
+    checked(path, key="members.1")
+    with pytest.raises(FormatError, match="there is no entry 'members.2'; there are '0', '1'"):
+        torch.load(path, key="members.2")
+    checked(write(tmp_path / "one.pt", {"members": items(STATE)}))
+
+
+def items(*values: dict[str, Any]) -> bytes:
+    return b"](" + b"".join(table(value) for value in values) + b"e"
+
+
+def test_what_stands_beside_modules_without_a_layer_is_listed(tmp_path: Any) -> None:
+    state = {**STATE, "transitions": record((2, 3), "0"), "crf.start": record((2,), "1")}
+    with pytest.raises(FormatError, match=r"'transitions' .* 'crf' .*the others are modules=\['fc'\]"):
+        torch.load(write(tmp_path / "c.pt", state))
+    checked(tmp_path / "c.pt", modules=["fc"])
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("number", [np.int64(2), np.int32(2), np.uint8(2), np.float64(2), np.float16(2)])
+def test_numbers_of_numpy_are_numbers(number: Any, protocol: int, tmp_path: Any) -> None:
+    """Which arguments of modules are where they were computed."""
+    data = pickle.dumps({"n": number, "of": [np.bool_(True)]}, protocol)
+    made = Machine(memoryview(data), "it").load()
+    assert made == {"n": 2, "of": [True]} and type(made["n"]) in (int, float) and type(made["of"][0]) is bool
+
+
+def test_numbers_of_numpy_in_the_other_byte_order() -> None:
+    data = pickle.dumps(np.int32(258), 4).replace(b"\x8c\x01<", b"\x8c\x01>").replace(b"\2\1\0\0", b"\0\0\1\2")
+    assert Machine(memoryview(data), "it").load() == 258
+    for damaged in (data.replace(b"i4", b"i8"), data.replace(b"i4", b"O8"), data.replace(b"\x8c\x01>", b"\x8c\x01?")):
+        assert damaged != data and Machine(memoryview(damaged), "it").load() is OPAQUE
 
 
 @pytest.mark.parametrize("name", OBJECTS)

@@ -1,6 +1,6 @@
 """PyTorch's files without PyTorch: state dicts to layers and back.
 
-`load` finds the recurrent modules, Linear, Embedding, Conv1d and norms of a ``.pt``, ``.pth`` or ``.safetensors``
+`load` finds the recurrent modules, Linear, Embedding, convolutions and norms of a ``.pt``, ``.pth`` or ``.safetensors``
 file by the names and shapes of their parameters; `state_dict` and `save` go the other way, and `load_weights` fills a
 model that exists. No pickled code is ever run.
 """
@@ -60,8 +60,10 @@ def load(
         Of every ``nn.RNN``: the file does not say it.
     options : dict of str to dict, optional
         By module, what the file does not say: ``nonlinearity`` of an RNN; ``kind``, ``"Embedding"`` or ``"Linear"``,
-        of a matrix without bias (an Embedding if "emb" is in its name); ``strides``, ``padding``, ``dilation_rate``,
-        ``groups`` of a Conv1d; ``epsilon`` (1e-5) of a norm and ``momentum`` (0.9) of a BatchNorm.
+        of a matrix without bias (an Embedding if "emb" is in its name); ``strides``, ``padding`` (a word, or PyTorch's
+        numbers of zeros), ``dilation_rate``,
+        ``groups`` of a convolution; ``epsilon`` (1e-5) of a norm, ``momentum`` (0.9) of a BatchNorm, ``groups`` of a
+        GroupNorm, whose arrays are those of a LayerNorm.
     return_state : bool
         Recurrent layers return ``[y, *final states]``, those of all layers and directions in order.
 
@@ -69,7 +71,8 @@ def load(
     -------
     dict of str to layer or model
         By module name; the module that is the whole file is ``""``. A recurrent module of one layer is a LSTM, GRU,
-        SimpleRNN or Bidirectional, one of several layers (or with ``proj_size``) a model. All take input of shape
+        SimpleRNN or Bidirectional, one of several layers (or with ``proj_size``) a model, as is a convolution behind
+        zeros that "same" does not stand for. All take input of shape
         (batch, timesteps, features) and give all outputs; with ``lengths=`` padded steps are 0, as
         ``pad_packed_sequence`` gives them.
 
@@ -99,10 +102,8 @@ def _layers(
     nonlinearity: str = "tanh",
     options: Any = None,
     return_state: bool = False,
-    *,
-    in_chain: bool = False,
 ) -> dict[str, Any]:
-    """See `load`; ``in_chain`` is for `_classes.settled`."""
+    """See `load`."""
     found = modules_of(state.arrays)
     wanted = None if modules is None else [modules] if isinstance(modules, str) else list(modules)
     given = dict(options or {})
@@ -120,7 +121,7 @@ def _layers(
             continue
         if name in state.modules:
             try:
-                kind, said, parts = _classes.settled(name, state.modules[name], kind, parts, in_chain=in_chain)
+                kind, said, parts = _classes.settled(name, state.modules[name], kind, parts)
             except FormatError as error:
                 faults.append(str(error))
                 continue
@@ -133,8 +134,9 @@ def _layers(
         chosen.append((name, kind, parts, own))
     if faults:
         more = f" and {len(faults) - MOST_FAULTS:,} more" if len(faults) > MOST_FAULTS else ""
+        known = f"; the others are modules=[{_listed(name for name, *_ in chosen)}]" if chosen else ""
         raise FormatError(
-            f"{state.who}: {'; '.join(faults[:MOST_FAULTS])}{more}; name the modules you want by modules=[...]"
+            f"{state.who}: {'; '.join(faults[:MOST_FAULTS])}{more}; name the modules you want by modules=[...]{known}"
         )
     count = sum(layers_of(kind, parts) for _, kind, parts, _ in chosen)
     if count > MOST_LAYERS and state.kind != "mapping":
@@ -339,7 +341,7 @@ def _pickled_chain(path: Any, names: list[str] | None, options: dict[str, Any]) 
         raise FormatError(f"{path}: {error}") from error
     weighted = modules_of(state.arrays).keys()
     inside = [name for part in parts for name, _ in part if name in weighted]
-    made = _layers(state, inside, **options, in_chain=True) if inside else {}
+    made = _layers(state, inside, **options) if inside else {}
     try:
         chain = [layer for part in parts for layer in _chain.chain_of(part, made)]
     except FormatError as error:
@@ -349,8 +351,10 @@ def _pickled_chain(path: Any, names: list[str] | None, options: dict[str, Any]) 
         raise FormatError(f"{path}: there are no modules with weights")
     shape = _input_shape(first)
     kinds = {_classes.class_of(module) for part in parts for _, module in part}
-    flat = not kinds & _chain.WITH_STEPS
-    return _joined(path, chain, (shape[0], shape[-1]) if flat else shape)
+    if not kinds & _chain.WITH_STEPS:
+        return _joined(path, chain, (shape[0], shape[-1]))
+    rank = max(_chain.RANKS.get(kind or "", 1) for kind in kinds)
+    return _joined(path, chain, (None, *[None] * rank, shape[-1]) if rank > 1 else shape)
 
 
 def _input_shape(layer: Any) -> tuple[Any, ...]:
@@ -362,19 +366,19 @@ def _input_shape(layer: Any) -> tuple[Any, ...]:
     if isinstance(layer, Model):
         return tuple(layer.input_shape)
     first = layer.weights[0].shape
-    return (None, None, first[-2] * getattr(layer, "groups", 1) if len(first) > 1 else first[0])
+    places = [None] * getattr(layer, "rank", 1)
+    return (None, *places, first[-2] * getattr(layer, "groups", 1) if len(first) > 1 else first[0])
 
 
 def describe(path: Any) -> dict[str, Any]:
     """What `rnnx info` prints: modules, shapes and warnings, without making layers."""
     state: State = read_state(path)
     rows, warnings = [], list(state.warnings)
-    in_chain = _chain.is_sequential(state.modules.get(""))
     for name, parts in modules_of(state.arrays).items():
         kind = kind_of(name, parts, {})
         if kind != "nothing" and name in state.modules:
             try:
-                kind, _, parts = _classes.settled(name, state.modules[name], kind, parts, in_chain=in_chain)
+                kind, _, parts = _classes.settled(name, state.modules[name], kind, parts)
             except FormatError as error:
                 warnings.append(str(error))
                 shapes = {leaf: (str(array.dtype), array.shape) for leaf, array in parts.items()}

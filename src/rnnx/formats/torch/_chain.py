@@ -1,25 +1,40 @@
 """A pickled ``nn.Sequential`` as a chain of layers, those without parameters too.
 
-PyTorch's convolutions take (batch, channels, timesteps), its other modules and all layers here the features last. So a
-chain is followed with where its features are: "last" as here, "first" as in a convolution, or "flat" without timesteps.
+PyTorch's convolutions take (batch, channels, timesteps) or (batch, channels, rows, columns), its other modules and all
+layers here the features last. So a chain is followed with where its features are: "last" as here, "first" as in a
+convolution, or "flat" without timesteps, and with how many axes of places there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rnnx import layers
 from rnnx.formats.torch._archive import quoted
-from rnnx.formats.torch._classes import Attributes, attributes_of, class_of, number, only, real, refused, zeros_before
+from rnnx.formats.torch._classes import (
+    Attributes,
+    attributes_of,
+    class_of,
+    numbers,
+    only,
+    real,
+    refused,
+)
+from rnnx.formats.torch._slots import is_padded
 from rnnx.formats.torch._values import Instance
+from rnnx.models import Model
 from rnnx.saving import FormatError
 
 MOST_MODULES = 2_000  # of a chain; a layer of a model takes up to a millisecond
 FEATURES_LAST = ("Linear", "LayerNorm", "LSTM", "GRU", "RNN")
-CHANNELS_FIRST = (
-    "Conv1d", "MaxPool1d", "AvgPool1d", "AdaptiveAvgPool1d", "AdaptiveMaxPool1d", "SyncBatchNorm", "Dropout1d",
-)  # fmt: skip
+RANKS = {  # axes of places of the modules that take their channels first
+    f"{kind}{rank}d": rank
+    for kind in ("Conv", "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "Dropout", "BatchNorm")
+    for rank in (1, 2, 3)
+    if (kind, rank) != ("BatchNorm", 1)  # which also takes (batch, features)
+}
+CHANNELS_FIRST = (*RANKS, "SyncBatchNorm")
 WITH_STEPS = {*CHANNELS_FIRST, "LSTM", "GRU", "RNN", "Embedding"}
 
 
@@ -55,6 +70,20 @@ def modules_in(name: str, modules: Mapping[str, Instance]) -> list[tuple[str, In
     return made
 
 
+def rank_of(kinds: Iterable[str | None]) -> int:
+    """Axes of places of a chain of these classes.
+
+    Raises
+    ------
+    FormatError
+        If they do not agree.
+    """
+    ranks = {RANKS[kind]: kind for kind in kinds if kind in RANKS}
+    if len(ranks) > 1:
+        raise FormatError(f"{' and '.join(ranks.values())} in one chain do not take the same input")
+    return next(iter(ranks), 1)
+
+
 def chain_of(parts: list[tuple[str, Instance]], made: Mapping[str, Any]) -> list[Any]:
     """The layers of a chain.
 
@@ -73,7 +102,7 @@ def chain_of(parts: list[tuple[str, Instance]], made: Mapping[str, Any]) -> list
     faults: list[str] = []
     chain: list[Any] = []
     kinds = [class_of(module) for _, module in parts]
-    features = "flat"
+    features, rank = "flat", rank_of(kinds)
     if WITH_STEPS & {kind for kind in kinds if kind}:
         features = next("first" if k in CHANNELS_FIRST else "last" for k in kinds if k in WITH_STEPS or k == "Linear")
     for place, (name, module) in enumerate(parts):
@@ -81,15 +110,11 @@ def chain_of(parts: list[tuple[str, Instance]], made: Mapping[str, Any]) -> list
         try:
             _check_features(kind, features)
             if name in made:
-                if isinstance(made[name], layers.Conv1D) and (
-                    zeros := zeros_before(attributes_of(module), made[name].window)
-                ):
-                    chain.append(layers.ZeroPadding1D(zeros))
-                chain.append(made[name])
+                chain += zeros_and_layer(made[name])
                 if kind in ("LSTM", "GRU", "RNN") and place + 1 < len(parts):
                     raise FormatError(f"a {kind} returns a tuple, which no module of a Sequential takes")
             elif kind in WITHOUT_WEIGHTS:
-                chain += WITHOUT_WEIGHTS[kind](attributes_of(module), features)
+                chain += WITHOUT_WEIGHTS[kind](attributes_of(module), features, rank)
             else:
                 raise refused(name, module)
         except FormatError as error:
@@ -103,6 +128,11 @@ def chain_of(parts: list[tuple[str, Instance]], made: Mapping[str, Any]) -> list
     return chain
 
 
+def zeros_and_layer(made: Any) -> list[Any]:
+    """The layers of a convolution and of the zeros around its input; any other layer or model alone."""
+    return made.layers[-2:] if isinstance(made, Model) and is_padded(made) else [made]
+
+
 def _check_features(kind: str, features: str) -> None:
     if kind in FEATURES_LAST and features == "first":
         raise FormatError(
@@ -110,6 +140,8 @@ def _check_features(kind: str, features: str) -> None:
         )
     if kind in CHANNELS_FIRST and features == "last":
         raise FormatError("it takes the timesteps of the module before it as channels; put a permutation between them")
+    if kind in RANKS and features == "flat":
+        raise FormatError("it takes what a Flatten before it has made one row of")
     if kind in ("BatchNorm1d", "GroupNorm") and features == "last":
         raise FormatError("it normalizes timesteps here, not features; that is not supported")
 
@@ -124,12 +156,13 @@ def _widths_behind(chain: list[Any], rest: list[tuple[str, Instance]], made: Map
 # ---- Modules without parameters --------------------------------------------------------------------------------------
 
 Made = Iterator[Any]
+Maker = Callable[[Attributes, str, int], Made]  # arguments, where the features are, axes of places
 
 
-def _activation(name: str, **expected: Any) -> Callable[[Attributes, str], Made]:
+def _activation(name: str, **expected: Any) -> Maker:
     """An activation; its arguments must have the values that are expected."""
 
-    def make(attributes: Attributes, features: str) -> Made:
+    def make(attributes: Attributes, features: str, rank: int) -> Made:
         for word, value in expected.items():
             only(attributes, word, value)
         yield layers.Activation(name)
@@ -137,35 +170,40 @@ def _activation(name: str, **expected: Any) -> Callable[[Attributes, str], Made]
     return make
 
 
-def _relu(**fixed: float) -> Callable[[Attributes, str], Made]:
-    def make(attributes: Attributes, features: str) -> Made:
+def _relu(**fixed: float) -> Maker:
+    def make(attributes: Attributes, features: str, rank: int) -> Made:
         yield layers.ReLU(**fixed)
 
     return make
 
 
-def _leaky_relu(attributes: Attributes, features: str) -> Made:
+def _leaky_relu(attributes: Attributes, features: str, rank: int) -> Made:
     slope = real(attributes, "negative_slope", 0.01)
     if slope < 0:
         raise FormatError(f"negative_slope={slope:g} is not supported, only from 0 on")
     yield layers.ReLU(negative_slope=slope)
 
 
-def _hardtanh(attributes: Attributes, features: str) -> Made:
+def _hardtanh(attributes: Attributes, features: str, rank: int) -> Made:
     if real(attributes, "min_val", -1.0) or real(attributes, "max_val", 1.0) < 0:
         raise FormatError(f"min_val={real(attributes, 'min_val', -1.0):g} is not supported, only 0")
     yield layers.ReLU(max_value=real(attributes, "max_val", 1.0))
 
 
-def _softmax(attributes: Attributes, features: str) -> Made:
+def _softmax(attributes: Attributes, features: str, rank: int) -> Made:
     dim = attributes.get("dim")
     if features == "flat":
         only(attributes, "dim", -1, 1, None)
         yield layers.Softmax()
         return
-    if type(dim) is not int or dim not in (-2, -1, 1, 2):
-        raise FormatError(f"dim={str(dim)[:100]} is not supported, only -1, -2, 1 or 2")
-    yield layers.Softmax(axis=-1 if (dim in (-1, 2)) == (features == "last") else 1)
+    axes = rank + 2
+    known = [*range(-axes + 1, 0), *range(1, axes)]
+    if type(dim) is not int or dim not in known:
+        raise FormatError(
+            f"dim={str(dim)[:100]} is not supported, only {', '.join(map(str, known[:-1]))} or {known[-1]}"
+        )
+    axis = dim % axes if features == "last" else axes - 1 if dim % axes == 1 else dim % axes - 1
+    yield layers.Softmax(axis=-1 if axis == axes - 1 else axis)
 
 
 def _rate(attributes: Attributes) -> float:
@@ -175,34 +213,37 @@ def _rate(attributes: Attributes) -> float:
     return rate
 
 
-def _noise(make: Any) -> Callable[[Attributes, str], Made]:
-    def dropout(attributes: Attributes, features: str) -> Made:
+def _noise(make: Any) -> Maker:
+    def dropout(attributes: Attributes, features: str, rank: int) -> Made:
         yield make(_rate(attributes))
 
     return dropout
 
 
-def _channels(attributes: Attributes, features: str) -> Made:
-    if features != "first":
-        raise FormatError("it drops channels of (batch, channels, timesteps) only")
-    yield layers.SpatialDropout1D(_rate(attributes))
+def _channels(make: Any) -> Maker:
+    def dropout(attributes: Attributes, features: str, rank: int) -> Made:
+        if features != "first":
+            raise FormatError("it drops channels of (batch, channels, timesteps) only")
+        yield make(_rate(attributes))
+
+    return dropout
 
 
-def _pool(make: Any) -> Callable[[Attributes, str], Made]:
-    def pool(attributes: Attributes, features: str) -> Made:
+def _pool(make: Any) -> Maker:
+    def pool(attributes: Attributes, features: str, rank: int) -> Made:
         for word, value in (("padding", 0), ("dilation", 1), ("ceil_mode", False), ("return_indices", False)):
             only(attributes, word, value)
-        size = number(attributes, "kernel_size", 0)
-        own = dict(attributes)
-        if own.get("stride") is None:
-            own["stride"] = size
-        yield make(size, number(own, "stride", size))
+        only(attributes, "divisor_override", None)
+        sizes = numbers(attributes, "kernel_size", 0, rank)
+        own = {**attributes, "stride": sizes} if attributes.get("stride") is None else attributes
+        strides = numbers(own, "stride", 0, rank)
+        yield make(*(sizes + strides if rank == 1 else (sizes, strides)))
 
     return pool
 
 
-def _pool_all(make: Any) -> Callable[[Attributes, str], Made]:
-    def pool(attributes: Attributes, features: str) -> Made:
+def _pool_all(make: Any) -> Maker:
+    def pool(attributes: Attributes, features: str, rank: int) -> Made:
         only(attributes, "output_size", 1)
         only(attributes, "return_indices", False)
         yield make(keepdims=True)
@@ -210,20 +251,20 @@ def _pool_all(make: Any) -> Callable[[Attributes, str], Made]:
     return pool
 
 
-def _flatten(attributes: Attributes, features: str) -> Made:
+def _flatten(attributes: Attributes, features: str, rank: int) -> Made:
     only(attributes, "start_dim", 1)
     only(attributes, "end_dim", -1)
     if features == "first":
-        yield layers.Permute((2, 1))
+        yield layers.Permute((rank + 1, *range(1, rank + 1)))
     if features != "flat":
         yield layers.Flatten()
 
 
-def _nothing(attributes: Attributes, features: str) -> Made:
+def _nothing(attributes: Attributes, features: str, rank: int) -> Made:
     yield from ()
 
 
-WITHOUT_WEIGHTS: dict[str, Callable[[Attributes, str], Made]] = {
+WITHOUT_WEIGHTS: dict[str, Maker] = {
     "Identity": _nothing,
     "ReLU": _relu(),
     "ReLU6": _relu(max_value=6.0),
@@ -241,10 +282,24 @@ WITHOUT_WEIGHTS: dict[str, Callable[[Attributes, str], Made]] = {
     "Softmax": _softmax,
     "Dropout": _noise(layers.Dropout),
     "AlphaDropout": _noise(layers.AlphaDropout),
-    "Dropout1d": _channels,
-    "MaxPool1d": _pool(layers.MaxPooling1D),
-    "AvgPool1d": _pool(layers.AveragePooling1D),
-    "AdaptiveMaxPool1d": _pool_all(layers.GlobalMaxPooling1D),
-    "AdaptiveAvgPool1d": _pool_all(layers.GlobalAveragePooling1D),
+    **{
+        f"{kind}{rank}d": make(layer)
+        for kind, make, own in (
+            ("Dropout", _channels, (layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)),
+            ("MaxPool", _pool, (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)),
+            ("AvgPool", _pool, (layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D)),
+            (
+                "AdaptiveMaxPool",
+                _pool_all,
+                (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D),
+            ),
+            (
+                "AdaptiveAvgPool",
+                _pool_all,
+                (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
+            ),
+        )
+        for rank, layer in enumerate(own, 1)
+    },
     "Flatten": _flatten,
 }

@@ -22,6 +22,9 @@ Settled = tuple[str, dict[str, Any], Parts]
 OWN = ("torch.nn.", "__torch__.torch.nn.")  # packages of PyTorch's modules; the second one is of TorchScript
 BY_SHAPE = ("matrix", "recurrent", "cell")  # what is told from shapes alone, also in a class of somebody's own
 LARGEST_WINDOW = 1 << 16  # steps of a dilated convolution, unless its kernel has more
+RANKS = {"Conv1d": 1, "Conv2d": 2, "Conv3d": 3}  # axes of places of convolutions
+MOST_AXES = max(RANKS.values())
+Numbers = tuple[int, ...]  # one for each axis of places
 
 
 def class_of(module: Instance) -> str | None:
@@ -45,11 +48,10 @@ def refused(name: str, module: Instance) -> FormatError:
     return FormatError(f"module {quoted(name)} is a {kind}, which rnnx does not have")
 
 
-def settled(name: str, module: Instance, kind: str | None, parts: Parts, *, in_chain: bool = False) -> Settled:
+def settled(name: str, module: Instance, kind: str | None, parts: Parts) -> Settled:
     """Kind, options and parameters of a module by its class; see `_modules.OPTIONS`.
 
-    ``kind`` is what `kind_of` says of its shapes. In a chain a convolution whose padding is neither "valid" nor "same"
-    comes as a "valid" one: `zeros_before` has a layer of its own there.
+    ``kind`` is what `kind_of` says of its shapes.
 
     Raises
     ------
@@ -62,22 +64,24 @@ def settled(name: str, module: Instance, kind: str | None, parts: Parts, *, in_c
     if read is None:
         raise refused(name, module)
     try:
-        attributes = attributes_of(module)
-        if in_chain and read is _convolution and zeros_before(attributes, _window(attributes, parts)):
-            attributes = {**attributes, "padding": 0}
-        return read(attributes, dict(parts))
+        return read(attributes_of(module), dict(parts))
     except FormatError as error:
         raise FormatError(f"module {quoted(name)} ({class_of(module)}): {error}") from error
 
 
+def numbers(attributes: Attributes, name: str, default: int, count: int = 1) -> Numbers:
+    """An integer for each axis; one that stands alone is that of all."""
+    value = attributes.get(name, default)
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
+    if len(values) != count or not all(type(n) is int and 0 <= n < 1 << 31 for n in values):
+        wanted = "one number" if count == 1 else f"one number or {count}"
+        raise FormatError(f"{name} must be {wanted}, got {quoted(str(value)[:100])}")
+    return values
+
+
 def number(attributes: Attributes, name: str, default: int) -> int:
     """An integer that may stand in a tuple of one."""
-    value = attributes.get(name, default)
-    if isinstance(value, (tuple, list)) and len(value) == 1:
-        value = value[0]
-    if type(value) is not int or not 0 <= value < 1 << 31:
-        raise FormatError(f"{name} must be one number, got {quoted(str(value)[:100])}")
-    return value
+    return numbers(attributes, name, default)[0]
 
 
 def real(attributes: Attributes, name: str, default: float) -> float:
@@ -89,9 +93,12 @@ def real(attributes: Attributes, name: str, default: float) -> float:
 
 
 def only(attributes: Attributes, name: str, *values: Any) -> None:
-    """Refuse an argument that has another value than those; what old versions did not have is the first of them."""
+    """Refuse an argument that has another value than those; what old versions did not have is the first of them.
+
+    A tuple whose items are alike, one for each axis, has the value of one of them.
+    """
     value = attributes.get(name, values[0])
-    if isinstance(value, (tuple, list)) and len(value) == 1:
+    if isinstance(value, (tuple, list)) and 0 < len(value) <= MOST_AXES and all(part is value[0] for part in value):
         value = value[0]
     if not any(value is known or (type(value) is type(known) and value == known) for known in values):
         raise FormatError(
@@ -135,47 +142,48 @@ def _embedding(attributes: Attributes, parts: Parts) -> Settled:
     return "matrix", {"kind": "Embedding"}, parts
 
 
-def _window(attributes: Attributes, parts: Parts) -> int:
-    """Steps between the first and the last input of an output, both counted."""
-    steps, dilation = parts["weight"].shape[-1] if "weight" in parts else 1, number(attributes, "dilation", 1)
-    window: int = (steps - 1) * dilation + 1
-    if window > max(steps, LARGEST_WINDOW):
-        raise FormatError(f"a window of {window:,} steps (dilation={dilation}), the most is {LARGEST_WINDOW:,}")
-    return window
+def _windows(attributes: Attributes, parts: Parts) -> Numbers:
+    """Places between the first and the last input of an output, both counted, along each axis."""
+    sizes = parts["weight"].shape[2:] if "weight" in parts else (1,)
+    dilations = numbers(attributes, "dilation", 1, len(sizes))
+    windows = tuple((size - 1) * dilation + 1 for size, dilation in zip(sizes, dilations, strict=True))
+    for size, window in zip(sizes, windows, strict=True):
+        if window > max(size, LARGEST_WINDOW):
+            raise FormatError(f"a window of {window:,} steps (dilation={dilations}), the most is {LARGEST_WINDOW:,}")
+    return windows
 
 
-def zeros_before(attributes: Attributes, window: int) -> int:
-    """Steps of zeros at both ends of the input of a convolution that neither "valid" nor "same" stands for."""
+def zeros_before(attributes: Attributes, windows: Numbers) -> Numbers:
+    """Zeros at both ends of each axis of the input of a convolution, if neither "valid" nor "same" stands for them."""
     if attributes.get("padding", 0) in ("same", "valid"):
-        return 0
-    amount, strides = number(attributes, "padding", 0), number(attributes, "stride", 1)
-    if not amount or (2 * amount == window - 1 and strides == 1):
-        return 0
-    if amount >= max(window, LARGEST_WINDOW):
-        raise FormatError(f"padding={amount:,}, the most is {LARGEST_WINDOW:,}")
+        return ()
+    amounts, strides = (
+        numbers(attributes, name, start, len(windows)) for name, start in (("padding", 0), ("stride", 1))
+    )
+    if not any(amounts) or (max(strides) == 1 and all(2 * n == w - 1 for n, w in zip(amounts, windows, strict=True))):
+        return ()
+    for amount, window in zip(amounts, windows, strict=True):
+        if amount >= max(window, LARGEST_WINDOW):
+            raise FormatError(f"padding={amount:,}, the most is {LARGEST_WINDOW:,}")
     only(attributes, "padding_mode", "zeros")
-    return amount
+    return amounts
 
 
 def _convolution(attributes: Attributes, parts: Parts) -> Settled:
-    window, strides = _window(attributes, parts), number(attributes, "stride", 1)
-    if zeros := zeros_before(attributes, window):
-        raise FormatError(
-            f"padding={zeros} with a window of {window} steps and stride={strides} is not supported outside of a "
-            "pickled nn.Sequential, only 0, or what keeps the number of steps with stride=1"
-        )
-    padding = attributes.get("padding", 0)
+    windows = _windows(attributes, parts)
+    zeros = zeros_before(attributes, windows)
+    padding: Any = attributes.get("padding", 0)
     if padding not in ("same", "valid"):
-        padding = "same" if number(attributes, "padding", 0) else "valid"
+        padding = zeros or ("same" if any(numbers(attributes, "padding", 0, len(windows))) else "valid")
     if padding == "same":
         only(attributes, "padding_mode", "zeros")
     made = {
-        "strides": strides,
+        "strides": numbers(attributes, "stride", 1, len(windows)),
         "padding": padding,
-        "dilation_rate": number(attributes, "dilation", 1),
+        "dilation_rate": numbers(attributes, "dilation", 1, len(windows)),
         "groups": number(attributes, "groups", 1),
     }
-    return "Conv1d", made, parts
+    return f"Conv{len(windows)}d", made, parts
 
 
 def _batch_norm(attributes: Attributes, parts: Parts) -> Settled:
@@ -211,8 +219,8 @@ WITH_WEIGHTS: dict[str, Callable[[Attributes, Parts], Settled]] = {
     "RNNCell": _plain_cell,
     "Linear": _linear,
     "Embedding": _embedding,
-    "Conv1d": _convolution,
-    "BatchNorm1d": _batch_norm,
+    **dict.fromkeys(RANKS, _convolution),
+    **dict.fromkeys(("BatchNorm1d", "BatchNorm2d", "BatchNorm3d"), _batch_norm),
     "SyncBatchNorm": _batch_norm,
     "LayerNorm": _layer_norm,
     "GroupNorm": _group_norm,

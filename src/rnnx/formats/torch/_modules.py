@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.formats.torch._archive import quoted
+from rnnx.formats.torch._classes import LARGEST_WINDOW, Numbers, numbers
 from rnnx.formats.torch._slots import PROJECTION, needed, slots
 from rnnx.layers import (
     GRU,
@@ -18,6 +19,8 @@ from rnnx.layers import (
     BatchNormalization,
     Bidirectional,
     Conv1D,
+    Conv2D,
+    Conv3D,
     Dense,
     Embedding,
     GroupNormalization,
@@ -27,6 +30,9 @@ from rnnx.layers import (
     LSTMCell,
     SimpleRNN,
     SimpleRNNCell,
+    ZeroPadding1D,
+    ZeroPadding2D,
+    ZeroPadding3D,
 )
 from rnnx.models import Model, Sequential
 from rnnx.saving import FormatError
@@ -41,10 +47,12 @@ LARGEST_PRODUCTS = 1 << 28  # bytes of all recurrent kernels of LSTMs with proj_
 LONGEST_PRODUCTS = 1 << 35  # multiplications for them, 1 s; 1000 for each byte of a file of more than 100 MB
 SMALL_FILE = 100_000_000  # bytes
 MOST_LAYERS = 10_000  # of all modules of a file, each direction and each layer of a stack; one takes 0.1 ms to make
+CONVOLUTIONS: dict[str, Any] = {"Conv1d": Conv1D, "Conv2d": Conv2D, "Conv3d": Conv3D}
+ZEROS: dict[int, Any] = {1: ZeroPadding1D, 2: ZeroPadding2D, 3: ZeroPadding3D}  # by the axes of places
 OPTIONS = {
     "recurrent": {"nonlinearity"},
     "matrix": {"kind"},
-    "Conv1d": {"strides", "padding", "dilation_rate", "groups"},
+    **dict.fromkeys(CONVOLUTIONS, {"strides", "padding", "dilation_rate", "groups"}),
     "BatchNorm": {"epsilon", "momentum"},
     "LayerNorm": {"epsilon"},
     "GroupNorm": {"groups", "epsilon"},
@@ -74,8 +82,10 @@ def kind_of(name: str, parts: Parts, options: Mapping[str, Any]) -> str | None:
         shape = parts["weight"].shape
         if len(shape) == 2:
             return "matrix"
-        if len(shape) == 3:
-            return "Conv1d"
+        if (convolution := f"Conv{len(shape) - 2}d") in CONVOLUTIONS:
+            return convolution
+        if len(shape) == 1 and "bias" in parts and "groups" in options:
+            return "GroupNorm"
         if (
             len(shape) == 1
             and "bias" in parts
@@ -362,16 +372,34 @@ def _recurrent(name: str, plan: Plan, options: Mapping[str, Any], common: dict[s
     return Model(x, [y, *states], name=base)
 
 
+def _convolution(kind: str, weight: Array, use_bias: bool, options: dict[str, Any], common: dict[str, Any]) -> Any:
+    """A convolution; with zeros around its input by PyTorch's ``padding=1`` a model of both."""
+    filters, channels, *sizes = weight.shape
+    zeros: Numbers = ()
+    if not isinstance(options.get("padding", ""), str):
+        zeros = numbers(options, "padding", 0, len(sizes))
+        options["padding"] = "valid"
+    if max(zeros, default=0) > LARGEST_WINDOW:
+        raise FormatError(f"padding={zeros}, the most is {LARGEST_WINDOW:,}")
+    layer = CONVOLUTIONS[kind](filters, sizes, use_bias=use_bias, **options, **common)
+    shape = (*[None] * layer.rank, channels * layer.groups)
+    _built(layer, (None, *shape))
+    if not any(zeros):
+        return layer
+    around = ZEROS[layer.rank](
+        zeros if layer.rank > 1 else zeros[0], dtype=common["dtype"], name=f"{layer.name}_padding"
+    )
+    return Sequential([Input(shape, dtype=common["dtype"]), around, layer], name=layer.name)
+
+
 def _single(name: str, kind: str, parts: Parts, options: Mapping[str, Any], common: dict[str, Any]) -> Any:
     weight = parts.get("weight", parts.get("running_mean", np.zeros(0)))
     if kind == "matrix":
         if is_embedding(name, parts, options):
             return _built(Embedding(*weight.shape, **common), (None, None))
         return _built(Dense(weight.shape[0], use_bias="bias" in parts, **common), (None, weight.shape[1]))
-    if kind == "Conv1d":
-        filters, channels, steps = weight.shape
-        layer = Conv1D(filters, steps, use_bias="bias" in parts, **options, **common)
-        return _built(layer, (None, None, channels * layer.groups))
+    if kind in CONVOLUTIONS:
+        return _convolution(kind, weight, "bias" in parts, dict(options), common)
     if weight.ndim != 1:
         raise FormatError(f"a normalization over one axis is needed, got parameters of shape {weight.shape}")
     settings = {"epsilon": 1e-5, **options}

@@ -9,7 +9,7 @@ GRU gates ``r z n``     ``z r h``: the first two swapped
 two biases              GRU: the two rows of the bias; else their sum, written back as ``bias_ih`` and zeros
 ``weight_hr`` (proj)    a Dense without bias behind the LSTM, whose recurrent kernel is ``weight_hh @ weight_hr``
 Linear ``weight``       Dense ``kernel``, transposed
-Conv1d ``weight``       (filters, channels, steps) to ``kernel`` (steps, channels, filters)
+Conv1d ``weight``       (filters, channels, steps) to ``kernel`` (steps, channels, filters); with more axes likewise
 ======================  ==================================================================================
 """
 
@@ -31,6 +31,8 @@ from rnnx.layers import (
     BatchNormalization,
     Bidirectional,
     Conv1D,
+    Conv2D,
+    Conv3D,
     Dense,
     Dropout,
     Embedding,
@@ -43,6 +45,9 @@ from rnnx.layers import (
     SimpleRNNCell,
     TimeDistributed,
     Weight,
+    ZeroPadding1D,
+    ZeroPadding2D,
+    ZeroPadding3D,
 )
 from rnnx.layers.layer import walk
 from rnnx.models import Model
@@ -169,7 +174,7 @@ class ProjectedSlot:
 
 @dataclass(eq=False)
 class PlainSlot:
-    """Linear, Embedding, Conv1d, BatchNorm1d, GroupNorm and LayerNorm: each array has its place."""
+    """Linear, Embedding, convolutions, BatchNorm, GroupNorm and LayerNorm: each array has its place."""
 
     layer: Any
     prefix: str
@@ -191,25 +196,28 @@ class PlainSlot:
         counter = [f"{self.prefix}num_batches_tracked"] if isinstance(self.layer, BatchNormalization) else []
         return [name for name, _ in self._places()] + counter
 
-    def _turned(self, array: Array) -> Array:
-        """A kernel with its axes the other way round; other arrays, and tables of an Embedding, as they are."""
-        return array.T if array.ndim > 1 and not isinstance(self.layer, Embedding) else array
+    def _order(self, weight: Weight) -> tuple[int, ...]:
+        """The axes of a weight as PyTorch has them: those of a kernel are (filters, channels, *places)."""
+        axes = tuple(range(len(weight.shape)))
+        return axes if isinstance(self.layer, Embedding) or len(axes) < 2 else (axes[-1], axes[-2], *axes[:-2])
 
     def export(self) -> dict[str, Array]:
-        made = {name: self._turned(weight.value) for name, weight in self._places()}
+        made = {name: weight.value.transpose(self._order(weight)) for name, weight in self._places()}
         if isinstance(self.layer, BatchNormalization):
             made[f"{self.prefix}num_batches_tracked"] = np.zeros((), np.int64)
         return made
 
     def arrange(self, found: Mapping[str, Array]) -> list[Assignment]:
-        return [
-            (weight, self._turned(needed(found, name, self._turned(weight.value).shape)))
-            for name, weight in self._places()
-        ]
+        made: list[Assignment] = []
+        for name, weight in self._places():
+            order = self._order(weight)
+            array = needed(found, name, tuple(weight.shape[axis] for axis in order))
+            made.append((weight, array.transpose(np.argsort(order))))
+        return made
 
 
 Slot = RecurrentSlot | ProjectedSlot | PlainSlot
-PLAIN = (Dense, Embedding, Conv1D, BatchNormalization, GroupNormalization, LayerNormalization)
+PLAIN = (Dense, Embedding, Conv1D, Conv2D, Conv3D, BatchNormalization, GroupNormalization, LayerNormalization)
 
 
 # ---- Which slots a layer has ----------------------------------------------------------------------------------------
@@ -226,6 +234,9 @@ def slots(layer: Any, prefix: str) -> Iterator[Slot]:
         raise FormatError(f"{layer.name}: a class with a `call` of its own has no counterpart among PyTorch's modules")
     if isinstance(layer, Model):
         parts = [part for part in layer.layers if part.weights]
+        if is_padded(layer):
+            yield PlainSlot(parts[0], prefix)
+            return
         if is_stack(layer, parts):
             yield from _stack_slots(parts, prefix)
             return
@@ -277,6 +288,13 @@ def _kind(layer: Any) -> Any:
     if not isinstance(layer, SEQUENCE + CELL):
         return None
     return (layer.cell_kind, layer.units, layer.use_bias, layer.activation.name)
+
+
+def is_padded(model: Model) -> bool:
+    """Whether a model is a convolution of its name behind zeros, which PyTorch has as one module."""
+    kinds = [(ZeroPadding1D, Conv1D), (ZeroPadding2D, Conv2D), (ZeroPadding3D, Conv3D)]
+    parts = [part for part in model.layers if not isinstance(part, InputLayer)]
+    return tuple(map(type, parts)) in kinds and parts[1].name == model.name
 
 
 def is_stack(model: Model, parts: list[Any]) -> bool:

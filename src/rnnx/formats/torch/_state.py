@@ -74,7 +74,7 @@ def read_state(source: Any, key: str | None = None) -> State:
     ----------
     source : path or mapping
     key : str, optional
-        The entry of a checkpoint that holds it, dots between nested keys.
+        The entry of a checkpoint that holds it, dots between nested keys and numbers of items of a list.
 
     Raises
     ------
@@ -175,6 +175,13 @@ def _read_safetensors(path: Any) -> State:
 # ---- Where in a checkpoint it is ------------------------------------------------------------------------------------
 
 
+def _entries(value: Any) -> dict[Any, Any]:
+    """The entries of a table, or of a list by their numbers."""
+    if isinstance(value, list):
+        return {str(place): part for place, part in enumerate(value)}
+    return value if isinstance(value, dict) else {}
+
+
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, (Tensor, np.ndarray))
 
@@ -240,23 +247,26 @@ def _find(state: State, value: Any, key: str | None) -> dict[str, Any]:
     search = _Search(state.who)
     if key is not None:
         for part in key.split("."):
-            if not isinstance(value, dict) or part not in value:
-                raise FormatError(f"{state.who}: there is no entry {key!r}; there are {_names(value)}")
-            value = value[part]
+            table = _entries(value)
+            if part not in table:
+                raise FormatError(f"{state.who}: there is no entry {key!r}; there are {_names(table)}")
+            value = table[part]
     own = search.candidate(value)
     if isinstance(value, Instance) and own:
         state.modules = search.modules[id(value)]
         state.warnings.append("a whole module; its tensors and arguments were read and its code was not")
         return own
     inside = _inside(search, value)
-    if own and (not inside or (key is None and _has_parameters(own) and not inside.keys() & set(USUAL_KEYS))):
+    if own and _has_parameters(own) and (not inside or (key is None and not inside.keys() & set(USUAL_KEYS))):
         return own
     told = _told(inside)
-    if not any(told.values()) and isinstance(value, dict):
-        parts = {id(part): (name, part) for name, part in value.items() if isinstance(part, dict)}
+    if not any(told.values()):
+        parts = {id(part): (name, part) for name, part in _entries(value).items() if isinstance(part, (dict, list))}
         deeper = {f"{name}.{last}": one for name, part in parts.values() for last, one in _inside(search, part).items()}
-        if any(_told(deeper).values()) or not inside:
+        if any(_told(deeper).values()) or not (inside or own):
             inside, told = deeper, _told(deeper)
+    if own and not inside:
+        return own
     if not inside:
         raise _nothing(state, value)
     chosen = next((name for key in USUAL_KEYS for name in inside if name.rpartition(".")[2] == key), None)
@@ -275,11 +285,10 @@ def _find(state: State, value: Any, key: str | None) -> dict[str, Any]:
 
 
 def _inside(search: _Search, value: Any) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """The entries of a table that hold tensors by names, each with these."""
-    if not isinstance(value, dict):
-        return {}
-    search.budget.spend(len(value))
-    found = {name: (part, search.candidate(part)) for name, part in value.items() if isinstance(name, str)}
+    """The entries of a table or list that hold tensors by names, each with these."""
+    entries = _entries(value)
+    search.budget.spend(len(entries))
+    found = {name: (part, search.candidate(part)) for name, part in entries.items() if isinstance(name, str)}
     return {name: pair for name, pair in found.items() if pair[1]}
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rnnx.formats._limits import printable
 from rnnx.saving import FormatError
 
@@ -30,6 +32,13 @@ class Instance:
 
     kind: Global
     state: Any = None
+
+
+@dataclass(eq=False, slots=True)
+class NumberType(Instance):
+    """A ``numpy.dtype`` of numbers; its state is NumPy's, with the byte order in the second place."""
+
+    code: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -64,7 +73,9 @@ class Tensor:
     kind: Any = None  # of the elements, where the storage is one of bytes
 
 
-OPAQUE = Instance(Global("rnnx", "opaque"))  # what is of no use here: devices, layouts, numbers of NumPy
+OPAQUE = Instance(Global("rnnx", "opaque"))  # what is of no use here: devices, layouts
+NUMBER_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+LONGEST_NUMBER = 8  # bytes
 TYPES = {
     "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
     "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
@@ -117,6 +128,28 @@ def _opaque(*_: Any) -> Instance:
     return OPAQUE
 
 
+def _number_type(code: Any = None, *_: Any) -> Instance:
+    return NumberType(Global("numpy", "dtype"), code=code) if code in NUMBER_TYPES else OPAQUE
+
+
+def _encoded(text: Any = None, encoding: Any = None) -> Any:
+    """``_codecs.encode(text, "latin1")``, as protocol 2 writes a few bytes."""
+    if not isinstance(text, str) or len(text) > LONGEST_NUMBER or encoding not in ("latin1", "latin-1"):
+        return OPAQUE
+    return text.encode("latin-1") if all(ord(letter) < 256 for letter in text) else OPAQUE
+
+
+def _number(kind: Any = None, data: Any = None) -> Any:
+    """A number of NumPy, which arguments of modules may be, as one of Python."""
+    if not isinstance(kind, NumberType) or not isinstance(data, bytes):
+        return OPAQUE
+    order = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "<"
+    if order not in ("<", ">", "|"):
+        return OPAQUE
+    dtype = np.dtype(order + kind.code)
+    return np.frombuffer(data, dtype)[0].item() if len(data) == dtype.itemsize else OPAQUE
+
+
 _REBUILD, _REBUILD_V2, _REBUILD_V3 = (
     Global("torch._utils", f"_rebuild_tensor{end}") for end in ("", "_v2", "_v3")
 )  # fmt: skip
@@ -133,12 +166,12 @@ CALLS: dict[Global, Callable[..., Any]] = {
     Global("torch", "device"): _opaque,
     Global("torch.serialization", "_get_layout"): _opaque,
     Global("torch.jit._pickle", "restore_type_tag"): _first,
-    Global("_codecs", "encode"): _opaque,
+    Global("_codecs", "encode"): _encoded,
     **{Global("torch.jit._pickle", f"build_{kind}list"): _listed for kind in ("int", "tensor", "double", "bool")},
     **{Global(m, kind): _listed for m in ("builtins", "__builtin__") for kind in ("set", "frozenset", "list")},
     **{Global(m, "dict"): mapping for m in ("builtins", "__builtin__")},
-    **{Global(f"numpy.{core}.multiarray", "scalar"): _opaque for core in ("core", "_core")},
-    Global("numpy", "dtype"): _opaque,
+    **{Global(f"numpy.{core}.multiarray", "scalar"): _number for core in ("core", "_core")},
+    Global("numpy", "dtype"): _number_type,
 }  # fmt: skip
 NAMES_ONLY = ("torch.", "numpy.", "__torch__.")  # packages whose names may stand in a file as plain values
 
