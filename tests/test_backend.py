@@ -73,3 +73,31 @@ def test_functions_of_arrays_are_those_of_ops() -> None:
     entry = rnnx.Input((3,))
     model = rnnx.Model(entry, K.concatenate([K.l2_normalize(entry, axis=1), K.expand_dims(K.sum(entry, axis=1))]))
     assert model(x).shape == (2, 4)
+
+
+def test_words_of_keras_2() -> None:
+    """Shapes of ``batch_dot`` are those of tf.keras 2.12."""
+    a, b = np.arange(24.0).reshape(2, 3, 4), np.arange(40.0).reshape(2, 4, 5)
+    np.testing.assert_allclose(K.batch_dot(a, b), a @ b)
+    assert K.batch_dot(a, a, axes=2).shape == (2, 3, 3) and K.batch_dot(a[:, 0], a[:, 1], axes=1).shape == (2, 1)
+    assert K.batch_dot(a[:, 0], b).shape == (2, 5) and K.batch_dot(a, a[:, 0]).shape == (2, 3)
+    assert K.batch_dot(a.astype("float32"), b.astype("float32")).dtype == np.float32
+    assert K.flatten(a).shape == (24,) and K.batch_flatten(a).shape == (2, 12)
+    assert K.cast_to_floatx(a).dtype == np.float32 and K.dtype(a) == "float64"
+    assert K.switch(a[:, 0, 0] > 5, a, lambda: -a).tolist() == [(-a[0]).tolist(), a[1].tolist()]
+    assert K.temporal_padding(a, (1, 2)).shape == (2, 6, 4)
+    image = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
+    assert K.spatial_2d_padding(image, ((1, 0), (0, 2))).shape == (1, 5, 6, 1)
+    assert K.pool2d(image, (2, 2), strides=(2, 2)).ravel().tolist() == [5, 7, 13, 15]
+    assert K.pool2d(image, (2, 2), strides=(2, 2), pool_mode="avg").ravel().tolist() == [2.5, 4.5, 10.5, 12.5]
+    with pytest.raises(ValueError, match="`pool_mode` must be 'max' or 'avg'"):
+        K.pool2d(image, (2, 2), pool_mode="sum")
+    np.testing.assert_array_equal(K.bias_add(a, np.arange(4.0)), a + np.arange(4.0))
+    np.testing.assert_array_equal(K.bias_add(a, np.arange(3.0), "channels_first"), a + np.arange(3.0)[:, None])
+    with pytest.raises(ValueError, match="must be a vector, got 2 axes"):
+        K.bias_add(a, np.ones((3, 4)))
+    layer = layers.Dense(1)
+    layer.build((None, 2))
+    with K.name_scope("anything"):
+        K.batch_set_value([(layer.kernel, np.ones((2, 1))), (layer.bias, [3.0])])
+    assert [part.tolist() for part in K.batch_get_value(layer.weights)] == [[[1], [1]], [3]]

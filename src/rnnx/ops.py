@@ -57,7 +57,7 @@ from rnnx.layers.ops.creation import (
     ones,
     zeros,
 )
-from rnnx.layers.ops.decoding import ctc_decode
+from rnnx.layers.ops.decoding import ctc_decode, ctc_loss
 from rnnx.layers.ops.elementwise import (
     abs,
     absolute,
@@ -171,20 +171,20 @@ from rnnx.layers.ops.selection import (
 )
 
 __all__ = [
-    "abs", "absolute", "add", "all", "amax", "amin", "any", "arange", "arccos", "arcsin", "arctan", "arctan2", "argmax",
-    "argmin", "argsort", "average", "binary_crossentropy", "broadcast_to", "cast", "categorical_crossentropy", "ceil",
-    "celu", "clip", "concatenate", "convert_to_numpy", "convert_to_tensor", "cos", "cosh", "count_nonzero",
-    "ctc_decode", "cumsum", "diag", "divide", "dot", "einsum", "elu", "equal", "erf", "exp", "expand_dims", "expm1",
-    "eye", "flip", "floor", "floor_divide", "full", "full_like", "gelu", "get_item", "glu", "greater", "greater_equal",
-    "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "hstack", "identity", "inner", "isfinite", "isinf", "isnan",
-    "leaky_relu", "less", "less_equal", "linspace", "log", "log10", "log1p", "log2", "log_sigmoid", "log_softmax",
-    "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "max", "maximum",
-    "mean", "meshgrid", "min", "minimum", "mod", "moments", "moveaxis", "multiply", "ndim", "negative", "norm",
-    "normalize", "not_equal", "one_hot", "ones", "ones_like", "outer", "pad", "power", "prod", "ravel", "reciprocal",
-    "relu", "relu6", "repeat", "reshape", "roll", "round", "rsqrt", "selu", "shape", "sigmoid", "sign", "silu", "sin",
-    "sinh", "size", "slice", "soft_shrink", "softmax", "softplus", "softsign", "sort",
-    "sparse_categorical_crossentropy", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient",
-    "subtract", "sum", "swapaxes", "swish", "take", "take_along_axis", "tan", "tanh", "tanh_shrink", "tensordot",
-    "threshold", "tile", "top_k", "transpose", "tril", "triu", "true_divide", "trunc", "unstack", "var", "vstack",
-    "where", "zeros", "zeros_like",
+    "abs", "absolute", "add", "all", "amax", "amin", "any", "arange", "arccos", "arcsin", "arctan", "arctan2",
+    "argmax", "argmin", "argsort", "average", "binary_crossentropy", "broadcast_to", "cast",
+    "categorical_crossentropy", "ceil", "celu", "clip", "concatenate", "convert_to_numpy", "convert_to_tensor", "cos",
+    "cosh", "count_nonzero", "ctc_decode", "ctc_loss", "cumsum", "diag", "divide", "dot", "einsum", "elu", "equal",
+    "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor", "floor_divide", "full", "full_like", "gelu",
+    "get_item", "glu", "greater", "greater_equal", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "hstack",
+    "identity", "inner", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "linspace", "log", "log10",
+    "log1p", "log2", "log_sigmoid", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logsumexp", "matmul", "max", "maximum", "mean", "meshgrid", "min", "minimum", "mod", "moments",
+    "moveaxis", "multiply", "ndim", "negative", "norm", "normalize", "not_equal", "one_hot", "ones", "ones_like",
+    "outer", "pad", "power", "prod", "ravel", "reciprocal", "relu", "relu6", "repeat", "reshape", "roll", "round",
+    "rsqrt", "selu", "shape", "sigmoid", "sign", "silu", "sin", "sinh", "size", "slice", "soft_shrink", "softmax",
+    "softplus", "softsign", "sort", "sparse_categorical_crossentropy", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "stop_gradient", "subtract", "sum", "swapaxes", "swish", "take", "take_along_axis", "tan", "tanh",
+    "tanh_shrink", "tensordot", "threshold", "tile", "top_k", "transpose", "tril", "triu", "true_divide", "trunc",
+    "unstack", "var", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

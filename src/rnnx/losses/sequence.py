@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.functional._ctc import counted, ctc
 from rnnx.layers.carried import mask_of
 from rnnx.losses.loss import Pullback, StandardLoss
 
@@ -51,9 +52,7 @@ class CTC(StandardLoss):
                 raise ValueError(
                     f"CTC: `mask` must be one of steps, of shape {np.shape(y_pred)[:2]}, or of rows, got {steps.shape}"
                 )
-            sure = np.full(np.shape(y_pred)[2], -np.inf, np.float32)
-            sure[BLANK] = 0  # a step that does not count says the blank for certain, whatever stands there
-            y_pred = np.where(steps[..., None], y_pred, sure)
+            y_pred = counted(np.asarray(y_pred), steps, BLANK)
             mask = steps.any(axis=1)
         return super().value_and_grad(y_true, y_pred, sample_weight, mask)
 
@@ -75,59 +74,4 @@ class CTC(StandardLoss):
     def vjp(self, y_true: Array, y_pred: Array) -> tuple[Array, Pullback]:
         if not y_pred.shape[1]:
             raise ValueError("CTC: `y_pred` must have at least one step, got 0")
-        shifted = y_pred.astype(np.float64)
-        shifted -= shifted.max(axis=2, keepdims=True)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True))
-        states = np.zeros((len(y_true), 2 * y_true.shape[1] + 1), np.int64)  # a blank around each label
-        states[:, 1::2] = y_true
-        emitted = np.take_along_axis(log_p, np.broadcast_to(states[:, None], (*y_pred.shape[:2], states.shape[1])), 2)
-        skips = np.zeros(states.shape, bool)  # whether the blank before a label may be left out
-        skips[:, 2:] = (states[:, 2:] != BLANK) & (states[:, 2:] != states[:, :-2])
-        last = 2 * (y_true != BLANK).sum(axis=1)
-        ends = np.arange(states.shape[1])
-        ends = (ends == last[:, None]) | ((ends == last[:, None] - 1) & (last[:, None] > 0))
-        before = _ways_before(emitted, skips)
-        final = np.where(ends, before[:, -1], -np.inf)
-        total = np.logaddexp.reduce(final, axis=1)
-
-        def pullback(share: Any) -> Array:
-            possible = np.isfinite(total)
-            behind = _ways_behind(emitted, skips, ends)
-            with np.errstate(invalid="ignore"):  # rows without a way
-                there = np.exp(before + behind - total[:, None, None])
-            batch, steps, classes = log_p.shape
-            place = np.arange(batch * steps).reshape(batch, steps, 1) * classes + states[:, None]
-            held = np.bincount(place.ravel(), np.where(possible[:, None, None], there, 0).ravel(), log_p.size)
-            slope = np.where(possible[:, None, None], np.exp(log_p) - held.reshape(log_p.shape), 0)
-            share = np.broadcast_to(np.asarray(share), total.shape)[:, None, None]
-            return (slope * share).astype(y_pred.dtype)
-
-        return -total.astype(y_pred.dtype), pullback
-
-
-def _ways_before(emitted: Array, skips: Array) -> Array:
-    """Logarithm of the probability of all ways to each state at each step, what is emitted there included."""
-    found = np.empty(emitted.shape)
-    ways = np.full(emitted.shape[::2], -np.inf)
-    ways[:, :2] = emitted[:, 0, :2]
-    found[:, 0] = ways
-    for step in range(1, emitted.shape[1]):
-        more = ways.copy()
-        more[:, 1:] = np.logaddexp(more[:, 1:], ways[:, :-1])
-        more[:, 2:] = np.logaddexp(more[:, 2:], np.where(skips[:, 2:], ways[:, :-2], -np.inf))
-        ways = found[:, step] = more + emitted[:, step]
-    return found
-
-
-def _ways_behind(emitted: Array, skips: Array, ends: Array) -> Array:
-    """The same from each state at each step to the end, without what is emitted there."""
-    found = np.empty(emitted.shape)
-    ways = np.where(ends, 0.0, -np.inf)
-    found[:, -1] = ways
-    for step in range(emitted.shape[1] - 1, 0, -1):
-        ways = ways + emitted[:, step]
-        more = ways.copy()
-        more[:, :-1] = np.logaddexp(more[:, :-1], ways[:, 1:])
-        more[:, :-2] = np.logaddexp(more[:, :-2], np.where(skips[:, 2:], ways[:, 2:], -np.inf))
-        ways = found[:, step - 1] = more
-    return found
+        return ctc(y_true, (y_true != BLANK).sum(axis=1), y_pred, BLANK)

@@ -238,3 +238,23 @@ case(
     ),
     X,
 )
+
+# ---- Labels without places -------------------------------------------------------------------------------------------
+
+
+def lengths(x: Any, length: Any) -> Any:
+    return ops.full((ops.shape(x)[0],), length)
+
+
+case(
+    "ctc_loss",
+    lambda x, k: ops.ctc_loss(k, x, lengths(k, 1), lengths(x, ops.shape(x)[1])),
+    normal(3, 5, 4),
+    integers(3, 2, below=3) + 1,
+)
+case(
+    "ctc_loss blank",
+    lambda x, k: ops.ctc_loss(k, x, lengths(k, 2), lengths(x, 4), mask_index=-1),
+    normal(3, 5, 4),
+    np.array([[1, 0], [2, 2], [0, 1]]),
+)
