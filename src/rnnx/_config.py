@@ -130,6 +130,11 @@ def custom_objects() -> dict[str, Any]:
     return {**CUSTOM, **(_scope.get() or {})}
 
 
+def named_objects() -> dict[str, Any]:
+    """What is known by a name without a package: in the scope at hand, or put into `get_custom_objects`."""
+    return {name: thing for name, thing in custom_objects().items() if ">" not in name}
+
+
 def lookup_custom(name: str) -> Any:
     """The class or function of a user of this name, with or without its package.
 

@@ -62,6 +62,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Activation": {"activation": "tanh"},
     "CategoryEncoding": {"num_tokens": 7},
     "Discretization": {"num_bins": 4},
+    "HashedCrossing": {"num_bins": 5},
     "Hashing": {"num_bins": 5},
     "IntegerLookup": {"vocabulary": [3, 1, 4]},
     "Rescaling": {"scale": 2.0},
@@ -93,7 +94,7 @@ BASES: dict[str, dict[str, Any]] = {
             "seed": 1,
             "return_sequences": True,
         }
-        for name in ("ConvLSTM1D", "ConvLSTM2D")
+        for name in ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
     },
     "Attention": {"seed": 1, "dropout": 0.3},
     "AdditiveAttention": {"seed": 1, "dropout": 0.3},
@@ -231,11 +232,14 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
     x: Any = IDS if kind == "Embedding" else X[:, 0] if "Cell" in kind or kind == "RepeatVector" else X
     x = IMAGE if "2D" in kind or kind == "ConvLSTM1D" else x
     x = FILM if kind == "ConvLSTM2D" or "3D" in kind else x
+    x = FILM[..., None].repeat(3, axis=5) if kind == "ConvLSTM3D" else x
     if issubclass(cls, (Merge, Attending)):
         takes_one = kind == "Arithmetic" and (arguments.get("left") or arguments.get("right"))
         x = x if takes_one else [x, 2 * x[::-1]]
     if kind in ("StringLookup", "TextVectorization", "Hashing"):
         x = TEXTS if kind == "TextVectorization" else TEXTS[:, None]
+    if kind == "HashedCrossing":
+        x = [TEXTS[:, None], np.arange(len(TEXTS))[:, None]]
     if kind in ("CategoryEncoding", "IntegerLookup") or arguments.get("invert") is True and kind == "StringLookup":
         x = IDS
     if kind in ("Normalization", "Discretization"):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .keras_torch import record
 from .make_keras_blocks import FIRST, Entry, layer_cases
-from .store import save
+from .store import Case, random_like, save
 
 VOLUME, VOLUME_FIRST = (2, 3, 4, 5, 2), (2, 2, 3, 4, 5)
 
@@ -55,9 +56,30 @@ def volumes() -> list[Entry]:
     return found
 
 
+def conv_lstm_cases(rng: np.random.Generator) -> dict[str, Case]:
+    """ConvLSTM3D, with a mask and an initial state, and in both orders of axes."""
+    mask = np.array([[0, 1, 1], [1, 0, 1]], dtype=bool)
+    both = {"return_sequences": True, "return_state": True, "padding": "same", "strides": [1, 2, 1]}
+    cases = {}
+    for number, (kwargs, shape, valid, state) in enumerate(
+        [
+            ({"kernel_size": [1, 2, 2]}, (2, 3, 2, 3, 4, 1), None, None),
+            ({"kernel_size": 2, **both}, (2, 3, 2, 3, 3, 1), mask, (2, 2, 3, 2)),
+            ({"kernel_size": 2, "activation": "elu", **FIRST}, (2, 3, 1, 2, 3, 3), None, None),
+        ]
+    ):
+        initial = None if state is None else random_like(rng, [(2, *state)] * 2)
+        spec = {"class": "ConvLSTM3D", "kwargs": {"filters": 2, **kwargs}}
+        x = random_like(rng, [shape], scale=1.0)[0]
+        options = {"mask": valid, "initial_state": initial, "masks": {}, "training": False}
+        cases[f"ConvLSTM3D-{number}"] = record(spec, rng, x, **options)
+    return cases
+
+
 def main() -> None:
     """Write the file."""
-    save("keras_volumes", layer_cases(np.random.default_rng(20268), volumes()))
+    rng = np.random.default_rng(20268)
+    save("keras_volumes", layer_cases(rng, volumes()) | conv_lstm_cases(rng))
 
 
 if __name__ == "__main__":

@@ -182,6 +182,9 @@ EXAMPLES |= {
         [FILM],
         noisy=True,
     ),
+    "ConvLSTM3D": Example(
+        of(layers.ConvLSTM3D, 2, (1, 2, 2), **S, **NOISE), [RNG.normal(size=(3, 5, 1, 2, 3, 1))], noisy=True
+    ),
     "Softmax_axes": Example(of(layers.Softmax, axis=(1, 3)), [IMAGE]),
     "LeakyReLU": Example(of(layers.LeakyReLU, 0.2), [SEQUENCE]),
     "ELU": Example(of(layers.ELU, 0.7), [SEQUENCE]),
@@ -240,8 +243,8 @@ EXAMPLES["Bidirectional_last"] = Example(
     around(layers.Bidirectional, recurrent(layers.LSTM, **NOISE)), [SEQUENCE], noisy=True, mask="drop"
 )
 NOT_ALONE = {
-    "InputLayer", "Layer", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells",
-    "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization",  # of ids
+    "InputLayer", "Layer", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells", "CategoryEncoding",
+    "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization",  # of ids
 }  # fmt: skip
 
 
@@ -256,7 +259,7 @@ def test_conformance(name: str, check: str) -> None:
     [
         name
         for name in EXAMPLES
-        if name.split("_")[0] in ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D")
+        if name.split("_")[0] in ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
     ],
 )
 def test_gradients_under_a_mask(name: str) -> None:

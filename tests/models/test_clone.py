@@ -83,3 +83,22 @@ def test_states_and_shared_layers_are_kept() -> None:
     data = np.random.default_rng(0).normal(size=(2, 5, 3))
     np.testing.assert_array_equal(copy(data), model(data))
     assert y.shape == (None, 3)
+
+
+@pytest.mark.parametrize("make", [graph, chain])
+def test_a_clone_is_compiled_as_the_model_is(make: Any) -> None:
+    """As in Keras 3.15."""
+    model = make()
+    assert not clone_model(model).compiled
+    metric = rnnx.metrics.MeanAbsoluteError()
+    model.compile(rnnx.optimizers.Adam(0.02), "mse", [metric], weighted_metrics=["mae"])
+    x, y = np.ones((4, 5, 3)), np.ones((4, 2))
+    model.fit(x, y, verbose=0)
+    steps, before = int(model.optimizer.iterations), metric.result()
+    for copy in (clone_model(model), clone_model(model, clone_function=again)):
+        assert copy.compiled and copy.optimizer is not model.optimizer and copy.optimizer.learning_rate == 0.02
+        assert copy.optimizer.iterations == 0 and copy.metrics[0].result() == 0
+        copy.fit(x, 3 * y, epochs=2, verbose=0)
+        assert list(copy.evaluate(x, y, return_dict=True, verbose=0)) == list(model.metrics_names)
+        assert copy.optimizer.iterations == 2
+    assert model.optimizer.iterations == steps and metric.result() == before

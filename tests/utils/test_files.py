@@ -108,3 +108,8 @@ def test_split_dataset() -> None:
         utils.split_dataset([x, y[1:]], 0.5)
     with pytest.raises(TypeError, match="got int"):
         utils.split_dataset(3, 0.5)
+
+
+def test_hdf5_matrix_says_what_to_do() -> None:
+    with pytest.raises(NotImplementedError, match=r"h5py.File\('x.h5'\)\['features'\]\[start:end\]"):
+        utils.HDF5Matrix("x.h5", "features")

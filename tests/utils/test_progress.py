@@ -1,4 +1,4 @@
-"""`Progbar` and `plot_model`."""
+"""`Progbar`, `plot_model` and `model_to_dot`."""
 
 from __future__ import annotations
 
@@ -56,3 +56,22 @@ def test_plot_model(tmp_path: Any) -> None:
         utils.plot_model(model, path, rankdir="LR")
     with pytest.raises(TypeError, match="colour"):
         utils.plot_model(model, path, colour=1)
+
+
+def test_model_to_dot(tmp_path: Any) -> None:
+    a, b = rnnx.Input((3,), name="a|b"), rnnx.Input((3,), name="b")
+    model = rnnx.Model([a, b], layers.Dense(2, name="out")(layers.Add(name="sum")([a, b])))
+    graph = utils.model_to_dot(model, show_shapes=True)
+    lines = graph.to_string().splitlines()
+    assert r'  0 [label="a\|b (InputLayer)\noutput: (None, 3)"];' in lines and "  2 -> 3;" in lines
+    assert sum("->" in line for line in lines) == 3
+    utils.plot_model(model, tmp_path / "m.svg", show_shapes=True, show_layer_names=True)
+    assert graph.create(prog="dot", format="svg") == (tmp_path / "m.svg").read_bytes() == graph.create_svg()
+    assert graph.write(tmp_path / "m.dot") and (tmp_path / "m.dot").read_text() == graph.to_string()
+    assert "rankdir=LR" in utils.model_to_dot(model, rankdir="LR").to_string()
+    with pytest.raises(ValueError, match="`format` must be 'svg' or 'dot', got 'png'"):
+        graph.create(format="png")
+    with pytest.raises(ValueError, match="`rankdir` must be 'TB' or 'LR', got 'BT'"):
+        utils.model_to_dot(model, rankdir="BT")
+    with pytest.warns(UserWarning, match="one box"):
+        utils.model_to_dot(model, expand_nested=True)

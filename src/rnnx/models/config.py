@@ -170,7 +170,7 @@ def clone_model(
     call_function: Callable[..., Any] | None = None,
     recursive: bool = False,
 ) -> Any:
-    """A model of the same structure, with fresh weights.
+    """A model of the same structure, with fresh weights, and compiled as the first one is.
 
     Parameters
     ----------
@@ -193,7 +193,16 @@ def clone_model(
         If ``clone_function`` gives something else than a layer.
     """
     if input_tensors is None and clone_function is None and call_function is None and not recursive:
-        return type(model).from_config(model.get_config())
+        made = type(model).from_config(model.get_config())
+    else:
+        made = _cloned(model, input_tensors, clone_function, call_function, recursive)
+    if model.compiled:
+        made.compile_like(model)
+    return made
+
+
+def _cloned(model: Any, input_tensors: Any, clone_function: Any, call_function: Any, recursive: bool) -> Any:
+    """The clone of a model with what its layers are replaced by."""
     chain = hasattr(model, "add")
     if chain and call_function is not None:
         raise ValueError(f"clone_model: `call_function` is for graphs, {model.name!r} is a Sequential")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -36,6 +37,13 @@ class KeepsSlots:
         self._known = list(weights)
         if not self._slots:
             self._slots = [self._make_slots(weight) for weight in weights]
+
+    def before_first_step(self) -> Any:
+        """A copy of the optimizer that has not made a step."""
+        found = copy.deepcopy(self)
+        found._slots, found._known, found._mapped = [], None, False
+        found._iterations = found._step = 0
+        return found
 
     @property
     def built(self) -> bool:

@@ -89,6 +89,21 @@ class Objective:
             raise
         self.optimizer = chosen
 
+    def compile_like(self, model: Any) -> None:
+        """Say that the model is trained as another one is, with an optimizer and metrics of its own.
+
+        Parameters
+        ----------
+        model : Model
+            Compiled.
+        """
+        choices: Any = copy.deepcopy([model._metric_choices, model._weighted_choices])
+        for metric in leaves(choices):
+            if isinstance(metric, metric_functions.Metric):
+                metric.reset_state()
+        optimizer, weights = model.optimizer.before_first_step(), copy.copy(model.loss_weights)
+        self.compile(optimizer, model.loss, choices[0], weights, choices[1])
+
     def _check_choices(self) -> None:
         """Make the metrics, and see that every output has what it needs, as far as the outputs are known."""
         if not hasattr(self, "several_outputs"):

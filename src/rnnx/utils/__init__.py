@@ -21,16 +21,18 @@ from rnnx.utils.seeds import set_random_seed, shuffling_generator
 from rnnx.utils.series import TimeseriesDataset, timeseries_dataset_from_array, timeseries_windows
 
 __all__ = [
-    "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "TextVectorization", "TimeseriesDataset", "clear_session",
-    "custom_object_scope", "get_custom_objects", "get_file", "get_registered_name", "get_registered_object",
-    "normalize", "pad_sequences", "plot_model", "register_keras_serializable", "set_random_seed",
-    "shuffling_generator", "split_dataset",
-    "text_dataset_from_directory", "timeseries_dataset_from_array", "timeseries_windows", "to_categorical",
+    "CustomObjectScope", "HDF5Matrix", "Progbar", "PyDataset", "Sequence", "TextVectorization", "TimeseriesDataset",
+    "clear_session", "custom_object_scope", "get_custom_objects", "get_file", "get_registered_name",
+    "get_registered_object", "model_to_dot", "normalize", "pad_sequences", "plot_model", "register_keras_serializable",
+    "set_random_seed", "shuffling_generator", "split_dataset", "text_dataset_from_directory",
+    "timeseries_dataset_from_array", "timeseries_windows", "to_categorical",
 ]  # fmt: skip
 
 LATER = {  # what a prediction does not need
     "Progbar": "progress",
+    "HDF5Matrix": "files",
     "get_file": "files",
+    "model_to_dot": "drawing",
     "plot_model": "drawing",
     "text_dataset_from_directory": "files",
 }

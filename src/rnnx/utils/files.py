@@ -30,6 +30,20 @@ def get_file(fname: Any = None, origin: Any = None, *given: Any, **options: Any)
     )
 
 
+def HDF5Matrix(datapath: Any = None, dataset: Any = None, *given: Any, **options: Any) -> NoReturn:  # noqa: N802
+    """Keras' old word for an array in an HDF5 file, which Keras 3 does not have either.
+
+    Raises
+    ------
+    NotImplementedError
+        Always; it says what to do.
+    """
+    raise NotImplementedError(
+        f"HDF5Matrix: gone since Keras 3; read the array, `h5py.File({str(datapath)!r})[{str(dataset)!r}][start:end]`, "
+        "or give fit a PyDataset that reads the rows of each batch"
+    )
+
+
 class TextDataset:
     """Batches of texts, read from their files when they are asked for; see `text_dataset_from_directory`.
 

@@ -204,3 +204,28 @@ def test_a_class_that_is_not_there(tmp_path: Path) -> None:
         rnnx.load_model(tmp_path / "n.keras")
     again = rnnx.load_model(tmp_path / "n.keras", custom_objects={"Other": Tagger})
     np.testing.assert_array_equal(again(X), model(X))
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_classes_of_a_scope(suffix: str, tmp_path: Any) -> None:
+    """Of no package, as scripts of Keras 2 have them."""
+
+    class Doubled(layers.Dense):
+        def call(self, x: Any) -> Any:
+            return 2 * super().call(x)
+
+    x = np.ones((1, 3), "float32")
+    entry = rnnx.Input((3,))
+    model = rnnx.Model(entry, Doubled(1)(entry))
+    known = {"Doubled": Doubled, "LSTM": len}  # what is no layer stands for no layer
+    path = tmp_path / f"m.{suffix}"
+    with rnnx.utils.custom_object_scope(known):
+        model.save(path)
+        np.testing.assert_array_equal(rnnx.load_model(path)(x), model(x))
+    with pytest.raises(FormatError, match="'doubled.* .*custom_objects"):
+        rnnx.load_model(path)
+    rnnx.utils.get_custom_objects()["Doubled"] = Doubled
+    try:
+        np.testing.assert_array_equal(rnnx.load_model(path)(x), model(x))
+    finally:
+        del rnnx.utils.get_custom_objects()["Doubled"]

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from rnnx._config import named_objects
 from rnnx.formats._compiled import Custom, says_compiled
 from rnnx.formats._limits import printable, read_file, reading, warn_of
 from rnnx.formats.keras import _defaults, _describe, _optimizer, _vocabularies, _weights, _write
@@ -16,12 +17,19 @@ from rnnx.formats.keras._container import LONGEST_CONFIG, Contents, contents, pa
 from rnnx.formats.keras._dialect import dialect_of
 from rnnx.formats.keras._graph import Models
 from rnnx.formats.keras._training import compile_like
+from rnnx.layers.layer import Layer
 from rnnx.layers.limits import weights_limited
 from rnnx.saving import FormatError, check_compat
 
 __all__ = ["check", "describe", "from_json", "load_model", "load_weights", "save_model", "save_weights"]
 
 MOST_SLOTS = 8  # arrays that an optimizer keeps for one weight: Keras' own have three at most
+
+
+def _classes(custom_objects: dict[str, Any] | None) -> dict[str, Any]:
+    """Layer classes of the user by their names in a file: those of the scope at hand, and those that are given."""
+    known = {name: kind for name, kind in named_objects().items() if isinstance(kind, type) and issubclass(kind, Layer)}
+    return {**known, **(custom_objects or {})}
 
 
 def _reading(path: Any) -> AbstractContextManager[None]:
@@ -66,7 +74,7 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
                 f"{path}: holds weights, not a model; use model.load_weights(path), or "
                 "rnnx.formats.keras.from_json(text, weights=path) with what model.to_json() gave"
             )
-        made = Models(path, dialect_of(found.version, found.config), custom_objects)
+        made = Models(path, dialect_of(found.version, found.config), _classes(custom_objects))
         with weights_limited(found.numbers):
             model = made.make(found.config)
         _fill(model, found, made.order, path)
@@ -103,7 +111,8 @@ def from_json(text: str, *, weights: Any = None, custom_objects: dict[str, Any] 
     where = "JSON"
     with _reading(where):
         config = parse(where, text, "the text")
-        made = Models(where, dialect_of(version_of(config.get("keras_version")), config), custom_objects)
+        dialect = dialect_of(version_of(config.get("keras_version")), config)
+        made = Models(where, dialect, _classes(custom_objects))
         if weights is None:
             with weights_limited(None):
                 model = made.make(config)

@@ -20,7 +20,8 @@ from rnnx.saving import FormatError
 
 MODELS = ("Sequential", "Functional", "Model")
 ENCODERS = (
-    "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization",
+    "CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup",
+    "TextVectorization",
 )  # fmt: skip
 SAME = (
     "LSTM GRU SimpleRNN RNN LSTMCell GRUCell SimpleRNNCell StackedRNNCells Bidirectional TimeDistributed Masking "
@@ -31,8 +32,8 @@ SAME = (
     "Cropping1D Cropping2D UpSampling1D UpSampling2D GroupNormalization UnitNormalization RMSNormalization Conv2D "
     "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D Conv1DTranspose Conv2DTranspose MaxPooling2D "
     "AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D Attention AdditiveAttention MultiHeadAttention "
-    "EinsumDense ConvLSTM1D ConvLSTM2D Conv3D Conv3DTranspose MaxPooling3D AveragePooling3D GlobalMaxPooling3D "
-    "GlobalAveragePooling3D ZeroPadding3D Cropping3D UpSampling3D SpatialDropout3D"
+    "EinsumDense ConvLSTM1D ConvLSTM2D ConvLSTM3D Conv3D Conv3DTranspose MaxPooling3D AveragePooling3D "
+    "GlobalMaxPooling3D GlobalAveragePooling3D ZeroPadding3D Cropping3D UpSampling3D SpatialDropout3D"
 ).split()
 CLASSES: dict[str, str] = {
     **{name: name for name in (*SAME, *ENCODERS, "Normalization", "Rescaling")},

@@ -291,7 +291,7 @@ class _Writer:
             written.pop("trainable", None)
         if name == "Discretization":
             written.pop("trainable", None)
-        if name == "Hashing" and written["output_mode"] == "int":
+        if name in ("Hashing", "HashedCrossing") and written["output_mode"] == "int":
             written["dtype"] = "int64"
         if name == "Bidirectional" and "backward_layer" not in written:
             written["backward_layer"] = None

@@ -168,3 +168,22 @@ def checked_salt(who: str, salt: int | Sequence[int] | None) -> list[int] | None
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(type(number) is int for number in pair):
         raise ValueError(f"{who}: `salt` must be an integer or a pair of integers, got {salt!r}")
     return list(pair)
+
+
+CROSSING_KEY, CROSSING_FACTOR = 0xDECAFCAFFE, 0xC6A4A7935BD1E995
+
+
+def crossed(hashes: Sequence[int]) -> int:
+    """One number for several, as TensorFlow's ``cross_hashed`` joins the fingerprints of words, and integers.
+
+    Examples
+    --------
+    >>> crossed([fingerprint(b"A"), 101]) % 5
+    1
+    """
+    found = CROSSING_KEY
+    for number in hashes:
+        found ^= CROSSING_FACTOR ^ _mixed(number * CROSSING_FACTOR) * CROSSING_FACTOR & WORD
+        found = _mixed(found * CROSSING_FACTOR) * CROSSING_FACTOR & WORD
+        found = _mixed(found)
+    return found

@@ -1,4 +1,4 @@
-"""LSTM whose products are convolutions, over sequences of sequences and of images."""
+"""LSTM whose products are convolutions, over sequences of sequences, of images and of volumes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ConvLSTM(SequenceLayer, Weighted, OverWindows):
         step = (shape[0], *shape[2:]) if len(shape) > 1 else ()
         fits = len(shape) == self.rank + 3
         if not fits or (features != "features" and self.apart(step)[2] not in (None, features)):
-            places = "places" if self.rank == 1 else "rows, columns"
+            places = ("places", "rows, columns", "depth, rows, columns")[self.rank - 1]
             rest = f"{features}, {places}" if self.channels_first else f"{places}, {features}"
             raise ValueError(f"{self.name}: the input must have shape (batch, timesteps, {rest}), got {tuple(shape)}")
         return step
@@ -446,3 +446,40 @@ class ConvLSTM2D(ConvLSTM):
     """
 
     rank = 2
+
+
+class ConvLSTM3D(ConvLSTM):
+    """LSTM over sequences of volumes, which have three axes of places: its products are convolutions.
+
+    Parameters
+    ----------
+    filters : int
+    kernel_size, strides, dilation_rate : int or (int, int, int)
+        Of the convolution of the input; that of the state has strides and dilation 1 and padding "same".
+    padding : {"valid", "same"}
+    data_format : {"channels_last", "channels_first"}
+        Shape of the input: (batch, timesteps, depth, rows, columns, features), or
+        (batch, timesteps, features, depth, rows, columns).
+    activation, recurrent_activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
+    unit_forget_bias, kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer,
+    kernel_constraint, recurrent_constraint, bias_constraint, return_sequences, return_state, go_backwards, stateful,
+    unroll, zero_output_for_mask
+        As in `LSTM`.
+    dropout, recurrent_dropout : float
+        Rates in [0, 1) at which numbers of the input and of the state are dropped in training: one mask for each gate,
+        the same at all steps.
+    seed : int, SeedGenerator or None
+
+    References
+    ----------
+    .. [1] X. Shi et al., "Convolutional LSTM network: a machine learning approach for precipitation nowcasting",
+       NeurIPS 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> rnnx.layers.ConvLSTM3D(4, 3, padding="same")(np.ones((2, 5, 3, 4, 5, 1))).shape
+    (2, 3, 4, 5, 4)
+    """
+
+    rank = 3
