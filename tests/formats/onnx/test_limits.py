@@ -14,6 +14,7 @@ import rnnx
 from rnnx.formats import info
 from rnnx.formats.onnx import (
     Session,
+    _convolutions,
     _evaluated,
     _integers,
     _operators,
@@ -32,7 +33,7 @@ from tests.formats.onnx.test_hostile import functions, graph_of, node, refused
 from tests.formats.onnx.test_nodes import ALL_CASES, EVALUATED_CASES
 
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
-MODULES = (_operators, _shapes, _integers, _recurrent, _quantized, _evaluated)
+MODULES = (_operators, _shapes, _convolutions, _integers, _recurrent, _quantized, _evaluated)
 
 
 def value(name: str, kind: int, shape: Any = None) -> Any:

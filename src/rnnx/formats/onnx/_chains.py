@@ -62,13 +62,13 @@ class Chain:
     reverse: bool = False
 
 
-def chains(source: Source, own: Equations, writer: Writer) -> Iterator[Callable[[], Found]]:
+def chains(source: Source, equations: Equations, writer: Writer) -> Iterator[Callable[[], Found]]:
     """The chains of a graph, in an order in which each can be written once those before it are."""
-    links = _links(own)
+    links = _links(equations)
     by_h = {link.h: link for link in links}
     for link in links:
         before = by_h.get(link.step.h)
-        if before is not None and before.chain is None and _goes_on(own, before, link, by_h):
+        if before is not None and before.chain is None and _goes_on(equations, before, link, by_h):
             link.before = before
             before.chain = Chain([])  # nobody else goes on from it
     found = []
@@ -84,30 +84,30 @@ def chains(source: Source, own: Equations, writer: Writer) -> Iterator[Callable[
     for chain in found:
         if chain.links[0].step.kind == "RNN" and len(chain.links) < 2:
             continue  # any Dense of two values would be one
-        yield lambda chain=chain: _Writing(source, own, writer, chain, by_h).found()  # type: ignore[misc]
+        yield lambda chain=chain: _Writing(source, equations, writer, chain, by_h).found()  # type: ignore[misc]
 
 
-def _links(own: Equations) -> list[Link]:
-    atoms, links = own.atoms, []
+def _links(equations: Equations) -> list[Link]:
+    atoms, links = equations.atoms, []
     news: set[int] = set()
     partners: dict[int | None, int] = {}  # h by the c of the same step
     seen: set[int] = set()
 
     def place_of(value: Any) -> int:
-        return min(own.places[name] for name in own.names_of(value))
+        return min(equations.places[name] for name in equations.names_of(value))
 
     def choose(singles: list[int], c: int | None) -> int | None:
         if c in partners:
             return partners[c] if partners[c] in singles else None
-        root = None if c is None else _root(own, atoms.names[c])
-        like = [number for number in singles if root is not None and _root(own, atoms.names[number]) == root]
-        roots = [number for number in singles if _root(own, atoms.names[number]) is not None]
+        root = None if c is None else _root(equations, atoms.names[c])
+        like = [number for number in singles if root is not None and _root(equations, atoms.names[number]) == root]
+        roots = [number for number in singles if _root(equations, atoms.names[number]) is not None]
         found = like or roots or singles
         return found[-1] if found else None
 
-    for node in own.nodes:
+    for node in equations.nodes:
         for name in node.output:
-            value = own.of.get(name)
+            value = equations.of.get(name)
             if not isinstance(value, Poly) or id(value) in seen:
                 continue
             seen.add(id(value))
@@ -122,15 +122,15 @@ def _links(own: Equations) -> list[Link]:
                 links.append(Link(step, new, min(first, place_of(value))))
             number = single(value)
             if number is not None and isinstance(atoms.kinds[number], Gate):
-                simple = _simple_links(own, number, place_of, news)
+                simple = _simple_links(equations, number, place_of, news)
                 links += simple
                 news.update(link.h for link in simple)
     return links
 
 
-def _simple_links(own: Equations, number: int, place_of: Callable[[Any], int], known: set[int]) -> list[Link]:
+def _simple_links(equations: Equations, number: int, place_of: Callable[[Any], int], known: set[int]) -> list[Link]:
     """A step of a simple layer and, if that is the second one, the first."""
-    atoms = own.atoms
+    atoms = equations.atoms
     gate = atoms.kinds[number]
     if not isinstance(gate.argument, Linear):
         return []
@@ -144,15 +144,15 @@ def _simple_links(own: Equations, number: int, place_of: Callable[[Any], int], k
             pair = simple_step(atoms, before, earlier[0]), simple_step(atoms, gate, monomial[0])
             if pair[0] is not None and pair[1] is not None and _same_layer(pair[0], pair[1]):
                 found = [] if monomial[0] in known else [(monomial[0], pair[0])]
-                names = {k: own.of[atoms.names[k]] for k in (monomial[0], number)}
+                names = {k: equations.of[atoms.names[k]] for k in (monomial[0], number)}
                 return [Link(step, k, place_of(names[k])) for k, step in [*found, (number, pair[1])]]
     return []
 
 
-def _root(own: Equations, name: str) -> str | None:
+def _root(equations: Equations, name: str) -> str | None:
     """The input of the graph that a value is a part of; None if it is no part of one."""
     for _ in range(100):
-        node = own.makers.get(name)
+        node = equations.makers.get(name)
         if node is None:
             return name or None
         if node.op_type not in TAKES_PARTS:
@@ -194,15 +194,15 @@ def _roles(step: Step, linear: Linear) -> dict[Any, Array]:
     return {roles[monomial]: matrix for monomial, matrix in linear.parts.items()}
 
 
-def _goes_on(own: Equations, a: Link, b: Link, by_h: dict[int, Link]) -> bool:
+def _goes_on(equations: Equations, a: Link, b: Link, by_h: dict[int, Link]) -> bool:
     """Whether a step is the next one of the same layer."""
     if b.step.kind == "LSTM" and b.step.c != a.step.new_c:
         return False
     if a.step.kind != b.step.kind or len(a.step.inputs) != len(b.step.inputs):
         return False
-    way = 0 if a.before is None else _way(own.atoms, a.before, a)
+    way = 0 if a.before is None else _way(equations.atoms, a.before, a)
     for x, y in zip(a.step.inputs, b.step.inputs, strict=True):
-        one, other = own.atoms.kinds[x], own.atoms.kinds[y]
+        one, other = equations.atoms.kinds[x], equations.atoms.kinds[y]
         if isinstance(one, Place) and isinstance(other, Place):
             if (one.source, one.axis) != (other.source, other.axis):
                 return False
@@ -227,8 +227,8 @@ def _way(atoms: Atoms, a: Link, b: Link) -> int:
 class _Writing:
     """A chain that is being written as one node."""
 
-    def __init__(self, source: Source, own: Equations, writer: Writer, chain: Chain, by_h: dict[int, Link]):
-        self.source, self.own, self.writer, self.chain, self.by_h = source, own, writer, chain, by_h
+    def __init__(self, source: Source, equations: Equations, writer: Writer, chain: Chain, by_h: dict[int, Link]):
+        self.source, self.equations, self.writer, self.chain, self.by_h = source, equations, writer, chain, by_h
         self.opset = source.opsets.get("", 1)
         self.steps = [link.step for link in chain.links]
         self.dtype = self.steps[0].gates[0].parts[(self.steps[0].h,)].dtype
@@ -244,10 +244,10 @@ class _Writing:
         Unproven
             If they do not compute the same.
         """
-        own, writer, links = self.own, self.writer, self.chain.links
+        equations, writer, links = self.equations, self.writer, self.chain.links
         first, last, many = links[0], links[-1], len(links)
         begin = len(writer.nodes)
-        self.chain.reverse = many > 1 and _way(own.atoms, links[0], links[1]) < 0
+        self.chain.reverse = many > 1 and _way(equations.atoms, links[0], links[1]) < 0
         x = self._input()
         states = [self._state(first.step.h)] + ([self._state(first.step.c)] if first.step.kind == "LSTM" else [])
         lstm = first.step.kind == "LSTM"
@@ -263,10 +263,10 @@ class _Writing:
 
         def instead(value: Any, name: str) -> None:
             """Another node makes a value."""
-            target = own.names_of(value)[0]
-            if own.makers[target].op_type in ("Identity", "Cast"):
+            target = equations.names_of(value)[0]
+            if equations.makers[target].op_type in ("Identity", "Cast"):
                 raise Unproven
-            gone.add(own.places[target])
+            gone.add(equations.places[target])
             writer.add("Identity", [name], target)
             outputs.append(target)
 
@@ -278,20 +278,20 @@ class _Writing:
                 at = many - 1 - number if self.chain.reverse else number
                 instead(value, writer.add("Gather", [y, writer.constant(at)], axis=0))
         if lstm and last.step.new_c is not None:
-            instead(own.atoms.kinds[last.step.new_c], c)
+            instead(equations.atoms.kinds[last.step.new_c], c)
         stacked = self._stacked() if many > 1 else []
         nodes = writer.nodes[begin:]
         arrays = writer.used(nodes)
         both = [*nodes, *(node for _, node in stacked)]
         outputs += [node.output[0] for _, node in stacked]
-        proven(self.source, own, writer, both, arrays, self.feeds, outputs)
+        proven(self.source, equations, writer, both, arrays, self.feeds, outputs)
         gone.update(place for place, _ in stacked)
         return [(first.place, nodes), *((place, [node]) for place, node in stacked)], arrays, gone
 
     def _value(self, number: int) -> Any:
         """The value whose atom this is."""
-        kind = self.own.atoms.kinds[number]
-        return kind if isinstance(kind, Poly) else self.own.of[self.own.atoms.names[number]]
+        kind = self.equations.atoms.kinds[number]
+        return kind if isinstance(kind, Poly) else self.equations.of[self.equations.atoms.names[number]]
 
     # ---- What it takes -----------------------------------------------------------------------------------------------
 
@@ -302,15 +302,15 @@ class _Writing:
     def _state(self, number: int | None) -> str:
         """The value of an initial state; none for zeros."""
         assert number is not None
-        name, units = self.own.atoms.names[number], self.steps[0].units
-        array = self.own.array(name) if name else None
+        name, units = self.equations.atoms.names[number], self.steps[0].units
+        array = self.equations.array(name) if name else None
         if array is not None:
             if array.any() or array.ndim != 2:
                 raise Unproven
             return ""
-        if not name or self.own.rank(name) != 2:
+        if not name or self.equations.rank(name) != 2:
             raise Unproven
-        if self.rows is not None and self.own.zeros_like(name, *self.rows):
+        if self.rows is not None and self.equations.zeros_like(name, *self.rows):
             self.feeds[name] = np.zeros((ROWS, units), self.dtype)
             return ""
         self._feed(name, ROWS, units)
@@ -331,21 +331,21 @@ class _Writing:
 
     def _single(self, number: int, k: int) -> str:
         """The input of one step."""
-        kind, name = self.own.atoms.kinds[number], self.own.atoms.names[number]
-        if name and self.own.array(name) is None:
-            if self.own.rank(name) != 2:
+        kind, name = self.equations.atoms.kinds[number], self.equations.atoms.names[number]
+        if name and self.equations.array(name) is None:
+            if self.equations.rank(name) != 2:
                 raise Unproven
             self._feed(name, ROWS, self._width(k))
             self.rows = name, 0
             return name
-        if not isinstance(kind, Place) or self.own.rank(kind.source) != 3 or not isinstance(kind.index, int):
+        if not isinstance(kind, Place) or self.equations.rank(kind.source) != 3 or not isinstance(kind.index, int):
             raise Unproven
         self._feed_sequence(kind.source, kind.axis, kind.index + 1, k)
         return self.writer.add("Gather", [kind.source, self.writer.constant(kind.index)], axis=kind.axis)
 
     def _feed_sequence(self, source: str, axis: int, least: int, k: int) -> int | None:
         """Numbers for a value with timesteps; how many it has, if that is known."""
-        size = self.own.extent(source, axis)
+        size = self.equations.extent(source, axis)
         if axis not in (0, 1) or (size is not None and size < least):
             raise Unproven
         shape = [size or least, ROWS, self._width(k)]
@@ -354,12 +354,13 @@ class _Writing:
         return size
 
     def _sequence(self, numbers: list[int], k: int) -> str:
-        kinds = [self.own.atoms.kinds[number] for number in numbers]
+        kinds = [self.equations.atoms.kinds[number] for number in numbers]
         first, writer = kinds[0], self.writer
         if isinstance(first, Place):
             indices = [int(kind.index) for kind in kinds]
             low, high = min(indices), max(indices) + 1
-            if self.own.rank(first.source) != 3 or first.axis not in (0, 1) or low < 0 or high - low != len(indices):
+            in_order = low >= 0 and high - low == len(indices)
+            if self.equations.rank(first.source) != 3 or first.axis not in (0, 1) or not in_order:
                 raise Unproven
             size = self._feed_sequence(first.source, first.axis, high, k)
             name = first.source
@@ -379,7 +380,7 @@ class _Writing:
         for link in links:  # what both ways of a check take
             at = many - 1 - link.number if chain.reverse else link.number
             value = self._value(link.h)
-            self.feeds[self.own.names_of(value)[0]] = self.feeds[chain.sequence][at]
+            self.feeds[self.equations.names_of(value)[0]] = self.feeds[chain.sequence][at]
         if len(links) == many:
             return chain.sequence
         return writer.part(chain.sequence, low, low + len(links), 0, self.opset)
@@ -390,11 +391,11 @@ class _Writing:
         """What stands in place of nodes that take the outputs of all steps as one value."""
         from onnx import helper
 
-        own, found = self.own, []
+        equations, found = self.equations, []
         numbers = tuple(link.h for link in self.chain.links)
         in_time = numbers[::-1] if self.chain.reverse else numbers
         flipped = ""
-        for place, node in enumerate(own.nodes):
+        for place, node in enumerate(equations.nodes):
             if node.op_type != "Concat" or len(node.input) != len(numbers):
                 continue
             axis, name = attributes_of(node).get("axis"), self.chain.sequence
@@ -412,11 +413,11 @@ class _Writing:
 
     def _unsqueezed(self, name: str, axis: Any) -> int | None:
         """The atom that a value is with one more axis."""
-        node = self.own.makers.get(name)
+        node = self.equations.makers.get(name)
         if node is None or node.op_type != "Unsqueeze":
             return None
-        axes = self.own.integers(node, 1, attributes_of(node), "axes")
-        value = self.own.of.get(node.input[0])
+        axes = self.equations.integers(node, 1, attributes_of(node), "axes")
+        value = self.equations.of.get(node.input[0])
         if axes != [axis] or not isinstance(value, Poly):
             return None
         return value.state if value.state is not None else single(value)

@@ -272,7 +272,7 @@ class GraphValues:
 
     # ---- How many axes a result has ----------------------------------------------------------------------------------
 
-    def _ranks_of(self, node: Any, attributes: dict[str, Any]) -> list[int | None]:
+    def ranks_of(self, node: Any, attributes: dict[str, Any]) -> list[int | None]:
         ranks = [self.rank(name) if name else None for name in node.input]
         first, kind, count = (ranks[0] if ranks else None), node.op_type, len(node.output)
         if kind in SAME_AXES or kind in ("Concat", "Split"):

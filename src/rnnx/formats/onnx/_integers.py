@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.formats.onnx._convolutions import convolution_of
 from rnnx.formats.onnx._node import Function, NodeInfo, Operator
-from rnnx.formats.onnx._shapes import convolution_of
 from rnnx.formats.onnx._sizes import measure, product, product_shape
 from rnnx.formats.onnx._windows import convolution, convolution_work, convolution_workspace
 

@@ -154,7 +154,7 @@ def read_by(node: Any) -> set[str]:
 
 def proven(
     source: Source,
-    own: Equations,
+    equations: Equations,
     writer: Writer,
     nodes: list[Any],
     arrays: dict[str, Array],
@@ -166,7 +166,7 @@ def proven(
     Parameters
     ----------
     source : Source
-    own : Equations
+    equations : Equations
         Of the graph.
     writer : Writer
     nodes, arrays : list and dict
@@ -181,7 +181,7 @@ def proven(
     Unproven
         If they differ, or a node takes other values than these.
     """  # fmt: skip
-    before, constants = _needed_for(own, outputs, set(feeds))
+    before, constants = _needed_for(equations, outputs, set(feeds))
     source.meter.begin(MEMORY, writer.left, 0)
     results = []
     for inner, given in ((before, constants), (nodes, {**constants, **arrays})):
@@ -196,7 +196,7 @@ def proven(
             raise Unproven
 
 
-def _needed_for(own: Equations, outputs: list[str], given: set[str]) -> tuple[list[Any], dict[str, Array]]:
+def _needed_for(equations: Equations, outputs: list[str], given: set[str]) -> tuple[list[Any], dict[str, Array]]:
     """The nodes between some values and others, and the constants that they take."""
     waiting, seen = list(outputs), set(given)
     places: set[int] = set()
@@ -206,16 +206,16 @@ def _needed_for(own: Equations, outputs: list[str], given: set[str]) -> tuple[li
         if name in seen:
             continue
         seen.add(name)
-        array = own.array(name)
+        array = equations.array(name)
         if array is not None:
             constants[name] = array
             continue
-        node = own.makers.get(name)
+        node = equations.makers.get(name)
         if node is None:
             raise Unproven(name)
-        places.add(own.places[name])
+        places.add(equations.places[name])
         waiting += read_by(node)
-    return [own.nodes[place] for place in sorted(places)], constants
+    return [equations.nodes[place] for place in sorted(places)], constants
 
 
 class _Constants:

@@ -12,6 +12,7 @@ from rnnx.formats.onnx._algebra import Gate, Place, Poly, as_factor, single
 from rnnx.formats.onnx._equations import Equations
 from rnnx.formats.onnx._file import Source, attributes_of
 from rnnx.formats.onnx._layer_nodes import VERY_FIRST, Found, Unproven, Writer, proven, read_by, written
+from rnnx.formats.onnx._read_equations import equations_of
 from rnnx.formats.onnx._steps import Step, simple_step, step_of
 
 ROWS, ROUNDS = 2, 3  # of the numbers of a check
@@ -37,7 +38,7 @@ class Body:
     slices: dict[str, tuple[str, int, bool]] = field(default_factory=dict)
 
 
-def loop(source: Source, own: Equations, writer: Writer, place: int) -> Found:
+def loop(source: Source, equations: Equations, writer: Writer, place: int) -> Found:
     """Layers in place of a Loop or Scan.
 
     Raises
@@ -45,7 +46,7 @@ def loop(source: Source, own: Equations, writer: Writer, place: int) -> Found:
     Unproven
         If its rounds are no steps of layers, or it is not certain how many there are.
     """
-    node = own.nodes[place]
+    node = equations.nodes[place]
     attributes = attributes_of(node)
     graph = attributes["body"]
     given = {tensor.name for tensor in graph.initializer}
@@ -58,7 +59,7 @@ def loop(source: Source, own: Equations, writer: Writer, place: int) -> Found:
             raise Unproven
         carried = list(zip(names[2:], inputs[2:], outputs[1 : count + 1], strict=True))
         body = Body(graph, carried, outputs[count + 1 :])
-        return _Layers(source, own, writer, place, body, (inputs[0], inputs[1], outputs[0])).found()
+        return _Layers(source, equations, writer, place, body, (inputs[0], inputs[1], outputs[0])).found()
     scans = attributes["num_scan_inputs"]
     count = len(names) - scans
     if count < 0 or len(inputs) != len(names) or len(outputs) < count:
@@ -70,17 +71,23 @@ def loop(source: Source, own: Equations, writer: Writer, place: int) -> Found:
         for inner, outer, axis, back in zip(inputs[count:], names[count:], axes, backwards, strict=True)
     }
     carried = list(zip(names[:count], inputs[:count], outputs[:count], strict=True))
-    return _Layers(source, own, writer, place, Body(graph, carried, outputs[count:], slices), None).found()
+    return _Layers(source, equations, writer, place, Body(graph, carried, outputs[count:], slices), None).found()
 
 
 class _Layers:
     """A loop that is being written as layers."""
 
     def __init__(
-        self, source: Source, own: Equations, writer: Writer, place: int, body: Body, control: tuple[str, ...] | None
+        self,
+        source: Source,
+        equations: Equations,
+        writer: Writer,
+        place: int,
+        body: Body,
+        control: tuple[str, ...] | None,
     ):
-        self.source, self.own, self.writer, self.place, self.body = source, own, writer, place, body
-        self.node, self.control = own.nodes[place], control
+        self.source, self.equations, self.writer, self.place, self.body = source, equations, writer, place, body
+        self.node, self.control = equations.nodes[place], control
         self.opset = source.opsets.get("", 1)
         self.feeds: dict[str, Array] = {}
         self.random = np.random.default_rng(0)
@@ -95,7 +102,7 @@ class _Layers:
 
         self.makers, self.passed = makers, passed
         self.fixed = {inner: outer for outer, inner, after in body.carried if passed(after) == inner}
-        constants = {inner: own.array(outer) for inner, outer in self.fixed.items()}
+        constants = {inner: equations.array(outer) for inner, outer in self.fixed.items()}
         counters = {control[0]} if control is not None else set()
         counters |= {inner for outer, inner, after in body.carried if self._counts(outer, inner, after)}
         self.counted = set(counters)
@@ -103,11 +110,11 @@ class _Layers:
             if node.op_type in ("Cast", "Identity") and node.input[0] in counters:
                 counters.update(node.output)
         known = {name: array for name, array in constants.items() if array is not None}
-        self.equations = Equations(source, body.graph, own, frozenset(counters), known)
+        self.body_equations = equations_of(source, body.graph, equations, frozenset(counters), known)
 
     def _counts(self, outer: str, inner: str, after: str) -> bool:
         """Whether a value is 0 at first and one more after every round."""
-        start, node = self.own.array(outer), self.makers.get(self.passed(after))
+        start, node = self.equations.array(outer), self.makers.get(self.passed(after))
         if start is None or start.size != 1 or start.dtype.kind != "i" or start.any() or node is None:
             return False
         if node.op_type != "Add" or inner not in node.input:
@@ -123,22 +130,22 @@ class _Layers:
                 return float(array.reshape(())) if array.size == 1 else None
         node = self.makers.get(name)
         if node is not None and node.op_type == "Constant":
-            array = Equations._constant(self.own, attributes_of(node))
+            array = self.equations.constant(attributes_of(node))
             return float(array.reshape(())) if array.size == 1 else None
-        array = self.own.array(self.fixed.get(name, name)) if node is None else None  # type: ignore[assignment]
+        array = self.equations.array(self.fixed.get(name, name)) if node is None else None  # type: ignore[assignment]
         return float(array.reshape(())) if array is not None and array.size == 1 else None
 
     # ---- Which steps a round is --------------------------------------------------------------------------------------
 
     def _steps(self) -> list[tuple[Step, int]]:
         """The layers of a round with the atoms of their new h, each behind those that it takes."""
-        own, atoms = self.equations, self.equations.atoms
+        equations, atoms = self.body_equations, self.body_equations.atoms
         states: dict[int, Any] = {}  # atoms of values that are carried, with what they become
         for _, inner, after in self.body.carried:
             if inner not in self.fixed and inner not in self.counted:
-                number = single(own.value(inner))
+                number = single(equations.value(inner))
                 assert number is not None
-                states[number] = own.of.get(self.passed(after))
+                states[number] = equations.of.get(self.passed(after))
         found: list[tuple[Step, int]] = []
         used: set[int] = set()
         for number, value in states.items():
@@ -159,8 +166,8 @@ class _Layers:
                     raise Unproven
                 used.add(step.c)
             used.add(number)
-            found.append((step, gate if isinstance(kind, Gate) and gate is not None else _atom_of(own, value)))
-        lists = {single(own.value(inner)) for inner in self._sequences()}
+            found.append((step, gate if isinstance(kind, Gate) and gate is not None else _atom_of(equations, value)))
+        lists = {single(equations.value(inner)) for inner in self._sequences()}
         if not found or states.keys() - used - lists:
             raise Unproven
         made: set[int] = set()
@@ -178,7 +185,7 @@ class _Layers:
         """Carried lists to which every round adds a value: that value by the name of the list in a round."""
         found = {}
         for outer, inner, after in self.body.carried:
-            start, node = self.own.makers.get(outer), self.makers.get(self.passed(after))
+            start, node = self.equations.makers.get(outer), self.makers.get(self.passed(after))
             if start is None or start.op_type != "SequenceEmpty" or node is None or node.op_type != "SequenceInsert":
                 continue
             if node.input[0] == inner and len([name for name in node.input if name]) == 2:
@@ -195,19 +202,19 @@ class _Layers:
         goes_on = self.passed(after)
         always = goes_on == condition or self._inner_number(goes_on) == 1
         if most:
-            first = self.own.array(start) if start else None
+            first = self.equations.array(start) if start else None
             if not always or (start and (first is None or not first.all())):
                 raise Unproven
             return most
         limits = self._limits(goes_on)
-        first = self.own.array(start) if start else np.array(True)
+        first = self.equations.array(start) if start else np.array(True)
         begins = limits if first is not None and first.all() else self._first_limits(start)
         if len({self._number_or_name(name) for name in (*limits, *begins)}) != 1:
             raise Unproven
         return limits[0]
 
     def _number_or_name(self, name: str) -> Any:
-        array = self.own.array(name)
+        array = self.equations.array(name)
         return name if array is None else float(array.reshape(()))
 
     def _limits(self, name: str) -> list[str]:
@@ -234,38 +241,38 @@ class _Layers:
         return name
 
     def _outer_uncast(self, name: str) -> str:
-        while name in self.own.makers and self.own.makers[name].op_type in ("Cast", "Identity"):
-            name = self.own.makers[name].input[0]
+        while name in self.equations.makers and self.equations.makers[name].op_type in ("Cast", "Identity"):
+            name = self.equations.makers[name].input[0]
         return name
 
     def _first_limits(self, name: str) -> list[str]:
         """The values that 0 has to be less than, if the first condition is nothing else."""
-        node = self.own.makers.get(self._outer_uncast(name))
+        node = self.equations.makers.get(self._outer_uncast(name))
         if node is not None and node.op_type == "And":
             return [limit for part in node.input for limit in self._first_limits(part)]
-        zero = None if node is None or node.op_type != "Less" else self.own.array(node.input[0])
+        zero = None if node is None or node.op_type != "Less" else self.equations.array(node.input[0])
         if node is None or zero is None or zero.size != 1 or zero.any():
             raise Unproven
         return [self._outer_uncast(node.input[1])]
 
     def _covers(self, limit: str, source: str, axis: int) -> bool:
         """Whether there are as many rounds as an axis of a value is long."""
-        array = self.own.array(limit)
+        array = self.equations.array(limit)
         if array is not None:
-            return array.size == 1 and self.own.extent(source, axis) == int(array.reshape(()))
-        return self.own.size_of(limit) == self.own.origin(source, axis)
+            return array.size == 1 and self.equations.extent(source, axis) == int(array.reshape(()))
+        return self.equations.size_of(limit) == self.equations.origin(source, axis)
 
     # ---- Writing it --------------------------------------------------------------------------------------------------
 
     def found(self) -> Found:
         """The nodes in place of the loop."""
-        own, writer = self.own, self.writer
+        equations, writer = self.equations, self.writer
         steps = self._steps()
         limit = None if self.control is None else self._limit()
         begin = len(writer.nodes)
         ends: dict[int, str] = {}  # final states, by the atoms of the states before a round
         sequences: dict[int, str] = {}  # all steps in the order of time
-        starts = {single(self.equations.value(inner)): outer for outer, inner, _ in self.body.carried}
+        starts = {single(self.body_equations.value(inner)): outer for outer, inner, _ in self.body.carried}
         reverse = any(back for *_, back in self.body.slices.values())
         for step, h in steps:
             dtype = step.gates[0].parts[(step.inputs[0],)].dtype
@@ -286,18 +293,18 @@ class _Layers:
         arrays = writer.used(nodes)
         if limit is not None:
             self._feed_rounds(limit)
-        proven(self.source, own, writer, nodes, arrays, self.feeds, outputs)
+        proven(self.source, equations, writer, nodes, arrays, self.feeds, outputs)
         return [(self.place, nodes)], arrays, removed
 
     def _state(self, name: str, units: int, dtype: Any) -> str:
-        array = self.own.array(name)
+        array = self.equations.array(name)
         if array is not None:
             if array.any() or array.ndim != 2:
                 raise Unproven
             return ""
-        if self.own.rank(name) != 2:
+        if self.equations.rank(name) != 2:
             raise Unproven
-        if self.rows is not None and self.own.zeros_like(name, *self.rows):
+        if self.rows is not None and self.equations.zeros_like(name, *self.rows):
             self.feeds[name] = np.zeros((ROWS, units), dtype)
             return ""
         if name not in self.feeds:
@@ -310,7 +317,7 @@ class _Layers:
         """An input of a layer for all rounds, the timesteps first."""
         if number in sequences:
             return sequences[number]
-        kind, width = self.equations.atoms.kinds[number], step.gates[0].parts[(number,)].shape[0]
+        kind, width = self.body_equations.atoms.kinds[number], step.gates[0].parts[(number,)].shape[0]
         if isinstance(kind, Place) and kind.index == "":
             source, axis = self.fixed.get(kind.source, kind.source), kind.axis
             if source in self.makers or limit is None or not self._covers(limit, source, axis):
@@ -321,10 +328,10 @@ class _Layers:
                 raise Unproven
         else:
             raise Unproven
-        if self.own.rank(source) != 3 or axis not in (0, 1) or self.own.array(source) is not None:
+        if self.equations.rank(source) != 3 or axis not in (0, 1) or self.equations.array(source) is not None:
             raise Unproven
         self.rows = source, 1 - axis
-        size = self.own.extent(source, axis)
+        size = self.equations.extent(source, axis)
         self.rounds = size or self.rounds
         shape = (self.rounds, ROWS, width)
         if source not in self.feeds:
@@ -336,19 +343,19 @@ class _Layers:
     def _feed_rounds(self, limit: str) -> None:
         """The number of rounds, and the first condition, where they are no constants."""
         for name, value in ((limit, self.rounds), (self.node.input[1], True)):
-            if not name or self.own.array(name) is not None:
+            if not name or self.equations.array(name) is not None:
                 continue
             dtype: Any = np.bool_ if value is True else np.int64
             shape: tuple[int, ...] = ()
             for outer, inner, _ in self.body.carried:
-                if self._outer_uncast(outer) == name and inner in self.equations.ranks:
-                    shape = (1,) * (self.equations.ranks[inner] or 0)
-            node = self.own.makers.get(name)
-            rank = self.own.rank(name)
+                if self._outer_uncast(outer) == name and inner in self.body_equations.ranks:
+                    shape = (1,) * (self.body_equations.ranks[inner] or 0)
+            node = self.equations.makers.get(name)
+            rank = self.equations.rank(name)
             if rank is not None:
                 shape = (1,) * rank
             while node is not None and node.op_type in ("Squeeze", "Unsqueeze", "Reshape", "Gather", "Slice"):
-                node = self.own.makers.get(node.input[0])
+                node = self.equations.makers.get(node.input[0])
             if node is not None and node.op_type == "Cast":
                 from onnx import helper
 
@@ -359,13 +366,13 @@ class _Layers:
         self, ends: dict[int, str], sequences: dict[int, str], limit: str | None, reverse: bool, removed: set[int]
     ) -> list[str]:
         """Give the outputs of the loop, as far as anybody reads them; their names."""
-        own, writer, equations = self.own, self.writer, self.equations
-        read = {name for node in own.nodes for name in read_by(node)} | own.ends
+        equations, writer, of_body = self.equations, self.writer, self.body_equations
+        read = {name for node in equations.nodes for name in read_by(node)} | equations.ends
         outputs: list[str] = []
         names = list(self.node.output)
         lists = self._sequences()
         for (outer, inner, _), name in zip(self.body.carried, names, strict=False):
-            number = single(equations.value(inner))
+            number = single(of_body.value(inner))
             if not name or name not in read:
                 continue
             if inner in self.fixed:
@@ -402,7 +409,7 @@ class _Layers:
 
     def _sequence(self, inner: str, sequences: dict[int, str]) -> str:
         """All steps of a value of a round."""
-        value = self.equations.of.get(self.passed(inner))
+        value = self.body_equations.of.get(self.passed(inner))
         number = None if not isinstance(value, Poly) else value.state if value.state is not None else single(value)
         if number not in sequences:
             raise Unproven
@@ -411,7 +418,7 @@ class _Layers:
     def _joined(self, name: str, inner: str, sequences: dict[int, str], removed: set[int]) -> list[str]:
         """Give what joins a list of all steps."""
         outputs = []
-        for place, node in enumerate(self.own.nodes):
+        for place, node in enumerate(self.equations.nodes):
             if name not in read_by(node):
                 continue
             attributes = attributes_of(node)
@@ -425,13 +432,13 @@ class _Layers:
                 self.writer.add("Identity", [value], target)
             removed.add(place)
             outputs.append(target)
-        if name in self.own.ends:
+        if name in self.equations.ends:
             raise Unproven
         return outputs
 
 
-def _atom_of(own: Equations, value: Poly) -> int:
+def _atom_of(equations: Equations, value: Poly) -> int:
     """The atom that a new state is for those who multiply it."""
-    number = single(as_factor(own.atoms, value, own.names_of(value)[0]))
+    number = single(as_factor(equations.atoms, value, equations.names_of(value)[0]))
     assert number is not None
     return number

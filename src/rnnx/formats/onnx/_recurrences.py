@@ -14,11 +14,12 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.formats.onnx._chains import chains
-from rnnx.formats.onnx._equations import FAILURES, Equations
+from rnnx.formats.onnx._equations import Equations
 from rnnx.formats.onnx._file import Source, attributes_of, subgraphs, walk
 from rnnx.formats.onnx._layer_nodes import VERY_FIRST, Found, Unproven, Writer, read_by
 from rnnx.formats.onnx._limits import LOADING, MEMORY
 from rnnx.formats.onnx._loops import loop
+from rnnx.formats.onnx._read_equations import FAILURES, equations_of
 
 PREFIX = "recurrence"
 MOST_PASSES = 16  # loops that take what others make
@@ -62,34 +63,34 @@ def written_as_layers(source: Source) -> None:
 def _rewrite(source: Source, graph: Any, writer: Writer, outer: Equations | None) -> None:
     """Rewrite a graph and those inside it."""
     for _ in range(MOST_PASSES):  # what a layer makes is known better than what a loop makes
-        own = Equations(source, graph, outer)
-        found = _Found(own, writer)
-        for place, node in enumerate(own.nodes):
+        equations = equations_of(source, graph, outer)
+        found = _Found(equations, writer)
+        for place, node in enumerate(equations.nodes):
             if node.op_type in ("Loop", "Scan"):
-                found.try_(partial(loop, source, own, writer, place))
+                found.try_(partial(loop, source, equations, writer, place))
             elif node.op_type == "ReverseSequence":
-                found.try_(partial(_flip, source, own, writer, place))
+                found.try_(partial(_flip, source, equations, writer, place))
         if not found.instead:
             break
         found.replace(graph)
     else:
-        own = Equations(source, graph, outer)
-    found = _Found(own, writer)
-    for make in chains(source, own, writer):
+        equations = equations_of(source, graph, outer)
+    found = _Found(equations, writer)
+    for make in chains(source, equations, writer):
         found.try_(make)
     if found.instead:
         found.replace(graph)
     for node in graph.node:
         if node.op_type in CONTROL:
             for inner in subgraphs(node):
-                _rewrite(source, inner, writer, own)
+                _rewrite(source, inner, writer, equations)
 
 
 class _Found:
     """What stands in place of nodes of a graph."""
 
-    def __init__(self, own: Equations, writer: Writer):
-        self.own, self.writer = own, writer
+    def __init__(self, equations: Equations, writer: Writer):
+        self.equations, self.writer = equations, writer
         self.instead: dict[int, list[Any]] = {}  # nodes, by the number of the one before which they stand
         self.gone: set[int] = set()
         self.arrays: dict[str, Array] = {}
@@ -113,11 +114,11 @@ class _Found:
         from onnx import helper, numpy_helper
 
         nodes = []
-        for place, node in enumerate(self.own.nodes):
+        for place, node in enumerate(self.equations.nodes):
             nodes += self.instead.get(place, [])
             name = node.output[0] if node.output else ""
-            if name in self.own.same:
-                nodes.append(helper.make_node("Identity", [self.own.same[name]], [name], name=node.name))
+            if name in self.equations.same:
+                nodes.append(helper.make_node("Identity", [self.equations.same[name]], [name], name=node.name))
             elif place not in self.gone:
                 nodes.append(node)
         needed, kept = {value.name for value in (*graph.output, *graph.input)}, []
@@ -140,17 +141,17 @@ class _Found:
             graph.initializer.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
 
 
-def _flip(source: Source, own: Equations, writer: Writer, place: int) -> Found:
+def _flip(source: Source, equations: Equations, writer: Writer, place: int) -> Found:
     """A slice in place of a ReverseSequence of all steps."""
-    node = own.nodes[place]
+    node = equations.nodes[place]
     attributes = attributes_of(node)
     time, batch = attributes.get("time_axis", 0), attributes.get("batch_axis", 1)
-    lengths = own.makers.get(node.input[1])
-    rank = own.rank(node.input[0])
+    lengths = equations.makers.get(node.input[1])
+    rank = equations.rank(node.input[0])
     if rank is None or rank <= max(time, batch) or lengths is None or lengths.op_type != "Expand":
         raise Unproven
-    size = own.size_of(lengths.input[0])
-    if size is None or size != own.origin(node.input[0], time):
+    size = equations.size_of(lengths.input[0])
+    if size is None or size != equations.origin(node.input[0], time):
         raise Unproven
     begin = len(writer.nodes)
     found = writer.part(node.input[0], -1, VERY_FIRST, time, source.opsets.get("", 1), -1)

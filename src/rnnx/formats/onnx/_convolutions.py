@@ -1,0 +1,227 @@
+"""Small fast versions of convolution and pooling over one axis and two; more axes are left to the evaluator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnnx.formats.onnx._node import Array, Function, NodeInfo, Operator
+from rnnx.formats.onnx._windows import (
+    convolution,
+    convolution_work,
+    convolution_workspace,
+    pool,
+    pool_work,
+    pool_workspace,
+)
+
+SMALL_WINDOWS = 2**16
+MOST_INDICES = 16
+PADDINGS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+
+
+def _same(automatic: str, length: int, window: int, stride: int) -> tuple[int, int] | None:
+    """Padding that makes an output for every stride; None if the node says how much there is."""
+    if not automatic.startswith("SAME"):
+        return None
+    total = max(0, (-(-length // stride) - 1) * stride + window - length)
+    less, more = total // 2, total - total // 2
+    return (less, more) if automatic == "SAME_UPPER" else (more, less)
+
+
+def convolution_of(info: NodeInfo) -> Function | None:
+    """Convolution over one axis or two; more are left to the evaluator."""
+    weights = info.constants.get(1)
+    attributes, automatic = info.attributes, info.attributes.get("auto_pad", "NOTSET")
+    if weights is not None and weights.ndim == 4 and automatic in PADDINGS:
+        return _conv_of_planes(info, weights, automatic)
+    if weights is None or weights.ndim != 3 or automatic not in PADDINGS:
+        return None
+    groups, (stride,) = attributes.get("group", 1), attributes.get("strides", [1])
+    (dilation,), (before, after) = attributes.get("dilations", [1]), attributes.get("pads", [0, 0])
+    filters, channels, size = weights.shape
+    if min(stride, dilation, size, groups) < 1 or min(before, after) < 0 or filters % groups:
+        return None
+    window = (size - 1) * dilation + 1
+    indices: dict[int, Array] = {}  # for a few short inputs: where each element of their windows lies
+    matrices = np.ascontiguousarray(weights.reshape(groups, filters // groups, channels * size))
+    if groups == 1:
+        matrices = matrices[0]
+
+    def run(x: Array, w: Array, bias: Array | None = None) -> Array:
+        if x.ndim != 3 or x.shape[1] != channels * groups:
+            raise ValueError(f"the input must have the shape (batch, {channels * groups}, steps), got {x.shape}")
+        front, back = _same(automatic, x.shape[2], window, stride) or (before, after)
+        if front or back:
+            padded = np.zeros((*x.shape[:2], front + x.shape[2] + back), x.dtype)
+            padded[:, :, front : front + x.shape[2]] = x
+            x = padded
+        x = np.ascontiguousarray(x)
+        batch, _, length = x.shape
+        steps = (length - window) // stride + 1
+        if steps < 1:
+            raise ValueError(f"{length} steps are fewer than the window of {window}")
+        rows, row, item = x.strides
+        if batch == groups == 1 and x.size * size < SMALL_WINDOWS:
+            if length not in indices:
+                if len(indices) >= MOST_INDICES:
+                    indices.clear()
+                taps = np.arange(size)[:, None] * dilation + np.arange(steps) * stride
+                indices[length] = (np.arange(channels)[:, None, None] * length + taps).reshape(-1, steps)
+            y = (matrices @ x.reshape(-1)[indices[length]])[None]
+            if bias is not None:
+                y += bias[:, None]
+            return y
+        if size == 1 and stride == 1:
+            columns = x.reshape(batch, groups, channels, steps)
+        else:
+            shape = (batch, groups, channels, size, steps)
+            strides = (rows, row * channels, row, item * dilation, item * stride)
+            columns = np.ndarray(shape, x.dtype, x, 0, strides).reshape(batch, groups, channels * size, steps)
+        if groups == 1:
+            y = matrices @ columns[:, 0] if batch != 1 else (matrices @ columns[0, 0])[None]
+        else:
+            y = (matrices @ columns).reshape(batch, filters, steps)
+        if bias is not None:
+            y += bias[:, None]
+        return y
+
+    return run
+
+
+def _conv_of_planes(info: NodeInfo, weights: Array, automatic: str) -> Function | None:
+    """Convolution over two axes: the windows of a row of the batch side by side, times the filters."""
+    attributes = info.attributes
+    groups, strides = attributes.get("group", 1), list(attributes.get("strides", [1, 1]))
+    dilations, pads = list(attributes.get("dilations", [1, 1])), list(attributes.get("pads", [0, 0, 0, 0]))
+    filters, channels, *size = weights.shape
+    if len(strides) != 2 or len(dilations) != 2 or len(pads) != 4 or filters % groups:
+        return None
+    if min(*strides, *dilations, *size, groups) < 1 or min(pads) < 0:
+        return None
+    reach = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
+    matrices = np.ascontiguousarray(weights.reshape(groups, filters // groups, -1))
+
+    def run(x: Array, w: Array, bias: Array | None = None) -> Array:
+        if x.ndim != 4 or x.shape[1] != channels * groups:
+            raise ValueError(
+                f"the input must have the shape (batch, {channels * groups}, rows, columns), got {x.shape}"
+            )
+        edges = [_same(automatic, x.shape[2 + k], reach[k], strides[k]) or (pads[k], pads[2 + k]) for k in range(2)]
+        if any(map(any, edges)):
+            x = np.pad(x, [(0, 0), (0, 0), *edges])
+        x = np.ascontiguousarray(x)
+        places = [(x.shape[2 + k] - reach[k]) // strides[k] + 1 for k in range(2)]
+        if min(places) < 1:
+            raise ValueError(f"an input of shape {x.shape} is smaller than the window of {reach}")
+        y = np.empty((len(x), groups, filters // groups, *places), np.result_type(x, weights))
+        each = (groups, channels, *size, *places)
+        steps = [x.strides[2 + k] for k in range(2)]
+        moves = [x.strides[1] * channels, x.strides[1], *(s * d for s, d in zip(steps, dilations, strict=True))]
+        moves += [s * n for s, n in zip(steps, strides, strict=True)]
+        for one, result in zip(x, y, strict=True):
+            if reach == [1, 1] and strides == [1, 1]:
+                columns = one.reshape(groups, channels, -1)
+            else:
+                columns = np.ndarray(each, x.dtype, one, 0, moves).reshape(groups, -1, places[0] * places[1])
+            np.matmul(matrices, columns, out=result.reshape(groups, filters // groups, -1))
+        y = y.reshape(len(x), filters, *places)
+        if bias is not None:
+            y += bias[:, None, None]
+        return y
+
+    return run
+
+
+def _pool(info: NodeInfo) -> Function | None:
+    """Pooling over one axis or two."""
+    attributes, best = info.attributes, info.operator == "MaxPool"
+    kernel, pads = attributes.get("kernel_shape", []), attributes.get("pads", [0, 0])
+    automatic = attributes.get("auto_pad", "NOTSET")
+    if len(kernel) == 2 and automatic in PADDINGS and not any(info.outputs[1:]):
+        return _pool_of_planes(info, list(kernel), automatic)
+    if len(kernel) != 1 or automatic not in PADDINGS or any(info.outputs[1:]) or attributes.get("ceil_mode", 0):
+        return None
+    size, (stride,), (dilation,) = kernel[0], attributes.get("strides", [1]), attributes.get("dilations", [1])
+    counted = bool(attributes.get("count_include_pad", 0))
+    if min(size, stride, dilation) < 1 or min(pads) < 0 or max(pads) >= size * dilation:
+        return None
+    window = (size - 1) * dilation + 1
+
+    def run(x: Array) -> Array:
+        before, after = _same(automatic, x.shape[2], window, stride) or pads
+        steps = (x.shape[2] + before + after - window) // stride + 1
+        if steps < 1:
+            raise ValueError(f"{x.shape[2]} steps are fewer than the window of {window}")
+        index = np.arange(steps)[:, None] * stride + np.arange(size) * dilation - before
+        exists = (index >= 0) & (index < x.shape[2])
+        values = x[:, :, np.clip(index, 0, max(0, x.shape[2] - 1))]
+        if best:
+            low = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+            return np.where(exists, values, np.asarray(low, x.dtype)).max(axis=-1)
+        count = size if counted else np.maximum(1, exists.sum(axis=-1))
+        total_of = np.where(exists, values, np.zeros((), x.dtype)).sum(axis=-1)
+        return total_of / np.asarray(count, x.dtype)
+
+    return run
+
+
+def _pool_of_planes(info: NodeInfo, size: list[int], automatic: str) -> Function | None:
+    """Pooling over two axes, element by element of the window."""
+    attributes, best = info.attributes, info.operator == "MaxPool"
+    strides, dilations = list(attributes.get("strides", [1, 1])), list(attributes.get("dilations", [1, 1]))
+    pads, ceil = list(attributes.get("pads", [0, 0, 0, 0])), bool(attributes.get("ceil_mode", 0))
+    if len(strides) != 2 or len(dilations) != 2 or len(pads) != 4 or min(*size, *strides, *dilations) < 1:
+        return None
+    reach = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
+    if min(pads) < 0 or any(pads[k] >= reach[k % 2] for k in range(4)) or (ceil and not best):
+        return None
+    counted = bool(attributes.get("count_include_pad", 0))
+
+    def run(x: Array) -> Array:
+        places, edges = [], []
+        for k, length in enumerate(x.shape[2:]):
+            before, after = _same(automatic, length, reach[k], strides[k]) or (pads[k], pads[2 + k])
+            rest = length + before + after - reach[k]
+            count = -(-rest // strides[k]) + 1 if ceil else rest // strides[k] + 1
+            if ceil and (count - 1) * strides[k] >= length + before:  # a window of padding alone
+                count -= 1
+            if count < 1:
+                raise ValueError(f"an input of shape {x.shape} is smaller than the window of {reach}")
+            places.append(count)
+            edges.append((before, max(after, (count - 1) * strides[k] + reach[k] - length - before)))
+        low = (-np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min) if best else 0
+        combine = np.maximum if best else np.add
+        y = _over_windows(combine, _edged(x, edges, low), places)
+        if best:
+            return y
+        there = (
+            size[0] * size[1]
+            if counted
+            else _over_windows(np.add, _edged(np.ones((1, 1, *x.shape[2:]), x.dtype), edges, 0), places)
+        )
+        return y / np.asarray(there, x.dtype)
+
+    def _edged(x: Array, edges: Any, value: Any) -> Array:
+        return np.pad(x, [(0, 0), (0, 0), *edges], constant_values=value) if any(map(any, edges)) else x
+
+    def _over_windows(combine: Any, x: Array, places: list[int]) -> Array:
+        y: Array | None = None
+        for i in range(size[0]):
+            for j in range(size[1]):
+                starts = i * dilations[0], j * dilations[1]
+                ends = [s + (n - 1) * step + 1 for s, n, step in zip(starts, places, strides, strict=True)]
+                part = x[..., starts[0] : ends[0] : strides[0], starts[1] : ends[1] : strides[1]]
+                y = part.copy() if y is None else combine(y, part, out=y)
+        assert y is not None
+        return y
+
+    return run
+
+
+OPERATORS = (
+    Operator("AveragePool", _pool, pool, pool_workspace, pool_work),
+    Operator("Conv", convolution_of, convolution, convolution_workspace, convolution_work),
+    Operator("MaxPool", _pool, pool, pool_workspace, pool_work),
+)
