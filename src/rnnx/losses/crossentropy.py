@@ -60,6 +60,15 @@ class BinaryCrossentropy(Crossentropy):
 
     Targets and predictions have shape (batch, ..., features); one value for each vector.
 
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the predictions are logits.
+    label_smoothing : float
+        Share of the targets, in [0, 1], that is spread over all classes.
+    axis : int
+        The axis over which the mean is taken.
+
     Examples
     --------
     >>> from rnnx import losses
@@ -83,6 +92,15 @@ class CategoricalCrossentropy(Crossentropy):
     """Cross-entropy with a distribution (one-hot or soft) over the axis.
 
     Targets and predictions have shape (batch, ..., classes).
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the predictions are logits.
+    label_smoothing : float
+        Share of the targets, in [0, 1], that is spread over all classes.
+    axis : int
+        That of the classes.
 
     Examples
     --------
@@ -168,6 +186,12 @@ class BinaryFocalCrossentropy(Crossentropy):
     apply_class_balancing : bool
         Whether targets of 1 weigh ``alpha``, and those of 0 ``1 - alpha``.
     alpha, gamma : float
+    from_logits : bool
+        Whether the predictions are logits.
+    label_smoothing : float
+        Share of the targets, in [0, 1], that is spread over all classes.
+    axis : int
+        The axis over which the mean is taken.
 
     References
     ----------
@@ -227,6 +251,12 @@ class CategoricalFocalCrossentropy(Crossentropy):
     ----------
     alpha : float, or list with a float for each class
     gamma : float
+    from_logits : bool
+        Whether the predictions are logits.
+    label_smoothing : float
+        Share of the targets, in [0, 1], that is spread over all classes.
+    axis : int
+        That of the classes.
 
     References
     ----------

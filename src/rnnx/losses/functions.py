@@ -40,8 +40,11 @@ LossFunction = Callable[..., Any]
 OF_THE_RESULT = ("reduction", "name", "dtype")  # arguments of a loss that its function has not
 
 
-def function_of(kind: type[Loss]) -> LossFunction:
-    """``function(y_true, y_pred, ...)``, which gives the values of a loss; ``function.loss`` is the class."""
+def function_of(kind: type[Loss], given: str, shown: str) -> LossFunction:
+    """``function(y_true, y_pred, ...)``, which gives the values of a loss; ``function.loss`` is the class.
+
+    The example in its docstring prints ``shown`` for the arguments ``given``.
+    """
     own = [p for p in inspect.signature(kind).parameters.values() if p.name not in OF_THE_RESULT]
     order = [p.name for p in own]
 
@@ -59,43 +62,56 @@ def function_of(kind: type[Loss]) -> LossFunction:
     y = [inspect.Parameter(word, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Any) for word in ARRAYS]
     function.__name__ = function.__qualname__ = name
     function.__module__ = "rnnx.losses"
-    function.__doc__ = f"""The values of `{kind.__name__}`, one for each vector of predictions.
+    more = f"\n    {', '.join(order)}\n        As of the class." if order else ""
+    function.__doc__ = f"""The values of `{kind.__name__}` without a reduction; the class says the shapes.
 
     Parameters
     ----------
-    y_true, y_pred : arrays
-    {", ".join(order) + ": as of the class" if order else ""}
+    y_true, y_pred : arrays or symbolic tensors{more}
 
     Returns
     -------
-    array
+    array, or a symbolic tensor
+
+    Raises
+    ------
+    ValueError
+        If the targets do not fit the predictions.
+
+    Examples
+    --------
+    >>> from rnnx import losses
+    >>> print(losses.{name}({given}).round(4))
+    {shown}
     """
     vars(function).update(loss=kind, __signature__=inspect.Signature([*y, *own], return_annotation=Array))
     return function
 
 
 ARRAYS = ("y_true", "y_pred")
-binary_crossentropy = function_of(BinaryCrossentropy)
-binary_focal_crossentropy = function_of(BinaryFocalCrossentropy)
-categorical_crossentropy = function_of(CategoricalCrossentropy)
-categorical_focal_crossentropy = function_of(CategoricalFocalCrossentropy)
-categorical_generalized_cross_entropy = function_of(CategoricalGeneralizedCrossEntropy)
-categorical_hinge = function_of(CategoricalHinge)
-cosine_similarity = function_of(CosineSimilarity)
-ctc = function_of(CTC)
-dice = function_of(Dice)
-hinge = function_of(Hinge)
-huber = function_of(Huber)
-kl_divergence = function_of(KLDivergence)
-log_cosh = function_of(LogCosh)
-mean_absolute_error = function_of(MeanAbsoluteError)
-mean_absolute_percentage_error = function_of(MeanAbsolutePercentageError)
-mean_squared_error = function_of(MeanSquaredError)
-mean_squared_logarithmic_error = function_of(MeanSquaredLogarithmicError)
-poisson = function_of(Poisson)
-sparse_categorical_crossentropy = function_of(SparseCategoricalCrossentropy)
-squared_hinge = function_of(SquaredHinge)
-tversky = function_of(Tversky)
+binary_crossentropy = function_of(BinaryCrossentropy, "[[0, 1]], [[0.5, 0.75]]", "[0.4904]")
+binary_focal_crossentropy = function_of(BinaryFocalCrossentropy, "[[0, 1]], [[0.5, 0.75]]", "[0.0956]")
+categorical_crossentropy = function_of(CategoricalCrossentropy, "[[0, 1]], [[0.25, 0.75]]", "[0.2877]")
+categorical_focal_crossentropy = function_of(CategoricalFocalCrossentropy, "[[0, 1]], [[0.25, 0.75]]", "[0.0045]")
+categorical_generalized_cross_entropy = function_of(
+    CategoricalGeneralizedCrossEntropy, "[1], [[0.25, 0.75]]", "[0.2679]"
+)
+categorical_hinge = function_of(CategoricalHinge, "[[0, 1]], [[0.25, 0.75]]", "[0.5]")
+cosine_similarity = function_of(CosineSimilarity, "[[0.0, 1.0]], [[3.0, 4.0]]", "[-0.8]")
+ctc = function_of(CTC, "[[1]], [[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]", "[1.0986]")
+dice = function_of(Dice, "[[[0.0], [1.0]]], [[[0.5], [1.0]]]", "0.2")
+hinge = function_of(Hinge, "[[-1, 1]], [[0.5, 0.75]]", "[0.875]")
+huber = function_of(Huber, "[[0.0, 0.0]], [[0.5, 3.0]]", "[1.3125]")
+kl_divergence = function_of(KLDivergence, "[[0.5, 0.5]], [[0.25, 0.75]]", "[0.1438]")
+log_cosh = function_of(LogCosh, "[[0.0, 0.0]], [[1.0, 3.0]]", "[1.3716]")
+mean_absolute_error = function_of(MeanAbsoluteError, "[[0.0, 1.0]], [[1.0, 3.0]]", "[1.5]")
+mean_absolute_percentage_error = function_of(MeanAbsolutePercentageError, "[[2.0, 4.0]], [[1.0, 3.0]]", "[37.5]")
+mean_squared_error = function_of(MeanSquaredError, "[[0.0, 1.0]], [[1.0, 3.0]]", "[2.5]")
+mean_squared_logarithmic_error = function_of(MeanSquaredLogarithmicError, "[[0.0, 1.0]], [[1.0, 3.0]]", "[0.4805]")
+poisson = function_of(Poisson, "[[1.0, 2.0]], [[1.0, 3.0]]", "[0.9014]")
+sparse_categorical_crossentropy = function_of(SparseCategoricalCrossentropy, "[1], [[0.25, 0.75]]", "[0.2877]")
+squared_hinge = function_of(SquaredHinge, "[[-1, 1]], [[0.5, 0.75]]", "[1.1562]")
+tversky = function_of(Tversky, "[[[0.0], [1.0]]], [[[0.5], [1.0]]]", "0.2")
 
 
 def circle(
@@ -122,6 +138,19 @@ def circle(
     Returns
     -------
     array of shape (batch,)
+
+    Raises
+    ------
+    ValueError
+        If there are not as many classes as rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx import losses
+    >>> rows = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])  # of length 1
+    >>> print(losses.circle([0, 0, 1], rows).round(2))
+    [ 0.  38.4  0. ]
     """
     loss = Circle(gamma, margin, remove_diagonal)
     rows = np.asarray(y_pred)

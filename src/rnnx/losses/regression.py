@@ -134,6 +134,11 @@ class Huber(StandardLoss):
 
     Targets and predictions have shape (batch, ..., features); one value for each vector.
 
+    Parameters
+    ----------
+    delta : float
+        Where the squared part ends.
+
     References
     ----------
     .. [1] P. Huber, "Robust estimation of a location parameter", Ann. Math. Statist. 35, 1964.

@@ -53,6 +53,11 @@ class Dice(Overlap):
 
     Targets and predictions have one shape, (batch, ...).
 
+    Parameters
+    ----------
+    axis : int or tuple of int, optional
+        Axes that are summed over; all if not given.
+
     References
     ----------
     .. [1] F. Milletari et al., "V-Net: fully convolutional neural networks for volumetric medical image
@@ -88,6 +93,8 @@ class Tversky(Overlap):
     Parameters
     ----------
     alpha, beta : float
+    axis : int or tuple of int, optional
+        Axes that are summed over; all if not given.
 
     References
     ----------

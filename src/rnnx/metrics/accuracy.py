@@ -20,33 +20,143 @@ def accuracy(y_true: Any, y_pred: Any) -> Array:
 
 
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Array:
-    """1 where a prediction is on the right side of the threshold for a target of 0 or 1, else 0."""
+    """1 where a prediction is on the right side of the threshold for a target of 0 or 1, else 0.
+
+    Parameters
+    ----------
+    y_true : array of any shape
+    y_pred : array of the same shape
+    threshold : float
+
+    Returns
+    -------
+    float64 array of the same shape
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> print(metrics.binary_accuracy([0, 1, 1], [0.2, 0.7, 0.4]).round(4))
+    [1. 1. 0.]
+    """
     y_pred = np.asarray(y_pred)
     return (same_rank("binary_accuracy", np.asarray(y_true), y_pred) == (y_pred > threshold)).astype(np.float64)
 
 
 def categorical_accuracy(y_true: Any, y_pred: Any) -> Array:
-    """1 where the largest prediction stands at the largest target, else 0."""
+    """1 where the largest prediction stands at the largest target, else 0.
+
+    Parameters
+    ----------
+    y_true : one-hot array of shape (..., classes)
+    y_pred : array of shape (..., classes)
+
+    Returns
+    -------
+    float64 array of shape (...)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> print(metrics.categorical_accuracy([[0, 1], [1, 0]], [[0.3, 0.7], [0.4, 0.6]]).round(4))
+    [1. 0.]
+    """
     y_pred = np.asarray(y_pred)
     classes = one_hot_classes("categorical_accuracy", np.asarray(y_true), y_pred)
     return (classes == y_pred.argmax(axis=-1)).astype(np.float64)
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Array:
-    """1 where the largest prediction stands at the target class, else 0."""
+    """1 where the largest prediction stands at the target class, else 0.
+
+    Parameters
+    ----------
+    y_true : int array of shape (...) or (..., 1)
+    y_pred : array of shape (..., classes)
+
+    Returns
+    -------
+    float64 array of shape (...)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> print(metrics.sparse_categorical_accuracy([1, 0], [[0.3, 0.7], [0.4, 0.6]]).round(4))
+    [1. 0.]
+    """
     y_pred = np.asarray(y_pred)
     classes = sparse_classes("sparse_categorical_accuracy", np.asarray(y_true), y_pred)
     return (classes == y_pred.argmax(axis=-1)).astype(np.float64)
 
 
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Array:
-    """1 where the largest target is among the ``k`` largest predictions, else 0."""
+    """1 where the largest target is among the ``k`` largest predictions, else 0.
+
+    Parameters
+    ----------
+    y_true : one-hot array of shape (..., classes)
+    y_pred : array of shape (..., classes)
+    k : int
+
+    Returns
+    -------
+    float64 array of shape (...)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> y_pred = [[0.1, 0.7, 0.2], [0.1, 0.7, 0.2]]
+    >>> print(metrics.top_k_categorical_accuracy([[0, 0, 1], [1, 0, 0]], y_pred, k=2).round(4))
+    [1. 0.]
+    """
     y_pred = np.asarray(y_pred)
     return _in_top(one_hot_classes("top_k_categorical_accuracy", np.asarray(y_true), y_pred), y_pred, k)
 
 
 def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Array:
-    """1 where the target class is among the ``k`` largest predictions, or the ``k`` first ids, else 0."""
+    """1 where the target class is among the ``k`` largest predictions, or the ``k`` first ids, else 0.
+
+    Parameters
+    ----------
+    y_true : int array of shape (...) or (..., 1)
+    y_pred : array of shape (..., classes)
+    k : int
+    from_sorted_ids : bool
+
+    Returns
+    -------
+    float64 array of shape (...)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> print(metrics.sparse_top_k_categorical_accuracy([2, 0], [[0.1, 0.7, 0.2], [0.1, 0.7, 0.2]], k=2).round(4))
+    [1. 0.]
+    """
     y_pred = np.asarray(y_pred)
     classes = sparse_classes("sparse_top_k_categorical_accuracy", np.asarray(y_true), y_pred)
     if from_sorted_ids:
@@ -81,6 +191,11 @@ class BinaryAccuracy(Metric):
     """Share of predictions on the right side of ``threshold`` for a target of 0 or 1, each with its own weight.
 
     Targets and predictions have one shape, (batch, ...).
+
+    Parameters
+    ----------
+    threshold : float
+        Predictions above it are the class 1.
 
     Examples
     --------
@@ -142,6 +257,11 @@ class TopKCategoricalAccuracy(Metric):
     """Share of targets among the ``k`` largest predictions.
 
     Targets and predictions have shape (batch, ..., classes).
+
+    Parameters
+    ----------
+    k : int
+        How many of the largest predictions count.
 
     Examples
     --------

@@ -35,6 +35,11 @@ class TruePositives(ConfusionCount):
 
     Targets and predictions have one shape, (batch, ...).
 
+    Parameters
+    ----------
+    thresholds : float or list of float, optional
+        Predictions above it count as positive; .5 if it is not given. Several give a figure each.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -49,6 +54,11 @@ class TrueNegatives(ConfusionCount):
     """Weight of zeros that are predicted so.
 
     Targets and predictions have one shape, (batch, ...).
+
+    Parameters
+    ----------
+    thresholds : float or list of float, optional
+        Predictions above it count as positive; .5 if it is not given. Several give a figure each.
 
     Examples
     --------
@@ -65,6 +75,11 @@ class FalsePositives(ConfusionCount):
 
     Targets and predictions have one shape, (batch, ...).
 
+    Parameters
+    ----------
+    thresholds : float or list of float, optional
+        Predictions above it count as positive; .5 if it is not given. Several give a figure each.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -79,6 +94,11 @@ class FalseNegatives(ConfusionCount):
     """Weight of ones that are predicted to be zeros.
 
     Targets and predictions have one shape, (batch, ...).
+
+    Parameters
+    ----------
+    thresholds : float or list of float, optional
+        Predictions above it count as positive; .5 if it is not given. Several give a figure each.
 
     Examples
     --------
@@ -153,6 +173,15 @@ class Recall(Precision):
 
     Targets and predictions have one shape, (batch, ...).
 
+    Parameters
+    ----------
+    thresholds : float or list of float, optional
+        Predictions above it count as positive; .5 if it is not given. Several give a figure each.
+    top_k : int, optional
+        Only the so many largest predictions of a row count as positive.
+    class_id : int, optional
+        Only this class counts.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -219,6 +248,15 @@ class SensitivityAtSpecificity(BestAtThreshold):
 
     Targets and predictions have one shape, (batch, ...).
 
+    Parameters
+    ----------
+    specificity : float
+        The specificity that is asked for, in [0, 1].
+    num_thresholds : int
+        Thresholds from 0 to 1 that are tried.
+    class_id : int, optional
+        Only this class counts.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -246,6 +284,15 @@ class SpecificityAtSensitivity(BestAtThreshold):
     """The largest specificity at a threshold whose sensitivity is at least ``sensitivity``.
 
     Targets and predictions have one shape, (batch, ...).
+
+    Parameters
+    ----------
+    sensitivity : float
+        The sensitivity that is asked for, in [0, 1].
+    num_thresholds : int
+        Thresholds from 0 to 1 that are tried.
+    class_id : int, optional
+        Only this class counts.
 
     Examples
     --------
@@ -275,6 +322,15 @@ class PrecisionAtRecall(BestAtThreshold):
 
     Targets and predictions have one shape, (batch, ...).
 
+    Parameters
+    ----------
+    recall : float
+        The recall that is asked for, in [0, 1].
+    num_thresholds : int
+        Thresholds from 0 to 1 that are tried.
+    class_id : int, optional
+        Only this class counts.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -302,6 +358,15 @@ class RecallAtPrecision(BestAtThreshold):
     """The largest recall at a threshold whose precision is at least ``precision``.
 
     Targets and predictions have one shape, (batch, ...).
+
+    Parameters
+    ----------
+    precision : float
+        The precision that is asked for, in [0, 1].
+    num_thresholds : int
+        Thresholds from 0 to 1 that are tried.
+    class_id : int, optional
+        Only this class counts.
 
     Examples
     --------

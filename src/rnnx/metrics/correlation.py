@@ -13,7 +13,29 @@ from rnnx.metrics.targets import same_rank
 
 
 def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Array:
-    """Pearson's correlation along an axis; NaN where all numbers are equal."""
+    """Pearson's correlation along an axis; NaN where all numbers are equal.
+
+    Parameters
+    ----------
+    y_true : array of any shape
+    y_pred : array of the same shape
+    axis : int
+
+    Returns
+    -------
+    array without this axis
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> print(metrics.pearson_correlation([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]).round(4))
+    [1.]
+    """
     t, p = (x - x.mean(axis=axis, keepdims=True) for x in _numbers(y_true, y_pred))
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Array = (t * p).mean(axis=axis) / (t.std(axis=axis) * p.std(axis=axis))
@@ -23,9 +45,30 @@ def pearson_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Array:
 def concordance_correlation(y_true: Any, y_pred: Any, axis: int = -1) -> Array:
     """Lin's concordance correlation along an axis.
 
+    Parameters
+    ----------
+    y_true : array of any shape
+    y_pred : array of the same shape
+    axis : int
+
+    Returns
+    -------
+    array without this axis
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
     References
     ----------
     .. [1] L. Lin, "A concordance correlation coefficient to evaluate reproducibility", Biometrics 45, 1989.
+
+    Examples
+    --------
+    >>> from rnnx import metrics
+    >>> print(metrics.concordance_correlation([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]).round(4))
+    [0.3636]
     """
     t, p = _numbers(y_true, y_pred)
     of_t, of_p = (x.mean(axis=axis, keepdims=True) for x in (t, p))
@@ -58,6 +101,11 @@ class PearsonCorrelation(Correlation):
 
     Targets and predictions have shape (batch, ..., features); one value for each vector.
 
+    Parameters
+    ----------
+    axis : int
+        The axis along which numbers are compared.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -73,6 +121,11 @@ class ConcordanceCorrelation(Correlation):
     """Mean of the concordance correlations along an axis.
 
     Targets and predictions have shape (batch, ..., features); one value for each vector.
+
+    Parameters
+    ----------
+    axis : int
+        The axis along which numbers are compared.
 
     References
     ----------

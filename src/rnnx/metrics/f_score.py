@@ -98,6 +98,13 @@ class F1Score(FBetaScore):
 
     Targets and predictions have shape (batch, outputs).
 
+    Parameters
+    ----------
+    average : {None, "micro", "macro", "weighted"}
+        How the figures of classes become one; None keeps them apart.
+    threshold : float, optional
+        Predictions above it count as positive; if it is not given, the largest of each row does.
+
     Examples
     --------
     >>> from rnnx import metrics

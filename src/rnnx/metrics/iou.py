@@ -145,6 +145,19 @@ class MeanIoU(IoU):
 
     Targets and predictions have one shape, (batch, ...).
 
+    Parameters
+    ----------
+    num_classes : int
+        How many classes there are.
+    ignore_class : int, optional
+        A class whose places do not count.
+    sparse_y_true : bool
+        Whether targets are numbers of classes, not rows of them.
+    sparse_y_pred : bool
+        Whether predictions are numbers of classes, not rows of probabilities.
+    axis : int
+        That of the classes.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -174,6 +187,19 @@ class OneHotIoU(IoU):
 
     Targets and predictions have shape (batch, ..., classes).
 
+    Parameters
+    ----------
+    num_classes : int
+        How many classes there are.
+    target_class_ids : list of int
+        The classes that count.
+    ignore_class : int, optional
+        A class whose places do not count.
+    sparse_y_pred : bool
+        Whether predictions are numbers of classes, not rows of probabilities.
+    axis : int
+        That of the classes.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -201,6 +227,17 @@ class OneHotMeanIoU(MeanIoU):
     """`MeanIoU` for one-hot targets, and predictions of each class.
 
     Targets and predictions have shape (batch, ..., classes).
+
+    Parameters
+    ----------
+    num_classes : int
+        How many classes there are.
+    ignore_class : int, optional
+        A class whose places do not count.
+    sparse_y_pred : bool
+        Whether predictions are numbers of classes, not rows of probabilities.
+    axis : int
+        That of the classes.
 
     Examples
     --------

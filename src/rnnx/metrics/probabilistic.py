@@ -46,6 +46,13 @@ class BinaryCrossentropy(LossMetric):
 
     Targets and predictions have shape (batch, ..., features); one value for each vector.
 
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the predictions are logits.
+    label_smoothing : float
+        Share of the targets, in [0, 1], that is spread over all classes.
+
     Examples
     --------
     >>> from rnnx import metrics
@@ -68,6 +75,15 @@ class CategoricalCrossentropy(LossMetric):
     """Cross-entropy with a distribution over the axis.
 
     Targets and predictions have shape (batch, ..., classes).
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the predictions are logits.
+    label_smoothing : float
+        Share of the targets, in [0, 1], that is spread over all classes.
+    axis : int
+        That of the classes.
 
     Examples
     --------
@@ -93,6 +109,15 @@ class SparseCategoricalCrossentropy(LossMetric):
     Targets have shape (batch, ...), of class numbers, predictions (batch, ..., classes).
 
     Targets of ``ignore_class`` count with 0, as in Keras; where there are sample weights, they do not count.
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the predictions are logits.
+    ignore_class : int, optional
+        A class whose places do not count.
+    axis : int
+        That of the classes.
 
     Examples
     --------
@@ -128,6 +153,11 @@ class Perplexity(LossMetric):
     """Exponential of the mean cross-entropy with integer classes.
 
     Targets have shape (batch, ...), of class numbers, predictions (batch, ..., classes).
+
+    Parameters
+    ----------
+    from_logits : bool
+        Whether the predictions are logits.
 
     Examples
     --------

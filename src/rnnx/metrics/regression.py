@@ -118,6 +118,11 @@ class CosineSimilarity(LossMetric):
 
     Targets and predictions have shape (batch, ..., features); one value for each vector.
 
+    Parameters
+    ----------
+    axis : int
+        The axis of the vectors.
+
     Examples
     --------
     >>> from rnnx import metrics

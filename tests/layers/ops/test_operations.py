@@ -129,3 +129,7 @@ def test_every_operation_has_a_case() -> None:
     public = {name for name in ops.__all__ if getattr(ops, name).__name__ in RECORDS}
     assert {name for name in RECORDS} - {getattr(ops, name).__name__ for name in public} - {"axis_size"} <= {
         "where", "reshape", "get_item", "full", "einsum"}  # fmt: skip
+
+
+def test_weighted_means_of_lists() -> None:
+    assert ops.average([[1.0, 2.0], [3.0, 6.0]], axis=1, weights=[3.0, 1.0]).tolist() == [1.25, 3.75]

@@ -28,6 +28,14 @@ def shape(x: Any) -> tuple[Any, ...]:
 
     They may be given wherever an operation takes sizes, be added and multiplied, and cast to floats.
 
+    Parameters
+    ----------
+    x : array of any shape
+
+    Returns
+    -------
+    tuple of int and symbolic tensors
+
     Examples
     --------
     >>> import rnnx
@@ -44,12 +52,42 @@ def shape(x: Any) -> tuple[Any, ...]:
 
 
 def size(x: Any) -> Any:
-    """How many numbers there are; symbolic if sizes are."""
+    """How many numbers there are; symbolic if sizes are.
+
+    Parameters
+    ----------
+    x : array of any shape
+
+    Returns
+    -------
+    int, or a symbolic tensor of shape ()
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> ops.size([[1, 2, 3], [4, 5, 6]])
+    6
+    """
     return math.prod(shape(x))
 
 
 def ndim(x: Any) -> int:
-    """How many axes there are."""
+    """How many axes there are.
+
+    Parameters
+    ----------
+    x : array of any shape
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> ops.ndim([[1, 2, 3], [4, 5, 6]])
+    2
+    """
     return x.ndim if isinstance(x, SymbolicTensor) else np.ndim(x)
 
 
@@ -107,10 +145,21 @@ def reshape(x: Any, newshape: Any) -> Any:
         Sizes, those of `shape` among them; one may be -1: what is left. None, as in ``x.shape``, is -1 where it is the
         only one of the two, else the size of the same axis of ``x``.
 
+    Returns
+    -------
+    array of the new shape
+
     Raises
     ------
     ValueError
         If there are not as many numbers.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.reshape([1, 2, 3, 4, 5, 6], (2, -1)))
+    [[1 2 3]
+     [4 5 6]]
     """
     sizes = list(newshape) if isinstance(newshape, (list, tuple, np.ndarray)) else [newshape]
     open_sizes = [k for k, n in enumerate(sizes) if n is None or (not isinstance(n, SymbolicTensor) and n == -1)]
@@ -127,7 +176,22 @@ def _back_in_shape(k: int, dy: Array, y: Array, x: Array, *args: Any, **options:
 
 
 def ravel(x: Any) -> Any:
-    """All numbers in one row."""
+    """All numbers in one row.
+
+    Parameters
+    ----------
+    x : array of any shape
+
+    Returns
+    -------
+    vector
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.ravel([[1, 2], [3, 4]]))
+    [1 2 3 4]
+    """
     return reshape(x, (-1,))
 
 
@@ -147,7 +211,28 @@ def _expand_steps(x: Any, axis: Any) -> str:
 
 @operation("x", alike=(), shape=_expanded, steps=_expand_steps)
 def expand_dims(x: Any, axis: Any) -> Any:
-    """New axes of size 1, at these places of the result."""
+    """New axes of size 1, at these places of the result.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int
+
+    Returns
+    -------
+    array with more axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such place.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> ops.expand_dims([1, 2, 3], axis=-1).shape
+    (3, 1)
+    """
     return np.expand_dims(x, _expanded_axes(x, axis))
 
 
@@ -165,7 +250,29 @@ def _squeezed_axes(x: Any, axis: Any) -> tuple[int, ...]:
 @operation("x", alike=(), shape=lambda x, axis: shapes.without(x.shape, _squeezed_axes(x, axis), False),
            steps=lambda x, axis: steps.apart(_squeezed_axes(x, axis) or 2, max(x.ndim, 3)))  # fmt: skip
 def squeeze(x: Any, axis: Any = None) -> Any:
-    """Without axes of size 1; None is all of them."""
+    """Without axes of size 1; None is all of them.
+
+    Parameters
+    ----------
+    x : array
+    axis : int or tuple of int, optional
+
+    Returns
+    -------
+    array with fewer axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or it is not of size 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx import ops
+    >>> ops.squeeze(np.ones((2, 1, 3, 1)), axis=-1).shape
+    (2, 1, 3)
+    """
     return np.squeeze(x, _squeezed_axes(x, axis))
 
 
@@ -187,7 +294,29 @@ def _order(x: Any, axes: Any) -> tuple[int, ...]:
 @operation("x", alike=(), shape=lambda x, axes: tuple([x.shape[k] for k in _order(x, axes)]),
            steps=lambda x, axes: steps.EACH if _order(x, axes)[:2] == (0, 1) else steps.JOINED)  # fmt: skip
 def transpose(x: Any, axes: Any = None) -> Any:
-    """The axes in another order; None is the reverse one."""
+    """The axes in another order; None is the reverse one.
+
+    Parameters
+    ----------
+    x : array
+    axes : tuple of int, optional
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If these are not all the axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx import ops
+    >>> ops.transpose(np.ones((2, 3, 4)), (0, 2, 1)).shape
+    (2, 4, 3)
+    """
     return np.transpose(x, _order(x, axes))
 
 
@@ -197,7 +326,29 @@ def _transpose_gradient(k: int, dy: Array, y: Array, x: Array, axes: Any) -> Arr
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
-    """Two axes in each other's place."""
+    """Two axes in each other's place.
+
+    Parameters
+    ----------
+    x : array
+    axis1, axis2 : int
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx import ops
+    >>> ops.swapaxes(np.ones((2, 3, 4)), 1, 2).shape
+    (2, 4, 3)
+    """
     order = list(range(ndim(x)))
     one, two = shapes.axis_in(axis1, len(order)), shapes.axis_in(axis2, len(order))
     order[one], order[two] = two, one
@@ -205,7 +356,30 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
-    """Axes at other places, the rest in its order."""
+    """Axes at other places, the rest in its order.
+
+    Parameters
+    ----------
+    x : array
+    source, destination : int or tuple of int
+        Where the axes are, and where they come to be.
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or there are not as many places as axes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx import ops
+    >>> ops.moveaxis(np.ones((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     rank = ndim(x)
     moved, places = ([shapes.axis_in(k, rank) for k in (axes if isinstance(axes, (list, tuple)) else [axes])]
                      for axes in (source, destination))  # fmt: skip
@@ -228,7 +402,29 @@ def _kept_steps(x: Any, axis: Any, **options: Any) -> str:
 
 @operation("x", alike=(), shape=_same, steps=_kept_steps)
 def flip(x: Any, axis: Any = None) -> Any:
-    """The numbers along axes in reverse order; None is all axes."""
+    """The numbers along axes in reverse order; None is all axes.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+
+    Returns
+    -------
+    array of the shape of ``x``
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.flip([[1, 2], [3, 4]], axis=1))
+    [[2 1]
+     [4 3]]
+    """
     return np.flip(x, shapes.axes_in(axis, x.ndim))
 
 
@@ -240,7 +436,29 @@ def _flip_gradient(k: int, dy: Array, y: Array, x: Array, axis: Any) -> Array:
 @operation("x", alike=(), shape=lambda x, shift, axis: _same(x, axis=axis),
            steps=lambda x, shift, axis: steps.apart(axis, x.ndim, new=True))  # fmt: skip
 def roll(x: Any, shift: Any, axis: Any = None) -> Any:
-    """The numbers moved on along axes, those at the end to the beginning; None counts through all axes."""
+    """The numbers moved on along axes, those at the end to the beginning; None counts through all axes.
+
+    Parameters
+    ----------
+    x : array of any shape
+    shift : int or tuple of int
+    axis : int or tuple of int, optional
+
+    Returns
+    -------
+    array of the shape of ``x``
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.roll([1, 2, 3, 4], 1))
+    [4 1 2 3]
+    """
     return np.roll(x, shift, axis)
 
 

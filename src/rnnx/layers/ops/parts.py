@@ -40,7 +40,29 @@ def _joint_steps(xs: Any, axis: int) -> str:
 
 @operation("*xs", shape=_joined, steps=_joint_steps)
 def concatenate(xs: Any, axis: int = 0) -> Any:
-    """Arrays one behind the other along an axis."""
+    """Arrays one behind the other along an axis.
+
+    Parameters
+    ----------
+    xs : list of arrays
+        Of the same sizes along all other axes.
+    axis : int
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If there are none, or their shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.concatenate([[[1, 2]], [[3, 4]]], axis=1))
+    [[1 2 3 4]]
+    """
     return np.concatenate(xs, axis)
 
 
@@ -52,12 +74,53 @@ def _concatenate_gradient(k: int, dy: Array, y: Array, xs: Any, axis: int) -> Ar
 
 
 def hstack(xs: Any) -> Any:
-    """Arrays side by side: along the second axis, vectors along their only one."""
+    """Arrays side by side: along the second axis, vectors along their only one.
+
+    Parameters
+    ----------
+    xs : list of arrays
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.hstack([[1, 2], [3]]))
+    [1 2 3]
+    """
     return concatenate(xs, 0 if ndim(xs[0]) == 1 else 1)
 
 
 def vstack(xs: Any) -> Any:
-    """Arrays below each other: along the first axis, vectors as rows."""
+    """Arrays below each other: along the first axis, vectors as rows.
+
+    Parameters
+    ----------
+    xs : list of arrays
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.vstack([[1, 2], [3, 4]]))
+    [[1 2]
+     [3 4]]
+    """
     return stack(xs, 0) if ndim(xs[0]) == 1 else concatenate(xs, 0)
 
 
@@ -71,7 +134,29 @@ def _stacked(x: Any, axis: int) -> Shape:
            steps=lambda x, axis: _joint_steps([Sketch((None,) * (x[0].ndim + 1), None) for one in x], axis)
            if x[0].ndim > 1 and all(isinstance(one, Sketch) for one in x) else steps.JOINED)  # fmt: skip
 def stack(x: Any, axis: int = 0) -> Any:
-    """Arrays of one shape along a new axis, at this place of the result."""
+    """Arrays of one shape along a new axis, at this place of the result.
+
+    Parameters
+    ----------
+    x : list of arrays of one shape
+    axis : int
+
+    Returns
+    -------
+    array with one axis more
+
+    Raises
+    ------
+    ValueError
+        If there are none, or their shapes differ.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.stack([[1, 2], [3, 4]], axis=1))
+    [[1 3]
+     [2 4]]
+    """
     return np.stack(x, axis)
 
 
@@ -107,7 +192,31 @@ def _split_shapes(x: Any, indices_or_sections: Any, axis: int) -> list[Shape]:
 
 @operation("x", alike=(), shape=_split_shapes, steps=lambda x, indices_or_sections, axis: steps.apart(axis, x.ndim))
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    """A list of parts along an axis: so many equal ones, or those that end at these places and the rest."""
+    """A list of parts along an axis: so many equal ones, or those that end at these places and the rest.
+
+    Parameters
+    ----------
+    x : array
+    indices_or_sections : int or list of int
+    axis : int
+
+    Returns
+    -------
+    list of arrays
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or it has no parts of the same size.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> [part.tolist() for part in ops.split([1, 2, 3, 4, 5, 6], 3)]
+    [[1, 2], [3, 4], [5, 6]]
+    >>> [part.tolist() for part in ops.split([1, 2, 3, 4, 5, 6], [1, 4])]
+    [[1], [2, 3, 4], [5, 6]]
+    """
     return np.split(x, _ends(x, indices_or_sections, axis) or [], axis)
 
 
@@ -137,7 +246,30 @@ def _unstacked_shapes(x: Any, num: Any, axis: int) -> list[Shape]:
 @operation("x", alike=(), shape=_unstacked_shapes,
            steps=lambda x, num, axis: steps.apart(axis, x.ndim))  # fmt: skip
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
-    """A list of what stands along an axis."""
+    """A list of what stands along an axis.
+
+    Parameters
+    ----------
+    x : array
+    num : int, optional
+        How many there are, where the size of the axis is not known.
+    axis : int
+
+    Returns
+    -------
+    list of arrays with one axis less
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, its size is not known, or ``num`` is another one.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> [part.tolist() for part in ops.unstack([[1, 2], [3, 4]])]
+    [[1, 2], [3, 4]]
+    """
     return list(np.moveaxis(x, axis, 0))
 
 
@@ -168,7 +300,30 @@ def _broadcast_steps(x: Any, shape: Any) -> str:
 
 @operation("x", alike=(), shape=_broadcast_sizes, steps=_broadcast_steps)
 def broadcast_to(x: Any, shape: Any) -> Any:
-    """The numbers repeated along new axes in front and along axes of size 1; None is the size that is there."""
+    """The numbers repeated along new axes in front and along axes of size 1; None is the size that is there.
+
+    Parameters
+    ----------
+    x : array
+    shape : tuple of int or None
+
+    Returns
+    -------
+    array of this shape
+
+    Raises
+    ------
+    ValueError
+        If the shape of ``x`` cannot become this one.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.broadcast_to([1, 2], (3, 2)))
+    [[1 2]
+     [1 2]
+     [1 2]]
+    """
     sizes = list(as_sizes(shape))
     behind = len(sizes) - x.ndim
     return np.broadcast_to(x, [x.shape[k - behind] if n is None else n for k, n in enumerate(sizes)])
@@ -193,7 +348,24 @@ def _tile_steps(x: Any, repeats: Any) -> str:
 
 @operation("x", alike=(), shape=_tiled, steps=_tile_steps)
 def tile(x: Any, repeats: Any) -> Any:
-    """The whole array so many times along each axis."""
+    """The whole array so many times along each axis.
+
+    Parameters
+    ----------
+    x : array
+    repeats : int or tuple of int
+
+    Returns
+    -------
+    array
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.tile([[1, 2]], (2, 2)))
+    [[1 2 1 2]
+     [1 2 1 2]]
+    """
     return np.tile(x, [int(n) for n in as_sizes(repeats) if n is not None])
 
 
@@ -236,7 +408,30 @@ def _repeated(x: Any, repeats: Any, axis: int | None) -> Shape:
 
 @operation("x", alike=(), shape=_repeated, steps=lambda x, repeats, axis: steps.apart(axis, x.ndim, new=True))
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
-    """Each number so many times along an axis; None is all numbers in one row."""
+    """Each number so many times along an axis; None is all numbers in one row.
+
+    Parameters
+    ----------
+    x : array
+    repeats : int or list of int
+        How many times all numbers, or each.
+    axis : int, optional
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or not as many ``repeats`` as numbers.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.repeat([1, 2, 3], [2, 0, 1]))
+    [1 1 3]
+    """
     return np.repeat(x, _repeat_counts(x, repeats, axis), axis)
 
 
@@ -280,7 +475,33 @@ def _pad_steps(x: Any, pad_width: Any, mode: str, constant_values: Any) -> str:
 
 @operation("x", alike=(), shape=_padded, steps=_pad_steps)
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
-    """More numbers around the array: one value (0 by default), or ("reflect", "symmetric", "edge") those inside."""
+    """More numbers around the array: one value (0 by default), or ("reflect", "symmetric", "edge") those inside.
+
+    Parameters
+    ----------
+    x : array
+    pad_width : int, pair or list of pairs
+        Numbers before and after, everywhere or for each axis.
+    mode : {"constant", "reflect", "symmetric", "edge"}
+    constant_values : number, optional
+
+    Returns
+    -------
+    array
+
+    Raises
+    ------
+    ValueError
+        If the margins do not fit, the mode is another word, or a value comes with another mode.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.pad([1, 2, 3], (1, 2)))
+    [0 1 2 3 0 0]
+    >>> print(ops.pad([1, 2, 3], 2, mode="reflect"))
+    [3 2 1 2 3 2 1]
+    """
     value = {} if mode != "constant" else {"constant_values": 0 if constant_values is None else constant_values}
     return np.pad(x, _margins(x, pad_width), mode, **value)  # type: ignore[call-overload]
 

@@ -37,7 +37,28 @@ def _matmul_steps(x1: Any, x2: Any) -> str:
 
 @operation("x1", "x2", shape=lambda x1, x2: shapes.product(tuple(x1.shape), tuple(x2.shape)), steps=_matmul_steps)
 def matmul(x1: Any, x2: Any) -> Any:
-    """The product of matrices, in their last two axes; those before are broadcast, a vector is a row or a column."""
+    """The product of matrices, in their last two axes; those before are broadcast, a vector is a row or a column.
+
+    Parameters
+    ----------
+    x1 : array of shape (..., rows, n) or (n,)
+    x2 : array of shape (..., n, columns) or (n,)
+
+    Returns
+    -------
+    array of shape (..., rows, columns), without an axis for a vector
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.matmul([[1.0, 2.0]], [[3.0], [4.0]]))
+    [[11.]]
+    """
     left, right = x1[None] if x1.ndim == 1 else x1, x2[:, None] if x2.ndim == 1 else x2
     y = stacked(left, right)
     y = y[..., 0] if x2.ndim == 1 else y
@@ -195,10 +216,20 @@ def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
         A letter for each axis; those that are not behind the arrow are summed. ``...`` stands for any others.
     *operands : arrays
 
+    Returns
+    -------
+    array with the axes behind the arrow
+
     Raises
     ------
     ValueError
         If the subscripts do not fit the operands, or name an axis of one operand twice.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.einsum("ij,jk->ik", [[1.0, 2.0]], [[3.0], [4.0]]))
+    [[11.]]
     """
     if unknown := kwargs.keys() - {"optimize"}:
         raise TypeError(f"ops.einsum: unknown argument(s) {', '.join(sorted(unknown))}")
@@ -206,7 +237,29 @@ def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
 
 
 def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
-    """The sum of products over some axes of both: the last of ``x1`` and first of ``x2``, or two lists."""
+    """The sum of products over some axes of both: the last of ``x1`` and first of ``x2``, or two lists.
+
+    Parameters
+    ----------
+    x1, x2 : array
+    axes : int or pair of lists of int
+
+    Returns
+    -------
+    array with the axes that are left, those of ``x1`` first
+
+    Raises
+    ------
+    ValueError
+        If the axes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx import ops
+    >>> ops.tensordot(np.ones((2, 3, 4)), np.ones((4, 3, 5)), axes=[[1, 2], [1, 0]]).shape
+    (2, 5)
+    """
     one, two = ndim(x1), ndim(x2)
     if isinstance(axes, int):
         first, second = list(range(one - axes, one)), list(range(axes))
@@ -224,7 +277,27 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
 
 
 def dot(x1: Any, x2: Any) -> Any:
-    """The sum of products over the last axis of ``x1`` and the second to last, or only, one of ``x2``."""
+    """The sum of products over the last axis of ``x1`` and the second to last, or only, one of ``x2``.
+
+    Parameters
+    ----------
+    x1, x2 : array
+
+    Returns
+    -------
+    array with the axes that are left, those of ``x1`` first
+
+    Raises
+    ------
+    ValueError
+        If the axes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.dot([[1.0, 2.0]], [3.0, 4.0]))
+    [11.]
+    """
     x1, x2 = (part if hasattr(part, "shape") else as_operand(part) for part in (x1, x2))
     if not ndim(x1) or not ndim(x2):
         return multiply(x1, x2)
@@ -234,10 +307,46 @@ def dot(x1: Any, x2: Any) -> Any:
 
 
 def inner(x1: Any, x2: Any) -> Any:
-    """The sum of products over the last axes."""
+    """The sum of products over the last axes.
+
+    Parameters
+    ----------
+    x1, x2 : array
+
+    Returns
+    -------
+    array with the axes that are left, those of ``x1`` first
+
+    Raises
+    ------
+    ValueError
+        If the axes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.inner([1.0, 2.0], [[3.0, 4.0], [5.0, 6.0]]))
+    [11. 17.]
+    """
     return tensordot(x1, x2, axes=([-1], [-1])) if ndim(x1) and ndim(x2) else multiply(x1, x2)
 
 
 def outer(x1: Any, x2: Any) -> Any:
-    """The product of every number of one with every number of the other."""
+    """The product of every number of one with every number of the other.
+
+    Parameters
+    ----------
+    x1, x2 : array of any shape
+
+    Returns
+    -------
+    matrix with a row for each number of ``x1``
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.outer([1, 2], [3, 4, 5]))
+    [[ 3  4  5]
+     [ 6  8 10]]
+    """
     return multiply(reshape(x1, (-1, 1)), reshape(x2, (1, -1)))

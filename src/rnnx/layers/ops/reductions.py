@@ -51,7 +51,31 @@ _sums: dict[str, Any] = {**_along, "result": lambda own, arguments: dtypes.summe
 
 @operation("x", **_sums)
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The sum along axes; None is all of them."""
+    """The sum along axes; None is all of them.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+
+    Returns
+    -------
+    array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.sum([[1.0, 2.0], [3.0, 6.0]], axis=1))
+    [3. 9.]
+    """
     return np.sum(x, _axes(x, axis), keepdims=keepdims)
 
 
@@ -62,7 +86,31 @@ def _sum_gradient(k: int, dy: Array, y: Array, x: Array, axis: Axis, keepdims: b
 
 @operation("x", floats=True, **_along)
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The mean along axes, in floats."""
+    """The mean along axes, in floats.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+
+    Returns
+    -------
+    array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.mean([[1.0, 2.0], [3.0, 6.0]], axis=1))
+    [1.5 4.5]
+    """
     return np.mean(x, _axes(x, axis), keepdims=keepdims)
 
 
@@ -73,7 +121,31 @@ def _mean_gradient(k: int, dy: Array, y: Array, x: Array, axis: Axis, keepdims: 
 
 @operation("x", floats=True, **_along)
 def var(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The variance along axes: the mean of the squared distances from the mean."""
+    """The variance along axes: the mean of the squared distances from the mean.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+
+    Returns
+    -------
+    array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.var([[1.0, 2.0], [3.0, 6.0]], axis=1))
+    [0.25 2.25]
+    """
     return np.var(x, _axes(x, axis), keepdims=keepdims)
 
 
@@ -90,7 +162,32 @@ def _prod_types(own: Any, arguments: dict[str, Any]) -> Any:
 
 @operation("x", **{**_along, "result": _prod_types})
 def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Any:
-    """The product along axes."""
+    """The product along axes.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+    dtype : str, optional
+
+    Returns
+    -------
+    array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.prod([[1.0, 2.0], [3.0, 6.0]], axis=1))
+    [ 2. 18.]
+    """
     return np.prod(x, _axes(x, axis), keepdims=keepdims, dtype=None if dtype is None else dtypes.named(dtype))
 
 
@@ -116,13 +213,65 @@ _extreme: dict[str, Any] = {"shape": _extreme_shape, "steps": _reduced_steps}
 
 @operation("x", **_extreme)
 def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Any:
-    """The largest number along axes, and not below ``initial``; NaN if there is one."""
+    """The largest number along axes, and not below ``initial``; NaN if there is one.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+    initial : float, optional
+        What the result is of no numbers at all, and at the least.
+
+    Returns
+    -------
+    array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or no number along one and no ``initial``.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.max([[1.0, 2.0], [3.0, 6.0]], axis=0))
+    [3. 6.]
+    """
     return np.max(x, _axes(x, axis), keepdims=keepdims, **({} if initial is None else {"initial": initial}))
 
 
 @operation("x", **_extreme)
 def min(x: Any, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Any:
-    """The smallest number along axes, and not above ``initial``; NaN if there is one."""
+    """The smallest number along axes, and not above ``initial``; NaN if there is one.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+    initial : float, optional
+        What the result is of no numbers at all, and at the most.
+
+    Returns
+    -------
+    array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or no number along one and no ``initial``.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.min([[1.0, 2.0], [3.0, 6.0]], axis=0))
+    [1. 2.]
+    """
     return np.min(x, _axes(x, axis), keepdims=keepdims, **({} if initial is None else {"initial": initial}))
 
 
@@ -139,20 +288,90 @@ amax, amin = max, min
 
 @operation("x", alike=(), result=dtypes.BOOL, **_along)
 def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether a number along axes is not 0."""
+    """Whether a number along axes is not 0.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+
+    Returns
+    -------
+    bool array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.any([[0, 1], [2, 3], [0, 0]], axis=1))
+    [ True  True False]
+    """
     return np.any(x, _axes(x, axis), keepdims=keepdims)
 
 
 @operation("x", alike=(), result=dtypes.BOOL, **_along)
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether no number along axes is 0."""
+    """Whether no number along axes is 0.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+
+    Returns
+    -------
+    bool array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.all([[0, 1], [2, 3], [0, 0]], axis=1))
+    [False  True False]
+    """
     return np.all(x, _axes(x, axis), keepdims=keepdims)
 
 
 @operation("x", alike=(), result=dtypes.INDEX, shape=lambda x, axis: _reduced(x, axis),
            steps=lambda x, axis: steps.apart(axis, x.ndim))  # fmt: skip
 def count_nonzero(x: Any, axis: Axis = None) -> Any:
-    """How many numbers along axes are not 0."""
+    """How many numbers along axes are not 0.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+
+    Returns
+    -------
+    int32 array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.count_nonzero([[0, 1], [2, 3], [0, 0]], axis=1))
+    [1 2 0]
+    """
     return np.count_nonzero(x, _axes(x, axis))
 
 
@@ -167,13 +386,61 @@ _places: dict[str, Any] = {"shape": _place_shape, "steps": _reduced_steps, "resu
 
 @operation("x", **_places)
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Where the largest number along an axis stands, the first of equal ones; None counts through all axes."""
+    """Where the largest number along an axis stands, the first of equal ones; None counts through all axes.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int, optional
+        All numbers in one row if it is not given.
+    keepdims : bool
+        The axis stays, of size 1.
+
+    Returns
+    -------
+    int32 array without this axis
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or several are given, or there is no number along it.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.argmax([[1, 5, 5], [9, 3, 9]], axis=1))
+    [1 0]
+    """
     return np.argmax(x, axis, keepdims=keepdims)
 
 
 @operation("x", **_places)
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Where the smallest number along an axis stands, the first of equal ones; None counts through all axes."""
+    """Where the smallest number along an axis stands, the first of equal ones; None counts through all axes.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int, optional
+        All numbers in one row if it is not given.
+    keepdims : bool
+        The axis stays, of size 1.
+
+    Returns
+    -------
+    int32 array without this axis
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or several are given, or there is no number along it.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.argmin([[1, 5, 5], [9, 3, 9]], axis=1))
+    [0 1]
+    """
     return np.argmin(x, axis, keepdims=keepdims)
 
 
@@ -182,7 +449,31 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 @operation("x", floats=True, **_along)
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """``log(sum(exp(x)))`` along axes, without overflow."""
+    """``log(sum(exp(x)))`` along axes, without overflow.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+
+    Returns
+    -------
+    array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.logsumexp([[100.0, 100.0], [0.0, 0.0]], axis=1).round(4))
+    [100.6931   0.6931]
+    """
     axes = _axes(x, axis)
     most = np.max(x, axes, keepdims=True)
     most = np.where(np.isfinite(most), most, np.zeros((), x.dtype))
@@ -200,7 +491,29 @@ _normalised: dict[str, Any] = {"shape": _kept, "steps": _kept_steps, "floats": T
 
 @operation("x", **_normalised)
 def softmax(x: Any, axis: Any = -1) -> Any:
-    """``exp(x)`` over its sum along an axis or several."""
+    """``exp(x)`` over its sum along an axis or several.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int
+
+    Returns
+    -------
+    array of the shape of ``x``
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.softmax([[0.0, 0.0], [0.0, 1.0]]).round(4))
+    [[0.5    0.5   ]
+     [0.2689 0.7311]]
+    """
     axes = _axes(x, axis)
     e = np.exp(x - np.max(x, axes, keepdims=True))
     return e / np.sum(e, axes, keepdims=True)
@@ -213,7 +526,29 @@ def _softmax_gradient(k: int, dy: Array, y: Array, x: Array, axis: Any) -> Array
 
 @operation("x", **_normalised)
 def log_softmax(x: Any, axis: Any = -1) -> Any:
-    """The logarithm of `softmax`, without overflow."""
+    """The logarithm of `softmax`, without overflow.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int or tuple of int
+
+    Returns
+    -------
+    array of the shape of ``x``
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.log_softmax([[0.0, 0.0], [0.0, 1.0]]).round(4))
+    [[-0.6931 -0.6931]
+     [-1.3133 -0.3133]]
+    """
     axes = _axes(x, axis)
     below = x - np.max(x, axes, keepdims=True)
     return below - np.log(np.sum(np.exp(below), axes, keepdims=True))
@@ -236,7 +571,31 @@ def _running_shape(x: Any, axis: Any, dtype: Any) -> Any:
 
 @operation("x", shape=_running_shape, steps=_kept_steps, result=_prod_types)
 def cumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
-    """The sums so far along an axis; None is all numbers in one row."""
+    """The sums so far along an axis; None is all numbers in one row.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int, optional
+        All numbers in one row if it is not given.
+    dtype : str, optional
+
+    Returns
+    -------
+    array of the shape of ``x``, or a vector of all numbers
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.cumsum([[1, 2], [3, 4]], axis=1))
+    [[1 3]
+     [3 7]]
+    """
     return np.cumsum(x, axis, None if dtype is None else dtypes.named(dtype))
 
 
@@ -260,7 +619,32 @@ def _norm_shape(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
 @operation("x", shape=_norm_shape, floats=True, steps=lambda x, ord, axis, keepdims: steps.apart(axis, x.ndim))
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The length of vectors along axes: the root of the sum of squares (None, 2, "fro"), the sum (1) or the largest
-    (inf) of the numbers without signs."""
+    (inf) of the numbers without signs.
+
+    Parameters
+    ----------
+    x : array of any shape
+    ord : {None, 1, 2, inf, "fro", "euclidean"}
+    axis : int or tuple of int, optional
+        All axes if it is not given.
+    keepdims : bool
+        The axes stay, of size 1.
+
+    Returns
+    -------
+    array without these axes
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or ``ord`` is of vectors and there are several axes.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.norm([[3.0, 4.0], [6.0, 8.0]], axis=1))
+    [ 5. 10.]
+    """
     axes = _axes(x, axis)
     if ord == 1:
         return np.sum(np.abs(x), axes, keepdims=keepdims)

@@ -109,10 +109,27 @@ def _get_item_gradient(k: int, dy: Array, y: Array, x: Array, key: Any) -> Array
 def get_item(x: Any, key: Any) -> Any:
     """``x[key]``: numbers, slices, None, ``...`` and arrays of integers, also symbolic ones.
 
+    Parameters
+    ----------
+    x : array
+    key : int, slice, None, ``...``, int array or tuple of them
+
+    Returns
+    -------
+    array
+
     Raises
     ------
     TypeError
         If the key has truth values, of which the shape of the result would depend, or something else.
+    ValueError
+        If it has more entries than ``x`` has axes, or an index is out of range.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.get_item([[1, 2, 3], [4, 5, 6]], (slice(None), -1)))
+    [3 6]
     """
     return _get_item(x, tuple([_checked(part) for part in (key if isinstance(key, tuple) else (key,))]))
 
@@ -135,7 +152,31 @@ def _checked(part: Any) -> Any:
 
 
 def slice_(inputs: Any, start_indices: Any, shape: Any) -> Any:
-    """The part that begins at these places and has this shape."""
+    """The part that begins at these places and has this shape.
+
+    Parameters
+    ----------
+    inputs : array
+    start_indices : list of int
+        One for each axis; they may be symbolic.
+    shape : tuple of int
+
+    Returns
+    -------
+    array of this shape
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.slice([[1, 2, 3], [4, 5, 6]], [0, 1], (2, 2)))
+    [[2 3]
+     [5 6]]
+    """
     starts = [*start_indices]
     return get_item(inputs, tuple([slice(a, a + n) for a, n in zip(starts, shape, strict=True)]))
 
@@ -163,7 +204,33 @@ def _take_steps(x: Any, indices: Any, axis: int | None) -> str:
 
 @operation("x", "indices", alike=(), shape=_taken, steps=_take_steps)
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """What stands at these places of an axis; None counts through all axes."""
+    """What stands at these places of an axis; None counts through all axes.
+
+    Parameters
+    ----------
+    x : array
+    indices : int array of any shape
+        Negative ones count from the end.
+    axis : int, optional
+
+    Returns
+    -------
+    array with the axes of ``indices`` in place of this axis
+
+    Raises
+    ------
+    IndexError
+        If there is no such place.
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.take([[1, 2], [3, 4], [5, 6]], [2, 0], axis=0))
+    [[5 6]
+     [1 2]]
+    """
     return np.take(x, _whole(indices), axis)
 
 
@@ -190,7 +257,31 @@ def _taken_along(x: Any, indices: Any, axis: int | None) -> Shape:
            steps=lambda x, indices, axis: steps.apart(axis, x.ndim)
            if isinstance(x, Sketch) and isinstance(indices, Sketch) else "it has a constant for each step")  # fmt: skip
 def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """What stands at other places along an axis for each of the others."""
+    """What stands at other places along an axis for each of the others.
+
+    Parameters
+    ----------
+    x : array
+    indices : int array
+        Of the shape of ``x`` but along this axis.
+    axis : int, optional
+
+    Returns
+    -------
+    array of the shape of ``indices``
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis, or the shapes do not fit.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.take_along_axis([[1, 2, 3], [4, 5, 6]], [[2], [0]], axis=1))
+    [[3]
+     [4]]
+    """
     return np.take_along_axis(x, _whole(indices), axis)
 
 
@@ -227,7 +318,34 @@ def _hot_shape(x: Any, num_classes: int, axis: int, dtype: Any) -> Shape:
     if x.ndim > 1 and shapes.axis_in(axis, x.ndim + 1) > 1 else steps.JOINED,
 )  # fmt: skip
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Any:
-    """A new axis with 1 at the place that the integer says, 0 elsewhere; all 0 for one that is no class."""
+    """A new axis with 1 at the place that the integer says, 0 elsewhere; all 0 for one that is no class.
+
+    Parameters
+    ----------
+    x : int array of any shape
+    num_classes : int
+    axis : int
+        Where the new axis is.
+    dtype : str, optional
+        float32 if it is not given.
+
+    Returns
+    -------
+    array with one axis more
+
+    Raises
+    ------
+    ValueError
+        If there is no such place.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.one_hot([0, 2, -1], 3))
+    [[1. 0. 0.]
+     [0. 0. 1.]
+     [0. 0. 0.]]
+    """
     hot = _whole(x)[..., None] == np.arange(int(num_classes))
     return np.moveaxis(hot, -1, axis)
 
@@ -247,13 +365,61 @@ def _matrix_steps(x: Any, k: int) -> str:
 
 @operation("x", alike=(), shape=_matrix, steps=_matrix_steps)
 def tril(x: Any, k: int = 0) -> Any:
-    """The numbers of the last two axes on and below a diagonal, 0 above."""
+    """The numbers of the last two axes on and below a diagonal, 0 above.
+
+    Parameters
+    ----------
+    x : array of shape (..., rows, columns)
+    k : int
+        Which diagonal, counted to the right from the main one.
+
+    Returns
+    -------
+    array of the shape of ``x``
+
+    Raises
+    ------
+    ValueError
+        If there are less than two axes.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.tril([[1, 2, 3], [4, 5, 6], [7, 8, 9]]))
+    [[1 0 0]
+     [4 5 0]
+     [7 8 9]]
+    """
     return np.tril(x, k)
 
 
 @operation("x", alike=(), shape=_matrix, steps=_matrix_steps)
 def triu(x: Any, k: int = 0) -> Any:
-    """The numbers of the last two axes on and above a diagonal, 0 below."""
+    """The numbers of the last two axes on and above a diagonal, 0 below.
+
+    Parameters
+    ----------
+    x : array of shape (..., rows, columns)
+    k : int
+        Which diagonal, counted to the right from the main one.
+
+    Returns
+    -------
+    array of the shape of ``x``
+
+    Raises
+    ------
+    ValueError
+        If there are less than two axes.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.triu([[1, 2, 3], [4, 5, 6], [7, 8, 9]]))
+    [[1 2 3]
+     [0 5 6]
+     [0 0 9]]
+    """
     return np.triu(x, k)
 
 
@@ -284,7 +450,30 @@ def _diag_shape(x: Any, k: int) -> Shape:
 
 @operation("x", alike=(), shape=_diag_shape)
 def diag(x: Any, k: int = 0) -> Any:
-    """The matrix with these numbers on a diagonal, or the diagonal of a matrix."""
+    """The matrix with these numbers on a diagonal, or the diagonal of a matrix.
+
+    Parameters
+    ----------
+    x : vector or matrix
+    k : int
+        Which diagonal, counted to the right from the main one.
+
+    Returns
+    -------
+    matrix or vector
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.diag([1, 2]), ops.diag([[1, 2], [3, 4]]))
+    [[1 0]
+     [0 2]] [1 4]
+    """
     return np.diag(x, k)
 
 
@@ -312,7 +501,28 @@ def _sorted_steps(x: Any, axis: int) -> str:
 
 @operation("x", shape=_sorted_shape, steps=_sorted_steps)
 def sort(x: Any, axis: int = -1) -> Any:
-    """The numbers along an axis from the smallest to the largest."""
+    """The numbers along an axis from the smallest to the largest.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int
+
+    Returns
+    -------
+    array of the shape of ``x``
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.sort([[3, 1, 2]]))
+    [[1 2 3]]
+    """
     return np.sort(x, axis, kind="stable")
 
 
@@ -323,7 +533,28 @@ def _sort_gradient(k: int, dy: Array, y: Array, x: Array, axis: int) -> Array:
 
 @operation("x", shape=_sorted_shape, steps=_sorted_steps, result=dtypes.INDEX)
 def argsort(x: Any, axis: int = -1) -> Any:
-    """Where the numbers in sorted order stand; equal ones in the order in which they are."""
+    """Where the numbers in sorted order stand; equal ones in the order in which they are.
+
+    Parameters
+    ----------
+    x : array of any shape
+    axis : int
+
+    Returns
+    -------
+    int32 array of the shape of ``x``
+
+    Raises
+    ------
+    ValueError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> print(ops.argsort([[3, 1, 2]]))
+    [[1 2 0]]
+    """
     return np.argsort(x, axis, kind="stable")
 
 
@@ -336,7 +567,31 @@ def _top_shapes(x: Any, k: int, sorted: bool) -> list[Shape]:
 @operation("x", shape=_top_shapes, steps=lambda x, k, sorted: steps.apart(-1, x.ndim),
            result=lambda own, arguments: [own, dtypes.INDEX])  # fmt: skip
 def top_k(x: Any, k: int, sorted: bool = True) -> Any:
-    """The k largest numbers along the last axis, the largest first, and their places; of equal ones the first."""
+    """The k largest numbers along the last axis, the largest first, and their places; of equal ones the first.
+
+    Parameters
+    ----------
+    x : array of shape (..., numbers)
+    k : int
+    sorted : bool
+        Accepted as in Keras; they always are.
+
+    Returns
+    -------
+    (values, places) : arrays of shape (..., k)
+
+    Raises
+    ------
+    ValueError
+        If there are less than ``k``.
+
+    Examples
+    --------
+    >>> from rnnx import ops
+    >>> values, places = ops.top_k([5, 9, 7], 2)
+    >>> print(values, places)
+    [9 7] [1 2]
+    """
     places = _top_places(x, k)
     return [np.take_along_axis(x, places, -1), places]
 
