@@ -37,7 +37,9 @@ myst_heading_anchors = 3
 copybutton_prompt_text = ">>> "
 
 # Doors are described without the frameworks they open to.
-autodoc_mock_imports = ["torch", "keras", "sklearn", "tensorflow", "jax"]
+autodoc_mock_imports = [
+    "torch", "keras", "sklearn", "tensorflow", "jax", "starlette", "uvicorn", "prometheus_client", "anyio",
+]  # fmt: skip
 autodoc_typehints = "none"  # docstrings say types and shapes
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

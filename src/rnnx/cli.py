@@ -1,4 +1,4 @@
-"""The command line: ``rnnx demo``, ``rnnx info FILE``, ``rnnx convert IN OUT``, ``rnnx bench``."""
+"""The command line: ``rnnx demo``, ``rnnx info FILE``, ``rnnx convert IN OUT``, ``rnnx bench``, ``rnnx serve FILE``."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ def _convert(options: argparse.Namespace) -> int:
     for note in done.notes:
         _print(f"not in the file: {printable(note, LONGEST_LINE)}")
     return 0
+
+
+def _serve(arguments: list[str]) -> int:
+    """The server, whose packages are an extra."""
+    try:
+        from rnnx.serve.command import main
+    except ModuleNotFoundError as error:
+        raise ValueError(f"serve needs more packages ({error}): pip install 'rnnx[serve]'") from None
+    return main(arguments)
 
 
 def _arrays(path: str) -> Any:
@@ -104,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how far an output may move on these inputs; layers beyond it get more bits, or keep float32",
     )
     commands.add_parser("bench", help="measure against a NumPy loop", add_help=False)
+    commands.add_parser("serve", help="serve model files over HTTP", add_help=False)
     return parser
 
 
@@ -126,6 +136,8 @@ def main(arguments: list[str] | None = None) -> int:
             from rnnx._bench.against_numpy import main as bench
 
             return bench(given[1:])
+        if given[:1] == ["serve"]:
+            return _serve(given[1:])
         options = _parser().parse_args(given)
         if options.command == "info":
             return _info(options.file)

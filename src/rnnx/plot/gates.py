@@ -6,17 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import reference
-from rnnx._typing import Array
 from rnnx.models import Model
 from rnnx.plot._style import Figure, grid, whole_numbers
-
-# What a step of the reference saves, and what people call it.
-SAVED = {
-    "lstm": (("i", "input gate i"), ("f", "forget gate f"), ("n", "candidate"), ("o", "output gate o")),
-    "gru": (("z", "update gate z"), ("r", "reset gate r"), ("n", "candidate")),
-    "simple_rnn": (),
-}
+from rnnx.reference.gates import gate_values
 
 
 def gates(layer: Any, x: Any, *, layer_name: str | None = None, row: int = 0, columns: int = 3) -> Figure:
@@ -53,10 +45,11 @@ def gates(layer: Any, x: Any, *, layer_name: str | None = None, row: int = 0, co
     ['update gate z', 'reset gate r', 'candidate', 'output h']
     """
     found, given = _layer_and_input(layer, x, layer_name)
-    panels = _values(found, np.asarray(given)[row : row + 1 or None])
+    sequence = np.asarray(given)[row : row + 1 or None]
+    panels = gate_values(found.cell_kind, found.packed()[0], sequence, go_backwards=found.go_backwards)
     figure, axes = grid(len(panels), columns, 4.2, 2.4)
     figure.suptitle(found.name, fontsize=10)
-    for ax, (title, value) in zip(axes, panels, strict=True):
+    for ax, (title, value) in zip(axes, panels.items(), strict=True):
         is_gate = title.split(" ")[-1] in "ifozr"
         bound = 1.0 if is_gate else max(1.0, float(abs(value).max()))
         image = ax.imshow(
@@ -96,15 +89,3 @@ def _layer_and_input(layer: Any, x: Any, layer_name: str | None) -> tuple[Any, A
 def _check(layer: Any) -> None:
     if not getattr(layer, "cell_kind", ""):
         raise ValueError(f"plot.gates: expected an LSTM, GRU, SimpleRNN or a model, got {type(layer).__name__}")
-
-
-def _values(layer: Any, x: Array) -> list[tuple[str, Array]]:
-    """Titles and arrays of shape (timesteps, units)."""
-    core = getattr(reference, layer.cell_kind)
-    run = core.forward(layer.packed()[0], x, go_backwards=layer.go_backwards, training=True)
-    steps = [saved for _, _, saved in run.cache.steps]
-    panels = [(title, np.stack([getattr(s, name)[0] for s in steps])) for name, title in SAVED[layer.cell_kind]]
-    if layer.cell_kind == "lstm":
-        panels.append(("memory cell c", np.stack([s.c_new[0] for s in steps])))
-    panels.append(("output h", run.outputs[0]))
-    return panels

@@ -1,0 +1,11 @@
+"""A server for model files: the Open Inference Protocol over HTTP, stateful sequences, streams over a WebSocket.
+
+On the command line it is ``rnnx serve FILE...``; `create_app` gives the same as an ASGI application for a server of
+one's own. It needs the extra ``serve``.
+"""
+
+from rnnx.serve.app import create_app
+from rnnx.serve.run import serve
+from rnnx.serve.settings import Settings
+
+__all__ = ["Settings", "create_app", "serve"]

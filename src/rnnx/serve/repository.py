@@ -1,0 +1,153 @@
+"""The models of a server: loaded at the start, and again when their file has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rnnx.saving import write_whole
+from rnnx.serve.batching import Batcher
+from rnnx.serve.metrics import Metrics, ModelMetrics
+from rnnx.serve.network import Network
+from rnnx.serve.refusal import Refusal
+from rnnx.serve.sequences import Sequences
+from rnnx.serve.settings import Settings
+
+logger = logging.getLogger("rnnx.serve")
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes with a file; None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class Served:
+    """A model under its name, with what waits for it."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        settings: Settings,
+        executor: ThreadPoolExecutor,
+        metrics: ModelMetrics,
+        folder: Path,
+    ):
+        self.name, self.path, self.metrics = name, path, metrics
+        self._max_steps, self._folder = settings.max_steps, folder
+        self._stamp = self._seen = stamp_of(path)
+        self.network = self._load()
+        self.batcher = Batcher(executor, settings, metrics)
+        self.sequences = Sequences(executor, settings, metrics.alive.set)
+
+    def _load(self) -> Network:
+        """The network of the file as it is now.
+
+        A file of rnnx is mapped, and what is mapped must not change: it is copied first, once for all processes of a
+        server, so that a file may be written over while it is served.
+        """
+        stamp = stamp_of(self.path)
+        if stamp is None or not self.path.is_file():
+            return Network(self.path, self._max_steps)
+        copy = self._folder / f"{stamp[0]}-{stamp[1]}-{stamp[2]}-{self.path.name}"
+        if not copy.exists():
+            write_whole(copy, self._copy_to)
+        try:
+            return Network(copy, self._max_steps)
+        except Exception as error:
+            raise type(error)(str(error).replace(str(copy), str(self.path))) from error
+
+    def _copy_to(self, target: Path) -> None:
+        shutil.copyfile(self.path, target)
+
+    def describe(self) -> dict[str, Any]:
+        """Its metadata as the protocol has them."""
+        return {
+            "name": self.name,
+            "versions": ["1"],
+            "platform": "rnnx",
+            "inputs": [info.as_dict() for info in self.network.inputs],
+            "outputs": [info.as_dict() for info in self.network.outputs],
+        }
+
+    def changed(self) -> Stamp | None:
+        """The stamp of a file that is another one than that of the model, and stays the same for two looks."""
+        now, before = stamp_of(self.path), self._seen
+        self._seen = now
+        return now if now is not None and now != self._stamp and now == before else None
+
+    async def reload(self, stamp: Stamp, executor: ThreadPoolExecutor) -> None:
+        """Read the file again; requests at hand end with the model they began with, sequences go on if they fit."""
+        self._stamp = stamp  # of a file that cannot be read too, which is not to be tried again and again
+        try:
+            network = await asyncio.get_running_loop().run_in_executor(executor, self._load)
+        except Exception as error:
+            self.metrics.loads["failed"].inc()
+            logger.error("the file cannot be read, the old model stays", extra={"model": self.name, "why": str(error)})
+            return
+        self.network = network
+        self.metrics.loads["loaded"].inc()
+        logger.info("model loaded again", extra={"model": self.name})
+
+
+class Repository:
+    """All models of a server.
+
+    Parameters
+    ----------
+    paths : dict of str to path
+    settings : Settings
+    metrics : Metrics
+    folder : path, optional
+        For copies of the files.
+    """
+
+    def __init__(self, paths: dict[str, Path], settings: Settings, metrics: Metrics, folder: Any = None):
+        self._settings = settings
+        self._temporary = tempfile.TemporaryDirectory(prefix="rnnx-serve-") if folder is None else None
+        place = Path(folder if self._temporary is None else self._temporary.name)
+        self.executor = ThreadPoolExecutor(settings.threads, "rnnx-serve")
+        self.models = {
+            name: Served(name, path, settings, self.executor, metrics.of_model(name), place)
+            for name, path in paths.items()
+        }
+
+    def close(self) -> None:
+        """Let the calls at hand end, and give up what is on disk."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def find(self, name: str, version: str | None = None) -> Served:
+        """A model by its name.
+
+        Raises
+        ------
+        Refusal
+            404 if there is none.
+        """
+        if (served := self.models.get(name)) is None or version not in (None, "", "1"):
+            there = ", ".join(repr(own) for own in self.models)
+            raise Refusal(404, f"no model {name[:64]!r} of version {(version or '1')[:16]}; there are {there}")
+        return served
+
+    async def keep(self) -> None:
+        """Look after files and sequences, until cancelled."""
+        pause = self._settings.reload_every or 1.0
+        while True:
+            await asyncio.sleep(pause)
+            for served in self.models.values():
+                served.sequences.forget_idle()
+                if self._settings.reload_every and (stamp := served.changed()):
+                    await served.reload(stamp, self.executor)

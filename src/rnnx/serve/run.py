@@ -1,0 +1,105 @@
+"""Running the server: a process of uvicorn, or several that share a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
+
+import rnnx
+from rnnx.serve import log
+from rnnx.serve.app import create_app, named
+from rnnx.serve.peers import Peers
+from rnnx.serve.settings import Settings
+
+GIVEN = "RNNX_SERVE"  # the variable that hands what is to be served to the processes
+METRICS = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus-client keeps what several processes count
+DRAIN = 30  # seconds in which requests at hand may end
+FIRST_REQUEST = 10.0  # seconds in which a new connection must begin to send
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that is closed if nothing comes: uvicorn waits so only between requests."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(FIRST_REQUEST, self.timeout_keep_alive_handler)
+
+
+def serve(
+    paths: Any,
+    settings: Settings | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    access_log: bool = False,
+) -> None:
+    """Serve model files until the process is told to stop.
+
+    Parameters
+    ----------
+    paths : path, list of paths, or dict of names to paths
+        As in `create_app`.
+    settings : Settings, optional
+    host : str
+        An address; only this machine by default.
+    port : int
+        0 for any free one.
+    workers : int
+        Processes. They share the mapped weights, and a sequence stays with one of them.
+    certfile, keyfile : path, optional
+        For TLS.
+    access_log : bool
+        Whether each request makes a line.
+
+    Raises
+    ------
+    ValueError, OSError
+        If a file cannot be read or the address cannot be had.
+    """
+    settings = Settings() if settings is None else settings
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"serve: `workers` must be a positive integer, got {workers!r}")
+    if workers > 1 and os.name == "nt":
+        raise ValueError("serve: `workers` must be 1 on Windows, whose processes cannot share a socket of this kind")
+    rnnx.set_num_threads(1)  # calls run side by side in threads of the server's own
+    app = create_app(paths, settings)  # also of several processes: what cannot be read is said before anything listens
+    options: dict[str, Any] = dict(
+        host=host, port=port, ssl_certfile=certfile, ssl_keyfile=keyfile, http=Connection, log_config=None,
+        access_log=access_log, server_header=False, date_header=False, timeout_graceful_shutdown=DRAIN,
+        ws_max_size=settings.max_body, lifespan="on",
+    )  # fmt: skip
+    log.set_up(access_log)
+    if workers == 1:
+        uvicorn.Server(uvicorn.Config(app, **options)).run()
+        return
+    models = {name: str(path.absolute()) for name, path in named(paths).items()}
+    with tempfile.TemporaryDirectory(prefix="rnnx-serve-") as folder:
+        given = {"models": models, "settings": settings.as_dict(), "access_log": access_log, "folder": folder}
+        os.environ[GIVEN] = msgspec.json.encode({**given, "workers": workers}).decode()
+        os.environ[METRICS] = folder
+        try:
+            config = uvicorn.Config(app_of_environment, factory=True, workers=workers, **options)
+            Multiprocess(config, [config.bind_socket()]).run()
+        finally:
+            del os.environ[GIVEN], os.environ[METRICS]
+
+
+def app_of_environment() -> Any:
+    """The application of one of the processes that `serve` has started."""
+    given = msgspec.json.decode(os.environ[GIVEN])
+    log.set_up(given["access_log"])
+    rnnx.set_num_threads(1)
+    paths = {name: Path(path) for name, path in given["models"].items()}
+    folder = given["folder"]
+    return create_app(paths, Settings(**given["settings"]), peers=Peers(folder, given["workers"]), folder=folder)
