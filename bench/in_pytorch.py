@@ -169,11 +169,35 @@ def tables(profile: str, seconds: float, share: float) -> None:
         print(f"| {name}, geometric mean | " + " | ".join(f"{mean(found):.2f}" for found in all_of.values()) + " |")
 
 
+class Bare(torch.autograd.Function):
+    """The least that PyTorch asks of a layer in Python: the engine on weights that are packed, and its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, core: Any, params: Any, packed: Any, x: Tensor, *weights: Tensor) -> Any:
+        run = core.forward(params, x.numpy(), packed=packed, training=True)
+        ctx.core, ctx.cache = core, run.cache
+        ctx.save_for_backward(x, *weights)
+        ctx.set_materialize_grads(False)
+        return torch.from_numpy(run.outputs)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        _ = ctx.saved_tensors
+        d = ctx.core.backward(ctx.cache, dy.numpy(), need_dx=False).dparams
+        biases = d.bias if d.bias.ndim == 2 else (d.bias, d.bias)
+        return (*[None] * 4, *map(torch.from_numpy, (d.kernel.T, d.recurrent_kernel.T, *biases)))
+
+
 def boundary(profile: str, seconds: float, share: float) -> None:
-    """The module against the engine called directly, in inference and in a forward and backward pass."""
+    """The module against the engine called directly, in inference and in a forward and backward pass.
+
+    With a gradient, a bare `torch.autograd.Function` around the engine says what is PyTorch's part of the way.
+    """
     sizes = [(2, 4, 8)] if profile == "tiny" else [(1, 16, 16), (8, 100, 128), (32, 50, 64), (32, 100, 256)]
-    print("| | engine, µs | module, µs | way, µs | share of the engine's speed |")
-    print("|---|---|---|---|---|")
+    print(
+        "| | engine, µs | bare Function, µs | module, µs | way, µs | share of the engine's speed | of the bare one's |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, (batch, timesteps, units) in ((name, size) for size in sizes for name in ("LSTM", "GRU")):
         module = CLASSES[name][1](units, units, batch_first=True)
         x = torch.randn(batch, timesteps, units)
@@ -194,19 +218,33 @@ def boundary(profile: str, seconds: float, share: float) -> None:
         ) -> None:
             core.backward(core.forward(params, array, packed=packed, training=True).cache, ones, need_dx=False)
 
+        def bare(core: Any = core, params: Any = params, packed: Any = packed, x: Tensor = x) -> Tensor:
+            return torch.from_numpy(core.forward(params, x.numpy(), packed=packed).outputs)
+
+        def bare_both(
+            core: Any = core, params: Any = params, packed: Any = packed, module: Any = module, x: Tensor = x,
+            gradient: Tensor = gradient,
+        ) -> None:  # fmt: skip
+            module.zero_grad()
+            Bare.apply(core, params, packed, x, *module._flat_weights).backward(gradient)
+
         def module_both(module: Any = module, x: Tensor = x, gradient: Tensor = gradient) -> None:
             module.zero_grad()
             module(x)[0].backward(gradient)
 
+        def module_alone(module: Any = module, x: Tensor = x) -> None:
+            module(x)
+
         with _policy.everything_on_rnnx():
             for kind, calls in (
-                ("inference", [inference, call_of(module, x, False)]),
-                ("training", [both, module_both]),
+                ("inference", [inference, bare, module_alone]),
+                ("training", [both, bare_both, module_both]),
             ):
-                engine, whole = (1e6 * found for found in medians(calls, seconds, share))
+                with torch.set_grad_enabled(kind == "training"):
+                    engine, least, whole = (1e6 * found for found in medians(calls, seconds, share))
                 print(
-                    f"| {name} B={batch} T={timesteps} H={units}, {kind} | {engine:.0f} | {whole:.0f} | "
-                    f"{whole - engine:.0f} | {engine / whole:.3f} |",
+                    f"| {name} B={batch} T={timesteps} H={units}, {kind} | {engine:.0f} | {least:.0f} | {whole:.0f} | "
+                    f"{whole - engine:.0f} | {engine / whole:.3f} | {least / whole:.3f} |",
                     flush=True,
                 )
 

@@ -1,5 +1,7 @@
 # The C leaves as Cython sees them; the meaning of every field is in csrc/leaf.h.
 
+from libc.stdint cimport uint64_t
+
 cdef extern from "leaf.h" nogil:
     enum: RX_MAX_GATES, RX_ALIGNMENT, RX_FULL, RX_BF16, RX_INT8, RX_INT8X16
     ptrdiff_t RX_ROUNDED_ROW(ptrdiff_t K, int bytes)
@@ -83,6 +85,7 @@ cdef extern from "leaf.h" nogil:
                              int first, void *sum, ptrdiff_t lds) noexcept nogil
         void (*add)(ptrdiff_t count, const void *a, void *sum) noexcept nogil
         void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil
+        uint64_t (*fingerprint)(uint64_t seed, ptrdiff_t size, const void *data) noexcept nogil
     const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights)
 
 

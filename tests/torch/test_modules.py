@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,8 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import rnnx.torch
-from rnnx.torch import _policy
+from rnnx.torch import _operator, _policy
+from rnnx.torch._operator import packed_of
 
 pytestmark = pytest.mark.torch
 PAIRS = {"LSTM": (nn.LSTM, rnnx.torch.LSTM), "GRU": (nn.GRU, rnnx.torch.GRU), "RNN": (nn.RNN, rnnx.torch.RNN)}
@@ -213,6 +215,80 @@ def test_weights_that_change_are_noticed(change):
     plain.load_state_dict(ours.state_dict())
     with torch.no_grad():
         torch.testing.assert_close(ours(x)[0], plain(x)[0])
+
+
+@pytest.mark.parametrize("kind", ["other strides", "data across memory", "data whose sign is yet to turn"])
+def test_weights_that_lie_in_other_ways_are_noticed(kind, few_steps):
+    plain, ours = (cls(5, 5) for cls in PAIRS["RNN"])
+    weight = torch.randn(5, 5)
+    if kind == "data across memory":
+        weight = weight.t()
+    elif kind == "data whose sign is yet to turn":
+        weight = torch.randn(5, 5, dtype=torch.cfloat).conj().imag
+    ours.weight_hh_l0 = nn.Parameter(weight)
+    x = torch.randn(6, 4, 5)
+    with torch.no_grad():
+        ours(x), ours(x), ours(x)
+    if kind == "other strides":
+        ours.weight_hh_l0.data = ours.weight_hh_l0.data.t()
+    else:
+        ours.weight_hh_l0.data[3, 2] += 1
+    plain.load_state_dict(ours.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x)[0], plain(x)[0])
+
+
+def test_data_that_changes_between_steps_of_training_is_noticed(few_steps):
+    plain, ours = pair("GRU")
+    optimizer = torch.optim.SGD(ours.parameters(), 0.1)
+    x = torch.randn(6, 4, 3)
+    for calls in (0, 1, 2):
+        ours(x)[0].sum().backward()
+        optimizer.step()
+        for _ in range(calls):
+            ours(x)
+        ours.weight_hh_l0.data[7, 2] += 1
+        plain.load_state_dict(ours.state_dict())
+        torch.testing.assert_close(ours(x)[0], plain(x)[0])
+
+
+def test_weights_are_packed_once_for_each_version(few_steps, monkeypatch):
+    packed = []
+
+    def pack(*given: Any) -> Any:
+        packed.append(1)
+        return packed_of(*given)
+
+    monkeypatch.setattr(_operator, "packed_of", pack)
+    module, x = rnnx.torch.GRU(3, 4), torch.randn(6, 4, 3)
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    with torch.no_grad():
+        module(x), module(x), module(x)
+    assert len(packed) == 1
+    for _ in range(3):
+        module(x)[0].sum().backward()
+        optimizer.step()
+    assert len(packed) == 3
+    module(x), module(x), module(x)
+    assert len(packed) == 5  # once more to know the numbers, which no step of training reads
+
+
+def test_a_call_runs_once_and_is_forgotten_with_its_graph(few_steps, monkeypatch):
+    kept = []
+
+    def run(*given: Any) -> Any:
+        results = _operator_run(*given)
+        kept.append(weakref.ref(results[-1]))
+        return results
+
+    _operator_run = _operator.run
+    monkeypatch.setattr(_operator, "run", run)
+    module, x = rnnx.torch.LSTM(3, 4), torch.randn(6, 4, 3)
+    y = module(x)[0]
+    y.sum().backward(retain_graph=True)
+    assert len(kept) == 1 and kept[0]() is not None
+    y.sum().backward()
+    assert len(kept) == 1 and kept[0]() is None and y.grad_fn is not None
 
 
 def test_rules_of_autograd_hold(few_steps):

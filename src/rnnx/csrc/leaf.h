@@ -16,6 +16,7 @@
 #define RNNX_LEAF_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define RX_MAX_GATES 4
 #define RX_ALIGNMENT 64
@@ -141,6 +142,8 @@ typedef struct rx_leaf {
                          int first, void *sum, ptrdiff_t lds);
     void (*add)(ptrdiff_t count, const void *a, void *sum); /* sum += a */
     void (*activate)(ptrdiff_t count, int activation, const void *x, void *y);
+    /* A number of 64 bits, out of `seed` and so many bytes, that other bytes do not have, but for chance. */
+    uint64_t (*fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *data);
 } rx_leaf;
 
 /* The leaf set for an element size (4 or 8) and kind of weights (narrow ones with float elements only, and without the

@@ -33,7 +33,7 @@ class Memo:
 
     def __call__(self, form: Form, weights: Sequence[Array]) -> tuple[Any, Any]:
         """Parameters and packed weights."""
-        key = form, [(weight.shape, weight.dtype, _kernels.fingerprint(weight)) for weight in weights]
+        key = form, [(weight.shape, weight.dtype) for weight in weights], _kernels.fingerprint(weights)
         made = self._made
         if made is None or made[0] != key:
             params = form.params(*(weight.copy() for weight in weights))

@@ -3,8 +3,8 @@
 A layer has one or two directions, which read the same input and fill the same output. Tensors and the engine share
 memory, both ways; only weights are laid out anew, once for each of their versions.
 
-What the backward pass needs stays in the engine, held by a tensor without contents that travels through PyTorch as the
-workspace of the call. Where PyTorch drops it, the memory is free; where it was copied or stored (by hooks on saved
+What the backward pass needs stays in the engine, held by a tensor without contents that PyTorch saves, or passes on, as
+the workspace of the call. Where PyTorch drops it, the memory is free; where it was copied or stored (by hooks on saved
 tensors, by activation checkpoints), the forward pass is run again.
 """
 
@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -123,12 +123,11 @@ def packed_of(mode: str, weights: Sequence[Tensor]) -> tuple[Any, Any]:
 
 
 def gradients_of(form: Form, dparams: Any) -> list[Tensor]:
-    """Gradients of one direction's weights in PyTorch's layout."""
-    found = [torch.from_numpy(d.T) for d in (dparams.kernel, dparams.recurrent_kernel)]
+    """Gradients of one direction's weights in PyTorch's layout; biases that are added have one gradient for both."""
+    found = [torch.from_numpy(dparams.kernel.T), torch.from_numpy(dparams.recurrent_kernel.T)]
     if form.biased:
         bias = torch.from_numpy(dparams.bias)
-        both = bias.unbind() if form.mode == "GRU" else (bias, bias)
-        found += [part.clone() for part in both]  # results of an operator share no memory
+        found += bias.unbind() if form.mode == "GRU" else (bias, bias)
     return found
 
 
@@ -151,13 +150,12 @@ class Workspace(np.ndarray):
 _kept: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
 
 
-def masks_for(
-    form: Form, x: Tensor, batch: int, timesteps: int, units: int, seed: int, direction: int
-) -> DropoutMasks | None:
+def masks_for(form: Form, x: Tensor, steps: Array | None, units: int, seed: int, direction: int) -> DropoutMasks | None:
     """The dropout masks of a direction."""
     noise = noise_of(form.noise)
     if not noise.is_noisy:
         return None
+    batch, timesteps = x.shape[:2] if steps is None else (int(steps[0]), len(steps))
     return sample_masks(
         KINDS[form.mode],
         batch,
@@ -174,7 +172,7 @@ def masks_for(
 def run(
     form: Form, x: Tensor, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, reset: Tensor | None,
     weights: Sequence[Tensor], seed: int, keep: bool, memos: Memos,
-) -> tuple[Tensor, Tensor, Tensor, Kept | None]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor | None, Kept | None]:  # fmt: skip
     """Run a layer.
 
     Parameters
@@ -200,25 +198,26 @@ def run(
     -------
     y : tensor of shape (batch, timesteps, directions * units), or (rows, directions * units)
     h, c : tensors of shape (directions, batch, units)
-        ``c`` is empty but for an LSTM.
+        ``c`` is None but for an LSTM.
     kept : Kept or None
     """
     count = form.tensors
-    units, ends = weights[1].shape[1], form.directions
+    units, ends = weights[1].size(1), form.directions
     core, values = CORES[form.mode], numbers_of(x)
     steps = None if sizes is None else sizes.numpy()
-    batch, timesteps = x.shape[:2] if steps is None else (int(steps[0]), len(steps))
     begins = None if reset is None else numbers_of(reset)
     threads = min(torch.get_num_threads(), get_num_threads())
     y = outputs = None
     if steps is not None:
         if ends == 2:
-            y = torch.empty((x.shape[0], 2 * units), dtype=x.dtype)
+            y = torch.empty((x.size(0), 2 * units), dtype=x.dtype)
             outputs = y.numpy()
-    elif form.time_first or ends == 2:
-        shape = (timesteps, batch) if form.time_first else (batch, timesteps)
-        y = torch.empty((*shape, ends * units), dtype=x.dtype)
-        outputs = y.numpy().swapaxes(0, 1) if form.time_first else y.numpy()
+    elif form.time_first:
+        y = torch.empty((x.size(1), x.size(0), ends * units), dtype=x.dtype)
+        outputs = y.numpy().swapaxes(0, 1)
+    elif ends == 2:
+        y = torch.empty((x.size(0), x.size(1), 2 * units), dtype=x.dtype)
+        outputs = y.numpy()
     h: list[Array] = []
     c: list[Array] = []
     caches: list[Any] = []
@@ -235,7 +234,7 @@ def run(
             memo.params,
             values,
             initial_state=state,
-            masks=masks_for(form, x, batch, timesteps, units, seed, k),
+            masks=None if form.noise == "{}" else masks_for(form, x, steps, units, seed, k),
             go_backwards=k == 1,
             training=keep,
             threads=threads,
@@ -244,22 +243,26 @@ def run(
             reset=begins,
             batch_sizes=steps,
         )
-        last = found.state if isinstance(found.state, tuple) else (found.state,)
-        h.append(last[0])
-        c += last[1:]
+        if form.mode == "LSTM":
+            h.append(found.state[0])
+            c.append(found.state[1])
+        else:
+            h.append(found.state)
         caches.append(found.cache)
     if y is None:
         y = torch.from_numpy(found.outputs)
     elif form.time_first and steps is None:
         y = y.transpose(0, 1)
     hn = torch.from_numpy(np.stack(h) if ends == 2 else h[0][None])
-    cn = torch.from_numpy(np.stack(c) if ends == 2 else c[0][None]) if c else torch.empty(0, dtype=x.dtype)
+    cn = torch.from_numpy(np.stack(c) if ends == 2 else c[0][None]) if c else None
     return y, hn, cn, Kept(caches) if keep else None
 
 
 def numbers_of(tensor: Tensor) -> Array:
     """The array on a tensor's memory; of a view whose sign PyTorch has yet to turn (``z.conj().imag``), a copy."""
-    array: Array = (tensor.detach() if tensor.requires_grad else tensor).resolve_neg().numpy()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    array: Array = (tensor.resolve_neg() if tensor.is_neg() else tensor).numpy()
     return array
 
 
@@ -275,7 +278,7 @@ def run_backward(
         units = cache.shape[2]
         doutputs: Any = None
         if dy is not None:
-            doutputs = numbers_of(dy[..., k * units : (k + 1) * units])
+            doutputs = numbers_of(dy if form.directions == 1 else dy[..., k * units : (k + 1) * units])
             doutputs = doutputs[:, ::-1] if k == 1 and dy.dim() == 3 else doutputs
         dstate: Any = None if dh is None else numbers_of(dh[k])
         if form.mode == "LSTM" and (dh is not None or dc is not None):
@@ -295,48 +298,60 @@ def run_backward(
 # ---- Eager -----------------------------------------------------------------------------------------------------------
 
 
+class EagerCall(NamedTuple):
+    """What a call is told beside the tensors that may have a gradient."""
+
+    form: Form
+    sizes: Tensor | None
+    reset: Tensor | None
+    seed: int
+    memos: Memos
+
+
 class Layer(torch.autograd.Function):
     """A layer in eager PyTorch; to compilers the operator below says the same."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Any:
-        results = forward_of(*arguments)
-        save(ctx, arguments, results)
-        return results
+    def forward(ctx: Any, call: EagerCall, x: Tensor, h0: Any, c0: Any, *weights: Tensor) -> Any:
+        y, h, c, kept = run(call.form, x, h0, c0, call.sizes, call.reset, weights, call.seed, True, call.memos)
+        workspace: Any = torch.empty(0)
+        workspace.kept = kept  # PyTorch keeps the object with the tensor that it saves
+        ctx.call = call
+        ctx.save_for_backward(workspace, x, h0, c0, *weights)
+        ctx.set_materialize_grads(False)
+        return (y, h, c) if call.form.mode == "LSTM" else (y, h)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, _: Any) -> Any:
-        call = *ctx.call, ctx.needs_input_grad[5]
+    def backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None = None) -> Any:
         workspace, x, h0, c0, *weights = ctx.saved_tensors
-        given = workspace, x, h0, c0, dy, dh, dc if ctx.call[0].mode == "LSTM" else None, *weights
-        once = not torch.is_grad_enabled()
-        found = gradients(*call, *given) if once else Gradient.apply(gradients, *call, *given)
-        return *[None] * 5, *found
+        given = ctx.call, ctx.needs_input_grad[1], workspace, x, h0, c0, dy, dh, dc, *weights
+        found = Gradient.apply(gradients, *given) if torch.is_grad_enabled() else gradients(*given)
+        return None, *found
+
+
+# `Layer.apply` in the class above `Function`, whose own looks for transforms, as `layer` does below.
+apply_layer: Any = super(torch.autograd.Function, Layer).apply
 
 
 class TransformedLayer(torch.autograd.Function):
     """A layer under ``torch.func``, which wants the function and its context apart; eager, that costs 50 us a call."""
 
-    forward = staticmethod(lambda *arguments: forward_of(*arguments))
-    setup_context = staticmethod(lambda ctx, inputs, output: save(ctx, inputs, output))
-    backward = Layer.backward
+    @staticmethod
+    def forward(call: EagerCall, x: Tensor, h0: Any, c0: Any, *weights: Tensor) -> Any:
+        y, h, c, kept = run(call.form, x, h0, c0, call.sizes, call.reset, weights, call.seed, True, call.memos)
+        assert kept is not None
+        return y, h, x.new_empty(0) if c is None else c, workspace_of(kept)
 
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.call = inputs[0]
+        ctx.mark_non_differentiable(output[3])
+        ctx.save_for_backward(output[3], *inputs[1:])
+        ctx.set_materialize_grads(False)
 
-def forward_of(
-    form: Form, sizes: Any, reset: Any, seed: int, memos: Memos, x: Tensor, h0: Any, c0: Any, *weights: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Outputs, states and workspace of a layer."""
-    y, h, c, kept = run(form, x, h0, c0, sizes, reset, weights, seed, True, memos)
-    assert kept is not None
-    return y, h, c, workspace_of(kept)
-
-
-def save(ctx: Any, arguments: Any, results: Any) -> None:
-    """Note what the gradient needs."""
-    ctx.call = arguments[:5]
-    ctx.mark_non_differentiable(results[3])
-    ctx.save_for_backward(results[3], *arguments[5:])
-    ctx.set_materialize_grads(False)
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, _: Any) -> Any:
+        return Layer.backward(ctx, dy, dh, dc if ctx.call.form.mode == "LSTM" else None)
 
 
 class Gradient(torch.autograd.Function):
@@ -358,12 +373,12 @@ class Gradient(torch.autograd.Function):
 
 
 def gradients(
-    form: Form, sizes: Any, reset: Any, seed: int, memos: Memos, need_dx: bool, workspace: Tensor, x: Tensor, h0: Any,
-    c0: Any, dy: Any, dh: Any, dc: Any, *weights: Tensor,
+    call: EagerCall, need_dx: bool, workspace: Tensor, x: Tensor, h0: Any, c0: Any, dy: Any, dh: Any, dc: Any,
+    *weights: Tensor,
 ) -> Any:  # fmt: skip
     """Gradients of x, h0, c0 and every weight; None where there is no such argument."""
-    kept = kept_of(workspace, form, x, h0, c0, sizes, reset, weights, seed, memos)
-    dx, dh0, dc0, dweights = run_backward(form, kept, dy, dh, dc, need_dx, h0 is not None)
+    kept = kept_of(workspace, call.form, x, h0, c0, call.sizes, call.reset, weights, call.seed, call.memos)
+    dx, dh0, dc0, dweights = run_backward(call.form, kept, dy, dh, dc, need_dx, h0 is not None)
     return dx, dh0, dc0, *dweights
 
 
@@ -381,7 +396,9 @@ def kept_of(
     seed: int, memos: Memos,
 ) -> Kept:  # fmt: skip
     """What a call kept, or made again if PyTorch has copied the workspace or stored it somewhere."""
-    kept = _kept.get(workspace.data_ptr())
+    kept: Kept | None = getattr(workspace, "kept", None)
+    if kept is None and workspace.numel():  # that of an operator
+        kept = _kept.get(workspace.data_ptr())
     if kept is None:
         *_, kept = run(form, x, h0, c0, sizes, reset, weights, seed, True, memos)
     assert kept is not None
@@ -416,7 +433,7 @@ def layer_op(
     said = form_of(form)
     y, h, c, kept = run(said, x, h0, c0, sizes, reset, weights, int(seed), True, memos_of(weights))
     assert kept is not None
-    return y, h, c, workspace_of(kept)
+    return y, h, x.new_empty(0) if c is None else c, workspace_of(kept)
 
 
 @layer_op.register_fake
@@ -444,6 +461,9 @@ def layer_backward_op(
     said = form_of(form)
     kept = kept_of(workspace, said, x, h0, c0, sizes, reset, weights, int(seed), memos_of(weights))
     dx, dh0, dc0, dweights = run_backward(said, kept, dy, dh, dc, True, True)
+    if said.biased:  # results of an operator share no memory
+        for k in range(0, len(dweights), said.tensors):
+            dweights[k + 2 : k + 4] = [part.clone() for part in dweights[k + 2 : k + 4]]
     return [d.contiguous() for d in (dx, dh0, dc0, *dweights) if d is not None]
 
 
@@ -486,8 +506,13 @@ def layer(
     weights: Sequence[Tensor],
     seed: Any,
     memos: Memos,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer, in whatever PyTorch is doing: eager with or without a gradient, traced, exported, transformed."""
+) -> tuple[Tensor, ...]:
+    """One layer, in whatever PyTorch is doing: eager with or without a gradient, traced, exported, transformed.
+
+    Returns
+    -------
+    y, h, and the c of an LSTM; of another mode an empty tensor may stand in its place
+    """
     if seen_by_a_compiler(x):
         batch, units = x.shape[0] if sizes is None else int(sizes[0]), weights[1].shape[1]
         h0 = x.new_zeros((form.directions, batch, units)) if h0 is None else h0
@@ -496,12 +521,14 @@ def layer(
         drawn = torch.zeros((), dtype=torch.int64) if seed is None else seed
         return layer_op(x, h0, c0, sizes, reset, drawn, list(weights), form.as_text())[:3]
     number = 0 if seed is None else int(seed)
-    wanted = torch.is_grad_enabled() and any(part is not None and part.requires_grad for part in (x, h0, c0, *weights))
-    if wanted or inside_a_transform():
-        function = TransformedLayer if inside_a_transform() else Layer
-        found: tuple[Tensor, ...] = function.apply(form, sizes, reset, number, memos, x, h0, c0, *weights)
-        return found[0], found[1], found[2]
-    return run(form, x, h0, c0, sizes, reset, weights, number, False, memos)[:3]
+    transformed = inside_a_transform()
+    given = x, h0, c0, *weights
+    if transformed or (torch.is_grad_enabled() and any([part is not None and part.requires_grad for part in given])):
+        call = EagerCall(form, sizes, reset, number, memos)
+        found: tuple[Tensor, ...] = TransformedLayer.apply(call, *given) if transformed else apply_layer(call, *given)
+        return found[:3]
+    y, h, c, _ = run(form, x, h0, c0, sizes, reset, weights, number, False, memos)
+    return (y, h) if c is None else (y, h, c)
 
 
 def seen_by_a_compiler(x: Tensor) -> bool:

@@ -38,29 +38,33 @@ class OnEngine(nn.RNNBase):
         the state is zero before the step, as in the episodes of reinforcement learning.
         """
         own = self._parameters
-        if any([own.get(name) is not weight for name, weight in self._named_weights()]):
-            self._update_flat_weights()  # parametrized ones are made anew for each call
-        data = input.data if isinstance(input, PackedSequence) else input
-        if data is not input:
+        for name, weight in zip(self._flat_weights_names, self._flat_weights, strict=True):
+            if own.get(name) is not weight:
+                self._update_flat_weights()  # parametrized ones are made anew for each call
+                break
+        packed, first = isinstance(input, PackedSequence), self.batch_first
+        data = input.data if packed else input
+        if packed:
             timesteps = len(input.batch_sizes)
         else:
-            timesteps = input.shape[1 if self.batch_first and input.dim() == 3 else 0] if input.dim() else 0
+            timesteps = input.shape[1 if first and input.dim() == 3 else 0] if input.dim() else 0
         reason = self.left_to_torch(data, timesteps, reset is not None)
         if reason is not None:
-            if self.noise.is_noisy or reset is not None:
+            if self.is_noisy or reset is not None:
                 raise NotImplementedError(
                     f"{type(self).__name__}: recurrent dropout, input dropout, zoneout and `reset` run on rnnx alone, "
                     f"which does not run {reason}"
                 )
             return super().forward(input, hx)
-        if isinstance(input, PackedSequence):
+        if packed:
             if reset is not None:
                 raise ValueError(f"{type(self).__name__}: `reset` goes with padded input, got a PackedSequence")
             return self._forward_packed(input, hx)
-        if input.dim() not in (2, 3):
-            raise ValueError(f"{self._name()}: Expected input to be 2D or 3D, got {input.dim()}D instead")
-        alone = input.dim() == 2
-        x = input.unsqueeze(0 if self.batch_first else 1) if alone else input
+        axes = input.dim()
+        if axes not in (2, 3):
+            raise ValueError(f"{self._name()}: Expected input to be 2D or 3D, got {axes}D instead")
+        alone = axes == 2
+        x = input.unsqueeze(0 if first else 1) if alone else input
         if hx is not None:
             parts = hx if self.mode == "LSTM" else (hx,)
             wanted = 2 if alone else 3
@@ -75,10 +79,10 @@ class OnEngine(nn.RNNBase):
             self.check_input(x, None)
         if reset is not None:
             reset = self._check_reset(reset, input)
-        y, state = self._layers(x if self.batch_first else x.transpose(0, 1), hx, None, reset, not self.batch_first)
-        y = y if self.batch_first else y.transpose(0, 1)
+        y, state = self._layers(x if first else x.transpose(0, 1), hx, None, reset, not first)
+        y = y if first else y.transpose(0, 1)
         if alone:
-            y = y.squeeze(0 if self.batch_first else 1)
+            y = y.squeeze(0 if first else 1)
             state = tuple(part.squeeze(1) for part in state)
         return y, state if self.mode == "LSTM" else state[0]
 
@@ -117,25 +121,26 @@ class OnEngine(nn.RNNBase):
             memos: list[Memos] = [{}] * self.num_layers
         else:
             form, memos = form_for(*told), _memos.setdefault(self, [])
-            memos += [{} for _ in range(self.num_layers - len(memos))]
-        parts = [] if hx is None else list(hx) if self.mode == "LSTM" else [hx]
-        states: list[tuple[Tensor, Tensor]] = []
+            if len(memos) < self.num_layers:
+                memos += [{} for _ in range(self.num_layers - len(memos))]
+        parts = (None, None) if hx is None else hx if self.mode == "LSTM" else (hx, None)
+        states: list[tuple[Tensor, ...]] = []
+        count = ends * form.tensors
         for k in range(self.num_layers):
             if k and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
-            own = [part[k * ends : (k + 1) * ends] for part in parts] + [None, None]
-            seed = torch.randint(1 << 32, (), generator=self.generator) if self.noise.is_noisy else None
-            weights = self._flat_weights[k * ends * form.tensors : (k + 1) * ends * form.tensors]
-            x, h, c = layer(form, x, own[0], own[1], sizes, reset, weights, seed, memos[k])
-            states.append((h, c))
-        count = 2 if self.mode == "LSTM" else 1
-        if self.num_layers == 1:
-            return x, states[0][:count]
-        return x, tuple(torch.cat(part) for part in list(zip(*states, strict=True))[:count])
+            h0, c0 = parts
+            if self.num_layers > 1:
+                h0, c0 = (None if part is None else part[k * ends : (k + 1) * ends] for part in parts)
+            seed = torch.randint(1 << 32, (), generator=self.generator) if self.is_noisy else None
+            weights = self._flat_weights[k * count : (k + 1) * count]
+            x, *state = layer(form, x, h0, c0, sizes, reset, weights, seed, memos[k])
+            states.append(tuple(state[: 2 if self.mode == "LSTM" else 1]))
+        return x, states[0] if self.num_layers == 1 else tuple(torch.cat(part) for part in zip(*states, strict=True))
 
     def __prepare_scriptable__(self) -> nn.Module:
         """For ``torch.jit.script``, which reads Python: the same module on PyTorch's own code."""
-        if self.noise.is_noisy:
+        if self.is_noisy:
             raise TypeError(f"{type(self).__name__}: torch.jit.script cannot run recurrent dropout; use torch.export")
         plain = next(cls for cls in PLAIN if isinstance(self, cls))
         same = plain.__new__(plain)
@@ -156,15 +161,18 @@ class OnEngine(nn.RNNBase):
             return "projections (proj_size)"
         if x.numel() == 0:
             return "batches without an element"
-        if x.layout != torch.strided or torch.jit.is_tracing():
-            return "sparse tensors" if x.layout != torch.strided else "under torch.jit"
-        if self.noise.is_noisy or has_reset or torch.compiler.is_compiling():  # a graph may run at other sizes later
+        if x.layout is not torch.strided:
+            return "sparse tensors"
+        if torch.jit.is_tracing():
+            return "under torch.jit"
+        if self.is_noisy or has_reset or torch.compiler.is_compiling():  # a graph may run at other sizes later
             return None
         training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
         return _policy.reason(self.mode, training, timesteps, self.input_size, self.hidden_size)
 
-    def _named_weights(self) -> Any:
-        return zip(self._flat_weights_names, self._flat_weights, strict=True)
+    @property
+    def is_noisy(self) -> bool:
+        return self.noise_text != "{}" and self.noise.is_noisy
 
     def _name(self) -> str:
         return "RNN" if self.mode.startswith("RNN") else self.mode

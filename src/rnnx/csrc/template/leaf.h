@@ -154,6 +154,39 @@ static void NAME(activate)(ptrdiff_t count, int activation, const void *x, void 
     memcpy((REAL *)y + whole * WIDTH, tail, rest * sizeof(REAL));
 }
 
+#if GRADIENTS
+/* Words of 64 bits go to lanes in turn, which a compiler turns into vectors. A lane is a one-to-one function of each of
+ * its words, and depends on their order. */
+static uint64_t NAME(fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *data) {
+    enum { LANES = 32 };
+    const uint64_t odd = 0x9FB21C651E98DF25u;
+    const unsigned char *p = data;
+    uint64_t lane[LANES], word = 0, mixed = seed ^ (uint64_t)bytes * 0x9E3779B97F4A7C15u;
+    ptrdiff_t done = 0;
+    if (bytes >= (ptrdiff_t)sizeof lane) {
+        for (int j = 0; j < LANES; ++j) lane[j] = 0x9E3779B97F4A7C15u * (uint64_t)(2 * j + 1);
+        for (; done + (ptrdiff_t)sizeof lane <= bytes; done += sizeof lane)
+            for (int j = 0; j < LANES; ++j) {
+                uint64_t x;
+                memcpy(&x, p + done + 8 * j, 8);
+                x ^= lane[j];
+                lane[j] = (x << 27 | x >> 37) * odd;
+            }
+        for (int j = 0; j < LANES; ++j) {
+            mixed = (mixed << 23 | mixed >> 41) ^ lane[j];
+            mixed = (mixed ^ mixed >> 32) * odd;
+        }
+    }
+    for (; done < bytes; done += 8) {
+        word = 0;
+        memcpy(&word, p + done, bytes - done < 8 ? (size_t)(bytes - done) : 8);
+        mixed = (mixed << 27 | mixed >> 37) ^ word;
+        mixed = (mixed ^ mixed >> 32) * odd;
+    }
+    return mixed ^ mixed >> 29;
+}
+#endif
+
 #define LEAF(rounding)                                                                                     \
     {                                                                                                      \
         .mr = MR, .nr = NR, .kc = KC, .itemsize = (int)sizeof(REAL), .weightsize = (int)sizeof(WEIGHT),    \
@@ -166,6 +199,7 @@ static void NAME(activate)(ptrdiff_t count, int activation, const void *x, void 
                      FOR_GRADIENTS(gru_before_backward), FOR_GRADIENTS(rnn_backward)},                     \
         .gather = NAME(gather), .scatter_add = NAME(scatter_add), .multiply = NAME(multiply),              \
         .multiply_add = NAME(multiply_add), .add = NAME(add), .activate = NAME(activate),                  \
+        .fingerprint = FOR_GRADIENTS(fingerprint),                                                         \
     }
 #if WEIGHTS == RX_INT8
 const rx_leaf RX_JOIN(rx_leaf, ISA, int8) = LEAF(NAME(round_to_8));
