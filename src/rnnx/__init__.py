@@ -26,6 +26,7 @@ _NAMES = {
     "Optimizer": "optimizers",
     "Regularizer": "regularizers",
     "Sequential": "models",
+    "StreamPool": "streaming",
     "cpu_info": "runtime",
     "get_num_threads": "runtime",
     "load_model": "models",

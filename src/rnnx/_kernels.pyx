@@ -22,7 +22,7 @@ Validation happens above, in ``rnnx.functional``: nothing here checks a shape.
 cimport cython
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -48,6 +48,7 @@ cdef enum:
     MIN_ROWS_OF_BLOCK = 48   # fewer would read the weights too often; where so many do not fit,
     ROWS_OF_WIDE_BLOCK = 192 # the weights are beyond L3 as well, and more rows are to share what is read
     MIN_ROWS_TO_PACK = 16  # packed rows for which a shared mask gets panels of its own
+    PRODUCTS_WORTH_A_THREAD = 5000000  # multiplications of a step of rows; for fewer a helper wakes up too late
     FEWEST_ROWS_OF_PART = 8  # rows of the batch below which another thread does not pay
 
 MAX_THREADS = RX_MAX_PARTS
@@ -406,4 +407,5 @@ include "engine/backward.pxi"
 include "engine/calls.pxi"
 include "engine/dense.pxi"
 include "engine/stream.pxi"
+include "engine/rows.pxi"
 include "engine/noise.pxi"

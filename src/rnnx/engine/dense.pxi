@@ -1,5 +1,33 @@
 # One product and one activation, without a time loop.
 
+cdef struct DenseJob:
+    const rx_leaf *leaf
+    Py_ssize_t features, units, width, ldr  # width: units padded to whole panels; ldr: of rows of rounded operands
+    int planes
+    const char *panels
+    const char *bias
+
+
+cdef void dense_rows(const DenseJob *job, Py_ssize_t n, const char *x, Py_ssize_t ldx, char *rounded,
+                     char *rows) noexcept nogil:
+    # rows (n, width) = x W + b; 8-bit weights need room for n rows of ldr
+    cdef Py_ssize_t k, panel = job.leaf.nr, stride = depth_of(job.leaf, job.features) * panel
+    cdef const void *A = x
+    cdef const void *init
+    cdef void *C
+    cdef rx_product what
+    if job.ldr:
+        job.leaf.round_rows(n, job.features, x, ldx, rounded, job.ldr)
+        A, ldx = rounded, job.ldr
+    what.n, what.K, what.count, what.index, what.mask = n, job.features, 1, NULL, NULL
+    what.panel, what.planes, what.plane = stride, job.planes, job.width // panel * stride
+    what.A, what.lda, what.init, what.ldi, what.C, what.ldc = &A, ldx, &init, 0, &C, job.width
+    for k in range(job.width // panel):
+        init, C = job.bias + k * panel * job.leaf.itemsize, rows + k * panel * job.leaf.itemsize
+        what.B = job.panels + k * stride * job.leaf.weightsize
+        job.leaf.product(&what)
+
+
 @cython.final
 cdef class PackedDense:
     """The kernel and bias of a Dense layer in the layout of the tiles.
@@ -10,10 +38,18 @@ cdef class PackedDense:
     bias : array of shape (units,) or None
     weights : str
         As in `Packed`.
+
+    Attributes
+    ----------
+    dtype : dtype
+    features, units : int
+    products : int
+        Multiplications of one row.
     """
 
     cdef const rx_leaf *leaf
-    cdef Py_ssize_t features, units, width, ldr
+    cdef readonly Py_ssize_t features, units, products
+    cdef Py_ssize_t width, ldr
     cdef int planes
     cdef object panels, bias
     cdef readonly object dtype
@@ -25,6 +61,7 @@ cdef class PackedDense:
         self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
         panel, depth = self.leaf.nr, depth_of(self.leaf, kernel.shape[0])
         self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], panel)
+        self.products = self.features * self.units
         dtype = self.dtype if weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
         planes = planes_of(kernel, weights)
         self.planes = len(planes)
@@ -38,24 +75,9 @@ cdef class PackedDense:
         if bias is not None:
             self.bias[:self.units] = bias
 
-    cdef void compute(self, Py_ssize_t n, const char *x, Py_ssize_t ldx, char *rounded, char *rows, const char *panels,
-                      const char *bias) noexcept nogil:
-        # rows (n, width) = x W + b; 8-bit weights need room for n rows of ldr
-        cdef Py_ssize_t k, panel = self.leaf.nr, stride = depth_of(self.leaf, self.features) * panel
-        cdef const void *A = x
-        cdef const void *init
-        cdef void *C
-        cdef rx_product what
-        if self.ldr:
-            self.leaf.round_rows(n, self.features, x, ldx, rounded, self.ldr)
-            A, ldx = rounded, self.ldr
-        what.n, what.K, what.count, what.index, what.mask = n, self.features, 1, NULL, NULL
-        what.panel, what.planes, what.plane = stride, self.planes, self.width // panel * stride
-        what.A, what.lda, what.init, what.ldi, what.C, what.ldc = &A, ldx, &init, 0, &C, self.width
-        for k in range(self.width // panel):
-            init, C = bias + k * panel * self.leaf.itemsize, rows + k * panel * self.leaf.itemsize
-            what.B = panels + k * stride * self.leaf.weightsize
-            self.leaf.product(&what)
+    cdef void fill(self, DenseJob *job) noexcept:
+        job.leaf, job.features, job.units, job.width = self.leaf, self.features, self.units, self.width
+        job.ldr, job.planes, job.panels, job.bias = self.ldr, self.planes, data_of(self.panels), data_of(self.bias)
 
     def apply(self, cnp.ndarray x):
         """``x @ kernel + bias``.
@@ -73,10 +95,10 @@ cdef class PackedDense:
         rows, operands = aligned((n, self.width), self.dtype), aligned((n, self.ldr), self.dtype)
         cdef char *out = data_of(rows)
         cdef char *rounded = data_of(operands)
-        cdef const char *panels = data_of(self.panels)
-        cdef const char *bias = data_of(self.bias)
+        cdef DenseJob job
+        self.fill(&job)
         with nogil:
-            self.compute(n, <const char *>cnp.PyArray_DATA(x), self.features, rounded, out, panels, bias)
+            dense_rows(&job, n, <const char *>cnp.PyArray_DATA(x), self.features, rounded, out)
         return rows[:, :self.units]
 
 

@@ -344,22 +344,41 @@ cdef class DenseStepper(Link):
         cdef const char *start
         cdef char *rows = data_of(self.rows)
         cdef char *rounded = data_of(self.rounded)
-        cdef const char *panels = data_of(packed.panels)
-        cdef const char *bias = data_of(packed.bias)
+        cdef DenseJob job
         cdef char *y = <char *>cnp.PyArray_DATA(out)
         if not cnp.PyArray_ISCARRAY_RO(x):
             x = np.ascontiguousarray(x)
         start = <const char *>cnp.PyArray_DATA(x)
+        packed.fill(&job)
         if self.batch * packed.features * packed.width < PRODUCTS_WORTH_THE_LOCK:
-            packed.compute(self.batch, start, packed.features, rounded, rows, panels, bias)
+            dense_rows(&job, self.batch, start, packed.features, rounded, rows)
         else:
             with nogil:
-                packed.compute(self.batch, start, packed.features, rounded, rows, panels, bias)
+                dense_rows(&job, self.batch, start, packed.features, rounded, rows)
         if self.activation != RX_LINEAR:
             packed.leaf.activate(self.batch * packed.width, self.activation, rows, rows)
         for r in range(self.batch):
             memcpy(y + r * packed.units * size, rows + r * packed.width * size, packed.units * size)
         return 0
+
+
+cdef cnp.ndarray checked_ids(x, Py_ssize_t batch, Py_ssize_t count, cast, bint *padding):
+    """Ids of rows of a table of so many as C reads them, and whether one is 0; ``cast`` says what is wrong with them."""
+    cdef cnp.ndarray found
+    cdef const Py_ssize_t *id
+    cdef Py_ssize_t k
+    if not cnp.PyArray_CheckExact(x) or cnp.PyArray_TYPE(<cnp.ndarray>x) != cnp.NPY_INTP:
+        x = cast(x)
+    found = np.ascontiguousarray(x, np.intp)
+    if (<cnp.ndarray?>x).ndim != 1 or found.shape[0] != batch:
+        raise ValueError(f"step: `x` must hold ids of shape (batch,) = ({batch},), got {x.shape}")
+    id = <const Py_ssize_t *>cnp.PyArray_DATA(found)
+    for k in range(batch):
+        if id[k] < 0 or id[k] >= count:
+            cast(x)  # says what is wrong
+            raise ValueError(f"step: `x` must hold ids in 0..{count - 1}, got {id[k]}")
+        padding[0] |= id[k] == 0
+    return found
 
 
 @cython.final
@@ -402,21 +421,8 @@ cdef class Chain:
 
     cdef cnp.ndarray ids_of(self, x):
         """The ids of a step as C reads them; None if one is padding."""
-        cdef cnp.ndarray found
-        cdef const Py_ssize_t *id
-        cdef Py_ssize_t k
         cdef bint padding = False
-        if not cnp.PyArray_CheckExact(x) or cnp.PyArray_TYPE(<cnp.ndarray>x) != cnp.NPY_INTP:
-            x = self.cast(x)
-        found = np.ascontiguousarray(x, np.intp)
-        if (<cnp.ndarray?>x).ndim != 1 or found.shape[0] != self.first.batch:
-            raise ValueError(f"step: `x` must hold ids of shape (batch,) = ({self.first.batch},), got {x.shape}")
-        id = <const Py_ssize_t *>cnp.PyArray_DATA(found)
-        for k in range(self.first.batch):
-            if id[k] < 0 or id[k] >= self.ids:
-                self.cast(x)  # says what is wrong
-                raise ValueError(f"step: `x` must hold ids in 0..{self.ids - 1}, got {id[k]}")
-            padding |= id[k] == 0
+        cdef cnp.ndarray found = checked_ids(x, self.first.batch, self.ids, self.cast, &padding)
         return None if padding and self.mask_zero else found
 
     def step(self, x, cnp.ndarray out=None):

@@ -7,15 +7,7 @@ from typing import Any
 
 from rnnx import _kernels
 from rnnx._typing import Array
-from rnnx.functional._engine import engine_activation
-from rnnx.layers.activation import Activation
-from rnnx.layers.base_call import BaseCall
-from rnnx.layers.dense import Dense
-from rnnx.layers.embedding import Embedding
-from rnnx.layers.noise import NoiseLayer
-from rnnx.layers.plan import Plan
-from rnnx.layers.rnn.sequence import Recurrent
-from rnnx.layers.traced_call import TracedCall
+from rnnx.streaming.chained import chained
 from rnnx.streaming.steppers import check_out
 
 Step = Callable[[Array, "Array | None"], Array]
@@ -49,53 +41,27 @@ def short_way(
     function of (x, out) or None
         None if a step needs more than compiled steps and an activation behind them.
     """
-    if None in steppers or not steppers or (layer.overrides_call and not hasattr(layer, "plan")):
+    if None in steppers:
         return None
-    if not hasattr(layer, "plan"):
-        alone: Any = _kernels.Chain(steppers) if len(steppers) > 1 else steppers[0]
-        alone.cast = cast
-        step: Step = alone.step
-        return step
-    plan: Plan = layer.plan
-    if layer.several_inputs or layer.several_outputs or not plan.is_chain() or plan.outputs[0] != len(plan.steps):
+    found = chained(layer, len(steppers))
+    if found is None:
         return None
-    links: list[Any] = []
-    own_steppers, last = iter(steppers), None
-    embedding: Any = None
-    for number, call in enumerate(plan.steps):
-        own = call.layer.layer if isinstance(call.layer, BaseCall) else call.computation
-        if type(own) is Embedding and not number and not call.call:
-            embedding = own
-            continue
-        if last is not None or call.call or isinstance(own, TracedCall):
-            return None
-        if own.dtype != plan.tensors[call.inputs[0]].dtype:
-            return None
-        if isinstance(own, Recurrent):
-            if embedding is not None and not links:
-                table = own.table_of(embedding, embedding.input_dim, own.packed()[1])
-                if table is None:
-                    return None
-                steppers[0].look_up(table)
-            links.append(next(own_steppers))
-        elif type(own) is Dense and (links or embedding is None):
-            name = engine_activation(own.activation)
-            if name is None:  # softmax and the like end the chain
-                name, last = "linear", own.activation
-            links.append(_kernels.DenseStepper(own.packed(), name, batch_size, turn))
-        elif type(own) is Activation:
-            last = own.activation
-        elif not isinstance(own, NoiseLayer):
-            return None
-    if not links:
-        return None
-    masked = embedding is not None and embedding.mask_zero
-    chain = _kernels.Chain(links, 0 if embedding is None else embedding.input_dim, masked)
+    own_steppers, embedding = iter(steppers), found.embedding
+    links = [
+        next(own_steppers) if link is None else _kernels.DenseStepper(link[0].packed(), link[1], batch_size, turn)
+        for link in found.links
+    ]
+    if found.table is not None:
+        steppers[0].look_up(found.table)
+    chain: Any = links[0]
+    if hasattr(layer, "plan") or len(links) > 1:
+        masked = embedding is not None and embedding.mask_zero
+        chain = _kernels.Chain(links, 0 if embedding is None else embedding.input_dim, masked)
     chain.cast = cast if embedding is None else lambda x: embedding.cast(cast(x))
-    found: Step = chain.step
-    if last is not None:
-        found = _then(found, last, (batch_size, layer.output_shape[-1]), layer.outputs[0].dtype)
-    return _or(found, long_way) if masked else found
+    step: Step = chain.step
+    if found.last is not None:
+        step = _then(step, found.last, (batch_size, layer.output_shape[-1]), layer.outputs[0].dtype)
+    return _or(step, long_way) if embedding is not None and embedding.mask_zero else step
 
 
 def _then(chain: Step, activation: Callable[[Array], Array], shape: tuple[int, ...], dtype: Any) -> Step:

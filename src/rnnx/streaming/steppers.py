@@ -81,6 +81,11 @@ class RecurrentStepper:
             self._started = value
 
     @property
+    def stepper(self) -> Any:
+        """What has the step and the state."""
+        return self._stepper
+
+    @property
     def initial(self) -> tuple[Array, ...] | None:
         """The state at the beginning; None stands for zeros."""
         found: tuple[Array, ...] | None = getattr(self._stepper, "initial", None)

@@ -116,15 +116,16 @@ class Stream:
         if self._noise is not None:
             self._noise.start()
         self._run, self._many = self._make(self._layer.computation)
-        compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
         self._settled = versions is not None and versions == settled(self._layer.weights)
         self._short = None
         if self._noise is not None:
             self._noise.finish()
         elif self._settled:
-            self._short = short_way(
-                self._layer, compiled, self.batch_size, self._turn, self._cast, self._unmasked_long_way
-            )
+            self._short = self._short_way()
+
+    def _short_way(self) -> Any:
+        compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
+        return short_way(self._layer, compiled, self.batch_size, self._turn, self._cast, self._unmasked_long_way)
 
     def _make(self, computation: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
@@ -146,7 +147,7 @@ class Stream:
             return self._graph(layer)
         causal = isinstance(layer, Conv1D) and (layer.padding == "causal" or layer.window == 1)
         if causal and layer.strides == 1 and not layer.channels_first:
-            stepper = ConvolutionStepper(_of_now(layer), self.batch_size)
+            stepper = self._convolution_stepper(_of_now(layer))
             self._steppers.append(stepper)
             return lambda x, mask: (stepper.step(x[:, 0])[:, None], None), True
         if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
@@ -163,9 +164,7 @@ class Stream:
 
     def _recurrent(self, layer: Any, cells: list[Any], many: bool, zero_output: bool) -> tuple[Function, bool]:
         own = [
-            RecurrentStepper(
-                cell, self.batch_size, layer.dtype, self._turn, zero_output and k == len(cells) - 1, self._noise
-            )
+            self._recurrent_stepper(cell, layer.dtype, zero_output and k == len(cells) - 1)
             for k, cell in enumerate(cells)
         ]
         self._steppers += own
@@ -177,6 +176,12 @@ class Stream:
             return (y[:, None], mask) if many else (y, None)
 
         return advance, many
+
+    def _recurrent_stepper(self, cell: Any, dtype: Any, zero_output: bool) -> Any:
+        return RecurrentStepper(cell, self.batch_size, dtype, self._turn, zero_output, self._noise)
+
+    def _convolution_stepper(self, layer: Conv1D) -> Any:
+        return ConvolutionStepper(layer, self.batch_size)
 
     def _graph(self, model: Any) -> tuple[Function, bool]:
         if model.several_inputs or model.several_outputs:
@@ -465,6 +470,8 @@ def _of_now(layer: Any) -> Any:
 
 def _stepwise(layer: Any) -> Function:
     """The function of a layer without a memory."""
+    if type(layer) is Dense:
+        return _product(layer)
     layer = _of_now(layer)
     makes_mask = isinstance(layer, (Masking, Merge)) or (isinstance(layer, Embedding) and layer.mask_zero)
 
@@ -474,16 +481,34 @@ def _stepwise(layer: Any) -> Function:
         y, mask, _ = layer.forward_masked(x, mask=mask)
         return y, mask
 
+    product: Function | None = None
+
     def inside(x: Any, mask: Any) -> tuple[Any, Any]:
         if mask is not None and mask.ndim > 2:
             return one(x, mask)
         inner = layer.layer.computation
-        return inner.forward(inner.prepare(x[:, 0]))[0][:, None], mask
+        prepared = inner.prepare(x[:, 0])
+        return (product(prepared, None) if product else inner.forward(prepared))[0][:, None], mask
 
     if isinstance(layer, TimeDistributed):
+        nested: Any = layer.layer.computation
+        product = _product(nested) if type(nested) is Dense else None
         return inside
     if isinstance(layer, Embedding):  # ids must be looked at: a negative one would count from the end
         return _after_cast(layer, one)
+    return one
+
+
+def _product(layer: Dense) -> Function:
+    """The function of a Dense layer by the tiles of the engine: the bits of a row do not depend on other rows."""
+    packed, activation = layer.packed(), layer.activation
+
+    def one(x: Any, mask: Any) -> tuple[Any, Any]:
+        if x.ndim < 2 or x.shape[-1] != packed.features:
+            raise ValueError(f"{layer.name}: the input must have shape (batch, ..., {packed.features}), got {x.shape}")
+        y = packed.apply(x.reshape(-1, packed.features))
+        return activation(y.reshape(*x.shape[:-1], packed.units)), mask
+
     return one
 
 
@@ -508,6 +533,8 @@ def _operation(layer: Operation, plan: Plan, step: Step, constants: set[int]) ->
 
 def _whole(layer: Any) -> Function:
     """The function of any layer behind the last output of the sequence so far."""
+    if type(layer) is Dense:
+        return _product(layer)
     layer = _of_now(layer)
     return lambda x, mask: (layer.forward(x)[0], None)
 
