@@ -200,7 +200,11 @@ class VarianceScaling(Random):
         self.input_axes, self.output_axes = input_axes, output_axes
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        fan_in, fan_out = fans(shape, self.input_axes, self.output_axes)
+        return self.between(shape, dtype, self.input_axes, self.output_axes)
+
+    def between(self, shape: tuple[int, ...], dtype: Any, input_axes: Any, output_axes: Any) -> Array:
+        """A weight whose inputs and outputs lie in these axes, whatever those of the initializer are."""
+        fan_in, fan_out = fans(shape, input_axes, output_axes)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
         if self.distribution == "uniform":

@@ -182,6 +182,12 @@ EXAMPLES |= {
         [FILM],
         noisy=True,
     ),
+    "AdaptiveAveragePooling1D": Example(of(layers.AdaptiveAveragePooling1D, 2), [SEQUENCE], mask="drop"),
+    "AdaptiveAveragePooling2D": Example(of(layers.AdaptiveAveragePooling2D, (2, 3)), [IMAGE], mask="drop"),
+    "AdaptiveAveragePooling3D": Example(of(layers.AdaptiveAveragePooling3D, 2, **FIRST), [VOLUME], mask="drop"),
+    "AdaptiveMaxPooling1D": Example(of(layers.AdaptiveMaxPooling1D, 3), [SEQUENCE], mask="drop"),
+    "AdaptiveMaxPooling2D": Example(of(layers.AdaptiveMaxPooling2D, 2, **FIRST), [IMAGE], mask="drop"),
+    "AdaptiveMaxPooling3D": Example(of(layers.AdaptiveMaxPooling3D, (1, 2, 3)), [VOLUME], mask="drop"),
     "ConvLSTM3D": Example(
         of(layers.ConvLSTM3D, 2, (1, 2, 2), **S, **NOISE), [RNG.normal(size=(3, 5, 1, 2, 3, 1))], noisy=True
     ),

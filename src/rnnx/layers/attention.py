@@ -56,7 +56,7 @@ class Attending(Layer):
                 raise ValueError(f"{self.name}: a `mask` must have shape {tuple(part.shape[:2])}, got {own.shape}")
         return masks
 
-    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         return mask[0] if mask else None
 
     def call_output_shapes(self, input_shape: Any, call: dict[str, Any]) -> Any:
@@ -117,6 +117,11 @@ class Attention(Attending):
         if score_mode not in SCORES:
             raise ValueError(f"Attention: `score_mode` must be one of {SCORES}, got {score_mode!r}")
         self.score_mode = score_mode
+
+    @property
+    def scale(self) -> Any:
+        """The learned factor; None if there is none, or before the layer is built."""
+        return next((weight for weight in self._weights if weight.name.rpartition("/")[2] == "scale"), None)
 
     def set_up(self, use_scale: bool, rate: float, seed: Any) -> None:
         """Check and keep what both attention layers are given."""

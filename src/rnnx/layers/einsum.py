@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnx import activations, regularizers
 from rnnx._typing import Array
+from rnnx.initializers import VarianceScaling
 from rnnx.layers.layer import Gradients, Pullback, weight_value
 from rnnx.layers.ops.products import contracted
 from rnnx.layers.weighted import Activated, Weighted
@@ -23,7 +24,7 @@ class EinsumDense(Weighted):
         ``"abc,cd->abd"``: a letter for each axis of the input, of the kernel and of the output; the first one is the
         batch. ``...`` stands for any axes of the input and output.
     output_shape : int or tuple
-        Of a sample; None for sizes that are those of the input.
+        Of a sample; None for sizes that are those of the input. Axes that ``...`` stands for may be left out.
     activation : str or callable, optional
     bias_axes : str, optional
         The axes of the output that the bias has; without them there is none.
@@ -48,6 +49,7 @@ class EinsumDense(Weighted):
     activation: Any = Activated()
     kernel = weight_value(0)
     bias = weight_value(1)
+    kernel_initializer: Any
 
     def __init__(
         self,
@@ -98,10 +100,20 @@ class EinsumDense(Weighted):
         dots = "".join([c for c in string.ascii_letters if c not in self.equation][:more])
         return given.replace("...", dots), kernel, result.replace("...", dots)
 
+    def _wanted_sizes(self, rank: int) -> tuple[Any, ...]:
+        """`output_shape` with a size for each axis; those that ``...`` stands for may be left out, as in Keras."""
+        wanted, (given, _, result) = self.partial_output_shape, self._parts
+        more, place = rank - len(given.replace("...", "")), result.find("...")
+        named = len(result.replace("...", "")) - (place != 0)
+        if place < 0 or len(wanted) != named or more == (place == 0):
+            return wanted
+        dots = (None,) * (more - (place == 0))  # in front of everything they begin with the batch
+        return (*wanted[: max(place - 1, 0)], *dots, *wanted[max(place - 1, 0) :])
+
     def _sizes(self, shape: Any) -> dict[str, Any]:
         """The size of each named axis."""
         given, kernel, result = self._letters(len(shape))
-        wanted = self.partial_output_shape
+        wanted = self._wanted_sizes(len(shape))
         if len(wanted) != len(result) - 1:
             raise ValueError(
                 f"{self.name}: `output_shape` must have a size for each of {len(result) - 1} axes, got {wanted}"
@@ -120,11 +132,23 @@ class EinsumDense(Weighted):
     def build(self, input_shape: Any) -> None:
         _, kernel, result = self._letters(len(input_shape))
         sizes = self._sizes(tuple(input_shape))
-        self.add_weight("kernel", tuple(int(sizes[letter]) for letter in kernel), chosen="kernel")
+        self.add_weight("kernel", tuple(int(sizes[letter]) for letter in kernel), self._initial_kernel, chosen="kernel")
         if self.bias_axes:
             own = result[min(map(result.index, self.bias_axes)) :]
             shape = tuple(int(sizes[letter]) if letter in self.bias_axes else 1 for letter in own)
             self.add_weight("bias", shape, chosen="bias")
+
+    def _initial_kernel(self, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        """The kernel; what scales it by its fans is told which axes are inputs and which outputs."""
+        initializer = self.kernel_initializer
+        if not isinstance(initializer, VarianceScaling) or None not in (
+            initializer.input_axes,
+            initializer.output_axes,
+        ):
+            return np.asarray(initializer(shape, dtype=dtype))
+        result = self._parts[2]
+        outputs = [axis for axis, letter in enumerate(self._parts[1]) if letter in result]
+        return initializer.between(shape, dtype, [k for k in range(len(shape)) if k not in outputs], outputs)
 
     def _check(self, shape: Any) -> None:
         sizes = self._sizes(tuple(shape))

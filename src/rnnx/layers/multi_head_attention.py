@@ -136,7 +136,14 @@ class MultiHeadAttention(Attending):
         """The projections by the names that Keras has for them, in the order of the weights."""
         return self._projections
 
-    def build(self, input_shape: Any) -> None:
+    query_dense: Any = property(lambda self: self._projections.get("query_dense"), doc="That of the query.")
+    key_dense: Any = property(lambda self: self._projections.get("key_dense"), doc="That of the key.")
+    value_dense: Any = property(lambda self: self._projections.get("value_dense"), doc="That of the value.")
+    output_dense: Any = property(lambda self: self._projections.get("output_dense"), doc="That of the heads.")
+
+    def build(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> None:
+        """Make the weights for the shapes of query, value and key, which may come in one list."""
+        input_shape = _listed(query_shape, value_shape, key_shape)
         query, value, key, _ = self._check(input_shape)
         widths = {"query": query[-1], "key": key[-1], "gate": query[-1], "value": value[-1]}
         if None in widths.values():
@@ -210,8 +217,8 @@ class MultiHeadAttention(Attending):
             layer.compute_output_shape(shape)
         return [query, value, key, shown]
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        query = self._check(input_shape)[0]
+    def compute_output_shape(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> Any:
+        query = self._check(_listed(query_shape, value_shape, key_shape))[0]
         return (*query[:-1], query[-1] if self.output_size is None else self.output_size)
 
     def scores_shape(self, input_shape: Any) -> tuple[Any, ...]:
@@ -333,3 +340,8 @@ class MultiHeadAttention(Attending):
         for name, value in self.choices.items():
             config[name] = known[name.rsplit("_", 1)[-1]].serialize(value)
         return config
+
+
+def _listed(query: Any, value: Any, key: Any) -> list[Any]:
+    """Shapes in one list, from one or from arguments of their own."""
+    return query if value is None else [tuple(shape) for shape in (query, value, key) if shape is not None]

@@ -32,8 +32,10 @@ SAME = (
     "Cropping1D Cropping2D UpSampling1D UpSampling2D GroupNormalization UnitNormalization RMSNormalization Conv2D "
     "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D Conv1DTranspose Conv2DTranspose MaxPooling2D "
     "AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D Attention AdditiveAttention MultiHeadAttention "
-    "EinsumDense ConvLSTM1D ConvLSTM2D ConvLSTM3D Conv3D Conv3DTranspose MaxPooling3D AveragePooling3D "
-    "GlobalMaxPooling3D GlobalAveragePooling3D ZeroPadding3D Cropping3D UpSampling3D SpatialDropout3D"
+    "EinsumDense ConvLSTM1D ConvLSTM2D ConvLSTM3D AdaptiveAveragePooling1D AdaptiveAveragePooling2D "
+    "AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Conv3D Conv3DTranspose "
+    "MaxPooling3D AveragePooling3D GlobalMaxPooling3D GlobalAveragePooling3D ZeroPadding3D Cropping3D UpSampling3D "
+    "SpatialDropout3D"
 ).split()
 CLASSES: dict[str, str] = {
     **{name: name for name in (*SAME, *ENCODERS, "Normalization", "Rescaling")},
