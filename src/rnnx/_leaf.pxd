@@ -61,6 +61,7 @@ cdef extern from "leaf.h" nogil:
         void **C
         ptrdiff_t ldc
         const void *mask
+        ptrdiff_t ldm
     ctypedef struct rx_leaf:
         int mr, nr, kc
         int itemsize, weightsize
@@ -70,6 +71,7 @@ cdef extern from "leaf.h" nogil:
         void (*pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw,
                                   const int *index, const void *scale, void *panels, ptrdiff_t panel) noexcept nogil
         void (*product)(const rx_product *what) noexcept nogil
+        void (*masked_product)(const rx_product *what) noexcept nogil
         void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded,
                            ptrdiff_t ldr) noexcept nogil
         void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
@@ -79,7 +81,8 @@ cdef extern from "leaf.h" nogil:
         void (*forward[4])(const rx_step *step) noexcept nogil
         void (*backward[4])(const rx_step *step) noexcept nogil
         void (*gather)(ptrdiff_t count, const void *source, ptrdiff_t stride, void *out) noexcept nogil
-        void (*scatter_add)(ptrdiff_t count, const void *a, const int *index, void *sum) noexcept nogil
+        void (*scatter_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const int *index, void *sum,
+                            ptrdiff_t lds) noexcept nogil
         void (*multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride_b, void *out) noexcept nogil
         void (*multiply_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
                              int first, void *sum, ptrdiff_t lds) noexcept nogil

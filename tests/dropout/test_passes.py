@@ -21,11 +21,26 @@ def test_generators_are_those_of_numpy(seed):
         np.testing.assert_array_equal(ours.uniform(shape), want)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rate", [0.0, 1e-9, 0.1, 0.25, 1 / 3, 0.5, 0.9, 1 - 2.0**-24, 1 - 1e-12])
+def test_masks_are_the_numbers_compared_with_the_rate(rate, dtype):
+    """Odd and even counts, so that halves of words are left over between the calls."""
+    ours, numbers = _kernels.Generators(3, COUNTERS), _kernels.Generators(3, COUNTERS)
+    scale = dtype(1) / dtype(1 - rate)
+    for shape in ((3,), (2, 5), (1,), (0,), (), (4, 1, 33), (2, 8)):
+        found = ours.masks(shape, rate, dtype)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, (numbers.uniform(shape) >= np.float32(rate)) * scale)
+    np.testing.assert_array_equal(ours.uniform((5,)), numbers.uniform((5,)))
+
+
 def test_a_call_may_draw_numbers_of_several_kinds():
     numpys, draws = np.random.default_rng([3, 4]), Draws(3, 4, shared=True)
     np.testing.assert_array_equal(draws.uniform((3,)), numpys.random(3, np.float32))
     np.testing.assert_array_equal(draws.normal((2, 2), 1.0, 2.0), numpys.normal(1.0, 2.0, (2, 2)))
     np.testing.assert_array_equal(draws.keep((5,), 0.5), numpys.random(5, np.float32) >= 0.5)
+    keep = numpys.random((2, 3), np.float32) >= 0.5
+    np.testing.assert_array_equal(draws.masks(2, (3,), 0.5, np.float32), 2 * keep)
 
 
 def drawn(draws, batch, steps):

@@ -105,7 +105,8 @@ typedef struct rx_product {
     ptrdiff_t ldi;
     void *const *C;          /* n rows, ldc apart */
     ptrdiff_t ldc;
-    const void *mask;        /* what the sums are multiplied by before they are added, ldc apart; NULL: nothing */
+    const void *mask;        /* what the sums are multiplied by before they are added; NULL: nothing */
+    ptrdiff_t ldm;           /* from one row of the mask to the next */
 } rx_product;
 
 typedef struct rx_leaf {
@@ -121,7 +122,8 @@ typedef struct rx_leaf {
                    void *panels, ptrdiff_t panel);
     void (*pack_b_transposed)(ptrdiff_t K, ptrdiff_t depth, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index,
                               const void *scale, void *panels, ptrdiff_t panel);
-    void (*product)(const rx_product *what); /* without a mask */
+    void (*product)(const rx_product *what);        /* without a mask */
+    void (*masked_product)(const rx_product *what); /* with one, of full weights: of a single plane */
     /* A (n, K) -> rows of RX_ROUNDED_ROW(K, operandsize) elements or more, ldr apart, which products with 8-bit weights
      * take for A. NULL with other weights. */
     void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);
@@ -135,7 +137,9 @@ typedef struct rx_leaf {
     void (*backward[4])(const rx_step *step);
     /* Rows of `count` elements. Strides are in bytes. */
     void (*gather)(ptrdiff_t count, const void *from, ptrdiff_t stride, void *out);
-    void (*scatter_add)(ptrdiff_t count, const void *a, const int *index, void *sum); /* sum[index[j]] += a[j] */
+    /* sum[index[j]] += a[j] for rising indices; n rows of them, lda and lds elements apart */
+    void (*scatter_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const int *index, void *sum,
+                        ptrdiff_t lds);
     void (*multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride_b, void *out);
     /* sum = a * b, or sum += a * b unless `first`; n rows of them, lda, ldb and lds elements apart */
     void (*multiply_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -162,21 +163,15 @@ def sample_masks(
     >>> masks.inputs.shape, masks.recurrent
     ((1, 8, 1, 3), None)
     """
-    check_choice("sample_masks", "cell", cell, CELLS)
+    arguments = (cell, dropout, recurrent_dropout, dropout_gates, recurrent_dropout_mode, compat)
+    try:
+        sites = _sites(*arguments)
+    except TypeError:  # also of an argument that is no key; its own check says what is wrong
+        sites = _sites.__wrapped__(*arguments)
+    dropout, recurrent_dropout, input_gates, recurrent_gates, profile = sites
     who, gates = CELLS[cell].name, CELLS[cell].gates
-    check_choice(who, "compat", compat, PROFILES)
-    check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
-    check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
-    dropout = check_rate(who, "dropout", dropout)
-    recurrent_dropout = check_rate(who, "recurrent_dropout", recurrent_dropout)
     zone_cell, zone_hidden = check_zoneout(who, zoneout, has_cell=cell == "lstm")
-    profile, mode = PROFILES[compat], recurrent_dropout_mode
-
-    def gates_of(per_gate: bool) -> int:
-        return gates if dropout_gates == "per_gate" or (dropout_gates == "keras" and per_gate) else 1
-
-    input_gates = gates_of(profile.inputs_with_recurrent if recurrent_dropout else profile.inputs_alone)
-    recurrent_gates = gates_of(profile.recurrent) if mode == "state" else 1
+    mode = recurrent_dropout_mode
     drawn = input_gates * bool(dropout) + recurrent_gates * bool(recurrent_dropout)
     if not training:
         if seed_generator.stream == "keras":  # Keras draws in predict too, and throws the masks away
@@ -193,14 +188,20 @@ def sample_masks(
     inputs = recurrent = None
     if dropout:
         fresh = profile.fresh_steps and cudnn_able and cell != "simple_rnn" and not recurrent_dropout
-        wish = (None, None if fresh else 1, None) if noise_shape is None else noise_shape
-        shape, shared = shape_to_draw(who, wish, (batch, timesteps, features))
+        shape: tuple[int, ...]
+        if noise_shape is None:
+            shape, shared = (batch, timesteps if fresh else 1, features), False
+        else:
+            shape, shared = shape_to_draw(who, noise_shape, (batch, timesteps, features))
         inputs = draws.masks(input_gates, shape, dropout, dtype, shared)
     if recurrent_dropout and mode == "weights":
         recurrent = draws.of_weights((units, gates * units), recurrent_dropout, dtype)
     elif recurrent_dropout:
-        wish = (None, 1, None) if recurrent_noise_shape is None else recurrent_noise_shape
-        shape, shared = shape_to_draw(who, wish, (batch, timesteps, units), "recurrent_noise_shape")
+        if recurrent_noise_shape is None:
+            shape, shared = (batch, 1, units), False
+        else:
+            full = (batch, timesteps, units)
+            shape, shared = shape_to_draw(who, recurrent_noise_shape, full, "recurrent_noise_shape")
         recurrent = draws.masks(recurrent_gates, shape, recurrent_dropout, dtype, shared)
     full = (batch, timesteps, units)
     return DropoutMasks(
@@ -211,3 +212,24 @@ def sample_masks(
         zoneout_cell=(~draws.keep(full, zone_cell)).astype(dtype) if zone_cell else None,
         masked_blend=profile.masked_blend and cell == "gru" and mode == "state" and recurrent is not None,
     )
+
+
+@lru_cache(maxsize=256, typed=True)
+def _sites(
+    cell: str, dropout: float, recurrent_dropout: float, dropout_gates: str, mode: str, compat: str
+) -> tuple[float, float, int, int, Profile]:
+    """The rates and words, checked once for all calls that have them; how many masks each site needs."""
+    check_choice("sample_masks", "cell", cell, CELLS)
+    who, gates = CELLS[cell].name, CELLS[cell].gates
+    check_choice(who, "compat", compat, PROFILES)
+    check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
+    check_choice(who, "recurrent_dropout_mode", mode, MODES)
+    dropout = check_rate(who, "dropout", dropout)
+    recurrent_dropout = check_rate(who, "recurrent_dropout", recurrent_dropout)
+    profile = PROFILES[compat]
+
+    def gates_of(per_gate: bool) -> int:
+        return gates if dropout_gates == "per_gate" or (dropout_gates == "keras" and per_gate) else 1
+
+    input_gates = gates_of(profile.inputs_with_recurrent if recurrent_dropout else profile.inputs_alone)
+    return dropout, recurrent_dropout, input_gates, gates_of(profile.recurrent) if mode == "state" else 1, profile

@@ -167,6 +167,10 @@ class Draws:
 
     def masks(self, gates: int, shape: Sequence[int], rate: float, dtype: Any, shared: bool = False) -> Array:
         """Masks of 0 and ``1 / (1 - rate)``, of this shape for each gate, drawn gate after gate."""
+        if self._floats is not None and self._shared is None and np.dtype(dtype).char in "fd":
+            found: Array = self._floats.masks((gates, *shape), rate, dtype)[0]
+            self._count += found.size
+            return found
         if self._floats is not None:
             keep = self.keep((gates, *shape), rate)
         else:

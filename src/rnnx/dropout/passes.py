@@ -179,6 +179,8 @@ class SideBySide:
                 shared,
                 lambda part: np.stack([one.masks(gates, part[1:], rate, dtype) for one in each]),
             )
+        if np.dtype(dtype).char in "fd":
+            return self._joined((gates, *shape), 1, shared, lambda part: floats.masks(part, rate, dtype))
         keep = self._joined((gates, *shape), 1, shared, lambda part: floats.uniform(part) >= rate)
         return keep * (np.asarray(1, dtype) / np.asarray(1 - rate, dtype))
 

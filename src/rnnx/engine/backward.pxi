@@ -206,13 +206,19 @@ cdef void scatter_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
                                   back.dx + part.rows.lo * back.dxb + t * back.dxt, back.dxb // job.size)
             product += r * ld * job.size
             continue
+        if job.x_kept.gates and job.order == NULL and not job.packed:
+            t, r = time_of(job, s, part.rows.lo), end_at(&part.rows, s) - part.rows.lo
+            job.leaf.scatter_add(r, job.x_kept.count[gate], product, ld, job.x_kept.index[gate],
+                                 back.dx + part.rows.lo * back.dxb + t * back.dxt, back.dxb // job.size)
+            product += r * ld * job.size
+            continue
         for r in range(part.rows.lo, end_at(&part.rows, s)):
             b = batch_of(job, r)
             t = time_of(job, s, r)
             out = back.dx + place_of(job, b, t, back.dxb, back.dxt)
             mask = mask_row(&job.inputs, gate, b, t)
             if job.x_kept.gates:
-                job.leaf.scatter_add(job.x_kept.count[gate], product, job.x_kept.index[gate], out)
+                job.leaf.scatter_add(1, job.x_kept.count[gate], product, 0, job.x_kept.index[gate], out, 0)
             elif job.inputs.gates == 0:
                 memcpy(out, product, job.F * job.size)
             elif job.inputs.sf == job.size:
@@ -223,6 +229,39 @@ cdef void scatter_dx(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
                 job.leaf.multiply(job.F, product, mask, job.inputs.sf, product)
                 job.leaf.add(job.F, product, out)
             product += ld * job.size
+
+
+cdef void masked_input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, const char *dG) noexcept nogil:
+    # The same where each gate has a mask and panels fill the rows: the sums go to dx itself, under the masks.
+    cdef const Job *job = part.rows.job
+    cdef const BackJob *back = part.back
+    cdef Py_ssize_t panel = job.U * job.leaf.nr, slot, block, s, t, gate, lo = part.rows.lo, column
+    cdef double zeros[64]
+    cdef const void *A
+    cdef const void *init
+    cdef void *C
+    cdef rx_product what
+    memset(zeros, 0, sizeof(zeros))
+    what.K, what.count, what.index, what.panel, what.planes, what.plane = job.U, 1, NULL, 0, 1, 0
+    what.A, what.lda, what.init, what.C = &A, job.ldg, &init, &C
+    what.ldc, what.ldm = back.dxb // job.size, job.inputs.sb // job.size
+    for slot in range(job.G):
+        gate = gate_of_slot(job, slot)
+        what.ldi = what.ldc if slot else 0
+        for block in range(job.F // job.leaf.nr):
+            column = block * job.leaf.nr * job.size
+            what.B = back.wx_back + (block * job.G + slot) * panel * job.size
+            A = dG + slot * job.U * job.size
+            for s in range(s0, s1):
+                t, what.n = time_of(job, s, lo), end_at(&part.rows, s) - lo
+                what.mask = mask_row(&job.inputs, gate, lo, t) + column
+                C = back.dx + lo * back.dxb + t * back.dxt + column
+                if slot == 0:
+                    init = zeros
+                else:
+                    init = C
+                job.leaf.masked_product(&what)
+                A = <const char *>A + what.n * job.gate_row
 
 
 cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n,
@@ -237,6 +276,9 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
     cdef const void *init
     cdef void *C
     cdef rx_product what
+    if job.inputs.gates > 1 and job.F % nr == 0 and under_mask_rows(job):
+        masked_input_gradients(part, s0, s1, dG)
+        return
     memset(zeros, 0, sizeof(zeros))
     what.n, what.K, what.count, what.index, what.mask = n, job.U, 1, NULL, NULL
     what.panel, what.planes, what.plane = 0, 1, 0

@@ -43,11 +43,16 @@ cdef class Call:
     cdef void place(self, array, Mask *mask, MaskRows *rows, int most) except *:
         """Look at a mask where the time loop will, with rows for at most so many of its gates; None stays away."""
         cdef int g
+        cdef char *start
         mask[0] = view_mask(array)
-        for g in range(min(most, <int>mask.gates)):
-            buffer = aligned((self.plan.batch, self.packed.ld), self.packed.dtype, True)
-            self.alive.append(buffer)
-            rows[g].mask, rows[g].gate, rows[g].rows = mask, g, data_of(buffer)
+        most = min(most, <int>mask.gates)
+        if most == 0:
+            return
+        buffer = aligned((most, self.plan.batch, self.packed.ld), self.packed.dtype, True)
+        self.alive.append(buffer)
+        start = data_of(buffer)
+        for g in range(most):
+            rows[g].mask, rows[g].gate, rows[g].rows = mask, g, start + g * self.plan.batch * self.job.row
 
     cdef void set_masks(self, masks) except *:
         """Where each mask goes: columns of x or h that are left out, or rows that the time loop multiplies by."""

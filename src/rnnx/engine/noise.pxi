@@ -6,6 +6,25 @@ cdef enum:
     STATE_WORDS = 5   # of a generator: state and increment, high words first, and the half of a number that is left
 
 
+cdef extern from *:
+    """
+    /* The high word of the product of two numbers. */
+    #ifdef __SIZEOF_INT128__
+    static inline uint64_t rx_high_word(uint64_t a, uint64_t b) {
+        __extension__ typedef unsigned __int128 wide;
+        return (uint64_t)((wide)a * b >> 64);
+    }
+    #else
+    static inline uint64_t rx_high_word(uint64_t a, uint64_t b) {
+        const uint64_t low = 0xFFFFFFFF, aa = a >> 32, bb = b >> 32;
+        const uint64_t middle = aa * (b & low) + ((a & low) * (b & low) >> 32);
+        return aa * bb + (middle >> 32) + ((middle & low) + (a & low) * bb >> 32);
+    }
+    #endif
+    """
+    uint64_t rx_high_word(uint64_t a, uint64_t b) nogil
+
+
 cdef inline uint32_t stirred(uint32_t value, uint32_t *constant, uint32_t factor) noexcept nogil:
     # The hash of SeedSequence.
     value ^= constant[0]
@@ -14,19 +33,10 @@ cdef inline uint32_t stirred(uint32_t value, uint32_t *constant, uint32_t factor
     return value ^ value >> 16
 
 
-cdef inline uint64_t high_word(uint64_t a, uint64_t b) noexcept nogil:
-    # Of the product of two numbers.
-    cdef uint64_t low = 0xFFFFFFFF, aa = a >> 32, bb = b >> 32, middle
-    a &= low
-    b &= low
-    middle = aa * b + (a * b >> 32)
-    return aa * bb + (middle >> 32) + ((middle & low) + a * bb >> 32)
-
-
 cdef inline void advance_state(uint64_t *state) noexcept nogil:
     # state = state * factor + increment, of 128 bits (PCG64).
     cdef uint64_t high = <uint64_t>0x2360ED051FC65DA4, low = <uint64_t>0x4385DF649FCCF645, sum
-    high = high_word(state[1], low) + state[0] * low + state[1] * high
+    high = rx_high_word(state[1], low) + state[0] * low + state[1] * high
     low = state[1] * low
     sum = low + state[3]
     state[0], state[1] = high + state[2] + (1 if sum < low else 0), sum
@@ -55,6 +65,38 @@ cdef void start_state(uint64_t *state, const uint32_t *entropy, int words) noexc
     state[0] += state[1] < start[1]
     advance_state(state)
     state[4] = 0
+
+
+cdef inline uint32_t next_half(uint64_t *state) noexcept nogil:
+    # 32 bits: the low half of a word first, the high one when they are asked for again.
+    cdef uint64_t word, turns
+    if state[4]:
+        word = state[4]
+        state[4] = 0
+        return <uint32_t>word
+    advance_state(state)
+    word, turns = state[0] ^ state[1], state[0] >> 58
+    word = word >> turns | word << (64 - turns & 63)
+    state[4] = word >> 32 | <uint64_t>1 << 32
+    return <uint32_t>word
+
+
+cdef void fill_mask(uint64_t *kept, Py_ssize_t count, uint32_t bound, word value, word *out) noexcept nogil:
+    # `value` where the 24 bits of a number are at least `bound`, else 0: a matter of bits, as no processor foresees a
+    # branch.
+    cdef uint64_t state[STATE_WORDS]
+    cdef Py_ssize_t j = 0
+    memcpy(state, kept, sizeof(state))
+    while j < count:
+        if state[4] == 0 and j + 1 < count:  # both halves of a word, without a branch on which one it is
+            out[j] = value & (<word>0 - <word>(next_half(state) >> 8 >= bound))
+            out[j + 1] = value & (<word>0 - <word>(<uint32_t>state[4] >> 8 >= bound))
+            state[4] = 0
+            j += 2
+        else:
+            out[j] = value & (<word>0 - <word>(next_half(state) >> 8 >= bound))
+            j += 1
+    memcpy(kept, state, sizeof(state))
 
 
 @cython.final
@@ -88,21 +130,50 @@ cdef class Generators:
         cdef Py_ssize_t n = len(self.states), count = found.size // max(<Py_ssize_t>1, n), k, j
         cdef float *out = <float *>cnp.PyArray_DATA(found)
         cdef uint64_t *state = <uint64_t *>data_of(self.states)
-        cdef uint64_t word, turns
-        cdef uint32_t half
         with nogil:
             for k in range(n):
                 for j in range(count):
-                    if state[4]:
-                        half = <uint32_t>state[4]
-                        state[4] = 0
-                    else:
-                        advance_state(state)
-                        word, turns = state[0] ^ state[1], state[0] >> 58
-                        word = word >> turns | word << (64 - turns & 63)
-                        half = <uint32_t>word
-                        state[4] = word >> 32 | <uint64_t>1 << 32
-                    out[j] = <float>(half >> 8) * <float>(1.0 / 16777216.0)
+                    out[j] = <float>(next_half(state) >> 8) * <float>(1.0 / 16777216.0)
                 state += STATE_WORDS
                 out += count
+        return found
+
+    def masks(self, shape, double rate, dtype):
+        """Dropout masks of those numbers: ``1 / (1 - rate)`` where one is at least the rate, in float32, else 0.
+
+        Parameters
+        ----------
+        shape : sequence of int
+        rate : float
+            In [0, 1).
+        dtype : dtype
+            float32 or float64.
+
+        Returns
+        -------
+        array of shape (counters, *shape)
+        """
+        cdef cnp.ndarray found = np.empty((len(self.states), *shape), dtype)
+        cdef Py_ssize_t n = len(self.states), count = found.size // max(<Py_ssize_t>1, n), k
+        cdef uint64_t *state = <uint64_t *>data_of(self.states)
+        cdef double least = <double><float>rate * 16777216.0
+        cdef uint32_t bound = <uint32_t>least
+        cdef char *out = <char *>cnp.PyArray_DATA(found)
+        cdef float single = <float>1 / <float>(1 - rate)
+        cdef double exact = 1 / (1 - rate)
+        cdef uint32_t of_single
+        cdef uint64_t of_double
+        cdef bint is_single = found.itemsize == sizeof(float)
+        memcpy(&of_single, &single, sizeof(single))
+        memcpy(&of_double, &exact, sizeof(exact))
+        bound += bound < least
+        with nogil:
+            for k in range(n):
+                if is_single:
+                    fill_mask(state, count, bound, of_single, <uint32_t *>out)
+                    out += count * sizeof(float)
+                else:
+                    fill_mask(state, count, bound, of_double, <uint64_t *>out)
+                    out += count * sizeof(double)
+                state += STATE_WORDS
         return found

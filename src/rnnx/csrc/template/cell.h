@@ -115,6 +115,7 @@ static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, con
         const rx_product product = {
             .n = s->n, .K = s->H, .count = 1, .A = &A, .lda = s->ldg, .B = B, .planes = 1, .init = &init,
             .ldi = add || mask ? s->ld : 0, .C = &C, .ldc = s->ld, .mask = mask ? mask + block : NULL,
+            .ldm = s->ld,
         };
         if (mask) NAME(masked_product)(&product);
         else NAME(multiplied)(product);
@@ -151,7 +152,7 @@ static void NAME(through_recurrent)(const rx_step *s, int count, int gates_in_al
         }
         NAME(through_gate)(s, g, gates_in_all, dG, g && kept == s->kept[g - 1], NULL, sum);
         if (g + 1 < count && kept == s->kept[g + 1]) continue;
-        for (ptrdiff_t r = 0; r < s->n; ++r) NAME(scatter_add)(s->kept_count[g], AT(sum, r, 0), kept, AT(dh, r, 0));
+        NAME(scatter_add)(s->n, s->kept_count[g], sum, s->ld, kept, dh, s->ld);
     }
 }
 #endif

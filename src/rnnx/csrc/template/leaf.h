@@ -87,11 +87,27 @@ static void NAME(gather)(ptrdiff_t count, const void *from, ptrdiff_t stride, vo
     for (ptrdiff_t j = 0; j < count; ++j) y[j] = *(const REAL *)((const char *)from + j * stride);
 }
 
-/* sum[index[j]] += a[j] */
-static void NAME(scatter_add)(ptrdiff_t count, const void *a, const int *index, void *sum) {
+/* sum[index[j]] += a[j] in each row */
+static void NAME(scatter_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const int *index, void *sum,
+                              ptrdiff_t lds) {
     const REAL *x = a;
     REAL *y = sum;
-    for (ptrdiff_t j = 0; j < count; ++j) y[index[j]] += x[j];
+#ifdef vbits
+    for (ptrdiff_t done = 0; n > 1 && done < count;) {
+        struct NAME(choice) choice;
+        const ptrdiff_t next = NAME(choose)(&choice, index, done, count);
+        for (ptrdiff_t r = 0; r < n; ++r)
+            for (int v = 0; v < choice.vectors; ++v) {
+                REAL *to = y + r * lds + choice.column[v];
+                const vec sums = vload_some(choice.bits[v], to);
+                vstore_some(choice.bits[v], to, vadd(sums, vexpand(choice.bits[v], x + r * lda + choice.place[v])));
+            }
+        done = next;
+    }
+    if (n > 1) return;
+#endif
+    for (ptrdiff_t r = 0; r < n; ++r)
+        for (ptrdiff_t j = 0; j < count; ++j) y[r * lds + index[j]] += x[r * lda + j];
 }
 
 static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride, void *out) {
@@ -110,6 +126,11 @@ INLINE void NAME(multiply_rows)(ptrdiff_t n, ptrdiff_t count, const REAL *x, ptr
                                 int first, REAL *y, ptrdiff_t ldy) {
     for (ptrdiff_t r = 0; r < n; ++r, x += ldx, m += ldm, y += ldy) {
         ptrdiff_t j = 0;
+        for (; j + 2 * WIDTH <= count; j += 2 * WIDTH)
+            UNROLLED for (int w = 0; w < 2 * WIDTH; w += WIDTH) {
+                const vec a = vload(x + j + w), b = vload(m + j + w);
+                vstore(y + j + w, first ? vmul(a, b) : vfma(a, b, vload(y + j + w)));
+            }
         for (; j + WIDTH <= count; j += WIDTH) {
             const vec a = vload(x + j), b = vload(m + j);
             vstore(y + j, first ? vmul(a, b) : vfma(a, b, vload(y + j)));
@@ -191,7 +212,8 @@ static uint64_t NAME(fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *da
     {                                                                                                      \
         .mr = MR, .nr = NR, .kc = KC, .itemsize = (int)sizeof(REAL), .weightsize = (int)sizeof(WEIGHT),    \
         .scale_rows = SCALE_ROWS, .group = GROUP, .operandsize = OPERANDSIZE, .pack_b = NAME(pack_b),      \
-        .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed), .product = NAME(product),                   \
+        .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed),                             \
+        .product = NAME(product), .masked_product = FOR_GRADIENTS(masked_product),                         \
         .round_rows = rounding, .pack_a = FOR_GRADIENTS(pack_a), .sum_outer = FOR_GRADIENTS(sum_outer),    \
         .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward),                 \
                     NAME(rnn_forward)},                                                                    \
@@ -262,5 +284,10 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = LEAF(NULL);
 #undef vless
 #undef vselect
 #undef NAME
+#undef vbits
+#undef vcompress
+#undef vexpand
+#undef vload_some
+#undef vstore_some
 #undef TYPE
 #undef REAL

@@ -1,6 +1,30 @@
 /* Packed B: weights into panels (see leaf.h); and packed A, for sums over many rows. With an index, which full weights
  * may have, only the rows it names are packed, each times its scale. */
 
+#ifdef vbits
+/* Some of the columns that a rising index names, vector by vector of the rows that they are chosen from. */
+enum { NAME(CHOSEN) = 16 };
+struct NAME(choice) {
+    int vectors;
+    vbits bits[NAME(CHOSEN)];
+    ptrdiff_t column[NAME(CHOSEN)], place[NAME(CHOSEN)]; /* where a vector starts in a row, and in the index */
+};
+
+/* The choice from the index's place `from` on; the place behind the last one that it has, at most `end`. */
+INLINE ptrdiff_t NAME(choose)(struct NAME(choice) *choice, const int *index, ptrdiff_t from, ptrdiff_t end) {
+    int v = 0;
+    for (; v < NAME(CHOSEN) && from < end; ++v) {
+        const ptrdiff_t column = index[from] / WIDTH * WIDTH;
+        unsigned bits = 0;
+        choice->column[v] = column, choice->place[v] = from;
+        for (; from < end && index[from] < column + WIDTH; ++from) bits |= 1u << (index[from] - column);
+        choice->bits[v] = (vbits)bits;
+    }
+    choice->vectors = v;
+    return from;
+}
+#endif
+
 #if GRADIENTS
 /* W (K rows, N columns, ldw apart) -> ceil(N / NR) panels of K rows, `panel` apart; columns from N on are zero. */
 static void NAME(pack_b)(ptrdiff_t K, ptrdiff_t N, const void *W, ptrdiff_t ldw, const int *index, const void *scale,
@@ -54,9 +78,11 @@ INLINE void NAME(pack_strip)(ptrdiff_t n, ptrdiff_t left, ptrdiff_t M, const REA
     if (left >= MR) { /* a vector longer than a row of the strip is written over by the next row: not for the last one */
         const ptrdiff_t whole = left < WIDTH ? 0 : WIDTH > MR ? n - 1 : n;
         for (; r < whole; ++r) NAME(pack_row)(A + r * lda, mask ? mask + r * ldm : NULL, out + r * MR);
-        for (; r < n; ++r)
-            UNROLLED for (int m = 0; m < MR; ++m)
-                out[r * MR + m] = mask ? A[r * lda + m] * mask[r * ldm + m] : A[r * lda + m];
+        for (; r < n; ++r) { /* by way of an array of its own, so that the compiler takes several elements at once */
+            REAL last[MR];
+            UNROLLED for (int m = 0; m < MR; ++m) last[m] = mask ? A[r * lda + m] * mask[r * ldm + m] : A[r * lda + m];
+            memcpy(out + r * MR, last, sizeof last);
+        }
         return;
     }
     /* the last columns end a vector, whose other elements are written over by the row before */
@@ -73,11 +99,47 @@ INLINE void NAME(pack_strip)(ptrdiff_t n, ptrdiff_t left, ptrdiff_t M, const REA
             out[r * MR + m] = mask ? A[r * lda + m] * mask[r * ldm + m] : A[r * lda + m];
 }
 
+#ifdef vbits
+/* The columns of A that an index names times their scale, as `pack_a` says: some of them at a time, and of a few rows,
+ * side by side first. */
+static void NAME(pack_chosen)(ptrdiff_t n, ptrdiff_t M, const REAL *A, ptrdiff_t lda, const int *index,
+                              const REAL *scale, REAL *strips, ptrdiff_t rows) {
+    enum { WIDE = 16 * MR, FEW = 8 };
+    for (ptrdiff_t m0 = 0; m0 < M; m0 += WIDE) {
+        const ptrdiff_t wide = M - m0 < WIDE ? M - m0 : WIDE;
+        for (ptrdiff_t r0 = 0; r0 < n; r0 += FEW) {
+            const ptrdiff_t few = n - r0 < FEW ? n - r0 : FEW;
+            REAL chosen[FEW][WIDE + WIDTH];
+            for (ptrdiff_t done = m0; done < m0 + wide;) {
+                struct NAME(choice) choice;
+                done = NAME(choose)(&choice, index, done, m0 + wide);
+                for (ptrdiff_t r = 0; r < few; ++r)
+                    for (int v = 0; v < choice.vectors; ++v) {
+                        const vbits bits = choice.bits[v];
+                        const vec x = vload_some(bits, A + (r0 + r) * lda + choice.column[v]);
+                        const vec scales = vexpand(bits, scale + choice.place[v]);
+                        vstore(chosen[r] + choice.place[v] - m0, vcompress(bits, vmul(x, scales)));
+                    }
+            }
+            for (ptrdiff_t m = 0; m < wide; m += MR)
+                NAME(pack_strip)(few, wide - m, wide, chosen[0] + m, WIDE + WIDTH, NULL, 0,
+                                 strips + (m0 + m) * rows + r0 * MR);
+        }
+    }
+}
+#endif
+
 /* A (n, M) packed in strips of MR columns and `rows` rows, one after the other; with an index its columns `index` times
  * `scale`, with a mask times that, whose rows are ldm apart. */
 static void NAME(pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index,
                          const void *scale_, const void *mask_, ptrdiff_t ldm, void *strips, ptrdiff_t rows) {
     const REAL *A = A_, *scale = scale_, *mask = mask_;
+#ifdef vbits
+    if (index) {
+        NAME(pack_chosen)(n, M, A, lda, index, scale, strips, rows);
+        return;
+    }
+#endif
     for (ptrdiff_t m0 = 0; m0 < M; m0 += MR) {
         const int wide = M - m0 < MR ? (int)(M - m0) : MR;
         REAL *out = (REAL *)strips + m0 * rows, factor[MR];

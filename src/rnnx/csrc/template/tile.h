@@ -36,7 +36,7 @@ INLINE vec NAME(finish)(const enum tile_form form, const rx_product *s, ptrdiff_
     return vfma(vtotal(sum, (const int *)scales + NR, a), vmul(vload(scales), vset(*a)), init);
 #else
     (void)a, (void)panel;
-    if (form == A_MASKED) return vfma(sum[0], vload((const REAL *)s->mask + row * s->ldc + column), init);
+    if (form == A_MASKED) return vfma(sum[0], vload((const REAL *)s->mask + row * s->ldm + column), init);
     return vadd(init, sum[0]);
 #endif
 }
@@ -165,7 +165,7 @@ INLINE void NAME(multiplied)(const rx_product s) {
 static void NAME(product)(const rx_product *what) { NAME(multiplied)(*what); }
 
 #if GRADIENTS
-/* A product under a mask, of one plane. */
+/* A product under a mask. */
 static void NAME(masked_product)(const rx_product *s) {
     if (s->n <= 3) NAME(few_rows)(A_MASKED, s);
     else NAME(all_rows)(A_MASKED, s);
