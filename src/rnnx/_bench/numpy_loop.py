@@ -19,7 +19,25 @@ def sigmoid(x: Array) -> Array:
     return np.reciprocal(x, out=x)
 
 
-class NumpyLSTM:
+class NumpyLayer:
+    """What both layers begin with: the weights, and one product for the inputs of all steps."""
+
+    def __init__(self, kernel: Array, recurrent_kernel: Array, bias: Array):
+        self.kernel, self.recurrent, self.bias = kernel, recurrent_kernel, bias
+        self.units = recurrent_kernel.shape[0]
+
+    def begin(self, x: Array, x_mask: Array | None, h_mask: Array | None, bias: Array) -> None:
+        """Keep the masked inputs, what they give the gates, and room for the states before and after each step."""
+        steps, batch, features = x.shape
+        self.x = x if x_mask is None else x * x_mask
+        self.x_mask, self.h_mask = x_mask, h_mask
+        self.gates = self.x.reshape(-1, features) @ self.kernel
+        self.gates += bias
+        self.gates = self.gates.reshape(steps, batch, -1)
+        self.h = np.zeros((steps + 1, batch, self.units), x.dtype)
+
+
+class NumpyLSTM(NumpyLayer):
     """An LSTM over time-major sequences, with back-propagation.
 
     Parameters
@@ -28,23 +46,14 @@ class NumpyLSTM:
         Shapes (features, 4*units), (units, 4*units) and (4*units,); gates i f c o.
     """
 
-    def __init__(self, kernel: Array, recurrent_kernel: Array, bias: Array):
-        self.kernel, self.recurrent, self.bias = kernel, recurrent_kernel, bias
-        self.units = recurrent_kernel.shape[0]
-
     def forward(self, x: Array, x_mask: Array | None = None, h_mask: Array | None = None) -> Array:
         """Outputs (timesteps, batch, units) of x (timesteps, batch, features).
 
         ``x_mask`` (batch, features) and ``h_mask`` (batch, units) are constant in time and shared by the gates.
         """
-        steps, batch, features = x.shape
+        steps, batch, _ = x.shape
         u = self.units
-        self.x = x if x_mask is None else x * x_mask
-        self.x_mask, self.h_mask = x_mask, h_mask
-        self.gates = self.x.reshape(-1, features) @ self.kernel
-        self.gates += self.bias
-        self.gates = self.gates.reshape(steps, batch, 4 * u)
-        self.h = np.zeros((steps + 1, batch, u), x.dtype)
+        self.begin(x, x_mask, h_mask, self.bias)
         self.c = np.zeros((steps + 1, batch, u), x.dtype)
         self.squashed = np.empty((steps, batch, u), x.dtype)
         product, part = np.empty((batch, 4 * u), x.dtype), np.empty((batch, u), x.dtype)
@@ -101,7 +110,7 @@ class NumpyLSTM:
         return dx, dkernel, h.reshape(-1, u).T @ flat, flat.sum(axis=0)
 
 
-class NumpyGRU:
+class NumpyGRU(NumpyLayer):
     """A GRU (reset after the product) over time-major sequences, with back-propagation.
 
     Parameters
@@ -110,20 +119,11 @@ class NumpyGRU:
         Shapes (features, 3*units), (units, 3*units) and (2, 3*units); gates z r h.
     """
 
-    def __init__(self, kernel: Array, recurrent_kernel: Array, bias: Array):
-        self.kernel, self.recurrent, self.bias = kernel, recurrent_kernel, bias
-        self.units = recurrent_kernel.shape[0]
-
     def forward(self, x: Array, x_mask: Array | None = None, h_mask: Array | None = None) -> Array:
         """See `NumpyLSTM.forward`."""
-        steps, batch, features = x.shape
+        steps, batch, _ = x.shape
         u = self.units
-        self.x = x if x_mask is None else x * x_mask
-        self.x_mask, self.h_mask = x_mask, h_mask
-        self.gates = self.x.reshape(-1, features) @ self.kernel
-        self.gates += self.bias[0]
-        self.gates = self.gates.reshape(steps, batch, 3 * u)
-        self.h = np.zeros((steps + 1, batch, u), x.dtype)
+        self.begin(x, x_mask, h_mask, self.bias[0])
         self.q = np.empty((steps, batch, u), x.dtype)
         product, part = np.empty((batch, 3 * u), x.dtype), np.empty((batch, u), x.dtype)
         for t in range(steps):

@@ -8,10 +8,10 @@ from typing import Any
 from rnnx import dropout
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
-from rnnx.layers.checks import check_data_format, generator_of, seed_config
+from rnnx.layers.checks import generator_of, seed_config
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.old_words import takes_old_words
-from rnnx.layers.places import OverPlaces
+from rnnx.layers.places import OverPlaces, TakesDataFormat
 
 
 class NoiseLayer(Layer):
@@ -126,7 +126,7 @@ class SpatialDropout1D(SpatialDropout):
     """
 
 
-class SpatialDropout2D(SpatialDropout):
+class SpatialDropout2D(TakesDataFormat, SpatialDropout):
     """Drops whole features: one mask per image, the same in every row and column.
 
     Parameters
@@ -151,11 +151,7 @@ class SpatialDropout2D(SpatialDropout):
     rank = 2
 
     def __init__(self, rate: float, data_format: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
-        super().__init__(rate, seed, **kwargs)
-        self.data_format = check_data_format("SpatialDropout2D", data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
+        super().__init__(rate, seed, data_format=data_format, **kwargs)
 
 
 class GaussianNoise(NoiseLayer):

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.functional._convolution import Windows
+from rnnx.layers.checks import check_data_format
 from rnnx.layers.layer import Layer
 
 PADDINGS = ("valid", "same", "causal")
@@ -102,6 +103,17 @@ class OverPlaces(Layer):
     def given(self, y: Array) -> Array:
         """An array with the features where the layer has them."""
         return np.moveaxis(y, -1, 1) if self.channels_first else y
+
+
+class TakesDataFormat(OverPlaces):
+    """Such a layer with the argument ``data_format``, which those of the same kind over sequences lack."""
+
+    def __init__(self, *args: Any, data_format: Any = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.data_format = check_data_format(type(self).__name__, data_format)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "data_format": self.data_format}
 
 
 class OverWindows(OverPlaces):

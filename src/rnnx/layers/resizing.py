@@ -9,7 +9,7 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers.checks import check_data_format
-from rnnx.layers.places import OverPlaces
+from rnnx.layers.places import OverPlaces, TakesDataFormat, each, per_axis
 from rnnx.layers.shaping import Shaping
 
 Edges = tuple[tuple[int, int], ...]
@@ -144,6 +144,10 @@ class ZeroPadding2D(ZeroPadding):
 class Cropping(Edged):
     """Base of the layers that cut edges off."""
 
+    def __init__(self, cropping: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.edges = edges_of(type(self).__name__, "cropping", cropping, self.rank)
+
     @property
     def cropping(self) -> Any:
         return _given(self.edges)
@@ -185,11 +189,10 @@ class Cropping1D(Cropping):
     """
 
     def __init__(self, cropping: Any = (1, 1), **kwargs: Any):
-        super().__init__(**kwargs)
-        self.edges = edges_of("Cropping1D", "cropping", cropping, 1)
+        super().__init__(cropping, **kwargs)
 
 
-class Cropping2D(Cropping):
+class Cropping2D(TakesDataFormat, Cropping):
     """An image without its edges.
 
     Parameters
@@ -208,24 +211,20 @@ class Cropping2D(Cropping):
     rank = 2
 
     def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.edges = edges_of("Cropping2D", "cropping", cropping, 2)
-        self.data_format = check_data_format("Cropping2D", data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
-
-
-def _positive(who: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{who}: `{name}` must be a positive integer, got {value!r}")
-    return int(value)
+        super().__init__(cropping, data_format=data_format, **kwargs)
 
 
 class UpSampling(Resizing):
     """Base of the layers that repeat steps."""
 
-    factors: tuple[int, ...]
+    def __init__(self, size: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.factors = each(per_axis(type(self).__name__, "size", size, self.rank))
+
+    @property
+    def size(self) -> Any:
+        """Times along each axis; a number where there is one."""
+        return self.factors[0] if self.rank == 1 else self.factors
 
     def resized(self, size: int, place: int) -> int:
         return size * self.factors[place]
@@ -240,6 +239,9 @@ class UpSampling(Resizing):
         for axis, factor in zip(self.places, self.factors, strict=True):
             dy = dy.reshape(*dy.shape[:axis], x.shape[axis], factor, *dy.shape[axis + 1 :]).sum(axis=axis + 1)
         return dy
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "size": self.size}
 
 
 class UpSampling1D(UpSampling):
@@ -257,18 +259,10 @@ class UpSampling1D(UpSampling):
     """
 
     def __init__(self, size: int = 2, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.factors = (_positive("UpSampling1D", "size", size),)
-
-    @property
-    def size(self) -> int:
-        return self.factors[0]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": self.size}
+        super().__init__(size, **kwargs)
 
 
-class UpSampling2D(UpSampling):
+class UpSampling2D(TakesDataFormat, UpSampling):
     """Every row and column several times, or as many more with values between them.
 
     Parameters
@@ -290,19 +284,10 @@ class UpSampling2D(UpSampling):
     rank = 2
 
     def __init__(self, size: Any = (2, 2), data_format: Any = None, interpolation: str = "nearest", **kwargs: Any):
-        super().__init__(**kwargs)
-        sizes = (size, size) if isinstance(size, (int, np.integer)) else size
-        if not isinstance(sizes, (list, tuple)) or len(sizes) != 2:
-            raise ValueError(f"UpSampling2D: `size` must be an integer or (rows, columns), got {size!r}")
-        self.factors = tuple(_positive("UpSampling2D", "size", factor) for factor in sizes)
-        self.data_format = check_data_format("UpSampling2D", data_format)
+        super().__init__(size, data_format=data_format, **kwargs)
         if not isinstance(interpolation, str) or interpolation.lower() not in INTERPOLATIONS:
             raise ValueError(f"UpSampling2D: `interpolation` must be one of {INTERPOLATIONS}, got {interpolation!r}")
         self.interpolation = interpolation.lower()
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        return self.factors
 
     def move(self, x: Array) -> Array:
         if self.interpolation == "nearest":
@@ -320,12 +305,7 @@ class UpSampling2D(UpSampling):
         return dy
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "size": self.size,
-            "data_format": self.data_format,
-            "interpolation": self.interpolation,
-        }
+        return {**super().get_config(), "interpolation": self.interpolation}
 
 
 def _between(size: int, factor: int, dtype: Any) -> Array:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from rnnx.dropout import SeedGenerator
-from rnnx.layers.checks import check_data_format
 from rnnx.layers.convolution import Convolution
 from rnnx.layers.noise import SpatialDropout
-from rnnx.layers.places import per_axis
+from rnnx.layers.places import TakesDataFormat
 from rnnx.layers.pooling import AveragePooling, GlobalAveragePooling, GlobalMaxPooling, MaxPooling
-from rnnx.layers.resizing import Cropping, UpSampling, ZeroPadding, edges_of
+from rnnx.layers.resizing import Cropping, UpSampling, ZeroPadding
 from rnnx.layers.transposed import ConvolutionTranspose
 
 
@@ -174,7 +173,7 @@ class ZeroPadding3D(ZeroPadding):
     rank = 3
 
 
-class Cropping3D(Cropping):
+class Cropping3D(TakesDataFormat, Cropping):
     """A volume without its edges.
 
     Parameters
@@ -194,15 +193,10 @@ class Cropping3D(Cropping):
     rank = 3
 
     def __init__(self, cropping: Any = ((1, 1), (1, 1), (1, 1)), data_format: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.edges = edges_of("Cropping3D", "cropping", cropping, 3)
-        self.data_format = check_data_format("Cropping3D", data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
+        super().__init__(cropping, data_format=data_format, **kwargs)
 
 
-class UpSampling3D(UpSampling):
+class UpSampling3D(TakesDataFormat, UpSampling):
     """Every place of a volume several times along each axis.
 
     Parameters
@@ -223,19 +217,10 @@ class UpSampling3D(UpSampling):
     rank = 3
 
     def __init__(self, size: Any = (2, 2, 2), data_format: Any = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.factors = per_axis("UpSampling3D", "size", size, 3)
-        self.data_format = check_data_format("UpSampling3D", data_format)
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        return self.factors
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": self.size, "data_format": self.data_format}
+        super().__init__(size, data_format=data_format, **kwargs)
 
 
-class SpatialDropout3D(SpatialDropout):
+class SpatialDropout3D(TakesDataFormat, SpatialDropout):
     """Drops whole features: one mask per volume, the same at every place.
 
     Parameters
@@ -260,8 +245,4 @@ class SpatialDropout3D(SpatialDropout):
     rank = 3
 
     def __init__(self, rate: float, data_format: Any = None, seed: int | SeedGenerator | None = None, **kwargs: Any):
-        super().__init__(rate, seed, **kwargs)
-        self.data_format = check_data_format("SpatialDropout3D", data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}
+        super().__init__(rate, seed, data_format=data_format, **kwargs)
