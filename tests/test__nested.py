@@ -73,10 +73,10 @@ def test_templates_are_written_and_read() -> None:
 
 def test_structures_are_hashed_written_and_filled() -> None:
     found: list[Any] = []
-    structure = nested.taken_apart({"b": [1.5, None], "a": (2.5, "w")}, lambda leaf: isinstance(leaf, float), found)
+    structure = nested.flatten({"b": [1.5, None], "a": (2.5, "w")}, lambda leaf: isinstance(leaf, float), found)
     assert found == [2.5, 1.5] and nested.count_leaves(structure) == 2
     again = nested.frozen(json.loads(json.dumps(structure)))
     assert again == structure and hash(again) == hash(structure)
-    assert nested.together(again, "AB") == {"a": ("A", "w"), "b": ["B", None]}
+    assert nested.unflatten(again, "AB") == {"a": ("A", "w"), "b": ["B", None]}
     with pytest.raises(TypeError, match="expected tensors, numbers, strings or None"):
-        nested.taken_apart({1, 2}, lambda leaf: False, [])
+        nested.flatten({1, 2}, lambda leaf: False, [])

@@ -156,7 +156,7 @@ def from_plain(data: Any) -> Any:
 # ---- Structures ------------------------------------------------------------------------------------------------------
 
 
-def taken_apart(value: Any, is_tensor: Callable[[Any], bool], found: list[Any]) -> Any:
+def flatten(value: Any, is_tensor: Callable[[Any], bool], found: list[Any]) -> Any:
     """The structure of a value; the tensors in it are added to a list, in order: that of sorted keys in dicts.
 
     Parameters
@@ -178,8 +178,8 @@ def taken_apart(value: Any, is_tensor: Callable[[Any], bool], found: list[Any]) 
     Examples
     --------
     >>> found = []
-    >>> structure = taken_apart({"x": [1.5, "a"]}, lambda leaf: isinstance(leaf, float), found)
-    >>> found, together(structure, [2.5])
+    >>> structure = flatten({"x": [1.5, "a"]}, lambda leaf: isinstance(leaf, float), found)
+    >>> found, unflatten(structure, [2.5])
     ([1.5], {'x': [2.5, 'a']})
     """
     if is_tensor(value):
@@ -187,16 +187,16 @@ def taken_apart(value: Any, is_tensor: Callable[[Any], bool], found: list[Any]) 
         return LEAF
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
-        return (kind, *[taken_apart(part, is_tensor, found) for part in value])
+        return (kind, *[flatten(part, is_tensor, found) for part in value])
     if isinstance(value, dict):
-        apart = {key: taken_apart(value[key], is_tensor, found) for key in _keys(value)}
+        apart = {key: flatten(value[key], is_tensor, found) for key in _keys(value)}
         return ("dict", *apart.items())
     if not isinstance(value, CONSTANTS):
         raise TypeError(f"expected tensors, numbers, strings or None, in lists, tuples or dicts, got {value!r}")
     return ("constant", type(value).__name__, value)
 
 
-def together(structure: Any, tensors: Any) -> Any:
+def unflatten(structure: Any, tensors: Any) -> Any:
     """The value of a structure with these tensors in it, in order."""
     rest = iter(tensors)
 

@@ -13,7 +13,7 @@ import rnnx
 from rnnx import Input, Model, Sequential, layers, losses, ops, regularizers
 from rnnx.layers import Layer
 from rnnx.layers.watched import Watched
-from rnnx.losses.followed import FunctionLoss
+from rnnx.losses.traced_loss import FunctionLoss
 
 X = np.random.default_rng(5).normal(size=(2, 4, 3)).astype(np.float32)
 FACTOR = 1.0

@@ -7,7 +7,7 @@ import pytest
 
 from rnnx import layers, losses, ops
 from rnnx.layers.carried import carrying
-from rnnx.losses.followed import FunctionLoss
+from rnnx.losses.traced_loss import FunctionLoss
 
 REDUCTIONS = ["sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none"]
 KINDS = {

@@ -138,7 +138,7 @@ def test_gradients_of_losses_of_ones_own() -> None:
         return ops.sum(ops.abs(y_true - y_pred) ** 3, axis=-1) + ops.max(y_pred, axis=-1)
 
     for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight"):
-        loss = losses.followed.FunctionLoss(of_steps, reduction=reduction)
+        loss = losses.traced_loss.FunctionLoss(of_steps, reduction=reduction)
         for given in ({}, {"sample_weight": weights}, {"mask": mask}, {"sample_weight": weights, "mask": mask}):
             padded, targets = p.copy(), y.copy()
             if "mask" in given:

@@ -15,7 +15,7 @@ from rnnx import _kernels
 from rnnx._changes import change, seen
 from rnnx._typing import Array
 
-together: ContextVar[Any] = ContextVar("together", default=None)  # the passes at hand, see `rnnx.dropout.passes`
+current_passes: ContextVar[Any] = ContextVar("current_passes", default=None)  # see `rnnx.dropout.passes`
 
 
 class SeedGenerator:
@@ -108,7 +108,7 @@ class SeedGenerator:
         """The noise of one call, in which at most ``draws`` arrays will be drawn."""
         of_rnnx = self.stream == "rnnx"
         count = 1 if of_rnnx else draws
-        if (passes := together.get()) is not None:
+        if (passes := current_passes.get()) is not None:
             found: Draws = passes.begin(self, count)
             return found
         return Draws(self.seed, self.advance(count), shared=of_rnnx)

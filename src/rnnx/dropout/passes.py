@@ -10,7 +10,7 @@ import numpy as np
 
 from rnnx import _kernels
 from rnnx._typing import Array
-from rnnx.dropout.noise import Draws, SeedGenerator, together
+from rnnx.dropout.noise import Draws, SeedGenerator, current_passes
 
 
 class NotRows(Exception):
@@ -44,11 +44,11 @@ class Passes:
     def run(self, numbers: range, rows: int, taken: slice = slice(None)) -> Iterator[None]:
         """Calls inside the block are these passes, over some of so many rows, pass after pass in one batch."""
         self._rows, self._numbers, self._taken, self._calls = rows, numbers, taken, {}
-        token = together.set(self)
+        token = current_passes.set(self)
         try:
             yield
         finally:
-            together.reset(token)
+            current_passes.reset(token)
         if not self._known:
             self._known = True
             for generator, used in self._used.items():

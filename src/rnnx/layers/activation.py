@@ -10,7 +10,7 @@ import numpy as np
 from rnnx import activations
 from rnnx._typing import Array
 from rnnx.layers.axes import axes_of, given_axes
-from rnnx.layers.carried import carrying, taken_apart
+from rnnx.layers.carried import carrying, unwrap
 from rnnx.layers.checks import as_mask
 from rnnx.layers.graph import is_symbolic
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
@@ -337,7 +337,7 @@ class Softmax(Layer):
     def _call_masked(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
         if call.get("mask") is None:
             return super()._call_masked(x, call, keep)
-        x, time_mask = taken_apart(x)
+        x, time_mask = unwrap(x)
         x = self.prepare(x)
         y, pullback = self.forward(x, keep=keep, **{**call, "mask": self.given_mask(x, call["mask"])})
         return carrying(y, time_mask), pullback

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._nested import LEAF, taken_apart
+from rnnx._nested import LEAF, flatten
 from rnnx.layers.call_signature import signature_of
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Layer
@@ -64,7 +64,7 @@ class Arguments:
             self.tensors, self.structure = [given[first]], SIMPLE
             return
         try:
-            parts = [(name, taken_apart(value, is_tensor, self.tensors)) for name, value in given.items()]
+            parts = [(name, flatten(value, is_tensor, self.tensors)) for name, value in given.items()]
             self.structure = ("dict", *parts)
         except TypeError as error:
             raise TypeError(f"{layer.name}: its arguments must be tensors or constants: {error}") from None

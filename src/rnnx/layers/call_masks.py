@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx._nested import together
+from rnnx._nested import unflatten
 from rnnx.layers.call_arguments import SIMPLE
 from rnnx.layers.call_signature import signature_of
 from rnnx.layers.checks import as_mask
@@ -43,7 +43,7 @@ def ranks_of(layer: Any, structure: Any, masks: list[Any]) -> tuple[int | None, 
     axes = tuple([None if mask is None else len(mask.shape) for mask in masks])
     if structure == SIMPLE:
         return axes if names.takes_mask or f"{names.first}_mask" in names.masks else none
-    by_name = dict(together(structure, list(enumerate(axes))))
+    by_name = dict(unflatten(structure, list(enumerate(axes))))
     wanted = [of for of in names.masks.values()] + ([names.first] if names.takes_mask else [])
     kept: dict[int, int | None] = {}
 
@@ -70,7 +70,7 @@ def masks_after(layer: Any, structure: Any, arrays: list[Any], masks: list[Any],
     if structure == SIMPLE:
         x, own = arrays[0], masks[0]
     else:
-        x, own = (next(iter(together(structure, part).values())) for part in (arrays, masks))
+        x, own = (next(iter(unflatten(structure, part).values())) for part in (arrays, masks))
         own = or_none(own)
     made = layer.compute_mask(x, own)
     parts = list(made) if isinstance(made, (list, tuple)) else [made]

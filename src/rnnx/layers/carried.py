@@ -86,12 +86,12 @@ def mask_of(x: Any, given: Any = None) -> Any:
     return x.mask if given is None and isinstance(x, MaskCarrier) else given
 
 
-def taken_apart(x: Any) -> tuple[Any, Any]:
+def unwrap(x: Any) -> tuple[Any, Any]:
     """Plain arrays and their masks; None in place of a list of masks if there is none."""
     if not carries(x):
         return x, None
     if isinstance(x, MaskCarrier):
         return x.view(np.ndarray), x.mask
-    parts = [taken_apart(part) if isinstance(part, MaskCarrier) else (part, None) for part in x]
+    parts = [unwrap(part) if isinstance(part, MaskCarrier) else (part, None) for part in x]
     masks = [mask for _, mask in parts]
     return [part for part, _ in parts], None if all(mask is None for mask in masks) else masks

@@ -91,7 +91,7 @@ class Convolving(Weighted, OverWindows):
     def compute_output_shape(self, input_shape: Any) -> Any:
         self.check_rank(input_shape, "features" if self.features is None else self.features)
         batch, places, _ = self.apart(input_shape)
-        return self.together(batch, self.counts(places), self.features_out)
+        return self.full_shape(batch, self.counts(places), self.features_out)
 
     def known_features(self, input_shape: Any) -> int:
         """The features of an input shape, to build for."""

@@ -310,7 +310,7 @@ class Layer(WeightOwner, SymbolicEnds):
 
     def _call_masked(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
         """A call with masks: those of the arguments, or those that the inputs carry; the outputs carry theirs."""
-        x, carried = carried_masks.taken_apart(x)
+        x, carried = carried_masks.unwrap(x)
         x = self.prepare(x)
         if call.get("mask") is not None:
             call = {**call, "mask": self.given_mask(x, call["mask"])}

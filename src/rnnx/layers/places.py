@@ -92,7 +92,7 @@ class OverPlaces(Layer):
         batch, *rest = shape
         return (batch, tuple(rest[1:]), rest[0]) if self.channels_first else (batch, tuple(rest[:-1]), rest[-1])
 
-    def together(self, batch: Any, places: Sequence[Any], features: Any) -> tuple[Any, ...]:
+    def full_shape(self, batch: Any, places: Sequence[Any], features: Any) -> tuple[Any, ...]:
         """A shape of batch, places and features."""
         return (batch, features, *places) if self.channels_first else (batch, *places, features)
 

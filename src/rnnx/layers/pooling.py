@@ -60,7 +60,7 @@ class PoolingLayer(OverPlaces):
     def compute_output_shape(self, input_shape: Any) -> Any:
         self.check_rank(input_shape)
         batch, places, features = self.apart(input_shape)
-        return self.together(batch, self.pooled(places), features)
+        return self.full_shape(batch, self.pooled(places), features)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "data_format": self.data_format}

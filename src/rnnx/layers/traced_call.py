@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._changes import Changes
-from rnnx._nested import LEAF, count_leaves, frozen, taken_apart, together
+from rnnx._nested import LEAF, count_leaves, flatten, frozen, unflatten
 from rnnx._typing import Array
 from rnnx.layers import carried, graph
 from rnnx.layers.call_arguments import SIMPLE, Arguments, is_tensor, list_structure
@@ -168,8 +168,8 @@ class TracedCall:
             for k, rank in enumerate(ranks)
         ]
         structure = ("dict", (names.first, LEAF)) if structure == SIMPLE else structure
-        given = together(structure, entries)
-        by_name = together(structure, masks)
+        given = unflatten(structure, entries)
+        by_name = unflatten(structure, masks)
         if names.takes_mask and "mask" in names.signature.parameters:
             given["mask"] = or_none(by_name[names.first])
         for mask, of in names.masks.items():
@@ -193,19 +193,19 @@ class TracedCall:
         if any(isinstance(part, SymbolicTensor) for part in given.tensors):
             return self.record(given)
         traced, values, masks, _ = self.eager(given, False)
-        return together(traced.structure, [carried.carrying(y, mask) for y, mask in zip(values, masks, strict=True)])
+        return unflatten(traced.structure, [carried.carrying(y, mask) for y, mask in zip(values, masks, strict=True)])
 
     def vjp(self, *args: Any, **kwargs: Any) -> tuple[Any, Pullback]:
         """The same call, differentiable; see `Layer.vjp`."""
         given = Arguments(self.layer, args, kwargs)
         traced, values, masks, back = self.eager(given, True)
         back.single_input = given.structure == SIMPLE
-        y = together(traced.structure, [carried.carrying(y, mask) for y, mask in zip(values, masks, strict=True)])
+        y = unflatten(traced.structure, [carried.carrying(y, mask) for y, mask in zip(values, masks, strict=True)])
 
         def pullback(dy: Any, *, need_dx: bool = True) -> Gradients:
             found: list[Any] = []
             if traced.structure != LEAF:
-                taken_apart(dy, lambda leaf: leaf is None or is_tensor(leaf), found)
+                flatten(dy, lambda leaf: leaf is None or is_tensor(leaf), found)
             return back((found if len(values) > 1 else found[0]) if found else dy, need_dx=need_dx)
 
         return y, pullback
@@ -214,7 +214,7 @@ class TracedCall:
         """A call on arrays."""
         arrays, masks = [], []
         for part in given.tensors:
-            array, mask = carried.taken_apart(part)
+            array, mask = carried.unwrap(part)
             arrays.append(self.cast(array))
             masks.append(mask)
         if given.call.get("mask") is not None:
@@ -250,7 +250,7 @@ class TracedCall:
         if structure != SIMPLE and not self.signature.builds and not layer.call_is_all:
             return  # `super().call` says which of the arguments the class below is built for
         free = [(None, *shape[1:]) for shape in shapes]
-        given = {"": free[0]} if structure == SIMPLE else dict(together(structure, free))
+        given = {"": free[0]} if structure == SIMPLE else dict(unflatten(structure, free))
         first = next(iter(given.values()))
         parameters = list(inspect.signature(type(layer).build).parameters)[1:]
         if len(parameters) > 1:
@@ -294,7 +294,7 @@ class TracedCall:
             node.outputs.append(SymbolicTensor(tensor.shape, tensor.dtype, node, index))
         if layer._node is None:
             layer._node = node
-        return together(traced.structure, node.outputs)
+        return unflatten(traced.structure, node.outputs)
 
     # ---- As a step of a graph --------------------------------------------------------------------------------------
 
@@ -370,7 +370,7 @@ class TracedCall:
         batch = shapes[0][0]
         found = [tensor.shape for tensor in traced.output_tensors()]
         found = [(batch, *shape[1:]) if shape and shape[0] is None else shape for shape in found]
-        return together(traced.structure, found)
+        return unflatten(traced.structure, found)
 
     def compute_output_dtype(self, input_shape: Any, input_dtype: list[Any]) -> Any:
         """The type of the output(s) for inputs of these shapes and types."""

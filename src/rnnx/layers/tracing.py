@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._changes import change
-from rnnx._nested import taken_apart
+from rnnx._nested import flatten
 from rnnx._typing import Array
 from rnnx.layers import graph
 from rnnx.layers.base_call import BaseCall
@@ -90,7 +90,7 @@ class Traced:
         found: list[Any] = []
         what = f"{self.name}: what its function returns"
         try:
-            self.structure = taken_apart(y, lambda leaf: isinstance(leaf, (SymbolicTensor, Weight, np.ndarray)), found)
+            self.structure = flatten(y, lambda leaf: isinstance(leaf, (SymbolicTensor, Weight, np.ndarray)), found)
         except TypeError as error:
             raise TypeError(f"{what} must be tensors: {error}") from None
         if not found:

@@ -19,7 +19,6 @@ from rnnx.losses.crossentropy import (
     CategoricalGeneralizedCrossEntropy,
     SparseCategoricalCrossentropy,
 )
-from rnnx.losses.followed import symbolic_values
 from rnnx.losses.loss import Loss
 from rnnx.losses.margin import CategoricalHinge, Hinge, SquaredHinge
 from rnnx.losses.probabilistic import KLDivergence, Poisson
@@ -35,6 +34,7 @@ from rnnx.losses.regression import (
 from rnnx.losses.segmentation import Dice, Tversky
 from rnnx.losses.sequence import CTC
 from rnnx.losses.similarity import Circle
+from rnnx.losses.traced_loss import symbolic_values
 
 LossFunction = Callable[..., Any]
 OF_THE_RESULT = ("reduction", "name", "dtype")  # arguments of a loss that its function has not

@@ -49,7 +49,7 @@ class Loss(Configurable):
     default_name: str = "loss"
     dtype: str | None = None
     across_rows = False  # whether the value of a row depends on other ones, also on those that weigh nothing
-    overrides_call = False  # whether the class has `call` of its own, which is traced: see `rnnx.losses.followed`
+    overrides_call = False  # whether the class has `call` of its own, which is traced: see `rnnx.losses.traced_loss`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

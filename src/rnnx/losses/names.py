@@ -6,9 +6,9 @@ from typing import Any
 
 from rnnx._config import lookup
 from rnnx.losses import functions
-from rnnx.losses.followed import FunctionLoss
 from rnnx.losses.functions import LossFunction
 from rnnx.losses.loss import Loss
+from rnnx.losses.traced_loss import FunctionLoss
 
 FUNCTIONS: dict[str, LossFunction] = {
     name: thing for name, thing in vars(functions).items() if hasattr(thing, "loss") and name == thing.__name__

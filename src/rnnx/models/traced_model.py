@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import _nested as nested
-from rnnx._nested import CONTAINERS, count_leaves, frozen, together
+from rnnx._nested import CONTAINERS, count_leaves, frozen, unflatten
 from rnnx.layers.call_arguments import SIMPLE, Arguments, list_structure
 from rnnx.layers.traced_call import Sketch, TracedCall
 from rnnx.layers.tracing import Traced
@@ -91,7 +91,7 @@ def tensors_at_end(model: Any, graph: Traced) -> Any:
 
 def template_at_end(model: Any, graph: Traced) -> Any:
     """The form of the outputs of a graph."""
-    return nested.template_of(together(graph.structure, range(graph.outputs)))
+    return nested.template_of(unflatten(graph.structure, range(graph.outputs)))
 
 
 def template_at_start(model: Any, graph: Traced) -> Any:
@@ -101,7 +101,7 @@ def template_at_start(model: Any, graph: Traced) -> Any:
     deep = any(part[0] in ("dict", "list", "tuple") for part in inside)
     if not deep or graph.arguments != count_leaves((kind, *parts)):  # more arguments of `call`, or constants
         return None
-    return together((kind, *parts), range(graph.arguments))
+    return unflatten((kind, *parts), range(graph.arguments))
 
 
 def has_several_inputs(model: Any, graph: Traced) -> Any:

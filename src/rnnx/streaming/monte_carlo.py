@@ -10,7 +10,7 @@ import numpy as np
 from rnnx._changes import Changes
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
-from rnnx.dropout.noise import together
+from rnnx.dropout.noise import current_passes
 from rnnx.dropout.passes import NotRows, Passes
 from rnnx.layers.layer import walk
 from rnnx.layers.noise import NoiseLayer, SpatialDropout
@@ -148,11 +148,11 @@ class StepNoise:
         given = _Given(draws, isinstance(layer, SpatialDropout) or (shape is not None and shape[-2:-1] == (1,)))
 
         def step(x: Any, mask: Any) -> tuple[Any, Any]:
-            token = together.set(given)
+            token = current_passes.set(given)
             try:
                 return layer.apply(x)[0], mask
             finally:
-                together.reset(token)
+                current_passes.reset(token)
 
         return step
 

@@ -17,7 +17,7 @@ from rnnx.layers.layer import walk
 from rnnx.layers.normalization import normalization_at_rest
 from rnnx.layers.ops import Operation
 from rnnx.layers.rnn.bidirectional import Bidirectional
-from rnnx.layers.rnn.cell import is_own
+from rnnx.layers.rnn.cell import is_custom
 from rnnx.layers.rnn.rnn import RNN
 from rnnx.layers.rnn.stacked import StackedRNNCells
 from rnnx.training.batches import pad
@@ -120,7 +120,7 @@ def _asks_once(layer: Any) -> bool:
             if len({id(own) for own in called}) < len(called):
                 return False
         elif isinstance(part, RNN):
-            if any(is_own(cell) for cell in part.cells):
+            if any(is_custom(cell) for cell in part.cells):
                 return False
         elif part.sublayers and not isinstance(part, (Bidirectional, StackedRNNCells)):
             return False
@@ -146,7 +146,7 @@ class _Sampler:
         once = _asks_once(self.model)
         self._stateful = [part for part in parts if getattr(part, "stateful", False) and hasattr(part, "carry")]
         self._start = [part.states for part in self._stateful]
-        self._together = not self._stateful  # whether passes are rows of one batch
+        self._batched = not self._stateful  # whether passes are rows of one batch
         self._block = len(self.x) if self._stateful else BLOCK
         self.blocks = range(max(1, -(-len(self.x) // max(1, self._block))))
         self.passes = Passes(self.samples * len(self.blocks), self.shared, once)
@@ -159,11 +159,11 @@ class _Sampler:
         if not len(self.x):
             assert self._first is not None
             return np.zeros((len(numbers), *self._first.shape[1:]), self._first.dtype)
-        if self._together:
+        if self._batched:
             try:
                 return self._rows_of_batches(block, numbers)
             except NotRows:
-                self._together = False
+                self._batched = False
         rows = range(self._rows(block))
         return np.concatenate([self._alone(block, k, rows) for k in numbers])
 

@@ -48,7 +48,7 @@ from rnnx.formats.onnx._sizes import (
     scaled,
     state_of_attention,
     state_of_attention_work,
-    together,
+    sum_of,
     window_of,
 )
 from rnnx.formats.onnx._windows import (
@@ -163,12 +163,12 @@ OPERATORS = (
     _evaluated("ai.onnx.preview.FlexAttention", attention, scaled(attention, 8), attention_work),
     _evaluated("QLinearConv", quantized_convolution(convolution), quantized_convolution(convolution_workspace),
                quantized_convolution(convolution_work)),
-    _evaluated("QLinearMatMul", quantized_product, together(scaled(quantized_product, 6), Wide(2)), quantized_work),
+    _evaluated("QLinearMatMul", quantized_product, sum_of(scaled(quantized_product, 6), Wide(2)), quantized_work),
     _evaluated("Resize", resize, resize_workspace, resize_work),
     _evaluated("RoiAlign", rois, scaled(rois, 2), rois_work),
-    _evaluated("RotaryEmbedding", Wide(2), _rotated := together(Wide(10), lambda info, x, cos, sin, places=None: (
+    _evaluated("RotaryEmbedding", Wide(2), _rotated := sum_of(Wide(10), lambda info, x, cos, sin, places=None: (
         0 if places is None else 4 * gather(info, cos, places))), _rotated),
-    _evaluated("STFT", frames, scaled(frames, 6), together(scaled(frames, 10), frames_work)),
+    _evaluated("STFT", frames, scaled(frames, 6), sum_of(scaled(frames, 10), frames_work)),
     _evaluated("SplitToSequence", split_up, split_up, split_up_work),
     _evaluated("StringConcat", broadcast, scaled(broadcast, 6), scaled(broadcast, 2)),
     _evaluated("StringSplit", texts_split, scaled(texts_split, 2), scaled(texts_split, 10)),

@@ -29,7 +29,7 @@ from rnnx.formats.onnx._sizes import (
     product,
     product_work,
     scaled,
-    together,
+    sum_of,
 )
 
 STRING = 8  # TensorProto.STRING
@@ -378,7 +378,7 @@ OPERATORS = (
     Operator("Equal", _plain(np.equal), broadcast, NOTHING),
     Operator("Exp", _float_only(np.exp), SAME, Floats(3)),
     Operator("Gelu", _gelu, SAME, Floats(8)),
-    Operator("Gemm", _gemm, gemm, together(scaled(gemm, 2), SAME, _widened), gemm_work),
+    Operator("Gemm", _gemm, gemm, sum_of(scaled(gemm, 2), SAME, _widened), gemm_work),
     Operator("GlobalAveragePool", _in_float32(_global_pool), SAME, Floats(1)),
     Operator("GlobalMaxPool", _in_float32(_global_pool), SAME, Floats(1)),
     Operator("Greater", _plain(np.greater), broadcast, NOTHING),
@@ -390,7 +390,7 @@ OPERATORS = (
     Operator("LessOrEqual", _plain(np.less_equal), broadcast, NOTHING),
     Operator("Log", _float_only(np.log), SAME, Floats(3)),
     Operator("LogSoftmax", _in_float32(_softmax), SAME, Floats(4)),
-    Operator("MatMul", lambda info: _product(info.constants.get(1)), product, together(SAME, _widened), product_work),
+    Operator("MatMul", lambda info: _product(info.constants.get(1)), product, sum_of(SAME, _widened), product_work),
     Operator("Max", _plain(_extreme(np.maximum)), broadcast, broadcast),
     Operator("Mean", _in_float32(_plain(_mean)), broadcast_floats, broadcast_floats),
     Operator("Min", _plain(_extreme(np.minimum)), broadcast, broadcast),

@@ -139,7 +139,7 @@ def scaled(rule: Size, factor: int) -> Size:
     return lambda info, *inputs: factor * rule(info, *inputs)
 
 
-def together(*rules: Size) -> Size:
+def sum_of(*rules: Size) -> Size:
     """The sum of several rules."""
     return lambda info, *inputs: sum([rule(info, *inputs) for rule in rules])
 

@@ -215,7 +215,7 @@ def cell_function(cell: Any) -> Callable[..., Any]:
     return step
 
 
-def is_own(cell: Any) -> bool:
+def is_custom(cell: Any) -> bool:
     """Whether a cell says itself what a step is, in ``call`` or in any other way."""
     return not isinstance(cell, Cell) or cell.overrides_call
 

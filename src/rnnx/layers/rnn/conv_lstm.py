@@ -111,7 +111,7 @@ class ConvLSTM(SequenceLayer, Weighted, OverWindows):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, places, _ = self.apart(self._step(input_shape))
-        state = self.together(batch, self.counts(places), self.filters)
+        state = self.full_shape(batch, self.counts(places), self.filters)
         output = (batch, input_shape[1], *state[1:]) if self.return_sequences else state
         return [output, state, state] if self.return_state else output
 
@@ -275,7 +275,7 @@ class ConvLSTM(SequenceLayer, Weighted, OverWindows):
             return [np.zeros(shape, self.dtype) for _ in range(2)]
         parts = [self.last(self.cast(part)) for part in given] if isinstance(given, (list, tuple)) else []
         if [part.shape for part in parts] != [shape] * 2:
-            wanted = self.together(shape[0], shape[1:-1], shape[-1])
+            wanted = self.full_shape(shape[0], shape[1:-1], shape[-1])
             raise ValueError(f"{self.name}: `initial_state` must be a list of two arrays of shape {wanted}")
         return parts
 

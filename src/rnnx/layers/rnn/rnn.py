@@ -19,7 +19,7 @@ from rnnx.layers.rnn.cell import (
     call_cell,
     cell_config,
     check_cell,
-    is_own,
+    is_custom,
     output_size,
     state_widths,
     takes_training,
@@ -138,7 +138,9 @@ class RNN(ListsOfStates):
 
     def sample_masks(self, batch: int, timesteps: int, *, training: bool = True) -> list[Any]:
         """Draw the dropout masks of one call: a `DropoutMasks` or None for each cell."""
-        return [None if is_own(cell) else cell.sample_masks(batch, timesteps, training=training) for cell in self.cells]
+        return [
+            None if is_custom(cell) else cell.sample_masks(batch, timesteps, training=training) for cell in self.cells
+        ]
 
     def forward(
         self,
@@ -166,7 +168,7 @@ class RNN(ListsOfStates):
         masks: list[Any] = []
         backs: list[Back] = []
         for k, cell in enumerate(cells):
-            run_over = _run_own if is_own(cell) else _run_known
+            run_over = _run_custom if is_custom(cell) else _run_known
             x, after, drawn, back = run_over(
                 cell,
                 x,
@@ -285,7 +287,7 @@ def _run_known(cell: Cell, x: Array, *, keep: bool, **options: Any) -> CellRun:
     return run.outputs, list(run.state) if isinstance(run.state, tuple) else [run.state], masks, back
 
 
-def _run_own(
+def _run_custom(
     cell: Any,
     x: Array,
     *,
