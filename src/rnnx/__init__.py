@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "activations", "backend", "callbacks", "config", "constraints", "data", "datasets", "dropout", "formats",
     "functional", "initializers", "layers", "losses", "metrics", "models", "ops", "optimizers", "preprocessing",
-    "random", "reference", "regularizers", "saving", "utils",
+    "random", "reference", "regularizers", "saving", "utils", "wrappers",
 }  # fmt: skip
 _NAMES = {
     "Initializer": "initializers",

@@ -64,5 +64,11 @@ class HeldArray(np.lib.mixins.NDArrayOperatorsMixin):
                 part.assign(array)
         return out if len(out) > 1 else out[0]
 
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, value={self.value!r}>"

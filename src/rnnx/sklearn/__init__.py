@@ -1,4 +1,4 @@
-"""rnnx as estimators of scikit-learn: `SequenceClassifier` and `SequenceRegressor`."""
+"""rnnx as estimators of scikit-learn: of sequences, and of models of one's own."""
 
 try:
     import sklearn as _  # noqa: F401
@@ -9,6 +9,11 @@ except ModuleNotFoundError as error:
         "rnnx.sklearn works inside scikit-learn: pip install 'rnnx[sklearn]'", name="sklearn"
     ) from error
 
+from rnnx.sklearn.build_functions import KerasClassifier, KerasRegressor
 from rnnx.sklearn.estimators import SequenceClassifier, SequenceRegressor
+from rnnx.sklearn.wrappers import SKLearnClassifier, SKLearnRegressor, SKLearnTransformer
 
-__all__ = ["SequenceClassifier", "SequenceRegressor"]
+__all__ = [
+    "KerasClassifier", "KerasRegressor", "SKLearnClassifier", "SKLearnRegressor", "SKLearnTransformer",
+    "SequenceClassifier", "SequenceRegressor",
+]  # fmt: skip

@@ -57,6 +57,8 @@ def _optimizer(optimizer: Any) -> dict[str, Any]:
     if not isinstance(config, dict) or found["registered_name"] is not None:
         return found
     config = dict(config)
+    if isinstance(optimizer, optimizers.LossScaleOptimizer):
+        return {**found, "config": {**config, "inner_optimizer": _optimizer(optimizer.inner_optimizer)}}
     if found["class_name"] == "Nadam":
         config.pop("amsgrad", None)
     of_rate = config["learning_rate"]

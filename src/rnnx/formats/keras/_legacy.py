@@ -96,7 +96,7 @@ def add_optimizer(root: Tree, model: Any, state: list[tuple[str, Array]]) -> Non
     Not as ``optimizer_weights``: for that Keras 3 makes an optimizer without weights, which cannot train ("Unknown
     variable" in 3.15).
     """
-    if not state[0][1]:
+    if not any(array for name, array in state if name == "iteration"):
         return
     group = root.group(OPTIMIZER)
     names = [f"{model.optimizer.name}/{name}" for name, _ in state]

@@ -11,12 +11,13 @@ import numpy as np
 from rnnx._typing import Array
 from rnnx.formats.keras import _paths
 from rnnx.formats.keras._paths import Order
-from rnnx.optimizers import Nadam
+from rnnx.optimizers import LossScaleOptimizer, Nadam
 
 SLOTS = {"mean": "momentum", "square": "velocity", "largest": "velocity_hat", "average": "average_gradient",
          "sum": "accumulator", "average_of_weight": "average",
          "accumulated_gradient": "gradient_accumulator"}  # fmt: skip
 LARGEST_STEP = 2**31 - 1
+OF_SCALED = ("iteration", "learning_rate", "step_counter", "dynamic_scale")  # in front of those of the inner one
 
 
 def trained_weights(model: Any, orders: dict[int, Order]) -> list[tuple[int, str]]:
@@ -43,9 +44,17 @@ def state_of(model: Any, orders: dict[int, Order], *, fresh: bool = False) -> li
     ``fresh``: as before the first step. The slots are there then too: Keras warns of a file without them.
     """
     optimizer = model.optimizer
+    found: list[tuple[str, Array]] = []
+    if isinstance(optimizer, LossScaleOptimizer):  # which has a number of steps and a rate that nobody uses
+        counts = (0, optimizer.initial_scale)
+        if not fresh:
+            counts = int(optimizer.step_counter), float(optimizer.dynamic_scale)
+        found = [("iteration", np.array(0, np.int32)), ("learning_rate", np.array(0, np.float32))]
+        found += [("step_counter", np.array(counts[0], np.int32)), ("dynamic_scale", np.array(counts[1], np.float32))]
+        optimizer = optimizer.inner_optimizer
     steps = 0 if fresh else optimizer._iterations
     kind = np.int32 if steps <= LARGEST_STEP else np.int64
-    found: list[tuple[str, Array]] = [("iteration", np.array(steps, kind))]
+    found.append(("iteration", np.array(steps, kind)))
     if not callable(optimizer._rate):
         found.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
     slots = optimizer._slots
@@ -64,6 +73,24 @@ def _momenta(optimizer: Nadam, steps: int) -> float:
     return math.prod(optimizer._momentum(step) for step in range(1, steps + 1))
 
 
+def _restore_scaled(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> str | None:
+    """`restore` of a LossScaleOptimizer: its own numbers, then the inner optimizer."""
+    outer, own = model.optimizer, list(arrays[: len(OF_SCALED)])
+    if len(own) < len(OF_SCALED) or any(part.shape or part.dtype.kind not in "fiu" for part in own) or own[2] < 0:
+        return "its first arrays are not those of a LossScaleOptimizer"
+    if not own[3] > 0:
+        return f"its scale must be positive, got {own[3]}"
+    model.optimizer = outer.inner_optimizer
+    try:
+        reason = restore(model, arrays[len(OF_SCALED) :], orders)
+    finally:
+        model.optimizer = outer
+    if reason is None:
+        outer.step_counter.assign(int(own[2]))
+        outer.dynamic_scale.assign(float(own[3]))
+    return reason
+
+
 def restore(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> str | None:
     """Let the optimizer of a compiled model go on from the arrays of a file.
 
@@ -73,6 +100,8 @@ def restore(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> st
         Why it starts afresh, if the arrays are not those of such an optimizer.
     """
     optimizer, weights = model.optimizer, model.weights
+    if isinstance(optimizer, LossScaleOptimizer):
+        return _restore_scaled(model, arrays, orders)
     places = [place for place, _ in trained_weights(model, orders)]
     left = list(arrays)
     if not left or left[0].shape or left[0].dtype.kind not in "iu" or left[0] < 0:

@@ -14,6 +14,7 @@ from rnnx.formats.keras._values import name_of
 from rnnx.losses.loss import DTYPES
 
 OLD_WORDS = {"lr": "learning_rate", "beta_1": "beta_1", "beta_2": "beta_2"}
+OF_SCALE = ("initial_scale", "dynamic_growth_steps")  # of a LossScaleOptimizer
 LEFT_OUT = ("decay",)  # of an optimizer, with a note
 NO_CHANGE: dict[str, Any] = {  # arguments that only Keras writes, and the values with which they change nothing
     "class_id": None, "top_k": None, "thresholds": None, "curve": "ROC", "multi_label": False, "num_labels": None,
@@ -68,6 +69,11 @@ def _optimizer(value: Any, custom: Custom) -> Any:
     name, arguments = name_of(value)
     if name is None:
         return "rmsprop"
+    if str(name).split(">")[-1] == "LossScaleOptimizer":
+        inner = arguments.get("inner_optimizer")
+        if isinstance(inner, dict) and str(inner.get("class_name")).split(">")[-1] != "LossScaleOptimizer":
+            own: dict[str, Any] = {word: arguments[word] for word in OF_SCALE if word in arguments}
+            return optimizers.LossScaleOptimizer(_optimizer(inner, custom), **own)
     kind = type(optimizers.get(str(name).split(">")[-1]))
     of_base = inspect.signature(optimizers.Optimizer).parameters  # which come as **kwargs
     known = {**of_base, **inspect.signature(kind).parameters}
