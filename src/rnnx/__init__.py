@@ -16,6 +16,7 @@ _MODULES = {
     "random", "reference", "regularizers", "saving", "utils", "wrappers",
 }  # fmt: skip
 _NAMES = {
+    "DeepEnsemble": "training.many",
     "Initializer": "initializers",
     "Input": "layers",
     "InputSpec": "layers",
@@ -28,6 +29,7 @@ _NAMES = {
     "Sequential": "models",
     "StreamPool": "streaming",
     "cpu_info": "runtime",
+    "fit_many": "training.many",
     "get_num_threads": "runtime",
     "load_model": "models",
     "set_num_threads": "runtime",

@@ -1,6 +1,6 @@
 """Random numbers, under Keras' names: from a seed always the same ones, from a `SeedGenerator` the next ones.
 
-Without a seed they come from NumPy's global generator, which `set_seed` sets.
+Without a seed they come from NumPy's global generator, which `set_seed` sets, or from a block's own (`seeded`).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._seeds import legacy_numbers, seeded, set_random_seed
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator, check_rate, shape_to_draw
-from rnnx.utils.seeds import set_random_seed
 
 __all__ = [
-    "SeedGenerator", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint", "set_seed", "shuffle",
-    "truncated_normal", "uniform",
+    "SeedGenerator", "beta", "binomial", "categorical", "dropout", "gamma", "normal", "randint", "seeded", "set_seed",
+    "shuffle", "truncated_normal", "uniform",
 ]  # fmt: skip
 
 set_seed = set_random_seed
@@ -24,7 +24,7 @@ Seed = int | SeedGenerator | None
 
 def _generator(seed: Seed) -> np.random.Generator:
     if seed is None:
-        return np.random.default_rng(np.random.randint(2**31))
+        return np.random.default_rng(legacy_numbers().randint(2**31))
     source = SeedGenerator.of(seed)
     return np.random.default_rng([source.seed, source.advance(1)])
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from rnnx import saving
+from rnnx._seeds import shuffling_generator
 from rnnx.callbacks.callback import Callback, Logs
-from rnnx.utils.seeds import shuffling_generator
 
 NAME = "latest.npz"
 PREVIOUS = "previous.npz"

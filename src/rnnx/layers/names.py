@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 LONGEST_NAME = 200  # characters of a name in a message or a table
 
 _name_counts: dict[str, int] = {}
 _name_lock = threading.Lock()
+_own_counts: ContextVar[dict[str, int] | None] = ContextVar("rnnx_names", default=None)
 
 
 def snake_case(class_name: str) -> str:
@@ -28,15 +32,28 @@ def unique_name(class_name: str) -> str:
     """``lstm``, ``lstm_1``, ...: the class name in snake case with a counter, as Keras does."""
     stem = snake_case(class_name)
     with _name_lock:
-        count = _name_counts.get(stem, 0)
-        _name_counts[stem] = count + 1
+        own = _own_counts.get()
+        counts = _name_counts if own is None else own
+        count = counts.get(stem, 0)
+        counts[stem] = count + 1
     return f"{stem}_{count}" if count else stem
 
 
 def clear_names() -> None:
     """Start the automatic names again."""
     with _name_lock:
-        _name_counts.clear()
+        own = _own_counts.get()
+        (_name_counts if own is None else own).clear()
+
+
+@contextmanager
+def names_from_the_start() -> Iterator[None]:
+    """Count the automatic names of a ``with`` block from the start, whatever other threads make meanwhile."""
+    token = _own_counts.set({})
+    try:
+        yield
+    finally:
+        _own_counts.reset(token)
 
 
 def printable(text: Any, longest: int = LONGEST_NAME) -> str:

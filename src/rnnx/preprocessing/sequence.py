@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
 from typing import Any
 
 import numpy as np
 
+from rnnx._seeds import legacy_numbers, python_numbers
 from rnnx._typing import Array
 from rnnx.utils.arrays import pad_sequences
 from rnnx.utils.dataset import PyDataset
@@ -90,7 +90,7 @@ class TimeseriesGenerator(PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         if self.shuffle:
-            rows = np.random.randint(self.start_index, self.end_index + 1, size=self.batch_size)
+            rows = legacy_numbers().randint(self.start_index, self.end_index + 1, size=self.batch_size)
         else:
             first = self.start_index + self.batch_size * self.stride * index
             rows = np.arange(first, min(first + self.batch_size * self.stride, self.end_index + 1), self.stride)
@@ -172,9 +172,10 @@ def skipgrams(
     couples, labels : lists
     """
     positive, negative = ([0, 1], [1, 0]) if categorical else (1, 0)
+    numbers = python_numbers()
     couples: list[list[int]] = []
     for i, word in enumerate(sequence):
-        if not word or (sampling_table is not None and sampling_table[word] < random.random()):
+        if not word or (sampling_table is not None and sampling_table[word] < numbers.random()):
             continue
         for j in range(max(0, i - window_size), min(len(sequence), i + window_size + 1)):
             if j != i and sequence[j]:
@@ -183,13 +184,13 @@ def skipgrams(
     if negative_samples > 0 and couples:
         count = int(len(labels) * negative_samples)
         words = [couple[0] for couple in couples]
-        random.shuffle(words)
-        couples += [[words[k % len(words)], random.randint(1, vocabulary_size - 1)] for k in range(count)]
+        numbers.shuffle(words)
+        couples += [[words[k % len(words)], numbers.randint(1, vocabulary_size - 1)] for k in range(count)]
         labels += [negative] * count
     if shuffle:
         if seed is None:
-            seed = random.randint(0, 10**7)
+            seed = numbers.randint(0, 10**7)
         for values in (couples, labels):
-            random.seed(seed)
-            random.shuffle(values)
+            numbers.seed(seed)
+            numbers.shuffle(values)
     return couples, labels

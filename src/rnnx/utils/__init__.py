@@ -13,11 +13,11 @@ from rnnx._config import (
     get_registered_object,
     register_keras_serializable,
 )
+from rnnx._seeds import set_random_seed, shuffling_generator
 from rnnx.layers.names import clear_names
 from rnnx.layers.preprocessing import TextVectorization
 from rnnx.utils.arrays import normalize, pad_sequences, to_categorical
 from rnnx.utils.dataset import PyDataset, Sequence, split_dataset
-from rnnx.utils.seeds import set_random_seed, shuffling_generator
 from rnnx.utils.series import TimeseriesDataset, timeseries_dataset_from_array, timeseries_windows
 
 __all__ = [

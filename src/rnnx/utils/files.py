@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from rnnx._seeds import shuffling_generator
 from rnnx._typing import Array
 from rnnx.utils.arrays import to_categorical
-from rnnx.utils.seeds import shuffling_generator
 
 WHO = "text_dataset_from_directory"
 

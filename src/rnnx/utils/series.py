@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._seeds import shuffling_generator
 from rnnx._typing import Array
-from rnnx.utils.seeds import shuffling_generator
 
 
 def timeseries_windows(data: Any, sequence_length: int, sequence_stride: int = 1, sampling_rate: int = 1) -> Array:

@@ -1,0 +1,308 @@
+"""Many independent fits: one model for each sensor, store or patient, and ensembles of one model with many seeds."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnx._seeds import check_seed, fresh_seed, seeded
+from rnnx._typing import Array
+from rnnx.layers.names import names_from_the_start
+from rnnx.runtime import threads
+from rnnx.utils.progress import Progbar
+
+ORDER = ("x", "y", "sample_weight")  # of a dataset that is a tuple
+BACKENDS = ("threads", "processes")
+
+
+@dataclass
+class Fit:
+    """What became of one fit.
+
+    Attributes
+    ----------
+    model : Model or None
+        None if it failed.
+    history : dict of str to list of float
+        Figures of each epoch.
+    seed : int
+    seconds : float
+    error : Exception or None
+        Why it failed.
+    """
+
+    model: Any
+    history: dict[str, list[float]]
+    seed: int
+    seconds: float
+    error: Exception | None = None
+
+
+class Fits(list[Fit]):
+    """The fits of `fit_many`, in the order of the datasets; a list that pickles.
+
+    Attributes
+    ----------
+    models : list of Model or None
+    failed : list of int
+        Numbers of those that failed.
+    """
+
+    @property
+    def models(self) -> list[Any]:
+        return [fit.model for fit in self]
+
+    @property
+    def failed(self) -> list[int]:
+        return [k for k, fit in enumerate(self) if fit.error is not None]
+
+
+def fit_many(
+    build: Callable[..., Any],
+    datasets: Iterable[Any],
+    *,
+    n_jobs: int | None = None,
+    seeds: int | Iterable[int] | None = None,
+    backend: str = "threads",
+    verbose: Any = "auto",
+    **fit: Any,
+) -> Fits:
+    """Fit one model to each dataset, several at once.
+
+    Each fit has random numbers of its own: its results are those of ``set_random_seed(seed)``, ``build()`` and ``fit``
+    in a program that does nothing else, whatever the order and the number of workers.
+
+    Parameters
+    ----------
+    build : callable
+        Makes a compiled model; called without arguments, or with the number of the dataset if it needs one.
+    datasets : iterable
+        Of tuples ``(x, y)`` or ``(x, y, sample_weight)``, dicts of arguments of ``Model.fit`` (``x``, ``y``,
+        ``validation_data``, ...), or functions that return one of these, called when it is wanted.
+    n_jobs : int, optional
+        Fits at once, each on one thread of the engine. By default as many as there are processors.
+    seeds : int or iterable of int, optional
+        A seed for each fit; an integer n stands for n, n + 1, ... By default they are drawn, so that
+        ``set_random_seed`` fixes them.
+    backend : {"threads", "processes"}
+        Threads of this process; or processes by joblib (extra ``many``), which pays for small models, whose Python
+        takes turns in one process.
+    verbose : {"auto", 0, 1, 2}
+        As of ``Model.fit``, but one line for all.
+    **fit
+        Other arguments of ``Model.fit``, of all fits. Callbacks are refused, as one object cannot watch several fits:
+        give them with the dataset.
+
+    Returns
+    -------
+    Fits
+        A list of `Fit`. A fit that raises an exception has it as its ``error``; the others go on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit; nothing has been fitted then.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> def build():
+    ...     model = rnnx.Sequential([rnnx.Input((None, 1)), rnnx.layers.GRU(4), rnnx.layers.Dense(1)])
+    ...     model.compile("adam", "mse")
+    ...     return model
+    >>> x = np.random.default_rng(0).normal(size=(3, 8, 5, 1)).astype("f")   # of 3 sensors
+    >>> fits = rnnx.fit_many(build, [(one, one[:, -1]) for one in x], seeds=0, epochs=2, verbose=0)
+    >>> len(fits.models), fits.failed
+    (3, [])
+    """
+    data = list(datasets)
+    jobs = _check_jobs(n_jobs)
+    chosen = _check_seeds(seeds, len(data))
+    if backend not in BACKENDS:
+        raise ValueError(f"fit_many: `backend` must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
+    if not callable(build):
+        raise TypeError(f"fit_many: `build` must be a function that makes a compiled model, got {type(build).__name__}")
+    if fit.get("callbacks"):
+        raise ValueError("fit_many: callbacks cannot be shared by several fits; give them with each dataset, as a dict")
+    for k, dataset in enumerate(data):
+        if not (callable(dataset) or isinstance(dataset, (dict, tuple))):
+            raise TypeError(
+                f"fit_many: dataset {k} must be a tuple (x, y), a dict of arguments of fit, or a function that returns "
+                f"one, got {type(dataset).__name__}"
+            )
+    numbered = _needs_number(build)
+    tasks = [
+        (build, k if numbered else None, dataset, seed, fit)
+        for k, (dataset, seed) in enumerate(zip(data, chosen, strict=True))
+    ]
+    results: list[Any] = [None] * len(tasks)
+    bar = Progbar(len(tasks), verbose=1 if verbose == "auto" else verbose, unit_name="fit")
+    run = _in_threads if backend == "threads" else _in_processes
+    failed = 0
+    for done, (k, found) in enumerate(run(tasks, min(jobs, max(1, len(tasks)))), start=1):
+        results[k] = found
+        failed += found.error is not None
+        bar.update(done, [("failed", failed)] if failed else None)
+    return Fits(results)
+
+
+def _check_jobs(n_jobs: Any) -> int:
+    if n_jobs is None:
+        return os.cpu_count() or 1
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or (n_jobs < 1 and n_jobs != -1):
+        raise ValueError(f"fit_many: `n_jobs` must be a positive integer, or -1 for all processors, got {n_jobs!r}")
+    return (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
+
+
+def _check_seeds(seeds: Any, count: int) -> list[int]:
+    if seeds is None:
+        return [fresh_seed() for _ in range(count)]
+    if isinstance(seeds, Iterable):
+        found = [check_seed("fit_many: `seeds`", seed) for seed in seeds]
+        if len(found) != count:
+            raise ValueError(f"fit_many: {count} dataset(s), got {len(found)} seed(s)")
+        return found
+    first = check_seed("fit_many: `seeds`", seeds)
+    return [first + k for k in range(count)]
+
+
+def _needs_number(build: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(build).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+
+Task = tuple[Callable[..., Any], "int | None", Any, int, dict[str, Any]]
+
+
+def _fit_one(task: Task) -> Fit:
+    """One fit, on one thread of the engine and with random numbers and names of its own."""
+    build, number, dataset, seed, fit = task
+    begun = time.perf_counter()
+    try:
+        with threads(1), seeded(seed), names_from_the_start():
+            given = dataset() if callable(dataset) else dataset
+            if isinstance(given, tuple):
+                if len(given) > len(ORDER):
+                    raise ValueError(f"a dataset has at most {', '.join(ORDER)}, got {len(given)} parts")
+                given = dict(zip(ORDER, given, strict=False))
+            model = build() if number is None else build(number)
+            history = model.fit(**{"verbose": 0, **fit, **given})
+    except Exception as error:
+        return Fit(None, {}, seed, time.perf_counter() - begun, error)
+    return Fit(model, dict(history.history), seed, time.perf_counter() - begun)
+
+
+def _in_threads(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
+    if jobs == 1:
+        for k, task in enumerate(tasks):
+            yield k, _fit_one(task)
+        return
+    pool = ThreadPoolExecutor(jobs, "rnnx-fit")
+    try:
+        waiting: dict[Future[Fit], int] = {pool.submit(_fit_one, task): k for k, task in enumerate(tasks)}
+        while waiting:
+            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(done), done.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_processes(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
+    try:
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise ImportError("fit_many: backend='processes' needs joblib: pip install 'rnnx[many]'") from error
+    calls = (delayed(_numbered)(k, task) for k, task in enumerate(tasks))
+    yield from Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(calls)
+
+
+def _numbered(k: int, task: Task) -> tuple[int, Fit]:
+    return k, _fit_one(task)
+
+
+class DeepEnsemble:
+    """Models of one architecture from several seeds, whose spread says how sure they are.
+
+    Lakshminarayanan, Pritzel and Blundell (2017), https://arxiv.org/abs/1612.01474.
+
+    Parameters
+    ----------
+    models : iterable of Model
+        At least two, with equal inputs and one output.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> def build():
+    ...     model = rnnx.Sequential([rnnx.Input((None, 1)), rnnx.layers.GRU(4), rnnx.layers.Dense(1)])
+    ...     model.compile("adam", "mse")
+    ...     return model
+    >>> x = np.random.default_rng(0).normal(size=(16, 5, 1)).astype("f")
+    >>> ensemble = rnnx.DeepEnsemble.fit(build, x, x[:, -1], members=3, seeds=0, epochs=2, verbose=0)
+    >>> mean, deviation = ensemble.predict(x, return_std=True)
+    >>> mean.shape, bool((deviation > 0).all())
+    ((16, 1), True)
+    """
+
+    def __init__(self, models: Iterable[Any]):
+        self.models = list(models)
+        if len(self.models) < 2 or None in self.models:
+            raise ValueError(f"DeepEnsemble: at least two models are needed, none of them None, got {len(self.models)}")
+
+    @classmethod
+    def fit(cls, build: Callable[..., Any], x: Any, y: Any, *, members: int = 5, **options: Any) -> DeepEnsemble:
+        """Fit ``members`` models to the same data.
+
+        Parameters
+        ----------
+        build : callable
+        x, y : what `Model.fit` takes
+        members : int
+        **options
+            Of `fit_many`.
+
+        Raises
+        ------
+        Exception
+            That of a member that failed.
+        """
+        if isinstance(members, bool) or not isinstance(members, int) or members < 2:
+            raise ValueError(f"DeepEnsemble: `members` must be an integer of at least 2, got {members!r}")
+        fits = fit_many(build, [(x, y)] * members, **options)
+        for k in fits.failed:
+            error = fits[k].error
+            assert error is not None
+            raise error
+        return cls(fits.models)
+
+    def predict(self, x: Any, *, return_std: bool = False, **options: Any) -> Any:
+        """Mean of the members.
+
+        Parameters
+        ----------
+        x : what `Model.predict` takes
+        return_std : bool
+            Whether to return the standard deviation over the members as well.
+        **options
+            Of `Model.predict`.
+
+        Returns
+        -------
+        array of shape (rows, ...), or two of them
+        """
+        outputs = np.stack([model.predict(x, **{"verbose": 0, **options}) for model in self.models])
+        mean: Array = outputs.mean(axis=0)
+        return (mean, outputs.std(axis=0)) if return_std else mean
+
+    def __len__(self) -> int:
+        return len(self.models)

@@ -1,0 +1,173 @@
+"""Many fits at once: the results of one by one, whatever the order and the number of workers."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnx
+from rnnx import callbacks, layers
+from rnnx.utils import set_random_seed
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(6, 20, 7, 2)).astype(np.float32)
+DATA = [(x, x[:, -1, :1] + k) for k, x in enumerate(X)]
+
+
+def build() -> Any:
+    chain = [rnnx.Input((None, 2)), layers.GRU(5, dropout=0.2, recurrent_dropout=0.3), layers.Dense(1)]
+    model = rnnx.Sequential(chain)
+    model.compile("adam", "mse")
+    return model
+
+
+def one_by_one(seeds: Any, **fit: Any) -> list[Any]:
+    found = []
+    for seed, (x, y) in zip(seeds, DATA, strict=True):
+        set_random_seed(seed)
+        model = build()
+        model.fit(x, y, verbose=0, **fit)
+        found.append(model)
+    return found
+
+
+def assert_equal(models: Any, others: Any) -> None:
+    for a, b in zip(models, others, strict=True):
+        for v, w in zip(a.get_weights(), b.get_weights(), strict=True):
+            assert np.array_equal(v, w)
+
+
+@pytest.mark.parametrize(("jobs", "backend"), [(1, "threads"), (2, "threads"), (5, "threads"), (2, "processes")])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:joblib", "ignore::DeprecationWarning:multiprocessing")
+def test_the_results_are_those_of_one_by_one(jobs: int, backend: str) -> None:
+    expected = one_by_one(range(10, 16), epochs=2, batch_size=8)
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    fits = rnnx.fit_many(build, DATA, seeds=10, n_jobs=jobs, backend=backend, epochs=2, batch_size=8, verbose=0)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+    assert_equal(fits.models, expected)
+    assert [fit.seed for fit in fits] == list(range(10, 16)) and fits.failed == []
+    assert all(len(fit.history["loss"]) == 2 and fit.seconds > 0 for fit in fits)
+    assert {model.layers[0].name for model in fits.models} == {"gru"}
+    again = pickle.loads(pickle.dumps(fits))
+    assert_equal(again.models, expected)
+
+
+def test_other_orders_of_the_datasets_change_nothing() -> None:
+    forwards = rnnx.fit_many(build, DATA, seeds=range(6), n_jobs=3, verbose=0)
+    backwards = rnnx.fit_many(build, DATA[::-1], seeds=range(5, -1, -1), n_jobs=2, verbose=0)
+    assert_equal(forwards.models, backwards.models[::-1])
+
+
+def test_seeds_that_are_drawn_follow_the_seed_of_the_process() -> None:
+    found = []
+    for _ in range(2):
+        set_random_seed(4)
+        found.append(rnnx.fit_many(build, DATA, verbose=0))
+    assert_equal(found[0].models, found[1].models)
+    assert len({fit.seed for fit in found[0]}) == 6
+
+
+def test_a_fit_that_fails_leaves_the_others() -> None:
+    def broken() -> Any:
+        raise OSError("no such sensor")
+
+    data = [DATA[0], (X[1], np.zeros((3, 1))), broken, DATA[3]]
+    fits = rnnx.fit_many(build, data, seeds=10, n_jobs=2, verbose=0)
+    assert fits.failed == [1, 2] and fits.models[1] is None
+    assert isinstance(fits[1].error, ValueError) and str(fits[2].error) == "no such sensor"
+    assert_equal([fits.models[0], fits.models[3]], rnnx.fit_many(build, DATA[:4], seeds=10, verbose=0).models[::3])
+
+
+def test_forms_of_datasets_and_of_build() -> None:
+    class Stop(callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.stop_training = True
+
+    (x, y), numbers = DATA[0], []
+
+    def numbered(k: int) -> Any:
+        numbers.append(k)
+        return build()
+
+    weight = np.ones(len(x))
+    data = [(x, y, weight), {"x": x, "y": y, "callbacks": [Stop()]}, lambda: (x, y)]
+    fits = rnnx.fit_many(numbered, data, seeds=[3, 3, 3], n_jobs=1, epochs=2, verbose=0)
+    assert [len(fit.history["loss"]) for fit in fits] == [2, 1, 2] and numbers == [0, 1, 2]
+    assert_equal(fits.models[:1], fits.models[2:])
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"n_jobs": 0}, ValueError),
+        ({"n_jobs": 1.5}, ValueError),
+        ({"seeds": [1]}, ValueError),
+        ({"seeds": "a"}, TypeError),
+        ({"backend": "spark"}, ValueError),
+        ({"callbacks": [callbacks.Callback()]}, ValueError),
+        ({"datasets": [X[0]]}, TypeError),
+        ({"build": 3}, TypeError),
+    ],
+)
+def test_arguments(change: dict[str, Any], error: type[Exception]) -> None:
+    given = {"build": build, "datasets": DATA, **change}
+    with pytest.raises(error, match="fit_many|build"):
+        rnnx.fit_many(**given)
+
+
+def test_progress(capsys: Any) -> None:
+    rnnx.fit_many(build, DATA[:2], seeds=0, n_jobs=1)
+    assert capsys.readouterr().out.startswith("2/2 [")
+
+
+def test_no_datasets() -> None:
+    assert rnnx.fit_many(build, [], verbose=0) == []
+
+
+def test_blocks_with_a_seed_of_their_own() -> None:
+    def numbers() -> Any:
+        layer = layers.GRU(3, dropout=0.5, input_shape=(None, 2))
+        layer.build((None, None, 2))
+        return [*layer.get_weights(), layer(X[0], training=True), rnnx.random.normal((3,))]
+
+    set_random_seed(7)
+    expected = numbers()
+    found: dict[int, Any] = {}
+    barrier = threading.Barrier(4)
+
+    def run(k: int) -> None:
+        with rnnx.random.seeded(7):
+            barrier.wait()
+            found[k] = numbers()
+            set_random_seed(7)  # of this block
+            found[k + 4] = numbers()
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for values in found.values():
+        assert all(np.array_equal(v, w) for v, w in zip(values, expected, strict=True))
+
+
+def test_ensembles() -> None:
+    x, y = DATA[0]
+    ensemble = rnnx.DeepEnsemble.fit(build, x, y, members=3, seeds=1, epochs=2, verbose=0)
+    outputs = np.stack([model.predict(x, verbose=0) for model in ensemble.models])
+    mean, deviation = ensemble.predict(x, return_std=True)
+    np.testing.assert_allclose(mean, outputs.mean(0))
+    np.testing.assert_allclose(deviation, outputs.std(0))
+    assert np.array_equal(ensemble.predict(x), mean) and len(ensemble) == 3 and (deviation > 0).any()
+    assert_equal(ensemble.models, rnnx.fit_many(build, [(x, y)] * 3, seeds=[1, 2, 3], epochs=2, verbose=0).models)
+    with pytest.raises(ValueError, match="at least two"):
+        rnnx.DeepEnsemble(ensemble.models[:1])
+    with pytest.raises(ValueError, match="members"):
+        rnnx.DeepEnsemble.fit(build, x, y, members=1)
+    with pytest.raises(ValueError, match="same number|samples|rows"):
+        rnnx.DeepEnsemble.fit(build, x, y[:3], members=2, verbose=0)
