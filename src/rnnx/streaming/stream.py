@@ -1,65 +1,19 @@
-"""Streaming: a layer or model that is fed step by step, its state outside of it.
-
-Inside a stream a step is a sequence of one step, of shape (batch, 1, ...), so that every layer without a memory is used
-as it is. Layers with a memory are replaced by steppers.
-"""
+"""Streaming: a layer or model that is fed step by step, its state outside of it."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rnnx import _kernels
-from rnnx._changes import Changes
 from rnnx._typing import Array
-from rnnx.layers.activation import ELU, Activation, PReLU, Rectifier, Softmax
-from rnnx.layers.base_call import BaseCall
-from rnnx.layers.convolution import Conv1D, Convolving
-from rnnx.layers.dense import Dense
-from rnnx.layers.dot import Dot
-from rnnx.layers.embedding import Embedding, Masking
-from rnnx.layers.group_normalization import GroupNormalization, RMSNormalization, UnitNormalization
-from rnnx.layers.identity import Identity
+from rnnx.layers.convolution import Conv1D
 from rnnx.layers.input import InputLayer
-from rnnx.layers.merging import Concatenate, Merge
-from rnnx.layers.noise import NoiseLayer
-from rnnx.layers.normalization import Normalization
-from rnnx.layers.ops import EACH, LAST, Operation
-from rnnx.layers.plan import Plan, Step
-from rnnx.layers.pooling import GlobalPooling, Pooling
-from rnnx.layers.preprocessing.scaling import Normalization as Standardization
-from rnnx.layers.preprocessing.scaling import Scaling
-from rnnx.layers.resizing import Resizing
-from rnnx.layers.rnn.bidirectional import Bidirectional
-from rnnx.layers.rnn.cell import Cell
-from rnnx.layers.rnn.rnn import RNN
-from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer
-from rnnx.layers.rnn.time_distributed import TimeDistributed
-from rnnx.layers.shaping import Flatten
-from rnnx.layers.traced_call import TracedCall
 from rnnx.layers.weight import settled
 from rnnx.streaming.compiled import short_way
+from rnnx.streaming.step_functions import StepFunctions
 from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper, check_out
-
-Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
-STEPWISE = (
-    Activation, Dense, ELU, Embedding, Identity, Masking, NoiseLayer, Normalization, PReLU, RMSNormalization, Rectifier,
-    Scaling, Softmax, TimeDistributed, UnitNormalization,
-)  # fmt: skip
-ALONG_AXES = (Softmax, Concatenate, Normalization, RMSNormalization, Standardization, UnitNormalization)
-WHY_NOT = {
-    Bidirectional: "it reads the sequence from its end too",
-    Flatten: "it joins all steps",
-    Pooling: "it joins several steps",
-    GlobalPooling: "it joins all steps",
-    GroupNormalization: "it joins all steps",
-    Dot: "it joins all steps",
-    Resizing: "it changes the number of steps",
-    Convolving: "only causal convolutions with strides=1 need no later steps",
-}
 
 
 class Stream:
@@ -112,10 +66,11 @@ class Stream:
     def _make_steps(self) -> None:
         """Take the weights as they are now; while another thread changes them, only until the next step."""
         versions = settled(self._layer.weights)
-        self._steppers: list[Any] = []
         if self._noise is not None:
             self._noise.start()
-        self._run, self._many = self._make(self._layer.computation)
+        steps = StepFunctions(self._layer, self._recurrent_stepper, self._convolution_stepper, self._noise)
+        self._run, self._many = steps.make(self._layer.computation)
+        self._steppers: list[Any] = steps.steppers
         self._settled = versions is not None and versions == settled(self._layer.weights)
         self._short = None
         if self._noise is not None:
@@ -127,119 +82,11 @@ class Stream:
         compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
         return short_way(self._layer, compiled, self.batch_size, self._turn, self._cast, self._unmasked_long_way)
 
-    def _make(self, computation: Any) -> tuple[Function, bool]:
-        """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
-        layer = _layer_of(computation)
-        if isinstance(computation, TracedCall):
-            if hasattr(layer, "state_size") and not isinstance(layer, SequenceLayer):  # a cell
-                return self._recurrent(layer, [layer], True, False)
-            return self._graph(computation.step_graph())
-        if isinstance(layer, Cell):
-            return self._recurrent(layer, [layer], True, False)
-        if isinstance(layer, (Recurrent, RNN)):
-            if layer.go_backwards:
-                raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: it goes backwards")
-            if layer.return_state and layer is not self._layer:
-                raise ValueError(f"stream: layer {layer.name!r} cannot be streamed in a model: it returns its state")
-            cells = layer.cells if isinstance(layer, RNN) else [layer]
-            return self._recurrent(layer, cells, layer.return_sequences, layer.zero_output_for_mask)
-        if hasattr(layer, "plan"):
-            return self._graph(layer)
-        causal = isinstance(layer, Conv1D) and (layer.padding == "causal" or layer.window == 1)
-        if causal and layer.strides == 1 and not layer.channels_first:
-            stepper = self._convolution_stepper(_of_now(layer))
-            self._steppers.append(stepper)
-            return lambda x, mask: (stepper.step(x[:, 0])[:, None], None), True
-        if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
-            raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
-        if isinstance(layer, ALONG_AXES) and _reaches_over_steps(layer.axis):
-            raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: axis {layer.axis} joins the steps")
-        if isinstance(layer, PReLU) and 1 not in (layer.shared_axes or ()):
-            raise ValueError(f"stream: layer {layer.name!r} cannot be streamed: each step has weights of its own")
-        if self._noise is not None and isinstance(layer, NoiseLayer):
-            return self._noise.function(layer), True
-        if isinstance(layer, (*STEPWISE, Merge)):
-            return _stepwise(layer), True
-        raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed step by step")
-
-    def _recurrent(self, layer: Any, cells: list[Any], many: bool, zero_output: bool) -> tuple[Function, bool]:
-        own = [
-            self._recurrent_stepper(cell, layer.dtype, zero_output and k == len(cells) - 1)
-            for k, cell in enumerate(cells)
-        ]
-        self._steppers += own
-
-        def advance(x: Any, mask: Any) -> tuple[Any, Any]:
-            y, valid = x[:, 0], None if mask is None else mask[:, 0]
-            for stepper in own:
-                y = stepper.masked_step(y, valid)
-            return (y[:, None], mask) if many else (y, None)
-
-        return advance, many
-
     def _recurrent_stepper(self, cell: Any, dtype: Any, zero_output: bool) -> Any:
         return RecurrentStepper(cell, self.batch_size, dtype, self._turn, zero_output, self._noise)
 
     def _convolution_stepper(self, layer: Conv1D) -> Any:
         return ConvolutionStepper(layer, self.batch_size)
-
-    def _graph(self, model: Any) -> tuple[Function, bool]:
-        if model.several_inputs or model.several_outputs:
-            raise ValueError(f"stream: model {model.name!r} must have one input and one output")
-        plan: Plan = model.plan
-        of_steps = set(plan.inputs)  # places of values that have a time axis; the others are of the sequence so far
-        fixed = {place: weight.still().value for place, weight in plan.weights.items()}  # those of now
-        constants = set(fixed)  # places that do not depend on the input
-        functions: list[tuple[Function, Step]] = []
-        for step in plan.steps:
-            layer, name = step.computation, step.layer.name
-            if step.states or (len(step.outputs) > 1 and not isinstance(layer, Operation)):
-                raise ValueError(f"stream: layer {name!r} cannot be streamed: it passes states around")
-            needed = set(step.inputs) - constants
-            if not needed:
-                function, many = _whole(layer), False
-                constants.update(step.outputs)
-            elif of_steps.issuperset(needed) and isinstance(layer, Operation):
-                function, many = _operation(layer, plan, step, constants)
-            elif of_steps.issuperset(needed):
-                function, many = self._make(layer)
-            elif not of_steps.isdisjoint(needed):
-                raise ValueError(f"stream: layer {name!r} cannot be streamed: it joins steps with a value of all steps")
-            elif self._noise is not None and isinstance(_layer_of(layer), NoiseLayer):
-                function, many = self._noise.function(_layer_of(layer)), False
-            else:
-                function, many = _whole(layer), False
-            if step.call.get("training"):
-                if not isinstance(_layer_of(layer), NoiseLayer):
-                    raise ValueError(f"stream: layer {name!r} cannot be streamed: it is called with training=True")
-                function = _noisy(layer) if self._noise is None else function
-            given = plan.tensors[step.inputs[0]].dtype
-            if step.single and given != layer.dtype and not isinstance(layer, Embedding):
-                function = _after_cast(layer, function)
-            functions.append((function, step))
-            if many:
-                of_steps.update(step.outputs)
-        (first,), (last,), count = plan.inputs, plan.outputs, len(plan.tensors)
-
-        def run(x: Any, mask: Any) -> tuple[Any, Any]:
-            values: list[Any] = [None] * count
-            masks: list[Any] = [None] * count
-            values[first], masks[first] = x, mask
-            for place, value in fixed.items():
-                values[place] = value
-            for function, step in functions:
-                x, mask = values[step.inputs[0]], masks[step.inputs[0]]
-                if not step.single:
-                    x, mask = [values[place] for place in step.inputs], [masks[place] for place in step.inputs]
-                y, mask = function(x, mask)
-                if len(step.outputs) > 1:
-                    for place, part in zip(step.outputs, y, strict=True):
-                        values[place] = part
-                else:
-                    values[step.outputs[0]], masks[step.outputs[0]] = y, mask
-            return values[last], masks[last]
-
-        return run, last in of_steps
 
     # ---- Running ----------------------------------------------------------------------------------------------------
 
@@ -444,104 +291,11 @@ class Stream:
         return _going_on, (self._layer, self.batch_size, self._copied_memory())
 
 
-def _reaches_over_steps(axis: Any) -> bool:
-    """Whether an axis, or one of several, may be that of the steps."""
-    return any(part in (1, -2) for part in (axis if isinstance(axis, (list, tuple)) else (axis,)))
-
-
 def _going_on(layer: Any, batch_size: int, memory: list[tuple[Any, Any]]) -> Stream:
     """A stream with the states of another one."""
     stream = Stream(layer, batch_size)
     stream._remember(memory)
     return stream
-
-
-def _layer_of(computation: Any) -> Any:
-    """The layer whose computation this is."""
-    return computation.layer if isinstance(computation, (BaseCall, TracedCall)) else computation
-
-
-def _of_now(layer: Any) -> Any:
-    """The same layer with weights that stay as they are; what has a ``call`` of its own is left as it is."""
-    if isinstance(layer, (BaseCall, TracedCall)) or not layer.weights:
-        return layer
-    return copy.deepcopy(layer, {id(weight): weight.still() for weight in layer.weights})
-
-
-def _stepwise(layer: Any) -> Function:
-    """The function of a layer without a memory."""
-    if type(layer) is Dense:
-        return _product(layer)
-    layer = _of_now(layer)
-    makes_mask = isinstance(layer, (Masking, Merge)) or (isinstance(layer, Embedding) and layer.mask_zero)
-
-    def one(x: Any, mask: Any) -> tuple[Any, Any]:
-        if not makes_mask and mask is None:
-            return layer.forward(x)[0], None
-        y, mask, _ = layer.forward_masked(x, mask=mask)
-        return y, mask
-
-    product: Function | None = None
-
-    def inside(x: Any, mask: Any) -> tuple[Any, Any]:
-        if mask is not None and mask.ndim > 2:
-            return one(x, mask)
-        inner = layer.layer.computation
-        prepared = inner.prepare(x[:, 0])
-        return (product(prepared, None) if product else inner.forward(prepared))[0][:, None], mask
-
-    if isinstance(layer, TimeDistributed):
-        nested: Any = layer.layer.computation
-        product = _product(nested) if type(nested) is Dense else None
-        return inside
-    if isinstance(layer, Embedding):  # ids must be looked at: a negative one would count from the end
-        return _after_cast(layer, one)
-    return one
-
-
-def _product(layer: Dense) -> Function:
-    """The function of a Dense layer by the tiles of the engine: the bits of a row do not depend on other rows."""
-    packed, activation = layer.packed(), layer.activation
-
-    def one(x: Any, mask: Any) -> tuple[Any, Any]:
-        if x.ndim < 2 or x.shape[-1] != packed.features:
-            raise ValueError(f"{layer.name}: the input must have shape (batch, ..., {packed.features}), got {x.shape}")
-        y = packed.apply(x.reshape(-1, packed.features))
-        return activation(y.reshape(*x.shape[:-1], packed.units)), mask
-
-    return one
-
-
-def _noisy(layer: Any) -> Function:
-    """The function of a layer that draws noise in every call."""
-
-    def draw(x: Any, mask: Any) -> tuple[Any, Any]:
-        with Changes():
-            y, mask, _ = layer.forward_masked(x, mask=mask, training=True)
-        return y, mask
-
-    return draw
-
-
-def _operation(layer: Operation, plan: Plan, step: Step, constants: set[int]) -> tuple[Function, bool]:
-    """The function of an operation on steps and constants; see `Stream._make`."""
-    use = layer.steps([plan.tensors[place].shape for place in step.inputs], [p in constants for p in step.inputs])
-    if use not in (EACH, LAST):
-        raise ValueError(f"stream: layer {layer.name!r} (ops.{layer.function}) cannot be streamed: {use}")
-    return _whole(layer), use == EACH
-
-
-def _whole(layer: Any) -> Function:
-    """The function of any layer behind the last output of the sequence so far."""
-    if type(layer) is Dense:
-        return _product(layer)
-    layer = _of_now(layer)
-    return lambda x, mask: (layer.forward(x)[0], None)
-
-
-def _after_cast(layer: Any, function: Function) -> Function:
-    """A function whose input comes from a layer of another dtype."""
-    return lambda x, mask: function(layer.cast(x), mask)
 
 
 def stream(layer: Any, batch_size: int = 1, mc: int | None = None) -> Any:
