@@ -134,7 +134,8 @@ NEEDS: dict[str, Callable[[Path], Names]] = {
 CHECKS: dict[str, Callable[[Names, Path], None]] = {
     "README": check_readme, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
     "many": check_many, "masks": check_masks, "ops": check_ops, "pytorch": check_pytorch,
-    "quantization": check_quantization, "start": check_start, "streaming": check_streaming, "subclasses": check_subclasses,
+    "quantization": check_quantization, "start": check_start, "streaming": check_streaming,
+    "subclasses": check_subclasses,
 }  # fmt: skip
 
 
