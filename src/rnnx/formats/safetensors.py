@@ -32,7 +32,7 @@ from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, pa
 from rnnx.layers.layer import MODES_OF_0_1_0, Layer
 from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.layers.registry import layer_config, layer_from_config
-from rnnx.layers.weight import changing
+from rnnx.layers.weight import replace_all
 from rnnx.quantization import quantizable
 from rnnx.quantization.rounding import narrow_form, wide_form
 from rnnx.saving import FormatError, write_whole
@@ -301,9 +301,7 @@ def _put_weights(model: Any, path: Any, tensors: dict[str, Array]) -> None:
                 f"{path}: weight {k} ({weight.name}) must be {weight.value.dtype} of shape {weight.shape}, "
                 f"got {array.dtype} {array.shape}"
             )
-    with changing(own):
-        for k, weight in enumerate(own):
-            weight.value = found[f"weights/{k}"]
+    replace_all(own, [found[f"weights/{k}"] for k in range(len(own))])
 
 
 def _restore_training(

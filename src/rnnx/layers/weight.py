@@ -37,13 +37,13 @@ class Weight:
         made again after it.
     """
 
-    __slots__ = ("name", "value", "trainable", "regularizer", "constraint", "version", "_changing", "_still")
+    __slots__ = ("name", "_value", "trainable", "regularizer", "constraint", "version", "_changing", "_still")
 
     def __init__(
         self, name: str, value: Array, trainable: bool = True, regularizer: Any = None, constraint: Any = None
     ):
         self.name = name
-        self.value = value
+        self._value = value
         self.trainable = trainable
         self.regularizer = regularizer
         self.constraint = constraint
@@ -51,9 +51,17 @@ class Weight:
         self._changing = 0  # changes that have begun and not ended
         self._still: tuple[int, Any] = (-1, None)  # of `still`: the version, and a reference to its value
 
+    def _replace(self, value: Array) -> None:
+        self._value = value
+        with _counting:
+            self.version += 1
+
+    # What ``weight.value *= 2`` leaves is the same array, and counts as another value. What reads it is compiled.
+    value = property(operator.attrgetter("_value"), _replace)
+
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.shape
+        return self._value.shape
 
     @property
     def ndim(self) -> int:
@@ -111,8 +119,6 @@ class Weight:
     def replace(self, value: Array) -> None:
         """Take an array of the weight's shape and dtype as the value, without a copy."""
         self.value = value
-        with _counting:
-            self.version += 1
 
     @contextmanager
     def updating(self) -> Iterator[Array]:
@@ -142,9 +148,9 @@ class Weight:
 
     def writable(self) -> Array:
         """The value for a change in place inside `changing`; a read-only (memory-mapped) one is copied first."""
-        if not self.value.flags.writeable:
-            self.value = self.value.copy()
-        return self.value
+        if not self._value.flags.writeable:
+            self._value = self._value.copy()
+        return self._value
 
     def still(self) -> Weight:
         """A weight with the value of now, which does not change; those of one version share their array."""
@@ -157,10 +163,11 @@ class Weight:
         return Weight(self.name, value, self.trainable, self.regularizer, self.constraint)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__ if name not in ("_changing", "_still")}
+        kept = [name for name in self.__slots__ if name not in ("_value", "_changing", "_still")]
+        return {"value": self._value, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Any) -> None:
-        self._changing, self._still = 0, (-1, None)
+        self.version, self._changing, self._still = 0, 0, (-1, None)
         if isinstance(state, tuple):  # rnnx 0.1.0 left it to Python: nothing of a __dict__, then the slots
             state = state[1]
         for name, value in state.items():
@@ -333,6 +340,14 @@ def assignable(weight: Weight) -> Any:
     array = value.view(WeightArray)
     array.weight = weight
     return array
+
+
+def replace_all(weights: Sequence[Weight], values: Sequence[Array]) -> None:
+    """Take arrays of the weights' shapes and dtypes as their values, without copies and all at once."""
+    with _counting:
+        for weight, value in zip(weights, values, strict=True):
+            weight._value = value
+            weight.version += 1
 
 
 @contextmanager
