@@ -43,6 +43,8 @@ CELLS = {"lstm": RX_LSTM, "gru_after": RX_GRU_AFTER, "gru_before": RX_GRU_BEFORE
 
 cdef enum:
     CHUNK_ROWS = 96        # packed rows whose input projection is made at once: it stays in L2
+    SMALL_PRODUCTS = 8192    # multiplications that take less time than a call of BLAS
+    FEWEST_COLUMNS = 8       # fewer take as long as so many
     PRODUCTS_WORTH_THE_LOCK = 200000  # multiplications; giving up the interpreter's lock for fewer costs more
     BLOCK_BYTES = 400 << 10  # gates of the rows that go through all steps before the next rows do: they stay in L2
     MIN_ROWS_OF_BLOCK = 48   # fewer would read the weights too often; where so many do not fit,

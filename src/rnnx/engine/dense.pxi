@@ -136,3 +136,108 @@ def activate(str name, x):
     cdef const rx_leaf *leaf = rx_leaf_get(ISA.encode(), a.dtype.itemsize, RX_FULL)
     leaf.activate(a.size, ACTIVATIONS[name], cnp.PyArray_DATA(a), cnp.PyArray_DATA(y))
     return y
+
+
+ctypedef fused real:
+    float
+    double
+
+
+cdef void small_rows(const real *x, const real *kernel, const real *bias, real *out, Py_ssize_t n, Py_ssize_t features,
+                     Py_ssize_t units) noexcept nogil:
+    # out (n, units) = x (n, features) @ kernel + bias, straight from where the weights lie
+    cdef Py_ssize_t r, k, j
+    cdef real part[8]  # sums of a single column, which do not wait for each other
+    if units == 1:
+        for r in range(n):
+            for j in range(8):
+                part[j] = 0
+            for k in range(0, features - 7, 8):
+                for j in range(8):
+                    part[j] += x[k + j] * kernel[k + j]
+            for k in range(features - features % 8, features):
+                part[k % 8] += x[k] * kernel[k]
+            out[r] = ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]))
+            if bias != NULL:
+                out[r] += bias[0]
+            x += features
+        return
+    for r in range(n):
+        for j in range(units):
+            out[j] = 0
+        for k in range(features):
+            for j in range(units):
+                out[j] += x[k] * kernel[k * units + j]
+        if bias != NULL:  # last, as where BLAS makes the products
+            for j in range(units):
+                out[j] += bias[j]
+        x += features
+        out += units
+
+
+cdef inline cnp.ndarray in_rows(cnp.ndarray array):
+    """The array, C-contiguous and as C reads it: itself, or a copy."""
+    return array if cnp.PyArray_ISCARRAY_RO(array) else np.ascontiguousarray(readable(array))
+
+
+def small_dense(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray bias=None):
+    """``x @ kernel + bias`` where a call of BLAS would cost more than the products; the weights are read as they are.
+
+    Parameters
+    ----------
+    x : array of shape (..., features)
+    kernel : array of shape (features, units)
+    bias : array of shape (units,) or None
+
+    Returns
+    -------
+    array of shape (..., units), or None
+        None if there are many products, or the arrays do not fit together.
+    """
+    cdef cnp.npy_intp shape[8]
+    cdef int axes = x.ndim, k, number = cnp.PyArray_TYPE(kernel)
+    cdef Py_ssize_t n = 1, features, units, most
+    cdef cnp.ndarray out
+    cdef void *b = NULL
+    if axes < 2 or axes > 8 or kernel.ndim != 2 or not (number == cnp.NPY_FLOAT or number == cnp.NPY_DOUBLE):
+        return None
+    features, units = kernel.shape[0], kernel.shape[1]
+    if x.shape[axes - 1] != features or cnp.PyArray_TYPE(x) != number:
+        return None
+    most = SMALL_PRODUCTS // (units if units == 1 else max(units, <Py_ssize_t>FEWEST_COLUMNS))
+    if cnp.PyArray_SIZE(x) > most:
+        return None
+    for k in range(axes - 1):
+        n, shape[k] = n * x.shape[k], x.shape[k]
+    # However the arrays lie, the result has the same bits.
+    x, kernel = in_rows(x), in_rows(kernel)
+    if bias is not None:
+        if bias.ndim != 1 or bias.shape[0] != units or cnp.PyArray_TYPE(bias) != number:
+            return None
+        bias = in_rows(bias)
+        b = cnp.PyArray_DATA(bias)
+    shape[axes - 1] = units
+    out = cnp.PyArray_EMPTY(axes, shape, number, 0)
+    if number == cnp.NPY_FLOAT:
+        small_rows[float](<const float *>cnp.PyArray_DATA(x), <const float *>cnp.PyArray_DATA(kernel),
+                          <const float *>b, <float *>cnp.PyArray_DATA(out), n, features, units)
+    else:
+        small_rows[double](<const double *>cnp.PyArray_DATA(x), <const double *>cnp.PyArray_DATA(kernel),
+                           <const double *>b, <double *>cnp.PyArray_DATA(out), n, features, units)
+    return out
+
+
+cdef bint finite_reals(const real *x, Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef real none = 0
+    for k in range(count):
+        none += x[k] * 0  # NaN as soon as one element is not finite
+    return none == 0
+
+
+def all_finite(cnp.ndarray array):
+    """Whether a C-contiguous array of float32 or float64 holds finite numbers alone."""
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(array)
+    if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT:
+        return finite_reals[float](<const float *>cnp.PyArray_DATA(array), size)
+    return finite_reals[double](<const double *>cnp.PyArray_DATA(array), size)

@@ -75,16 +75,22 @@ class Dense(Weighted):
         kernel = self._weights[0].value
         if x.ndim < 2 or x.shape[-1] != kernel.shape[0]:
             raise ValueError(f"{self.name}: the input must have shape (batch, ..., {kernel.shape[0]}), got {x.shape}")
-        flat = x.reshape(-1, kernel.shape[0])
         if keep:
             self.check_trainable()
-        if self.quantization_mode:
-            a = self.packed().apply(np.ascontiguousarray(flat))
+        bias = self._weights[1].value if self.use_bias else None
+        a: Any = None if self.quantization_mode else _kernels.small_dense(x, kernel, bias)
+        if a is not None:
+            if not _kernels.all_finite(a):
+                product(x, kernel)  # complains if that comes of finite numbers
         else:
-            a = product(flat, kernel)
-            if self.use_bias:
-                a += self._weights[1].value
-        a = a.reshape(*x.shape[:-1], self.units)
+            flat = x.reshape(-1, kernel.shape[0])
+            if self.quantization_mode:
+                a = self.packed().apply(np.ascontiguousarray(flat))
+            else:
+                a = product(flat, kernel)
+                if bias is not None:
+                    a += bias
+            a = a.reshape(*x.shape[:-1], self.units)
         y = self.activation(a)
         if not keep:
             return y, None
@@ -96,7 +102,7 @@ class Dense(Weighted):
             da = self.activation.vjp(a, y, dy).reshape(-1, self.units)
             dweights: list[Array | None] = [None] * len(self._weights)
             if self.trainable:
-                dweights = [product(flat.T, da), da.sum(axis=0)][: len(self._weights)]
+                dweights = [product(x.reshape(-1, kernel.shape[0]).T, da), da.sum(axis=0)][: len(self._weights)]
             return Gradients(product(da, kernel.T).reshape(x.shape) if need_dx else None, dweights)
 
         return y, pullback
