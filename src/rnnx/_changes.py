@@ -49,7 +49,8 @@ class Changes:
 
     def __exit__(self, kind: Any, *_: Any) -> None:
         if self._token is not None:
-            self._end(kind is None and self._kept)
+            if _current.get():
+                self._end(kind is None and self._kept)
             _current.reset(self._token)
 
     def make(self) -> None:

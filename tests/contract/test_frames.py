@@ -116,8 +116,8 @@ def a_masked_step_of_a_stream(folder: pathlib.Path) -> Counter[str]:
 
 MOST: dict[Callable[[pathlib.Path], Counter[str]], int] = {
     a_batch_of_fit: 150,
-    a_call_of_a_model: 60,
-    predict: 37,
+    a_call_of_a_model: 20,
+    predict: 22,
     a_call_of_a_layer: 12,
     a_call_of_both_directions: 36,
     a_training_call_with_dropout: 60,

@@ -241,9 +241,11 @@ class Core:
             if mask is not None or lengths is not None or reset is not None:
                 raise ValueError(f"{who}: `batch_sizes` goes without `mask`, `lengths` and `reset`")
         else:
-            if type(x) is not np.ndarray or x.dtype is not dtype or x.ndim != 3 or x.shape[2] != features:
+            shape: tuple[int, ...] = x.shape if type(x) is np.ndarray and x.dtype is dtype else ()
+            if len(shape) != 3 or shape[2] != features:
                 x = validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
-            batch, timesteps = x.shape[:2]
+                shape = x.shape
+            batch, timesteps, _ = shape
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ValueError(f"{who}: `threads` must be a positive integer or None, got {threads!r}")
         h0 = c0 = valid = weight_mask = None
@@ -257,7 +259,7 @@ class Core:
             gates = validate.GATES[type(params)]
             masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype)
         if out is not None:
-            shape: tuple[int, ...] = (batch, timesteps, units) if return_sequences else (batch, units)
+            shape = (batch, timesteps, units) if return_sequences else (batch, units)
             meaning = "(batch, timesteps, units)" if return_sequences else "(batch, units)"
             if rows is not None and return_sequences:
                 shape, meaning = (rows, units), "(rows, units)"
@@ -276,7 +278,7 @@ class Core:
             masks, packed = replace(masks, recurrent=None, recurrent_mode="state"), None
         if packed is None:
             packed = _pack(params)
-        elif packed.narrow and training:
+        elif training and packed.narrow:
             raise ValueError(f"{who}: `packed` has narrow weights, which are for inference only")
         if packed is None or (training and packed.forward_only):
             return _forward_reference(

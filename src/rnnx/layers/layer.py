@@ -271,10 +271,10 @@ class Layer(WeightOwner, SymbolicEnds):
             if _masked(x, call):
                 return self._call_masked(x, call, False)[0]
         x = self.prepare(x)
-        if not (call.get("training") or self.leaves_traces()):
-            return self.forward(x, **call)[0]
-        with Changes():
-            return self.forward(x, **call)[0]
+        if (call and call.get("training")) or self.leaves_traces():
+            with Changes():
+                return self.forward(x, **call)[0]
+        return (self.forward(x, **call) if call else self.forward(x))[0]
 
     def vjp(self, *args: Any, **call: Any) -> tuple[Any, Pullback]:
         """The same call, differentiable.
@@ -302,15 +302,17 @@ class Layer(WeightOwner, SymbolicEnds):
 
     def _call_making_mask(self, x: Any, call: dict[str, Any]) -> Any:
         """`_call` of a layer whose output may have a mask without one at the input."""
-        if not call.keys() <= self.call_arguments:
+        if call and not call.keys() <= self.call_arguments:
             self._refuse_arguments(call)
-        if graph.is_symbolic(x):
+        if type(x) is not np.ndarray and graph.is_symbolic(x):
             return graph.call(self, x, call)
         return self._call_masked(x, call, False)[0]
 
     def _call_masked(self, x: Any, call: dict[str, Any], keep: bool) -> tuple[Any, Pullback | None]:
         """A call with masks: those of the arguments, or those that the inputs carry; the outputs carry theirs."""
-        x, carried = carried_masks.unwrap(x)
+        carried = None
+        if type(x) is not np.ndarray:
+            x, carried = carried_masks.unwrap(x)
         x = self.prepare(x)
         if call.get("mask") is not None:
             call = {**call, "mask": self.given_mask(x, call["mask"])}
@@ -318,6 +320,8 @@ class Layer(WeightOwner, SymbolicEnds):
             call = {**call, "mask": carried}
         with Changes():
             y, mask, pullback = self.forward_masked(x, keep=keep, **call)
+        if mask is None and not call:
+            return y, pullback
         if call.get("return_masks"):
             y, drawn = y
             return (carried_masks.all_carrying(y, mask), drawn), pullback

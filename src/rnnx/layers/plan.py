@@ -21,6 +21,7 @@ from rnnx.layers.trained import TrainedWeights
 from rnnx.layers.weight import Weight
 
 PLAIN_PREPARE = (Layer.prepare, SequenceLayer.prepare)  # these ask for the dtype and the number of axes alone
+PLAIN_MASKED = (Layer.forward_masked, SequenceLayer.forward_masked)  # `forward`, and the mask of `compute_mask`
 
 
 @dataclass(eq=False, slots=True)
@@ -46,6 +47,9 @@ class Step:
         Places that nobody needs after this step.
     penalised : bool
         Whether a penalty on the activity of the layer counts.
+    straight : bool
+        Whether ``forward(x)`` is all there is to a call in inference without a mask: the layer takes one value, makes
+        one, and no mask where there was none.
     """
 
     node: Node
@@ -59,6 +63,7 @@ class Step:
     axes: int
     frees: tuple[int, ...] = ()
     penalised: bool = True
+    straight: bool = False
 
 
 class Plan:
@@ -78,6 +83,8 @@ class Plan:
         What stands in a place by itself: weights of a layer of one's own that its ``call`` computes with.
     steps : list of Step
         Each after those it needs.
+    known_sizes : list of list of (int, int)
+        For each input the axes, but for that of the batch, whose sizes are known, and these.
 
     Raises
     ------
@@ -96,6 +103,7 @@ class Plan:
         self.steps: list[Step] = []
         self.weights: dict[int, Weight] = {}
         self._calls: int | None = None
+        self._straight: bool | None = None  # whether all is a chain of straight steps; known from the first run on
         self._places: dict[SymbolicTensor, int] = {}
         for tensor in inputs:
             if not isinstance(tensor.node.layer, InputLayer):
@@ -114,10 +122,22 @@ class Plan:
                 raise ValueError(f"Model: the outputs depend on {node.layer.name!r}, which is not among the inputs")
         self.inputs = [self._places[tensor] for tensor in inputs]
         self.outputs = [self._places[tensor] for tensor in outputs]
+        self.known_sizes = [
+            [(axis, size) for axis, size in enumerate(tensor.shape) if axis and size is not None] for tensor in inputs
+        ]
         needed = set(self.outputs)
         for step in reversed(self.steps):
             step.frees = tuple({*step.inputs, *step.states, *step.outputs} - needed)
             needed.update(step.frees)
+
+    def _is_straight(self) -> bool:
+        """See which steps are straight; whether all are, from the only input to the only output."""
+        for step in self.steps:
+            alone = step.single and not step.states and not step.call and len(step.outputs) == 1
+            step.straight = alone and _may_be_straight(type(step.computation))
+        ends = [self.steps[-1].outputs[0]] if self.steps else self.inputs
+        chain = len(self.inputs) == 1 and self.outputs == ends and self.is_chain()
+        return chain and all(step.straight for step in self.steps)
 
     def _add(self, node: Node) -> Step:
         for tensor in node.outputs:
@@ -146,6 +166,7 @@ class Plan:
         """Add a call on the only output; its own output is the output then, and the steps before are as they were."""
         step = self._add(node)
         self.outputs, step.frees = list(step.outputs), tuple(self.outputs)
+        self._straight = None
         if self._calls is not None:
             self._calls += calls_of(step.layer, len(node.inputs))
 
@@ -222,8 +243,8 @@ class Plan:
 
     def forward(
         self, model: Any, inputs: Sequence[Any], input_masks: Sequence[Any], training: bool, keep: bool
-    ) -> tuple[list[Any], list[Any], GraphPullback]:
-        """Outputs, their time masks, and the pullback.
+    ) -> tuple[list[Any], list[Any], Any]:
+        """Outputs, their time masks, and the pullback; without ``keep`` the penalties alone.
 
         Parameters
         ----------
@@ -234,28 +255,37 @@ class Plan:
         training, keep : bool
             As for `Layer.forward`.
         """
+        straight = not (keep or training)
+        if self._straight is None:
+            self._straight = self._is_straight()
+        if straight and self._straight and input_masks[0] is None:
+            y, penalties = self._along(inputs[0])
+            return [y], [None], penalties
         values: list[Any] = [None] * len(self.tensors)
         masks: list[Any] = [None] * len(self.tensors)
         for place, value, mask in zip(self.inputs, inputs, input_masks, strict=True):
             values[place], masks[place] = value, mask
         for place, weight in self.weights.items():
             values[place] = seen(weight, weight.value)
-        pullback = GraphPullback(model)
+        pullback: Any = GraphPullback(model) if keep else NO_PENALTIES
         looked_up: Any = None  # the last Embedding, its ids and its output, which layers without noise hand on as it is
         for step in self.steps:
             layer, x, mask = step.computation, values[step.inputs[0]], masks[step.inputs[0]]
             if not step.single:
                 x, mask = [values[place] for place in step.inputs], [masks[place] for place in step.inputs]
-            if type(x) is not np.ndarray or x.ndim != step.axes or x.dtype != layer.dtype:
+            if type(x) is not np.ndarray or x.ndim != step.axes or x.dtype is not layer.dtype:
                 x = layer.prepare(x)
-            call = {"mask": mask, "training": training, **step.call}
-            if step.states:
-                call["initial_state"] = [values[place] for place in step.states]
-            if looked_up is not None and x is looked_up[2] and layer.takes_lookups:
-                call["looked_up"] = looked_up[:2]
-            y, mask, back = layer.forward_masked(x, keep=keep, **call)
-            if type(layer) is Embedding and not keep:
-                looked_up = (layer, x, y)
+            if straight and step.straight and mask is None and (looked_up is None or x is not looked_up[2]):
+                y, back = layer.forward(x)
+            else:
+                call = {"mask": mask, "training": training, **step.call}
+                if step.states:
+                    call["initial_state"] = [values[place] for place in step.states]
+                if looked_up is not None and x is looked_up[2] and layer.takes_lookups:
+                    call["looked_up"] = looked_up[:2]
+                y, mask, back = layer.forward_masked(x, keep=keep, **call)
+                if type(layer) is Embedding and not keep:
+                    looked_up = (layer, x, y)
             if len(step.outputs) > 1:
                 for place, value in zip(step.outputs, y, strict=True):
                     values[place] = value
@@ -264,18 +294,36 @@ class Plan:
             penalised = None
             if (regularizer := step.layer.activity_regularizer) is not None and step.penalised:
                 penalised = values[step.outputs[0]]
-                pullback.activity_loss += regularizer(penalised) / max(1, len(penalised))
-                pullback.adds_loss = True
-            if isinstance(back, Penalties):
-                pullback.activity_loss += back.activity_loss
-                pullback.adds_loss |= back.adds_loss
+                pullback = pullback.with_loss(regularizer(penalised) / max(1, len(penalised)))
+            if back is not None and isinstance(back, Penalties) and back.adds_loss:
+                pullback = pullback.with_loss(back.activity_loss)
             if keep:
                 pullback.steps.append((back, penalised))
-            for place, own in zip(step.outputs, mask if isinstance(mask, list) else [mask], strict=False):
-                masks[place] = own
+            if mask is not None:
+                for place, own in zip(step.outputs, mask if isinstance(mask, list) else [mask], strict=False):
+                    masks[place] = own
             for place in step.frees:
                 values[place] = masks[place] = None
         return [values[place] for place in self.outputs], [masks[place] for place in self.outputs], pullback
+
+    def _along(self, x: Any) -> tuple[Any, Penalties]:
+        """The output of a chain of straight steps, which needs no places, and penalties."""
+        penalties: Penalties = NO_PENALTIES
+        for step in self.steps:
+            layer = step.computation
+            if type(x) is not np.ndarray or x.ndim != step.axes or x.dtype is not layer.dtype:
+                x = layer.prepare(x)
+            x, _ = layer.forward(x)
+            if (regularizer := step.layer.activity_regularizer) is not None and step.penalised:
+                penalties = penalties.with_loss(regularizer(x) / max(1, len(x)))
+        return x, penalties
+
+
+def _may_be_straight(kind: Any) -> bool:
+    """Whether calls of layers of this class may be straight; those of an Embedding also say which ids it looked up."""
+    if kind.forward_masked not in PLAIN_MASKED or kind.makes_mask is not False or issubclass(kind, Embedding):
+        return False
+    return bool(kind.compute_mask.__module__.split(".")[0] == "rnnx")
 
 
 class Penalties:
@@ -283,6 +331,22 @@ class Penalties:
 
     activity_loss = 0.0
     adds_loss = False
+
+    def with_loss(self, penalty: Any) -> Penalties:
+        """The same with one penalty more."""
+        self.activity_loss += penalty
+        self.adds_loss = True
+        return self
+
+
+class NoPenalties(Penalties):
+    """What a pass without pullback and penalties leaves; one for all of them."""
+
+    def with_loss(self, penalty: Any) -> Penalties:
+        return Penalties().with_loss(penalty)
+
+
+NO_PENALTIES = NoPenalties()
 
 
 class GraphPullback(Penalties):

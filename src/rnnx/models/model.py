@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from rnnx import _nested as nested
 from rnnx._changes import Changes
 from rnnx._config import given_path, refuse_overrides
@@ -318,10 +320,10 @@ class Model(Trainer, Layer):
         if isinstance(x, dict) or self.input_template is not None:
             x = self.flat_inputs(x)
         if not self.several_inputs:
-            return self._check_input(self.inputs[0], x)
+            return self._check_input(0, x)
         if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
             raise ValueError(f"{self.name}: expected a list of {len(self.inputs)} inputs")
-        return [self._check_input(tensor, part) for tensor, part in zip(self.inputs, x, strict=True)]
+        return [self._check_input(number, part) for number, part in enumerate(x)]
 
     def is_ready(self) -> bool:
         return "_built_for" in vars(self) or (self.graph_model is not None and self.graph_model.built)
@@ -352,16 +354,21 @@ class Model(Trainer, Layer):
         """Build a model that was waiting for data."""
         raise ValueError(f"{self.name}: {computes_nothing(self)}")
 
-    def _check_input(self, tensor: SymbolicTensor, x: Any) -> Array:
-        array: Array = tensor.node.layer.cast(x)
+    def _check_input(self, number: int, x: Any) -> Array:
+        tensor = self.inputs[number]
+        array: Array = x
+        if type(x) is not np.ndarray or x.dtype is not tensor.dtype or x.dtype.kind == "O":
+            array = tensor.node.layer.cast(x)
         shape = tensor.shape
-        if array.ndim == len(shape) + 1 and array.shape[-1] == 1:  # as in Keras: an axis of one more or less
-            array = array[..., 0]
-        elif array.ndim == len(shape) - 1 and array.ndim and shape[-1] == 1:
-            array = array[..., None]
+        if array.ndim != len(shape):
+            if array.ndim == len(shape) + 1 and array.shape[-1] == 1:  # as in Keras: an axis of one more or less
+                array = array[..., 0]
+            elif array.ndim == len(shape) - 1 and array.ndim and shape[-1] == 1:
+                array = array[..., None]
         fits = array.ndim == len(shape)
-        for got, want in zip(array.shape[1:], shape[1:], strict=False):
-            fits = fits and want in (None, got)
+        if fits:
+            for axis, size in self.plan.known_sizes[number]:
+                fits = fits and array.shape[axis] == size
         if not fits:
             wanted = "(batch, " + ", ".join("any" if n is None else str(n) for n in shape[1:]) + ")"
             raise ValueError(f"{self.name}: input {tensor.name!r} must have shape {wanted}, got {array.shape}")
@@ -388,8 +395,7 @@ class Model(Trainer, Layer):
             return y, found, pullback
         x = self.prepare(x)
         with Changes():
-            y, found, pullback = self.forward_masked(x, mask=mask, lengths=lengths, training=training, keep=keep)
-        return y, found, pullback
+            return self.forward_masked(x, mask=mask, lengths=lengths, training=training, keep=keep)
 
     def forward_masked(
         self,
@@ -408,9 +414,10 @@ class Model(Trainer, Layer):
             )
             return y, found, back
         arrays = x if self.several_inputs else [x]
-        first, *others = mask if isinstance(mask, (list, tuple)) and self.several_inputs else [mask]
-        masks = [starting_mask(self.name, arrays[0], first, lengths), *others]
-        masks += [None] * (len(arrays) - len(masks))
+        masks: list[Any] = [None] * len(arrays)
+        if mask is not None or lengths is not None:
+            first, *others = mask if isinstance(mask, (list, tuple)) and self.several_inputs else [mask]
+            masks[: 1 + len(others)] = starting_mask(self.name, arrays[0], first, lengths), *others
         outputs, output_masks, pullback = self.plan.forward(self, arrays, masks, training, keep)
         if self.several_outputs:
             return outputs, output_masks, pullback

@@ -240,20 +240,12 @@ def _checked_steps(steps: Any) -> int | None:
     return int(steps)
 
 
-class OneBatch:
-    """An array whose rows are one batch, as they are.
+class OneBatch(Batch):
+    """A batch that is all there is."""
 
-    Parameters
-    ----------
-    x : array of shape (batch, ...)
-    """
-
-    def __init__(self, x: Array):
-        self.x = x
-
-    def epoch(self, number: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int = 0) -> tuple[Batch]:
         """The batch."""
-        return iter((Batch(self.x, rows=None),))
+        return (self,)
 
 
 class GivenBatches:
@@ -404,18 +396,24 @@ def batches_of(
     )  # fmt: skip
 
 
+def _is_all_inputs(model: Any, x: Any) -> bool:
+    """Whether this is an array of numbers for the only input of a model: `data_of` leaves it as it is."""
+    return isinstance(x, np.ndarray) and x.ndim > 0 and x.dtype.kind in "fiub" and not model.several_inputs
+
+
 def batches_of_inputs(
     model: Any, x: Any, batch_size: int | None, steps: int | None
 ) -> Batches | GivenBatches | OneBatch:
     """The data of ``predict`` as batches."""
-    if isinstance(x, np.ndarray) and steps is None and not model.several_inputs:
-        if x.ndim and x.dtype.kind in "fiub" and 0 < len(x) <= (32 if batch_size is None else batch_size):
-            return OneBatch(x)
+    if steps is None and _is_all_inputs(model, x) and 0 < len(x) <= (32 if batch_size is None else batch_size):
+        return OneBatch(x)
     return batches_of(model, x, batch_size=batch_size, steps=steps)
 
 
 def one_batch(model: Any, x: Any, y: Any = None, weight: Any = None) -> Batch:
     """All rows as one batch."""
+    if y is None and weight is None and _is_all_inputs(model, x):
+        return Batch(x)
     x, y, weight = data_of(model, x, y, weight)
     if not model.several_inputs and is_ragged(x):
         return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))

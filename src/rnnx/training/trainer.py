@@ -17,7 +17,7 @@ from rnnx.callbacks.progress import Progress
 from rnnx.layers.layer import walk
 from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.trained import TrainedWeights
-from rnnx.training.batches import Batch, Batches, batches_of, batches_of_inputs, in_order, one_batch, take
+from rnnx.training.batches import Batch, Batches, OneBatch, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
 from rnnx.training.forms import inputs_of
 from rnnx.training.interrupts import Interrupts, interrupts_wait
@@ -353,28 +353,35 @@ class Trainer(OldMethods, Objective):
             For a ragged list with an output for each step: a list with an array for each row.
         """
         batches = batches_of_inputs(self, x, batch_size, steps)
-        calls = CallbackList(callbacks, model=self)
-        calls.call("predict_begin", None)
-        parts: list[list[Any]] = []
-        lengths: list[list[Any]] = []
-        rows: list[Any] = []
+        calls = None if callbacks is None else CallbackList(callbacks, model=self)
+        if calls is not None:
+            calls.call("predict_begin", None)
+        found: list[tuple[list[Any], list[Any], Any]] = []  # values and valid steps of all outputs, and rows
+        number = -1
         for number, batch in enumerate(batches.epoch()):
-            calls.call("predict_batch_begin", number, None)
+            if calls is not None:
+                calls.call("predict_batch_begin", number, None)
             y, masks, _ = self.forward_with_mask(batch.x, lengths=batch.lengths)
-            calls.call("predict_batch_end", number, None)
-            values, masks = (y, masks) if self.several_outputs else ([y], [masks])
-            for k, (value, mask) in enumerate(zip(values, masks, strict=True)):
-                if len(parts) <= k:
-                    parts, lengths = [*parts, []], [*lengths, []]
-                parts[k].append(value)
-                steps_each = batch.lengths is not None and mask is not None and mask.shape == value.shape[:2]
-                lengths[k].append(batch.lengths if steps_each else None)
-            rows.append(batch.rows)
-        calls.call("predict_end", None)
-        if not parts:
+            if calls is not None:
+                calls.call("predict_batch_end", number, None)
+            values = y if self.several_outputs else [y]
+            lengths: list[Any] = [None] * len(values)
+            if batch.lengths is not None:
+                for k, mask in enumerate(masks if self.several_outputs else [masks]):
+                    if mask is not None and mask.shape == values[k].shape[:2]:
+                        lengths[k] = batch.lengths
+            found.append((values, lengths, batch.rows))
+        if calls is not None:
+            calls.call("predict_end", None)
+        if number < 0:
             y = self.forward_with_mask(take(inputs_of(self, x), slice(0, 0)))[0]
             return self._in_form(y if self.several_outputs else [y])
-        joined = [in_order(part, steps, rows) for part, steps in zip(parts, lengths, strict=True)]
+        if type(batches) is OneBatch:
+            return self._in_form(found[0][0])
+        rows = [places for _, _, places in found]
+        joined = []
+        for k in range(len(found[0][0])):
+            joined.append(in_order([values[k] for values, _, _ in found], [own[k] for _, own, _ in found], rows))
         return self._in_form(joined)
 
     def _in_form(self, values: list[Any]) -> Any:
