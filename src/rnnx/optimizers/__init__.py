@@ -15,6 +15,7 @@ from rnnx.optimizers.rules import (
     get,
 )
 from rnnx.optimizers.scaled import LossScaleOptimizer
+from rnnx.optimizers.schedule_free import ScheduleFreeAdamW
 
 deserialize = get
 # Names of Keras before 2.4.
@@ -22,5 +23,5 @@ sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam = SGD, RMSprop, Adagrad, Ad
 
 __all__ = [
     "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion", "LossScaleOptimizer",
-    "Nadam", "Optimizer", "RMSprop", "deserialize", "get", "schedules", "serialize",
+    "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW", "deserialize", "get", "schedules", "serialize",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from rnnx.layers.layer import Weight
 from rnnx.optimizers.clipping import norm
 from rnnx.optimizers.moments import Adam, Adamax, AdamW, Lamb, Nadam
 from rnnx.optimizers.optimizer import Optimizer
+from rnnx.optimizers.schedule_free import ScheduleFreeAdamW
 
 
 class SGD(Optimizer):
@@ -379,7 +380,7 @@ class Adafactor(Optimizer):
 
 
 _TABLE: dict[str, Any] = {cls.__name__: cls for cls in (
-    SGD, RMSprop, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam,
+    SGD, RMSprop, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, ScheduleFreeAdamW,
 )}  # fmt: skip
 _TABLE.update({name.lower(): cls for name, cls in _TABLE.items()})
 
