@@ -14,6 +14,7 @@ from arms import ARMS, CELLS
 from scipy import stats
 
 Line = dict[str, Any]
+FEWEST = 3  # seeds of an interval; that of two says nothing
 BLUE, ORANGE = "#0072B2", "#D55E00"  # as in rnnx.plot: colour-blind people can tell them apart
 
 
@@ -28,7 +29,7 @@ class Difference:
     @classmethod
     def of(cls, values: Iterable[float]) -> Difference:
         found = np.array(list(values), float)
-        if len(found) < 2:
+        if len(found) < FEWEST:
             return cls(float(found.mean()) if len(found) else np.nan, np.inf, len(found))
         error = found.std(ddof=1) / np.sqrt(len(found))
         return cls(float(found.mean()), float(stats.t.ppf(0.975, len(found) - 1) * error), len(found))
@@ -39,7 +40,7 @@ class Difference:
 
     def text(self, digits: int) -> str:
         if not np.isfinite(self.half):
-            return "–"
+            return f"{self.mean:+.{digits}f}".replace("-", "−") if np.isfinite(self.mean) else "–"
         low, high = self.mean - self.half, self.mean + self.half
         return f"{self.mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
 
@@ -143,7 +144,7 @@ def _short(table: Table, named: list[sets.Set]) -> str:
                     cells.append(_mean((line["test_score"] for line in found), own.digits))
                     continue
                 difference = table.difference(own.name, cell, (arm, rate), ("none", 0.0), "test_score")
-                text = f"{difference.mean:+.{own.digits}f}".replace("-", "−") if difference.seeds > 1 else "–"
+                text = f"{difference.mean:+.{own.digits}f}".replace("-", "−") if difference.seeds else "–"
                 cells.append(f"**{text}**" if difference.sign() else text)
             rows.append(f"| {arm} | {rate or '–'} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
@@ -209,10 +210,12 @@ def _published(table: Table, named: list[sets.Set]) -> str:
     ]
     for own in (own for own in named if own.kinds):
         for cell in CELLS:
-            lines = {kind: list(table.seeds(own.name, cell, *kind).values()) for kind in own.kinds}
-            valid = {kind: np.mean([line["valid_loss"] for line in found]) for kind, found in lines.items() if found}
-            if not valid:
+            found = {kind: table.seeds(own.name, cell, *kind) for kind in own.kinds}
+            common = sorted(set.intersection(*(set(seeds) for seeds in found.values())))
+            if not common:
                 continue
+            lines = {kind: [seeds[seed] for seed in common] for kind, seeds in found.items()}
+            valid = {kind: float(np.mean([line["valid_loss"] for line in each])) for kind, each in lines.items()}
             best = min(valid, key=valid.__getitem__)
             row = [f"{cell}({own.units})", f"{sets.PUBLISHED[cell]:.2f}"]
             row.append(_mean((line["test_score"] for line in lines[own.kinds[0]]), 2))
@@ -234,6 +237,7 @@ def _checks(table: Table, named: list[sets.Set]) -> str:
         "| set | cell | p | input − spatial | naive − none | variational − naive | variational − none |",
         "|---|---|---|---|---|---|---|",
     ]
+    same: list[Difference] = []
     pairs = (
         ("input", "spatial"),
         ("before and after", "none"),
@@ -246,8 +250,12 @@ def _checks(table: Table, named: list[sets.Set]) -> str:
                 found = [
                     table.difference(own.name, cell, (one, rate), (other, rate), "test_score") for one, other in pairs
                 ]
+                same += [found[0]] if found[0].seeds >= FEWEST else []
                 row = [own.name, cell, f"{rate:g}", *(_gain(own, each) for each in found)]
                 rows.append("| " + " | ".join(row) + " |")
+    apart = sum(each.sign() != 0 for each in same)
+    if same:
+        rows += ["", f"Of {len(same)} intervals of input − spatial, {apart} leave out zero; by chance 1 in 20 does."]
     return "\n".join(rows)
 
 
@@ -273,7 +281,7 @@ def _picture(path: Path, table: Table, own: sets.Set, style: str) -> None:
             for k, (rate, colour, marker) in enumerate(zip(rates, (BLUE, ORANGE), "os", strict=False)):
                 for row, arm in enumerate(arms):
                     found = table.difference(own.name, cell, (arm, rate), ("none", 0.0), "test_score")
-                    if found.seeds < 2:
+                    if found.seeds < FEWEST:
                         continue
                     place = row + 0.18 * (2 * k - 1) * (len(rates) > 1)
                     label = f"p = {rate:g}" if rate not in named else None

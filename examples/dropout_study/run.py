@@ -25,7 +25,7 @@ import multiprocessing  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Iterable  # noqa: E402
+from collections.abc import Iterable, Mapping  # noqa: E402
 from pathlib import Path  # noqa: E402
 from statistics import mean  # noqa: E402
 from typing import Any  # noqa: E402
@@ -49,6 +49,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=sorted(sets.SETS), help="these sets only")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="fits side by side, one thread each")
+    parser.add_argument("--tables", action="store_true", help="make tables and pictures of the fits that are there")
     parser.add_argument("--tiny", action="store_true", help="a few seconds, to see that it runs")
     given = parser.parse_args()
     if given.seeds < 2 or given.jobs < 1:
@@ -57,7 +58,7 @@ def main() -> int:
     sets.FOLDERS[:] = given.data or [given.out / "data"]
     known = sets.TINY if given.tiny else sets.SETS
     chosen = [known[name] for name in known if given.only is None or name in given.only]
-    usable = [own for own in chosen if _is_there(own, given.download)]
+    usable = [own for own in chosen if not given.tables and _is_there(own, given.download)]
     seeds = 2 if given.tiny else given.seeds
     rates = (0.5,) if given.tiny else (0.25, 0.5)
     kinds = [("none", 0.0), *((arm, rate) for arm in ARMS if arm != "none" for rate in rates)]
@@ -70,8 +71,18 @@ def main() -> int:
         return 130
     finally:
         wanted = _plan(results, known.values(), seeds, kinds, given.tiny)
-        write(given.out, [line for fit in wanted if (line := results.find(fit)) is not None], known, len(wanted))
+        write(
+            given.out,
+            [line for fit in wanted if (line := results.find(fit)) is not None],
+            known,
+            _all(known, seeds, kinds),
+        )
     return 0
+
+
+def _all(known: Mapping[str, sets.Set], seeds: int, kinds: list[tuple[str, float]]) -> int:
+    """The number of fits of a whole study, without the search."""
+    return sum(len(CELLS) * min(seeds, own.seeds) * len(own.kinds or kinds) for own in known.values())
 
 
 def _is_there(own: sets.Set, fetch: bool) -> bool:

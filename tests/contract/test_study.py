@@ -94,7 +94,8 @@ def test_differences_are_paired_and_have_the_interval_of_student(study: Any) -> 
     low, high = stats.t.interval(0.95, 2, 7 / 3, stats.sem([1.0, 2.0, 4.0]))
     assert found.text(3) == f"+2.333 [{low:+.3f}, {high:+.3f}]".replace("-", "−") and found.sign() == 0
     assert of([1.0, 1.1, 0.9]).sign() == 1 and of([-1.0, -1.1, -0.9]).sign() == -1
-    assert of([5.0]).sign() == 0 and of([5.0]).text(1) == "–" and of([0.0, 0.0, 0.0]).sign() == 0
+    assert of([5.0, 5.1]).sign() == 0 and of([5.0, 6.0]).text(1) == "+5.5" and of([]).text(1) == "–"
+    assert of([0.0, 0.0, 0.0]).sign() == 0
     lines = [
         {"set": "s", "cell": "GRU", "arm": arm, "rate": rate, "seed": seed, "test_score": value}
         for arm, rate, values in (("none", 0.0, [50.0, 60.0, 70.0]), ("input", 0.5, [51.0, 61.5, 70.5]))
