@@ -293,7 +293,7 @@ KINDS = [
     for name in layers.__all__
     if isinstance(getattr(layers, name), type)
     and issubclass(getattr(layers, name), Layer)
-    and name != "Layer"
+    and name not in ("Layer", "Wrapper")
     and getattr(layers, name).__name__ == name  # not the same layer under another name
 ]
 

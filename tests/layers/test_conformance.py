@@ -249,7 +249,7 @@ EXAMPLES["Bidirectional_last"] = Example(
     around(layers.Bidirectional, recurrent(layers.LSTM, **NOISE)), [SEQUENCE], noisy=True, mask="drop"
 )
 NOT_ALONE = {
-    "InputLayer", "Layer", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells", "CategoryEncoding",
+    "InputLayer", "Layer", "Wrapper", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells", "CategoryEncoding",
     "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization",  # of ids
 }  # fmt: skip
 

@@ -76,6 +76,18 @@ def test_a_batch_that_is_not_finite_is_left_out() -> None:
     assert model.optimizer.iterations == 0 and float(model.optimizer.dynamic_scale) == 2.0**14
 
 
+def test_running_means_are_those_of_the_inner_optimizer() -> None:
+    results = []
+    for wrapped in (False, True):
+        optimizer: Any = optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+        model = made(optimizers.LossScaleOptimizer(optimizer) if wrapped else optimizer)
+        swapping = rnnx.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        model.fit(X, X[:, 0, :1], epochs=2, shuffle=False, callbacks=[swapping], verbose=0)
+        results.append(model.get_weights())
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [

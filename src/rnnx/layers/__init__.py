@@ -112,6 +112,7 @@ from rnnx.layers.volumes import (
     UpSampling3D,
     ZeroPadding3D,
 )
+from rnnx.layers.wrapper import Wrapper
 
 # Other names of Keras for the same layers.
 CuDNNLSTM, CuDNNGRU = LSTM, GRU
@@ -145,8 +146,8 @@ __all__ = [
     "SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", "SimpleRNN",
     "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "StackedRNNCells",
     "StringLookup", "Subtract", "TextVectorization", "TimeDistributed", "UnitNormalization", "UpSampling1D",
-    "UpSampling2D", "UpSampling3D", "Weight", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add", "average",
-    "concatenate", "dot", "maximum", "minimum", "multiply", "quantization_report", "subtract",
+    "UpSampling2D", "UpSampling3D", "Weight", "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add",
+    "average", "concatenate", "dot", "maximum", "minimum", "multiply", "quantization_report", "subtract",
 ]  # fmt: skip
 
 

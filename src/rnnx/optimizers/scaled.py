@@ -150,6 +150,15 @@ class LossScaleOptimizer(Optimizer):
         return self.inner_optimizer._rate
 
     @property
+    def use_ema(self) -> bool:  # type: ignore[override]
+        """Whether the inner optimizer keeps running means of the weights."""
+        return self.inner_optimizer.use_ema
+
+    @property
+    def _averages(self) -> Any:  # type: ignore[override]
+        return self.inner_optimizer._averages
+
+    @property
     def iterations(self) -> Any:
         """Steps of the inner optimizer; those that were left out do not count."""
         return self.inner_optimizer.iterations

@@ -1,0 +1,69 @@
+"""`Wrapper`: layers of one's own around another one."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rnnx
+from rnnx import layers
+
+X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
+
+
+class Residual(layers.Wrapper):
+    def call(self, inputs: Any) -> Any:
+        return inputs + self.layer(inputs)
+
+
+class Scaled(layers.Wrapper):
+    def __init__(self, layer: Any, factor: float = 2.0, **kwargs: Any):
+        super().__init__(layer, **kwargs)
+        self.factor = factor
+
+    def build(self, input_shape: Any) -> None:
+        self.gain = self.add_weight(shape=(1,), initializer="ones", name="gain")
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        return self.factor * self.gain * self.layer(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+def test_training_copies_and_files(tmp_path: Any) -> None:
+    model = rnnx.Sequential(
+        [rnnx.Input((5, 3)), Residual(layers.GRU(3, return_sequences=True)), Scaled(layers.LSTM(2), 3.0)]
+    )
+    assert model.count_params() == 72 + 48 + 1 and len(model.trainable_weights) == 7
+    model.compile("adam", "mse")
+    before = [w.copy() for w in model.get_weights()]
+    model.fit(X, X[:, 0, :2], verbose=0)
+    assert all((a != b).any() for a, b in zip(model.get_weights(), before, strict=True))
+    inner = model.layers[0].layer
+    np.testing.assert_allclose(model.layers[0](X), X + inner(X), rtol=1e-6)
+    wanted = model.predict(X, verbose=0)
+    known = {"Residual": Residual, "Scaled": Scaled}
+    for suffix in ("safetensors", "keras", "h5"):
+        with rnnx.utils.custom_object_scope(known):
+            model.save(tmp_path / f"m.{suffix}")
+        again = rnnx.load_model(tmp_path / f"m.{suffix}", custom_objects=known)
+        np.testing.assert_array_equal(again.predict(X, verbose=0), wanted)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X, verbose=0), wanted)
+    clone = rnnx.models.clone_model(model)
+    assert clone.layers[1].factor == 3.0 and type(clone.layers[1].layer) is layers.LSTM
+
+
+def test_a_layer_that_is_built_is_kept() -> None:
+    inside = layers.Dense(3)
+    inside.build((None, 3))
+    kernel = inside.kernel
+    wrapper = Residual(inside)
+    wrapper(X[:, 0])
+    assert wrapper.layer.kernel is kernel or (wrapper.layer.kernel == kernel).all()
+    with pytest.raises(ValueError, match="`layer` must be a layer, got str"):
+        Residual("dense")
