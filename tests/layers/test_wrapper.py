@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -67,3 +68,15 @@ def test_a_layer_that_is_built_is_kept() -> None:
     assert wrapper.layer.kernel is kernel or (wrapper.layer.kernel == kernel).all()
     with pytest.raises(ValueError, match="`layer` must be a layer, got str"):
         Residual("dense")
+
+
+def test_a_file_with_the_base_alone_is_refused(tmp_path: Any) -> None:
+    model = rnnx.Sequential([rnnx.Input((5, 3)), Residual(layers.GRU(3, return_sequences=True))])
+    path, other = tmp_path / "m.keras", tmp_path / "n.keras"
+    with rnnx.utils.custom_object_scope({"Residual": Residual}):
+        model.save(path)
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(other, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(b'"Residual"', b'"Wrapper"'))
+    with pytest.raises(rnnx.saving.FormatError, match="'residual.*not supported"):
+        rnnx.load_model(other)

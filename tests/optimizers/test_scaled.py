@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -104,3 +106,28 @@ def test_what_is_refused(arguments: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         optimizers.LossScaleOptimizer(**{"inner_optimizer": "adam", **arguments})
     assert optimizers.LossScaleOptimizer("adam", clipnorm=None).inner_optimizer.loss_scale_factor is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"initial_scale": "x"}, {"initial_scale": [1]}, {"initial_scale": -1.0}, {"dynamic_growth_steps": 1e9},
+        {"inner_optimizer": None}, {"inner_optimizer": {"class_name": "LossScaleOptimizer", "config": {}}},
+        {"inner_optimizer": {"class_name": 7}},
+    ],
+)  # fmt: skip
+def test_damaged_descriptions_leave_the_model_without_an_optimizer(changed: dict[str, Any], tmp_path: Any) -> None:
+    model = made(optimizers.LossScaleOptimizer("sgd"))
+    path, other = tmp_path / "m.keras", tmp_path / "n.keras"
+    model.save(path)
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(other, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name == "config.json":
+                config = json.loads(data)
+                config["compile_config"]["optimizer"]["config"].update(changed)
+                data = json.dumps(config).encode()
+            target.writestr(name, data)
+    with pytest.warns(UserWarning, match="optimizer|compiled"):
+        again = rnnx.load_model(other)
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))

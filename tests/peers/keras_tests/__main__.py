@@ -51,7 +51,6 @@ WITHOUT = {  # files about things outside of rnnx' subject, or about Keras' own 
     "layers/preprocessing/mel_spectrogram_test.py": "tf.data",
     "layers/preprocessing/pipeline_test.py": "tf.data",
     "layers/preprocessing/stft_spectrogram_test.py": "tf.data",
-    "optimizers/loss_scale_optimizer_test.py": "float16",
     "optimizers/optimizer_sparse_test.py": "sparse gradients",
     "saving/file_editor_test.py": "an editor of files",
 }

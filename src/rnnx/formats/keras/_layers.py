@@ -131,7 +131,7 @@ class Layers:
                     "{'Lambda': ...} with a Layer whose `call` computes the same, put layers in its place in Keras, or "
                     "export the model to ONNX, which rnnx.formats.onnx.Session runs"
                 )
-            elif source not in CLASSES:
+            elif source not in CLASSES or source == "Wrapper":  # which is a base and computes nothing
                 raise FormatError(
                     f"{where}: this class of layers is not supported; for one of your own give custom_objects, "
                     "for one of Keras export the model to ONNX, which rnnx.formats.onnx.Session runs"
