@@ -247,3 +247,19 @@ def test_the_way_out_of_fit(tmp_path):
         FormatError, match="have this class; put .*; save the model as .safetensors, or its weights alone"
     ):
         mine.save(tmp_path / "mine.keras")
+
+
+@pytest.mark.parametrize("pack", [tuple, list])
+@pytest.mark.parametrize("call", ["fit", "evaluate", "train_on_batch"])
+def test_inputs_and_targets_in_one_pair(call, pack):
+    model = rnnx.Sequential([rnnx.Input((None, 3)), layers.GRU(2), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 5, 3), np.float32), np.ones((4, 1), np.float32)
+    with pytest.raises(ValueError, match=rf"{call}: `x` holds 2 arrays and `y` is missing.*write {call}\(x, y\) for"):
+        getattr(model, call)(pack([x, y]))
+    with pytest.raises(ValueError, match=rf"holds 3 arrays.*write {call}\(x, y, sample_weight\) for"):
+        getattr(model, call)(pack([x, y, np.ones(4)]))
+    model.fit([(x, y)], verbose=0)  # a batch
+    rows = [np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)]  # two sequences without targets
+    with pytest.raises(ValueError, match="needs targets|no targets|`y`"):
+        model.fit(rows, verbose=0)

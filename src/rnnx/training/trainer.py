@@ -108,6 +108,18 @@ class Trainer(OldMethods, Objective):
                 changes.make()
         return loss
 
+    def _refuse_pair(self, who: str, x: Any, y: Any) -> None:
+        """Refuse inputs and targets in one tuple or list, where the model takes one input and targets are missing."""
+        if y is not None or self.loss is None or not isinstance(x, (tuple, list)) or len(x) not in (2, 3):
+            return
+        arrays = all(isinstance(part, np.ndarray) and part.ndim and len(part) == len(x[0]) for part in x)
+        if arrays and (isinstance(x, tuple) or x[0].ndim != x[1].ndim) and not self.several_inputs:
+            names = "(x, y)" if len(x) == 2 else "(x, y, sample_weight)"
+            raise ValueError(
+                f"{who}: `x` holds {len(x)} arrays and `y` is missing, but {self.name} has one input; write "
+                f"{who}{names} for what is now {who}({names})"
+            )
+
     # ---- fit -------------------------------------------------------------------------------------------------------
 
     @takes_old_words
@@ -180,6 +192,7 @@ class Trainer(OldMethods, Objective):
         """
         self._check_compiled("fit")
         self.note_form(x)
+        self._refuse_pair("fit", x, y)
         for name, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 0:
                 raise ValueError(f"fit: `{name}` must be an integer of at least 0, got {number!r}")
@@ -312,6 +325,7 @@ class Trainer(OldMethods, Objective):
             The loss alone if there are no metrics.
         """
         self._check_compiled("evaluate")
+        self._refuse_pair("evaluate", x, y)
         batches = batches_of(self, x, y, sample_weight, batch_size=batch_size, steps=steps)
         found = self._evaluate(batches.epoch(), CallbackList(callbacks, model=self))
         if return_dict:
@@ -434,7 +448,8 @@ class Trainer(OldMethods, Objective):
         Raises
         ------
         ValueError
-            If an argument does not fit, or the model has several inputs or outputs.
+            If an argument does not fit, the model has several inputs or outputs, or nothing in it draws noise: the
+            samples would be the same.
 
         References
         ----------
@@ -458,6 +473,7 @@ class Trainer(OldMethods, Objective):
     ) -> Any:
         """One step on one batch; the loss and metrics before the update."""
         self._check_compiled("train_on_batch")
+        self._refuse_pair("train_on_batch", x, y)
         batch = one_batch(self, x, y, sample_weight)
         trained = self._weights_to_train(batch)
         if class_weight is not None:
