@@ -75,10 +75,9 @@ def test_a_last_output_and_no_noise():
     model = model_of(layers.GRU(5), layers.Dropout(0.5, seed=1), layers.Dense(2))
     mean, deviation = model.stream(2, mc=10).step(np.repeat(X[:, 0], 2, axis=0))
     assert mean.shape == (2, 2) and (deviation > 0).all()
-    model = model_of(layers.GRU(5), layers.Dense(2))
-    mean, deviation = model.stream(mc=4).step(X[:, 0])
-    np.testing.assert_allclose(mean, model.stream().step(X[:, 0]), atol=1e-6)
-    np.testing.assert_allclose(deviation, 0, atol=1e-6)
+    model = model_of(layers.GRU(5), layers.Dropout(0.0), layers.Dense(2))
+    with pytest.raises(ValueError, match=r"stream\(mc=\): .* no dropout or other noise .* add a Dropout layer"):
+        model.stream(mc=4)
 
 
 def test_ids():

@@ -22,10 +22,22 @@ def test_there_is_spread_with_dropout_only():
     assert mean.shape == deviation.shape == (6, 2)
     assert mean.dtype == np.float32
     assert (deviation > 0).all()
-    model = model_of()
-    mean, deviation = model.predict_mc(X, samples=5)
-    np.testing.assert_allclose(mean, model.predict(X), atol=1e-6)
-    np.testing.assert_allclose(deviation, 0, atol=1e-6)
+    with pytest.raises(ValueError, match="predict_mc: .* no dropout or other noise .* add a Dropout layer"):
+        model_of().predict_mc(X, samples=5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.GaussianNoise(0.5), layers.GRU(3, recurrent_dropout=0.5),
+        layers.LSTM(3, zoneout=(0.0, 0.5)), layers.Bidirectional(layers.GRU(3, dropout=0.5)),
+        layers.TimeDistributed(layers.Dropout(0.5)), layers.RNN([layers.LSTMCell(3), layers.GRUCell(2, dropout=0.5)]),
+    ],
+    ids=lambda layer: layer.name,
+)  # fmt: skip
+def test_every_kind_of_noise_is_found(layer):
+    model = rnnx.Sequential([rnnx.Input((None, 4)), layer])
+    assert model.predict_mc(np.ones((1, 3, 4)), samples=20)[1].max() > 0
 
 
 def test_mean_and_deviation_of_the_passes():

@@ -9,7 +9,7 @@ from rnnx import dropout
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 from rnnx.layers.checks import generator_of, seed_config
-from rnnx.layers.layer import Gradients, Layer, Pullback
+from rnnx.layers.layer import Gradients, Layer, Pullback, walk
 from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.places import OverPlaces, TakesDataFormat
 
@@ -46,6 +46,32 @@ class NoiseLayer(Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), self.rate_name: self.rate, "seed": seed_config(self.seed, self.seed_generator)}
+
+
+RATES = ("rate", "dropout", "recurrent_dropout", "zoneout")  # by which a layer says how much noise it draws
+
+
+def is_noisy(layer: Any) -> bool:
+    """Whether a layer draws noise in training itself, as its rates say; one that has none by these names draws it."""
+    if not hasattr(layer, "seed_generator"):
+        return False
+    rates = [getattr(layer, name) for name in RATES if hasattr(layer, name)]
+    return not rates or any(any(rate) if isinstance(rate, (list, tuple)) else bool(rate) for rate in rates)
+
+
+def check_noise(who: str, layer: Any) -> None:
+    """Refuse to sample a layer or model whose samples would all be the same.
+
+    Raises
+    ------
+    ValueError
+        If nothing in it draws noise.
+    """
+    if not any(is_noisy(part) for part in walk(layer)):
+        raise ValueError(
+            f"{who}: {layer.name!r} has no dropout or other noise with a rate above 0: all samples would be the same, "
+            "with deviation 0; give a recurrent layer `dropout` or `recurrent_dropout`, or add a Dropout layer"
+        )
 
 
 class Dropout(NoiseLayer):

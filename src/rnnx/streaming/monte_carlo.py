@@ -13,7 +13,7 @@ from rnnx.dropout import DropoutMasks
 from rnnx.dropout.noise import current_passes
 from rnnx.dropout.passes import NotRows, Passes
 from rnnx.layers.layer import walk
-from rnnx.layers.noise import NoiseLayer, SpatialDropout
+from rnnx.layers.noise import NoiseLayer, SpatialDropout, check_noise, is_noisy
 from rnnx.streaming.stream import Stream
 
 
@@ -33,7 +33,7 @@ class MonteCarloStream:
     Raises
     ------
     ValueError
-        If the layer or model cannot be streamed, or has noise that is not drawn for each row: it is named.
+        If the layer or model cannot be streamed, has no noise, or has some that is not drawn for each row: it is named.
 
     Examples
     --------
@@ -54,6 +54,7 @@ class MonteCarloStream:
             self._stream = Stream(
                 layer, self.batch_size * self.samples, StepNoise(layer, self.batch_size, self.samples)
             )
+        check_noise("stream(mc=)", layer)
 
     def _of_all(self, rows: Any) -> Any:
         """What is given for the rows of a batch, for those of all samples."""
@@ -111,7 +112,7 @@ class StepNoise:
     def finish(self) -> None:
         """Refuse what has noise that no step applies."""
         for part in walk(self._layer):
-            if _is_noisy(part) and not any(part is asked for asked in self._asked):
+            if is_noisy(part) and not any(part is asked for asked in self._asked):
                 self._refuse(part, "its noise is not drawn for each row of a step")
 
     def _refuse(self, layer: Any, reason: str) -> None:
@@ -129,7 +130,7 @@ class StepNoise:
 
     def masks(self, cell: Any) -> DropoutMasks | None:
         """The masks of a recurrent layer or cell."""
-        if not _is_noisy(cell):
+        if not is_noisy(cell):
             return None
         rows = self._samples * self._rows
         masks = self._drawn(cell, lambda: cell.sample_masks(rows, 2, training=True))
@@ -141,7 +142,7 @@ class StepNoise:
 
     def function(self, layer: NoiseLayer) -> Callable[[Any, Any], tuple[Any, Any]]:
         """The function of a step of a layer that is noise and nothing else."""
-        if not _is_noisy(layer):
+        if not is_noisy(layer):
             return lambda x, mask: (x, mask)
         draws = self._drawn(layer, layer.seed_generator.begin)
         shape = getattr(layer, "noise_shape", None)
@@ -155,14 +156,6 @@ class StepNoise:
                 current_passes.reset(token)
 
         return step
-
-
-def _is_noisy(layer: Any) -> bool:
-    if not hasattr(layer, "seed_generator"):
-        return False
-    if hasattr(layer, "_has_noise"):
-        return bool(layer._has_noise)
-    return bool(getattr(layer, "rate", 0) or getattr(layer, "dropout", 0))
 
 
 class _Given:

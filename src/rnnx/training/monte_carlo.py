@@ -14,6 +14,7 @@ from rnnx._typing import Array
 from rnnx.dropout.passes import NotRows, Passes
 from rnnx.layers.lambda_layer import Lambda
 from rnnx.layers.layer import walk
+from rnnx.layers.noise import check_noise
 from rnnx.layers.normalization import normalization_at_rest
 from rnnx.layers.ops import Operation
 from rnnx.layers.rnn.bidirectional import Bidirectional
@@ -45,6 +46,9 @@ def predict_mc(
     x = inputs_of(model, x)
     if is_ragged(x):
         x, lengths = pad(x)
+    if not model.built:
+        model.prepare(x[:1])
+    check_noise("predict_mc", model)
     with normalization_at_rest(), Changes():
         sampler = _Sampler(model, np.asarray(x), lengths, int(samples), bool(share_masks), int(batch_size or ROWS))
         if until is None:
