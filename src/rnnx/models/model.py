@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
 from rnnx import _nested as nested
 from rnnx._changes import Changes
-from rnnx._config import given_path, refuse_overrides
+from rnnx._config import refuse_overrides
 from rnnx._typing import Array
 from rnnx.layers import constructor
 from rnnx.layers.call_signature import own_classes
@@ -18,9 +17,9 @@ from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Weight
 from rnnx.layers.old_words import old_word
 from rnnx.layers.plan import Plan
-from rnnx.layers.registry import layer_config
 from rnnx.layers.trained import TrainedWeights
 from rnnx.models.config import begun_at, graph_config, graph_from_config
+from rnnx.models.files import ModelFiles
 from rnnx.models.traced_model import (
     NEVER_CALLED,
     OfGraph,
@@ -54,7 +53,7 @@ def _names(template: Any, tensors: list[SymbolicTensor]) -> list[str]:
     return [tensor.name for tensor in tensors]
 
 
-class Model(Trainer, Layer):
+class Model(ModelFiles, Trainer, Layer):
     """A graph of layers.
 
     Parameters
@@ -505,7 +504,7 @@ class Model(Trainer, Layer):
 
         (print_fn or print)(table(self, expand_nested, show_trainable))
 
-    # ---- Configuration and files -----------------------------------------------------------------------------------
+    # ---- Configuration ---------------------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         if not self.overrides_call:
@@ -522,74 +521,3 @@ class Model(Trainer, Layer):
             return cls(**config)
         inputs, outputs = graph_from_config(config)
         return cls(inputs, outputs, name=config["name"], trainable=config.get("trainable", True))
-
-    def to_json(self, **kwargs: Any) -> str:
-        """The configuration as JSON text; `model_from_json` makes the model again, without its weights."""
-        return json.dumps(layer_config(self), **kwargs)
-
-    def save(
-        self,
-        path: Any = None,
-        overwrite: bool = True,
-        zipped: bool | None = None,
-        *,
-        include_optimizer: bool | None = None,
-        save_format: str | None = None,
-        filepath: Any = None,
-    ) -> None:
-        """Write the model to a file; the suffix says in which format. See `rnnx.saving.save_model`.
-
-        ``filepath`` is Keras' name for ``path``, here and in `save_weights` and `load_weights`.
-        """
-        from rnnx import saving
-
-        if path is None or filepath is not None:
-            path = given_path("save", path, filepath)
-        saving.save_model(self, path, overwrite, zipped, include_optimizer=include_optimizer, save_format=save_format)
-
-    def export(self, path: Any, format: str = "tf_saved_model") -> None:
-        """Write the model for inference elsewhere: ``format="onnx"``. See `rnnx.saving.export`."""
-        from rnnx import saving
-
-        saving.export(self, path, format)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """How the model is compiled, in plain data; empty if it is not."""
-        from rnnx import saving
-
-        return saving.compile_config(self)
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile the model as a `get_compile_config` says."""
-        from rnnx import saving
-
-        saving.compile_from_config(self, config)
-
-    def save_weights(self, path: Any = None, overwrite: bool = True, *, filepath: Any = None) -> None:
-        """Write the weights alone. See `rnnx.saving`."""
-        from rnnx import saving
-
-        if path is None or filepath is not None:
-            path = given_path("save_weights", path, filepath)
-        saving.save_weights(self, path, overwrite=overwrite)
-
-    def load_weights(
-        self,
-        path: Any = None,
-        skip_mismatch: bool = False,
-        *,
-        by_name: bool = False,
-        compat: str | None = None,
-        filepath: Any = None,
-    ) -> None:
-        """Read weights that were saved for a model of the same structure. See `rnnx.saving`.
-
-        Files of Keras up to 2.2 were made with other defaults: ``compat="auto"`` takes them over, without it a warning
-        names the arguments, and ``"keep"`` is silent. With ``skip_mismatch`` layers that do not fit keep their weights
-        and a warning names them; with ``by_name`` only those whose names are in a ``.h5`` file get any.
-        """
-        from rnnx import saving
-
-        if path is None or filepath is not None:
-            path = given_path("load_weights", path, filepath)
-        saving.load_weights(self, path, skip_mismatch=skip_mismatch, by_name=by_name, compat=compat)
