@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,11 @@ def chains(source: Source, equations: Equations, writer: Writer) -> Iterator[Cal
     for chain in found:
         if chain.links[0].step.kind == "RNN" and len(chain.links) < 2:
             continue  # any Dense of two values would be one
-        yield lambda chain=chain: _Writing(source, equations, writer, chain, by_h).found()  # type: ignore[misc]
+        yield partial(_write, source, equations, writer, chain, by_h)
+
+
+def _write(source: Source, equations: Equations, writer: Writer, chain: Chain, by_h: dict[int, Link]) -> Found:
+    return _Writing(source, equations, writer, chain, by_h).found()
 
 
 def _links(equations: Equations) -> list[Link]:

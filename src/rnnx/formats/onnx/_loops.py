@@ -128,12 +128,12 @@ class _Layers:
             if tensor.name == name:
                 array = self.source.array(tensor)
                 return float(array.reshape(())) if array.size == 1 else None
-        node = self.makers.get(name)
-        if node is not None and node.op_type == "Constant":
-            array = self.equations.constant(attributes_of(node))
-            return float(array.reshape(())) if array.size == 1 else None
-        array = self.equations.array(self.fixed.get(name, name)) if node is None else None  # type: ignore[assignment]
-        return float(array.reshape(())) if array is not None and array.size == 1 else None
+        node, found = self.makers.get(name), None
+        if node is None:
+            found = self.equations.array(self.fixed.get(name, name))
+        elif node.op_type == "Constant":
+            found = self.equations.constant(attributes_of(node))
+        return float(found.reshape(())) if found is not None and found.size == 1 else None
 
     # ---- Which steps a round is --------------------------------------------------------------------------------------
 
@@ -227,8 +227,9 @@ class _Layers:
         count, limit = (self._uncast(part) for part in node.input)
         step = self.makers.get(count)
         after = {self.passed(a) for _, inner, a in self.body.carried if inner in self.counted}
-        plus_one = step is not None and step.op_type == "Add" and any(n in self.counted for n in step.input)
-        if count not in after and not (plus_one and any(self._inner_number(n) == 1 for n in step.input)):  # type: ignore[union-attr]
+        added = list(step.input) if step is not None and step.op_type == "Add" else []
+        plus_one = any(n in self.counted for n in added) and any(self._inner_number(n) == 1 for n in added)
+        if count not in after and not plus_one:
             raise Unproven
         limit = self.fixed.get(limit, limit)
         if limit in self.makers:

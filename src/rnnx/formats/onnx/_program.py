@@ -360,7 +360,7 @@ class Program:
             kept.append(replace(step, frees=dead))
         self.steps = kept[::-1]
         self._ends = ends
-        self._light = [
+        self._light: list[tuple[Function, tuple[int, ...], Any, tuple[int, ...], Guard | None]] = [
             (s.function, s.inputs, s.outputs, s.frees, s.guard if s.grows else None) for s in self.steps
         ]  # fmt: skip
         self._own = {place for s in self.steps for place in ((s.outputs,) if isinstance(s.outputs, int) else s.outputs)}
@@ -405,7 +405,7 @@ class Program:
                         values[outputs] = result
                         made += result.nbytes or measure(result)
                     else:
-                        for place, part in zip(outputs, result, strict=False):  # type: ignore[arg-type]
+                        for place, part in zip(outputs, result, strict=False):
                             if place >= 0:
                                 values[place] = part
                                 made += getattr(part, "nbytes", 0) or measure(part)

@@ -243,9 +243,19 @@ class Recurrent:
             if array is not None and array.shape != shape:
                 raise FormatError(f"{name} must have the shape {shape}, got {array.shape}")
         dtype = _computed(w.dtype)
-        parts = [None if array is None else array.astype(dtype, copy=False) for array in (w, r, b, p)]
+
+        def of_direction(array: Array, k: int) -> Array:
+            return array[k].astype(dtype, copy=False)
+
         return [
-            Direction(options, k, *(None if array is None else array[k] for array in parts))  # type: ignore[arg-type]
+            Direction(
+                options,
+                k,
+                of_direction(w, k),
+                of_direction(r, k),
+                None if b is None else of_direction(b, k),
+                None if p is None else of_direction(p, k),
+            )
             for k in range(many)
         ]
 
@@ -269,7 +279,8 @@ class Recurrent:
             raise FormatError(f"X must have three axes, got shape {x.shape}")
         dtype = x.dtype
         if dtype != (inner := _computed(dtype)):
-            x, h, c = (None if part is None else part.astype(inner) for part in (x, h, c))  # type: ignore[assignment]
+            x = x.astype(inner)
+            h, c = (None if part is None else part.astype(inner) for part in (h, c))
         first = self.options.batch_first
         x = x if first else x.swapaxes(0, 1)
         batch, steps, _ = x.shape
@@ -290,8 +301,8 @@ class Recurrent:
         results: list[Any] = [y]
         for part in range(2):
             if self.wanted[1 + part]:
-                both = [end[part] for end in ends]
-                stacked = both[0][None] if many == 1 else np.stack(both)  # type: ignore[index, arg-type]
+                both = [state for end in ends if (state := end[part]) is not None]
+                stacked = both[0][None] if many == 1 else np.stack(both)
                 results.append(stacked.swapaxes(0, 1) if first else stacked)
             else:
                 results.append(None)

@@ -21,6 +21,7 @@ from rnnx.formats.onnx._weights import bias_to_keras, bias_to_onnx, matrix_to_ke
 from rnnx.layers.rnn.cell import Cell
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
+from rnnx.layers.rnn.sequence import Recurrent
 from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.saving import FormatError
 
@@ -275,11 +276,11 @@ def write_sequence(
 
 def _alike(a: Any, b: Any) -> bool:
     """Whether two layers can be the directions of one node."""
-    if not isinstance(a, RecurrentWeights) or type(a) is not type(b) or a.units != b.units:
+    if not isinstance(a, Recurrent) or type(a) is not type(b) or a.units != b.units:
         return False
     if getattr(a, "reset_after", None) != getattr(b, "reset_after", None):
         return False
-    return a.use_bias == b.use_bias and a.zero_output_for_mask == b.zero_output_for_mask  # type: ignore[attr-defined]
+    return a.use_bias == b.use_bias and a.zero_output_for_mask == b.zero_output_for_mask
 
 
 def write_bidirectional(
