@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import rnnx.torch
-from rnnx.torch._operator import Form, Noise, layer_op
+from rnnx.torch._form import Form, Noise
+from rnnx.torch._operator import layer_op
 
 pytestmark = pytest.mark.torch
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1}

@@ -10,12 +10,10 @@ tensors, by activation checkpoints), the forward pass is run again.
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,81 +24,14 @@ from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks, SeedGenerator, sample_masks
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
 from rnnx.runtime.parallel import get_num_threads
-from rnnx.torch._memo import Memo, remembered
+from rnnx.torch._form import Call, Form, Memos, form_of, noise_of
+from rnnx.torch._memo import remembered
 
 CORES: dict[str, Any] = {"LSTM": lstm, "GRU": gru, "RNN_TANH": simple_rnn, "RNN_RELU": simple_rnn}
 KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "simple_rnn", "RNN_RELU": "simple_rnn"}
 
 
-@dataclass(frozen=True)
-class Noise:
-    """The dropout of a layer, in the words of `rnnx.layers`."""
-
-    dropout: float = 0.0
-    recurrent_dropout: float = 0.0
-    noise_shape: tuple[int | None, ...] | None = None
-    recurrent_noise_shape: tuple[int | None, ...] | None = None
-    dropout_gates: str = "keras"
-    recurrent_dropout_mode: str = "state"
-    zoneout: float | tuple[float, float] = 0.0
-
-    @property
-    def is_noisy(self) -> bool:
-        return bool(self.dropout or self.recurrent_dropout or self.zoneout not in (0.0, (0.0, 0.0)))
-
-    def as_text(self) -> str:
-        """What differs from no noise at all, as JSON; `noise_of` reads it."""
-        return json.dumps({name: value for name, value in vars(self).items() if value != getattr(Noise, name)})
-
-
-@lru_cache(maxsize=1024)
-def noise_of(text: str) -> Noise:
-    """The noise that a text says."""
-    said: dict[str, Any] = {}
-    for name, value in json.loads(text).items():
-        said[name] = tuple(value) if isinstance(value, list) else value
-    return Noise(**said)
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a layer computes.
-
-    Attributes
-    ----------
-    mode : {"LSTM", "GRU", "RNN_TANH", "RNN_RELU"}
-        As PyTorch's modules name it.
-    directions : {1, 2}
-    biased : bool
-    time_first : bool
-        Whether the output lies in memory as (timesteps, batch, units).
-    training : bool
-        Whether noise is drawn.
-    noise : str
-        A `Noise` as text, see `Noise.as_text`: operators take nothing but text.
-    """
-
-    mode: str
-    directions: int = 1
-    biased: bool = True
-    time_first: bool = False
-    training: bool = False
-    noise: str = "{}"
-
-    def as_text(self) -> str:
-        """What an operator is told; `form_of` reads it."""
-        return f"{self.mode} {self.directions} {self.biased:d} {self.time_first:d} {self.training:d} {self.noise}"
-
-    @property
-    def tensors(self) -> int:
-        """Weights of one direction."""
-        return 4 if self.biased else 2
-
-
 # ---- Weights ---------------------------------------------------------------------------------------------------------
-
-
-Memos = dict[int, Memo]  # by direction
 
 
 def params_of(mode: str, weights: Sequence[Tensor]) -> Any:
@@ -170,29 +101,20 @@ def masks_for(form: Form, x: Tensor, steps: Array | None, units: int, seed: int,
 
 
 def run(
-    form: Form, x: Tensor, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, reset: Tensor | None,
-    weights: Sequence[Tensor], seed: int, keep: bool, memos: Memos,
-) -> tuple[Tensor, Tensor, Tensor | None, Kept | None]:  # fmt: skip
+    call: Call, x: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor], keep: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Kept | None]:
     """Run a layer.
 
     Parameters
     ----------
-    form : Form
+    call : Call
     x : tensor of shape (batch, timesteps, features), or of packed data (rows, features); any strides
     h0, c0 : tensors of shape (directions, batch, units), optional
         ``c0`` is for an LSTM only.
-    sizes : int tensor of shape (timesteps,), optional
-        Of packed data: rows at each step.
-    reset : bool tensor of shape (batch, timesteps), optional
-        Where new sequences begin.
     weights : list of tensors
         ``weight_ih``, ``weight_hh`` and, if there are, ``bias_ih``, ``bias_hh`` of each direction.
-    seed : int
-        Of the noise.
     keep : bool
         Whether to keep what `run_backward` needs.
-    memos : dict
-        Packed weights of the calls before; those of this call are put there.
 
     Returns
     -------
@@ -201,6 +123,7 @@ def run(
         ``c`` is None but for an LSTM.
     kept : Kept or None
     """
+    form, sizes, reset, seed, memos = call
     count = form.tensors
     units, ends = weights[1].size(1), form.directions
     core, values = CORES[form.mode], numbers_of(x)
@@ -298,22 +221,12 @@ def run_backward(
 # ---- Eager -----------------------------------------------------------------------------------------------------------
 
 
-class EagerCall(NamedTuple):
-    """What a call is told beside the tensors that may have a gradient."""
-
-    form: Form
-    sizes: Tensor | None
-    reset: Tensor | None
-    seed: int
-    memos: Memos
-
-
 class Layer(torch.autograd.Function):
     """A layer in eager PyTorch; to compilers the operator below says the same."""
 
     @staticmethod
-    def forward(ctx: Any, call: EagerCall, x: Tensor, h0: Any, c0: Any, *weights: Tensor) -> Any:
-        y, h, c, kept = run(call.form, x, h0, c0, call.sizes, call.reset, weights, call.seed, True, call.memos)
+    def forward(ctx: Any, call: Call, x: Tensor, h0: Any, c0: Any, *weights: Tensor) -> Any:
+        y, h, c, kept = run(call, x, h0, c0, weights, True)
         workspace: Any = torch.empty(0)
         workspace.kept = kept  # PyTorch keeps the object with the tensor that it saves
         ctx.call = call
@@ -337,8 +250,8 @@ class TransformedLayer(torch.autograd.Function):
     """A layer under ``torch.func``, which wants the function and its context apart; eager, that costs 50 us a call."""
 
     @staticmethod
-    def forward(call: EagerCall, x: Tensor, h0: Any, c0: Any, *weights: Tensor) -> Any:
-        y, h, c, kept = run(call.form, x, h0, c0, call.sizes, call.reset, weights, call.seed, True, call.memos)
+    def forward(call: Call, x: Tensor, h0: Any, c0: Any, *weights: Tensor) -> Any:
+        y, h, c, kept = run(call, x, h0, c0, weights, True)
         assert kept is not None
         return y, h, x.new_empty(0) if c is None else c, workspace_of(kept)
 
@@ -373,11 +286,11 @@ class Gradient(torch.autograd.Function):
 
 
 def gradients(
-    call: EagerCall, need_dx: bool, workspace: Tensor, x: Tensor, h0: Any, c0: Any, dy: Any, dh: Any, dc: Any,
+    call: Call, need_dx: bool, workspace: Tensor, x: Tensor, h0: Any, c0: Any, dy: Any, dh: Any, dc: Any,
     *weights: Tensor,
 ) -> Any:  # fmt: skip
     """Gradients of x, h0, c0 and every weight; None where there is no such argument."""
-    kept = kept_of(workspace, call.form, x, h0, c0, call.sizes, call.reset, weights, call.seed, call.memos)
+    kept = kept_of(workspace, call, x, h0, c0, weights)
     dx, dh0, dc0, dweights = run_backward(call.form, kept, dy, dh, dc, need_dx, h0 is not None)
     return dx, dh0, dc0, *dweights
 
@@ -391,28 +304,18 @@ def workspace_of(kept: Kept) -> Tensor:
     return tensor
 
 
-def kept_of(
-    workspace: Tensor, form: Form, x: Tensor, h0: Any, c0: Any, sizes: Any, reset: Any, weights: Sequence[Tensor],
-    seed: int, memos: Memos,
-) -> Kept:  # fmt: skip
+def kept_of(workspace: Tensor, call: Call, x: Tensor, h0: Any, c0: Any, weights: Sequence[Tensor]) -> Kept:
     """What a call kept, or made again if PyTorch has copied the workspace or stored it somewhere."""
     kept: Kept | None = getattr(workspace, "kept", None)
     if kept is None and workspace.numel():  # that of an operator
         kept = _kept.get(workspace.data_ptr())
     if kept is None:
-        *_, kept = run(form, x, h0, c0, sizes, reset, weights, seed, True, memos)
+        *_, kept = run(call, x, h0, c0, weights, True)
     assert kept is not None
     return kept
 
 
 # ---- As an operator --------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1024)
-def form_of(text: str) -> Form:
-    """The form that an operator is told as text."""
-    mode, directions, biased, time_first, training, noise = text.split(" ", 5)
-    return Form(mode, int(directions), biased == "1", time_first == "1", training == "1", noise)
 
 
 _memos: Any = WeakTensorKeyDictionary()
@@ -430,8 +333,8 @@ def layer_op(
     weights: list[Tensor], form: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """A layer; the fourth result is the workspace of its gradient."""
-    said = form_of(form)
-    y, h, c, kept = run(said, x, h0, c0, sizes, reset, weights, int(seed), True, memos_of(weights))
+    call = Call(form_of(form), sizes, reset, int(seed), memos_of(weights))
+    y, h, c, kept = run(call, x, h0, c0, weights, True)
     assert kept is not None
     return y, h, x.new_empty(0) if c is None else c, workspace_of(kept)
 
@@ -459,7 +362,8 @@ def layer_backward_op(
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of x, h0, c0 (of an LSTM) and the weights."""
     said = form_of(form)
-    kept = kept_of(workspace, said, x, h0, c0, sizes, reset, weights, int(seed), memos_of(weights))
+    call = Call(said, sizes, reset, int(seed), memos_of(weights))
+    kept = kept_of(workspace, call, x, h0, c0, weights)
     dx, dh0, dc0, dweights = run_backward(said, kept, dy, dh, dc, True, True)
     if said.biased:  # results of an operator share no memory
         for k in range(0, len(dweights), said.tensors):
@@ -520,14 +424,13 @@ def layer(
             c0 = torch.zeros_like(h0) if c0 is None else c0
         drawn = torch.zeros((), dtype=torch.int64) if seed is None else seed
         return layer_op(x, h0, c0, sizes, reset, drawn, list(weights), form.as_text())[:3]
-    number = 0 if seed is None else int(seed)
+    call = Call(form, sizes, reset, 0 if seed is None else int(seed), memos)
     transformed = inside_a_transform()
     given = x, h0, c0, *weights
     if transformed or (torch.is_grad_enabled() and any([part is not None and part.requires_grad for part in given])):
-        call = EagerCall(form, sizes, reset, number, memos)
         found: tuple[Tensor, ...] = TransformedLayer.apply(call, *given) if transformed else apply_layer(call, *given)
         return found[:3]
-    y, h, c, _ = run(form, x, h0, c0, sizes, reset, weights, number, False, memos)
+    y, h, c, _ = run(call, x, h0, c0, weights, False)
     return (y, h) if c is None else (y, h, c)
 
 

@@ -12,7 +12,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnnx.dropout import DROPOUT_GATES, MODES, check_choice, check_noise_shape, check_rate, check_zoneout
 from rnnx.torch import _policy
-from rnnx.torch._operator import Form, Memos, Noise, layer
+from rnnx.torch._form import Form, Memos, Noise
+from rnnx.torch._operator import layer
 
 _memos: weakref.WeakKeyDictionary[nn.Module, list[Memos]] = weakref.WeakKeyDictionary()  # for each layer of a module
 form_for = lru_cache(maxsize=1024)(Form)
