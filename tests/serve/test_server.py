@@ -352,7 +352,7 @@ def test_files_are_read_again_while_serving(models: Path, tmp_path: Path, start:
     other.save(path)
     eventually(lambda: np.allclose(server.output("m", x), other(x), atol=1e-6))
     status, answer, _ = server.infer("m", x, parameters={"sequence_id": 1})
-    assert status == 410 and "begin the sequence again" in answer["error"]
+    assert status == 400 and "replaced" in answer["error"]
     stop.set()
     asking.join()
     assert set(statuses) == {200}
@@ -398,6 +398,26 @@ def test_sequences_stay_with_their_process(models: Path, start: Callable[..., Se
     assert 'rnnx_requests_total{model="seq",status="200"} 72.0' in text
     assert server.infer("seq", x[:1], parameters={"sequence_id": "s0"})[0] == 400
     assert server.stop() in (0, -15)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="one process there")
+def test_streams_go_on_in_another_process(models: Path, start: Callable[..., Server]) -> None:
+    server = start(models / "seq.keras", "--workers", 2)
+    x = block(1, 12, 1)
+    expected = rnnx.load_model(models / "seq.keras")(x)[0]
+    address, token, processes = f"ws://127.0.0.1:{server.port}/v2/models/seq/stream", "", set()
+    for t in range(12):
+        with connect(f"{address}?token={token}" if token else address) as stream:
+            hello = json.loads(stream.recv())
+            assert hello["resumed"] == (t > 0)
+            token = hello["token"]
+            processes.add(token.partition(".")[0])
+            stream.send(x[0, t : t + 1].tobytes())
+            np.testing.assert_allclose(np.frombuffer(stream.recv(), np.float32), expected[t], atol=1e-6)
+    for wrong in ("0.nothing", "1.nothing", "7.x", "x"):
+        with connect(f"{address}?token={wrong}") as stream:
+            assert json.loads(stream.recv()).get("resumed") is False
+    assert processes <= {"0", "1"}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="one process there")

@@ -27,7 +27,7 @@ from rnnx.serve.refusal import Refusal
 from rnnx.serve.repository import Repository, Served
 from rnnx.serve.sequences import answer_of, block_of
 from rnnx.serve.settings import Settings
-from rnnx.serve.stream_socket import StreamSocket
+from rnnx.serve.stream_socket import StreamSocket, stream_key
 
 logger = logging.getLogger("rnnx.serve")
 Scope = dict[str, Any]
@@ -114,7 +114,7 @@ class Application:
     """
 
     def __init__(self, repository: Repository, settings: Settings, metrics: Metrics, peers: Peers | None):
-        self.repository, self.settings, self.metrics, self._peers = repository, settings, metrics, peers
+        self.repository, self.settings, self.metrics, self.peers = repository, settings, metrics, peers
         self._tokens = [b"Bearer " + token.encode() for token in settings.tokens]
         self._pending = 0  # bytes of requests that are held
         infer = _Infer(self)
@@ -145,8 +145,8 @@ class Application:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        if self._peers is not None:
-            await self._peers.open(self._for_peer)
+        if self.peers is not None:
+            await self.peers.open(self._for_peer)
         keeper = asyncio.get_running_loop().create_task(self.repository.keep())
         try:
             yield
@@ -154,8 +154,8 @@ class Application:
             keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await keeper
-            if self._peers is not None:
-                self._peers.close()
+            if self.peers is not None:
+                self.peers.close()
             self.repository.close()
 
     def allows(self, headers: Any) -> bool:
@@ -210,24 +210,26 @@ class Application:
         if encoding:
             body = unpacked(body, encoding, self.settings.max_body)
         request = read_request(body, length)
-        if request.sequence is not None and self._peers is not None:
-            owner = self._peers.owner(request.sequence)
-            if owner != self._peers.own:
+        if request.sequence is not None and self.peers is not None:
+            owner = self.peers.owner(request.sequence)
+            if owner != self.peers.own:
                 return await self._of_peer(owner, served.name, length, body)
         return await self._answer(served, request, len(body))
 
     async def _of_peer(self, owner: int, name: str, length: bytes | None, body: bytes) -> tuple[bytes, int | None]:
         """What the process answers that holds the sequence."""
-        assert self._peers is not None
-        status, retry_after, answer, json_length = await self._peers.ask(owner, [name, length, body])
+        assert self.peers is not None
+        status, retry_after, answer, json_length = await self.peers.ask(owner, ["infer", name, length, body])
         if status != 200:
             raise Refusal(status, answer.decode(), retry_after)
         return answer, json_length
 
     async def _for_peer(self, message: Any) -> Any:
-        """The answer to a request that another process has read."""
-        name, length, body = message
+        """The answer to a request that another process has read, or a stream that goes on there."""
+        what, name, length, body = message
         try:
+            if what == "take":
+                return await self.repository.find(name).sequences.taken(stream_key(body.decode()))
             answer, json_length = await self._answer(self.repository.find(name), read_request(body, length), len(body))
         except Refusal as refusal:
             return [refusal.status, refusal.retry_after, refusal.message.encode(), None]
@@ -255,15 +257,14 @@ class Application:
         return write_response(served.name, request, dict(zip(names, outputs, strict=True)))
 
     async def _feed(self, served: Served, request: InferRequest) -> Any:
-        network, key = served.network, request.sequence
-        if not network.streams:
-            raise Refusal(400, f"the model has no sequences: {network.why_no_stream}")
-        block, single = block_of(network, request.tensors)
-        sequence = served.sequences.open(key, network) if request.starts else served.sequences.find(key)
-        outputs = await served.sequences.feed(key, sequence, network, block)
+        sequences, key = served.sequences, request.sequence
+        sequences.pool  # noqa: B018  before anything is said about the input
+        block, single = block_of(sequences.network, request.tensors)
+        sequence = sequences.open(key) if request.starts else sequences.find(key)
+        outputs = await sequences.feed(key, sequence, block)
         if request.ends:
-            served.sequences.close(key, sequence)
-        return answer_of(network, outputs, single)
+            sequences.close(key, sequence)
+        return answer_of(sequences.network, outputs, single)
 
     # ---- What else is asked ------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ WHY = {
     401: "No token, or a wrong one",
     404: "No such model or version",
     408: "The request did not arrive in time",
-    410: "The model was replaced by one with other states",
+    409: "The sequence began again while the request waited",
     413: "The request is too large",
     415: "An unknown content-encoding",
     429: "Too much waits already; Retry-After says when to try again",
@@ -153,6 +153,6 @@ def _infer(end: str, body: Any, settings: Settings) -> dict[str, Any]:
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
             "200": {"description": "The outputs", "content": answer},
-            **_errors(400, 401, 404, 408, 410, 413, 415, 429, 500, 503, 504),
+            **_errors(400, 401, 404, 408, 409, 413, 415, 429, 500, 503, 504),
         },
     }

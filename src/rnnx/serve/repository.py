@@ -49,7 +49,7 @@ class Served:
         self._stamp = self._seen = stamp_of(path)
         self.network = self._load()
         self.batcher = Batcher(executor, settings, metrics)
-        self.sequences = Sequences(executor, settings, metrics.alive.set)
+        self.sequences = Sequences(self.network, executor, settings, metrics.alive.set)
 
     def _load(self) -> Network:
         """The network of the file as it is now.
@@ -97,8 +97,9 @@ class Served:
             logger.error("the file cannot be read, the old model stays", extra={"model": self.name, "why": str(error)})
             return
         self.network = network
+        lost = self.sequences.reload(network)
         self.metrics.loads["loaded"].inc()
-        logger.info("model loaded again", extra={"model": self.name})
+        logger.info("model loaded again", extra={"model": self.name, "sequences_lost": lost})
 
 
 class Repository:

@@ -16,30 +16,16 @@ from rnnx.serve.batching import AT_ONCE
 from rnnx.serve.network import Network
 from rnnx.serve.refusal import Refusal
 from rnnx.serve.settings import Settings
+from rnnx.streaming import StreamPool
 
 
 class Sequence:
-    """A sequence that is alive: its stream, and whose turn it is."""
+    """A sequence that is alive: its stream in the pool, and whose turn it is."""
 
-    __slots__ = ("stream", "network", "turn", "used")
+    __slots__ = ("stream", "turn", "used")
 
-    def __init__(self, network: Network):
-        self.network, self.stream = network, network.model.stream()
-        self.turn = asyncio.Lock()
-        self.used = time.monotonic()
-
-    def moved_to(self, network: Network) -> bool:
-        """Go on with a newer version of the model; False if its states have other shapes."""
-        try:
-            stream = network.model.stream()
-            state = self.stream.state
-            if [[a.shape for a in part] for part in stream.state] != [[a.shape for a in part] for part in state]:
-                return False
-            stream.state = state
-        except (ValueError, TypeError):
-            return False
-        self.network, self.stream = network, stream
-        return True
+    def __init__(self, stream: int):
+        self.stream, self.turn, self.used = stream, asyncio.Lock(), time.monotonic()
 
 
 class Sequences:
@@ -50,15 +36,21 @@ class Sequences:
 
     Parameters
     ----------
+    network : Network
     executor : ThreadPoolExecutor
     settings : Settings
     tell : function of int
         Told how many are alive when that changes.
     """
 
-    def __init__(self, executor: ThreadPoolExecutor, settings: Settings, tell: Callable[[int], Any]):
+    def __init__(self, network: Network, executor: ThreadPoolExecutor, settings: Settings, tell: Callable[[int], Any]):
         self._executor, self._settings, self._tell = executor, settings, tell
         self._alive: OrderedDict[Any, Sequence] = OrderedDict()  # the one that was used last is the last
+        self._start(network)
+
+    def _start(self, network: Network) -> None:
+        self.network = network
+        self._pool = StreamPool(network.model) if network.streams else None
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -66,22 +58,35 @@ class Sequences:
     def __contains__(self, key: Any) -> bool:
         return key in self._alive
 
-    def open(self, key: Any, network: Network) -> Sequence:
-        """A sequence at its beginning; one of that id that is alive is dropped.
+    @property
+    def pool(self) -> StreamPool:
+        """The streams of all sequences.
+
+        Raises
+        ------
+        Refusal
+            If the model cannot be fed step by step.
+        """
+        if self._pool is None:
+            raise Refusal(400, f"the model has no sequences: {self.network.why_no_stream}")
+        return self._pool
+
+    def open(self, key: Any, saved: bytes | None = None) -> Sequence:
+        """A sequence at its beginning, or where a saved one was; one of that id that is alive is dropped.
 
         Raises
         ------
         Refusal
             400 if the model cannot be fed step by step, 429 if too many are alive.
         """
-        if not network.streams:
-            raise Refusal(400, f"the model has no sequences: {network.why_no_stream}")
-        self._alive.pop(key, None)
+        pool = self.pool
+        if (old := self._alive.get(key)) is not None:
+            self.close(key, old)
         if len(self._alive) >= self._settings.max_sequences:
             self.forget_idle()
         if len(self._alive) >= self._settings.max_sequences:
             raise Refusal(429, f"{len(self._alive)} sequences are alive already", self._until_idle())
-        sequence = self._alive[key] = Sequence(network)
+        sequence = self._alive[key] = Sequence(pool.open() if saved is None else pool.load(saved))
         self._tell(len(self._alive))
         return sequence
 
@@ -91,21 +96,24 @@ class Sequences:
 
     def forget_idle(self) -> int:
         """Forget the sequences that have been idle too long; their number."""
-        before, count = time.monotonic() - self._settings.sequence_idle, 0
-        for key, sequence in list(self._alive.items()):
+        before, old = time.monotonic() - self._settings.sequence_idle, []
+        for key, sequence in self._alive.items():
             if sequence.used > before:
                 break
             if not sequence.turn.locked():
-                del self._alive[key]
-                count += 1
-        self._tell(len(self._alive))
-        return count
+                old.append((key, sequence))
+        for key, sequence in old:
+            self.close(key, sequence)
+        return len(old)
 
     def close(self, key: Any, sequence: Sequence) -> None:
         """Forget a sequence, unless another one has begun under its id meanwhile."""
         if self._alive.get(key) is sequence:
             del self._alive[key]
             self._tell(len(self._alive))
+            if sequence.turn.locked():  # who has it closes the stream
+                return
+            self.pool.close(sequence.stream)
 
     def find(self, key: Any) -> Sequence:
         """The sequence of an id.
@@ -118,37 +126,76 @@ class Sequences:
         if (sequence := self._alive.get(key)) is None:
             raise Refusal(
                 400,
-                f"sequence {str(key)[:64]!r} is not alive: it never began, has ended, or was idle too long; "
-                "begin with sequence_start",
+                f"sequence {str(key)[:64]!r} is not alive: it never began, has ended, was idle too long, or its model "
+                "was replaced by one with other states; begin with sequence_start",
             )
         self._alive.move_to_end(key)
         sequence.used = time.monotonic()
         return sequence
 
-    async def feed(self, key: Any, sequence: Sequence, network: Network, block: Array) -> Array:
-        """Outputs of shape (1, timesteps, ...) for the next steps, a block of shape (1, timesteps, ...).
+    def reload(self, network: Network) -> int:
+        """Let all go on with a newer version of the model; the number of those that its states do not fit."""
+        if self._pool is not None and network.streams:
+            try:
+                self._pool.reload(network.model)
+                self.network = network
+                return 0
+            except ValueError:
+                pass
+        lost = len(self._alive)
+        self._alive.clear()
+        self._tell(0)
+        self._start(network)
+        return lost
 
-        Parameters
-        ----------
-        network : Network
-            The model as it is now, which a sequence of an older one goes on with if its states fit.
+    async def feed(self, key: Any, sequence: Sequence, block: Array) -> Array:
+        """Outputs of shape (1, timesteps, ...) for the next steps, a block of shape (1, timesteps, ...).
 
         Raises
         ------
         Refusal
-            If they do not fit; the sequence is forgotten.
+            If the sequence ended while it waited for its turn.
         ValueError
             If the model refuses the block; the sequence is where it was.
         """
         async with sequence.turn:
-            if sequence.network is not network and not sequence.moved_to(network):
-                self.close(key, sequence)
-                raise Refusal(410, "the model was replaced by one with other states; begin the sequence again")
-            if sequence.network.cost([block]) <= AT_ONCE:
-                output: Array = sequence.stream.run(block)
-                return output
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, sequence.stream.run, block)
+            if self._alive.get(key) is not sequence:
+                self.find(key)  # says that there is none, or
+                raise Refusal(409, "the sequence began again while this request waited")
+            pool = self.pool
+            try:
+                if self.network.cost([block]) <= AT_ONCE:
+                    return _run(pool, sequence.stream, block)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._executor, _run, pool, sequence.stream, block)
+            finally:
+                if self._alive.get(key) is not sequence and sequence.stream in pool:
+                    pool.close(sequence.stream)
+
+    async def taken(self, key: Any) -> bytes | None:
+        """The state of a sequence, which is forgotten here; None if there is none."""
+        if (sequence := self._alive.get(key)) is None:
+            return None
+        async with sequence.turn:
+            if self._alive.get(key) is not sequence:
+                return None
+            saved = self.pool.save(sequence.stream)
+        self.close(key, sequence)
+        return saved
+
+
+def _run(pool: StreamPool, stream: int, block: Array) -> Array:
+    """The outputs of some steps of a stream; all of them or none."""
+    ids = [stream]
+    if block.shape[1] == 1:
+        only: Array = pool.step(ids, block[:, 0])
+        return only[:, None]
+    before = pool.state(stream)
+    try:
+        return np.stack([pool.step(ids, block[:, t]) for t in range(block.shape[1])], axis=1)
+    except BaseException:
+        pool.set_state(stream, before)
+        raise
 
 
 def block_of(network: Network, tensors: dict[str, Array]) -> tuple[Array, bool]:

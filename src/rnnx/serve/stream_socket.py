@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from typing import Any, Protocol
@@ -13,11 +14,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rnnx._typing import Array
 from rnnx.reference.gates import gate_values
-from rnnx.serve.network import Network
+from rnnx.serve.peers import Peers
 from rnnx.serve.protocol import DATATYPES, encode
 from rnnx.serve.refusal import Refusal
 from rnnx.serve.repository import Repository, Served
-from rnnx.serve.sequences import block_of
+from rnnx.serve.sequences import Sequences, block_of
 
 NOT_ALLOWED, TRY_LATER = 1008, 1013
 MOST_WATCHED, MOST_UNITS = 64, 128  # steps and units of which the activity is told
@@ -27,6 +28,7 @@ class Host(Protocol):
     """What is needed of the application."""
 
     repository: Repository
+    peers: Peers | None
 
     def allows(self, headers: Any) -> bool: ...
 
@@ -40,6 +42,11 @@ class StreamMessage(msgspec.Struct, forbid_unknown_fields=True):
     token: str | None = None
 
 
+def stream_key(token: str) -> tuple[str, str]:
+    """The id of a stream among the sequences, which no client can give."""
+    return "stream", token
+
+
 class Activity:
     """What the units of the recurrent layers do in the next steps of a stream.
 
@@ -47,16 +54,19 @@ class Activity:
     what each layer remembers after the last one.
     """
 
-    def __init__(self, network: Network, stream: Any):
-        first = network.model.plan.steps[0].layer
-        self._first = first if getattr(first, "cell_kind", "") and not network.model.several_inputs else None
-        self._stream = stream
-        self._before = stream.state[0] if self._first is not None else None
+    def __init__(self, sequences: Sequences, key: Any):
+        first = sequences.network.model.plan.steps[0].layer
+        self._first = first if getattr(first, "cell_kind", "") else None
+        self._sequences, self._key = sequences, key
+        self._before = self._states()[0] if self._first is not None else None
+
+    def _states(self) -> list[tuple[Array, ...]]:
+        return self._sequences.pool.state(self._sequences.find(self._key).stream)
 
     def of(self, block: Array) -> dict[str, list[Any]]:
         """Lists of units for each step, by what they are."""
         if self._first is None:
-            states = self._stream.state
+            states = self._states()
             return {
                 f"state {k + 1}": parts[0][:1].reshape(1, -1)[:, :MOST_UNITS].tolist() for k, parts in enumerate(states)
             }
@@ -100,18 +110,13 @@ class StreamSocket:
     async def _talk(self, socket: WebSocket, served: Served) -> None:
         if not self._application.allows(socket.scope["headers"]) and not await self._introduced(socket):
             return
-        token = socket.query_params.get("token")
-        key = ("stream", token)
-        resumed = token is not None and key in served.sequences
-        if not resumed:
-            token = secrets.token_urlsafe(16)
-            key = ("stream", token)
-            try:
-                served.sequences.open(key, served.network)
-            except Refusal as refusal:
-                await socket.send_text(encode({"error": refusal.message}).decode())
-                await socket.close(TRY_LATER if refusal.status == 429 else NOT_ALLOWED)
-                return
+        try:
+            token, resumed = await self._opened(served, socket.query_params.get("token"))
+        except Refusal as refusal:
+            await socket.send_text(encode({"error": refusal.message}).decode())
+            await socket.close(TRY_LATER if refusal.status == 429 else NOT_ALLOWED)
+            return
+        key = stream_key(token)
         (info,), output = served.network.inputs, served.network.outputs[0]
         hello = {"token": token, "resumed": resumed, "input": info.as_dict(), "output": output.as_dict()}
         await socket.send_text(encode(hello).decode())
@@ -133,6 +138,21 @@ class StreamSocket:
             served.metrics.count(status)
             served.metrics.seconds.observe(time.perf_counter() - begun)
 
+    async def _opened(self, served: Served, token: str | None) -> tuple[str, bool]:
+        """The token of a stream, and whether it is the one that was given; another process may have held it."""
+        sequences, peers = served.sequences, self._application.peers
+        if token is not None and stream_key(token) in sequences:
+            return token, True
+        saved = None
+        if token is not None and peers is not None:
+            number = token.partition(".")[0]
+            if number.isdecimal() and int(number) < peers.count and int(number) != peers.own:
+                with contextlib.suppress(Refusal):  # it has gone, and the stream with it
+                    saved = await peers.ask(int(number), ["take", served.name, None, token.encode()])
+        made = f"{0 if peers is None else peers.own}.{secrets.token_urlsafe(16)}"
+        sequences.open(stream_key(made), saved)
+        return made, saved is not None
+
     async def _introduced(self, socket: WebSocket) -> bool:
         """Whether the first message brings the token, for browsers, which can send no headers with a WebSocket."""
         text = await socket.receive_text()
@@ -150,7 +170,7 @@ class StreamSocket:
         message = _decoder.decode(text)
         answer: dict[str, Any] = {}
         if message.reset:
-            served.sequences.open(key, served.network)
+            served.sequences.open(key)
             answer["reset"] = True
         if message.data is not None:
             (info,) = served.network.inputs
@@ -164,7 +184,7 @@ class StreamSocket:
             if message.activity:
                 if len(block) > MOST_WATCHED:
                     raise Refusal(400, f"at most {MOST_WATCHED} steps with `activity`, got {len(block)}")
-                watched = Activity(served.network, served.sequences.find(key).stream)
+                watched = Activity(served.sequences, key)
             outputs = await self._feed(served, key, block[None])
             if not np.isfinite(outputs).all():
                 raise Refusal(500, "the output holds infinities or NaN, which JSON lacks; send bytes")
@@ -175,9 +195,9 @@ class StreamSocket:
 
     async def _feed(self, served: Served, key: Any, block: Array) -> Array:
         """The outputs after each step."""
-        network = served.network
-        block, _ = block_of(network, {network.inputs[0].name: block})
-        outputs: Array = await served.sequences.feed(key, served.sequences.find(key), network, block)
+        sequences = served.sequences
+        block, _ = block_of(sequences.network, {sequences.network.inputs[0].name: block})
+        outputs: Array = await sequences.feed(key, sequences.find(key), block)
         return outputs[0]
 
 
