@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,146 @@ def test_cells_of_ones_own() -> None:
     assert (stream.state[0][1] == STEPS).all()
     stream.reset()
     close(stream.run(x, mask=MASK), layer(x, mask=MASK))
+
+
+def texts(**options: Any) -> Any:
+    model = Sequential([layers.Embedding(9, 4, **options), layers.GRU(5, return_sequences=True), layers.Dense(9)])
+    model(np.array([[1, 2]]))
+    return model
+
+
+class Halving(layers.Layer):
+    """A cell of one's own that gives its state out."""
+
+    state_size = output_size = FEATURES
+
+    def __call__(self, x: Any, states: Any, **_: Any) -> Any:
+        y = 0.5 * states[0] + x
+        return y, [y]
+
+
+CHAINS: dict[str, Any] = {
+    "LSTM": lambda: made("LSTM", return_sequences=True),
+    "zeros": lambda: made("GRU", return_sequences=True, zero_output_for_mask=True),
+    "zoneout": lambda: made("SimpleRNN", return_sequences=True),
+    "last": lambda: Sequential([Input((None, FEATURES)), layers.LSTM(4), layers.Dense(3, "softmax")]),
+    "chain": lambda: Sequential(
+        [
+            Input((None, FEATURES)),
+            layers.Dense(5, "tanh"),
+            layers.LSTM(4, return_sequences=True),
+            layers.GRU(6, return_sequences=True),
+            layers.Dense(3),
+            layers.Activation("elu"),
+        ]
+    ),
+    "zeros and more": lambda: Sequential(
+        [
+            Input((None, FEATURES)),
+            layers.GRU(4, return_sequences=True, zero_output_for_mask=True),
+            layers.Dense(3, bias_initializer="ones"),
+        ]
+    ),
+    "slow": lambda: Sequential(  # what follows goes layer by layer
+        [
+            Input((None, FEATURES)),
+            layers.LayerNormalization(),
+            layers.LSTM(4, activation="gelu", return_sequences=True),
+            layers.GRU(5, return_sequences=True),
+            layers.Dense(3),
+        ]
+    ),
+    "masked": lambda: Sequential(
+        [Input((None, FEATURES)), layers.Masking(7.0), layers.GRU(5, return_sequences=True), layers.Dense(3)]
+    ),
+    "convolution": lambda: Sequential(
+        [Input((None, FEATURES)), layers.Conv1D(4, 3, padding="causal"), layers.GRU(5, return_sequences=True)]
+    ),
+    "convolution alone": lambda: Sequential([Input((None, FEATURES)), layers.Conv1D(4, 2, padding="causal")]),
+    "own cell": lambda: Sequential([Input((None, FEATURES)), layers.RNN(Halving(), return_sequences=True)]),
+    "ids": texts,
+    "padded ids": lambda: texts(mask_zero=True),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_some_rows_step_as_they_would_alone(name: str) -> None:
+    """The same bits, whichever rows step with it; steps of all rows, resets and assigned states between them."""
+    model, batch, random = CHAINS[name](), 130, np.random.default_rng(5)
+    stream = model.stream(batch)
+    alone = [model.stream() for _ in range(batch)]
+    nothing = np.zeros(1, bool)
+    for turn in range(24):
+        ids = "ids" in name
+        x = random.integers(1, 9, batch) if ids else random.normal(size=(batch, FEATURES)).astype(np.float32)
+        valid = random.random(batch) < (0.02, 0.3, 0.9, 1)[turn % 4]
+        if turn == 6:
+            stream.reset([3, 7, 100])
+            for row in (3, 7, 100):
+                alone[row].reset()
+        if turn == 11:
+            stream.state = [tuple(part[::-1] for part in parts) for parts in stream.state]
+            states = [single.state for single in alone]
+            for single, state in zip(alone, states[::-1], strict=True):
+                single.state = state
+        if turn == 17:
+            x[5], valid[5] = 0 if ids else np.nan, False
+        if turn == 20 and name == "padded ids":
+            x[60], valid[60] = 0, True
+        same = np.testing.assert_array_equal if not name.startswith("convolution") else close
+        repeated = [s.step(x[k : k + 1], mask=nothing)[0] for k, s in enumerate(alone)]
+        wanted = [s.step(x[k : k + 1])[0] if valid[k] else repeated[k] for k, s in enumerate(alone)]
+        for k in np.flatnonzero(valid) if turn > 17 else ():  # a row that rests repeats what it gave
+            if not name.startswith("zeros"):
+                np.testing.assert_array_equal(alone[k].step(x[k : k + 1] % 8 + 1, mask=nothing)[0], wanted[k])
+        out = np.empty_like(wanted) if turn % 2 else None
+        y = stream.step(x, out, mask=valid)
+        same(y, wanted)
+        assert out is None or y is out
+        y[...] = 99  # nobody else has it
+    for k in range(batch):
+        for mine, theirs in zip(leaves(stream.state), leaves(alone[k].state), strict=True):
+            same(mine[k], theirs[0])
+
+
+@pytest.mark.parametrize("name", ["chain", "ids"])
+def test_a_masked_step_that_is_refused_changes_nothing(name: str) -> None:
+    stream = CHAINS[name]().stream(4)
+    x = np.array([1, 2, 3, 4]) if name == "ids" else np.ones((4, FEATURES))
+    valid = np.array([True, False, True, False])
+    units = stream.step(x, mask=valid).shape[1]
+    before = stream.state
+    for call, words in (
+        (lambda: stream.step(x[:3], mask=valid), r"`x` must have shape \(batch.*\) = \(4,"),
+        (lambda: stream.step(x, mask=valid[:3]), r"`mask` must be boolean of shape \(4,\), got bool of \(3,\)"),
+        (lambda: stream.step(x, mask=valid.astype(int)), "`mask` must be boolean"),
+        (lambda: stream.step(x, np.zeros((4, units + 1), np.float32), mask=valid), "`out` must be a writable float32"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+        for mine, theirs in zip(leaves(stream.state), leaves(before), strict=True):
+            assert np.array_equal(mine, theirs)
+
+
+def test_a_masked_step_costs_what_its_rows_cost() -> None:
+    """One row in a thousand: far less than a step of all, which took two."""
+    model = Sequential([Input((None, 16)), layers.LSTM(128), layers.Dense(3)])
+    stream, x, one = model.stream(1000), np.zeros((1000, 16), np.float32), np.zeros(1000, bool)
+    one[500] = True
+
+    def seconds(**options: Any) -> float:
+        best = np.inf
+        for _ in range(5):
+            start = time.perf_counter()
+            stream.step(x, **options)
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    stream.step(x, mask=one)
+    assert 5 * seconds(mask=one) < seconds()
+    best = np.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        stream.reset([500])
+        best = min(best, time.perf_counter() - start)
+    assert 5 * best < seconds()

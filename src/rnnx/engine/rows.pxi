@@ -112,15 +112,27 @@ cdef class RowStates:
     Parameters
     ----------
     packed : Packed
+
+    Attributes
+    ----------
+    packed : Packed
     """
 
-    cdef Packed packed
+    cdef readonly Packed packed
     cdef Py_ssize_t capacity
     cdef object h, c
 
     def __init__(self, Packed packed):
         self.packed = packed
         self.reserve(1)
+
+    def look_at(self, Stepper stepper):
+        """Be the states of a stepper, until its next step."""
+        cdef Py_ssize_t B = stepper.batch
+        block = 0 if <char *>stepper.one.h_prev == stepper.call.job.h else B
+        self.h, self.c = stepper.call.state_h[block:block + B], stepper.call.state_c
+        if self.c is not None:
+            self.c = self.c[block:block + B]
 
     def reserve(self, Py_ssize_t capacity):
         """Make room for at least so many rows; those there are stay."""

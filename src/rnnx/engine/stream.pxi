@@ -155,11 +155,14 @@ cdef class Stepper(Link):
     ----------
     moved : bool
         Whether there was a step since the state was assigned.
+    changes : int
+        Steps and assignments of the state so far.
     cast : callable or None
         Makes an array of the right type out of any other input; without it that is refused.
     """
 
     cdef readonly bint moved
+    cdef readonly Py_ssize_t changes
     cdef public object cast
     cdef Call call
     cdef rx_step one
@@ -260,12 +263,31 @@ cdef class Stepper(Link):
             memcpy(y + r * size, <char *>self.one.h + r * job.row, size)
         self._point(1 if <char *>self.one.h != job.h else 0)
         self.moved = True
+        self.changes += 1
 
     cdef tuple _views(self):
         cdef Py_ssize_t B = self.call.plan.batch, H = self.call.packed.H
         block = 0 if <char *>self.one.h_prev == self.call.job.h else B
         return tuple(states[block:block + B, :H] for states in (self.call.state_h, self.call.state_c)
                      if states is not None)
+
+    @property
+    def packed(self):
+        """The weights."""
+        return self.call.packed
+
+    def clear(self, cnp.ndarray rows):
+        """Zeros in some rows of the state, an intp array."""
+        cdef Py_ssize_t k
+        cdef const Py_ssize_t *row = <const Py_ssize_t *>cnp.PyArray_DATA(rows)
+        self.turn.take()
+        for k in range(rows.shape[0]):
+            memset(<char *>self.one.h_prev + row[k] * self.call.job.row, 0, self.call.job.row)
+            if self.one.c_prev != NULL:
+                memset(<char *>self.one.c_prev + row[k] * self.call.job.row, 0, self.call.job.row)
+        self.moved = False
+        self.changes += 1
+        self.turn.leave()
 
     @property
     def state(self):
@@ -284,6 +306,7 @@ cdef class Stepper(Link):
             for view, part in zip(views, parts):
                 view[...] = part
             self.moved = False
+            self.changes += 1
 
 
 @cython.final

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.functional._engine import engine_activation
 from rnnx.layers.activation import Activation
@@ -25,7 +26,7 @@ class Chained:
     Attributes
     ----------
     links : list
-        In order: None for the next of its recurrent layers or cells, ``(layer, activation)`` for a Dense layer.
+        In order: None for the next of its recurrent layers or cells, ``(PackedDense, activation)`` for a Dense layer.
     embedding : Embedding or None
         What makes the input of the first link, a recurrent one, out of ids.
     table : array or None
@@ -34,7 +35,7 @@ class Chained:
         An activation behind the last link.
     """
 
-    links: list[tuple[Dense, str] | None] = field(default_factory=list)
+    links: list[tuple[_kernels.PackedDense, str] | None] = field(default_factory=list)
     embedding: Any = None
     table: Array | None = None
     last: Callable[[Array], Array] | None = None
@@ -76,7 +77,7 @@ def chained(layer: Any, recurrent: int) -> Chained | None:
             name = engine_activation(own.activation)
             if name is None:  # softmax and the like end the chain
                 name, found.last = "linear", own.activation
-            found.links.append((own, name))
+            found.links.append((own.packed(), name))
         elif type(own) is Activation:
             found.last = own.activation
         elif not isinstance(own, NoiseLayer):

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnnx import _kernels
 from rnnx._typing import Array
-from rnnx.streaming.chained import chained
+from rnnx.streaming.chained import Chained
 from rnnx.streaming.steppers import check_out
 
 Step = Callable[[Array, "Array | None"], Array]
@@ -15,19 +15,22 @@ Step = Callable[[Array, "Array | None"], Array]
 
 def short_way(
     layer: Any,
+    found: Chained,
     steppers: list[Any],
     batch_size: int,
     turn: _kernels.Turn,
     cast: Callable[[Any], Array],
     long_way: Step,
-) -> Step | None:
+) -> Step:
     """The function of an unmasked step of a layer, or of a model that is one chain of recurrent and Dense layers.
 
     Parameters
     ----------
     layer : layer or model
-    steppers : list of Stepper or None
-        The compiled step of each layer with a memory, in the order of the model; None for one that has none.
+    found : Chained
+        What it goes through.
+    steppers : list of Stepper
+        The compiled step of each layer with a memory, in the order of the model.
     batch_size : int
     turn : Turn
         Of the stream, which its steppers have.
@@ -38,18 +41,11 @@ def short_way(
 
     Returns
     -------
-    function of (x, out) or None
-        None if a step needs more than compiled steps and an activation behind them.
+    function of (x, out)
     """
-    if None in steppers:
-        return None
-    found = chained(layer, len(steppers))
-    if found is None:
-        return None
     own_steppers, embedding = iter(steppers), found.embedding
     links = [
-        next(own_steppers) if link is None else _kernels.DenseStepper(link[0].packed(), link[1], batch_size, turn)
-        for link in found.links
+        next(own_steppers) if link is None else _kernels.DenseStepper(*link, batch_size, turn) for link in found.links
     ]
     if found.table is not None:
         steppers[0].look_up(found.table)

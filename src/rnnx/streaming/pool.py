@@ -56,7 +56,7 @@ class RowSteps(Stream):
             return None
         links, own = [], iter(compiled)
         for link in found.links:
-            links.append(next(own).link if link is None else (link[0].packed(), link[1]))
+            links.append(next(own).link if link is None else link)
         chain, embedding, last = _kernels.RowChain(links, found.table), found.embedding, found.last
         cast = self._cast
         if embedding is not None:

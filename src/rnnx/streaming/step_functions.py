@@ -70,6 +70,8 @@ class StepFunctions:
     ----------
     steppers : list
         In the order of the layers.
+    advancing : bool array of shape (batch,) or None
+        Rows that advance in the step that is next: those of all layers with a memory, whatever mask comes to them.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class StepFunctions:
         self.layer, self.noise = layer, noise
         self.recurrent_stepper, self.convolution_stepper = recurrent_stepper, convolution_stepper
         self.steppers: list[Any] = []
+        self.advancing: Any = None
 
     def make(self, computation: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
@@ -105,7 +108,7 @@ class StepFunctions:
         if causal and layer.strides == 1 and not layer.channels_first:
             stepper = self.convolution_stepper(_of_now(layer))
             self.steppers.append(stepper)
-            return lambda x, mask: (stepper.step(x[:, 0])[:, None], None), True
+            return lambda x, mask: (stepper.masked_step(x[:, 0], self.advancing)[:, None], None), True
         if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
             raise ValueError(f"stream: layer {layer.name!r} ({type(layer).__name__}) cannot be streamed: {reason}")
         if isinstance(layer, ALONG_AXES) and _reaches_over_steps(layer.axis):
@@ -126,7 +129,9 @@ class StepFunctions:
         self.steppers += own
 
         def advance(x: Any, mask: Any) -> tuple[Any, Any]:
-            y, valid = x[:, 0], None if mask is None else mask[:, 0]
+            y, valid = x[:, 0], self.advancing
+            if mask is not None:
+                valid = mask[:, 0] if valid is None else mask[:, 0] & valid
             for stepper in own:
                 y = stepper.masked_step(y, valid)
             return (y[:, None], mask) if many else (y, None)

@@ -48,7 +48,8 @@ class RecurrentStepper:
         noise: Any = None,
     ):
         self._stepper: Any = _stepper(cell, batch_size, dtype, turn, noise)
-        self._zero_output = zero_output_for_mask
+        self.zero_output = zero_output_for_mask
+        self._cell = cell
         self.step = self._stepper.step
         self.compiled = self._stepper if isinstance(self._stepper, _kernels.Stepper) else None
         self._all_started = False
@@ -65,9 +66,23 @@ class RecurrentStepper:
         after = self._stepper.state
         self._stepper.state = [np.where(valid[:, None], new, old) for new, old in zip(after, before, strict=True)]
         self.started = started
-        emitted = valid if self._zero_output else started
+        emitted = valid if self.zero_output else started
         repeated = np.where(valid[:, None], y, before[0])
         return np.where(emitted[:, None], repeated, np.zeros((), y.dtype))
+
+    def begin(self, rows: Any) -> None:
+        """Start again in some rows, an intp array."""
+        started = np.full(len(self._started), self.started)
+        started[rows] = False
+        if self.compiled is not None:
+            self.compiled.clear(rows)
+        else:
+            self._stepper.begin(rows)
+        self.started = started
+
+    def still_masks(self, batch: int) -> Any:
+        """The masks of so many rows where nothing is drawn: the expectation of zoneout, or None."""
+        return self._cell.sample_masks(batch, 1, training=False)
 
     @property
     def started(self) -> Any:
@@ -133,6 +148,13 @@ class _PlainStepper:
             raise ValueError(f"state: expected arrays of shapes {[own.shape for own in self.parts]}, got {shapes}")
         self.parts = parts
 
+    def begin(self, rows: Any) -> None:
+        """The state at the beginning, in some rows."""
+        parts = tuple(part.copy() for part in self.parts)
+        for part, initial in zip(parts, self.initial, strict=True):
+            part[rows] = initial[rows]
+        self.parts = parts
+
     def advance(self, x: Array) -> Array:
         """Change the state; the output."""
         raise NotImplementedError
@@ -175,18 +197,37 @@ class _OwnStepper(_PlainStepper):
 
     def advance(self, x: Array) -> Array:
         y, after = call_cell(self._cell, x, list(self.parts), False)
-        self.parts = tuple(after) if isinstance(after, (list, tuple)) else (after,)
+        parts = after if isinstance(after, (list, tuple)) else (after,)
+        self.parts = tuple(np.array(part) for part in parts)  # what is given out may be one of them
         return np.asarray(y)
 
 
 class ConvolutionStepper(_PlainStepper):
-    """A causal convolution; its state are the last inputs."""
+    """A causal convolution; its state are the last inputs, and ``started`` is what rows repeat that do not advance."""
 
     def __init__(self, layer: Conv1D, batch_size: int):
         features = layer.weights[0].shape[1] * layer.groups
         super().__init__([np.zeros((batch_size, layer.window - 1, features), layer.dtype)])
         self._layer = layer
-        self.started = True
+        self.started: Any = None  # zeros
+
+    def masked_step(self, x: Array, valid: Array | None) -> Array:
+        """Advance the valid rows; the others keep their state and repeat their output."""
+        before = self.parts
+        y = self.advance(x)
+        if valid is not None:
+            self.parts = tuple(
+                np.where(valid[:, None, None], new, old) for new, old in zip(self.parts, before, strict=True)
+            )
+            y = np.where(valid[:, None], y, np.zeros((), y.dtype) if self.started is None else self.started)
+        self.started = y.copy()  # the caller may write into what he gets
+        return y
+
+    def begin(self, rows: Any) -> None:
+        super().begin(rows)
+        if self.started is not None:
+            self.started = self.started.copy()
+            self.started[rows] = 0
 
     def advance(self, x: Array) -> Array:
         window = np.concatenate([self.parts[0], x[:, None]], axis=1)

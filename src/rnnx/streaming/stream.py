@@ -11,6 +11,8 @@ from rnnx._typing import Array
 from rnnx.layers.convolution import Conv1D
 from rnnx.layers.input import InputLayer
 from rnnx.layers.weight import settled
+from rnnx.streaming.chained import chained
+from rnnx.streaming.chosen_rows import ChosenRows
 from rnnx.streaming.compiled import short_way
 from rnnx.streaming.step_functions import StepFunctions
 from rnnx.streaming.steppers import ConvolutionStepper, RecurrentStepper, check_out
@@ -66,9 +68,11 @@ class Stream:
     def _make_steps(self) -> None:
         """Take the weights as they are now; while another thread changes them, only until the next step."""
         versions = settled(self._layer.weights)
+        self._chosen: Any = None  # what steps some rows, or how to make it
         if self._noise is not None:
             self._noise.start()
         steps = StepFunctions(self._layer, self._recurrent_stepper, self._convolution_stepper, self._noise)
+        self._functions = steps
         self._run, self._many = steps.make(self._layer.computation)
         self._steppers: list[Any] = steps.steppers
         self._settled = versions is not None and versions == settled(self._layer.weights)
@@ -80,7 +84,11 @@ class Stream:
 
     def _short_way(self) -> Any:
         compiled = [getattr(stepper, "compiled", None) for stepper in self._steppers]
-        return short_way(self._layer, compiled, self.batch_size, self._turn, self._cast, self._unmasked_long_way)
+        found = None if None in compiled else chained(self._layer, len(compiled))
+        if found is None:
+            return None
+        self._chosen = lambda: ChosenRows(self._steppers, found, self.batch_size, self._cast)
+        return short_way(self._layer, found, compiled, self.batch_size, self._turn, self._cast, self._unmasked_long_way)
 
     def _recurrent_stepper(self, cell: Any, dtype: Any, zero_output: bool) -> Any:
         return RecurrentStepper(cell, self.batch_size, dtype, self._turn, zero_output, self._noise)
@@ -123,7 +131,24 @@ class Stream:
                 self._remember(memory)
                 if self._settled:
                     return self.step(x, out, mask=mask)
-            return self._long_way(x, out, mask)
+            if mask is None or self._short is None:
+                return self._long_way(x, out, mask)
+            valid = self._valid(mask)
+            if valid.all():
+                return self._short(x, out)
+            if not isinstance(self._chosen, ChosenRows):
+                self._chosen = self._chosen()
+            y = self._chosen.step(x, out, valid)
+            return self._long_way(x, out, mask) if y is None else y
+
+    def _valid(self, mask: Any) -> Array:
+        """A mask of rows, if it is one."""
+        rows = np.asarray(mask)
+        if rows.dtype != np.bool_ or rows.shape != (self.batch_size,):
+            raise ValueError(
+                f"step: `mask` must be boolean of shape ({self.batch_size},), got {rows.dtype} of {rows.shape}"
+            )
+        return rows
 
     def _step_of_new(self, x: Any, out: Array | None, mask: Any, reset: Any) -> Array:
         """A step before which some rows start again."""
@@ -150,13 +175,9 @@ class Stream:
         x = self._cast(x)
         if x.shape[:1] != (self.batch_size,):
             raise ValueError(f"step: `x` must have {self.batch_size} row(s), got shape {x.shape}")
-        if mask is not None:
-            mask = np.asarray(mask)
-            if mask.dtype != np.bool_ or mask.shape != (self.batch_size,):
-                raise ValueError(
-                    f"step: `mask` must be boolean of shape ({self.batch_size},), got {mask.dtype} of {mask.shape}"
-                )
-            mask = mask[:, None]
+        valid = None if mask is None else self._valid(mask)
+        self._functions.advancing = valid
+        mask = None if valid is None else valid[:, None]
         before = self._memory() if len(self._steppers) > 1 or out is not None else []
         try:
             y = self._run(x[:, None], mask)[0]
@@ -266,15 +287,9 @@ class Stream:
         """
         chosen = slice(None) if rows is None else rows
         with self._turn:
-            memory = []
+            numbers = np.atleast_1d(np.arange(self.batch_size)[chosen])
             for stepper in self._steppers:
-                parts = [part.copy() for part in stepper.state]
-                for k, part in enumerate(parts):
-                    part[chosen] = 0 if stepper.initial is None else stepper.initial[k][chosen]
-                started = np.full(self.batch_size, stepper.started)
-                started[chosen] = False
-                memory.append((parts, started))
-            self._remember(memory)
+                stepper.begin(numbers)
 
     def copy(self) -> Stream:
         """An independent stream of the same layer or model that goes on from here, with its weights of now."""
