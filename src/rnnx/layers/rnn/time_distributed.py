@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnx._config import what_is
 from rnnx._typing import Array
+from rnnx.layers.call_signature import signature_of
 from rnnx.layers.checks import as_mask
 from rnnx.layers.layer import Gradients, Layer, Pullback, walk
 from rnnx.layers.normalization import Normalization
@@ -86,8 +87,8 @@ class TimeDistributed(Layer):
         batch, timesteps, *rest = x.shape
         mask = None if mask is None else self._check_mask(mask, x.shape)
         inside = mask
-        if mask is not None and mask.ndim == 2 and not isinstance(self.layer, Normalization):
-            inside = None  # what is inside a step is all valid or of no matter; only averages over steps care
+        if mask is not None and mask.ndim == 2 and not self._reads_masks_of_rows():
+            inside = None  # what is inside a step is all valid or of no matter
         if training and timesteps and self._noise_is_shared_by_rows(len(rest) + 1):
             parts = [(x[:, t], None if inside is None else inside[:, t]) for t in range(timesteps)]
         else:
@@ -138,6 +139,12 @@ class TimeDistributed(Layer):
         rows = np.asarray(x).reshape(-1, *np.shape(x)[2:])
         inside = valid.reshape(len(rows), *valid.shape[2:])
         return mask if _same_shape(self.layer.compute_mask(rows, inside), inside) else _of_steps(valid)
+
+    def _reads_masks_of_rows(self) -> bool:
+        """Whether the layer inside cares which steps are valid: averages over them do, and a `call` with ``mask``."""
+        if self.layer.overrides_call:
+            return "mask" in signature_of(type(self.layer)).signature.parameters
+        return isinstance(self.layer, Normalization)
 
     def _noise_is_shared_by_rows(self, rank: int) -> bool:
         """Whether rows of a batch share noise inside the layer: then the steps must not be rows of one batch."""
