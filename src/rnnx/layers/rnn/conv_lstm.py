@@ -160,7 +160,8 @@ class ConvLSTM(SequenceLayer, Weighted, OverWindows):
         parts = [self.cast(part) for part in states]
         if len(parts) != 2 or parts[0].shape != parts[1].shape or parts[0].ndim != self.rank + 2:
             shown = ", ".join(str(part.shape) for part in parts)
-            raise ValueError(f"{self.name}: `states` must be two of shape {self.wanted(self.filters)}, got {shown}")
+            wanted = self.wanted(self.filters).replace("timesteps", "places")  # of a state there is one step
+            raise ValueError(f"{self.name}: `states` must be two of shape {wanted}, got {shown}")
         self.states = [part.copy() for part in parts]
 
     # ---- Running -----------------------------------------------------------------------------------------------------
