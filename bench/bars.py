@@ -3,8 +3,8 @@
     python bench/bars.py [SECTION ...]
 
 Both sides of a ratio take turns in one process; the figures are ratios of medians. One thread unless said. Sections:
-peak, parts, float64, dropout, layer, structured, ragged, threads, calls, start, narrow, recompute, sessions. `cc` is
-needed for `peak`, the package `onnx` for `sessions`.
+peak, parts, float64, dropout, layer, structured, blocks, ragged, threads, calls, start, narrow, recompute, sessions.
+`cc` is needed for `peak`, the package `onnx` for `sessions`.
 """
 
 from __future__ import annotations
@@ -229,6 +229,31 @@ def structured() -> None:
                 "1.6",
                 f"{t[0] / t[1]:.2f} / {t[0] / t[2]:.2f}",
             )
+
+
+@section
+def blocks() -> None:
+    """Block-diagonal recurrent kernels; the kernel of the input is dense."""
+    for cell in CORES:
+        for units in (256, 512):
+            for features in (16, units):
+                steppers, trainings = [], []
+                for count in (1, 4, 8):
+                    kind = layers.LSTM if cell == "lstm" else layers.GRU
+                    layer = kind(units, return_sequences=True, recurrent_blocks=count)
+                    x, dy = (RNG.normal(size=(16, 50, width)).astype(np.float32) for width in (features, units))
+                    layer(x)
+                    row, out = np.ascontiguousarray(x[:1, 0]), np.empty((1, units), np.float32)
+                    core, params = layer.core, layer.packed()[0]
+                    steppers.append(functools.partial(layer.stream().step, row, out))
+                    trainings.append(training(core, params, None, x, dy))
+                t, u = medians(*steppers), medians(*trainings)
+                line(
+                    f"{cell} H={units}, {features} features: speed of 4 / 8 blocks over a dense kernel, a step of one "
+                    "row; training, B=16",
+                    "2.8 / 5.6" if features == 16 else "-",
+                    f"{t[0] / t[1]:.2f} / {t[0] / t[2]:.2f}; {u[0] / u[1]:.2f} / {u[0] / u[2]:.2f}",
+                )
 
 
 @section

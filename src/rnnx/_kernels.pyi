@@ -23,12 +23,16 @@ MOST_ROWS: int
 MIN_ROWS_OF_PART: int
 __test__: dict[str, str]
 
+def windows(units: int, blocks: int, panel: int) -> tuple[_NDArray[np.intp], int]: ...
+def places_in_windows(units: int, blocks: int, panel: int) -> tuple[_NDArray[np.intp], _NDArray[np.bool_]]: ...
+
 @final
 class Packed:
     dtype: np.dtype[Any]
     narrow: bool
     forward_only: bool
     products: int
+    blocks: int
     table_bytes: int
     def table(self, rows: _Array) -> _Array: ...
     @property
@@ -48,6 +52,7 @@ class Packed:
         clip: float = 0,
         coupled: bool = False,
         columns: tuple[int, int, int] = (0, 1, 2),
+        blocks: int = 1,
     ) -> None: ...
 
 @final

@@ -28,6 +28,7 @@ from libc.string cimport memcpy, memset
 
 from rnnx._leaf cimport *
 
+import functools
 import os
 
 import numpy as np
@@ -85,6 +86,8 @@ cdef struct Job:
     const rx_leaf *leaf
     int cell, activation, recurrent_activation
     Py_ssize_t B, T, S, F, H, U, G, first, ld, ldg, total, block_rows
+    Py_ssize_t D                 # units that a panel of the recurrent kernel meets, from starts[panel] on; NULL: all
+    const Py_ssize_t *starts
     Py_ssize_t size, row, gate_row  # bytes of an element, of a row of a state or mask, and of the gates of a row
     Py_ssize_t ldr               # 8-bit weights: length of the rows that operands are rounded to
     int planes                   # of panels, and how many weights lie between two of them
@@ -146,6 +149,7 @@ cdef void start_step(const Part *part, rx_step *step) noexcept nogil:
     cdef const Job *job = part.job
     memset(step, 0, sizeof(rx_step))
     step.H, step.U, step.ld, step.ldg, step.ldo = job.H, job.U, job.ld, job.ldg, job.ldr or job.ld
+    step.D, step.starts = job.D, <const ptrdiff_t *>job.starts
     step.planes, step.plane, step.plane_x = job.planes, job.plane_h, job.plane_x
     step.activation, step.recurrent_activation = job.activation, job.recurrent_activation
     step.round_rows = job.leaf.round_rows
@@ -250,6 +254,7 @@ cdef void project_rows(const Job *job, const char *rows, Py_ssize_t n, Py_ssize_
         gate = gate_of_slot(job, first) if job.x_kept.gates > 1 else 0
         index, depth = job.x_kept.index[gate], job.x_kept.count[gate]
     what.n, what.K, what.count, what.index, what.lda, what.mask = n, depth, count, index, ldx, NULL
+    what.first = 0
     what.panel, what.planes, what.plane = panel, job.planes, job.plane_x
     what.A, what.init, what.ldi, what.C, what.ldc = A, init, 0, C, job.ldg
     for slot in range(count):

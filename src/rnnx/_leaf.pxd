@@ -11,7 +11,8 @@ cdef extern from "leaf.h" nogil:
     enum rx_cell:
         RX_LSTM, RX_GRU_AFTER, RX_GRU_BEFORE, RX_SIMPLE_RNN
     ctypedef struct rx_step:
-        ptrdiff_t n, H, U, ld, ldg
+        ptrdiff_t n, H, U, ld, ldg, D
+        const ptrdiff_t *starts
         const void *operand[RX_MAX_GATES]
         ptrdiff_t ldo
         void *rounded
@@ -52,6 +53,7 @@ cdef extern from "leaf.h" nogil:
         const void **A
         ptrdiff_t lda
         const int *index
+        ptrdiff_t first
         const void *B
         ptrdiff_t panel
         int planes

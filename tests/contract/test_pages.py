@@ -122,18 +122,25 @@ def check_masks(names: Names, folder: Path) -> None:
     assert names["y"].shape == (2, 4) and names["layer"].stateful
 
 
+def check_blocks(names: Names, folder: Path) -> None:
+    kernel, whole = names["layer"].recurrent_kernel, names["dense_kernel"](names["layer"].recurrent_kernel, 4)
+    assert kernel.shape == (16, 256) and whole.shape == (64, 256)
+    assert np.count_nonzero(whole) == np.count_nonzero(kernel)
+
+
 def check_many(names: Names, folder: Path) -> None:
     assert names["fits"].failed == [] and names["deviation"].shape == (64, 1)
 
 
 NEEDS: dict[str, Callable[[Path], Names]] = {
-    "README": needs_readme, "dropout": lambda folder: {}, "keras": needs_keras, "onnx": needs_onnx,
+    "README": needs_readme, "blocks": lambda folder: {}, "dropout": lambda folder: {}, "keras": needs_keras,
+    "onnx": needs_onnx,
     "many": lambda folder: {}, "masks": lambda folder: {}, "ops": lambda folder: {}, "pytorch": needs_pytorch,
     "quantization": lambda folder: {}, "start": lambda folder: {},
     "streaming": needs_streaming, "subclasses": lambda folder: {},
 }  # fmt: skip
 CHECKS: dict[str, Callable[[Names, Path], None]] = {
-    "README": check_readme, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
+    "README": check_readme, "blocks": check_blocks, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
     "many": check_many, "masks": check_masks, "ops": check_ops, "pytorch": check_pytorch,
     "quantization": check_quantization, "start": check_start, "streaming": check_streaming,
     "subclasses": check_subclasses,

@@ -37,6 +37,8 @@ def check(cell, *, shape=(BATCH, TIMESTEPS), masks=None, bias=True, activation=(
     state = cases.make_state(cell, batch, UNITS, np.float64, rng)
     if isinstance(masks, str):
         masks = cases.make_masks(masks, cell, batch, timesteps, FEATURES, UNITS, np.float64, rng)
+    elif callable(masks):
+        masks = masks(rng)
     call = {**call, "masks": masks, **cases.make_valid(valid, batch, timesteps, rng)}
 
     run = forward(params, x, initial_state=state, training=True, **call)
@@ -68,6 +70,18 @@ def check(cell, *, shape=(BATCH, TIMESTEPS), masks=None, bias=True, activation=(
 def test_extents(cell, shape):
     check(cell, shape=shape)
     check(cell, shape=shape, bias=False)
+
+
+@pytest.mark.parametrize("masks", ["none", "state_per_gate", "weights", "everything"])
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_blocks(cell, masks):
+    """Each of the units alone; the shape of a mask on the weights is theirs."""
+
+    def draw(rng):
+        return cases.make_masks(masks, cell, BATCH, TIMESTEPS, FEATURES, UNITS, np.float64, rng, UNITS)
+
+    check(cell, masks=draw, activation={"recurrent_blocks": UNITS})
+    check(cell, masks=draw, activation={"recurrent_blocks": UNITS}, valid="gaps", go_backwards=True)
 
 
 @pytest.mark.parametrize("masks", cases.MASK_KINDS)

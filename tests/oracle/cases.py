@@ -48,7 +48,8 @@ def make_params(
     gates = GATES[cell]
     scale = 1 / np.sqrt(features + units)
     kernel = rng.normal(size=(features, gates * units), scale=scale).astype(dtype)
-    recurrent = rng.normal(size=(units, gates * units), scale=scale).astype(dtype)
+    rows = units // options.get("recurrent_blocks", 1)
+    recurrent = rng.normal(size=(rows, gates * units), scale=scale).astype(dtype)
     shape = (2, gates * units) if cell == "gru_after" else (gates * units,)
     b = rng.normal(size=shape, scale=0.5).astype(dtype) if bias else None
     if cell == "lstm":
@@ -79,6 +80,7 @@ def make_masks(
     units: int,
     dtype: Any,
     rng: np.random.Generator,
+    blocks: int = 1,
 ):
     """A set of dropout masks by the name of its kind."""
     gates = GATES[cell]
@@ -102,7 +104,7 @@ def make_masks(
         "cell": lambda: DropoutMasks(recurrent=keep_mask((1, b, 1, u), dtype, rng), recurrent_mode="cell"),
         "weights": lambda: DropoutMasks(
             inputs=keep_mask((1, b, 1, f), dtype, rng),
-            recurrent=keep_mask((u, gates * u), dtype, rng),
+            recurrent=keep_mask((u // blocks, gates * u), dtype, rng),
             recurrent_mode="weights",
         ),
         "zoneout": lambda: DropoutMasks(
@@ -201,7 +203,7 @@ def compare(
         close(run.outputs, slow.outputs, FORWARD_TOLERANCE[dtype], f"{name} outputs")
         close(run.state, slow.state, FORWARD_TOLERANCE[dtype], f"{name} state")
     doutputs = rng.normal(size=fast.outputs.shape).astype(dtype)
-    dstate = make_state(cell, x.shape[0], params.recurrent_kernel.shape[0], dtype, rng)
+    dstate = make_state(cell, x.shape[0], fast.outputs.shape[-1], dtype, rng)
     for given in (dstate, None):
         got = FAST[cell].backward(fast.cache, doutputs, given, need_dx=need_dx)
         want = SLOW[cell].backward(slow.cache, to_float64(doutputs), to_float64(given), need_dx=need_dx)

@@ -57,6 +57,8 @@ enum rx_cell { RX_LSTM, RX_GRU_AFTER, RX_GRU_BEFORE, RX_SIMPLE_RNN };
  * A NULL mask means "no mask". */
 typedef struct rx_step {
     ptrdiff_t n, H, U, ld, ldg;
+    ptrdiff_t D;                       /* rows of R's panels: H, or fewer where R is block-diagonal; a panel's are then */
+    const ptrdiff_t *starts;           /* those of the units from starts[panel] on, also of its transpose; NULL: all */
     const void *operand[RX_MAX_GATES]; /* forward: h of the previous step for each recurrent gate, masked, perhaps */
     ptrdiff_t ldo;                     /* rounded; ldo apart (of reset-before GRUs the last is as it is, ld apart) */
     void *rounded;                     /* room for n rounded rows, where weights have 8 bits, and what rounds them */
@@ -97,6 +99,7 @@ typedef struct rx_product {
     const void *const *A;    /* n rows of each panel's operand, lda apart */
     ptrdiff_t lda;
     const int *index;        /* the K columns of A that count; NULL: the first K */
+    ptrdiff_t first;         /* 8-bit weights: the operand that the first row of weights meets */
     const void *B;
     ptrdiff_t panel;         /* weights from one panel to the next */
     int planes;

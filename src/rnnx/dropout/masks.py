@@ -32,7 +32,7 @@ class DropoutMasks:
         Multiplies the input of each gate; any axis may be 1 (shared). Values 0 or ``1 / (1 - rate)``.
     recurrent : array or None
         What ``recurrent_mode`` says, of shape (gates, batch, timesteps, units) with axes that may be 1 (one gate
-        only for ``"update"`` and ``"cell"``); for ``"weights"`` of shape (units, gates*units).
+        only for ``"update"`` and ``"cell"``); for ``"weights"`` of the shape of the recurrent kernel.
     recurrent_mode : {"state", "update", "cell", "weights"}
     zoneout_hidden, zoneout_cell : array of shape (batch, timesteps, units) or None
         Share of the old state that is kept: 0 or 1 in training, the rate itself at inference. Axes may be 1.
@@ -109,6 +109,7 @@ def sample_masks(
     seed_generator: SeedGenerator,
     dtype: Any = np.float32,
     cudnn_able: bool = True,
+    recurrent_blocks: int = 1,
 ) -> DropoutMasks | None:
     """Draw the masks of one call.
 
@@ -134,6 +135,8 @@ def sample_masks(
     cudnn_able : bool
         Whether tf.keras 2 would run the layer on its fast path: an LSTM or GRU with tanh, sigmoid, bias and
         ``reset_after``, not unrolled. Only the ``tf_keras2`` profiles look at it.
+    recurrent_blocks : int
+        Of a block-diagonal recurrent kernel; the masks of ``"weights"`` have its shape.
 
     Returns
     -------
@@ -195,7 +198,7 @@ def sample_masks(
             shape, shared = shape_to_draw(who, noise_shape, (batch, timesteps, features))
         inputs = draws.masks(input_gates, shape, dropout, dtype, shared)
     if recurrent_dropout and mode == "weights":
-        recurrent = draws.of_weights((units, gates * units), recurrent_dropout, dtype)
+        recurrent = draws.of_weights((units // recurrent_blocks, gates * units), recurrent_dropout, dtype)
     elif recurrent_dropout:
         if recurrent_noise_shape is None:
             shape, shared = (batch, 1, units), False

@@ -11,7 +11,7 @@ cdef struct BackJob:
     char *dc
     char *scratch
     char *dwx                    # (F, G*U) slot order, NULL: not wanted; of kept rows only where x_kept says so
-    char *dwh                    # (H, G*U) gate order; likewise
+    char *dwh                    # (D, G*U) gate order; likewise
     char *dbias_x                # (G*U) sums of dG, slot order
     char *dbias_h                # (G*U) gate order; for the GRU whose recurrent product has a bias, otherwise NULL
     char *dx                     # NULL: not wanted
@@ -118,9 +118,9 @@ cdef enum Left:
 
 
 cdef void pack_left(const BackPart *part, Left left, const Kept *kept, Py_ssize_t gate, Py_ssize_t s0, Py_ssize_t s1,
-                    Py_ssize_t n, Py_ssize_t M) noexcept nogil:
-    # The M columns of a left operand, n rows of the steps s0 <= s < s1, into strips: step by step, so that what a mask
-    # makes of a step is still in L1. One row at a time has all steps together.
+                    Py_ssize_t n, Py_ssize_t M, Py_ssize_t first) noexcept nogil:
+    # M columns of a left operand from the first on, n rows of the steps s0 <= s < s1, into strips: step by step, so that
+    # what a mask makes of a step is still in L1. One row at a time has all steps together.
     cdef const Job *job = part.rows.job
     cdef Py_ssize_t s = s0, after, done = 0, count, ld = job.ld
     cdef Py_ssize_t t, ldm
@@ -143,6 +143,9 @@ cdef void pack_left(const BackPart *part, Left left, const Kept *kept, Py_ssize_
             rows = packed_h(part, s, after, gate)
         else:
             rows, ld = job.gates + (offset_of(job, s) + part.rows.lo) * job.gate_row + 3 * job.U * job.size, job.ldg
+        rows += first * job.size
+        if mask != NULL:
+            mask += first * job.size
         job.leaf.pack_a(count, M, rows, ld, kept.index[gate], kept.scale[gate], mask, ldm,
                              part.strips + done * job.leaf.mr * job.size, n)
         done += count
@@ -156,16 +159,37 @@ cdef void add_outer(const BackPart *part, Left left, Py_ssize_t gate, Py_ssize_t
     cdef const Job *job = part.rows.job
     cdef const Kept *kept = &job.x_kept if left == LEFT_X else &job.h_kept
     cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.nr, panels = job.G * U // panel
-    cdef Py_ssize_t M = kept.count[gate] if kept.gates else job.F if left == LEFT_X else job.H
+    cdef Py_ssize_t M = kept.count[gate] if kept.gates else job.F if left == LEFT_X else job.D
     cdef Py_ssize_t low = max(column * U // panel, part.number * panels // part.parts)
     cdef Py_ssize_t high = min((column + count) * U // panel, (part.number + 1) * panels // part.parts)
-    if low >= high:
+    cdef Py_ssize_t each = U // panel, p0, p1, g, at, end
+    cdef bint is_packed
+    dG += (slot - column) * U * job.size
+    if left == LEFT_X or job.starts == NULL:
+        if low < high:
+            pack_left(part, left, kept, gate, s0, s1, n, M, 0)
+            at = low * panel * job.size
+            job.leaf.sum_outer(n, M, high - low, part.strips, dG + at, job.ldg, dw + at, wide,
+                               NULL if sums == NULL else sums + at)
         return
-    panels = high - low
-    pack_left(part, left, kept, gate, s0, s1, n, M)
-    dG += (slot * U + low * panel - column * U) * job.size
-    low *= panel * job.size
-    job.leaf.sum_outer(n, M, panels, part.strips, dG, job.ldg, dw + low, wide, NULL if sums == NULL else sums + low)
+    p0 = 0
+    while p0 < each:  # panels that meet the same units, of all gates
+        p1 = p0 + 1
+        while p1 < each and job.starts[p1] == job.starts[p0]:
+            p1 += 1
+        is_packed = False
+        for g in range(column, column + count):
+            at, end = max(low, g * each + p0), min(high, g * each + p1)
+            if at >= end:
+                continue
+            if not is_packed:
+                pack_left(part, left, kept, gate, s0, s1, n, M, job.starts[p0])
+                is_packed = True
+            end -= at
+            at *= panel * job.size
+            job.leaf.sum_outer(n, M, end, part.strips, dG + at, job.ldg, dw + at, wide,
+                               NULL if sums == NULL else sums + at)
+        p0 = p1
 
 
 cdef void weight_gradients(BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, const char *dG) noexcept nogil:
@@ -242,7 +266,8 @@ cdef void masked_input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t
     cdef void *C
     cdef rx_product what
     memset(zeros, 0, sizeof(zeros))
-    what.K, what.count, what.index, what.panel, what.planes, what.plane = job.U, 1, NULL, 0, 1, 0
+    what.K, what.count, what.index, what.first, what.panel = job.U, 1, NULL, 0, 0
+    what.planes, what.plane = 1, 0
     what.A, what.lda, what.init, what.C = &A, job.ldg, &init, &C
     what.ldc, what.ldm = back.dxb // job.size, job.inputs.sb // job.size
     for slot in range(job.G):
@@ -280,7 +305,7 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
         masked_input_gradients(part, s0, s1, dG)
         return
     memset(zeros, 0, sizeof(zeros))
-    what.n, what.K, what.count, what.index, what.mask = n, job.U, 1, NULL, NULL
+    what.n, what.K, what.count, what.index, what.first, what.mask = n, job.U, 1, NULL, 0, NULL
     what.panel, what.planes, what.plane = 0, 1, 0
     what.A, what.lda, what.init, what.C, what.ldc = &A, job.ldg, &init, &C, ld
     while slot < job.G:
@@ -391,7 +416,7 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
     dwx = dwh = sums = dx = wx_back = None
     if need_dparams:
         dwx = aligned((F, G * U), packed.dtype, True)
-        dwh = aligned((H, G * U), packed.dtype, True)
+        dwh = aligned((packed.D, G * U), packed.dtype, True)
         sums = aligned((2, G * U), packed.dtype, True)
         back.dwx, back.dwh, back.dbias_x = data_of(dwx), data_of(dwh), data_of(sums)
         if packed.cell == RX_GRU_AFTER:
@@ -415,6 +440,8 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
     if not need_dparams:
         return dx, dh0, dc0, None, None, None
     dkernel, drecurrent = packed.as_kernel(dwx, True), packed.as_kernel(dwh, False)
+    if packed.blocks > 1:
+        drecurrent = packed._out_of_windows(drecurrent)
     if call.x_kept is not None:
         dkernel = scatter_rows(packed, dkernel, call.x_kept)
     if call.h_kept is not None:

@@ -62,7 +62,7 @@ cdef class Call:
         inputs, recurrent, mode = self.held(masks.inputs), self.held(masks.recurrent), masks.recurrent_mode
         if not self.packed.narrow:
             self.x_kept = kept_columns(inputs, self.plan.total, job.F)
-            if mode == "state" and not masks.masked_blend:
+            if mode == "state" and not masks.masked_blend and self.packed.blocks == 1:
                 self.h_kept = kept_columns(recurrent, self.plan.total, job.H)
         job.x_kept, job.h_kept = view_kept(self.x_kept), view_kept(self.h_kept)
         if self.x_kept is None:

@@ -19,7 +19,7 @@ cdef void dense_rows(const DenseJob *job, Py_ssize_t n, const char *x, Py_ssize_
     if job.ldr:
         job.leaf.round_rows(n, job.features, x, ldx, rounded, job.ldr)
         A, ldx = rounded, job.ldr
-    what.n, what.K, what.count, what.index, what.mask = n, job.features, 1, NULL, NULL
+    what.n, what.K, what.count, what.index, what.first, what.mask = n, job.features, 1, NULL, 0, NULL
     what.panel, what.planes, what.plane = stride, job.planes, job.width // panel * stride
     what.A, what.lda, what.init, what.ldi, what.C, what.ldc = &A, ldx, &init, 0, &C, job.width
     for k in range(job.width // panel):
@@ -119,7 +119,7 @@ def product(cnp.ndarray a, cnp.ndarray b):
     cdef const void *init = cnp.PyArray_DATA(zeros)
     cdef void *C
     cdef rx_product what
-    what.n, what.K, what.count, what.index, what.mask = n, K, 1, NULL, NULL
+    what.n, what.K, what.count, what.index, what.first, what.mask = n, K, 1, NULL, 0, NULL
     what.panel, what.planes, what.plane = K * panel, 1, 0
     what.A, what.lda, what.init, what.ldi, what.C, what.ldc = &A, K, &init, 0, &C, panels * panel
     for p in range(panels):

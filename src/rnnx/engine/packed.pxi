@@ -36,6 +36,31 @@ cdef list planes_of(kernel, str weights):
         return [(high, scale * step), (numbers - step * high, scale)]
 
 
+@functools.lru_cache(maxsize=64)
+def windows(Py_ssize_t units, Py_ssize_t blocks, Py_ssize_t panel):
+    """Which units the panels of a block-diagonal kernel meet: from where on, and how many, the same for all panels.
+
+    A panel whose columns belong to one block meets the units of that block. One that goes over an edge meets those of
+    all its blocks, and has zeros where unit and column are of different ones. Both numbers are whole groups of 8-bit
+    weights.
+    """
+    size, whole = units // blocks, padded(units, 4)
+    first = np.arange(0, units, panel)
+    low = first // size * size // 4 * 4
+    high = ((np.minimum(first + panel, units) - 1) // size + 1) * size
+    depth = int(min(padded((high - low).max(), 4), whole))
+    return np.ascontiguousarray(np.minimum(low, whole - depth), np.intp), depth
+
+
+@functools.lru_cache(maxsize=16)
+def places_in_windows(Py_ssize_t units, Py_ssize_t blocks, Py_ssize_t panel):
+    """For each row of a window and each unit of a panel's: the other unit's number in the block, and is it one of it?"""
+    starts, depth = windows(units, blocks, panel)
+    size, unit = units // blocks, np.arange(units)
+    place = np.arange(depth)[:, None] + starts[unit // panel] - unit // size * size
+    return np.clip(place, 0, size - 1), (place >= 0) & (place < size)
+
+
 cdef inline Py_ssize_t depth_of(const rx_leaf *leaf, Py_ssize_t rows) noexcept nogil:
     """Rows of a panel for so many rows of weights."""
     return leaf.scale_rows + padded(rows, leaf.group)
@@ -74,6 +99,8 @@ cdef class Packed:
         Of an LSTM: the forget gate is 1 - i.
     columns : tuple of int
         Of a GRU: which third of the columns of kernels and bias belongs to each of the gates z, r and h.
+    blocks : int
+        Of the recurrent kernel, which has the rows of one block: each column those of its own.
 
     Attributes
     ----------
@@ -91,7 +118,9 @@ cdef class Packed:
     cdef str weights
     cdef double clip
     cdef bint coupled
-    cdef Py_ssize_t F, H, U, G, first, ld, ldg
+    cdef readonly Py_ssize_t blocks
+    cdef Py_ssize_t F, H, U, G, D, first, ld, ldg
+    cdef object starts
     cdef Py_ssize_t column[RX_MAX_GATES]  # block of the kernels' columns for each gate
     cdef object kernel, recurrent_kernel, bias_x, bias_q, peepholes
     cdef list made           # panels: forward of h and of x, backward of h and of x
@@ -99,7 +128,7 @@ cdef class Packed:
     cdef readonly Py_ssize_t products
 
     def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation,
-                 str weights="full", peepholes=None, double clip=0, bint coupled=False, tuple columns=(0, 1, 2)):
+                 str weights="full", peepholes=None, double clip=0, bint coupled=False, tuple columns=(0, 1, 2), Py_ssize_t blocks=1):
         cdef Py_ssize_t g
         self.cell = CELLS[cell]
         self.activation = ACTIVATIONS[activation]
@@ -107,18 +136,21 @@ cdef class Packed:
         kernel, recurrent_kernel = (readable(array) for array in (kernel, recurrent_kernel))
         if weights != "full" or not cnp.PyArray_IS_F_CONTIGUOUS(kernel):
             kernel = np.ascontiguousarray(kernel)
-        if weights != "full" or not cnp.PyArray_IS_F_CONTIGUOUS(recurrent_kernel):
+        if weights != "full" or blocks > 1 or not cnp.PyArray_IS_F_CONTIGUOUS(recurrent_kernel):
             recurrent_kernel = np.ascontiguousarray(recurrent_kernel)
         self.dtype = kernel.dtype
-        self.leaf = leaf_for(recurrent_kernel.shape[0], self.dtype.itemsize, WEIGHTS[weights])
+        self.H, self.blocks = recurrent_kernel.shape[0] * blocks, blocks
+        self.leaf = leaf_for(self.H, self.dtype.itemsize, WEIGHTS[weights])
         self.narrow, self.weights = weights != "full", weights
         self.kernel, self.recurrent_kernel = kernel, recurrent_kernel
-        self.F, self.H = kernel.shape[0], recurrent_kernel.shape[0]
+        self.F, self.D = kernel.shape[0], self.H
+        if blocks > 1:
+            self.starts, self.D = windows(self.H, blocks, self.leaf.nr)
         self.U = padded(self.H, self.leaf.nr)
         self.G = GATES[cell]
         for g in range(self.G):
             self.column[g] = columns[g] if self.G == 3 else g
-        self.products = (self.F + self.H) * self.G * self.H
+        self.products = (self.F + self.D) * self.G * self.H
         self.first = 1 if self.G == 3 else 0
         self.ld = pad_stride(self.U, self.dtype.itemsize)
         self.ldg = pad_stride((self.G + self.first) * self.U, self.dtype.itemsize)
@@ -180,8 +212,8 @@ cdef class Packed:
         rows that it keeps and its values there: then the panels have these rows alone, times the mask, and serve this
         call only.
         """
-        cdef Py_ssize_t rows = self.F if of_x else self.H, panel = self.leaf.nr, H = self.H, G = self.G
-        cdef Py_ssize_t depth = rows if not backward else self.U if of_x else H, slot, gate, count = rows
+        cdef Py_ssize_t rows = self.F if of_x else self.D, panel = self.leaf.nr, H = self.H, G = self.G
+        cdef Py_ssize_t depth = rows if not backward else self.U if of_x else self.D, slot, gate, count = rows
         cdef Py_ssize_t panels = ((rows if backward else H) + panel - 1) // panel, size = self.leaf.weightsize, stride
         cdef bint across
         cdef const int *index = NULL
@@ -194,6 +226,8 @@ cdef class Packed:
         depth = depth_of(self.leaf, depth)
         stride = G * depth * panel
         kernel = self.kernel if of_x else self.recurrent_kernel
+        if self.blocks > 1 and not of_x:
+            return self._panels_of_blocks(backward)
         if kept is not None:  # rows are chosen where they lie one after the other
             kernel = np.ascontiguousarray(kernel)
         across = not cnp.PyArray_IS_C_CONTIGUOUS(kernel)
@@ -222,6 +256,57 @@ cdef class Packed:
             self.made[2 * backward + of_x] = made
         return made
 
+    cdef bint _whole(self) noexcept:
+        """Whether each panel of a block-diagonal kernel has columns of one block."""
+        return self.D * self.blocks == self.H and self.D % self.leaf.nr == 0
+
+    cdef object _panels_of_blocks(self, bint backward):
+        """`panels` of a block-diagonal recurrent kernel, forward or backward: (panels, G, D, panel) for each plane."""
+        cdef Py_ssize_t panel = self.leaf.nr, H = self.H, G = self.G, D = self.D, gate, block, size = self.leaf.weightsize
+        cdef Py_ssize_t panels = self.U // panel, depth = depth_of(self.leaf, D), stride = G * depth * panel
+        cdef const char *source
+        cdef const char *scale = NULL
+        cdef char *out
+        planes = planes_of(self.recurrent_kernel, self.weights)
+        made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
+        for plane, (numbers, scales) in enumerate(planes):
+            if not self._whole():
+                numbers = self._in_windows(numbers, backward)
+            for gate in range(G):
+                source = data_of(numbers) + self.column[gate] * H * self.leaf.itemsize
+                out = data_of(made) + (<Py_ssize_t>plane * panels * G + gate) * depth * panel * size
+                if scales is not None:
+                    scale = data_of(scales) + self.column[gate] * H * self.leaf.itemsize
+                if not backward or not self._whole():
+                    self.leaf.pack_b(D, H, source, G * H, NULL, scale, out, stride)
+                    continue
+                for block in range(self.blocks):
+                    self.leaf.pack_b_transposed(D, D, D, source + block * D * self.leaf.itemsize, G * H, NULL, NULL,
+                                                out + block * D // panel * stride * size, stride)
+        self.made[2 * backward] = made
+        return made
+
+    cdef object _in_windows(self, numbers, bint backward):
+        """The rows of a block-diagonal kernel, or of the transpose of each gate, as the windows of the panels have them."""
+        cdef Py_ssize_t size = self.H // self.blocks
+        place, there = places_in_windows(self.H, self.blocks, self.leaf.nr)
+        by_gate = numbers.reshape(size, self.G, self.H)
+        if backward:
+            unit = np.arange(self.H)
+            found = by_gate[unit % size, :, unit // size * size + place].transpose(0, 2, 1)
+        else:
+            found = np.take_along_axis(by_gate, place[:, None], axis=0)
+        return np.ascontiguousarray(np.where(there[:, None], found, np.zeros((), numbers.dtype))).reshape(self.D, -1)
+
+    cdef object _out_of_windows(self, found):
+        """(D, G*H) sums in the windows of panels -> (units / blocks, G*H)."""
+        cdef Py_ssize_t size = self.H // self.blocks
+        if self._whole():
+            return found
+        unit = np.arange(self.H)
+        place = np.arange(size)[:, None] + unit // size * size - self.starts[unit // self.leaf.nr]
+        return np.take_along_axis(found.reshape(self.D, self.G, self.H), place[:, None], axis=0).reshape(size, -1)
+
     cdef void fill(self, Job *job) noexcept:
         cdef Py_ssize_t rows = BLOCK_BYTES // (self.ldg * self.leaf.itemsize)
         job.block_rows = rows if rows >= MIN_ROWS_OF_BLOCK else ROWS_OF_WIDE_BLOCK
@@ -233,7 +318,8 @@ cdef class Packed:
         job.ldr = RX_ROUNDED_ROW(max(self.F, self.H), self.leaf.operandsize) if self.leaf.round_rows != NULL else 0
         job.planes = 2 if self.weights == "int16" else 1
         job.plane_x = self.U * self.G * depth_of(self.leaf, self.F)
-        job.plane_h = self.U * self.G * depth_of(self.leaf, self.H)
+        job.plane_h = self.U * self.G * depth_of(self.leaf, self.D)
+        job.D, job.starts = self.D, <const Py_ssize_t *>data_of(self.starts)
         job.bias_x, job.bias_q = data_of(self.bias_x), data_of(self.bias_q)
         job.peepholes = NULL if self.peepholes is None else data_of(self.peepholes)
         job.clip, job.coupled = self.clip, self.coupled

@@ -6,6 +6,7 @@ Each of ``lstm``, ``gru`` and ``simple_rnn`` offers ``forward``, ``backward``, `
 
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import gru, lstm, simple_rnn
+from rnnx.functional._blocks import dense_kernel, kernel_of_blocks
 from rnnx.functional._types import Grads, GRUParams, LSTMParams, RNNParams, Run
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "LSTMParams",
     "RNNParams",
     "Run",
+    "dense_kernel",
     "gru",
+    "kernel_of_blocks",
     "lstm",
     "simple_rnn",
 ]

@@ -71,6 +71,8 @@ def _pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
         options["clip"] = params.clip
     if isinstance(params, LSTMParams):
         options.update(peepholes=params.peepholes, coupled=params.coupled)
+    if params.recurrent_blocks > 1:
+        options["blocks"] = int(params.recurrent_blocks)
     return _kernels.Packed(
         cell, params.kernel, params.recurrent_kernel, params.bias, activation, recurrent, weights, **options
     )
@@ -257,7 +259,8 @@ class Core:
             reset = validate.check_reset(who, batch, timesteps, reset)
         if masks is not None:
             gates = validate.GATES[type(params)]
-            masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype)
+            masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype,
+                                                 int(params.recurrent_blocks))  # fmt: skip
         if out is not None:
             shape = (batch, timesteps, units) if return_sequences else (batch, units)
             meaning = "(batch, timesteps, units)" if return_sequences else "(batch, units)"

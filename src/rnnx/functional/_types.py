@@ -26,11 +26,15 @@ class LSTMParams:
         What goes into the activations of gates and candidate is bounded to -clip..clip.
     coupled : bool
         The forget gate is ``1 - i``, and its weights have no effect.
+    recurrent_blocks : int
+        With n of them the recurrent kernel is block-diagonal: units stand in n groups of equal size, and those of a
+        group see the state of their group alone. ``recurrent_kernel`` has shape (units / n, 4*units) then: each column
+        holds the weights on the units of its own group. `dense_kernel` gives the whole matrix.
 
     Notes
     -----
-    The last three are options of ONNX. The engine has them for inference; with ``training=True`` they run on
-    ``rnnx.reference``: same results, NumPy speed.
+    Peepholes, clip and coupled gates are options of ONNX. The engine has them for inference; with ``training=True``
+    they run on ``rnnx.reference``: same results, NumPy speed.
 
     References
     ----------
@@ -47,6 +51,7 @@ class LSTMParams:
     peepholes: Array | None = None
     clip: float | None = None
     coupled: bool = False
+    recurrent_blocks: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,8 @@ class GRUParams:
     gate_order : {"zrh", "rzh"}
         Along the last axis of kernels and bias, and of their gradients; ``"rzh"`` is PyTorch's. That of dropout masks
         stays ``z r h``.
+    recurrent_blocks : int
+        As of `LSTMParams`.
     """
 
     cell: ClassVar[CellKind] = GRU
@@ -78,6 +85,7 @@ class GRUParams:
     reset_after: bool = True
     clip: float | None = None
     gate_order: str = "zrh"
+    recurrent_blocks: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +100,8 @@ class RNNParams:
     activation : str, callable or None
     clip : float, optional
         As of `LSTMParams`.
+    recurrent_blocks : int
+        As of `LSTMParams`.
     """
 
     cell: ClassVar[CellKind] = SIMPLE_RNN
@@ -100,6 +110,7 @@ class RNNParams:
     bias: Array | None = None
     activation: ActivationLike = "tanh"
     clip: float | None = None
+    recurrent_blocks: int = 1
 
 
 Params = LSTMParams | GRUParams | RNNParams

@@ -82,10 +82,14 @@ def check_params(params: Params) -> tuple[str, int, int]:
     recurrent = params.recurrent_kernel
     if not isinstance(recurrent, np.ndarray) or recurrent.ndim != 2:
         check_array(who, "recurrent_kernel", recurrent, (None, None), f"(units, {product})")
-    units = recurrent.shape[0]
+    blocks = params.recurrent_blocks
+    if isinstance(blocks, bool) or not isinstance(blocks, (int, np.integer)) or blocks < 1:
+        raise ValueError(f"{who}: `recurrent_blocks` must be a positive integer, got {blocks!r}")
+    size, rows = recurrent.shape[0], "units" if blocks == 1 else f"units / {blocks}"
+    units = size * int(blocks)
     if units < 1:
         raise ValueError(f"{who}: `recurrent_kernel` must have at least one unit, got shape {recurrent.shape}")
-    check_array(who, "recurrent_kernel", recurrent, (units, gates * units), f"(units, {product})")
+    check_array(who, "recurrent_kernel", recurrent, (size, gates * units), f"({rows}, {product})")
     dtype = recurrent.dtype
     check_array(who, "kernel", params.kernel, (None, gates * units), f"(features, {product})", dtype)
     if params.bias is not None:
@@ -183,6 +187,7 @@ def check_dropout_masks(
     features: int,
     units: int,
     dtype: Any,
+    blocks: int = 1,
 ) -> DropoutMasks | None:
     """Check a set of dropout masks against the call it is meant for; the set in the machine's byte order."""
     if masks is None:
@@ -220,8 +225,8 @@ def check_dropout_masks(
 
     fits("inputs", masks.inputs, (1, gates), features, "features")
     if masks.recurrent is not None and masks.recurrent_mode == "weights":
-        wide = (units, gates * units)
-        check_array(who, "masks.recurrent", masks.recurrent, wide, f"(units, {gates}*units)", dtype)
+        wide, rows = (units // blocks, gates * units), "units" if blocks == 1 else f"units / {blocks}"
+        check_array(who, "masks.recurrent", masks.recurrent, wide, f"({rows}, {gates}*units)", dtype)
     elif masks.recurrent is not None:
         fits(
             "recurrent",

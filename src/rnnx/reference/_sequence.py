@@ -14,6 +14,7 @@ from rnnx._typing import Array
 from rnnx.activations import Activation
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import _validate as validate
+from rnnx.functional._blocks import dense_kernel, kernel_of_blocks
 from rnnx.functional._types import Grads, Params, Run, State
 
 Float = NDArray[np.float64]
@@ -72,10 +73,10 @@ class Weights:
             bias[: params.bias.ndim] = params.bias  # one row, or both of reset_after
         peepholes = getattr(params, "peepholes", None)
         if peepholes is None:
-            peepholes = np.zeros(3 * len(params.recurrent_kernel))
+            peepholes = np.zeros(3 * len(params.recurrent_kernel) * params.recurrent_blocks)
         return cls(
             params.kernel.astype(np.float64),
-            params.recurrent_kernel.astype(np.float64),
+            dense_kernel(params.recurrent_kernel.astype(np.float64), params.recurrent_blocks),
             bias,
             gates,
             activations.get(params.activation),
@@ -221,13 +222,14 @@ class Recurrence:
                 begins[:, 1:] = reset[:, :0:-1]
             else:
                 begins[...] = reset
-        validate.check_dropout_masks(who, masks, self.gates, batch, timesteps, features, units, dtype)
+        validate.check_dropout_masks(who, masks, self.gates, batch, timesteps, features, units, dtype,
+                                     params.recurrent_blocks)  # fmt: skip
         state = self._parts(who, "initial_state", initial_state, (batch, units), dtype)
         masks = DropoutMasks() if masks is None else masks
         weights, weight_mask = Weights.of(params, self.gates), np.ones(())
         if masks.recurrent_mode == "weights" and masks.recurrent is not None:
             weight_mask = masks.recurrent.astype(np.float64)
-            weights.recurrent_kernel *= weight_mask
+            weights.recurrent_kernel *= dense_kernel(weight_mask, params.recurrent_blocks)
 
         x = np.where(valid[:, :, None], x, 0.0)  # padding may hold anything, also NaN
         output, outputs, steps = np.zeros((batch, units)), np.zeros((batch, timesteps, units)), []
@@ -312,7 +314,8 @@ class Recurrence:
             dparams = replace(
                 cache.params,
                 kernel=dweights.kernel,
-                recurrent_kernel=dweights.recurrent_kernel * cache.weight_mask,
+                recurrent_kernel=kernel_of_blocks(dweights.recurrent_kernel, cache.params.recurrent_blocks)
+                * cache.weight_mask,
                 bias=None if bias is None else dweights.bias[: bias.ndim].reshape(bias.shape),
                 **({"peepholes": np.concatenate(dweights.peepholes)} if has_peepholes else {}),
             )

@@ -58,7 +58,12 @@ INLINE ptrdiff_t NAME(block)(const rx_step *s, ptrdiff_t done) { return s->downw
 /* ---- Through the kernels ------------------------------------------------------------------------------------ */
 
 /* Rows of a gate's packed kernel. */
-INLINE ptrdiff_t NAME(depth)(const rx_step *s, int gate) { return s->kept[gate] ? s->kept_count[gate] : s->H; }
+INLINE ptrdiff_t NAME(depth)(const rx_step *s, int gate) { return s->kept[gate] ? s->kept_count[gate] : s->D; }
+
+/* The first unit that the panels of the units from j on meet; and where it is in a row of operands, which 8-bit weights
+ * find by themselves. */
+INLINE ptrdiff_t NAME(start)(const rx_step *s, ptrdiff_t j) { return s->starts ? s->starts[j / NR] : 0; }
+INLINE const void *NAME(from)(const void *row, ptrdiff_t start) { return SCALED ? row : (const REAL *)row + start; }
 
 /* gates = x W + b for the block of units that starts at j and the first `count` slots, if that is left to the step. */
 INLINE void NAME(projected)(const rx_step *s, ptrdiff_t j, int count) {
@@ -83,19 +88,19 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
                             const REAL *bias_row) {
     const void *A[RX_MAX_GATES], *init[RX_MAX_GATES];
     void *C[RX_MAX_GATES];
-    const ptrdiff_t panel = DEPTH(s->H) * NR;
+    const ptrdiff_t panel = DEPTH(s->D) * NR, start = NAME(start)(s, j);
     const WEIGHT *B = (const WEIGHT *)s->packed + (j / NR * gates_in_all + gate0) * panel;
     /* gates whose masks keep the same units go together */
     const int together = s->kept[gate0] == s->kept[gate0 + count - 1] ? count : 1;
     for (int g = 0; g < count; ++g) {
-        A[g] = s->operand[gate0 + g];
+        A[g] = NAME(from)(s->operand[gate0 + g], start);
         C[g] = (REAL *)s->gates + (slot0 + g) * s->U + j;
         init[g] = bias_row ? bias_row + j : C[g];
     }
     for (int g = 0; g < count; g += together)
         NAME(multiplied)((rx_product){
             .n = s->n, .K = NAME(depth)(s, gate0 + g), .count = together, .A = A + g, .lda = s->ldo,
-            .index = s->kept[gate0 + g], .B = B + g * panel, .panel = panel, .planes = s->planes, .plane = s->plane,
+            .index = s->kept[gate0 + g], .first = start, .B = B + g * panel, .panel = panel, .planes = s->planes, .plane = s->plane,
             .init = init + g, .ldi = bias_row ? 0 : s->ldg, .C = C + g, .ldc = s->ldg,
         });
 }
@@ -105,15 +110,14 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
  * side by side. */
 static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, const REAL *dG, int add, const REAL *mask,
                                REAL *out) {
-    const ptrdiff_t panel = s->H * NR, units = s->kept[gate] ? s->kept_count[gate] : s->U;
+    const ptrdiff_t panel = s->D * NR, units = s->kept[gate] ? s->kept_count[gate] : s->U;
     const REAL zeros[NR] = {0};
-    const void *A = dG;
     for (ptrdiff_t block = 0; block < units; block += NR) {
         const REAL *B = (const REAL *)s->packed + (block / NR * gates_in_all + gate) * panel;
         void *C = out + block;
-        const void *init = add || mask ? C : zeros;
+        const void *A = dG + NAME(start)(s, block), *init = add || mask ? C : zeros;
         const rx_product product = {
-            .n = s->n, .K = s->H, .count = 1, .A = &A, .lda = s->ldg, .B = B, .planes = 1, .init = &init,
+            .n = s->n, .K = s->D, .count = 1, .A = &A, .lda = s->ldg, .B = B, .planes = 1, .init = &init,
             .ldi = add || mask ? s->ld : 0, .C = &C, .ldc = s->ld, .mask = mask ? mask + block : NULL,
             .ldm = s->ld,
         };
@@ -316,7 +320,7 @@ INLINE void NAME(gru_after_backward_body)(const rx_step *s, int act, int rec, in
 
 INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, int masks, int options) {
     const ptrdiff_t U = s->U;
-    const ptrdiff_t panel = DEPTH(s->H) * NR;
+    const ptrdiff_t panel = DEPTH(s->D) * NR;
     REAL *all = s->gates;
     for (ptrdiff_t done = 0; done < U; done += NR) {
         const ptrdiff_t block = NAME(block)(s, done);
@@ -332,19 +336,20 @@ INLINE void NAME(gru_before_forward_body)(const rx_step *s, int act, int rec, in
             }
         }
     }
-    const void *A = all + 3 * U;
+    const void *operand = all + 3 * U;
     ptrdiff_t lda = s->ldg;
 #if SCALED
-    s->round_rows(s->n, s->H, A, lda, s->rounded, s->ldo);
-    A = s->rounded;
+    s->round_rows(s->n, s->H, operand, lda, s->rounded, s->ldo);
+    operand = s->rounded;
     lda = s->ldo;
 #endif
     for (ptrdiff_t done = 0; done < U; done += NR) {
-        const ptrdiff_t block = NAME(block)(s, done);
-        const void *init = all + block;
+        const ptrdiff_t block = NAME(block)(s, done), start = NAME(start)(s, block);
+        const void *A = NAME(from)(operand, start), *init = all + block;
         void *C = all + block;
         NAME(multiplied)((rx_product){
             .n = s->n, .K = NAME(depth)(s, 2), .count = 1, .A = &A, .lda = lda, .index = s->kept[2],
+            .first = start,
             .B = (const WEIGHT *)s->packed + (block / NR * 3 + 2) * panel, .panel = panel, .planes = s->planes,
             .plane = s->plane, .init = &init, .ldi = s->ldg, .C = &C, .ldc = s->ldg,
         });

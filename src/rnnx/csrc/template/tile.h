@@ -23,6 +23,9 @@
 INLINE ptrdiff_t NAME(place)(const enum tile_form form, const rx_product *s, ptrdiff_t k) {
     if (form == A_PACKED) return k * MR;
     if (form == A_INDEXED) return (ptrdiff_t)(unsigned)s->index[k]; /* no sign to extend in every turn */
+#if SCALED
+    k += s->first;
+#endif
     return SCALED ? RX_ROUNDED_HEAD + (ptrdiff_t)((size_t)k / GROUP * SUMS) : k; /* SUMS elements have GROUP operands */
 }
 
@@ -142,9 +145,9 @@ INLINE void NAME(all_rows)(const enum tile_form form, const rx_product *s) {
 /* A product, its fields in registers: apart, so that the compiler can leave out what no call of the cells varies. The
  * planes after the first are added to what is there. */
 static void NAME(panels)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
-                         const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init,
+                         ptrdiff_t first, const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init,
                          ptrdiff_t ldi, void *const *C, ptrdiff_t ldc) {
-    rx_product s = {.n = n, .K = K, .count = count, .A = A, .lda = lda, .index = index, .B = B, .panel = panel,
+    rx_product s = {.n = n, .K = K, .count = count, .A = A, .lda = lda, .index = index, .first = first, .B = B, .panel = panel,
                     .init = init, .ldi = ldi, .C = C, .ldc = ldc};
     if (WEIGHTS != RX_FULL) index = NULL;
     for (;;) {
@@ -159,7 +162,7 @@ static void NAME(panels)(ptrdiff_t n, ptrdiff_t K, int count, const void *const 
 
 /* A product without a mask. */
 INLINE void NAME(multiplied)(const rx_product s) {
-    NAME(panels)(s.n, s.K, s.count, s.A, s.lda, s.index, s.B, s.panel, s.planes, s.plane, s.init, s.ldi, s.C, s.ldc);
+    NAME(panels)(s.n, s.K, s.count, s.A, s.lda, s.index, s.first, s.B, s.panel, s.planes, s.plane, s.init, s.ldi, s.C, s.ldc);
 }
 
 static void NAME(product)(const rx_product *what) { NAME(multiplied)(*what); }

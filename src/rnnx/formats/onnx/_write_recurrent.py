@@ -18,6 +18,7 @@ from rnnx.formats.onnx._activations import gate_of_activation
 from rnnx.formats.onnx._graph import GraphWriter, Value
 from rnnx.formats.onnx._recurrent import DEFAULT_ACTIVATIONS
 from rnnx.formats.onnx._weights import bias_to_keras, bias_to_onnx, matrix_to_keras, matrix_to_onnx
+from rnnx.functional import dense_kernel, kernel_of_blocks
 from rnnx.layers.rnn.cell import Cell
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights
@@ -98,10 +99,17 @@ def _weights(graph: GraphWriter, layers: Sequence[Any], kind: str, prefix: str) 
     def matrix_back(weight: Any, given: Array) -> Array:
         return matrix_to_keras(kind, given)
 
+    def recurrent(kind: str, value: Array) -> Array:
+        return matrix_to_onnx(kind, dense_kernel(value, blocks))
+
+    def recurrent_back(weight: Any, given: Array) -> Array:
+        return kernel_of_blocks(matrix_to_keras(kind, given), blocks)
+
     def bias_back(weight: Any, given: Array) -> Array:
         return bias_to_keras(kind, given, weight.value.ndim == 2)
 
-    names = [add(place, name, matrix_to_onnx, matrix_back) for place, name in enumerate("WR")]
+    blocks = layers[0].recurrent_blocks
+    names = [add(0, "W", matrix_to_onnx, matrix_back), add(1, "R", recurrent, recurrent_back)]
     return [*names, add(2, "B", bias_to_onnx, bias_back) if layers[0].use_bias else ""]
 
 

@@ -342,6 +342,8 @@ def refuse_unknown_to_torch(layer: Any) -> None:
         problems.append(f"recurrent_activation={layer.recurrent_activation.name!r}")
     if layer.cell_kind == "gru" and not layer.reset_after:
         problems.append("reset_after=False")
+    if layer.recurrent_blocks > 1:
+        problems.append(f"recurrent_blocks={layer.recurrent_blocks}")
     if problems:
         kind = CELLS[layer.cell_kind].elsewhere
         raise FormatError(f"{layer.name}: PyTorch's {kind} has no {', '.join(problems)}")

@@ -29,7 +29,15 @@ class GRUWeights(RecurrentWeights):
 
     def make_params(self, *weights: Array) -> GRUParams:
         bias = weights[2] if len(weights) > 2 else None
-        return GRUParams(weights[0], weights[1], bias, self.activation, self.recurrent_activation, self.reset_after)
+        return GRUParams(
+            weights[0],
+            weights[1],
+            bias,
+            self.activation,
+            self.recurrent_activation,
+            self.reset_after,
+            recurrent_blocks=self.recurrent_blocks,
+        )
 
     def cudnn_able(self) -> bool:
         return super().cudnn_able() and self.recurrent_activation.name == "sigmoid" and self.reset_after
@@ -78,8 +86,10 @@ class GRU(Recurrent, GRUWeights):
         Whether the reset gate multiplies the recurrent product (True) or the state before it (False).
     zero_output_for_mask : bool
         Outputs at masked steps are 0 instead of repeating the output before them.
-    noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat, recompute
+    noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat : optional
         As in `LSTM`; a GRU has no cell, so ``zoneout`` is one rate, and ``"cell"`` drops the new state.
+    recurrent_blocks, recompute
+        As in `LSTM`.
     **kwargs
         ``name``, ``trainable``, ``dtype``, ``input_shape``, and what Keras 2 had.
 
@@ -136,6 +146,7 @@ class GRU(Recurrent, GRUWeights):
         recurrent_dropout_mode: str = "state",
         zoneout: Any = 0.0,
         compat: str = "keras3",
+        recurrent_blocks: int = 1,
         recompute: bool = False,
         **kwargs: Any,
     ):

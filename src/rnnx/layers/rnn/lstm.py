@@ -39,7 +39,14 @@ class LSTMWeights(RecurrentWeights):
 
     def make_params(self, *weights: Array) -> LSTMParams:
         bias = weights[2] if len(weights) > 2 else None
-        return LSTMParams(weights[0], weights[1], bias, self.activation, self.recurrent_activation)
+        return LSTMParams(
+            weights[0],
+            weights[1],
+            bias,
+            self.activation,
+            self.recurrent_activation,
+            recurrent_blocks=self.recurrent_blocks,
+        )
 
     def cudnn_able(self) -> bool:
         return super().cudnn_able() and self.recurrent_activation.name == "sigmoid"
@@ -105,6 +112,11 @@ class LSTM(Recurrent, LSTMWeights):
         Rate at which old values survive a step (Krueger et al.); its expectation is applied at inference.
     compat : str
         Dropout rules of an older Keras generation, see `rnnx.dropout.PROFILES`, and its ``hard_sigmoid``.
+    recurrent_blocks : int
+        With n of them the units stand in n groups of equal size, each of which sees the state of its own group alone:
+        the recurrent kernel is block-diagonal, has an n-th of the weights and costs about an n-th. Its shape is
+        (units / n, 4*units): each column holds the weights on the units of its group (`rnnx.functional.dense_kernel`).
+        Each block starts as that of a layer of its own.
     recompute : bool
         Keep no activations for the gradients but repeat the forward pass for them: less memory, a third more time.
     **kwargs
@@ -168,6 +180,7 @@ class LSTM(Recurrent, LSTMWeights):
         recurrent_dropout_mode: str = "state",
         zoneout: Any = 0.0,
         compat: str = "keras3",
+        recurrent_blocks: int = 1,
         recompute: bool = False,
         **kwargs: Any,
     ):

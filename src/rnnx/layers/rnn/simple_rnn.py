@@ -20,7 +20,8 @@ class SimpleRNNWeights(RecurrentWeights):
     core = functional.simple_rnn
 
     def make_params(self, *weights: Array) -> RNNParams:
-        return RNNParams(weights[0], weights[1], weights[2] if len(weights) > 2 else None, self.activation)
+        bias = weights[2] if len(weights) > 2 else None
+        return RNNParams(weights[0], weights[1], bias, self.activation, recurrent_blocks=self.recurrent_blocks)
 
 
 class SimpleRNN(Recurrent, SimpleRNNWeights):
@@ -54,8 +55,10 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
         Source of the masks; they depend on it and on the number of the call only.
     zero_output_for_mask : bool
         Outputs at masked steps are 0 instead of repeating the output before them.
-    noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat, recompute
+    noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat : optional
         As in `LSTM`; there is no cell, so ``zoneout`` is one rate, and ``"update"`` and ``"cell"`` are the same.
+    recurrent_blocks, recompute
+        As in `LSTM`.
     **kwargs
         ``name``, ``trainable``, ``dtype``, ``input_shape``, and what Keras 2 had.
 
@@ -107,6 +110,7 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
         recurrent_dropout_mode: str = "state",
         zoneout: Any = 0.0,
         compat: str = "keras3",
+        recurrent_blocks: int = 1,
         recompute: bool = False,
         **kwargs: Any,
     ):

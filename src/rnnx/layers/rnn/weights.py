@@ -50,6 +50,8 @@ class RecurrentWeights(Weighted):
     activation: Any = Activated()
     recurrent_activation: Any = Activated()
     bias_initializer: Any
+    recurrent_initializer: Any
+    recurrent_blocks = 1
     cell_kind = ""
     gates = 0
     state_count = 1
@@ -72,6 +74,7 @@ class RecurrentWeights(Weighted):
         recurrent_dropout_mode: str,
         zoneout: Any,
         compat: str,
+        recurrent_blocks: int,
         **kwargs: Any,
     ):
         who = type(self).__name__
@@ -80,6 +83,12 @@ class RecurrentWeights(Weighted):
         if (implementation := kwargs.pop("implementation", 2)) not in (0, 1, 2):
             raise ValueError(f"{who}: `implementation` must be 0, 1 or 2 (it has no effect), got {implementation!r}")
         self.units = int(units)
+        blocks = recurrent_blocks
+        if isinstance(blocks, bool) or not isinstance(blocks, (int, np.integer)) or blocks < 1 or units % blocks:
+            raise ValueError(
+                f"{who}: `recurrent_blocks` must be a positive integer that divides units={units}, got {blocks!r}"
+            )
+        self.recurrent_blocks = int(blocks)
         vars(self)["activation"] = activation_of(activation, compat)
         self.use_bias = bool(use_bias)
         self.choose(kwargs)
@@ -120,13 +129,25 @@ class RecurrentWeights(Weighted):
             raise ValueError(f"{self.name}: the last axis of the input must be known, got shape {tuple(input_shape)}")
         width = self.gates * self.units
         self.add_weight("kernel", (int(features), width), chosen="kernel")
-        self.add_weight("recurrent_kernel", (self.units, width), chosen="recurrent")
+        rows, initial = self.units // self.recurrent_blocks, None
+        if self.recurrent_blocks > 1:
+            initial = self.initial_blocks
+        self.add_weight("recurrent_kernel", (rows, width), initial, chosen="recurrent")
         if self.use_bias:
             self.add_weight("bias", self.bias_shape(), self.initial_bias(), chosen="bias")
 
     def initial_bias(self) -> Any:
         """Initializer of the bias."""
         return self.bias_initializer
+
+    def initial_blocks(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A block-diagonal recurrent kernel: each block as that of a layer of its units alone."""
+        size = shape[0]
+        blocks = [
+            np.asarray(self.recurrent_initializer((size, self.gates * size), dtype=dtype))
+            for _ in range(self.recurrent_blocks)
+        ]
+        return np.stack([block.reshape(size, self.gates, size) for block in blocks], axis=2).reshape(shape)
 
     kernel = weight_value(0)
     recurrent_kernel = weight_value(1)
@@ -225,6 +246,7 @@ class RecurrentWeights(Weighted):
             seed_generator=self.seed_generator,
             dtype=self.dtype,
             cudnn_able=self.cudnn_able(),
+            recurrent_blocks=self.recurrent_blocks,
         )
 
     def cudnn_able(self) -> bool:
@@ -300,7 +322,7 @@ class RecurrentWeights(Weighted):
         config.update(units=self.units, activation=self.activation.serialize(), use_bias=self.use_bias)
         for name in (
             "dropout", "recurrent_dropout", "noise_shape", "recurrent_noise_shape", "dropout_gates",
-            "recurrent_dropout_mode", "zoneout", "compat",
+            "recurrent_dropout_mode", "zoneout", "compat", "recurrent_blocks",
         ):  # fmt: skip
             config[name] = getattr(self, name)
         return {**config, "seed": seed_config(self.seed, self.seed_generator)}
