@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,16 +13,29 @@ import numpy as np
 
 
 class Source:
-    """Random numbers of a block; of the process where the attributes are those of `random` and NumPy."""
+    """Random numbers of a block."""
 
     def __init__(self, seed: int):
-        self.random = random.Random(seed)
-        self.legacy = np.random.RandomState(seed % 2**32)
+        self.random: Any = random.Random(seed)
+        self.legacy: Any = np.random.RandomState(seed % 2**32)
         self.shuffling = np.random.default_rng(seed)
 
 
-_own: ContextVar[Source | None] = ContextVar("rnnx_seeds", default=None)
-_shuffling: list[np.random.Generator] = []  # of the process, made when it is first wanted
+class Process:
+    """Those of the process: Python's ``random``, NumPy's global generator, and the orders of ``fit``."""
+
+    random: Any = random
+    legacy: Any = np.random
+
+    @functools.cached_property
+    def shuffling(self) -> np.random.Generator:
+        return np.random.default_rng(random.randint(1, 10**9))
+
+
+_process = Process()
+_current: ContextVar[Source | Process] = ContextVar("rnnx_seeds", default=_process)
+# Where numbers come from here and now. A seed that nobody gave is `source().random.randint(1, 10**9)`, as in Keras.
+source = _current.get
 
 
 def check_seed(who: str, seed: Any) -> int:
@@ -37,32 +51,9 @@ def check_seed(who: str, seed: Any) -> int:
     return int(seed)
 
 
-def fresh_seed() -> int:
-    """A seed for something that has none, as Keras takes it: from Python's ``random``."""
-    seed: int = python_numbers().randint(1, 10**9)
-    return seed
-
-
-def legacy_numbers() -> Any:
-    """NumPy's global generator, or that of the block."""
-    own = _own.get()
-    return np.random if own is None else own.legacy
-
-
-def python_numbers() -> Any:
-    """Python's ``random``, or that of the block."""
-    own = _own.get()
-    return random if own is None else own.random
-
-
 def shuffling_generator() -> np.random.Generator:
     """The generator of orders in ``fit``."""
-    own = _own.get()
-    if own is not None:
-        return own.shuffling
-    if not _shuffling:
-        _shuffling.append(np.random.default_rng(random.randint(1, 10**9)))
-    return _shuffling[0]
+    return source().shuffling
 
 
 def set_random_seed(seed: int) -> None:
@@ -75,12 +66,12 @@ def set_random_seed(seed: int) -> None:
     seed : int
     """
     seed = check_seed("set_random_seed", seed)
-    if _own.get() is not None:
-        _own.set(Source(seed))
+    if source() is not _process:
+        _current.set(Source(seed))
         return
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    _shuffling[:] = [np.random.default_rng(seed)]
+    _process.shuffling = np.random.default_rng(seed)
 
 
 @contextmanager
@@ -106,8 +97,8 @@ def seeded(seed: int) -> Iterator[None]:
     >>> bool(np.array_equal(first, again))
     True
     """
-    token = _own.set(Source(check_seed("seeded", seed)))
+    token = _current.set(Source(check_seed("seeded", seed)))
     try:
         yield
     finally:
-        _own.reset(token)
+        _current.reset(token)

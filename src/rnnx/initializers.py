@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._config import Configurable, lookup, refuse_overrides, serialize
-from rnnx._seeds import fresh_seed
+from rnnx._seeds import source
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator
 
@@ -106,7 +106,7 @@ class Random(Initializer):
                     f"{type(self).__name__}: `seed` must be an integer of at least 0 or None, got {seed!r}"
                 )
             self.seed = None if seed is None else int(seed)
-        self._stream = np.random.default_rng(fresh_seed()) if seed is None else None
+        self._stream = np.random.default_rng(source().random.randint(1, 10**9)) if seed is None else None
 
     def _generator(self) -> np.random.Generator:
         if isinstance(self.seed, SeedGenerator):

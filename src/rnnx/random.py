@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._seeds import legacy_numbers, seeded, set_random_seed
+from rnnx._seeds import seeded, set_random_seed, source
 from rnnx._typing import Array
 from rnnx.dropout import SeedGenerator, check_rate, shape_to_draw
 
@@ -24,9 +24,9 @@ Seed = int | SeedGenerator | None
 
 def _generator(seed: Seed) -> np.random.Generator:
     if seed is None:
-        return np.random.default_rng(legacy_numbers().randint(2**31))
-    source = SeedGenerator.of(seed)
-    return np.random.default_rng([source.seed, source.advance(1)])
+        return np.random.default_rng(source().legacy.randint(2**31))
+    given = SeedGenerator.of(seed)
+    return np.random.default_rng([given.seed, given.advance(1)])
 
 
 def _float(who: str, dtype: Any) -> np.dtype[Any]:

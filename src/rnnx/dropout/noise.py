@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rnnx import _kernels
 from rnnx._changes import change, seen
-from rnnx._seeds import fresh_seed
+from rnnx._seeds import source
 from rnnx._typing import Array
 
 current_passes: ContextVar[Any] = ContextVar("current_passes", default=None)  # see `rnnx.dropout.passes`
@@ -48,7 +48,7 @@ class SeedGenerator:
         if stream not in ("rnnx", "keras"):
             raise ValueError(f"SeedGenerator: `stream` must be 'rnnx' or 'keras', got {stream!r}")
         if seed is None:
-            seed = fresh_seed()
+            seed = source().random.randint(1, 10**9)
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
             raise TypeError(f"SeedGenerator: `seed` must be an integer or None, got {type(seed).__name__}")
         if not 0 <= seed < 2**32:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._seeds import legacy_numbers, python_numbers
+from rnnx._seeds import source
 from rnnx._typing import Array
 from rnnx.utils.arrays import pad_sequences
 from rnnx.utils.dataset import PyDataset
@@ -90,7 +90,7 @@ class TimeseriesGenerator(PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
         if self.shuffle:
-            rows = legacy_numbers().randint(self.start_index, self.end_index + 1, size=self.batch_size)
+            rows = source().legacy.randint(self.start_index, self.end_index + 1, size=self.batch_size)
         else:
             first = self.start_index + self.batch_size * self.stride * index
             rows = np.arange(first, min(first + self.batch_size * self.stride, self.end_index + 1), self.stride)
@@ -172,7 +172,7 @@ def skipgrams(
     couples, labels : lists
     """
     positive, negative = ([0, 1], [1, 0]) if categorical else (1, 0)
-    numbers = python_numbers()
+    numbers = source().random
     couples: list[list[int]] = []
     for i, word in enumerate(sequence):
         if not word or (sampling_table is not None and sampling_table[word] < numbers.random()):

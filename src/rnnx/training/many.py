@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._seeds import check_seed, fresh_seed, seeded
+from rnnx._seeds import check_seed, seeded, source
 from rnnx._typing import Array
 from rnnx.layers.names import names_from_the_start
 from rnnx.runtime import threads
@@ -163,7 +163,7 @@ def _check_jobs(n_jobs: Any) -> int:
 
 def _check_seeds(seeds: Any, count: int) -> list[int]:
     if seeds is None:
-        return [fresh_seed() for _ in range(count)]
+        return [source().random.randint(1, 10**9) for _ in range(count)]
     if isinstance(seeds, Iterable):
         found = [check_seed("fit_many: `seeds`", seed) for seed in seeds]
         if len(found) != count:
