@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,33 @@ import pytest
 import rnnx
 from rnnx import layers
 
+
+class Own(layers.Layer):
+    """Behind the last output, or at every step."""
+
+    def build(self, input_shape: Any) -> None:
+        self.scale = self.add_weight((input_shape[-1],), "ones")
+
+    def call(self, x: Any) -> Any:
+        return self.scale * x
+
+
+class Doubled(layers.Dense):
+    def call(self, x: Any) -> Any:
+        return 2 * super().call(x)
+
+
+class OwnCell(layers.Layer):
+    state_size = output_size = 3
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.add_weight((input_shape[-1], 3), "glorot_uniform")
+
+    def call(self, x: Any, states: Any) -> Any:
+        h = rnnx.ops.tanh(x @ self.kernel + states[0])
+        return h, [h]
+
+
 MODELS: dict[str, Callable[[], list[Any]]] = {
     "dense": lambda: [layers.GRU(3, return_sequences=True), layers.Dense(2)],
     "first": lambda: [layers.Dense(3), layers.GRU(3, return_sequences=True)],
@@ -19,6 +47,11 @@ MODELS: dict[str, Callable[[], list[Any]]] = {
     ],
     "conv": lambda: [layers.Conv1D(3, 2, padding="causal"), layers.LSTM(2, return_sequences=True)],
     "inside": lambda: [layers.TimeDistributed(layers.Dense(2)), layers.LSTM(2, return_sequences=True)],
+    "own": lambda: [layers.GRU(3, return_sequences=True), Own()],
+    "own behind": lambda: [layers.GRU(3), Own()],
+    "base behind": lambda: [layers.GRU(3), Doubled(2)],
+    "own cell": lambda: [layers.RNN(OwnCell(), return_sequences=True)],
+    "reference": lambda: [layers.GRU(3, activation="gelu", return_sequences=True)],
     "behind": lambda: [layers.GRU(3), layers.Dense(2)],
     "table": lambda: [layers.Embedding(5, 3, mask_zero=True), layers.GRU(3, return_sequences=True)],
     "rows": lambda: [layers.Embedding(5, 3), layers.Dense(3), layers.GRU(3, return_sequences=True)],
@@ -71,3 +104,15 @@ def test_streams_share_a_copy_of_the_weights() -> None:
     assert first.value is second.value and first.value is not weight.value and not first.value.flags.writeable
     weight.assign(np.ones((3, 2)))
     assert weight.still().value.sum() == 6 and first.value is second.value
+
+
+class Locked(Own):
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.lock = threading.Lock()
+
+
+def test_what_cannot_be_copied_is_named() -> None:
+    model = rnnx.Sequential([rnnx.Input((None, 3)), layers.GRU(3), Locked(name="locked")])
+    with pytest.raises(ValueError, match=r"stream: layer 'locked' \(Locked\) cannot be copied .*pickle"):
+        model.stream()

@@ -6,13 +6,11 @@ as it is. Layers with a memory are replaced by steppers.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 from rnnx._changes import Changes
 from rnnx.layers.activation import ELU, Activation, PReLU, Rectifier, Softmax
-from rnnx.layers.base_call import BaseCall
 from rnnx.layers.convolution import Conv1D, Convolving
 from rnnx.layers.dense import Dense
 from rnnx.layers.dot import Dot
@@ -35,6 +33,7 @@ from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.layers.shaping import Flatten
 from rnnx.layers.traced_call import TracedCall
+from rnnx.streaming.held_weights import layer_of, of_now
 
 Function = Callable[[Any, Any], tuple[Any, Any]]  # (value(s), mask(s)) of a step -> (value, mask)
 STEPWISE = (
@@ -88,7 +87,7 @@ class StepFunctions:
 
     def make(self, computation: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
-        layer = _layer_of(computation)
+        layer = layer_of(computation)
         if isinstance(computation, TracedCall):
             if hasattr(layer, "state_size") and not isinstance(layer, SequenceLayer):  # a cell
                 return self._recurrent(layer, [layer], True, False)
@@ -106,7 +105,7 @@ class StepFunctions:
             return self._graph(layer)
         causal = isinstance(layer, Conv1D) and (layer.padding == "causal" or layer.window == 1)
         if causal and layer.strides == 1 and not layer.channels_first:
-            stepper = self.convolution_stepper(_of_now(layer))
+            stepper = self.convolution_stepper(of_now(layer))
             self.steppers.append(stepper)
             return lambda x, mask: (stepper.masked_step(x[:, 0], self.advancing)[:, None], None), True
         if reason := next((reason for kind, reason in WHY_NOT.items() if isinstance(layer, kind)), None):
@@ -160,12 +159,12 @@ class StepFunctions:
                 function, many = self.make(layer)
             elif not of_steps.isdisjoint(needed):
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it joins steps with a value of all steps")
-            elif self.noise is not None and isinstance(_layer_of(layer), NoiseLayer):
-                function, many = self.noise.function(_layer_of(layer)), False
+            elif self.noise is not None and isinstance(layer_of(layer), NoiseLayer):
+                function, many = self.noise.function(layer_of(layer)), False
             else:
                 function, many = _whole(layer), False
             if step.call.get("training"):
-                if not isinstance(_layer_of(layer), NoiseLayer):
+                if not isinstance(layer_of(layer), NoiseLayer):
                     raise ValueError(f"stream: layer {name!r} cannot be streamed: it is called with training=True")
                 function = _noisy(layer) if self.noise is None else function
             given = plan.tensors[step.inputs[0]].dtype
@@ -202,23 +201,11 @@ def _reaches_over_steps(axis: Any) -> bool:
     return any(part in (1, -2) for part in (axis if isinstance(axis, (list, tuple)) else (axis,)))
 
 
-def _layer_of(computation: Any) -> Any:
-    """The layer whose computation this is."""
-    return computation.layer if isinstance(computation, (BaseCall, TracedCall)) else computation
-
-
-def _of_now(layer: Any) -> Any:
-    """The same layer with weights that stay as they are; what has a ``call`` of its own is left as it is."""
-    if isinstance(layer, (BaseCall, TracedCall)) or not layer.weights:
-        return layer
-    return copy.deepcopy(layer, {id(weight): weight.still() for weight in layer.weights})
-
-
 def _stepwise(layer: Any) -> Function:
     """The function of a layer without a memory."""
     if type(layer) is Dense:
         return _product(layer)
-    layer = _of_now(layer)
+    layer = of_now(layer)
     makes_mask = isinstance(layer, (Masking, Merge)) or (isinstance(layer, Embedding) and layer.mask_zero)
 
     def one(x: Any, mask: Any) -> tuple[Any, Any]:
@@ -281,7 +268,7 @@ def _whole(layer: Any) -> Function:
     """The function of any layer behind the last output of the sequence so far."""
     if type(layer) is Dense:
         return _product(layer)
-    layer = _of_now(layer)
+    layer = of_now(layer)
     return lambda x, mask: (layer.forward(x)[0], None)
 
 

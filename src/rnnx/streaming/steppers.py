@@ -10,6 +10,7 @@ from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.layers.convolution import Conv1D
 from rnnx.layers.rnn.cell import Cell, call_cell, zero_state
+from rnnx.streaming.held_weights import of_now
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -121,11 +122,11 @@ class RecurrentStepper:
 def _stepper(cell: Any, batch_size: int, dtype: Any, turn: _kernels.Turn, noise: Any) -> Any:
     """Something with a ``step`` and a ``state``: compiled if it can be."""
     if not hasattr(cell, "packed") or (isinstance(cell, Cell) and cell.overrides_call):
-        return _OwnStepper(cell, batch_size, dtype)
+        return _OwnStepper(of_now(cell), batch_size, dtype)
     params, packed = cell.packed()
     masks = cell.sample_masks(batch_size, 1, training=False) if noise is None else noise.masks(cell)
     if packed is None:
-        return _SlowStepper(cell, params, batch_size, masks)
+        return _SlowStepper(cell, of_now(cell).packed()[0], batch_size, masks)
     return _kernels.Stepper(packed, batch_size, masks, turn)
 
 
