@@ -27,6 +27,7 @@ from rnnx.layers.input import entry
 from rnnx.layers.input_spec import check_inputs
 from rnnx.layers.layer import Gradients, Layer, Pullback
 from rnnx.layers.limits import budget
+from rnnx.layers.traced_shapes import TracedShapes, sketches_of
 from rnnx.layers.tracing import Traced, TracedPullback, trace
 from rnnx.layers.weight import Weight
 
@@ -46,7 +47,7 @@ Signature = tuple[tuple[Any, ...], ...]  # type and shape of each tensor
 Ranks = tuple["int | None", ...]  # axes of the mask of each tensor
 
 
-class TracedCall:
+class TracedCall(TracedShapes):
     """What a layer computes whose class defines ``call``.
 
     Parameters
@@ -69,14 +70,6 @@ class TracedCall:
         self.signature: CallSignature = signature_of(type(layer))
         self.graphs = GraphCache(layer, *self.signature.functions, lock=layer._build_lock)
         self._main_key: tuple[Any, Any] = (None, None)
-
-    @property
-    def name(self) -> str:
-        return str(self.layer.name)
-
-    @property
-    def dtype(self) -> Any:
-        return self.layer.dtype
 
     @property
     def computation(self) -> TracedCall:
@@ -352,63 +345,6 @@ class TracedCall:
         """A call may draw noise or change weights: what it leaves is made when it has succeeded."""
         return True
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Shape of the output for an input of this shape, as the class or else the graph says it."""
-        if self.signature.says_shape:
-            return self.layer.compute_output_shape(input_shape)
-        return self.graph_output_shape(input_shape)
-
-    def call_output_shapes(self, input_shape: Any, call: dict[str, Any]) -> Any:
-        """Shape of the output, or a list of those of several, of a call with these arguments."""
-        return self.compute_output_shape(input_shape)
-
-    def graph_output_shape(self, input_shape: Any) -> Any:
-        """Shape of the output for an input of this shape, as the graph says it."""
-        several = isinstance(input_shape, list) and input_shape and isinstance(input_shape[0], (list, tuple))
-        shapes = input_shape if several else [input_shape]
-        traced = self._traced_for(shapes, [self.dtype] * len(shapes), bool(several))
-        batch = shapes[0][0]
-        found = [tensor.shape for tensor in traced.output_tensors()]
-        found = [(batch, *shape[1:]) if shape and shape[0] is None else shape for shape in found]
-        return unflatten(traced.structure, found)
-
-    def compute_output_dtype(self, input_shape: Any, input_dtype: list[Any]) -> Any:
-        """The type of the output(s) for inputs of these shapes and types."""
-        several = isinstance(input_shape, list)
-        traced = self._traced_for(input_shape if several else [input_shape], input_dtype, several)
-        found = [tensor.dtype for tensor in traced.output_tensors()]
-        return found if len(found) > 1 else found[0]
-
-    def _traced_for(self, shapes: list[Any], types: list[Any], several: bool) -> Traced:
-        structure = list_structure(self.layer, len(shapes)) if several else SIMPLE
-        self.build_for(structure, shapes)
-        pairs = enumerate(zip(shapes, types, strict=True))
-        tensors = [entry(f"{self.name}_{k}", (None, *shape[1:]), dtype) for k, (shape, dtype) in pairs]
-        return self.graph_without_values(structure, tensors, False)
-
-    def step_graph(self) -> StepGraph:
-        """The graph for sequences of any length, which a stream runs step by step.
-
-        Raises
-        ------
-        ValueError
-            If the layer was called with several inputs, or ``call`` needs to know the number of steps.
-        """
-        structure, signature = vars(self.layer)["_built_for"]
-        if len(signature) > 1:
-            raise ValueError(f"stream: layer {self.name!r} has several inputs")
-        ((dtype, shape),) = signature
-        wanted = np.dtype(dtype)
-        free = (None, None, *shape[2:]) if len(shape) > 2 or wanted.kind in "iu" else shape
-        try:
-            traced = self.graph_without_values(structure, [entry(self.name, free, wanted)], False)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"stream: layer {self.name!r} cannot be streamed: its `call` needs to know the number of steps "
-                f"({error})"
-            ) from error
-        return StepGraph(self.name, traced)
-
     # ---- Weights ---------------------------------------------------------------------------------------------------
 
     @property
@@ -463,26 +399,6 @@ class TracedCall:
     def trained_weights(self) -> Any:
         """A mark by which every graph keeps which weights are trained, for one training."""
         return object()
-
-
-class StepGraph:
-    """What a stream needs of a model, of a graph that ``call`` has left."""
-
-    def __init__(self, name: str, traced: Traced):
-        self.name, self.plan = name, traced.plan
-        self.several_inputs, self.several_outputs = len(self.plan.inputs) > 1, len(self.plan.outputs) > 1
-
-
-class Sketch:
-    """Shape and dtype of an array."""
-
-    def __init__(self, shape: Any, dtype: Any):
-        self.shape, self.dtype = tuple(shape), dtype
-
-
-def sketches_of(signature: Any) -> list[Any]:
-    """Arguments of these types, by their names, and shapes."""
-    return [Sketch(shape, np.dtype(dtype)) for dtype, shape in signature]
 
 
 def record_again(layer: Any, tensors: list[SymbolicTensor], call: dict[str, Any]) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 from rnnx import _nested as nested
 from rnnx._nested import CONTAINERS, count_leaves, frozen, unflatten
 from rnnx.layers.call_arguments import SIMPLE, Arguments, list_structure
-from rnnx.layers.traced_call import Sketch, TracedCall
+from rnnx.layers.traced_call import TracedCall
+from rnnx.layers.traced_shapes import Sketch
 from rnnx.layers.tracing import Traced
 from rnnx.training.forms import inputs_of, is_ragged
 

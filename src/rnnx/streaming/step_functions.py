@@ -32,6 +32,7 @@ from rnnx.layers.rnn.rnn import RNN
 from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.layers.shaping import Flatten
+from rnnx.layers.step_graph import step_graph
 from rnnx.layers.traced_call import TracedCall
 from rnnx.streaming.held_weights import layer_of, of_now
 
@@ -91,7 +92,7 @@ class StepFunctions:
         if isinstance(computation, TracedCall):
             if hasattr(layer, "state_size") and not isinstance(layer, SequenceLayer):  # a cell
                 return self._recurrent(layer, [layer], True, False)
-            return self._graph(computation.step_graph())
+            return self._graph(step_graph(computation))
         if isinstance(layer, Cell):
             return self._recurrent(layer, [layer], True, False)
         if isinstance(layer, (Recurrent, RNN)):
