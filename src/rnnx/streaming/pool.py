@@ -94,16 +94,10 @@ class RowSteps(Stream):
             raise ValueError(f"step: `x` must have {len(rows)} row(s), one for each stream, got shape {x.shape}")
         before = self.read(rows)
         try:
-            y = self._run(x[:, None], None)[0]
-            y = y[:, 0] if self._many else y
-            if out is None:
-                return y
-            check_out(out, y.shape, y.dtype)
-            out[...] = y
+            return self._output(x, out, None)
         except BaseException:
             self.write(rows, before)
             raise
-        return out
 
     def reserve(self, capacity: int) -> None:
         """Make room for so many rows."""

@@ -180,15 +180,19 @@ class Stream:
         mask = None if valid is None else valid[:, None]
         before = self._memory() if len(self._steppers) > 1 or out is not None else []
         try:
-            y = self._run(x[:, None], mask)[0]
-            y = y[:, 0] if self._many else y
-            if out is None:
-                return y
-            check_out(out, y.shape, y.dtype)
-            out[...] = y
+            return self._output(x, out, mask)
         except BaseException:
             self._remember(before)
             raise
+
+    def _output(self, x: Array, out: Array | None, mask: Any) -> Array:
+        """The output of a step, in ``out`` if that is given; the states have moved on."""
+        y: Array = self._run(x[:, None], mask)[0]
+        y = y[:, 0] if self._many else y
+        if out is None:
+            return y
+        check_out(out, y.shape, y.dtype)
+        out[...] = y
         return out
 
     def _cast(self, x: Any) -> Array:
