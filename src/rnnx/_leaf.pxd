@@ -100,4 +100,7 @@ cdef extern from "pool.h" nogil:
     int rx_pool_enter(int wanted)
     void rx_pool_leave()
     int rx_pool_busy()
+    ctypedef void (*rx_region)(void (*body)(void *) noexcept nogil, void *data, unsigned threads,
+                               unsigned flags) noexcept nogil
+    void rx_pool_lend(rx_region region)
     void rx_pool_run(rx_task task, void *context, int parts)

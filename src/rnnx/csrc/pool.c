@@ -15,6 +15,7 @@ static CONDITION_VARIABLE work = CONDITION_VARIABLE_INIT, done = CONDITION_VARIA
 #else
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
 #define LOCK() pthread_mutex_lock(&lock)
@@ -28,11 +29,27 @@ typedef struct run {
     void *context;
     int parts, begun, finished;
     struct run *next;
+#if !defined(_WIN32)
+    pthread_t caller;
+    double caller_done; /* when the caller found no part left to begin */
+#endif
 } run;
 
 static run *queue;      /* runs that have parts left to begin, oldest first */
 static int workers;     /* threads started */
 static int computing;   /* callers and workers inside a call */
+static rx_region lent;  /* what runs parts instead of workers */
+#if !defined(_WIN32)
+static double crowded_until; /* seconds of the clock below; until then workers run parts all the same */
+#define CROWDED_FOR 1.0
+#define PATIENCE 200e-6 /* what a team may keep its caller waiting beyond the time that the caller took for its parts */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+#endif
 
 /* Take the next part of a run off the queue and compute it. The lock is held before and after. */
 static void compute_one(run *r) {
@@ -75,6 +92,7 @@ static int start_worker(void) {
 #else
 /* The child of a fork has only the thread that forked: the pool begins anew. */
 static void forget_workers(void) {
+    lent = NULL;
     queue = NULL;
     workers = computing = 0;
     pthread_mutex_init(&lock, NULL);
@@ -82,14 +100,18 @@ static void forget_workers(void) {
     pthread_cond_init(&done, NULL);
 }
 
+static void watch_forks(void) {
+    static int watching;
+    if (!watching) watching = pthread_atfork(NULL, NULL, forget_workers) == 0;
+}
+
 /* Signals stay with the threads of the caller's program. */
 static int start_worker(void) {
-    static int watching_forks;
     pthread_t thread;
     pthread_attr_t attributes;
     sigset_t all, before;
     int failed;
-    if (!watching_forks) watching_forks = pthread_atfork(NULL, NULL, forget_workers) == 0;
+    watch_forks();
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);
@@ -99,7 +121,49 @@ static int start_worker(void) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return !failed;
 }
+
+/* On every thread of a region, which may have any number of them: parts, as long as there are some. */
+static void take_parts(void *data) {
+    run *r = data;
+    const int helps = !pthread_equal(pthread_self(), r->caller);
+    LOCK();
+    computing += helps;
+    while (r->begun < r->parts) {
+        const int part = r->begun++;
+        UNLOCK();
+        r->task(r->context, part);
+        LOCK();
+    }
+    computing -= helps;
+    UNLOCK();
+    if (!helps) r->caller_done = now();
+}
+
+static void run_on_team(run *r, rx_region region) {
+    const double begin = now();
+    double end;
+    r->caller = pthread_self();
+    region(take_parts, r, 0, 0); /* a team of the size that the library's own regions have, so that it is kept */
+    end = now();
+    if (end - r->caller_done > r->caller_done - begin + PATIENCE) {
+        LOCK();
+        crowded_until = end + CROWDED_FOR;
+        UNLOCK();
+    }
+}
 #endif
+
+void rx_pool_lend(rx_region region) {
+#if defined(_WIN32)
+    (void)region;
+#else
+    LOCK();
+    watch_forks();
+    lent = region;
+    crowded_until = 0;
+    UNLOCK();
+#endif
+}
 
 int rx_pool_enter(int wanted) {
     int parts;
@@ -125,12 +189,20 @@ int rx_pool_busy(void) {
 }
 
 void rx_pool_run(rx_task task, void *context, int parts) {
-    run r = {task, context, parts, 0, 0, NULL}, **link = &queue;
+    run r = {.task = task, .context = context, .parts = parts}, **link = &queue;
     if (parts <= 1) {
         if (parts == 1) task(context, 0);
         return;
     }
     LOCK();
+#if !defined(_WIN32)
+    if (lent != NULL && now() >= crowded_until) {
+        const rx_region region = lent;
+        UNLOCK();
+        run_on_team(&r, region);
+        return;
+    }
+#endif
     while (workers < parts - 1 && start_worker()) ++workers;
     while (*link != NULL) link = &(*link)->next;
     *link = &r;

@@ -302,6 +302,11 @@ def busy():
     return rx_pool_busy()
 
 
+def lend_threads(size_t region):
+    """Run parts of calls on the threads of OpenMP: the address of its `GOMP_parallel`, 0 for the engine's own threads."""
+    rx_pool_lend(<rx_region>region)
+
+
 def empty(shape, dtype):
     """An uninitialised C-contiguous array of up to four axes, from the pool of the engine's buffers."""
     return aligned(shape, np.dtype(dtype))

@@ -24,8 +24,11 @@ from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks, SeedGenerator, sample_masks
 from rnnx.functional import GRUParams, LSTMParams, RNNParams, gru, lstm, simple_rnn
 from rnnx.runtime.parallel import get_num_threads
+from rnnx.torch import _threads
 from rnnx.torch._form import Call, Form, Memos, form_of, noise_of
 from rnnx.torch._memo import remembered
+
+_threads.share()
 
 CORES: dict[str, Any] = {"LSTM": lstm, "GRU": gru, "RNN_TANH": simple_rnn, "RNN_RELU": simple_rnn}
 KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "simple_rnn", "RNN_RELU": "simple_rnn"}
