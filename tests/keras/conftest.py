@@ -30,4 +30,4 @@ def everything_on_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also calls that are so small that they would be left to Keras."""
     import keras
 
-    monkeypatch.setattr(importlib.import_module(f"rnnx.keras._{keras.backend.backend()}"), "FEWEST_PRODUCTS", 0)
+    monkeypatch.setattr(importlib.import_module(f"rnnx.keras._{keras.backend.backend()}"), "FEWEST_PRODUCTS", {})

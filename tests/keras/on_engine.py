@@ -27,7 +27,7 @@ class Counted:
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     engine = importlib.import_module(f"rnnx.keras._{keras.backend.backend()}")
     engine.loop = loop = Counted(engine.loop)
-    engine.FEWEST_PRODUCTS = 0
+    engine.FEWEST_PRODUCTS = {}
     with rnnx.keras.accelerated():
         result = yield
     print(f"\ncalls of the engine: {loop.calls}")

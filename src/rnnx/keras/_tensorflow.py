@@ -12,7 +12,7 @@ from tensorflow.python.ops import control_flow_util
 from rnnx.keras._callback import Layout, Site, memo_of
 from rnnx.keras._loop import Form
 
-FEWEST_PRODUCTS = 0  # Keras' loop takes more time for a single step than a call of the engine
+FEWEST_PRODUCTS: dict[str, int] = {}  # Keras' loop takes more time for a single step than a call of the engine
 
 
 def runs(x: Any, states: list[Any]) -> bool:

@@ -16,7 +16,7 @@ from rnnx.torch._operator import Gradient, numbers_of
 _memos: weakref.WeakKeyDictionary[Any, Memo] = weakref.WeakKeyDictionary()
 
 
-FEWEST_PRODUCTS = 0  # Keras' loop takes more time for a single step than a call of the engine
+FEWEST_PRODUCTS: dict[str, int] = {}  # Keras' loop takes more time for a single step than a call of the engine
 
 
 def runs(x: Any, states: list[Any]) -> bool:

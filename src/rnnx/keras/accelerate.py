@@ -16,7 +16,7 @@ from keras import layers
 
 from rnnx._config import what_is
 from rnnx._report import Report
-from rnnx.keras._loop import form_of, masks_of, obstacle, weights_of
+from rnnx.keras._loop import CELLS, form_of, masks_of, obstacle, weights_of
 
 CLASSES = (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN)
 BACKENDS = ("torch", "jax", "tensorflow")
@@ -45,7 +45,7 @@ def inner_loop(
     if _exporting.get() or obstacle(layer) is not None or not alike or not backend.runs(sequences, states):
         _check_left(layer, sequences, training)
         return own(sequences, initial_state, mask, training=training)
-    if not hasattr(layer, "words") and _products(sequences, states) < backend.FEWEST_PRODUCTS:
+    if not hasattr(layer, "words") and _products(sequences, states) < fewest_products(backend, layer):
         return own(sequences, initial_state, mask, training=training)
     if layer.stateful:  # Keras writes the next states into these very tensors, before the gradient is asked for
         states = [keras.ops.copy(part) for part in states]
@@ -55,6 +55,11 @@ def inner_loop(
         layer, form_of(layer, bool(training)), sequences, states, weights_of(layer), given, masks
     )
     return last, outputs, final
+
+
+def fewest_products(backend: Any, layer: Any) -> int:
+    """Multiplications from which on a layer runs on the engine."""
+    return int(backend.FEWEST_PRODUCTS.get(CELLS[type(layer.cell)], 0))
 
 
 def _products(x: Any, states: list[Any]) -> int:
