@@ -53,6 +53,7 @@ class Packed:
         coupled: bool = False,
         columns: tuple[int, int, int] = (0, 1, 2),
         blocks: int = 1,
+        scales: tuple[_Array | None, _Array | None] = (None, None),
     ) -> None: ...
 
 @final

@@ -204,6 +204,42 @@ def test_all_instruction_sets_give_the_same_numbers(mode: str, tmp_path: Any) ->
             assert all(np.array_equal(a, b) for a, b in zip(found["avx2"], found["avx512"], strict=True))
 
 
+def whole_weights(units: int, features: int) -> tuple[Any, Any]:
+    """An LSTM whose kernels are integers times scales, small ones in some columns; the scales."""
+    rng = np.random.default_rng(75)
+    scales = tuple(rng.uniform(0.001, 0.01, 4 * units).astype(np.float32) for _ in range(2))
+    largest = rng.integers(20, 128, 4 * units)
+    kernels = [np.rint(rng.uniform(-largest, largest, (rows, 4 * units))).astype("f") for rows in (features, units)]
+    return LSTMParams(*[k * scale for k, scale in zip(kernels, scales, strict=True)]), scales
+
+
+def test_integers_with_their_scales_are_not_rounded_again() -> None:
+    params, scales = whole_weights(17, 9)
+    x = np.random.default_rng(76).integers(-60, 61, (5, 1, 9)).astype(np.float32) / 64
+    x[..., :2] = -128 / 64, 127 / 64  # so that bytes hold all of a row
+    exact = lstm.forward(params, x).outputs
+    given = lstm.forward(params, x, packed=lstm.pack(params, "int8", scales=scales)).outputs
+    rounded = lstm.forward(params, x, packed=lstm.pack(params, "int8")).outputs
+    np.testing.assert_allclose(given, exact, rtol=0, atol=1e-6)
+    assert np.abs(rounded - exact).max() > 1e-4
+
+
+def test_scales_that_are_not_those_of_the_kernels() -> None:
+    params, (first, second) = whole_weights(3, 2)
+    with pytest.raises(ValueError, match="`kernel` must be whole multiples of its `scales`, of -127 to 127 times"):
+        lstm.pack(params, "int8", scales=(first * 1.5, second))
+    with pytest.raises(ValueError, match="`recurrent_kernel` must be whole multiples"):
+        lstm.pack(params, "int8", scales=(first, second / 16))
+    with pytest.raises(ValueError, match="must be positive and finite"):
+        lstm.pack(params, "int8", scales=(first, -second))
+    with pytest.raises(ValueError, match=r"scales of kernel.*\(12,\)"):
+        lstm.pack(params, "int8", scales=(first[:-1], second))
+    with pytest.raises(TypeError, match="pair of arrays, got list"):
+        lstm.pack(params, "int8", scales=[first, second])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not of `weights` 'bf16'"):
+        lstm.pack(params, "bf16", scales=(first, second))
+
+
 @pytest.mark.parametrize("mode", ["int8", "int8x16", "int16"])
 @pytest.mark.parametrize("cell", cases.CELLS)
 def test_threads_change_no_bit(cell: str, mode: str) -> None:

@@ -22,13 +22,14 @@ PLANE_STEP = 254                                         # 16-bit numbers are 25
 LARGEST = {"int8": 127, "int8x16": 127, "int16": 127 * PLANE_STEP}       # what the largest weight of a column becomes
 
 
-cdef list planes_of(kernel, str weights):
+cdef list planes_of(kernel, str weights, scale=None):
     """What is packed for a kernel, plane by plane: whole numbers and their columns' scales; or the kernel itself."""
     if weights not in LARGEST:
         return [(kernel, None)]
     with np.errstate(invalid="ignore"):  # what is no number is left out of the scale, and stays none
-        scale = np.fmax.reduce(np.abs(kernel), axis=0, initial=0) / np.float32(LARGEST[weights])
-        scale[scale == 0] = 1
+        if scale is None:
+            scale = np.fmax.reduce(np.abs(kernel), axis=0, initial=0) / np.float32(LARGEST[weights])
+            scale[scale == 0] = 1
         numbers, step = np.rint(kernel / scale), np.float32(PLANE_STEP)
         if weights != "int16":
             return [(numbers, scale)]
@@ -101,6 +102,8 @@ cdef class Packed:
         Of a GRU: which third of the columns of kernels and bias belongs to each of the gates z, r and h.
     blocks : int
         Of the recurrent kernel, which has the rows of one block: each column those of its own.
+    scales : tuple of two arrays of shape (G*units,), each may be None
+        What the columns of the two kernels are whole multiples of, by at most ``LARGEST``, if that is known.
 
     Attributes
     ----------
@@ -123,12 +126,14 @@ cdef class Packed:
     cdef object starts
     cdef Py_ssize_t column[RX_MAX_GATES]  # block of the kernels' columns for each gate
     cdef object kernel, recurrent_kernel, bias_x, bias_q, peepholes
+    cdef tuple scales        # of the columns of both kernels, or None twice
     cdef list made           # panels: forward of h and of x, backward of h and of x
     cdef readonly object dtype
     cdef readonly Py_ssize_t products
 
     def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation,
-                 str weights="full", peepholes=None, double clip=0, bint coupled=False, tuple columns=(0, 1, 2), Py_ssize_t blocks=1):
+                 str weights="full", peepholes=None, double clip=0, bint coupled=False, tuple columns=(0, 1, 2), Py_ssize_t blocks=1,
+                 tuple scales=(None, None)):
         cdef Py_ssize_t g
         self.cell = CELLS[cell]
         self.activation = ACTIVATIONS[activation]
@@ -142,7 +147,7 @@ cdef class Packed:
         self.H, self.blocks = recurrent_kernel.shape[0] * blocks, blocks
         self.leaf = leaf_for(self.H, self.dtype.itemsize, WEIGHTS[weights])
         self.narrow, self.weights = weights != "full", weights
-        self.kernel, self.recurrent_kernel = kernel, recurrent_kernel
+        self.kernel, self.recurrent_kernel, self.scales = kernel, recurrent_kernel, scales
         self.F, self.D = kernel.shape[0], self.H
         if blocks > 1:
             self.starts, self.D = windows(self.H, blocks, self.leaf.nr)
@@ -231,7 +236,7 @@ cdef class Packed:
         if kept is not None:  # rows are chosen where they lie one after the other
             kernel = np.ascontiguousarray(kernel)
         across = not cnp.PyArray_IS_C_CONTIGUOUS(kernel)
-        planes = planes_of(kernel, self.weights)
+        planes = planes_of(kernel, self.weights, self.scales[0 if of_x else 1])
         made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype,
                        across and backward and depth > H)
         for plane, (numbers, scales) in enumerate(planes):
@@ -267,7 +272,7 @@ cdef class Packed:
         cdef const char *source
         cdef const char *scale = NULL
         cdef char *out
-        planes = planes_of(self.recurrent_kernel, self.weights)
+        planes = planes_of(self.recurrent_kernel, self.weights, self.scales[1])
         made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
         for plane, (numbers, scales) in enumerate(planes):
             if not self._whole():

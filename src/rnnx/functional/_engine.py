@@ -48,7 +48,7 @@ def engine_activation(activation: Any) -> str | None:
     return activation if activation in _kernels.ACTIVATIONS else None
 
 
-def _pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
+def _pack(params: Params, weights: str = "full", scales: tuple[Array, Array] | None = None) -> _kernels.Packed | None:
     """See `Core.pack`."""
     params = validate.native_params(params)
     validate.check_params(params)
@@ -67,6 +67,10 @@ def _pack(params: Params, weights: str = "full") -> _kernels.Packed | None:
     if weights not in _kernels.WEIGHTS or (weights != "full" and params.kernel.dtype != np.float32):
         narrow = ", ".join(repr(name) for name in _kernels.WEIGHTS if name != "full")
         raise ValueError(f"pack: `weights` must be 'full', or of float32 one of {narrow}, got {weights!r}")
+    if scales is not None:
+        if weights not in _kernels.LARGEST:
+            raise ValueError(f"pack: `scales` are those of integers, not of `weights` {weights!r}")
+        options["scales"] = validate.check_scales(params, scales, _kernels.LARGEST[weights])
     if params.clip is not None:
         options["clip"] = params.clip
     if isinstance(params, LSTMParams):
@@ -85,7 +89,9 @@ class Core:
     name: str
     params_class: type
 
-    def pack(self, params: Params, weights: str = "full") -> _kernels.Packed | None:
+    def pack(
+        self, params: Params, weights: str = "full", *, scales: tuple[Array, Array] | None = None
+    ) -> _kernels.Packed | None:
         """Lay the weights out for the engine.
 
         Kernels may lie in C's order or in Fortran's, as the transposes of PyTorch's do: neither is copied, and the
@@ -99,6 +105,10 @@ class Core:
             What is read at every step: the kernels as they are, or for inference rounded to bfloat16, or to integers of
             8 or 16 bits with a scale for each output channel, multiplied by operands of 8 bits (``"int8"``) or 16 bits
             (see `Layer.quantize`). Biases and states stay float32.
+        scales : pair of arrays of shape (gates*units,), optional
+            Of integers: the scale of each column of ``kernel`` and of ``recurrent_kernel``, which are whole multiples
+            of it, as in files of other engines; nothing is rounded then. If not given, the scale is the one that makes
+            the largest weight of a column the largest integer.
 
         Returns
         -------
@@ -112,7 +122,7 @@ class Core:
             If the weights do not fit together.
         """
         self._check_class(params)
-        return _pack(params, weights)
+        return _pack(params, weights, scales)
 
     def _check_class(self, params: Any) -> None:
         if not isinstance(params, self.params_class):

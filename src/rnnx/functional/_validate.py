@@ -17,6 +17,7 @@ CELL_NAMES: dict[type, str] = {params: params.cell.name for params in (LSTMParam
 GATES: dict[type, int] = {params: params.cell.gates for params in (LSTMParams, GRUParams, RNNParams)}
 GATE_ORDERS = {"zrh": (0, 1, 2), "rzh": (1, 0, 2)}  # where z, r and h stand
 RECURRENT_MODES = ("state", "update", "cell", "weights")
+ROWS = 1024  # of a kernel that are checked at a time: a copy of a large one whole would be too much
 
 
 def check_array(
@@ -105,6 +106,29 @@ def check_params(params: Params) -> tuple[str, int, int]:
     if clip is not None and (isinstance(clip, bool) or not isinstance(clip, Real) or not clip > 0):
         raise ValueError(f"{who}: `clip` must be a positive number or None, got {clip!r}")
     return who, params.kernel.shape[0], units
+
+
+def check_scales(params: Params, scales: Any, largest: int) -> tuple[Array, Array]:
+    """The scales of the columns of both kernels, which must be whole multiples of them, by at most ``largest``."""
+    who = CELL_NAMES[type(params)]
+    if not isinstance(scales, tuple) or len(scales) != 2:
+        raise TypeError(f"{who}: `scales` must be a pair of arrays, got {type(scales).__name__}")
+    for name, scale in zip(("kernel", "recurrent_kernel"), scales, strict=True):
+        kernel = getattr(params, name)
+        check_array(who, f"scales of {name}", scale, kernel.shape[1:], f"{kernel.shape[1:]}", kernel.dtype)
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            raise ValueError(f"{who}: `scales` of `{name}` must be positive and finite")
+        if not all(_are_multiples(kernel[k : k + ROWS], scale, largest) for k in range(0, len(kernel), ROWS)):
+            raise ValueError(
+                f"{who}: `{name}` must be whole multiples of its `scales`, of -{largest} to {largest} times each"
+            )
+    first, second = scales
+    return first, second
+
+
+def _are_multiples(kernel: Array, scale: Array, largest: int) -> bool:
+    numbers = np.rint(kernel / scale)
+    return bool((np.abs(numbers) <= largest).all()) and np.allclose(numbers * scale, kernel, rtol=1e-6, atol=0)
 
 
 def check_batch_sizes(who: str, rows: int, sizes: Any) -> Array:

@@ -104,7 +104,24 @@ def test_pools_as_the_package_onnx(name: str, operator: str) -> None:
             np.testing.assert_allclose(session.run({"x": x})["y"], wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("terms", [5, 300])
+@pytest.mark.parametrize("x", [
+    np.linspace(-3, 2, 77), np.linspace(1, 2, 5), -np.linspace(1, 2, 5), np.zeros(4), np.array([[0.5, 1.5, 2.5, 255]]),
+])  # fmt: skip
+def test_bytes_with_a_scale(x: Any) -> None:
+    node = helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "scale", "zero"])
+    graph = helper.make_graph(
+        [node], "g", [helper.make_tensor_value_info("x", 1, None)],
+        [helper.make_tensor_value_info(name, kind, None) for name, kind in (("y", 2), ("scale", 1), ("zero", 2))],
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session, given = Session(proto), {"x": x.astype("f")}
+    assert session.evaluated == ()
+    for found, wanted in zip(session.run(given).values(), ReferenceEvaluator(proto).run(None, given), strict=True):
+        assert found.dtype == wanted.dtype and found.shape == wanted.shape
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("terms", [5, 300, 1000])
 @pytest.mark.parametrize("constant", [True, False])
 def test_products_of_bytes(constant: bool, terms: int) -> None:
     """Exact, also where float32 would round."""

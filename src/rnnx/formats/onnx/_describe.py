@@ -58,7 +58,7 @@ def describe(path: Any) -> dict[str, Any]:
     if session is not None and session.evaluated:
         warnings.append(f"on the slow reference evaluator: {', '.join(session.evaluated)}")
     if operators[QUANTIZED]:
-        warnings.append("DynamicQuantizeLSTM runs in float32 on its weights; ONNX Runtime rounds inputs and states too")
+        warnings.append("DynamicQuantizeLSTM rounds inputs and states row by row, ONNX Runtime those of all rows alike")
     count = 0
     for _, shape in weights.values():
         size = 1

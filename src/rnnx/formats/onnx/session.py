@@ -54,9 +54,9 @@ class Session:
     """A loaded ONNX model.
 
     A graph of recurrent nodes and others that are layers runs as that model. In any other one the operators LSTM, GRU
-    and RNN run on rnnx' engine, as does ONNX Runtime's DynamicQuantizeLSTM with its weights
-    turned back to float32; with activations that rnnx lacks they run in NumPy. Common other operators have small
-    versions of their own; all others run on the reference evaluator of the package `onnx`.
+    and RNN run on rnnx' engine, as does ONNX Runtime's DynamicQuantizeLSTM, in integers of 8 bits; with activations
+    that rnnx lacks they run in NumPy. Common other operators have small versions of their own; all others run on the
+    reference evaluator of the package `onnx`.
 
     Parameters
     ----------
