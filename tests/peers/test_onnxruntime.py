@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from rnnx.formats.onnx import Session
+from rnnx.formats.onnx._write import exported
 
+from ..formats.onnx import test_write_attention
 from ..formats.onnx.models import MODELS, inputs_of, made
 from ..formats.onnx.nodes import arrays_for, one_node
 
@@ -43,6 +45,17 @@ def test_models_written_by_rnnx(name: str, tmp_path: Path) -> None:
         for a, b in zip(own if isinstance(own, list) else [own], theirs, strict=True):
             assert a.shape == b.shape and a.dtype == b.dtype
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", test_write_attention.CASES)
+def test_attention_and_convolutional_lstms(name: str) -> None:
+    model, inputs = test_write_attention.model_of(name)
+    own = model(inputs if len(inputs) > 1 else inputs[0])
+    proto, _ = exported(model)
+    theirs = run(proto.SerializeToString(), {f"x{k}": x for k, x in enumerate(inputs)})
+    for a, b in zip(own if isinstance(own, list) else [own], theirs, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])

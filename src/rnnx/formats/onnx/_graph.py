@@ -59,6 +59,12 @@ class GraphWriter:
         self._known: dict[Any, str] = {}
         self._used: set[str] = set()
 
+    def inside(self) -> GraphWriter:
+        """A writer for the graph inside of a node: its nodes are its own, names and arrays those of this one."""
+        made = GraphWriter()
+        vars(made).update({name: part for name, part in vars(self).items() if name != "nodes"})
+        return made
+
     def unique(self, hint: str) -> str:
         """A name that nothing has yet."""
         name, number = hint, 1
@@ -98,7 +104,7 @@ class GraphWriter:
         """The name of a weight array; a layer that is called again uses the same."""
         if name not in self.weights:
             self._used.add(name)
-            self.weights[name], self.backs[name] = np.ascontiguousarray(array), back
+            self.weights[name], self.backs[name] = np.asarray(array, order="C"), back
         return name
 
     def own(self, name: str, weight: Any, shape: Sequence[int] | None = None) -> str:

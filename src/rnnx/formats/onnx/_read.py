@@ -103,7 +103,7 @@ def _described(source: Source) -> Any | None:
         return None
     for name, back in graph.backs.items():
         for weight, value in back(values[name]):
-            weight.assign(np.ascontiguousarray(value))
+            weight.assign(np.asarray(value, order="C"))
     return model
 
 
@@ -134,8 +134,11 @@ def _restore_initializers(entry: Any, model: Any) -> None:
         if isinstance(config.get("name"), str):
             by_name[config["name"]] = config
     for layer in _layers(model):
+        choices: Any = getattr(layer, "choices", {})  # of all projections of a MultiHeadAttention
         for key, value in by_name.get(layer.name, {}).items():
-            if key.endswith("_initializer") and hasattr(layer, key):
+            if key.endswith("_initializer") and key in choices:
+                choices[key] = initializers.get(value)
+            elif key.endswith("_initializer") and hasattr(layer, key):
                 setattr(layer, key, initializers.get(value))
 
 

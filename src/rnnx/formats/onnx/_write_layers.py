@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from rnnx import layers
 from rnnx.formats.onnx._graph import GraphWriter, Value
+from rnnx.formats.onnx._write_attention import CALL_WORDS
+from rnnx.formats.onnx._write_attention import WRITERS as ATTENTION
 from rnnx.formats.onnx._write_blocks import WRITERS as BLOCKS
 from rnnx.formats.onnx._write_blocks import centred_over
+from rnnx.formats.onnx._write_conv_lstm import WRITERS as CONV_LSTM
 from rnnx.formats.onnx._write_operations import write_operation
 from rnnx.formats.onnx._write_recurrent import write_bidirectional, write_sequence
 from rnnx.formats.onnx._write_values import Writer, activation, same
@@ -286,6 +290,7 @@ def _bidirectional(graph: GraphWriter, layer: Any, values: list[Value], states: 
 
 WRITERS: dict[type, Writer] = {
     **BLOCKS,
+    **CONV_LSTM,
     **WINDOWS,
     layers.Activation: _activation,
     layers.Add: _merge("Add"),
@@ -327,19 +332,26 @@ def write_graph(graph: GraphWriter, model: Any, values: list[Value], hint: str =
         layer = step.layer
         if step.call.get("training"):
             raise FormatError(f"layer {layer.name!r} is called with training=True: ONNX has no such noise")
-        if given := sorted(set(step.call) - {"training"}):
+        if given := sorted(set(step.call) - (CALL_WORDS if type(layer) in ATTENTION else {"training"})):
             raise FormatError(
                 f"layer {layer.name!r} is called with {', '.join(given)}, which cannot be written to ONNX"
             )
         inputs, states = ([known[place] for place in places] for places in (step.inputs, step.states))
-        outputs = write_layer(graph, layer, inputs, states, f"{hint}{layer.name}")
+        outputs = write_layer(graph, layer, inputs, states, f"{hint}{layer.name}", step.call)
         for place, value in zip(step.outputs, outputs, strict=True):
             known[place] = value
     return [known[place] for place in plan.outputs]
 
 
-def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    """The nodes of one call of a layer.
+def write_layer(
+    graph: GraphWriter,
+    layer: Any,
+    values: list[Value],
+    states: list[Value],
+    hint: str,
+    call: Mapping[str, Any] | None = None,
+) -> list[Value]:
+    """The nodes of one call of a layer; ``call`` has what else it was called with.
 
     Raises
     ------
@@ -353,7 +365,8 @@ def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: lis
     if isinstance(layer, Model):
         return write_graph(graph, layer, values, f"{hint}/")
     writer = _noise if isinstance(layer, NoiseLayer) else WRITERS.get(type(layer))
-    if writer is None:
+    attending = ATTENTION.get(type(layer))
+    if writer is None and attending is None:
         raise FormatError(f"layer {layer.name!r} ({type(layer).__name__}) cannot be written to ONNX")
     if not isinstance(layer, (layers.Embedding, layers.Operation)):
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype))
@@ -363,4 +376,7 @@ def write_layer(graph: GraphWriter, layer: Any, values: list[Value], states: lis
             else Value(graph.add("Cast", [v.name], hint, to=kind), v.rank, layer.dtype, v.mask, v.mask_rank)
             for v in values
         ]
+    if attending is not None:
+        return attending(graph, layer, values, call or {}, hint)
+    assert writer is not None
     return writer(graph, layer, values, states, hint)

@@ -235,9 +235,9 @@ def run(
     return Ran(by_direction, ends)
 
 
-def flipped(graph: GraphWriter, y: str, hint: str) -> str:
-    """The steps from the last to the first."""
-    ends = [graph.constant([n]) for n in (-1, FIRST_INT64, 1, -1)]
+def flipped(graph: GraphWriter, y: str, hint: str, axis: int = 1) -> str:
+    """The steps, which stand along ``axis``, from the last to the first."""
+    ends = [graph.constant([n]) for n in (-1, FIRST_INT64, axis, -1)]
     return graph.add("Slice", [y, *ends], hint)
 
 

@@ -26,7 +26,7 @@ def _given(graph: GraphWriter, layer: Any, y: str, hint: str) -> str:
     return y if layer.channels_first else graph.add("Transpose", [y], hint, perm=[0, *range(2, rank), 1])
 
 
-def _padding(layer: Any, spans: tuple[int, ...]) -> dict[str, Any]:
+def padding_of(layer: Any, spans: tuple[int, ...]) -> dict[str, Any]:
     """The padding as attributes of a node; ``spans`` are places that a window covers."""
     if layer.padding == "causal":
         return {"pads": [spans[0] - 1, 0]}
@@ -43,7 +43,8 @@ def _finished(graph: GraphWriter, layer: Any, y: str, hint: str) -> list[Value]:
     return [Value(y, layer.rank + 2, layer.dtype)]
 
 
-def _windows(layer: Any) -> dict[str, Any]:
+def windows_of(layer: Any) -> dict[str, Any]:
+    """Sizes, dilations and strides of windows as attributes of a node."""
     return {
         "kernel_shape": list(each(layer.kernel_size)),
         "dilations": list(each(layer.dilation_rate)),
@@ -51,7 +52,7 @@ def _windows(layer: Any) -> dict[str, Any]:
     }
 
 
-def _filters_first(graph: GraphWriter, layer: Any, weight: Any, name: str) -> str:
+def filters_first(graph: GraphWriter, layer: Any, weight: Any, name: str) -> str:
     """A kernel whose last two axes come first, in the other order."""
     rank = layer.rank
     order, back = (rank + 1, rank, *range(rank)), (*range(2, rank + 2), 1, 0)
@@ -59,10 +60,10 @@ def _filters_first(graph: GraphWriter, layer: Any, weight: Any, name: str) -> st
 
 
 def _conv(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    inputs = [_first(graph, layer, values[0], hint), _filters_first(graph, layer, layer.weights[0], "W")]
+    inputs = [_first(graph, layer, values[0], hint), filters_first(graph, layer, layer.weights[0], "W")]
     if layer.use_bias:
         inputs.append(graph.own(f"{layer.name}/B", layer.weights[1]))
-    y = graph.add("Conv", inputs, hint, group=layer.groups, **_windows(layer), **_padding(layer, layer.spans))
+    y = graph.add("Conv", inputs, hint, group=layer.groups, **windows_of(layer), **padding_of(layer, layer.spans))
     return _finished(graph, layer, y, hint)
 
 
@@ -80,7 +81,7 @@ def _each_feature(graph: GraphWriter, layer: Any, x: str, bias: list[str], hint:
 
     kernel = graph.weight(f"{layer.name}/D", turned(weight.value), back)
     return graph.add(
-        "Conv", [x, kernel, *bias], hint, group=features, **_windows(layer), **_padding(layer, layer.spans)
+        "Conv", [x, kernel, *bias], hint, group=features, **windows_of(layer), **padding_of(layer, layer.spans)
     )
 
 
@@ -92,14 +93,14 @@ def _depthwise(graph: GraphWriter, layer: Any, values: list[Value], states: list
 
 def _separable(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
     y = _each_feature(graph, layer, _first(graph, layer, values[0], hint), [], hint)
-    inputs = [y, _filters_first(graph, layer, layer.weights[1], "P")]
+    inputs = [y, filters_first(graph, layer, layer.weights[1], "P")]
     if layer.use_bias:
         inputs.append(graph.own(f"{layer.name}/B", layer.weights[2]))
     return _finished(graph, layer, graph.add("Conv", inputs, hint), hint)
 
 
 def _transposed(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
-    inputs = [_first(graph, layer, values[0], hint), _filters_first(graph, layer, layer.weights[0], "W")]
+    inputs = [_first(graph, layer, values[0], hint), filters_first(graph, layer, layer.weights[0], "W")]
     if layer.use_bias:
         inputs.append(graph.own(f"{layer.name}/B", layer.weights[1]))
     before, after, more = [], [], []
@@ -108,7 +109,7 @@ def _transposed(graph: GraphWriter, layer: Any, values: list[Value], states: lis
         before.append(start)
         after.append(max(end, 0))
         more.append(max(-end, 0))
-    y = graph.add("ConvTranspose", inputs, hint, pads=before + after, output_padding=more, **_windows(layer))
+    y = graph.add("ConvTranspose", inputs, hint, pads=before + after, output_padding=more, **windows_of(layer))
     return _finished(graph, layer, y, hint)
 
 
@@ -117,7 +118,7 @@ def _pool(operator: str, **attributes: Any) -> Writer:
         x, sizes = _first(graph, layer, values[0], hint), each(layer.pool_size)
         y = graph.add(
             operator, [x], hint, kernel_shape=list(sizes), strides=list(each(layer.strides)), **attributes,
-            **_padding(layer, sizes),
+            **padding_of(layer, sizes),
         )  # fmt: skip
         return [Value(_given(graph, layer, y, hint), values[0].rank, layer.dtype)]
 
