@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.functional._products import product
 from rnnx.layers.places import per_axis
 from rnnx.layers.pooling import PoolingLayer
 
 Back = Callable[[Array], Array]
+
+
+def _along_first(matrix: Array, x: Array) -> Array:
+    """The product of a matrix with all vectors along the first axis."""
+    return product(matrix, x.reshape(len(x), -1)).reshape(len(matrix), *x.shape[1:])
 
 
 class AdaptivePooling(PoolingLayer):
@@ -64,7 +70,7 @@ class AdaptiveAveragePooling(AdaptivePooling):
         shares = np.zeros((len(bounds), len(x)), x.dtype)
         for row, (start, end) in enumerate(bounds):
             shares[row, start:end] = 1 / (end - start)
-        return np.tensordot(shares, x, 1), lambda dy: np.tensordot(shares.T, dy, 1)
+        return _along_first(shares, x), lambda dy: _along_first(shares.T, dy)
 
 
 class AdaptiveMaxPooling(AdaptivePooling):

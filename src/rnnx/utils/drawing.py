@@ -33,7 +33,7 @@ class ModelGraph:
 
     Attributes
     ----------
-    nodes : dict
+    labels : dict
         The lines of each box, by its number.
     edges : list of (int, int)
         From one box to another.
@@ -47,23 +47,23 @@ class ModelGraph:
         self.rankdir = rankdir
         plan = model.plan
         source = dict(zip(plan.inputs, plan.inputs, strict=True))  # the box of each place
-        self.nodes: dict[int, list[str]] = {}
+        self.labels: dict[int, list[str]] = {}
         self.edges: list[tuple[int, int]] = []
         self._levels: dict[int, int] = {}
         for place in plan.inputs:
-            self.nodes[place] = _lines(plan.tensors[place].node.layer, plan.tensors[place], shown)
+            self.labels[place] = _lines(plan.tensors[place].node.layer, plan.tensors[place], shown)
             self._levels[place] = 0
         for step in plan.steps:
             needs = [source[place] for place in (*step.inputs, *step.states)]
             box = step.outputs[0]
             self._levels[box] = 1 + max((self._levels[place] for place in needs), default=0)
-            self.nodes[box] = _lines(step.layer, plan.tensors[box], shown)
+            self.labels[box] = _lines(step.layer, plan.tensors[box], shown)
             source.update(dict.fromkeys(step.outputs, box))
             self.edges += [(place, box) for place in dict.fromkeys(needs)]
 
     def to_string(self) -> str:
         """The graph in DOT, the language of Graphviz."""
-        boxes = [f'  {box} [label="{_quoted(lines)}"];' for box, lines in self.nodes.items()]
+        boxes = [f'  {box} [label="{_quoted(lines)}"];' for box, lines in self.labels.items()]
         arrows = [f"  {start} -> {end};" for start, end in self.edges]
         begin = ["digraph G {", f"  rankdir={self.rankdir};", "  node [shape=record];"]
         return "\n".join([*begin, *boxes, *arrows, "}\n"])
@@ -113,11 +113,11 @@ class ModelGraph:
     def svg(self) -> str:
         """The drawing: a row of boxes for each distance from the inputs."""
         rows: list[list[int]] = [[] for _ in range(1 + max(self._levels.values()))]
-        for box in self.nodes:
+        for box in self.labels:
             rows[self._levels[box]].append(box)
-        most = max(len(lines) for lines in self.nodes.values())
+        most = max(len(lines) for lines in self.labels.values())
         high = BOX + LINE * (most - 1)
-        widths = {box: 20 + LETTER * max(map(len, lines)) for box, lines in self.nodes.items()}
+        widths = {box: 20 + LETTER * max(map(len, lines)) for box, lines in self.labels.items()}
         full = max(sum(widths[box] for box in row) + GAP * (len(row) + 1) for row in rows)
         places: dict[int, tuple[float, float]] = {}
         shapes: list[str] = []
@@ -125,7 +125,7 @@ class ModelGraph:
             left = (full - sum(widths[box] for box in row) - GAP * (len(row) - 1)) / 2
             top = GAP + number * (high + GAP)
             for box in row:
-                lines, width = self.nodes[box], widths[box]
+                lines, width = self.labels[box], widths[box]
                 middle = left + width / 2
                 places[box] = (middle, top)
                 shapes.append(
