@@ -245,10 +245,6 @@ class Layer(torch.autograd.Function):
         return None, *found
 
 
-# `Layer.apply` in the class above `Function`, whose own looks for transforms, as `layer` does below.
-apply_layer: Any = super(torch.autograd.Function, Layer).apply
-
-
 class TransformedLayer(torch.autograd.Function):
     """A layer under ``torch.func``, which wants the function and its context apart; eager, that costs 50 us a call."""
 
@@ -431,7 +427,10 @@ def layer(
     transformed = inside_a_transform()
     given = x, h0, c0, *weights
     if transformed or (torch.is_grad_enabled() and any([part is not None and part.requires_grad for part in given])):
-        found: tuple[Tensor, ...] = TransformedLayer.apply(call, *given) if transformed else apply_layer(call, *given)
+        # `apply` of the class above `Function`, whose own looks for transforms, as is done here; looked up in the call,
+        # because a documentation build has no PyTorch to look it up in.
+        apply: Any = TransformedLayer.apply if transformed else super(torch.autograd.Function, Layer).apply
+        found: tuple[Tensor, ...] = apply(call, *given)
         return found[:3]
     y, h, c, _ = run(call, x, h0, c0, weights, False)
     return (y, h) if c is None else (y, h, c)
