@@ -94,9 +94,21 @@ ARMS = {
 
 
 def build(
-    arm: Arm, cell: str, rate: float, seed: int, units: int, *, classes: int, features: int = 0, words: int = 0
+    arm: Arm,
+    cell: str,
+    rate: float,
+    seed: int,
+    units: int,
+    *,
+    classes: int,
+    features: int = 0,
+    words: int = 0,
+    **form: Any,
 ) -> rnnx.Sequential:
-    """A network of an arm, not compiled; its weights depend on the seed and the shapes only."""
+    """A network of an arm, not compiled; its weights depend on the seed and the shapes only.
+
+    ``form`` are more arguments of the recurrent layer.
+    """
     random = iter(range(1000 * seed, 1000 * (seed + 1)))  # seeds of the weights come first, the same in every arm
     start = [rnnx.initializers.GlorotUniform(seed=next(random)) for _ in range(2)]
     state = rnnx.initializers.Orthogonal(seed=next(random))
@@ -112,7 +124,7 @@ def build(
         net.append(arm.front(rate, 1000 * seed + 500))
     weights = {"kernel_initializer": start[0], "recurrent_initializer": state}
     options = arm.options(rate) if rate else {}
-    net.append(CELLS[cell](units, return_sequences=per_step, seed=1000 * seed + 600, **weights, **options))
+    net.append(CELLS[cell](units, return_sequences=per_step, seed=1000 * seed + 600, **weights, **options, **form))
     if arm.behind and rate:
         locked = arm.name == "variational" and per_step
         net.append((SpatialDropout1D if locked else Dropout)(rate, seed=1000 * seed + 700))

@@ -34,7 +34,8 @@ class Fit:
         own = (sets.TINY if self.tiny else sets.SETS)[self.set]
         own_settings = {name: getattr(own, name) for name in ("units", "batch", "epochs", "patience")}
         cooling = {"cooling": own.cooling} if own.cooling else {}
-        return {"edition": sets.EDITION, **own_settings, **cooling}
+        form = {"reset_after": False} if self.cell == "GRU" and not own.reset_after else {}
+        return {"edition": sets.EDITION, **own_settings, **cooling, **form}
 
 
 @functools.lru_cache(maxsize=4)
@@ -48,7 +49,8 @@ def run(fit: Fit) -> dict[str, Any]:
     split = _split(fit.set, fit.seed, fit.tiny)
     features = 0 if split.words else split.train[0][0].shape[-1]
     shapes = {"classes": own.classes, "features": features, "words": split.words}
-    model = build(ARMS[fit.arm], fit.cell, fit.rate, fit.seed, own.units, **shapes)
+    form = {"reset_after": own.reset_after} if fit.cell == "GRU" else {}
+    model = build(ARMS[fit.arm], fit.cell, fit.rate, fit.seed, own.units, **shapes, **form)
     loss = "sparse_categorical_crossentropy" if own.classes > 1 else "binary_crossentropy"
     metrics = ["accuracy"] if own.classes else []
     model.compile(rnnx.optimizers.Adam(fit.learning_rate, clipnorm=1.0), loss, metrics=metrics)

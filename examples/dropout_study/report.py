@@ -71,6 +71,7 @@ class Table:
 def write(out: Path, lines: list[Line], known: Mapping[str, sets.Set], wanted: int) -> None:
     """Write ``study.md`` and, with matplotlib, a light and a dark picture for each set."""
     if not lines:
+        print(f"no fits in {out}")
         return
     table = Table(lines)
     named = [own for own in known.values() if table.seeds(own.name, "LSTM", "none", 0.0)]
@@ -84,7 +85,7 @@ def write(out: Path, lines: list[Line], known: Mapping[str, sets.Set], wanted: i
         print("without pictures: they need matplotlib")
         return
     matplotlib.use("Agg")
-    for own in whole:
+    for own in (own for own in whole if _points(table, own)):
         for style in ("light", "dark"):
             _picture(out / f"{own.name}-{style}.png", table, own, style)
 
@@ -160,6 +161,8 @@ def _mean(values: Iterable[float], digits: int) -> str:
 
 def _of_set(table: Table, own: sets.Set) -> str:
     parts = [f"## {own.title}", "", f"`{own.name}`: {(own.split.__doc__ or 'A small form.').splitlines()[0]}"]
+    if not own.kinds and _points(table, own):
+        parts += ["", f"![What each kind buys]({own.name}-light.png)"]
     better = "more" if own.better > 0 else "less"
     for cell in CELLS:
         none = table.seeds(own.name, cell, "none", 0.0)
@@ -217,7 +220,8 @@ def _published(table: Table, named: list[sets.Set]) -> str:
             lines = {kind: [seeds[seed] for seed in common] for kind, seeds in found.items()}
             valid = {kind: float(np.mean([line["valid_loss"] for line in each])) for kind, each in lines.items()}
             best = min(valid, key=valid.__getitem__)
-            row = [f"{cell}({own.units})", f"{sets.PUBLISHED[cell]:.2f}"]
+            form = "" if own.reset_after or cell == "LSTM" else ", reset_after=False"
+            row = [f"{cell}({own.units}{form})", f"{sets.PUBLISHED[cell]:.2f}"]
             row.append(_mean((line["test_score"] for line in lines[own.kinds[0]]), 2))
             row.append(" ".join([best[0], f"{best[1]:g}" if best[1] else ""]).strip())
             row += [_mean((line[f"{part}_score"] for line in lines[best]), 2) for part in ("valid", "test")]
@@ -267,50 +271,64 @@ def _cost_of_fits(table: Table, named: list[sets.Set]) -> str:
     return "\n".join(rows)
 
 
+def _points(table: Table, own: sets.Set) -> list[tuple[str, float, float, Difference]]:
+    """What a picture shows: cell, place on the axis, rate and difference of what has seeds enough."""
+    rates = table.rates(own.name)
+    return [
+        (cell, row + 0.18 * (2 * k - 1) * (len(rates) > 1), rate, difference)
+        for cell in CELLS
+        for row, arm in enumerate(arm for arm in ARMS if arm != "none")
+        for k, rate in enumerate(rates)
+        if (difference := table.difference(own.name, cell, (arm, rate), ("none", 0.0), "test_score")).seeds >= FEWEST
+    ]
+
+
 def _picture(path: Path, table: Table, own: sets.Set, style: str) -> None:
     """Differences and their intervals, right is better."""
     import matplotlib.pyplot as plt
 
+    points = _points(table, own)
+    rates = dict(zip(table.rates(own.name), ((BLUE, "o"), (ORANGE, "s")), strict=False))
     arms = [arm for arm in ARMS if arm != "none"]
-    rates = table.rates(own.name)
     with plt.style.context("dark_background" if style == "dark" else "default"):
         figure, axes = plt.subplots(1, len(CELLS), figsize=(9, 4.8), sharey=True, layout="constrained")
         for ax, cell in zip(axes, CELLS, strict=True):
-            named: set[float] = set()
             ax.axvline(0, color=plt.rcParams["axes.edgecolor"], linewidth=0.8)
-            for k, (rate, colour, marker) in enumerate(zip(rates, (BLUE, ORANGE), "os", strict=False)):
-                for row, arm in enumerate(arms):
-                    found = table.difference(own.name, cell, (arm, rate), ("none", 0.0), "test_score")
-                    if found.seeds < FEWEST:
-                        continue
-                    place = row + 0.18 * (2 * k - 1) * (len(rates) > 1)
-                    label = f"p = {rate:g}" if rate not in named else None
-                    named.add(rate)
-                    ax.errorbar(
-                        found.mean * own.better, place, xerr=found.half, fmt=marker, color=colour, markersize=4.5,
-                        linewidth=1.2, markerfacecolor=colour if found.sign() else "none", label=label,
-                    )  # fmt: skip
-            none = [line["test_score"] for line in table.seeds(own.name, cell, "none", 0.0).values()]
-            ax.set_title(f"{cell}: without dropout {np.mean(none):.{own.digits}f} {own.measure}", fontsize=9)
-            unit = "points" if own.classes else "nats per step"
-            ax.set_xlabel(f"better by so many {unit} →", fontsize=8)
+            here = [(place, rate, found) for name, place, rate, found in points if name == cell]
+            low, high = _limits([found.mean * own.better for _, _, found in here])
+            ax.set_xlim(low, high)
+            for place, rate, found in here:
+                colour, marker = rates[rate]
+                value = found.mean * own.better
+                if not low < value < high:
+                    ax.annotate(f"{value:+.{own.digits}f}", (low if value < low else high, place), fontsize=7,
+                                color=colour, va="center", ha="left" if value < low else "right")  # fmt: skip
+                    continue
+                ax.errorbar(
+                    value, place, xerr=found.half, fmt=marker, color=colour, markersize=4.5, linewidth=1.2,
+                    markerfacecolor=colour if found.sign() else "none",
+                )  # fmt: skip
+            none = np.mean([line["test_score"] for line in table.seeds(own.name, cell, "none", 0.0).values()])
+            unit = "% right" if own.classes else "nats per step"
+            ax.set_title(f"{cell}: without dropout {none:.{own.digits}f} {unit}", fontsize=9)
+            ax.set_xlabel(f"better by so many {'points' if own.classes else unit} →", fontsize=8)
             ax.tick_params(labelsize=8)
-            _clip(ax)
             for side in ("top", "right", "left"):
                 ax.spines[side].set_visible(False)
         axes[0].set_yticks(range(len(arms)), arms)
         axes[0].invert_yaxis()
-        if axes[0].containers:
-            axes[0].legend(fontsize=8, frameon=False, loc="lower left")
+        handles = [
+            plt.Line2D([], [], color=colour, marker=marker, linewidth=1.2, label=f"p = {rate:g}")
+            for rate, (colour, marker) in rates.items()
+        ]
+        figure.legend(handles=handles, fontsize=8, frameon=False, loc="outside lower center", ncols=2)
         figure.suptitle(f"{own.title}: what each kind of dropout buys. Hollow: within noise (95 %)", fontsize=10)
         figure.savefig(path, dpi=110)
         plt.close(figure)
 
 
-def _clip(ax: Any) -> None:
-    """Keep a kind that failed from pressing all others together: the axis shows the middle of the differences."""
-    points = np.concatenate([bars.lines[0].get_xdata() for bars in ax.containers]) if ax.containers else np.zeros(1)
-    low, high = np.quantile(points, [0.1, 0.9])
-    room = max(high - low, 1e-3) * 1.5
-    seen = ax.get_xlim()
-    ax.set_xlim(max(seen[0], min(low, 0) - room), min(seen[1], max(high, 0) + room))
+def _limits(values: list[float]) -> tuple[float, float]:
+    """An axis that shows the middle of the differences; a kind that failed would press all others together."""
+    low, high = np.quantile([*values, 0.0], [0.1, 0.9])
+    room = 1.5 * max(float(high - low), 1e-3)
+    return float(low) - room, float(high) + room

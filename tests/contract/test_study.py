@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,8 +44,6 @@ def test_small_form_runs_and_goes_on_behind_a_line_that_was_cut_off(tmp_path: Pa
     keys = {tuple(json.loads(line)[name] for name in ("set", "cell", "arm", "rate", "seed")) for line in lines}
     assert len(keys) == 2 * 16 * 2 and len(printed) > len(lines) - 10
     assert all(" left" in line for line in printed if line.startswith("["))
-    pictures = sorted(path.name for path in tmp_path.glob("*.png"))
-    assert pictures == ["vowels-dark.png", "vowels-light.png"]
     table = (tmp_path / "study.md").read_text(encoding="utf-8")
 
     fits.write_bytes(b"".join(lines[:-2]) + lines[-2][:40])
@@ -104,6 +103,34 @@ def test_differences_are_paired_and_have_the_interval_of_student(study: Any) -> 
     lines.append({**lines[-1], "seed": 7})  # without a partner
     table = study("report").Table(lines)
     assert table.difference("s", "GRU", ("input", 0.5), ("none", 0.0), "test_score") == of([1.0, 1.5, 0.5])
+
+
+def test_pictures_and_tables_of_three_seeds(study: Any, tmp_path: Path) -> None:
+    report, sets = study("report"), study("sets")
+    results = study("results").Results(tmp_path / "fits.jsonl")
+    random = np.random.default_rng(2)
+    fixed = {"set": "vowels", "learning_rate": 0.1, "tiny": True, "units": 4, "batch": 40, "epochs": 1, "epochs_run": 1}
+    for cell in ("LSTM", "GRU"):
+        for arm, gain in (("none", 0.0), ("input", 5.0), ("memory cell", -40.0)):
+            for seed in range(3):
+                score = 50 + gain + random.normal(scale=0.1)
+                scores = {f"{part}_{name}": score for part in ("train", "test") for name in ("score", "loss")}
+                rate = 0.0 if arm == "none" else 0.5
+                made = {"cell": cell, "arm": arm, "rate": rate, "seed": seed, "versions": "1", "processor": "one"}
+                results.append({**fixed, **made, **scores, "processor_seconds": 1.0})
+    report.write(tmp_path, results.lines, sets.TINY, 18)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["vowels-dark.png", "vowels-light.png"]
+    text = (tmp_path / "study.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"^\| input \| 0.5 \| 3 .*\*\*\+[45]\.", text, re.MULTILINE)) == 2
+    assert len(re.findall(r"^\| memory cell \| 0.5 .*\*\*−[34]\d\.", text, re.MULTILINE)) == 3
+
+
+def test_the_page_is_what_the_fits_say(study: Any, tmp_path: Path) -> None:
+    """docs/study/study.md, made of its fits.jsonl."""
+    page = FOLDER.parents[1] / "docs/study/study.md"
+    shutil.copy(page.with_name("fits.jsonl"), tmp_path)
+    study("run").tables(study("results").Results(tmp_path / "fits.jsonl"))
+    assert (tmp_path / "study.md").read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
 def test_arms_start_alike_and_drop_where_they_say(study: Any) -> None:
