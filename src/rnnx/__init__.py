@@ -25,6 +25,7 @@ _NAMES = {
     "Metric": "metrics",
     "Model": "models",
     "Optimizer": "optimizers",
+    "Predictor": "models",
     "Regularizer": "regularizers",
     "Sequential": "models",
     "StreamPool": "streaming",

@@ -95,6 +95,15 @@ def needs_streaming(folder: Path) -> Names:
     return {"model": model, "x_t": np.ones((1, 3)), "block": np.ones((1, 4, 3)), "rows": np.array([True])}
 
 
+def needs_services(folder: Path) -> Names:
+    rnnx.Sequential([rnnx.Input((None, 3)), rnnx.layers.GRU(4)]).save("model.safetensors")
+    return {}
+
+
+def check_services(names: Names, folder: Path) -> None:
+    assert np.array_equal(names["again"](np.zeros((2, 5, 3))), names["y"])
+
+
 def check_streaming(names: Names, folder: Path) -> None:
     assert names["y"].shape == (1, 2) and names["t"].state is not names["s"].state
     assert np.array_equal(np.stack(names["steps"], 1), names["outputs"])
@@ -137,13 +146,13 @@ NEEDS: dict[str, Callable[[Path], Names]] = {
     "onnx": needs_onnx,
     "many": lambda folder: {}, "masks": lambda folder: {}, "ops": lambda folder: {}, "pytorch": needs_pytorch,
     "quantization": lambda folder: {}, "start": lambda folder: {},
-    "streaming": needs_streaming, "subclasses": lambda folder: {},
+    "services": needs_services, "streaming": needs_streaming, "subclasses": lambda folder: {},
 }  # fmt: skip
 CHECKS: dict[str, Callable[[Names, Path], None]] = {
     "README": check_readme, "blocks": check_blocks, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
     "many": check_many, "masks": check_masks, "ops": check_ops, "pytorch": check_pytorch,
     "quantization": check_quantization, "start": check_start, "streaming": check_streaming,
-    "subclasses": check_subclasses,
+    "services": check_services, "subclasses": check_subclasses,
 }  # fmt: skip
 
 

@@ -69,6 +69,8 @@ MODELS: dict[str, Any] = {
     "LSTM slow": lambda: built(layers.LSTM(5, activation="gelu", zoneout=0.2)),
     "LSTM int8": lambda: narrow(built(layers.LSTM(20))),
     "GRU": lambda: built(layers.GRU(33)),
+    "LSTM blocks": lambda: built(layers.LSTM(24, recurrent_blocks=4)),
+    "GRU blocks": lambda: built(layers.GRU(70, recurrent_blocks=2)),
     "GRU before": lambda: built(layers.GRU(17, reset_after=False)),
     "GRU before int8": lambda: narrow(built(layers.GRU(17, reset_after=False))),
     "GRU int16": lambda: narrow(built(layers.GRU(17)), "int16"),

@@ -194,6 +194,11 @@ cdef class Packed:
         """
         return project_table(self, rows)
 
+    def prepare(self):
+        """Make the panels that a forward pass needs, which the first one makes otherwise."""
+        self.panels(False, True, None)
+        self.panels(False, False, None)
+
     cdef object _fold_bias(self, bias):
         """One bias per slot; the recurrent bias joins it wherever it is simply added."""
         cdef Py_ssize_t G = self.G, H = self.H, g

@@ -8,6 +8,7 @@ from rnnx._config import on_demand
 from rnnx.layers.input import Input
 from rnnx.models.config import clone_model, model_from_json
 from rnnx.models.model import Model
+from rnnx.models.predictor import Predictor
 from rnnx.models.sequential import Sequential
 
 if TYPE_CHECKING:
@@ -26,4 +27,4 @@ def save_model(model: Any, path: Any = None, overwrite: bool = True, **options: 
     model.save(path, overwrite, **options)
 
 
-__all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
+__all__ = ["Input", "Model", "Predictor", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]

@@ -13,10 +13,12 @@ from rnnx._typing import Array
 from rnnx.layers import constructor
 from rnnx.layers.call_signature import own_classes
 from rnnx.layers.checks import starting_mask
+from rnnx.layers.dense import Dense
 from rnnx.layers.graph import Node, SymbolicTensor
-from rnnx.layers.layer import Gradients, Layer, Weight
+from rnnx.layers.layer import Gradients, Layer, Weight, walk
 from rnnx.layers.old_words import old_word
 from rnnx.layers.plan import Plan
+from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.layers.trained import TrainedWeights
 from rnnx.models.config import begun_at, graph_config, graph_from_config
 from rnnx.models.files import ModelFiles
@@ -468,6 +470,34 @@ class Model(ModelFiles, Trainer, Layer):
     def is_stateful(self) -> bool:
         """Whether a layer carries its state from batch to batch."""
         return any(getattr(layer, "stateful", False) for layer in self.sublayers)
+
+    def warm_up(self) -> None:
+        """Make now what the first call makes: the weights in the layout of the engine.
+
+        A service that forks its workers calls this before, so that all of them share the memory. What streams need
+        besides, a stream or pool makes that is made before.
+
+        Raises
+        ------
+        ValueError
+            If the model is not built yet.
+
+        Examples
+        --------
+        >>> import rnnx
+        >>> model = rnnx.Sequential([rnnx.Input((None, 3)), rnnx.layers.GRU(4)])
+        >>> model.warm_up()
+        """
+        if not self.built:
+            raise ValueError(f"{self.name}: not built yet, there are no weights to pack; call it once first")
+        for layer in walk(self):
+            if isinstance(layer, (RecurrentWeights, Dense)) and layer.built:
+                if isinstance(layer, RecurrentWeights):
+                    packed = layer.packed()[1]
+                    if packed is not None:  # None: the engine does not have its activations
+                        packed.prepare()
+                elif layer.quantization_mode:  # others are multiplied as they are
+                    layer.packed()
 
     def reset_states(self) -> None:
         """Forget the states of all stateful layers."""

@@ -7,6 +7,7 @@ import struct
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,7 @@ class RowSteps(Stream):
         for stepper, parts in zip(self._steppers, states, strict=True):
             stepper.write(rows, parts)
 
+    @cached_property
     def description(self) -> list[list[list[Any]]]:
         """For each part of the state of each layer its shape for one row and its dtype."""
         return [
@@ -418,7 +420,7 @@ class StreamPool:
             rows = self._roster.rows(_as_ids(id, "set_state"), "set_state")
             given = [[np.asarray(part) for part in parts] for parts in state]
             shapes = [[part.shape for part in parts] for parts in given]
-            wanted = [[(1, *shape) for shape, _ in parts] for parts in self._steps.description()]
+            wanted = [[(1, *shape) for shape, _ in parts] for parts in self._steps.description]
             if shapes != wanted:
                 raise ValueError(f"set_state: expected arrays of shapes {wanted}, got {shapes}")
             self._steps.write(rows, given)
@@ -436,7 +438,7 @@ class StreamPool:
             16 bytes and a description in JSON, then the arrays of `state` in little-endian order.
         """
         parts = [part for layer in self.state(id) for part in layer]
-        description = _as_json(self._steps.description())
+        description = _as_json(self._steps.description)
         body = b"".join([description, *(part.astype(part.dtype.newbyteorder("<")).tobytes() for part in parts)])
         return HEAD.pack(MAGIC, zlib.crc32(body), len(description)) + body
 
@@ -473,7 +475,7 @@ class StreamPool:
                 f"load: these {len(data)} bytes are not of StreamPool.save: they do not begin with {MAGIC!r}"
             )
         _, checksum, size = HEAD.unpack_from(data)
-        body, wanted = data[HEAD.size :], self._steps.description()
+        body, wanted = data[HEAD.size :], self._steps.description
         if zlib.crc32(body) != checksum:
             raise ValueError(f"load: these {len(data)} bytes are damaged: their checksum is another")
         if body[:size] != _as_json(wanted):
@@ -513,7 +515,7 @@ class StreamPool:
             self._model = model
 
     def _take(self, steps: RowSteps) -> None:
-        before, after = self._steps.description(), steps.description()
+        before, after = self._steps.description, steps.description
         if before != after:
             raise ValueError(
                 f"reload: the streams have states {_as_json(before).decode()}, those of this model are "

@@ -1,0 +1,95 @@
+"""A model file that is read where it is first used."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from typing import Any
+
+from rnnx._config import on_demand
+from rnnx.runtime.parallel import threads as with_threads
+
+
+class Predictor:
+    """A model by the path of its file: small to pickle, read on first use in each process.
+
+    For programs that send functions and objects to worker processes (joblib, Ray, Spark, Polars, multiprocessing): what
+    travels is the path. Workers map the file, so that its weights are in memory once; what the engine makes of them is
+    each process' own, unless it forks from one that has called `warm_up`. Any number of threads may share a predictor.
+
+    Parameters
+    ----------
+    path : path
+        Of any file that `load_model` reads. It is made absolute; the file need not be there before the first use.
+    threads : int, optional
+        Threads of a call; those of `rnnx.get_num_threads` if not given. Where there are as many processes as
+        processors, 1 is best.
+    custom_objects : dict, optional
+        As for `load_model`.
+
+    Examples
+    --------
+    >>> import numpy as np, pickle, rnnx, tempfile
+    >>> model = rnnx.Sequential([rnnx.Input((None, 3)), rnnx.layers.GRU(4)])
+    >>> path = tempfile.mkdtemp() + "/model.safetensors"
+    >>> model.save(path)
+    >>> predict = rnnx.Predictor(path, threads=1)
+    >>> predict(np.zeros((2, 5, 3))).shape
+    (2, 4)
+    >>> len(pickle.dumps(predict)) < 1000
+    True
+    """
+
+    def __init__(self, path: Any, *, threads: int | None = None, custom_objects: dict[str, Any] | None = None):
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"Predictor: `threads` must be a positive integer or None, got {threads!r}")
+        self.path = os.path.abspath(os.fspath(path))
+        self.threads, self.custom_objects = threads, custom_objects
+
+    @property
+    def model(self) -> Any:
+        """The model; the first use in a process reads it.
+
+        Raises
+        ------
+        OSError, FormatError
+            As of `load_model`.
+        """
+        found = vars(self).get("_model")
+        if found is None:  # without a lock, which a fork could leave locked: of several threads the first one's stays
+            read = on_demand("load_model")(self.path, self.custom_objects, compile=False)
+            found = vars(self).setdefault("_model", read)
+        return found
+
+    def __call__(self, x: Any, batch_size: int | None = None) -> Any:
+        """``model.predict(x, batch_size)``.
+
+        Parameters
+        ----------
+        x : what `Model.predict` takes
+        batch_size : int, optional
+
+        Returns
+        -------
+        what `Model.predict` gives
+        """
+        with nullcontext() if self.threads is None else with_threads(self.threads):
+            return self.model.predict(x, batch_size)
+
+    predict = __call__
+
+    def warm_up(self) -> Predictor:
+        """Read the file and pack its weights now, before a fork; gives the predictor back."""
+        self.model.warm_up()
+        return self
+
+    def __reduce__(self) -> Any:
+        """What is pickled or copied: how to make it, without the model."""
+        return _made, (self.path, self.threads, self.custom_objects)
+
+    def __repr__(self) -> str:
+        return f"Predictor({self.path!r})"
+
+
+def _made(path: str, threads: int | None, custom_objects: dict[str, Any] | None) -> Predictor:
+    return Predictor(path, threads=threads, custom_objects=custom_objects)
