@@ -24,7 +24,7 @@ def share() -> bool:
         return False
     try:
         region = ctypes.CDLL(torch._C.__file__).GOMP_parallel  # of the library that PyTorch is linked with
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):  # TypeError: of what stands for PyTorch while the site is built
         return False
     _kernels.lend_threads(ctypes.cast(region, ctypes.c_void_p).value or 0)
     return True
