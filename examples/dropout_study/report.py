@@ -133,6 +133,7 @@ def _short(table: Table, named: list[sets.Set]) -> str:
         "",
         f"| what is dropped | p | {head} |",
         "|---|---|" + "---|" * len(columns),
+        "| *seeds* | – | " + " | ".join(_seeds(table, own, cell) for own, cell in columns) + " |",
     ]
     for arm in ARMS:
         for rate in sorted({line["rate"] for line in table.lines}):
@@ -149,6 +150,13 @@ def _short(table: Table, named: list[sets.Set]) -> str:
                 cells.append(f"**{text}**" if difference.sign() else text)
             rows.append(f"| {arm} | {rate or '–'} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def _seeds(table: Table, own: sets.Set, cell: str) -> str:
+    """The fewest and the most seeds of an arm."""
+    kinds = [(arm, rate) for arm in ARMS if arm != "none" for rate in table.rates(own.name)]
+    counts = sorted({len(table.seeds(own.name, cell, *kind)) for kind in kinds})
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else "0"
 
 
 def _mean(values: Iterable[float], digits: int) -> str:
