@@ -47,6 +47,27 @@ def test_values(kind: str, x: Any, size: Any, wanted: Any, slope: Any, data_form
     np.testing.assert_allclose(dx.ravel(), slope, rtol=1e-12)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_means_of_windows_without_a_value_do_not_see_it(value: float) -> None:
+    x = STEPS.copy()
+    x[0, 1] = value
+    y, pullback = layers.AdaptiveAveragePooling1D(3, dtype="float64").vjp(x)
+    np.testing.assert_allclose(y.ravel(), [value, 10 / 3, 16 / 3], rtol=1e-12)
+    dy = np.array([value, 2, 3]).reshape(1, 3, 1)
+    np.testing.assert_allclose(pullback(dy).dx.ravel(), [*[value] * 3, 2 / 3, 5 / 3, 1, 1], rtol=1e-12)
+    image = np.arange(25.0).reshape(1, 5, 5, 1)
+    image[0, 0, 4] = value
+    found = layers.AdaptiveAveragePooling2D(2, dtype="float64")(image).ravel()  # of rows and columns 0-2 and 2-4
+    np.testing.assert_allclose(found, [6, value, 16, 18], rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_places_between_others_do_not_see_a_value(value: float) -> None:
+    image = np.array([value, 0.0, 4.0, 8.0]).reshape(1, 1, 4, 1)
+    found = layers.UpSampling2D((1, 2), interpolation="bilinear", dtype="float64")(image)
+    np.testing.assert_array_equal(found.ravel(), [value, value, value, 1, 3, 5, 7, 8])
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="`output_size` must be"):
         layers.AdaptiveMaxPooling2D(0)

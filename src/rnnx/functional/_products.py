@@ -46,6 +46,37 @@ def product(left: Array, right: Array) -> Array:
     return result if small is None else small
 
 
+def sums_along(x: Array, axis: int, shares: Array) -> Array:
+    """Weighted sums of the values along an axis; what has no share in a sum is not looked at.
+
+    Parameters
+    ----------
+    x : array
+    axis : int
+    shares : array of shape (sums, x.shape[axis])
+
+    Returns
+    -------
+    array
+        Of the shape of ``x`` with the sums along the axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rnnx.functional._products import sums_along
+    >>> sums_along(np.array([np.nan, 2.0, 4.0]), 0, np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]))
+    array([nan,  3.])
+    """
+    rows = np.moveaxis(x, axis, -1)
+    flat = rows.reshape(-1, rows.shape[-1])
+    found = product(flat, shares.T)
+    if not np.isfinite(found).all():  # zero times NaN or infinity is NaN
+        for sums, own in zip(found.T, shares, strict=True):
+            used = own.nonzero()[0]
+            sums[:] = product(flat[:, used], own[used, None])[:, 0]
+    return np.moveaxis(found.reshape(*rows.shape[:-1], len(shares)), -1, axis)
+
+
 def products(left: Array, right: Array) -> Array:
     """`product` of every pair of matrices in two stacks of them.
 

@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.functional._products import product
+from rnnx.functional._products import sums_along
 from rnnx.layers.places import per_axis
 from rnnx.layers.pooling import PoolingLayer
 
 Back = Callable[[Array], Array]
-
-
-def _along_first(matrix: Array, x: Array) -> Array:
-    """The product of a matrix with all vectors along the first axis."""
-    return product(matrix, x.reshape(len(x), -1)).reshape(len(matrix), *x.shape[1:])
 
 
 class AdaptivePooling(PoolingLayer):
@@ -70,7 +65,7 @@ class AdaptiveAveragePooling(AdaptivePooling):
         shares = np.zeros((len(bounds), len(x)), x.dtype)
         for row, (start, end) in enumerate(bounds):
             shares[row, start:end] = 1 / (end - start)
-        return _along_first(shares, x), lambda dy: _along_first(shares.T, dy)
+        return sums_along(x, 0, shares), lambda dy: sums_along(dy, 0, shares.T)
 
 
 class AdaptiveMaxPooling(AdaptivePooling):

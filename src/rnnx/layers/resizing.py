@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.functional._products import product
+from rnnx.functional._products import sums_along
 from rnnx.layers.checks import check_data_format
 from rnnx.layers.places import OverPlaces, TakesDataFormat, each, per_axis
 from rnnx.layers.shaping import Shaping
@@ -294,14 +294,14 @@ class UpSampling2D(TakesDataFormat, UpSampling):
             return super().move(x)
         self.compute_output_shape(x.shape)
         for axis, factor in zip(self.places, self.factors, strict=True):
-            x = _along(x, axis, _between(x.shape[axis], factor, x.dtype))
+            x = sums_along(x, axis, _between(x.shape[axis], factor, x.dtype))
         return x
 
     def move_back(self, x: Array, dy: Array) -> Array:
         if self.interpolation == "nearest":
             return super().move_back(x, dy)
         for axis, factor in zip(self.places, self.factors, strict=True):
-            dy = _along(dy, axis, _between(x.shape[axis], factor, x.dtype).T)
+            dy = sums_along(dy, axis, _between(x.shape[axis], factor, x.dtype).T)
         return dy
 
     def get_config(self) -> dict[str, Any]:
@@ -317,10 +317,3 @@ def _between(size: int, factor: int, dtype: Any) -> Array:
     shares[rows, left] = 1 - (where - left)
     shares[rows, np.minimum(left + 1, size - 1)] += where - left
     return shares
-
-
-def _along(x: Array, axis: int, matrix: Array) -> Array:
-    """The product of a matrix with all vectors along an axis."""
-    moved = np.moveaxis(x, axis, -1)
-    y = product(moved.reshape(-1, moved.shape[-1]), matrix.T).reshape(*moved.shape[:-1], len(matrix))
-    return np.moveaxis(y, -1, axis)
