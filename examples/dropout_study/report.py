@@ -303,7 +303,7 @@ def _picture(path: Path, table: Table, own: sets.Set, style: str) -> None:
         for ax, cell in zip(axes, CELLS, strict=True):
             ax.axvline(0, color=plt.rcParams["axes.edgecolor"], linewidth=0.8)
             here = [(place, rate, found) for name, place, rate, found in points if name == cell]
-            low, high = _limits([found.mean * own.better for _, _, found in here])
+            low, high = _limits([(found.mean * own.better, found.half) for _, _, found in here])
             ax.set_xlim(low, high)
             for place, rate, found in here:
                 colour, marker = rates[rate]
@@ -335,8 +335,9 @@ def _picture(path: Path, table: Table, own: sets.Set, style: str) -> None:
         plt.close(figure)
 
 
-def _limits(values: list[float]) -> tuple[float, float]:
+def _limits(values: list[tuple[float, float]]) -> tuple[float, float]:
     """An axis that shows the middle of the differences; a kind that failed would press all others together."""
-    low, high = np.quantile([*values, 0.0], [0.1, 0.9])
-    room = 1.5 * max(float(high - low), 1e-3)
+    low, high = np.quantile([*(mean for mean, _ in values), 0.0], [0.1, 0.9])
+    usual = float(np.median([half for _, half in values])) if values else 0.0
+    room = max(1.5 * float(high - low), 1.2 * usual, 1e-3)
     return float(low) - room, float(high) + room
