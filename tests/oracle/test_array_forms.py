@@ -396,7 +396,7 @@ def test_arguments_of_recurrent_layers(name: str) -> None:
 def small_model() -> Any:
     model = rnnx.Sequential([
         rnnx.Input((STEPS, FEATURES)),
-        layers.GRU(UNITS, return_sequences=True),
+        layers.GRU(UNITS, dropout=0.3, seed=3, return_sequences=True),
         layers.LSTM(4),
         layers.Dense(2, activation="softmax"),
     ])  # fmt: skip
