@@ -217,8 +217,8 @@ def _published(table: Table, named: list[sets.Set]) -> str:
         "Published: S. Bai, J. Z. Kolter, V. Koltun, arXiv 1803.01271 (2018).",
         "",
         "Not blind: width, learning rate and the GRU's form were settled before in about thirty trials, most of one "
-        "fit, whose test figures were seen. With `reset_after=True` the GRU(256) missed the published figure with every "
-        "kind tried: 8.56 without dropout, 8.47 at best on validation (`state` 0.5, valid 8.37). With "
+        "fit, whose test figures were seen. With `reset_after=True` the GRU(256) missed the published figure with "
+        "every kind tried: 8.56 without dropout, 8.47 at best on validation (`state` 0.5, valid 8.37). With "
         "`reset_after=False` it starts from a worse 8.76, so that its gain is larger than that over the better form "
         "without dropout.",
         "",
