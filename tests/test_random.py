@@ -59,3 +59,19 @@ def test_types_and_ranges() -> None:
     ):
         with pytest.raises(ValueError, match=match):
             call()
+
+
+def test_everything_that_draws_follows_the_block_of_seeded() -> None:
+    x = np.ones(64, np.float32)
+    draws = [
+        lambda: rnnx.random.dropout(x, 0.5),
+        lambda: rnnx.random.normal((64,)),
+        lambda: rnnx.random.shuffle(x.cumsum()),
+    ]
+    for draw in draws:
+        found = []
+        for seed in (1, 2):
+            np.random.seed(seed)
+            with rnnx.random.seeded(7):
+                found.append(draw())
+        assert np.array_equal(*found)

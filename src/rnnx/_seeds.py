@@ -48,6 +48,8 @@ def check_seed(who: str, seed: Any) -> int:
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"{who}: an integer is needed, got {type(seed).__name__}")
+    if seed < 0:
+        raise ValueError(f"{who}: an integer of at least 0 is needed, got {seed}")
     return int(seed)
 
 

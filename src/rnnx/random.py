@@ -133,8 +133,8 @@ def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Seed = None
     x = np.asarray(inputs)
     rate = check_rate("dropout", "rate", rate)
     shape, shared = shape_to_draw("dropout", noise_shape, x.shape)
-    source = SeedGenerator.of(np.random.randint(2**31) if seed is None else seed)
-    return x * source.begin().masks(1, shape, rate, x.dtype, shared)[0]
+    noise = SeedGenerator.of(source().legacy.randint(2**31) if seed is None else seed)
+    return x * noise.begin().masks(1, shape, rate, x.dtype, shared)[0]
 
 
 def shuffle(x: Any, axis: int = 0, seed: Seed = None) -> Array:
