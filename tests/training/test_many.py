@@ -171,3 +171,104 @@ def test_ensembles() -> None:
         rnnx.DeepEnsemble.fit(build, x, y, members=1)
     with pytest.raises(ValueError, match="same number|samples|rows"):
         rnnx.DeepEnsemble.fit(build, x, y[:3], members=2, verbose=0)
+
+
+# ---- What several fits cannot share, and what cannot be pickled ------------------------------------------------------
+
+
+def test_a_model_that_build_returns_twice_is_refused() -> None:
+    shared = build()
+    fits = rnnx.fit_many(lambda: shared, DATA[:3], n_jobs=2, verbose=0)
+    assert len(fits.failed) == 2
+    assert all("must make a new one" in str(fits[k].error) for k in fits.failed)
+
+
+def test_callbacks_and_iterators_in_several_datasets_are_refused() -> None:
+    watcher = callbacks.History()
+    with pytest.raises(ValueError, match="datasets 0 and 2 share one History"):
+        rnnx.fit_many(build, [dict(x=X[k], y=X[k], callbacks=[watcher] if k != 1 else []) for k in range(3)])
+
+    def batches() -> Any:
+        while True:
+            yield DATA[0]
+
+    endless = batches()
+    with pytest.raises(ValueError, match="share one generator"):
+        rnnx.DeepEnsemble.fit(build, endless, None, members=2, steps_per_epoch=1)
+    own = [{"x": batches(), "steps_per_epoch": 2} for _ in range(2)]
+    assert rnnx.fit_many(build, own, verbose=0).failed == []
+
+
+class TwoArguments(Exception):
+    def __init__(self, one: int, two: int):
+        super().__init__(one)
+
+
+class Locked(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def call(self, x: Any) -> Any:
+        return x
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:joblib", "ignore::DeprecationWarning:multiprocessing")
+def test_what_processes_cannot_hand_over_is_the_error_of_its_fit() -> None:
+    def some(k: int) -> Any:
+        if k == 0:
+            raise TwoArguments(1, 2)
+        if k == 1:
+            model = rnnx.Sequential([rnnx.Input((None, 2)), Locked(), layers.Dense(1)])
+            model.compile("sgd", "mse")
+            return model
+        return build()
+
+    data = [(x, x[..., :1]) if k == 1 else (x, y) for k, (x, y) in enumerate(DATA[:3])]
+    fits = rnnx.fit_many(some, data, seeds=1, n_jobs=2, backend="processes", verbose=0)
+    assert fits.failed == [0, 1]
+    assert "TwoArguments" in str(fits[0].error) and "cannot be pickled" in str(fits[1].error)
+
+
+def test_an_error_outside_ends_the_fits_of_all_threads() -> None:
+    begun, stopped = threading.Barrier(2), threading.Event()
+
+    class Told(callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 0:
+                begun.wait(30)
+
+        def on_train_end(self, logs: Any = None) -> None:
+            stopped.set()
+
+    def leaves() -> Any:
+        begun.wait(30)
+        raise SystemExit(3)  # not an error of a fit
+
+    long = {"x": X[0], "y": X[0][:, -1, :1], "epochs": 10**6, "callbacks": [Told()]}
+    with pytest.raises(SystemExit):
+        rnnx.fit_many(build, [long, leaves], n_jobs=2, verbose=0)
+    assert stopped.is_set()
+
+
+def test_members_with_several_outputs_or_shapes_are_refused() -> None:
+    x = rnnx.Input((None, 2))
+    h = layers.GRU(3)(x)
+    two = [rnnx.Model(x, [layers.Dense(1)(h), layers.Dense(1)(h)]) for _ in range(2)]
+    with pytest.raises(ValueError, match="one output, member 0 gives a list"):
+        rnnx.DeepEnsemble(two).predict(X[0])
+    shapes = [rnnx.Model(x, layers.Dense(k)(h)) for k in (1, 2)]
+    with pytest.raises(ValueError, match=r"one shape, got \(20, 1\) and \(20, 2\)"):
+        rnnx.DeepEnsemble(shapes).predict(X[0])
+    with pytest.raises(TypeError, match="every member can read"):
+        rnnx.DeepEnsemble([build(), build()]).predict(iter([X[0]]))
+
+
+def test_negative_seeds_are_refused_before_anything_is_fitted() -> None:
+    for wrong in (-1, [0, -2, 1, 2, 3, 4]):
+        with pytest.raises(ValueError, match="at least 0"):
+            rnnx.fit_many(build, DATA, seeds=wrong, verbose=0)
+    before = random.getstate()
+    with pytest.raises(ValueError, match="set_random_seed: an integer of at least 0"):
+        set_random_seed(-1)
+    assert random.getstate() == before

@@ -6,8 +6,11 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
+
+stop_of_now: ContextVar[threading.Event | None] = ContextVar("stop", default=None)  # ends trainings of other threads
 
 
 @contextmanager
@@ -43,6 +46,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
+        self._stop = stop_of_now.get()
         self._before: Any = None
 
     def __enter__(self) -> Interrupts:
@@ -63,6 +67,8 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Raise the KeyboardInterrupt that was waiting."""
+        """Raise the KeyboardInterrupt that was waiting, here or in the thread that waits for this one."""
+        if self._stop is not None and self._stop.is_set():
+            self.count = 2  # not to be taken for the end of this training alone
         if self.count:
             raise KeyboardInterrupt

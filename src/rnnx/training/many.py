@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import pickle
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,6 +18,7 @@ from rnnx._seeds import check_seed, seeded, source
 from rnnx._typing import Array
 from rnnx.layers.names import names_from_the_start
 from rnnx.runtime import threads
+from rnnx.training.interrupts import stop_of_now
 from rnnx.utils.progress import Progbar
 
 ORDER = ("x", "y", "sample_weight")  # of a dataset that is a tuple
@@ -137,6 +140,7 @@ def fit_many(
                 f"fit_many: dataset {k} must be a tuple (x, y), a dict of arguments of fit, or a function that returns "
                 f"one, got {type(dataset).__name__}"
             )
+    _check_apart(data)
     numbered = _needs_number(build)
     tasks = [
         (build, k if numbered else None, dataset, seed, fit)
@@ -173,6 +177,25 @@ def _check_seeds(seeds: Any, count: int) -> list[int]:
     return [first + k for k in range(count)]
 
 
+def _check_apart(data: list[Any]) -> None:
+    """Refuse an object in several datasets that only one fit can use: a callback, or what can be read once."""
+    owners: dict[int, int] = {}
+    for k, dataset in enumerate(data):
+        if callable(dataset):
+            continue
+        parts = dataset if isinstance(dataset, tuple) else [v for key, v in dataset.items() if key != "callbacks"]
+        alone = {id(part): part for part in parts if isinstance(part, Iterator)}
+        given = dataset.get("callbacks") if isinstance(dataset, dict) else None
+        for callback in given if isinstance(given, (list, tuple)) else [given] if given is not None else []:
+            alone[id(callback)] = callback
+        for number, part in alone.items():
+            if (first := owners.setdefault(number, k)) != k:
+                raise ValueError(
+                    f"fit_many: datasets {first} and {k} share one {type(part).__name__}, which serves one fit only: "
+                    "make one for each"
+                )
+
+
 def _needs_number(build: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(build).parameters.values()
@@ -184,10 +207,20 @@ def _needs_number(build: Callable[..., Any]) -> bool:
 Task = tuple[Callable[..., Any], "int | None", Any, int, dict[str, Any]]
 
 
-def _fit_one(task: Task) -> Fit:
-    """One fit, on one thread of the engine and with random numbers and names of its own."""
+def _fit_one(task: Task, made: dict[int, Any] | None = None, stop: threading.Event | None = None) -> Fit:
+    """One fit, on one thread of the engine and with random numbers and names of its own.
+
+    Parameters
+    ----------
+    task : Task
+    made : dict, optional
+        The models of the other fits of this process.
+    stop : Event, optional
+        Ends the fit when it is set.
+    """
     build, number, dataset, seed, fit = task
     begun = time.perf_counter()
+    token = stop_of_now.set(stop)
     try:
         with threads(1), seeded(seed), names_from_the_start():
             given = dataset() if callable(dataset) else dataset
@@ -196,23 +229,34 @@ def _fit_one(task: Task) -> Fit:
                     raise ValueError(f"a dataset has at most {', '.join(ORDER)}, got {len(given)} parts")
                 given = dict(zip(ORDER, given, strict=False))
             model = build() if number is None else build(number)
+            if made is not None and made.setdefault(id(model), (model, task))[1] is not task:
+                raise ValueError("`build` returned the model of another fit; it must make a new one each time")
             history = model.fit(**{"verbose": 0, **fit, **given})
     except Exception as error:
         return Fit(None, {}, seed, time.perf_counter() - begun, error)
+    finally:
+        stop_of_now.reset(token)
+    if getattr(history, "interrupted", False):  # by Ctrl-C, which is meant for all
+        raise KeyboardInterrupt
     return Fit(model, dict(history.history), seed, time.perf_counter() - begun)
 
 
 def _in_threads(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
+    made: dict[int, Any] = {}
+    outer = stop_of_now.get()
     if jobs == 1:
         for k, task in enumerate(tasks):
-            yield k, _fit_one(task)
+            yield k, _fit_one(task, made, outer)
         return
-    pool = ThreadPoolExecutor(jobs, "rnnx-fit")
+    pool, stop = ThreadPoolExecutor(jobs, "rnnx-fit"), outer or threading.Event()
     try:
-        waiting: dict[Future[Fit], int] = {pool.submit(_fit_one, task): k for k, task in enumerate(tasks)}
+        waiting: dict[Future[Fit], int] = {pool.submit(_fit_one, task, made, stop): k for k, task in enumerate(tasks)}
         while waiting:
             for done in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(done), done.result()
+    except BaseException:
+        stop.set()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -223,11 +267,28 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
     except ImportError as error:
         raise ImportError("fit_many: backend='processes' needs joblib: pip install 'rnnx[many]'") from error
     calls = (delayed(_numbered)(k, task) for k, task in enumerate(tasks))
-    yield from Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(calls)
+    for k, seed, seconds, data in Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(calls):
+        try:
+            yield k, pickle.loads(data)
+        except Exception as error:
+            yield k, Fit(None, {}, seed, seconds, error)
 
 
-def _numbered(k: int, task: Task) -> tuple[int, Fit]:
-    return k, _fit_one(task)
+def _numbered(k: int, task: Task) -> tuple[int, int, float, bytes]:
+    """A fit as bytes: what cannot be pickled is that fit's error, and not the end of all."""
+    from joblib.externals.loky.backend.reduction import dumps
+
+    fit = _fit_one(task)
+    try:
+        data = bytes(dumps(fit))
+        if fit.error is not None:
+            pickle.loads(data)  # exceptions with arguments of their own may go one way only
+    except Exception as error:
+        said = error if fit.error is None else fit.error
+        what = "the fitted model cannot be pickled: " if fit.error is None else ""
+        kind = RuntimeError(f"{what}{type(said).__name__}: {said}")
+        data = pickle.dumps(Fit(None, {}, fit.seed, fit.seconds, kind))
+    return k, fit.seed, fit.seconds, data
 
 
 class DeepEnsemble:
@@ -256,7 +317,7 @@ class DeepEnsemble:
 
     def __init__(self, models: Iterable[Any]):
         self.models = list(models)
-        if len(self.models) < 2 or None in self.models:
+        if len(self.models) < 2 or any(model is None for model in self.models):
             raise ValueError(f"DeepEnsemble: at least two models are needed, none of them None, got {len(self.models)}")
 
     @classmethod
@@ -276,7 +337,7 @@ class DeepEnsemble:
         Exception
             That of a member that failed.
         """
-        if isinstance(members, bool) or not isinstance(members, int) or members < 2:
+        if isinstance(members, bool) or not isinstance(members, (int, np.integer)) or members < 2:
             raise ValueError(f"DeepEnsemble: `members` must be an integer of at least 2, got {members!r}")
         fits = fit_many(build, [(x, y)] * members, **options)
         for k in fits.failed:
@@ -300,7 +361,21 @@ class DeepEnsemble:
         -------
         array of shape (rows, ...), or two of them
         """
-        outputs = np.stack([model.predict(x, **{"verbose": 0, **options}) for model in self.models])
+        if isinstance(x, Iterator):
+            raise TypeError(
+                f"DeepEnsemble: `x` must be data that every member can read, got a {type(x).__name__}; give an array"
+            )
+        found = [model.predict(x, **{"verbose": 0, **options}) for model in self.models]
+        for k, output in enumerate(found):
+            if not isinstance(output, np.ndarray):
+                raise ValueError(
+                    f"DeepEnsemble: models must have one output, member {k} gives a {type(output).__name__}"
+                )
+            if output.shape != found[0].shape:
+                raise ValueError(
+                    f"DeepEnsemble: outputs of all members must have one shape, got {found[0].shape} and {output.shape}"
+                )
+        outputs = np.stack(found)
         mean: Array = outputs.mean(axis=0)
         return (mean, outputs.std(axis=0)) if return_std else mean
 
