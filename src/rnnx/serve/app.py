@@ -27,7 +27,7 @@ from rnnx.serve.refusal import Refusal
 from rnnx.serve.repository import Repository, Served
 from rnnx.serve.sequences import answer_of, block_of
 from rnnx.serve.settings import Settings
-from rnnx.serve.stream_socket import StreamSocket, stream_key
+from rnnx.serve.stream_socket import FAILED, StreamSocket, stream_key
 
 logger = logging.getLogger("rnnx.serve")
 Scope = dict[str, Any]
@@ -39,7 +39,8 @@ PAGE = {
     "/": ("index.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css"),
 }  # fmt: skip
 OPEN = (*PAGE, "/v2/health/live", "/v2/health/ready")  # need no token
-FAILED = "the model failed; the log of the server says why"
+BEARER = b"Bearer "
+LONGEST_RETRY = 86400.0  # seconds, as limits may be infinite
 JSON = (b"content-type", b"application/json")
 BINARY = (b"content-type", b"application/octet-stream")
 PAGE_HEADERS = {
@@ -115,8 +116,8 @@ class Application:
 
     def __init__(self, repository: Repository, settings: Settings, metrics: Metrics, peers: Peers | None):
         self.repository, self.settings, self.metrics, self.peers = repository, settings, metrics, peers
-        self._tokens = [b"Bearer " + token.encode() for token in settings.tokens]
-        self._pending = 0  # bytes of requests that are held
+        self._tokens = [BEARER + token.encode() for token in settings.tokens]
+        self.pending = 0  # bytes of requests that are held
         infer = _Infer(self)
         model = "/v2/models/{name}"
         version = model + "/versions/{version}"
@@ -163,11 +164,13 @@ class Application:
         if not self._tokens:
             return True
         given = next((value for name, value in headers if name == b"authorization"), b"")
+        if given[: len(BEARER)].lower() == BEARER.lower():
+            given = BEARER + given[len(BEARER) :]
         return any([hmac.compare_digest(given, token) for token in self._tokens])  # a list: all are compared
 
     # ---- Inference ---------------------------------------------------------------------------------------------------
 
-    async def body(self, scope: Scope, receive: Receive) -> bytes:
+    async def body(self, receive: Receive, held: Held) -> bytes:
         """The body of a request, within the limits of size and time.
 
         Raises
@@ -178,6 +181,7 @@ class Application:
         most = self.settings.max_body
         message = await receive()
         body: bytes = message.get("body", b"")
+        held.add(len(body))
         if message["type"] == "http.request" and message.get("more_body"):
             parts, size = [body], len(body)
             try:
@@ -185,10 +189,9 @@ class Application:
                     while message["type"] == "http.request" and message.get("more_body"):
                         if size > most:
                             break
-                        if self._pending + size > self.settings.max_pending:
-                            raise Refusal(429, "too many bytes of requests are held already", 1.0)
                         message = await receive()
                         parts.append(message.get("body", b""))
+                        held.add(len(parts[-1]))
                         size += len(parts[-1])
             except TimeoutError:
                 raise Refusal(408, f"the request did not arrive within {self.settings.read_timeout:g} s") from None
@@ -199,7 +202,7 @@ class Application:
             raise Refusal(413, f"the body is larger than {most} bytes")
         return body
 
-    async def infer(self, served: Served, headers: Any, body: bytes) -> tuple[bytes, int | None]:
+    async def infer(self, served: Served, headers: Any, body: bytes, held: Held) -> tuple[bytes, int | None]:
         """The body of the answer, and how much of it is JSON if not all."""
         length, encoding = None, b""
         for name, value in headers:
@@ -209,12 +212,13 @@ class Application:
                 encoding = value.lower()
         if encoding:
             body = unpacked(body, encoding, self.settings.max_body)
+            held.add(len(body))
         request = read_request(body, length)
         if request.sequence is not None and self.peers is not None:
             owner = self.peers.owner(request.sequence)
             if owner != self.peers.own:
                 return await self._of_peer(owner, served.name, length, body)
-        return await self._answer(served, request, len(body))
+        return await self._answer(served, request)
 
     async def _of_peer(self, owner: int, name: str, length: bytes | None, body: bytes) -> tuple[bytes, int | None]:
         """What the process answers that holds the sequence."""
@@ -227,23 +231,26 @@ class Application:
     async def _for_peer(self, message: Any) -> Any:
         """The answer to a request that another process has read, or a stream that goes on there."""
         what, name, length, body = message
+        held = Held(self)
         try:
+            held.add(len(body))
             if what == "take":
                 return await self.repository.find(name).sequences.taken(stream_key(body.decode()))
-            answer, json_length = await self._answer(self.repository.find(name), read_request(body, length), len(body))
+            answer, json_length = await self._answer(self.repository.find(name), read_request(body, length))
         except Refusal as refusal:
             return [refusal.status, refusal.retry_after, refusal.message.encode(), None]
         except Exception:
             logger.exception("a request failed", extra={"model": name[:64]})
             return [500, None, FAILED.encode(), None]
+        finally:
+            held.release()
         return [200, None, answer, json_length]
 
-    async def _answer(self, served: Served, request: InferRequest, size: int) -> tuple[bytes, int | None]:
+    async def _answer(self, served: Served, request: InferRequest) -> tuple[bytes, int | None]:
         network = served.network
         names = [info.name for info in network.outputs]
         if request.wanted and (unknown := [name for name in request.wanted if name not in names]):
             raise Refusal(400, f"no output {unknown[0][:64]!r}; there are {', '.join(map(repr, names))}")
-        self._pending += size
         try:
             if request.sequence is not None:
                 outputs = [await self._feed(served, request)]
@@ -252,16 +259,20 @@ class Application:
                 outputs = await served.batcher.run(network, network.check(request.tensors), timeout)
         except ValueError as error:
             raise Refusal(400, str(error)) from None
-        finally:
-            self._pending -= size
         return write_response(served.name, request, dict(zip(names, outputs, strict=True)))
 
     async def _feed(self, served: Served, request: InferRequest) -> Any:
         sequences, key = served.sequences, request.sequence
         sequences.pool  # noqa: B018  before anything is said about the input
         block, single = block_of(sequences.network, request.tensors)
+        binary = all(request.wanted.values()) if request.wanted else request.binary
         sequence = sequences.open(key) if request.starts else sequences.find(key)
-        outputs = await sequences.feed(key, sequence, block)
+        try:
+            outputs = await sequences.feed(key, sequence, block, finite=not binary, timeout=request.timeout)
+        except BaseException:
+            if request.starts:  # it has not begun
+                sequences.close(key, sequence)
+            raise
         if request.ends:
             sequences.close(key, sequence)
         return answer_of(sequences.network, outputs, single)
@@ -325,6 +336,39 @@ class Application:
         return _json({"error": error.message}, error.status)
 
 
+class Held:
+    """The bytes that one request holds in memory.
+
+    Parameters
+    ----------
+    application : Application
+    """
+
+    __slots__ = ("_application", "_size")
+
+    def __init__(self, application: Application):
+        self._application, self._size = application, 0
+
+    def add(self, size: int) -> None:
+        """Hold some more.
+
+        Raises
+        ------
+        Refusal
+            429 if all requests together would hold too many.
+        """
+        application = self._application
+        if application.pending + size > application.settings.max_pending:
+            raise Refusal(429, "too many bytes of requests are held already", 1.0)
+        application.pending += size
+        self._size += size
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        self._application.pending -= self._size
+        self._size = 0
+
+
 class _Infer:
     """The way of a request for inference, past all that is not needed for it."""
 
@@ -334,13 +378,14 @@ class _Infer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application = self._application
         parameters = scope["path_params"]
-        served = None
+        served = begun = None
         headers = [JSON]
+        held = Held(application)
         try:
             served = application.repository.find(parameters["name"], parameters.get("version"))
-            body = await application.body(scope, receive)
+            body = await application.body(receive, held)
             begun = time.perf_counter()
-            answer, json_length = await application.infer(served, scope["headers"], body)
+            answer, json_length = await application.infer(served, scope["headers"], body, held)
             status = 200
             served.metrics.seconds.observe(time.perf_counter() - begun)
             if json_length is not None:
@@ -348,14 +393,16 @@ class _Infer:
         except Refusal as refusal:
             status, answer = refusal.status, encode({"error": refusal.message})
             if refusal.retry_after is not None:
-                headers.append((b"retry-after", str(int(refusal.retry_after)).encode()))
-            if status in (408, 413):  # what is left of the body is not read
+                headers.append((b"retry-after", str(int(min(refusal.retry_after, LONGEST_RETRY))).encode()))
+            if served is not None and begun is None:  # what is left of the body is not read
                 headers.append((b"connection", b"close"))
         except ConnectionResetError:
             return
         except Exception:
             logger.exception("a request failed", extra={"model": parameters["name"][:64]})
             status, answer = 500, encode({"error": FAILED})
+        finally:
+            held.release()
         if served is not None:
             served.metrics.count(status)
         headers.append((b"content-length", str(len(answer)).encode()))
@@ -370,8 +417,9 @@ class _Guard:
         self._app, self._application = app, application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind == "http" and not (scope["path"] in OPEN or self._application.allows(scope["headers"])):
+        kind, path = scope["type"], scope.get("path", "")
+        path = path.removeprefix(scope.get("root_path", ""))  # where another application has it mounted
+        if kind == "http" and not (path in OPEN or self._application.allows(scope["headers"])):
             body = encode({"error": "a token is needed: Authorization: Bearer TOKEN"})
             headers = [JSON, (b"www-authenticate", b"Bearer"), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": 401, "headers": headers})

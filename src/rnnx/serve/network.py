@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.layers.embedding import Embedding
+from rnnx.layers.layer import walk
 from rnnx.saving import load_model
 from rnnx.serve.protocol import DATATYPES, NAMES, TensorInfo
 from rnnx.serve.refusal import Refusal
@@ -46,13 +48,19 @@ class Network:
         self.path, self.max_steps = Path(path), max_steps
         self.model = load_model(path, compile=False)
         model = self.model
+        part: Any
+        for part in walk(model):
+            if vars(part).get("stateful") and hasattr(part, "carry"):
+                part.stateful = False  # requests are not each other's next batch; what goes on is a sequence
         of_ids = {place for step in model.plan.steps if isinstance(step.layer, Embedding) for place in step.inputs}
         self.inputs = tuple(
-            TensorInfo(name, "INT32" if place in of_ids else NAMES[np.dtype(tensor.dtype)], _sizes(tensor.shape))
-            for name, tensor, place in zip(model.input_names, model.inputs, model.plan.inputs, strict=True)
+            TensorInfo(
+                name, "INT32" if place in of_ids else _datatype(path, "input", name, tensor), _sizes(tensor.shape)
+            )
+            for name, tensor, place in zip(_apart(model.input_names), model.inputs, model.plan.inputs, strict=True)
         )
         self.outputs = tuple(
-            TensorInfo(name, NAMES[np.dtype(tensor.dtype)], _sizes(tensor.shape))
+            TensorInfo(name, _datatype(path, "output", name, tensor), _sizes(tensor.shape))
             for name, tensor in zip(_apart(model.output_names), model.outputs, strict=True)
         )
         self.why_no_stream, self.every_step = self._try_stream()
@@ -152,7 +160,7 @@ class Network:
         if array.dtype != wanted:
             if wanted.kind in "iu" and array.dtype.kind == "f" and not np.array_equal(array, np.trunc(array)):
                 raise Refusal(400, f"input {info.name!r} takes whole numbers ({info.datatype})")
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 cast = array.astype(wanted)
             if wanted.kind == "f" and not np.isfinite(cast).all() or wanted.kind in "iu" and (cast != array).any():
                 raise Refusal(400, f"input {info.name!r} holds numbers out of the range of {info.datatype}")
@@ -184,6 +192,22 @@ def _sizes(shape: Any) -> tuple[int, ...]:
     return tuple(-1 if size is None else int(size) for size in shape)
 
 
+def _datatype(path: Any, what: str, name: str, tensor: Any) -> str:
+    dtype = np.dtype(tensor.dtype)
+    if (found := NAMES.get(dtype)) is None:
+        raise ValueError(
+            f"{path}: {what} {name!r} has dtype {dtype}, which the protocol of the server lacks; it takes numbers"
+        )
+    return found
+
+
 def _apart(names: list[str]) -> list[str]:
     """Names, numbered where one is there twice: several outputs of one layer have its name."""
-    return [name if names.count(name) == 1 else f"{name}_{names[:k].count(name)}" for k, name in enumerate(names)]
+    taken = {name for name in names if names.count(name) == 1}
+    found = []
+    for name in names:
+        if names.count(name) > 1:
+            name = next(own for k in itertools.count() if (own := f"{name}_{k}") not in taken)
+            taken.add(name)
+        found.append(name)
+    return found

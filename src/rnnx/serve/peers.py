@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from prometheus_client.multiprocess import mark_process_dead
 
 from rnnx.serve.refusal import Refusal
 
@@ -49,11 +50,20 @@ class Peers:
                 os.close(self._lock)
                 continue
             self.own = own
+            self._bury()
             break
         else:
             raise RuntimeError(f"serve: {count} processes are there already")
         self._idle: dict[int, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
         self._server: Any = None
+
+    def _bury(self) -> None:
+        """Take what the process that had this number said about now out of the metrics: it has died."""
+        before = os.read(self._lock, 32)
+        if before.isdigit() and int(before) != os.getpid():
+            mark_process_dead(int(before), str(self._folder))
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
 
     def owner(self, key: Any) -> int:
         """The number of the process that holds the sequence of an id."""

@@ -25,6 +25,7 @@ NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 JSON_LENGTH = b"inference-header-content-length"
 PARAMETERS = {"sequence_id", "sequence_start", "sequence_end", "binary_data_output", "timeout"}
 MOST_AXES = 8
+MOST_NUMBERS = 1 << 48  # an array can have; the body limits what is there, but not the shape of an empty tensor
 LONGEST_NAME = 256  # characters of a name or id
 
 Parameters = dict[str, str | int | float | bool]
@@ -166,13 +167,14 @@ def read_request(body: bytes, json_length: bytes | None) -> InferRequest:
         tensors[tensor.name], end = _read_tensor(tensor, body, end)
     if end != len(body):
         raise Refusal(400, f"{len(body) - end} byte(s) follow the last tensor")
+    binary = _flag(parameters, "binary_data_output")
     wanted = None
     if parsed.outputs:
         wanted = {}
         for output in parsed.outputs:
             if unknown := output.parameters.keys() - {"binary_data"}:
                 raise Refusal(400, f"output {output.name[:LONGEST_NAME]!r}: unknown parameter(s) {_listed(unknown)}")
-            wanted[output.name] = _flag(output.parameters, "binary_data")
+            wanted[output.name] = _flag(output.parameters, "binary_data", binary)
     sequence = parameters.get("sequence_id")
     if isinstance(sequence, (bool, float)) or (isinstance(sequence, str) and len(sequence) > LONGEST_NAME):
         raise Refusal(400, f"`sequence_id` must be an integer, or a string of at most {LONGEST_NAME} characters")
@@ -183,7 +185,7 @@ def read_request(body: bytes, json_length: bytes | None) -> InferRequest:
     if not sequence and (starts or ends):
         raise Refusal(400, "`sequence_start` and `sequence_end` need a `sequence_id` that is not 0 or empty")
     return InferRequest(
-        parsed.id, tensors, wanted, _flag(parameters, "binary_data_output"), sequence or None, starts, ends,
+        parsed.id, tensors, wanted, binary, sequence or None, starts, ends,
         timeout / 1e6 if timeout else None,
     )  # fmt: skip
 
@@ -192,8 +194,8 @@ def _listed(names: Any) -> str:
     return ", ".join(repr(name[:LONGEST_NAME]) for name in sorted(names)[:8])
 
 
-def _flag(parameters: Parameters, name: str) -> bool:
-    value = parameters.get(name, False)
+def _flag(parameters: Parameters, name: str, default: bool = False) -> bool:
+    value = parameters.get(name, default)
     if not isinstance(value, bool):
         raise Refusal(400, f"`{name}` must be true or false, got {value!r}")
     return value
@@ -212,6 +214,8 @@ def _read_tensor(tensor: TensorIn, body: bytes, begin: int) -> tuple[Array, int]
     if unknown := tensor.parameters.keys() - {"binary_data_size"}:
         raise Refusal(400, f"{who}: unknown parameter(s) {_listed(unknown)}")
     count = math.prod(shape)
+    if not count and math.prod(n for n in shape if n) > MOST_NUMBERS:
+        raise Refusal(400, f"{who}: sizes of `shape` must have a product of at most {MOST_NUMBERS}, got {shape}")
     size = tensor.parameters.get("binary_data_size")
     if size is None:
         if isinstance(tensor.data, msgspec.UnsetType):
@@ -231,12 +235,27 @@ def _read_tensor(tensor: TensorIn, body: bytes, begin: int) -> tuple[Array, int]
     return array, begin + size
 
 
-def _from_json(who: str, tensor: TensorIn, data: msgspec.Raw, dtype: np.dtype[Any], count: int) -> Array:
-    values = msgspec.json.decode(data)  # numbers are read here and not before: most of the work
+def numbers_of(data: msgspec.Raw, most: int) -> Array:
+    """The array in a list of JSON; of kind ``O`` if it is none.
+
+    Parameters
+    ----------
+    data : Raw
+    most : int
+        Lists that there may be. Empty ones would take thirty times their length in memory.
+    """
+    text = bytes(data)
+    if text.count(b"[") > most or b'"' in text or b"{" in text:
+        return np.array(None)
     try:
-        found = np.array(values if isinstance(values, list) else None)
-    except ValueError:
-        found = np.array(None)
+        values = msgspec.json.decode(text)  # numbers are read here and not before: most of the work
+        return np.array(values if isinstance(values, list) else None)
+    except (ValueError, RecursionError):
+        return np.array(None)
+
+
+def _from_json(who: str, tensor: TensorIn, data: msgspec.Raw, dtype: np.dtype[Any], count: int) -> Array:
+    found = numbers_of(data, 1000 + sum(math.prod(tensor.shape[:axes]) for axes in range(1, len(tensor.shape))))
     if found.size == 0:
         found = found.astype(dtype)
     if found.dtype.kind not in "bif" + "u":
@@ -250,7 +269,7 @@ def _from_json(who: str, tensor: TensorIn, data: msgspec.Raw, dtype: np.dtype[An
             raise Refusal(400, f"{who}: `data` holds numbers that are no {tensor.datatype}")
     if dtype.kind in "iu" and count:
         limits = np.iinfo(dtype)
-        if found.min() < limits.min or found.max() > limits.max:
+        if found.min() < limits.min or found.max() >= limits.max + 1:  # a power of two, which floats hold as it is
             raise Refusal(400, f"{who}: `data` holds numbers out of the range of {tensor.datatype}")
     return found.astype(dtype).reshape(tensor.shape)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from rnnx.serve.settings import Settings
 
 logger = logging.getLogger("rnnx.serve")
 Stamp = tuple[int, int, int]
+AGAIN = 30.0  # seconds until a file is tried again that the system would not read or copy
 
 
 def stamp_of(path: Path) -> Stamp | None:
@@ -30,6 +33,12 @@ def stamp_of(path: Path) -> Stamp | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _remove(copy: Path) -> None:
+    """Remove the copy of a file; where it is mapped it lives on."""
+    with contextlib.suppress(OSError):
+        copy.unlink()
 
 
 class Served:
@@ -47,6 +56,8 @@ class Served:
         self.name, self.path, self.metrics = name, path, metrics
         self._max_steps, self._folder = settings.max_steps, folder
         self._stamp = self._seen = stamp_of(path)
+        self._copy: Path | None = None
+        self._again: float | None = None  # when to try once more
         self.network = self._load()
         self.batcher = Batcher(executor, settings, metrics)
         self.sequences = Sequences(self.network, executor, settings, metrics.alive.set)
@@ -57,16 +68,25 @@ class Served:
         A file of rnnx is mapped, and what is mapped must not change: it is copied first, once for all processes of a
         server, so that a file may be written over while it is served.
         """
-        stamp = stamp_of(self.path)
-        if stamp is None or not self.path.is_file():
+        copy = self._copy_of_now()
+        if copy is None or not self.path.is_file():
             return Network(self.path, self._max_steps)
-        copy = self._folder / f"{stamp[0]}-{stamp[1]}-{stamp[2]}-{self.path.name}"
         if not copy.exists():
             write_whole(copy, self._copy_to)
         try:
-            return Network(copy, self._max_steps)
+            network = Network(copy, self._max_steps)
         except Exception as error:
-            raise type(error)(str(error).replace(str(copy), str(self.path))) from error
+            if copy != self._copy:
+                _remove(copy)
+            raise ValueError(str(error).replace(str(copy), str(self.path))) from error
+        if self._copy is not None and copy != self._copy:
+            _remove(self._copy)
+        self._copy = copy
+        return network
+
+    def _copy_of_now(self) -> Path | None:
+        stamp = stamp_of(self.path)
+        return None if stamp is None else self._folder / f"{stamp[0]}-{stamp[1]}-{stamp[2]}-{self.path.name}"
 
     def _copy_to(self, target: Path) -> None:
         shutil.copyfile(self.path, target)
@@ -85,15 +105,19 @@ class Served:
         """The stamp of a file that is another one than that of the model, and stays the same for two looks."""
         now, before = stamp_of(self.path), self._seen
         self._seen = now
-        return now if now is not None and now != self._stamp and now == before else None
+        again = self._again is not None and time.monotonic() >= self._again
+        return now if now is not None and (now != self._stamp or again) and now == before else None
 
     async def reload(self, stamp: Stamp, executor: ThreadPoolExecutor) -> None:
         """Read the file again; requests at hand end with the model they began with, sequences go on if they fit."""
         self._stamp = stamp  # of a file that cannot be read too, which is not to be tried again and again
+        self._again = None
         try:
             network = await asyncio.get_running_loop().run_in_executor(executor, self._load)
         except Exception as error:
             self.metrics.loads["failed"].inc()
+            if isinstance(error, OSError):  # a full disk, or a file that comes and goes
+                self._again = time.monotonic() + AGAIN
             logger.error("the file cannot be read, the old model stays", extra={"model": self.name, "why": str(error)})
             return
         self.network = network
@@ -151,4 +175,7 @@ class Repository:
             for served in self.models.values():
                 served.sequences.forget_idle()
                 if self._settings.reload_every and (stamp := served.changed()):
-                    await served.reload(stamp, self.executor)
+                    try:
+                        await served.reload(stamp, self.executor)
+                    except Exception:  # of one model, and the others are still to be looked after
+                        logger.exception("the model could not be replaced", extra={"model": served.name})

@@ -22,15 +22,51 @@ from rnnx.serve.settings import Settings
 GIVEN = "RNNX_SERVE"  # the variable that hands what is to be served to the processes
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus-client keeps what several processes count
 DRAIN = 30  # seconds in which requests at hand may end
-FIRST_REQUEST = 10.0  # seconds in which a new connection must begin to send
+MOST_HEAD = 1 << 20  # bytes of path and headers
+HEAD = 10.0  # seconds in which the head of a request must arrive
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that is closed if nothing comes: uvicorn waits so only between requests."""
+    """A connection that is closed if the head of a request does not come: uvicorn waits so only between requests."""
+
+    _head: asyncio.TimerHandle | None = None
+    _head_size = 0
+    _upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(FIRST_REQUEST, self.timeout_keep_alive_handler)
+        self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self._head, self._head_size = self.loop.call_later(HEAD, self.timeout_keep_alive_handler), 0
+
+    def _head_is_there(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is not None and not self.transport.is_closing():
+            self._head_size += len(data)
+            if self._head_size > MOST_HEAD:
+                self.send_400_response(f"The head of a request has at most {MOST_HEAD} bytes.")
+                return
+        done = self.cycle is None or self.cycle.response_complete
+        if done and self._head is None and self.timeout_keep_alive_task is None and not self._upgraded:
+            self._wait_for_head()  # bytes that are no whole head, or belong to a request that is answered already
+
+    def on_headers_complete(self) -> None:
+        self._head_is_there()
+        super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_there()
+        super().connection_lost(exc)
 
 
 def serve(

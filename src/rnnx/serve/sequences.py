@@ -13,10 +13,13 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.serve.batching import AT_ONCE
-from rnnx.serve.network import Network
+from rnnx.serve.network import REPEATS, Network
+from rnnx.serve.protocol import DATATYPES
 from rnnx.serve.refusal import Refusal
 from rnnx.serve.settings import Settings
 from rnnx.streaming import StreamPool
+
+TRIED = 8  # steps, and sizes of axes of any size, of the calls that measure what a step costs
 
 
 class Sequence:
@@ -46,11 +49,31 @@ class Sequences:
     def __init__(self, network: Network, executor: ThreadPoolExecutor, settings: Settings, tell: Callable[[int], Any]):
         self._executor, self._settings, self._tell = executor, settings, tell
         self._alive: OrderedDict[Any, Sequence] = OrderedDict()  # the one that was used last is the last
+        self._waiting = 0  # blocks that wait for their turn or a thread, or run in one
         self._start(network)
 
     def _start(self, network: Network) -> None:
         self.network = network
         self._pool = StreamPool(network.model) if network.streams else None
+        self._step_seconds = self._measure()
+
+    def _measure(self) -> float:
+        """Seconds that a step takes, one after the other; a network that takes no ones counts as dear."""
+        if self._pool is None:
+            return 1.0
+        (info,) = self.network.inputs
+        block = np.ones((1, TRIED, *(TRIED if k < 0 else k for k in self.network.step_shape)), DATATYPES[info.datatype])
+        taken, stream = [], self._pool.open()
+        try:
+            for _ in range(REPEATS):
+                begun = time.perf_counter()
+                _run(self._pool, stream, block, False)
+                taken.append(time.perf_counter() - begun)
+            return min(taken) / TRIED
+        except ValueError:
+            return 1.0
+        finally:
+            self._pool.close(stream)
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -148,29 +171,71 @@ class Sequences:
         self._start(network)
         return lost
 
-    async def feed(self, key: Any, sequence: Sequence, block: Array) -> Array:
+    async def feed(
+        self, key: Any, sequence: Sequence, block: Array, *, finite: bool, timeout: float | None = None
+    ) -> Array:
         """Outputs of shape (1, timesteps, ...) for the next steps, a block of shape (1, timesteps, ...).
+
+        On any error the sequence is where it was.
+
+        Parameters
+        ----------
+        key : object
+        sequence : Sequence
+        block : array
+        finite : bool
+            Whether infinities and NaN among the outputs are an error.
+        timeout : float, optional
+            Seconds until it must have begun; those of the settings if not given.
 
         Raises
         ------
         Refusal
-            If the sequence ended while it waited for its turn.
+            409 if the sequence ended while it waited for its turn, 429 if too many wait, 504 if the time is over.
         ValueError
-            If the model refuses the block; the sequence is where it was.
+            If the model refuses the block.
         """
-        async with sequence.turn:
-            if self._alive.get(key) is not sequence:
-                self.find(key)  # says that there is none, or
-                raise Refusal(409, "the sequence began again while this request waited")
-            pool = self.pool
+        if self._waiting >= self._settings.max_queue:
+            raise Refusal(429, f"{self._waiting} requests of sequences wait for the model already", 1.0)
+        until = time.monotonic() + min(timeout or self._settings.timeout, self._settings.timeout)
+        self._waiting += 1
+        try:
+            await self._turn_of(sequence, until)
             try:
-                if self.network.cost([block]) <= AT_ONCE:
-                    return _run(pool, sequence.stream, block)
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._executor, _run, pool, sequence.stream, block)
+                return await self._fed(key, sequence, block, finite, until)
             finally:
-                if self._alive.get(key) is not sequence and sequence.stream in pool:
-                    pool.close(sequence.stream)
+                sequence.turn.release()
+        finally:
+            self._waiting -= 1
+
+    async def _turn_of(self, sequence: Sequence, until: float) -> None:
+        if not sequence.turn.locked():
+            await sequence.turn.acquire()
+            return
+        try:
+            await asyncio.wait_for(sequence.turn.acquire(), until - time.monotonic())
+        except asyncio.TimeoutError:
+            raise Refusal(504, "earlier requests of the sequence took too long") from None
+
+    async def _fed(self, key: Any, sequence: Sequence, block: Array, finite: bool, until: float) -> Array:
+        if self._alive.get(key) is not sequence:
+            self.find(key)  # says that there is none, or
+            raise Refusal(409, "the sequence began again while this request waited")
+        pool = self.pool
+        try:
+            if self._step_seconds * block.shape[1] <= AT_ONCE:
+                return _run(pool, sequence.stream, block, finite)
+            call = self._executor.submit(_run, pool, sequence.stream, block, finite)
+            found = asyncio.wrap_future(call)
+            try:
+                return await asyncio.wait_for(asyncio.shield(found), until - time.monotonic())
+            except asyncio.TimeoutError:
+                if call.cancel():
+                    raise Refusal(504, "no thread was free for the sequence in time") from None
+                return await found  # it has begun, and the states with it
+        finally:
+            if self._alive.get(key) is not sequence and sequence.stream in pool:
+                pool.close(sequence.stream)
 
     async def taken(self, key: Any) -> bytes | None:
         """The state of a sequence, which is forgotten here; None if there is none."""
@@ -184,15 +249,18 @@ class Sequences:
         return saved
 
 
-def _run(pool: StreamPool, stream: int, block: Array) -> Array:
+def _run(pool: StreamPool, stream: int, block: Array, finite: bool) -> Array:
     """The outputs of some steps of a stream; all of them or none."""
     ids = [stream]
-    if block.shape[1] == 1:
+    if block.shape[1] == 1 and not finite:
         only: Array = pool.step(ids, block[:, 0])
         return only[:, None]
     before = pool.state(stream)
     try:
-        return np.stack([pool.step(ids, block[:, t]) for t in range(block.shape[1])], axis=1)
+        outputs = np.stack([pool.step(ids, block[:, t]) for t in range(block.shape[1])], axis=1)
+        if finite and not np.isfinite(outputs).all():
+            raise Refusal(500, "the output holds infinities or NaN, which JSON lacks; ask for bytes")
+        return outputs
     except BaseException:
         pool.set_state(stream, before)
         raise

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import anyio
 import msgspec
 import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -15,12 +17,16 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from rnnx._typing import Array
 from rnnx.reference.gates import gate_values
 from rnnx.serve.peers import Peers
-from rnnx.serve.protocol import DATATYPES, encode
+from rnnx.serve.protocol import DATATYPES, encode, numbers_of
 from rnnx.serve.refusal import Refusal
 from rnnx.serve.repository import Repository, Served
 from rnnx.serve.sequences import Sequences, block_of
+from rnnx.serve.settings import Settings
 
+logger = logging.getLogger("rnnx.serve")
+FAILED = "the model failed; the log of the server says why"
 NOT_ALLOWED, TRY_LATER = 1008, 1013
+MOST_LISTS = 1_000_000  # of a message in JSON
 MOST_WATCHED, MOST_UNITS = 64, 128  # steps and units of which the activity is told
 
 
@@ -28,6 +34,7 @@ class Host(Protocol):
     """What is needed of the application."""
 
     repository: Repository
+    settings: Settings
     peers: Peers | None
 
     def allows(self, headers: Any) -> bool: ...
@@ -36,7 +43,7 @@ class Host(Protocol):
 class StreamMessage(msgspec.Struct, forbid_unknown_fields=True):
     """A message of a client in JSON."""
 
-    data: list[Any] | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     reset: bool = False
     activity: bool = False
     token: str | None = None
@@ -54,25 +61,29 @@ class Activity:
     what each layer remembers after the last one.
     """
 
-    def __init__(self, sequences: Sequences, key: Any):
+    def __init__(self, sequences: Sequences, key: Any, block: Array):
         first = sequences.network.model.plan.steps[0].layer
         self._first = first if getattr(first, "cell_kind", "") else None
         self._sequences, self._key = sequences, key
-        self._before = self._states()[0] if self._first is not None else None
+        self._gates = None if self._first is None else self._gates_of(self._first, block)
 
     def _states(self) -> list[tuple[Array, ...]]:
         return self._sequences.pool.state(self._sequences.find(self._key).stream)
 
-    def of(self, block: Array) -> dict[str, list[Any]]:
-        """Lists of units for each step, by what they are."""
-        if self._first is None:
-            states = self._states()
-            return {
-                f"state {k + 1}": parts[0][:1].reshape(1, -1)[:, :MOST_UNITS].tolist() for k, parts in enumerate(states)
-            }
-        layer, dtype = self._first, self._first.dtype
-        values = gate_values(layer.cell_kind, layer.packed()[0], block.astype(dtype), initial_state=self._before)
+    def _gates_of(self, layer: Any, block: Array) -> dict[str, list[Any]]:
+        values = gate_values(
+            layer.cell_kind, layer.packed()[0], block.astype(layer.dtype), initial_state=self._states()[0]
+        )
         return {title: value[:, :MOST_UNITS].tolist() for title, value in values.items()}
+
+    def told(self) -> dict[str, list[Any]]:
+        """Lists of units for each step, by what they are; to be asked for after the steps."""
+        if self._gates is not None:
+            return self._gates
+        return {
+            f"state {k + 1}": parts[0][:1].reshape(1, -1)[:, :MOST_UNITS].tolist()
+            for k, parts in enumerate(self._states())
+        }
 
 
 _decoder = msgspec.json.Decoder(StreamMessage)
@@ -98,7 +109,7 @@ class StreamSocket:
             await socket.close(NOT_ALLOWED)
             return
         origin = socket.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != socket.headers.get("host"):
+        if origin is not None and _site(origin) != socket.headers.get("host"):
             await socket.close(NOT_ALLOWED)  # a page of another site, in a browser that reaches this server
             return
         await socket.accept()
@@ -125,16 +136,20 @@ class StreamSocket:
             if message["type"] == "websocket.disconnect":
                 return
             begun, status = time.perf_counter(), 200
+            answer: bytes | str
             try:
                 if (raw := message.get("bytes")) is not None:
-                    outputs = await self._feed(served, key, _steps_of(served, raw))
-                    await socket.send_bytes(outputs.tobytes())
+                    answer = (await self._feed(served, key, _steps_of(served, raw), finite=False)).tobytes()
                 else:
-                    answer = await self._answer(served, key, message.get("text") or "")
-                    await socket.send_text(encode(answer).decode())
-            except (Refusal, ValueError, msgspec.DecodeError) as error:
-                status, text = (error.status, error.message) if isinstance(error, Refusal) else (400, str(error))
-                await socket.send_text(encode({"error": text}).decode())
+                    answer = encode(await self._answer(served, key, message.get("text") or "")).decode()
+            except Refusal as refusal:
+                status, answer = refusal.status, encode({"error": refusal.message}).decode()
+            except (ValueError, msgspec.DecodeError, RecursionError) as error:
+                status, answer = 400, encode({"error": str(error)}).decode()
+            except Exception:
+                logger.exception("a message of a stream failed", extra={"model": served.name[:64]})
+                status, answer = 500, encode({"error": FAILED}).decode()
+            await (socket.send_bytes(answer) if isinstance(answer, bytes) else socket.send_text(answer))
             served.metrics.count(status)
             served.metrics.seconds.observe(time.perf_counter() - begun)
 
@@ -146,20 +161,26 @@ class StreamSocket:
         saved = None
         if token is not None and peers is not None:
             number = token.partition(".")[0]
-            if number.isdecimal() and int(number) < peers.count and int(number) != peers.own:
+            if number in map(str, range(peers.count)) and int(number) != peers.own:
                 with contextlib.suppress(Refusal):  # it has gone, and the stream with it
                     saved = await peers.ask(int(number), ["take", served.name, None, token.encode()])
         made = f"{0 if peers is None else peers.own}.{secrets.token_urlsafe(16)}"
-        sequences.open(stream_key(made), saved)
+        try:
+            sequences.open(stream_key(made), saved)
+        except ValueError:  # of a version of the model with other states
+            sequences.open(stream_key(made))
+            return made, False
         return made, saved is not None
 
     async def _introduced(self, socket: WebSocket) -> bool:
         """Whether the first message brings the token, for browsers, which can send no headers with a WebSocket."""
-        text = await socket.receive_text()
-        try:
-            token = _decoder.decode(text).token or ""
-        except (msgspec.DecodeError, RecursionError):
-            token = ""
+        token = ""
+        with contextlib.suppress(msgspec.DecodeError, RecursionError, TimeoutError):
+            with anyio.fail_after(self._application.settings.read_timeout):
+                message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return False
+            token = _decoder.decode(message.get("text") or "").token or ""
         if self._application.allows([(b"authorization", b"Bearer " + token.encode())]):
             return True
         await socket.send_text(encode({"error": "a token is needed"}).decode())
@@ -169,36 +190,51 @@ class StreamSocket:
     async def _answer(self, served: Served, key: Any, text: str) -> dict[str, Any]:
         message = _decoder.decode(text)
         answer: dict[str, Any] = {}
+        block = None if message.data is msgspec.UNSET else self._block(served, message.data)
+        if message.activity and block is not None and block.shape[1] > MOST_WATCHED:
+            raise Refusal(400, f"at most {MOST_WATCHED} steps with `activity`, got {block.shape[1]}")
+        before = None
         if message.reset:
-            served.sequences.open(key)
+            sequences = served.sequences
+            if key in sequences:
+                before = sequences.pool.save(sequences.find(key).stream)
+            sequences.open(key)
             answer["reset"] = True
-        if message.data is not None:
-            (info,) = served.network.inputs
+        if block is not None:
             try:
-                block = np.array(message.data)
-            except ValueError:
-                block = np.array(None)
-            if block.dtype.kind not in "iuf":
-                raise Refusal(400, "`data` must be a list of steps, each of the shape of one step of the input")
-            watched = None
-            if message.activity:
-                if len(block) > MOST_WATCHED:
-                    raise Refusal(400, f"at most {MOST_WATCHED} steps with `activity`, got {len(block)}")
-                watched = Activity(served.sequences, key)
-            outputs = await self._feed(served, key, block[None])
-            if not np.isfinite(outputs).all():
-                raise Refusal(500, "the output holds infinities or NaN, which JSON lacks; send bytes")
-            answer["data"] = outputs.tolist()
+                watched = Activity(served.sequences, key, block) if message.activity else None
+                answer["data"] = (await self._feed(served, key, block, finite=True)).tolist()
+            except BaseException:
+                if before is not None and key in served.sequences:
+                    served.sequences.open(key, before)
+                raise
             if watched is not None:
-                answer["activity"] = watched.of(block[None])
+                answer["activity"] = watched.told()
         return answer
 
-    async def _feed(self, served: Served, key: Any, block: Array) -> Array:
+    def _block(self, served: Served, data: msgspec.Raw) -> Array:
+        """Steps in JSON, as an array of shape (1, timesteps, ...)."""
+        network = served.network
+        (info,) = network.inputs
+        block = numbers_of(data, MOST_LISTS)
+        if block.dtype.kind not in "iuf" or block.ndim != len(info.shape) - 1:
+            raise Refusal(400, "`data` must be a list of steps, each of the shape of one step of the input")
+        return block_of(network, {info.name: block[None]})[0]
+
+    async def _feed(self, served: Served, key: Any, block: Array, *, finite: bool) -> Array:
         """The outputs after each step."""
         sequences = served.sequences
         block, _ = block_of(sequences.network, {sequences.network.inputs[0].name: block})
-        outputs: Array = await sequences.feed(key, sequences.find(key), block)
+        outputs: Array = await sequences.feed(key, sequences.find(key), block, finite=finite)
         return outputs[0]
+
+
+def _site(origin: str) -> str | None:
+    """Host and port of an ``Origin``; None if it has none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _steps_of(served: Served, raw: bytes) -> Array:
