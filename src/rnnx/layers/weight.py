@@ -31,6 +31,9 @@ class Weight:
 
     Attributes
     ----------
+    value : array
+        Assign another one, or change it within `updating`: elements that are written without it (``value[0] = 0``) do
+        not count as a change, and recurrent layers that were called go on with the weights that they have packed.
     version : int
         Grows at the end of every change; whatever was derived from the value before is stale then. Read it before the
         value: what another thread derives from a value that is changing goes by the number before the change, and is
