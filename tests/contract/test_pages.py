@@ -137,6 +137,14 @@ def check_blocks(names: Names, folder: Path) -> None:
     assert np.count_nonzero(whole) == np.count_nonzero(kernel)
 
 
+def check_serving(names: Names, folder: Path) -> None:
+    """The requests of the page fit its model."""
+    model = rnnx.load_model(folder / "model.safetensors")
+    assert (model.inputs[0].name, model.outputs[0].node.layer.name) == ("x", "y")
+    text = (ROOT / "docs/serving.md").read_text()
+    assert '{"name": "x", "shape": [1, 2, 3]' in text and model.predict(np.zeros((1, 2, 3)), verbose=0).shape == (1, 2)
+
+
 def check_many(names: Names, folder: Path) -> None:
     assert names["fits"].failed == [] and names["deviation"].shape == (64, 1)
 
@@ -145,13 +153,13 @@ NEEDS: dict[str, Callable[[Path], Names]] = {
     "README": needs_readme, "blocks": lambda folder: {}, "dropout": lambda folder: {}, "keras": needs_keras,
     "onnx": needs_onnx,
     "many": lambda folder: {}, "masks": lambda folder: {}, "ops": lambda folder: {}, "pytorch": needs_pytorch,
-    "quantization": lambda folder: {}, "start": lambda folder: {},
+    "quantization": lambda folder: {}, "serving": lambda folder: {}, "start": lambda folder: {},
     "services": needs_services, "streaming": needs_streaming, "subclasses": lambda folder: {},
 }  # fmt: skip
 CHECKS: dict[str, Callable[[Names, Path], None]] = {
     "README": check_readme, "blocks": check_blocks, "dropout": check_dropout, "keras": check_keras, "onnx": check_onnx,
     "many": check_many, "masks": check_masks, "ops": check_ops, "pytorch": check_pytorch,
-    "quantization": check_quantization, "start": check_start, "streaming": check_streaming,
+    "quantization": check_quantization, "serving": check_serving, "start": check_start, "streaming": check_streaming,
     "services": check_services, "subclasses": check_subclasses,
 }  # fmt: skip
 
