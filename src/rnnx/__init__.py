@@ -49,7 +49,21 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _MODULES:
         return importlib.import_module(f"rnnx.{name}")
-    raise AttributeError(f"module 'rnnx' has no attribute {name!r}")
+    raise AttributeError(f"module 'rnnx' has no attribute {name!r}{_where(name)}")
+
+
+def _where(name: str) -> str:
+    """The end of an error about a name that is not here: where it is."""
+    if name.startswith("_"):
+        return ""
+    from importlib.util import find_spec
+
+    if find_spec(f"rnnx.{name}") is not None:  # a door, which only its own import opens
+        return f"; write `import rnnx.{name}` first"
+    for module in ("layers", "losses", "metrics", "optimizers", "callbacks", "utils"):
+        if name in importlib.import_module(f"rnnx.{module}").__all__:
+            return f"; it is rnnx.{module}.{name}"
+    return ""
 
 
 def __dir__() -> list[str]:

@@ -54,7 +54,7 @@ def _serve(arguments: list[str]) -> int:
     try:
         from rnnx.serve.command import main
     except ModuleNotFoundError as error:
-        raise ValueError(f"serve needs more packages ({error}): pip install 'rnnx[serve]'") from None
+        raise ValueError(str(error)) from None  # it says what to install
     return main(arguments)
 
 

@@ -128,7 +128,7 @@ def test_a_layer_that_does_not_fit_is_not_added() -> None:
 
 
 CALLS: dict[str, tuple[Any, dict[str, Any], Any, tuple[str, ...]]] = {
-    "rank": (X[0], {}, ValueError, ("(batch, any, 3)", "(5, 3)")),
+    "rank": (X[0], {}, ValueError, ("(batch, any, 3)", "(5, 3); one sample alone is x[None]")),
     "features": (X[..., :2], {}, ValueError, ("(batch, any, 3)", "(8, 5, 2)")),
     "complex": (X.astype(complex), {}, TypeError, ("real", "complex128")),
     "string": (X.astype(str), {}, TypeError, ("real", "<U")),

@@ -135,3 +135,18 @@ def test_public_names_exist():
     assert set(rnnx.__all__) <= set(dir(rnnx))
     with pytest.raises(AttributeError, match="rnnx"):
         getattr(rnnx, "no_such_" + "name")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("GRU", "it is rnnx.layers.GRU"),
+        ("Adam", "it is rnnx.optimizers.Adam"),
+        ("EarlyStopping", "it is rnnx.callbacks.EarlyStopping"),
+        ("torch", "write `import rnnx.torch` first"),
+        ("serve", "write `import rnnx.serve` first"),
+    ],
+)
+def test_names_that_are_elsewhere(name, said):
+    code = f"import rnnx\ntry: rnnx.{name}\nexcept AttributeError as error: print(error)"
+    assert run(code).strip() == f"module 'rnnx' has no attribute {name!r}; {said}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -281,6 +282,13 @@ def test_bad_states(value: Any) -> None:
 def test_bad_batch_size(batch: Any) -> None:
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         made("GRU").stream(batch)
+
+
+@pytest.mark.parametrize(("shape", "way"), [((3,), "one row alone is x[None]"), ((1, 5, 3), "several steps go to run")])
+def test_an_axis_too_few_or_too_many(shape: tuple[int, ...], way: str) -> None:
+    stream = Sequential([Input((None, 3)), layers.GRU(2)]).stream()
+    with pytest.raises(ValueError, match=re.escape(f"got shape {shape}; {way}")):
+        stream.step(np.zeros(shape))
 
 
 def test_bad_blocks() -> None:

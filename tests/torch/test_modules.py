@@ -404,6 +404,17 @@ def test_unknown_noise_is_refused(wrong):
         rnnx.torch.GRU(3, 4, **wrong)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("recurent_dropout", "recurrent_dropout"), ("batchfirst", "batch_first"), ("mode", "")]
+)
+def test_unknown_words_are_refused(kind, wrong, right):
+    with pytest.raises(
+        TypeError, match=f"{kind}: unknown argument.* {wrong}" + (f"; did you mean '{right}'" if right else "")
+    ):
+        getattr(rnnx.torch, kind)(3, 4, **{wrong: 0.1})
+
+
 def test_no_memory_is_lost():
     import resource
 

@@ -112,6 +112,7 @@ def test_forms_of_datasets_and_of_build() -> None:
         ({"callbacks": [callbacks.Callback()]}, ValueError),
         ({"datasets": [X[0]]}, TypeError),
         ({"build": 3}, TypeError),
+        ({"build": rnnx.Sequential([layers.GRU(2)])}, TypeError),
     ],
 )
 def test_arguments(change: dict[str, Any], error: type[Exception]) -> None:

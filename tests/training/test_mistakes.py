@@ -105,6 +105,7 @@ MISTAKES = {
         "must have the shape",
     ),
     "batch_size": ({}, {"batch_size": 0}, "`batch_size` must be a positive integer, got 0"),
+    "targets in the place of batch_size": ({}, {"batch_size": CLASSES}, "positive integer, got ndarray of shape \\("),
     "epochs": ({}, {"epochs": 1.5}, "`epochs` must be an integer"),
     "steps_per_epoch": ({}, {"steps_per_epoch": 0}, "number of steps must be a positive integer"),
     "a monitor without validation": (

@@ -215,6 +215,12 @@ def sequence_hint(wanted: str, shape: Any) -> str:
     )
 
 
+def lone_hint(wanted: tuple[int | None, ...], got: tuple[int, ...]) -> str:
+    """The end of an error about a shape, where only the axis of the batch, the first one of ``wanted``, is missing."""
+    alone = len(got) == len(wanted) - 1 and all([n in (None, size) for n, size in zip(wanted[1:], got, strict=True)])
+    return "; one sample alone is x[None]" if alone else ""
+
+
 def kind_of(array: Array) -> str:
     """What an array of the wrong dtype is, in an error; for texts with the way out."""
     if array.dtype.kind in "UST" or (

@@ -12,7 +12,7 @@ from rnnx._config import refuse_overrides
 from rnnx._typing import Array
 from rnnx.layers import constructor
 from rnnx.layers.call_signature import own_classes
-from rnnx.layers.checks import starting_mask
+from rnnx.layers.checks import lone_hint, starting_mask
 from rnnx.layers.dense import Dense
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Weight, walk
@@ -372,7 +372,10 @@ class Model(ModelFiles, Trainer, Layer):
                 fits = fits and array.shape[axis] == size
         if not fits:
             wanted = "(batch, " + ", ".join("any" if n is None else str(n) for n in shape[1:]) + ")"
-            raise ValueError(f"{self.name}: input {tensor.name!r} must have shape {wanted}, got {array.shape}")
+            raise ValueError(
+                f"{self.name}: input {tensor.name!r} must have shape {wanted}, got {array.shape}"
+                + lone_hint(shape, array.shape)
+            )
         return array
 
     def forward_with_mask(

@@ -4,8 +4,15 @@ On the command line it is ``rnnx serve FILE...``; `create_app` gives the same as
 one's own. It needs the extra ``serve``.
 """
 
-from rnnx.serve.app import create_app
-from rnnx.serve.run import serve
+try:
+    from rnnx.serve.app import create_app
+    from rnnx.serve.run import serve
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("rnnx"):
+        raise
+    raise ModuleNotFoundError(
+        f"rnnx.serve needs more packages ({error}): pip install 'rnnx[serve]'", name=error.name
+    ) from error
 from rnnx.serve.settings import Settings
 
 __all__ = ["Settings", "create_app", "serve"]

@@ -201,8 +201,11 @@ class Stream:
         if isinstance(entry, InputLayer):
             width = len(self._layer.inputs[0].shape) - 1
             if array.ndim != width:
+                way = {width - 1: "; one row alone is x[None]", width + 1: "; several steps go to run"}.get(
+                    array.ndim, ""
+                )
                 raise ValueError(
-                    f"step: `x` must have {width} axes (batch first, no time axis), got shape {array.shape}"
+                    f"step: `x` must have {width} axes (batch first, no time axis), got shape {array.shape}{way}"
                 )
         return array
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from functools import lru_cache
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from rnnx._config import did_you_mean
 from rnnx.dropout import DROPOUT_GATES, MODES, check_choice, check_noise_shape, check_rate, check_zoneout
 from rnnx.torch import _policy
 from rnnx.torch._form import Form, Memos, Noise
@@ -179,6 +181,9 @@ class OnEngine(nn.RNNBase):
         return "RNN" if self.mode.startswith("RNN") else self.mode
 
 
+WORDS = {*inspect.signature(nn.RNNBase).parameters, "nonlinearity"} - {"mode"}  # of PyTorch's own modules
+
+
 class Noisy(OnEngine):
     """The words for dropout that PyTorch's modules do not have."""
 
@@ -195,8 +200,12 @@ class Noisy(OnEngine):
         generator: torch.Generator | None = None,
         **kwargs: Any,
     ):
-        super().__init__(*args, **kwargs)
         who = type(self).__name__
+        unknown = sorted(set(kwargs) - WORDS)
+        if unknown:
+            known = WORDS | set(inspect.signature(Noisy).parameters) - {"args", "kwargs"}
+            raise TypeError(f"{who}: unknown argument(s) {', '.join(unknown)}{did_you_mean(unknown, known)}")
+        super().__init__(*args, **kwargs)
         check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
         check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
         check_zoneout(who, zoneout, has_cell=self.mode == "LSTM")

@@ -125,7 +125,12 @@ class Batches:
         seed: int | None = None,
     ):
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"`batch_size` must be a positive integer, got {batch_size!r}")
+            got = (
+                f"{type(batch_size).__name__} of shape {np.shape(batch_size)}"
+                if np.ndim(batch_size)
+                else repr(batch_size)
+            )
+            raise ValueError(f"`batch_size` must be a positive integer, got {got}")
         self.ragged = not several_inputs and is_ragged(x)
         self.x: Any = (
             [np.asarray(part) for part in x]

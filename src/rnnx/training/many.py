@@ -132,6 +132,11 @@ def fit_many(
         raise ValueError(f"fit_many: `backend` must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
     if not callable(build):
         raise TypeError(f"fit_many: `build` must be a function that makes a compiled model, got {type(build).__name__}")
+    if hasattr(build, "fit") and not isinstance(build, type):
+        raise TypeError(
+            f"fit_many: `build` must be a function that makes a compiled model, got a model ({type(build).__name__}); "
+            "put the lines that make it into a function and give that, without calling it"
+        )
     if fit.get("callbacks"):
         raise ValueError("fit_many: callbacks cannot be shared by several fits; give them with each dataset, as a dict")
     for k, dataset in enumerate(data):

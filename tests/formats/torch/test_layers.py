@@ -201,7 +201,15 @@ def test_what_torch_does_not_have_is_refused_by_name(words: str, tmp_path: Any) 
     with pytest.raises(FormatError, match=words) as error:
         torch.save(layer, tmp_path / "m.pt")
     assert any(name in str(error.value) for name in (layer.name, f"forward_{layer.name}"))
+    assert ("set them to 0 on the layer" in str(error.value)) == ("dropout=" in words)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_its_dropout_a_layer_is_written(tmp_path: Any) -> None:
+    layer = filled(layers.LSTM(4, dropout=0.2, recurrent_dropout=0.1), 5, 3)
+    layer.dropout = layer.recurrent_dropout = 0.0
+    torch.save(layer, tmp_path / "m.pt")
+    np.testing.assert_array_equal(torch.load(tmp_path / "m.pt")[""].get_weights()[0], layer.get_weights()[0])
 
 
 def test_a_projected_layer_that_was_trained_cannot_be_written() -> None:

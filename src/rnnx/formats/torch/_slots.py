@@ -346,4 +346,6 @@ def refuse_unknown_to_torch(layer: Any) -> None:
         problems.append(f"recurrent_blocks={layer.recurrent_blocks}")
     if problems:
         kind = CELLS[layer.cell_kind].elsewhere
-        raise FormatError(f"{layer.name}: PyTorch's {kind} has no {', '.join(problems)}")
+        only_trains = all([problem.startswith(("dropout=", "recurrent_dropout=")) for problem in problems])
+        way = "; they matter in training only: set them to 0 on the layer, and write again" if only_trains else ""
+        raise FormatError(f"{layer.name}: PyTorch's {kind} has no {', '.join(problems)}{way}")
