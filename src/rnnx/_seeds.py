@@ -38,7 +38,7 @@ _current: ContextVar[Source | Process] = ContextVar("rnnx_seeds", default=_proce
 source = _current.get
 
 
-def check_seed(who: str, seed: Any) -> int:
+def check_seed(who: str, seed: Any, name: str = "seed") -> int:
     """A seed as a Python integer.
 
     Raises
@@ -47,9 +47,9 @@ def check_seed(who: str, seed: Any) -> int:
         If it is no integer of at least 0.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"{who}: an integer is needed, got {type(seed).__name__}")
+        raise TypeError(f"{who}: `{name}` must be an integer, got {type(seed).__name__}")
     if seed < 0:
-        raise ValueError(f"{who}: an integer of at least 0 is needed, got {seed}")
+        raise ValueError(f"{who}: `{name}` must be an integer of at least 0, got {seed}")
     return int(seed)
 
 
@@ -66,6 +66,12 @@ def set_random_seed(seed: int) -> None:
     Parameters
     ----------
     seed : int
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no integer of at least 0; nothing is changed then.
     """
     seed = check_seed("set_random_seed", seed)
     if source() is not _process:
@@ -86,6 +92,12 @@ def seeded(seed: int) -> Iterator[None]:
     Parameters
     ----------
     seed : int
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no integer of at least 0.
 
     Examples
     --------

@@ -108,6 +108,8 @@ def test_forms_of_datasets_and_of_build() -> None:
         ({"n_jobs": 1.5}, ValueError),
         ({"seeds": [1]}, ValueError),
         ({"seeds": "a"}, TypeError),
+        ({"seeds": -3}, ValueError),
+        ({"seeds": [1, 2, 3, 4, 5, -1]}, ValueError),
         ({"backend": "spark"}, ValueError),
         ({"callbacks": [callbacks.Callback()]}, ValueError),
         ({"datasets": [X[0]]}, TypeError),
@@ -155,6 +157,17 @@ def test_blocks_with_a_seed_of_their_own() -> None:
         thread.join()
     for values in found.values():
         assert all(np.array_equal(v, w) for v, w in zip(values, expected, strict=True))
+
+
+@pytest.mark.parametrize("seed", [-1, np.int64(-7), 1.0, True, None])
+def test_a_seed_that_is_refused_changes_nothing(seed: Any) -> None:
+    kind = TypeError if isinstance(seed, (float, bool, type(None))) else ValueError
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    with pytest.raises(kind, match="^set_random_seed: `seed` must be an integer"):
+        set_random_seed(seed)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+    with pytest.raises(kind, match="^seeded: `seed` must be an integer"), rnnx.random.seeded(seed):
+        raise AssertionError
 
 
 def test_ensembles() -> None:

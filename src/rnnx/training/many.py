@@ -174,11 +174,11 @@ def _check_seeds(seeds: Any, count: int) -> list[int]:
     if seeds is None:
         return [source().random.randint(1, 10**9) for _ in range(count)]
     if isinstance(seeds, Iterable):
-        found = [check_seed("fit_many: `seeds`", seed) for seed in seeds]
+        found = [check_seed("fit_many", seed, "seeds") for seed in seeds]
         if len(found) != count:
             raise ValueError(f"fit_many: {count} dataset(s), got {len(found)} seed(s)")
         return found
-    first = check_seed("fit_many: `seeds`", seeds)
+    first = check_seed("fit_many", seeds, "seeds")
     return [first + k for k in range(count)]
 
 
@@ -299,12 +299,20 @@ def _numbered(k: int, task: Task) -> tuple[int, int, float, bytes]:
 class DeepEnsemble:
     """Models of one architecture from several seeds, whose spread says how sure they are.
 
-    Lakshminarayanan, Pritzel and Blundell (2017), https://arxiv.org/abs/1612.01474.
-
     Parameters
     ----------
     models : iterable of Model
         At least two, with equal inputs and one output.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer, or one of them is None.
+
+    References
+    ----------
+    .. [1] B. Lakshminarayanan, A. Pritzel, C. Blundell, "Simple and scalable predictive uncertainty estimation using
+       deep ensembles", NeurIPS 2017.
 
     Examples
     --------
