@@ -103,7 +103,7 @@ class AdaptiveAveragePooling1D(AdaptiveAveragePooling):
 
 
 class AdaptiveAveragePooling2D(AdaptiveAveragePooling):
-    """Mean of each of so many parts of a image, whatever its size.
+    """Mean of each of so many parts of an image, whatever its size.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class AdaptiveMaxPooling1D(AdaptiveMaxPooling):
 
 
 class AdaptiveMaxPooling2D(AdaptiveMaxPooling):
-    """Largest value of each of so many parts of a image, whatever its size.
+    """Largest value of each of so many parts of an image, whatever its size.
 
     Parameters
     ----------

@@ -109,10 +109,11 @@ def quantize(layer: Layer, mode: str, calibration_data: Any = None, tolerance: f
         for weight in part.quantized_weights or []:
             if not np.isfinite(weight.value).all():
                 raise ValueError(f"quantize: {part.name} has weights in {weight.name!r} that are not finite")
-        if calibration_data is not None and getattr(part, "recurrent_blocks", 1) > 1:
+        blocks = getattr(part, "recurrent_blocks", 1)
+        if calibration_data is not None and blocks > 1:
             raise ValueError(
-                f"quantize: {part.name} has recurrent_blocks={part.recurrent_blocks}; `calibration_data` is for whole "  # type: ignore[attr-defined]
-                "kernels, leave it out"
+                f"quantize: {part.name} has recurrent_blocks={blocks}; `calibration_data` is for whole kernels, "
+                "leave it out"
             )
     moments = None if calibration_data is None else observe(layer, calibration_data, found)
     forms: Sequence[tuple[list[Array], str] | None]

@@ -24,8 +24,8 @@ class HashedCrossing(Encoder):
     Raises
     ------
     ValueError
-        If it is called with less than two inputs, with some that are neither words nor integers, or with some that are
-        not of one shape, (), (batch,) or (batch, 1).
+        If there is no bucket, or the output mode is another one; if it is called with less than two inputs, with some
+        that are neither words nor integers, or with some that are not of one shape, (), (batch,) or (batch, 1).
 
     Examples
     --------
