@@ -176,8 +176,11 @@ def fingerprint(arrays):
     cdef Py_ssize_t size
     for given in arrays:
         array = given
-        if not (cnp.PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_IS_F_CONTIGUOUS(array)):
-            array = np.ascontiguousarray(array)
+        if not cnp.PyArray_IS_C_CONTIGUOUS(array):
+            if cnp.PyArray_IS_F_CONTIGUOUS(array):
+                found = ~found  # the bytes are those of the transpose, which has other contents
+            else:
+                array = np.ascontiguousarray(array)
         data, size = cnp.PyArray_DATA(array), cnp.PyArray_NBYTES(array)
         with nogil:
             found = leaf.fingerprint(found, size, data)
