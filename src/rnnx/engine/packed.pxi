@@ -132,8 +132,8 @@ cdef class Packed:
     cdef readonly Py_ssize_t products
 
     def __init__(self, str cell, kernel, recurrent_kernel, bias, str activation, str recurrent_activation,
-                 str weights="full", peepholes=None, double clip=0, bint coupled=False, tuple columns=(0, 1, 2), Py_ssize_t blocks=1,
-                 tuple scales=(None, None)):
+                 str weights="full", peepholes=None, double clip=0, bint coupled=False, tuple columns=(0, 1, 2),
+                 Py_ssize_t blocks=1, tuple scales=(None, None)):
         cdef Py_ssize_t g
         self.cell = CELLS[cell]
         self.activation = ACTIVATIONS[activation]
@@ -272,8 +272,9 @@ cdef class Packed:
 
     cdef object _panels_of_blocks(self, bint backward):
         """`panels` of a block-diagonal recurrent kernel, forward or backward: (panels, G, D, panel) for each plane."""
-        cdef Py_ssize_t panel = self.leaf.nr, H = self.H, G = self.G, D = self.D, gate, block, size = self.leaf.weightsize
+        cdef Py_ssize_t panel = self.leaf.nr, H = self.H, G = self.G, D = self.D, gate, block
         cdef Py_ssize_t panels = self.U // panel, depth = depth_of(self.leaf, D), stride = G * depth * panel
+        cdef Py_ssize_t size = self.leaf.weightsize
         cdef const char *source
         cdef const char *scale = NULL
         cdef char *out

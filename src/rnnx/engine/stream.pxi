@@ -117,7 +117,11 @@ cdef cnp.ndarray array_of(x, int number, cast):
 
 cdef cnp.ndarray step_input(x, Link link, cast):
     """The input of a step as C reads it, if it fits."""
-    cdef cnp.ndarray array = array_of(x, link.type_number, cast)
+    cdef cnp.ndarray array
+    if cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == link.type_number:
+        array = <cnp.ndarray>x  # a call that would find no more than that costs a small step some of its time
+    else:
+        array = array_of(x, link.type_number, cast)
     if array.ndim != 2 or array.shape[0] != link.batch or array.shape[1] != link.features:
         raise ValueError(f"step: `x` must have shape (batch, features) = {(link.batch, link.features)}, "
                          f"got {(<object>array).shape}")

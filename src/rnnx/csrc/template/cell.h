@@ -86,22 +86,25 @@ INLINE void NAME(projected)(const rx_step *s, ptrdiff_t j, int count) {
 /* gates[slot0 + g] = init + operand[g] R_g for the block of units that starts at j, for `count` gates. */
 INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count, int gates_in_all, ptrdiff_t slot0,
                             const REAL *bias_row) {
-    const void *A[RX_MAX_GATES], *init[RX_MAX_GATES];
+    const void *const *A = s->operand + gate0, *shifted[RX_MAX_GATES], *init[RX_MAX_GATES];
     void *C[RX_MAX_GATES];
     const ptrdiff_t panel = DEPTH(s->D) * NR, start = NAME(start)(s, j);
     const WEIGHT *B = (const WEIGHT *)s->packed + (j / NR * gates_in_all + gate0) * panel;
     /* gates whose masks keep the same units go together */
     const int together = s->kept[gate0] == s->kept[gate0 + count - 1] ? count : 1;
+    if (!SCALED && start) {
+        for (int g = 0; g < count; ++g) shifted[g] = NAME(from)(A[g], start);
+        A = shifted;
+    }
     for (int g = 0; g < count; ++g) {
-        A[g] = NAME(from)(s->operand[gate0 + g], start);
         C[g] = (REAL *)s->gates + (slot0 + g) * s->U + j;
         init[g] = bias_row ? bias_row + j : C[g];
     }
     for (int g = 0; g < count; g += together)
         NAME(multiplied)((rx_product){
             .n = s->n, .K = NAME(depth)(s, gate0 + g), .count = together, .A = A + g, .lda = s->ldo,
-            .index = s->kept[gate0 + g], .first = start, .B = B + g * panel, .panel = panel, .planes = s->planes, .plane = s->plane,
-            .init = init + g, .ldi = bias_row ? 0 : s->ldg, .C = C + g, .ldc = s->ldg,
+            .index = s->kept[gate0 + g], .first = start, .B = B + g * panel, .panel = panel, .planes = s->planes,
+            .plane = s->plane, .init = init + g, .ldi = bias_row ? 0 : s->ldg, .C = C + g, .ldc = s->ldg,
         });
 }
 

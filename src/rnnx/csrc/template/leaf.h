@@ -212,7 +212,7 @@ static uint64_t NAME(fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *da
     {                                                                                                      \
         .mr = MR, .nr = NR, .kc = KC, .itemsize = (int)sizeof(REAL), .weightsize = (int)sizeof(WEIGHT),    \
         .scale_rows = SCALE_ROWS, .group = GROUP, .operandsize = OPERANDSIZE, .pack_b = NAME(pack_b),      \
-        .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed),                             \
+        .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed),                                             \
         .product = NAME(product), .masked_product = FOR_GRADIENTS(masked_product),                         \
         .round_rows = rounding, .pack_a = FOR_GRADIENTS(pack_a), .sum_outer = FOR_GRADIENTS(sum_outer),    \
         .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward),                 \

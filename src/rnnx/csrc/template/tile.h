@@ -145,10 +145,10 @@ INLINE void NAME(all_rows)(const enum tile_form form, const rx_product *s) {
 /* A product, its fields in registers: apart, so that the compiler can leave out what no call of the cells varies. The
  * planes after the first are added to what is there. */
 static void NAME(panels)(ptrdiff_t n, ptrdiff_t K, int count, const void *const *A, ptrdiff_t lda, const int *index,
-                         ptrdiff_t first, const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane, const void *const *init,
-                         ptrdiff_t ldi, void *const *C, ptrdiff_t ldc) {
-    rx_product s = {.n = n, .K = K, .count = count, .A = A, .lda = lda, .index = index, .first = first, .B = B, .panel = panel,
-                    .init = init, .ldi = ldi, .C = C, .ldc = ldc};
+                         ptrdiff_t first, const void *B, ptrdiff_t panel, int planes, ptrdiff_t plane,
+                         const void *const *init, ptrdiff_t ldi, void *const *C, ptrdiff_t ldc) {
+    rx_product s = {.n = n, .K = K, .count = count, .A = A, .lda = lda, .index = index, .first = first, .B = B,
+                    .panel = panel, .init = init, .ldi = ldi, .C = C, .ldc = ldc};
     if (WEIGHTS != RX_FULL) index = NULL;
     for (;;) {
         if (n <= 3 && index) NAME(few_rows)(A_INDEXED, &s);
@@ -162,7 +162,8 @@ static void NAME(panels)(ptrdiff_t n, ptrdiff_t K, int count, const void *const 
 
 /* A product without a mask. */
 INLINE void NAME(multiplied)(const rx_product s) {
-    NAME(panels)(s.n, s.K, s.count, s.A, s.lda, s.index, s.first, s.B, s.panel, s.planes, s.plane, s.init, s.ldi, s.C, s.ldc);
+    NAME(panels)(s.n, s.K, s.count, s.A, s.lda, s.index, s.first, s.B, s.panel, s.planes, s.plane, s.init, s.ldi, s.C,
+                 s.ldc);
 }
 
 static void NAME(product)(const rx_product *what) { NAME(multiplied)(*what); }
