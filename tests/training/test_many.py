@@ -283,6 +283,6 @@ def test_negative_seeds_are_refused_before_anything_is_fitted() -> None:
         with pytest.raises(ValueError, match="at least 0"):
             rnnx.fit_many(build, DATA, seeds=wrong, verbose=0)
     before = random.getstate()
-    with pytest.raises(ValueError, match="set_random_seed: an integer of at least 0"):
+    with pytest.raises(ValueError, match="set_random_seed: `seed` must be an integer of at least 0, got -1"):
         set_random_seed(-1)
     assert random.getstate() == before
