@@ -181,7 +181,10 @@ class OnEngine(nn.RNNBase):
         return "RNN" if self.mode.startswith("RNN") else self.mode
 
 
-WORDS = {*inspect.signature(nn.RNNBase).parameters, "nonlinearity"} - {"mode"}  # of PyTorch's own modules
+@lru_cache(maxsize=1)
+def words_of_torch() -> frozenset[str]:
+    """What the constructors of PyTorch's own modules take; not read at import, where documentation has a stand-in."""
+    return frozenset({*inspect.signature(nn.RNNBase).parameters, "nonlinearity"} - {"mode"})
 
 
 class Noisy(OnEngine):
@@ -201,9 +204,9 @@ class Noisy(OnEngine):
         **kwargs: Any,
     ):
         who = type(self).__name__
-        unknown = sorted(set(kwargs) - WORDS)
+        unknown = sorted(set(kwargs) - words_of_torch())
         if unknown:
-            known = WORDS | set(inspect.signature(Noisy).parameters) - {"args", "kwargs"}
+            known = words_of_torch() | set(inspect.signature(Noisy).parameters) - {"args", "kwargs"}
             raise TypeError(f"{who}: unknown argument(s) {', '.join(unknown)}{did_you_mean(unknown, known)}")
         super().__init__(*args, **kwargs)
         check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
