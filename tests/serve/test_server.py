@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 import rnnx
+from rnnx.serve.run import serve
 from tests.serve.conftest import Server
 
 pytestmark = pytest.mark.serve
@@ -376,9 +377,14 @@ def test_what_cannot_be_served_is_said_at_once(models: Path, tmp_path: Path) -> 
         ([tmp_path / "broken.keras"], "broken.keras"),
         ([models / "gru.safetensors", models / "gru.safetensors"], "two models are named 'gru'"),
         ([models / "gru.safetensors", "--max-batch", 0], "max_batch"),
+        ([models / "gru.safetensors", "--host", "127.0.0.1", "--certfile", models / "seq.keras"], "no certificate"),
+        ([models / "gru.safetensors", "--workers", 2, "--certfile", models / "seq.keras"], "no certificate"),
+        ([models / "gru.safetensors", "--keyfile", models / "seq.keras"], "needs a `certfile`"),
     ):
         with pytest.raises(RuntimeError, match="rnnx: .*" + said):
             Server(*words)
+    with pytest.raises(ValueError, match="65535"):
+        serve(models / "gru.safetensors", port=99999)
 
 
 # ---- Several processes -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,13 @@ def serve(
         raise ValueError(f"serve: `workers` must be a positive integer, got {workers!r}")
     if workers > 1 and os.name == "nt":
         raise ValueError("serve: `workers` must be 1 on Windows, whose processes cannot share a socket of this kind")
+    # The system would take others modulo 65536.
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 1 << 16:
+        raise ValueError(f"serve: `port` must be an integer from 0 to 65535, got {port!r}")
+    if certfile is not None:
+        _check_certificate(certfile, keyfile)
+    elif keyfile is not None:
+        raise ValueError("serve: `keyfile` needs a `certfile`")
     rnnx.set_num_threads(1)  # calls run side by side in threads of the server's own
     app = create_app(paths, settings)  # also of several processes: what cannot be read is said before anything listens
     options: dict[str, Any] = dict(
@@ -129,6 +137,14 @@ def serve(
             Multiprocess(config, [config.bind_socket()]).run()
         finally:
             del os.environ[GIVEN], os.environ[METRICS]
+
+
+def _check_certificate(certfile: str, keyfile: str | None) -> None:
+    """Say at once what is wrong: processes of several would be started again and again."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile)
+    except OSError as error:
+        raise ValueError(f"serve: no certificate with its key in {certfile} and {keyfile}: {error}") from None
 
 
 def app_of_environment() -> Any:
