@@ -107,6 +107,8 @@ def test_forms_of_datasets_and_of_build() -> None:
         ({"n_jobs": 0}, ValueError),
         ({"n_jobs": 1.5}, ValueError),
         ({"seeds": [1]}, ValueError),
+        ({"epoch": 3}, TypeError),
+        ({"sample_weight": np.ones(20)}, TypeError),
         ({"seeds": "a"}, TypeError),
         ({"seeds": -3}, ValueError),
         ({"seeds": [1, 2, 3, 4, 5, -1]}, ValueError),

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._config import did_you_mean
 from rnnx._seeds import check_seed, seeded, source
 from rnnx._typing import Array
 from rnnx.layers.names import names_from_the_start
 from rnnx.runtime import threads
 from rnnx.training.interrupts import stop_of_now
+from rnnx.training.trainer import Trainer
 from rnnx.utils.progress import Progbar
 
 ORDER = ("x", "y", "sample_weight")  # of a dataset that is a tuple
@@ -136,6 +138,12 @@ def fit_many(
         raise TypeError(
             f"fit_many: `build` must be a function that makes a compiled model, got a model ({type(build).__name__}); "
             "put the lines that make it into a function and give that, without calling it"
+        )
+    known = inspect.signature(Trainer.fit).parameters.keys() - {"self", *ORDER}
+    if unknown := fit.keys() - known:
+        raise TypeError(
+            f"fit_many: unknown argument(s) {', '.join(sorted(unknown))}{did_you_mean(unknown, {*known, 'n_jobs'})}; "
+            "data of one fit go with its dataset, all others are arguments of Model.fit"
         )
     if fit.get("callbacks"):
         raise ValueError("fit_many: callbacks cannot be shared by several fits; give them with each dataset, as a dict")
