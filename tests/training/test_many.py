@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import threading
@@ -81,6 +82,18 @@ def test_a_fit_that_fails_leaves_the_others() -> None:
     assert fits.failed == [1, 2] and fits.models[1] is None
     assert isinstance(fits[1].error, ValueError) and str(fits[2].error) == "no such sensor"
     assert_equal([fits.models[0], fits.models[3]], rnnx.fit_many(build, DATA[:4], seeds=10, verbose=0).models[::3])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:joblib", "ignore::DeprecationWarning:multiprocessing")
+def test_a_process_that_ends_takes_only_its_own_fit_along() -> None:
+    def ends() -> Any:
+        os._exit(1)
+
+    data = [*DATA[:2], ends, *DATA[3:]]
+    fits = rnnx.fit_many(build, data, seeds=10, n_jobs=2, backend="processes", verbose=0)
+    assert fits.failed == [2] and "process of this fit ended" in str(fits[2].error) and fits[2].seed == 12
+    expected = rnnx.fit_many(build, DATA, seeds=10, verbose=0).models
+    assert_equal([m for m in fits.models if m is not None], [m for k, m in enumerate(expected) if k != 2])
 
 
 def test_forms_of_datasets_and_of_build() -> None:

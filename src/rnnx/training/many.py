@@ -275,12 +275,35 @@ def _in_threads(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
 
 
 def _in_processes(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
+    """Fits in processes; one that ends its process fails, and what was under way beside it is done again."""
     try:
-        from joblib import Parallel, delayed
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
     except ImportError as error:
         raise ImportError("fit_many: backend='processes' needs joblib: pip install 'rnnx[many]'") from error
-    calls = (delayed(_numbered)(k, task) for k, task in enumerate(tasks))
-    for k, seed, seconds, data in Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(calls):
+    left = dict(enumerate(tasks))
+    while left:
+        try:
+            for k, fit in _of_workers(left, jobs):
+                del left[k]
+                yield k, fit
+        except TerminatedWorkerError:
+            for k in list(left)[: 2 * jobs]:  # those that were handed out, of which one ended its process: each alone
+                try:
+                    ((_, fit),) = _of_workers({k: left[k]}, 2)
+                except TerminatedWorkerError:
+                    said = RuntimeError("the process of this fit ended: killed, out of memory, or it called exit")
+                    fit = Fit(None, {}, left[k][3], 0.0, said)
+                del left[k]
+                yield k, fit
+
+
+def _of_workers(tasks: dict[int, Task], jobs: int) -> Iterator[tuple[int, Fit]]:
+    """The fits of some tasks as they are done."""
+    from joblib import Parallel, delayed
+
+    calls = (delayed(_numbered)(k, task) for k, task in list(tasks.items()))
+    parallel = Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch=2 * jobs)
+    for k, seed, seconds, data in parallel(calls):
         try:
             yield k, pickle.loads(data)
         except Exception as error:
