@@ -23,6 +23,8 @@ FOLDER = Path(__file__).parents[2] / "examples/dropout_study"
 def study(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A module of the study by its name; they import each other as files of one folder."""
     monkeypatch.syspath_prepend(str(FOLDER))
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # which the modules set for themselves
+        monkeypatch.setenv(name, "1")
     for path in FOLDER.glob("*.py"):
         monkeypatch.delitem(sys.modules, path.stem, raising=False)
     yield importlib.import_module
