@@ -49,6 +49,13 @@ def test_tensors_arrive_as_they_were(case: tuple[str, Any]) -> None:
         assert found.dtype == array.dtype and np.array_equal(found, array)
 
 
+@pytest.mark.parametrize("numbers", [[0, 2**63 + 1], [2**64 - 1, 5], [[1], [2**63 + 3]]])
+def test_whole_numbers_on_both_sides_of_two_to_the_63(numbers: Any) -> None:
+    shape = np.shape(np.array(numbers, object))
+    tensor = {"name": "x", "shape": shape, "datatype": "UINT64", "data": numbers}
+    assert read_request(body(inputs=[tensor]), None).tensors["x"].tolist() == numbers
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200), st.one_of(st.none(), st.binary(max_size=4)))
 def test_any_bytes_are_read_or_refused(data: bytes, length: bytes | None) -> None:

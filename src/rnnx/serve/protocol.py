@@ -235,7 +235,7 @@ def _read_tensor(tensor: TensorIn, body: bytes, begin: int) -> tuple[Array, int]
     return array, begin + size
 
 
-def numbers_of(data: msgspec.Raw, most: int) -> Array:
+def numbers_of(data: msgspec.Raw, most: int, wanted: np.dtype[Any] | None = None) -> Array:
     """The array in a list of JSON; of kind ``O`` if it is none.
 
     Parameters
@@ -243,19 +243,27 @@ def numbers_of(data: msgspec.Raw, most: int) -> Array:
     data : Raw
     most : int
         Lists that there may be. Empty ones would take thirty times their length in memory.
+    wanted : dtype, optional
+        What they are for: whole numbers on both sides of 2**63 stay exact for uint64 alone, and are floats otherwise.
     """
     text = bytes(data)
     if text.count(b"[") > most or b'"' in text or b"{" in text:
         return np.array(None)
     try:
         values = msgspec.json.decode(text)  # numbers are read here and not before: most of the work
-        return np.array(values if isinstance(values, list) else None)
+        found = np.array(values if isinstance(values, list) else None)
+        if wanted == np.uint64 and found.dtype.kind == "f":
+            exact = np.array(values, object)
+            if all(type(number) is int and 0 <= number < 2**64 for number in exact.flat):
+                return exact.astype(wanted)
+        return found
     except (ValueError, RecursionError):
         return np.array(None)
 
 
 def _from_json(who: str, tensor: TensorIn, data: msgspec.Raw, dtype: np.dtype[Any], count: int) -> Array:
-    found = numbers_of(data, 1000 + sum(math.prod(tensor.shape[:axes]) for axes in range(1, len(tensor.shape))))
+    lists = 1000 + sum(math.prod(tensor.shape[:axes]) for axes in range(1, len(tensor.shape)))
+    found = numbers_of(data, lists, dtype)
     if found.size == 0:
         found = found.astype(dtype)
     if found.dtype.kind not in "bif" + "u":
