@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,7 @@ class Network:
     def _time(self, rows: int, size: int) -> float:
         inputs = [self._zeros(info, rows, size) for info in self.inputs]
         self.run(inputs)
-        taken = []
-        for _ in range(REPEATS):
-            begun = time.perf_counter()
-            self.run(inputs)
-            taken.append(time.perf_counter() - begun)
-        return min(taken)
+        return least_time(lambda: self.run(inputs))
 
     def _zeros(self, info: TensorInfo, rows: int, size: int) -> Array:
         return np.zeros((rows, *(size if k < 0 else k for k in info.shape[1:])), DATATYPES[info.datatype])
@@ -182,6 +178,16 @@ class Network:
         if isinstance(outputs, dict):
             return [outputs[name] for name in self.model.output_names]
         return outputs if isinstance(outputs, (list, tuple)) else [outputs]
+
+
+def least_time(call: Callable[[], Any]) -> float:
+    """Seconds that a call takes, the least of several."""
+    taken = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begun)
+    return min(taken)
 
 
 def _steps(array: Array) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.serve.batching import AT_ONCE
-from rnnx.serve.network import REPEATS, Network
+from rnnx.serve.network import Network, least_time
 from rnnx.serve.protocol import DATATYPES
 from rnnx.serve.refusal import Refusal
 from rnnx.serve.settings import Settings
@@ -63,17 +63,13 @@ class Sequences:
             return 1.0
         (info,) = self.network.inputs
         block = np.ones((1, TRIED, *(TRIED if k < 0 else k for k in self.network.step_shape)), DATATYPES[info.datatype])
-        taken, stream = [], self._pool.open()
+        pool, stream = self._pool, self._pool.open()
         try:
-            for _ in range(REPEATS):
-                begun = time.perf_counter()
-                _run(self._pool, stream, block, False)
-                taken.append(time.perf_counter() - begun)
-            return min(taken) / TRIED
+            return least_time(lambda: _run(pool, stream, block, False)) / TRIED
         except ValueError:
             return 1.0
         finally:
-            self._pool.close(stream)
+            pool.close(stream)
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -162,6 +158,7 @@ class Sequences:
             try:
                 self._pool.reload(network.model)
                 self.network = network
+                self._step_seconds = self._measure()
                 return 0
             except ValueError:
                 pass
