@@ -21,12 +21,15 @@ from .public import unpacked
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("default")]
 SEIZURES = "brainmaze_eeg_models/seizure/_models/model"
+SPINDLES = "brainmaze_eeg_models/spindles/_models/spindle-detector-"
+AS_MODELS = ("captchas", "letters", "seizures", "seizures, full", "spindles")  # whose nodes are all layers
 CASES: dict[str, tuple[str, str, tuple[int, ...]]] = {
     "captchas": ("captcha-whisperer==0.1.0", "captcha_whisperer/models/captcha_crnn.onnx", (1, 3, 60, 160)),
     "letters": ("ddddocr==1.6.1", "ddddocr/common.onnx", (1, 1, 64, 160)),
     "places of letters": ("ddddocr==1.6.1", "ddddocr/common_det.onnx", (1, 3, 416, 416)),
     "seizures": ("brainmaze-eeg-models==0.1.0", f"{SEIZURES}A_paper.onnx", (1, 100, 300)),
     "seizures, full": ("brainmaze-eeg-models==0.1.0", f"{SEIZURES}B_full.onnx", (2, 100, 300)),
+    "spindles": ("brainmaze-eeg-models==0.1.0", f"{SPINDLES}eeg.onnx", (1, 1, 7500)),
     "angles": ("riann==0.2.0", "riann/riann.onnx", (1, 200, 7)),
 }  # fmt: skip
 
@@ -60,6 +63,22 @@ def test_as_onnx_runtime(name: str, public_folder: Path) -> None:
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1, np.abs(b).max()))
     assert ours < 10 * theirs
+
+
+@pytest.mark.parametrize("name", AS_MODELS)
+def test_as_a_model(name: str, public_folder: Path) -> None:
+    """Opened by `rnnx.load_model` it is what the session runs, with the batch first."""
+    requirement, inside, shape = CASES[name]
+    path = unpacked(requirement, public_folder) / inside
+    session, model = Session(path), rnnx.load_model(path)
+    random = np.random.default_rng(0)
+    shapes = [shape, *[[n if isinstance(n, int) else 1 for n in port.shape or ()] for port in session.inputs[1:]]]
+    arrays = [random.normal(0, 0.5, size).astype("f") for size in shapes]
+    wanted = session.run({port.name: x for port, x in zip(session.inputs, arrays, strict=True)})
+    found = model(arrays if len(arrays) > 1 else arrays[0])
+    for a, b in zip(found if isinstance(found, list) else [found], wanted.values(), strict=True):
+        turned = a if a.shape == b.shape else a.swapaxes(0, 1)  # of a file with the timesteps first
+        np.testing.assert_allclose(turned, b, rtol=0, atol=1e-5 * max(1, np.abs(b).max()))
 
 
 def test_flavours_of_keras(public_folder: Path) -> None:

@@ -203,3 +203,18 @@ def test_bfloat16_and_compressed_arrays(tmp_path):
     model.load_weights(tmp_path / "m.weights.h5")
     np.testing.assert_array_equal(model.get_weights()[0], kernel)
     np.testing.assert_array_equal(model.get_weights()[1], [1, 2])
+
+
+@pytest.mark.parametrize("value", [2.5, -np.inf])
+def test_padding_with_a_value(value, tmp_path):
+    """As Keras 3 writes it: an argument of the call, by its name."""
+    entry = layers.Input((4, 3))
+    model = rnnx.Model(entry, rnnx.ops.pad(entry, [(0, 0), (1, 2), (0, 0)], constant_values=value))
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        config = json.loads(archive.read("config.json"))["config"]
+    (node,) = config["layers"][1]["inbound_nodes"]
+    assert node["kwargs"] == {"constant_values": value} and len(node["args"]) == 1
+    y = rnnx.load_model(tmp_path / "m.keras").predict(np.zeros((2, 4, 3), "f"), verbose=0)
+    assert y.shape == (2, 7, 3)
+    assert (y[:, [0, 5, 6]] == value).all() and (y[:, 1:5] == 0).all()

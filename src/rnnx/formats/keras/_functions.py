@@ -133,16 +133,21 @@ def written(layer: Operation, where: str) -> dict[str, Any]:
     if kind not in FUNCTIONS or layer.function in ("full", "arange"):
         raise FormatError(f"{where}: ops.{layer.function} of symbolic sizes is not written for Keras")
     given = layer.input
-    _, options = _parts(layer, len(given) if isinstance(given, list) else 1, where)
+    _, options, _ = _parts(layer, len(given) if isinstance(given, list) else 1, where)
     config = {"name": layer.name, **{word: _plain(value, where) for word, value in options.items()}}
     return {"module": f"keras.src.ops.{module}", "class_name": kind, "config": config, "registered_name": kind}
 
 
 def written_call(layer: Operation, inputs: list[Any], where: str) -> dict[str, Any]:
     """A call of it with these descriptions of tensors."""
-    operands, _ = _parts(layer, len(inputs), where)
-    args = replaced(operands, lambda leaf: _Written(inputs[leaf.index]) if isinstance(leaf, Slot) else leaf)
-    return {"args": [_plain(part, where) for part in args], "kwargs": {}}
+    operands, _, named_ones = _parts(layer, len(inputs), where)
+    args, kwargs = replaced(
+        (operands, named_ones), lambda leaf: _Written(inputs[leaf.index]) if isinstance(leaf, Slot) else leaf
+    )
+    return {
+        "args": [_plain(part, where) for part in args],
+        "kwargs": {word: _plain(value, where) for word, value in kwargs.items()},
+    }
 
 
 class _Written:
@@ -152,19 +157,20 @@ class _Written:
         self.value = value
 
 
-def _parts(layer: Operation, inputs: int, where: str) -> tuple[list[Any], dict[str, Any]]:
-    """What Keras has as arguments of the call, and what in the configuration."""
+def _parts(layer: Operation, inputs: int, where: str) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    """What Keras has as arguments of the call, what in the configuration, and as arguments of the call by name."""
     template, record = layer.template(inputs), layer.record
     in_call = {*record.names, "key", "fill_value"} - ({"x_min", "x_max"} if layer.function == "clip" else set())
     operands = [template[word] for word in template if word in in_call]
     options = {word: value for word, value in template.items() if word not in in_call}
     if layer.function == "einsum":
         operands = list(operands[0])
-    if layer.function == "pad" and options.pop("constant_values", None):
-        raise FormatError(f"{where}: ops.pad with another value than 0 is not written for Keras")
+    named_ones = {}
+    if layer.function == "pad" and (value := options.pop("constant_values", None)) is not None:
+        named_ones["constant_values"] = value
     if layer.function == "reshape":
         options["newshape"] = _written_shape(options["newshape"], where)
-    return operands, options
+    return operands, options, named_ones
 
 
 def _written_shape(newshape: Any, where: str) -> list[Any]:

@@ -22,6 +22,7 @@ from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._reading import UNFIT, NoLayer, Reading, read_node, spelled
 from rnnx.formats.onnx._recurrences import written_as_layers
 from rnnx.formats.onnx._view import View, view_of
+from rnnx.layers import Operation
 from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.saving import FormatError
 
@@ -138,7 +139,7 @@ def _output(reading: Reading, name: str) -> View:
 
 
 def _model(source: Source, inputs: list[View], outputs: list[View]) -> Any:
-    """A chain as a Sequential, anything else as a Model."""
+    """A chain of layers as a Sequential, anything else, with operations too, as a Model."""
     from rnnx.models import Model, Sequential
 
     name = layer_name(source.proto.graph.name)
@@ -151,7 +152,7 @@ def _model(source: Source, inputs: list[View], outputs: list[View]) -> Any:
     model = Model(first if single[0] else entries, ends[0] if single[1] else ends, name=name)
     steps = model.plan.steps
     if all(single) and steps and model.plan.is_chain() and len({id(step.layer) for step in steps}) == len(steps):
-        if all(step.single and len(step.outputs) == 1 for step in steps):
+        if all(step.single and len(step.outputs) == 1 and not isinstance(step.layer, Operation) for step in steps):
             return Sequential([first.node.layer, *(step.layer for step in steps)], name=name)
     return model
 

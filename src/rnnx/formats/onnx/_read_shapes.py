@@ -261,7 +261,7 @@ def _concat(reading: Reading, node: Any) -> None:
             raise NoLayer(f"{called(node)} of {count} numbers, a shape has at most {MOST_AXES}")
         reading.give(node.output[0], Sizes(tuple(size for part in parts for size in part)))
         return
-    views = [_axes.view(reading, node, k) for k in range(len(node.input))]
+    views = [_axes.view(reading, node, k) for k in range(len(node.input)) if not _is_empty(reading, node, k, axis)]
     if len(views) == 1:
         reading.give(node.output[0], views[0])
         return
@@ -279,6 +279,17 @@ def _concat(reading: Reading, node: Any) -> None:
     names = list(first.names)
     names[entry[0]] = reading.new_name() if y.shape[entry[0]] is None else ""
     reading.give(node.output[0], view_of(y, first.axes, names, first.flipped))
+
+
+def _is_empty(reading: Reading, node: Any, place: int, axis: int) -> bool:
+    """Whether an input has no places along an axis, and adds nothing to what it is joined to."""
+    name = node.input[place]
+    if name in reading.known:
+        shape = reading.known[name].shape
+        return -len(shape) <= axis < len(shape) and shape[axis] == 0
+    zeros = reading.values.get(name)
+    sizes = zeros.sizes if isinstance(zeros, Zeros) else None
+    return sizes is not None and -len(sizes) <= axis < len(sizes) and sizes[axis] == Size(0)
 
 
 def _zeros_joined(reading: Reading, node: Any, axis: int) -> Zeros:
@@ -374,6 +385,9 @@ def _constant_of_shape(reading: Reading, node: Any) -> None:
     array = None if value is None else reading.source.array(value)
     if array is not None and array.any():
         shape = reading.sizes(node.input[0])
+        if shape is not None and Size(0) in shape.sizes:  # of no numbers, which is as good as zeros
+            reading.give(node.output[0], Zeros(shape.sizes))
+            return
         length = None if shape is None or len(shape.sizes) != 1 or shape.sizes[0].names else shape.sizes[0].number
         if length is None or length > MOST_AXES or array.dtype.kind not in "iu":
             raise NoLayer(f"{called(node)} makes what are not zeros")

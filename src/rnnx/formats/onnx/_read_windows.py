@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx import layers
+from rnnx import layers, ops
 from rnnx.formats.onnx import _read_operations
 from rnnx.formats.onnx._axes import channels_last
 from rnnx.formats.onnx._file import attributes_of, called
@@ -17,6 +17,13 @@ from rnnx.formats.onnx._reading import NoLayer, Reading
 from rnnx.formats.onnx._view import View, view_of
 
 CONVOLUTIONS = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
+TRANSPOSED = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}
+CROPPING = {1: layers.Cropping1D, 2: layers.Cropping2D, 3: layers.Cropping3D}
+UPSAMPLING = {1: layers.UpSampling1D, 2: layers.UpSampling2D, 3: layers.UpSampling3D}
+REPEATING = {  # how nearest neighbours are chosen, where whole times as many places repeat each place
+    ("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil"),
+    ("pytorch_half_pixel", "round_prefer_floor"), ("pytorch_half_pixel", "round_prefer_ceil"),
+}  # fmt: skip
 ZEROS = {1: layers.ZeroPadding1D, 2: layers.ZeroPadding2D, 3: layers.ZeroPadding3D}
 POOLS: dict[tuple[str, int], Any] = {
     ("MaxPool", 1): layers.MaxPooling1D, ("MaxPool", 2): layers.MaxPooling2D,
@@ -111,15 +118,107 @@ def _pool(reading: Reading, node: Any) -> None:
     view, count = _along(reading, node)
     sizes, strides = _numbers(node, "kernel_shape", count, 1), _numbers(node, "strides", count, 1)
     padding, counted = _padding(node, sizes, strides), bool(attributes.get("count_include_pad", 0))
-    if padding is None and node.op_type == "AveragePool" and counted:
-        view, padding = _padded(reading, node, view, count), "valid"
+    ceil, highest = bool(attributes.get("ceil_mode", 0)), node.op_type == "MaxPool"
     dilated = set(attributes.get("dilations", [1])) != {1}
-    odd = dilated or attributes.get("ceil_mode", 0) or len(node.output) > 1
-    if odd or padding in (None, "causal") or (padding == "same" and counted):
+    if dilated or len(node.output) > 1 or (ceil and not (highest and attributes.get("auto_pad", "NOTSET") == "NOTSET")):
+        raise NoLayer(f"{called(node)} with {attributes}")
+    if highest and (ceil or padding in (None, "causal")):
+        view, padding = _padded_below(reading, node, view, sizes, strides, ceil), "valid"
+    elif padding is None and counted:
+        view, padding = _padded(reading, node, view, count), "valid"
+    if padding in (None, "causal") or (padding == "same" and counted and not highest):
         raise NoLayer(f"{called(node)} with {attributes}")
     size, stride = (sizes, strides) if count > 1 else (sizes[0], strides[0])
     layer = POOLS[node.op_type, count](size, strides=stride, padding=padding, dtype=np.dtype(view.dtype).name)
     reading.give(node.output[0], _moved(reading, view, reading.call(layer, view.single)))
+
+
+def _padded_below(reading: Reading, node: Any, view: View, windows: list[int], strides: list[int], ceil: bool) -> View:
+    """A margin that is no maximum of any window.
+
+    With `ceil` a window that begins inside of the value and ends beyond it counts too: a stride less than a step at the
+    end is as much as such windows reach, whatever the number of places.
+    """
+    count = len(windows)
+    pads = attributes_of(node).get("pads", [0] * 2 * count)
+    margins = []
+    for k, (window, stride) in enumerate(zip(windows, strides, strict=True)):
+        before, after = pads[k], pads[count + k]
+        if max(before, after) >= window or (ceil and after > window - stride):
+            raise NoLayer(f"{called(node)} whose windows may lie in the padding alone")
+        margins.append((before, after + (stride - 1 if ceil else 0)))
+    if not any(map(any, margins)):
+        return view
+    y = reading.operate(ops.pad, view.single, [(0, 0), *margins, (0, 0)], constant_values=-np.inf)
+    return _moved(reading, view, y)
+
+
+def _transposed(reading: Reading, node: Any) -> None:
+    attributes, kernel = attributes_of(node), reading.constant(node, 1)
+    view, count = _along(reading, node)
+    automatic, groups = attributes.get("auto_pad", "NOTSET"), attributes.get("group", 1)
+    if kernel.ndim != count + 2 or groups != 1 or automatic not in ("NOTSET", "VALID") or "output_shape" in attributes:
+        raise NoLayer(f"{called(node)} with {attributes} and a kernel of shape {kernel.shape}")
+    strides, dilations = _numbers(node, "strides", count, 1), _numbers(node, "dilations", count, 1)
+    pads, more = (list(attributes.get(name, [0] * n)) for name, n in (("pads", 2 * count), ("output_padding", count)))
+    if len(pads) != 2 * count or len(more) != count or min(*pads, *more) < 0 or max(pads) > MOST_REPEATED:
+        raise NoLayer(f"{called(node)} with pads {pads[:8]} and output_padding {more[:8]}")
+    if any(extra >= stride for extra, stride in zip(more, strides, strict=True)):
+        raise NoLayer(f"{called(node)} with strides {strides} and output_padding {more}")
+    bias = node.input[2] if len(node.input) > 2 else ""
+    arrays = [kernel.transpose(*range(2, count + 2), 1, 0), *([reading.constant(node, 2)] if bias else [])]
+    activation, name = activation_after(reading, node.output[0], view)
+    y = reading.weighted(
+        ("ConvTranspose", *node.input[1:], activation, *strides, *dilations, *more),
+        lambda: TRANSPOSED[count](
+            kernel.shape[1], list(kernel.shape[2:]), strides=strides, dilation_rate=dilations,
+            output_padding=more if count > 1 else more[0], activation=activation, use_bias=bool(bias),
+            dtype=dtype_of(kernel),
+        ),
+        lambda: arrays,
+        view.single,
+    )  # fmt: skip
+    view = _moved(reading, view, y)
+    if any(pads):
+        edges = list(zip(pads[:count], pads[count:], strict=True))
+        layer = CROPPING[count](edges[0] if count == 1 else edges, dtype=np.dtype(view.dtype).name)
+        view = _moved(reading, view, reading.call(layer, view.single))
+    reading.give(name, view)
+
+
+def _resize(reading: Reading, node: Any) -> None:
+    """Resize and Upsample to whole times as many places."""
+    attributes = attributes_of(node)
+    view, count = _along(reading, node)
+    times = _times(reading, node, count + 2)
+    mode = attributes.get("mode", "nearest")
+    old = node.op_type == "Upsample" or reading.source.opsets[""] < 11
+    how = "asymmetric" if old else attributes.get("coordinate_transformation_mode", "half_pixel")
+    choice = "floor" if old else attributes.get("nearest_mode", "round_prefer_floor")
+    repeats = mode == "nearest" and (how, choice) in REPEATING
+    between = mode == "linear" and count == 2 and how in ("half_pixel", "pytorch_half_pixel")
+    if times is None or times[:2] != [1, 1] or not (repeats or between) or attributes.get("antialias", 0):
+        raise NoLayer(f"{called(node)} of mode {mode}, {how}, {choice}, to {times} times the places")
+    reading.repeat(node, int(np.prod(times)))
+    options: dict[str, Any] = {"interpolation": "bilinear"} if between else {}
+    size = times[2:] if count > 1 else times[2]
+    layer = UPSAMPLING[count](size, dtype=np.dtype(view.dtype).name, **options)
+    reading.give(node.output[0], _moved(reading, view, reading.call(layer, view.single)))
+
+
+def _times(reading: Reading, node: Any, rank: int) -> list[int] | None:
+    """How many times as long each axis becomes; None if it is no whole number, or not known."""
+    attributes = attributes_of(node)
+    if "axes" in attributes or attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return None
+    place = 1 if node.op_type == "Upsample" or reading.source.opsets[""] < 11 else 2
+    name = node.input[place] if len(node.input) > place else ""
+    found: Any = attributes.get("scales") if node.op_type == "Upsample" else None
+    if found is None and name and reading.constant(node, place).size:
+        found = reading.known[name].reshape(-1)
+    if found is None or len(found) != rank or any(scale < 1 or scale != int(scale) for scale in found):
+        return None
+    return [int(scale) for scale in found]
 
 
 def _global(reading: Reading, node: Any) -> None:
@@ -147,9 +246,12 @@ def _over_time(reading: Reading, node: Any) -> None:
 READERS: dict[str, Callable[[Reading, Any], None]] = {
     "AveragePool": _pool,
     "Conv": _convolution,
+    "ConvTranspose": _transposed,
     "GlobalAveragePool": _global,
     "GlobalMaxPool": _global,
     "MaxPool": _pool,
     "ReduceMax": _over_time,
     "ReduceMean": _over_time,
+    "Resize": _resize,
+    "Upsample": _resize,
 }
