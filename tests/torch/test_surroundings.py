@@ -12,6 +12,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -278,3 +279,22 @@ def test_training_keeps_nothing():
     gc.collect()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 4_000
     assert not rnnx.torch._operator._kept
+
+
+def test_loaders_feed_models_of_rnnx() -> None:
+    """Batches of tensors, with targets and without, and lists of sequences of any lengths."""
+    model = rnnx.Sequential([rnnx.Input((None, 3)), rnnx.layers.GRU(4), rnnx.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = torch.randn(22, 7, 3), torch.randn(22, 1)
+    rows = [x[k, : 1 + k % 7] for k in range(22)]
+    loader, alone = (torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*parts), 8) for parts in ((x, y), (x,)))
+    tensors = torch.utils.data.DataLoader(x, 8)  # type: ignore[arg-type]
+    for source in (loader, alone, tensors):
+        np.testing.assert_allclose(model.predict(source), model.predict(x.numpy()), atol=1e-6)
+    for size in (2, 8):
+        ragged = torch.utils.data.DataLoader(rows, size, collate_fn=list)  # type: ignore[arg-type, var-annotated]
+        found = model.predict(ragged)
+        np.testing.assert_allclose(found, model.predict([row.numpy() for row in rows]), atol=1e-6)
+    assert model.evaluate(loader) == pytest.approx(model.evaluate(x.numpy(), y.numpy()), rel=1e-5)
+    history = model.fit(loader, epochs=3, validation_data=loader, verbose=0).history
+    assert history["val_loss"][-1] < history["val_loss"][0]

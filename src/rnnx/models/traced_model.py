@@ -14,6 +14,7 @@ from rnnx.layers.traced_call import TracedCall
 from rnnx.layers.traced_shapes import Sketch
 from rnnx.layers.tracing import Traced
 from rnnx.training.forms import inputs_of, is_ragged
+from rnnx.training.stored import Stored
 
 NEVER_CALLED = {
     "train_step": "fit takes the loss and the optimizer of compile(...); say it in `call`, as a loss (a function, or a "
@@ -132,7 +133,7 @@ def is_nested(x: Any) -> bool:
 
 def holds_arrays(x: Any) -> bool:
     """Whether everything in containers is an array."""
-    return all(isinstance(part, np.ndarray) for part in nested.leaves(x))
+    return all(isinstance(part, (np.ndarray, Stored)) for part in nested.leaves(x))
 
 
 class TracedModel(TracedCall):

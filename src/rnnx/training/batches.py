@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.training.arrow import is_arrow
 from rnnx.training.forms import arrays_of, count_rows, data_of, is_ragged, parts_of
+from rnnx.training.stored import Stored, is_stored
 from rnnx.utils import PyDataset, shuffling_generator
 
 
@@ -47,9 +49,18 @@ def take(x: Any, rows: Any) -> Any:
         return {name: take(part, rows) for name, part in x.items()}
     if isinstance(x, (list, tuple)):
         return [take(part, rows) for part in x]
-    if isinstance(rows, slice):
+    if isinstance(rows, slice) or isinstance(x, Stored):
         return x[rows]
     return np.asarray(x)[rows]
+
+
+def part_of(x: Any, rows: slice) -> Any:
+    """As `take`, but what is read from elsewhere is still to be read."""
+    if isinstance(x, dict):
+        return {name: part_of(part, rows) for name, part in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [part_of(part, rows) for part in x]
+    return x.part(rows) if isinstance(x, Stored) else take(x, rows)
 
 
 def pad(sequences: Any, timesteps: int | None = None) -> tuple[Array, Array]:
@@ -99,7 +110,9 @@ class Batches:
     y, sample_weight : optional
         ``y`` may be ragged too (targets for every step).
     batch_size : int
-    shuffle : bool
+    shuffle : bool or "batch"
+        "batch" leaves rows that follow each other together and shuffles the batches; of data that are read in pieces
+        those of a piece follow each other too, so that each piece is read once.
     generator : numpy Generator, optional
         Source of the order.
     several_inputs : bool
@@ -118,7 +131,7 @@ class Batches:
         sample_weight: Any = None,
         *,
         batch_size: int = 32,
-        shuffle: bool = False,
+        shuffle: bool | str = False,
         generator: np.random.Generator | None = None,
         several_inputs: bool = False,
         steps: int | None = None,
@@ -132,18 +145,22 @@ class Batches:
             )
             raise ValueError(f"`batch_size` must be a positive integer, got {got}")
         self.ragged = not several_inputs and is_ragged(x)
-        self.x: Any = (
-            [np.asarray(part) for part in x]
-            if self.ragged
-            else x
-            if isinstance(x, (list, tuple, dict))
-            else np.asarray(x)
-        )
+        self.x: Any = x if isinstance(x, (list, tuple, dict, Stored)) else np.asarray(x)
+        if self.ragged:
+            self.x = [np.asarray(part) for part in x]
         self._ragged_y = self.ragged and is_ragged(y)
         self._ragged_weight = self.ragged and is_ragged(sample_weight)
         self.y: Any = y if self._ragged_y else arrays_of(y)
         self.sample_weight: Any = sample_weight if self._ragged_weight else arrays_of(sample_weight)
         self.batch_size, self.shuffle = int(batch_size), shuffle
+        stored = _stored_parts([self.x, self.y, self.sample_weight])
+        if shuffle is True and any(part.is_computed for part in stored):
+            raise ValueError(
+                "every batch of rows in any order would compute nearly all chunks of the Dask array; give "
+                '`shuffle="batch"` (chunks and the batches in them in a new order, each chunk computed once an epoch) '
+                "or `shuffle=False`, or the array in memory, `x.compute()`"
+            )
+        self._stored = stored[0] if stored else None  # the one that says which batches follow each other
         self.generator = generator or np.random.default_rng(0)
         self.steps, self.seed = _checked_steps(steps), seed
         self._place = 0
@@ -190,23 +207,36 @@ class Batches:
         """A batch of the first row alone, to try whether data fit a model."""
         return self._batch(slice(0, 1), np.arange(1))
 
+    def as_one(self) -> Batch:
+        """All rows in one batch, in their order."""
+        return replace(self._batch(slice(0, self.rows), np.arange(self.rows)), rows=None)
+
     def _orders(self, number: int) -> list[Array]:
         """Row numbers of every batch."""
         if self.shuffle and self.seed is not None:
             self.generator = np.random.default_rng([self.seed, number])
-        order = self.generator.permutation(self.rows) if self.shuffle else np.arange(self.rows)
+        by_batch = self.shuffle == "batch"
+        order = self.generator.permutation(self.rows) if self.shuffle and not by_batch else np.arange(self.rows)
         if self.ragged:
             order = order[np.argsort(self._lengths[order], kind="stable")]
         batches = [order[k : k + self.batch_size] for k in range(0, self.rows, self.batch_size)]
-        if self.ragged and self.shuffle:
-            batches = [batches[k] for k in self.generator.permutation(len(batches))]
+        if self.shuffle and (self.ragged or by_batch):
+            new = self.generator.permutation(len(batches))
+            if self._stored is not None and batches and not self.ragged:  # pieces, and the batches in each
+                pieces = self._stored.pieces_of(np.arange(len(batches)) * self.batch_size)
+                ranks = np.empty(len(batches), np.int64)
+                ranks[new] = np.arange(len(new))
+                least = np.full(int(pieces[-1]) + 1, len(batches))
+                np.minimum.at(least, pieces, ranks)
+                new = new[np.argsort(least[pieces[new]], kind="stable")]
+            batches = [batches[k] for k in new]
         return batches
 
     def __iter__(self) -> Iterator[Batch]:
         return self._batches(0)
 
     def _batches(self, number: int, skipped: int = 0) -> Iterator[Batch]:
-        in_order = not self.ragged and not self.shuffle
+        in_order = not self.ragged and (not self.shuffle or self.shuffle == "batch")
         for rows in self._orders(number)[skipped:]:
             # A view where the rows follow each other.
             yield self._batch(slice(int(rows[0]), int(rows[-1]) + 1) if in_order else rows, rows)
@@ -225,6 +255,12 @@ def _all_rows(part: Any) -> list[int]:
     if isinstance(part, (list, tuple, dict)):
         return [len(p) for p in (part.values() if isinstance(part, dict) else part) if p is not None]
     return [] if part is None else [count_rows(part)]
+
+
+def _stored_parts(data: Any) -> list[Stored]:
+    if isinstance(data, (list, tuple, dict)):
+        return [found for part in (data.values() if isinstance(data, dict) else data) for found in _stored_parts(part)]
+    return [data] if isinstance(data, Stored) else []
 
 
 def _check_steps(lengths: Array, sequences: list[Any]) -> None:
@@ -353,7 +389,17 @@ def _batch_of(item: Any, model: Any) -> Batch:
     parts = item if isinstance(item, tuple) else (item,) if model is None else parts_of(model, item)
     if len(parts) > 3:
         raise ValueError(f"a batch must be (x,), (x, y) or (x, y, sample_weight), got {len(parts)} parts")
-    return Batch(*(parts if model is None else data_of(model, *parts)))
+    if model is None:
+        return Batch(*parts)
+    x, y, weight = data_of(model, *parts)
+    if is_ragged(x) and not model.several_inputs:
+        return Batches(x, y, weight, batch_size=len(x)).as_one()
+    return Batch(read(x), read(y), read(weight))
+
+
+def read(x: Any) -> Any:
+    """All rows of what is read from elsewhere, as arrays."""
+    return take(x, slice(None)) if _stored_parts(x) else x
 
 
 # ---- What a model is given ------------------------------------------------------------------------------------------
@@ -365,6 +411,8 @@ def is_indexed(source: Any) -> bool:
         return True
     if isinstance(source, type) or hasattr(source, "__array__") or hasattr(source, "__iter__"):
         return False
+    if is_arrow(source) or is_stored(source):
+        return False
     return hasattr(source, "__getitem__") and hasattr(source, "__len__")
 
 
@@ -374,7 +422,9 @@ def is_source(x: Any) -> bool:
         return isinstance(x, Batches)
     if isinstance(x, (list, tuple)):
         return len(x) > 0 and all(isinstance(item, (tuple, Batch)) and not is_ragged([item]) for item in x)
-    return is_indexed(x) or (hasattr(x, "__iter__") and not hasattr(x, "__array__"))
+    if is_indexed(x):
+        return True
+    return hasattr(x, "__iter__") and not (hasattr(x, "__array__") or is_arrow(x) or is_stored(x))
 
 
 def batches_of(
@@ -384,11 +434,14 @@ def batches_of(
     sample_weight: Any = None,
     *,
     batch_size: int | None = None,
-    shuffle: bool = False,
+    shuffle: bool | str = False,
     steps: int | None = None,
     seed: int | None = None,
 ) -> Batches | GivenBatches:
     """The data of ``fit``, ``evaluate`` or ``predict`` as batches."""
+    if isinstance(shuffle, str) and shuffle != "batch":
+        raise ValueError(f'`shuffle` must be True, False or "batch", got {shuffle!r}')
+    shuffle = shuffle if isinstance(shuffle, str) else bool(shuffle)
     generator = shuffling_generator() if shuffle else None
     if is_source(x):
         return GivenBatches(x, steps, generator, seed, model)
@@ -422,7 +475,7 @@ def one_batch(model: Any, x: Any, y: Any = None, weight: Any = None) -> Batch:
     x, y, weight = data_of(model, x, y, weight)
     if not model.several_inputs and is_ragged(x):
         return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))
-    return Batch(x, y, weight)
+    return Batch(read(x), read(y), read(weight))
 
 
 def in_order(parts: list[Array], lengths: list[Any], rows: list[Array | None]) -> Any:
@@ -447,8 +500,10 @@ def in_order(parts: list[Array], lengths: list[Any], rows: list[Array | None]) -
     if all(n is None for n in lengths):
         joined = np.concatenate(parts)
         return joined if np.array_equal(order, np.arange(len(order))) else joined[order]
-    rows = [row[:n] for part, steps in zip(parts, lengths, strict=True) for row, n in zip(part, steps, strict=True)]
-    return [rows[k] for k in order]
+    found: list[Array] = []
+    for part, steps in zip(parts, lengths, strict=True):
+        found.extend(part if steps is None else [row[:n] for row, n in zip(part, steps, strict=True)])
+    return [found[k] for k in order]
 
 
 # ---- Chunks of long sequences ---------------------------------------------------------------------------------------

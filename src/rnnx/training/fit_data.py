@@ -8,8 +8,9 @@ import numpy as np
 
 from rnnx import losses
 from rnnx._typing import Array
-from rnnx.training.batches import Batches, GivenBatches, batches_of, is_source, take
+from rnnx.training.batches import Batches, GivenBatches, batches_of, is_source, part_of
 from rnnx.training.forms import arrays_of, count_rows, data_of, is_ragged
+from rnnx.training.stored import Stored
 
 
 def data_of_fit(
@@ -20,7 +21,7 @@ def data_of_fit(
     *,
     class_weight: Any = None,
     batch_size: int | None = None,
-    shuffle: bool = True,
+    shuffle: bool | str = True,
     steps: int | None = None,
     seed: int | None = None,
     validation_split: float = 0.0,
@@ -48,7 +49,7 @@ def data_of_fit(
             check_class_weight(model, class_weight)
     train = batches_of(
         model, x, y, sample_weight,
-        batch_size=batch_size, shuffle=shuffle and not model.is_stateful, steps=steps, seed=seed,
+        batch_size=batch_size, shuffle=shuffle if not model.is_stateful else False, steps=steps, seed=seed,
     )  # fmt: skip
     if isinstance(train, Batches) and train.rows == 0:
         raise ValueError("fit: there is no data, `x` has 0 rows")
@@ -78,7 +79,7 @@ def split_rows(x: Any, y: Any, weight: Any, share: float, several: bool = False)
         raise ValueError(f"fit: `validation_split` = {share} of {rows} rows leaves one side empty")
 
     def part(a: Any, which: slice) -> Any:
-        return a[which] if ragged and is_ragged(a) else take(arrays_of(a) if a is not x else a, which)
+        return a[which] if ragged and is_ragged(a) else part_of(arrays_of(a) if a is not x else a, which)
 
     first, second = slice(0, cut), slice(cut, rows)
     validation = (part(x, second), part(y, second), part(weight, second))
@@ -155,7 +156,7 @@ def class_weights(y: Any, class_weight: dict[Any, float], sample_weight: Any, on
         if len(own) != len(y):
             raise ValueError(f"`y` has {len(y)} rows but `sample_weight` has {len(own)}")
         return [class_weights(np.asarray(row), class_weight, w, one_hot) for row, w in zip(y, own, strict=True)]
-    y = arrays_of(y)
+    y = np.asarray(y) if isinstance(y, Stored) else arrays_of(y)
     if not isinstance(y, np.ndarray):
         raise ValueError("`class_weight` needs targets in one array")
     classes = y

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from rnnx._nested import matched
+from rnnx.training.arrow import columns_of, is_arrow, numbers_of
+from rnnx.training.stored import Stored, is_stored
 
 
 def is_ragged(x: Any) -> bool:
@@ -47,8 +49,8 @@ def count_rows(x: Any) -> int:
 
 
 def arrays_of(y: Any) -> Any:
-    """Targets or weights as one array, or as the list or dict of arrays they came as."""
-    if y is None or isinstance(y, dict):
+    """Targets or weights as one array, or as the list or dict of arrays they came as, or as rows still to be read."""
+    if y is None or isinstance(y, (dict, Stored)):
         return y
     if isinstance(y, (list, tuple)) and len(y) > 0 and all(part is None or isinstance(part, np.ndarray) for part in y):
         return y
@@ -77,6 +79,8 @@ def only_one(x: Any, axes: int | None) -> Any:
 
 def inputs_of(model: Any, x: Any) -> Any:
     """Inputs as the model takes them: an array, a list or dict of arrays, or a ragged list."""
+    if is_arrow(x):
+        x = _of_table(model, x)
     model.note_form(x)
     if model.input_template is not None and model.built:
         x = model.flat_inputs(x)
@@ -92,6 +96,8 @@ def inputs_of(model: Any, x: Any) -> Any:
         return _array(x)
     if is_texts(x):
         return np.array(x, object)
+    if any(hasattr(row, "__array__") and not isinstance(row, np.ndarray) for row in x[:1]):
+        x = [np.asarray(row) for row in x]  # rows in arrays of another library, such as PyTorch's
     if is_rows_of_features(model, x):
         return np.asarray(x)
     if x and all(isinstance(row, (list, tuple)) for row in x) and (axes is None or depth(x) == axes):
@@ -115,6 +121,9 @@ def targets_of(model: Any, y: Any, rows: int | None, ragged: bool) -> Any:
     """
     if y is None:
         return None
+    if is_arrow(y):
+        columns = columns_of(y)
+        y = numbers_of(y) if columns is None else _of_outputs(model, columns)
     if model.output_template is not None and not (isinstance(y, dict) and set(y) <= set(model.output_names)):
         y = matched(f"{model.name}: targets", model.output_template, y)
         y = y if model.several_outputs else y[0]
@@ -172,15 +181,58 @@ def is_rows_of_features(model: Any, x: Any) -> bool:
     return len(shape) == 2 and shape[1] is not None and all(np.shape(row) == (shape[1],) for row in x)
 
 
+def _of_table(model: Any, x: Any) -> Any:
+    """The column of Arrow that is a model's input, or those of its inputs by their names."""
+    columns = columns_of(x)
+    if columns is None:
+        return numbers_of(x)
+    if model.built and (model.several_inputs or len(columns) > 1):
+        names = model.input_names
+        if set(names) <= columns.keys():
+            found = {name: numbers_of(columns[name], name) for name in names}
+            return found if model.several_inputs or isinstance(model.input_template, dict) else found[names[0]]
+        if model.several_inputs:
+            raise ValueError(
+                f"{model.name}: the table must have the columns {', '.join(map(repr, names))} of the inputs, got "
+                f"{', '.join(map(repr, columns))}"
+            )
+    return _side_by_side(model, columns)
+
+
+def _of_outputs(model: Any, columns: dict[str, Any]) -> Any:
+    """The columns of a table that are the targets of a model with several outputs, or its only one."""
+    if model.several_outputs and set(model.output_names) >= columns.keys():
+        return {name: numbers_of(column, name) for name, column in columns.items()}
+    return _side_by_side(model, columns)
+
+
+def _side_by_side(model: Any, columns: dict[str, Any]) -> Any:
+    """The only column of a table, or all columns of numbers as an array of shape (rows, columns)."""
+    found = {name: numbers_of(column, name) for name, column in columns.items()}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    for name, column in found.items():
+        if isinstance(column, list) or column.ndim != 1 or column.dtype.kind == "O":
+            raise ValueError(
+                f"{model.name}: of a table with the columns {', '.join(map(repr, columns))}, of which {name!r} has "
+                f"more than a number in each row, give the one that is meant: table[{name!r}]"
+            )
+    return np.stack([np.asarray(column) for column in found.values()], axis=1)
+
+
 def _array(x: Any) -> Any:
     """An array of what has or is one; a list whose rows differ as it is, for whoever says what does not fit."""
-    if isinstance(x, np.ndarray) or x is None:
+    if isinstance(x, (np.ndarray, Stored)) or x is None:
         return x
     if isinstance(x, (list, tuple)):
         try:
             return np.asarray(x)
         except ValueError:
             return x
+    if is_arrow(x):
+        return numbers_of(x)
+    if is_stored(x):
+        return Stored(x)
     return np.asarray(x) if hasattr(x, "__array__") else x
 
 

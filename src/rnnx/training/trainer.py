@@ -133,7 +133,7 @@ class Trainer(OldMethods, Objective):
         callbacks: Any = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
@@ -148,6 +148,9 @@ class Trainer(OldMethods, Objective):
         Parameters
         ----------
         x : array, list or dict of arrays, ragged list, or iterable of batches
+            An array of h5py, zarr, netCDF or Dask is read in pieces, chunk by chunk, and never as a whole. A column or
+            table of Arrow (of pyarrow, Polars or DuckDB) counts as array where its rows have a fixed size, and as
+            ragged list where they are lists.
             A ragged list holds arrays of shape (timesteps, features), or (timesteps,) of ids: rows of similar length
             share a batch. An iterable, or an object with ``__len__`` and ``__getitem__``, gives ``(x, y)`` or
             ``(x, y, sample_weight)``.
@@ -162,8 +165,9 @@ class Trainer(OldMethods, Objective):
             Share of the rows, at the end, to validate with. A stateful model carries its states from batch to batch and
             from epoch to epoch, until ``reset_states()``; a validation starts from zeros and leaves them as they were.
         validation_data : tuple ``(x, y)`` or ``(x, y, sample_weight)``, or iterable of batches
-        shuffle : bool
-            A new order in each epoch; not done for stateful models and iterables.
+        shuffle : bool or "batch"
+            A new order in each epoch; not done for stateful models and iterables. With "batch" rows that follow each
+            other stay in one batch, which reads files in pieces; see `rnnx.data.Batches`.
         class_weight : dict of float by class, optional
             Targets are one-hot where they have the axes of the output. For several outputs a dict of such dicts by
             output, or a list of them.
