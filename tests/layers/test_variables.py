@@ -11,6 +11,8 @@ import rnnx
 from rnnx import layers
 from rnnx.layers.weight import WeightArray
 
+RNG = np.random.default_rng(5)
+
 
 def dense() -> Any:
     layer = layers.Dense(1)
@@ -80,6 +82,104 @@ def test_a_change_in_place_is_one_of_the_weight(kind: Any, change: Any) -> None:
         same(x)
         same.set_weights(layer.get_weights())
         assert np.array_equal(layer(x), same(x)) and not np.array_equal(layer(x), before)
+
+
+def _with_out(value: Any) -> None:
+    np.multiply(value, 0.5, out=value)
+
+
+def _part_of_a_part(value: Any) -> None:
+    value[1:][0, ::2] = 3.0
+
+
+def _buffer(value: Any) -> None:
+    memoryview(value)[1, 2] = 2.0
+
+
+def _plain(value: Any) -> None:
+    np.asarray(value).T.flat[3] = -2.0
+
+
+WAYS = [_fill, _multiply, _set, _copy_to, _with_out, _part_of_a_part, _buffer, _plain]
+
+
+@pytest.mark.parametrize("change", WAYS)
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_whatever_is_written_in_the_value_counts(kind: Any, change: Any) -> None:
+    """Whether the array is held since the call before or not, and also after the weight has another one."""
+    layer, x = kind(3), RNG.normal(size=(2, 4, 5)).astype("float32")
+
+    def counts(value: Any) -> None:
+        before = layer(x)
+        change(value() if callable(value) else value)
+        same = kind(3)
+        same(x)
+        same.set_weights(layer.get_weights())
+        assert np.array_equal(layer(x), same(x)) and not np.array_equal(layer(x), before)
+
+    layer(x)
+    for weight in layer.weights[:2]:
+        counts(lambda: weight.value)  # noqa: B023
+        for _ in range(2):
+            weight.assign(RNG.normal(size=weight.shape))
+            counts(lambda: weight.value)  # noqa: B023
+            weight.assign(RNG.normal(size=weight.shape))
+            held = weight.value[...]  # a view is all that is left of it
+            counts(held)
+    first, second, _ = layer.weights
+    layer(x)
+    assert first.lent is None and second.lent is not None  # of what nobody holds, nothing is asked any more
+
+
+def test_reading_the_value_is_no_change() -> None:
+    layer, x = layers.GRU(3), np.ones((2, 4, 5), "float32")
+    layer(x)
+    packed, versions = layer.packed()[1], [weight.version for weight in layer.weights]
+    for weight in layer.weights:
+        value = weight.value
+        assert weight.value is value and type(value) is np.ndarray
+        assert np.asarray(layer.kernel).mean() == layer.kernel.mean()
+        layer(x)
+    assert layer.packed()[1] is packed and [weight.version for weight in layer.weights] == versions
+
+
+def test_written_in_the_value_of_what_is_kept_elsewhere() -> None:
+    """Narrow weights, tables of embeddings, still weights of streams, both directions."""
+    x = RNG.normal(size=(2, 4, 5)).astype("float32")
+    dense = layers.Dense(3)
+    both = layers.Bidirectional(layers.LSTM(3))
+    table = rnnx.Sequential([layers.Embedding(5, 3), layers.GRU(4)])
+    ids = np.arange(20).reshape(4, 5) % 5
+    for layer, given, narrow in ((dense, x, True), (both, x, False), (both, x, True), (table, ids, False)):
+        layer(given)
+        if narrow:
+            layer.quantize("bf16")
+        for weight in layer.weights:
+            before = layer(given), layer(given)
+            weight.value[...] += 1
+            assert not np.array_equal(layer(given), before[1])
+    model = rnnx.Sequential([rnnx.Input((None, 5)), layers.LSTM(3), layers.LayerNormalization()])
+    for weight in model.weights:
+        model.stream().step(x[:, 0][:1])
+        weight.value[...] += RNG.normal(size=weight.shape)
+        np.testing.assert_allclose(model.stream().step(x[:1, 0]), model.predict(x[:1, :1]), atol=1e-5)
+
+
+def test_an_array_that_was_given_is_not_the_value() -> None:
+    layer, x = layers.GRU(3), np.ones((2, 4, 5), "float32")
+    layer(x)
+    given = np.ones((5, 9), "float32")
+    layer.weights[0].value = given
+    y = layer(x)
+    given[...] = 5
+    assert np.array_equal(layer(x), y) and layer.weights[0].value.max() == 1
+    with pytest.raises(ValueError, match=r"weight 'kernel' has shape \(5, 9\), got an array of shape \(5, 6\)"):
+        layer.weights[0].value = np.ones((5, 6))
+    made = np.ones((5, 9), "float32")
+    layer = layers.GRU(3, kernel_initializer=lambda shape, dtype=None: made)
+    y = layer(x)
+    made[...] = 5
+    assert np.array_equal(layer(x), y) and layer.weights[0].value.max() == 1
 
 
 def test_a_change_in_place_of_embeddings() -> None:

@@ -36,7 +36,7 @@ class SwapEMAWeights(Callback):
         pairs = optimizer._averages
         with changing([weight for weight, _ in pairs]):
             for weight, average in pairs:
-                value = weight.value.copy()
+                value = weight.array.copy()
                 weight.writable()[...] = average
                 average[...] = value
         self._swapped = to_averages
@@ -54,7 +54,7 @@ class SwapEMAWeights(Callback):
         self._swap(True)
         if epoch == self.params["epochs"] - 1 or self.model.stop_training:
             for weight, average in self.model.optimizer._averages:  # which become the weights when training ends
-                average[...] = weight.value
+                average[...] = weight.array
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         self._swap(True)

@@ -110,7 +110,7 @@ class BackupAndRestore(Callback):
 
     def _save(self, epoch: int) -> None:
         model = self.model
-        arrays = {f"weights/{k}": weight.value for k, weight in enumerate(model.weights)}
+        arrays = {f"weights/{k}": weight.array for k, weight in enumerate(model.weights)}
         arrays.update({f"optimizer/{name}": value for name, value in model.optimizer.get_state().items()})
         for k, generator in enumerate(model.seed_generators()):
             arrays[f"noise/{k}"] = np.array(generator.state, np.int64)

@@ -114,7 +114,7 @@ class TensorBoard(Callback):
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             for layer in self.model.layers:
                 for weight in layer.weights:
-                    self._writers["train"].add_histogram(f"{layer.name}/{weight.name}/histogram", weight.value, epoch)
+                    self._writers["train"].add_histogram(f"{layer.name}/{weight.name}/histogram", weight.array, epoch)
         for writer in self._writers.values():
             writer.flush()
 

@@ -200,8 +200,8 @@ def _weights(model: Any) -> dict[str, Array]:
     }
     tensors = {}
     for k, weight in enumerate(model.weights):
-        narrow = narrow_form(weight.value, modes[id(weight)]) if id(weight) in modes else None
-        tensors[f"weights/{k}"], scales = narrow or (weight.value, None)
+        narrow = narrow_form(weight.array, modes[id(weight)]) if id(weight) in modes else None
+        tensors[f"weights/{k}"], scales = narrow or (weight.array, None)
         if scales is not None:
             tensors[f"scales/{k}"] = scales
     return tensors
@@ -296,9 +296,9 @@ def _put_weights(model: Any, path: Any, tensors: dict[str, Array]) -> None:
         raise FormatError(f"{path}: holds {len(found)} weights, the model has {len(own)}")
     for k, weight in enumerate(own):
         array = found[f"weights/{k}"]
-        if array.shape != weight.value.shape or array.dtype != weight.value.dtype:
+        if array.shape != weight.shape or array.dtype != weight.dtype:
             raise FormatError(
-                f"{path}: weight {k} ({weight.name}) must be {weight.value.dtype} of shape {weight.shape}, "
+                f"{path}: weight {k} ({weight.name}) must be {weight.dtype} of shape {weight.shape}, "
                 f"got {array.dtype} {array.shape}"
             )
     replace_all(own, [found[f"weights/{k}"] for k in range(len(own))])

@@ -273,7 +273,7 @@ class PReLU(Weighted):
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
         self._check(x.shape)
-        alpha, zero = self._weights[0].value, np.zeros((), x.dtype)
+        alpha, zero = self._weights[0].array, np.zeros((), x.dtype)
         below = np.minimum(x, zero)
         y = np.where(x > 0, x, alpha * below)
 

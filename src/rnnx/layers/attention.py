@@ -170,7 +170,7 @@ class Attention(Attending):
 
     def scores(self, query: Array, key: Array) -> tuple[Array, Callable[[Array], tuple[Array, Array, list[Any]]]]:
         """How well keys fit queries; gradients of the query, the key and the weights for that of the scores."""
-        weights = {weight.name: weight.value for weight in self._weights}
+        weights = {weight.name: weight.array for weight in self._weights}
         scale = weights.get("scale", np.ones((), query.dtype))
         if self.score_mode == "dot":
             raw = products(query, key.swapaxes(1, 2))
@@ -295,7 +295,7 @@ class AdditiveAttention(Attention):
 
     def scores(self, query: Array, key: Array) -> tuple[Array, Callable[[Array], tuple[Array, Array, list[Any]]]]:
         width = query.shape[-1]
-        scale = self._weights[0].value if self._weights else np.ones(width, query.dtype)
+        scale = self._weights[0].array if self._weights else np.ones(width, query.dtype)
         bent = np.tanh(query[:, :, None] + key[:, None])
 
         def back(d: Array) -> tuple[Array, Array, list[Any]]:

@@ -70,7 +70,7 @@ class Convolving(Weighted, OverWindows):
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
         self.check_rank(x.shape, self.features)
-        bias = self._weights[-1].value if self.use_bias else None
+        bias = self._weights[-1].array if self.use_bias else None
         a, back = self.convolve(self.last(x), bias)
         a = self.given(a)
         y = self.activation(a)
@@ -165,7 +165,7 @@ class Convolution(Convolving):
             self.add_weight("bias", (self.filters,), chosen="bias")
 
     def convolve(self, x: Array, bias: Array | None) -> tuple[Array, Any]:
-        kernel, places = self._weights[0].value, x.shape[1:-1]
+        kernel, places = self._weights[0].array, x.shape[1:-1]
         windows, before = self.windows(places), self.before(places)
         frame = framed(x, before, windows.frame)
         parts = self._groups(frame.shape[-1])

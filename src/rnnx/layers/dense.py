@@ -60,7 +60,7 @@ class Dense(Weighted):
 
     kernel = weight_value(0)
     bias = weight_value(1)
-    _memo: tuple[Any, Any, Any] = (None, None, None)
+    _memo: tuple[Any, Any] = (None, None)
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
@@ -72,12 +72,12 @@ class Dense(Weighted):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        kernel = self._weights[0].value
+        kernel = self._weights[0].array
         if x.ndim < 2 or x.shape[-1] != kernel.shape[0]:
             raise ValueError(f"{self.name}: the input must have shape (batch, ..., {kernel.shape[0]}), got {x.shape}")
         if keep:
             self.check_trainable()
-        bias = self._weights[1].value if self.use_bias else None
+        bias = self._weights[1].array if self.use_bias else None
         a: Any = None if self.quantization_mode else _kernels.small_dense(x, kernel, bias)
         if a is not None:
             if not _kernels.all_finite(a):
@@ -109,14 +109,13 @@ class Dense(Weighted):
 
     def packed(self) -> _kernels.PackedDense:
         """The kernel and bias in the layout of the engine, made once for each version of the weights."""
-        versions: list[Any] = [(w.version, id(w.value)) for w in self._weights]  # before the values: see `Weight`
+        versions: list[Any] = [w.current_version() for w in self._weights]  # before the arrays: see `Weight`
         versions.append(self.quantization_mode)
-        known, _, packed = self._memo
+        known, packed = self._memo
         if known != versions:
-            values = [w.value for w in self._weights]  # kept, so that no other array gets their ids
-            kernel, *bias = map(np.ascontiguousarray, values)
+            kernel, *bias = (np.ascontiguousarray(w.array) for w in self._weights)
             packed = _kernels.PackedDense(kernel, bias[0] if bias else None, versions[-1] or "full")
-            self._memo = (versions, values, packed)
+            self._memo = (versions, packed)
         made: _kernels.PackedDense = packed
         return made
 
@@ -125,7 +124,7 @@ class Dense(Weighted):
         return None if self.overrides_call else self._weights[:1]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        if self._weights and input_shape[-1] not in (None, width := self._weights[0].value.shape[0]):
+        if self._weights and input_shape[-1] not in (None, width := self._weights[0].shape[0]):
             raise ValueError(f"{self.name}: the input must have shape (batch, ..., {width}), got {tuple(input_shape)}")
         return (*input_shape[:-1], self.units)
 

@@ -25,7 +25,7 @@ class Depthwise(Convolving):
 
     def each_feature(self, x: Array) -> tuple[Array, Any]:
         """The convolutions of all features by their own kernels, and the way back."""
-        kernel, places = self._weights[0].value, x.shape[1:-1]
+        kernel, places = self._weights[0].array, x.shape[1:-1]
         windows, before = self.windows(places), self.before(places)
         frame = framed(x, before, windows.frame)
 
@@ -187,7 +187,7 @@ class SeparableConvolution(Depthwise):
 
     def convolve(self, x: Array, bias: Array | None) -> tuple[Array, Any]:
         between, back = self.each_feature(x)
-        own = self._weights[1].value
+        own = self._weights[1].array
         matrix, rows = own.reshape(own.shape[-2:]), between.reshape(-1, between.shape[-1])
         a = product(rows, matrix)
         if bias is not None:

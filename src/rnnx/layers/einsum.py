@@ -167,10 +167,10 @@ class EinsumDense(Weighted):
     ) -> tuple[Array, Pullback | None]:
         self._check(x.shape)
         given, letters, result = self._letters(x.ndim)
-        kernel = self._weights[0].value
+        kernel = self._weights[0].array
         a = contracted([given, letters], [x, kernel], result)
         if self.bias_axes:
-            a = a + self._weights[1].value
+            a = a + self._weights[1].array
         y = self.activation(a)
         if not keep:
             return y, None

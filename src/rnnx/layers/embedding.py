@@ -83,7 +83,7 @@ class Embedding(Weighted):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        y = self._weights[0].value[x]
+        y = self._weights[0].array[x]
 
         def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
             if not self.trainable:

@@ -163,7 +163,7 @@ class RMSNormalization(Layer):
     def forward(
         self, x: Array, *, mask: Any = None, training: bool = False, keep: bool = False, **call: Any
     ) -> tuple[Array, Pullback | None]:
-        own = self._weights[0].value
+        own = self._weights[0].array
         axes, scale = axes_of(self, x.shape), own.reshape(self._sizes(x.shape))
         inverse = 1 / np.sqrt(np.square(x).mean(axis=axes, keepdims=True) + np.asarray(self.epsilon, x.dtype))
         normal = x * inverse

@@ -119,8 +119,8 @@ class Normalization(Weighted):
 
     def affine(self, normal: Array) -> Array:
         """``normal * gamma + beta``."""
-        y = normal if self._gamma is None else normal * self.along(self._gamma.value, normal.ndim)
-        return y if self._beta is None else y + self.along(self._beta.value, normal.ndim)
+        y = normal if self._gamma is None else normal * self.along(self._gamma.array, normal.ndim)
+        return y if self._beta is None else y + self.along(self._beta.array, normal.ndim)
 
     def affine_back(self, normal: Array, dy: Array) -> tuple[Array, list[Array | None]]:
         """Gradient of ``normal``, and those of gamma and beta."""
@@ -131,7 +131,7 @@ class Normalization(Weighted):
             dweights.append((dy * normal).sum(axis=axes).reshape(self.sizes) if self.trainable else None)
         if self._beta is not None:
             dweights.append(dy.sum(axis=axes).reshape(self.sizes) if self.trainable else None)
-        return dy if self._gamma is None else dy * self.along(self._gamma.value, dy.ndim), dweights
+        return dy if self._gamma is None else dy * self.along(self._gamma.array, dy.ndim), dweights
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
@@ -268,10 +268,10 @@ class BatchNormalization(Normalization):
             share, mean, variance = _moments(self.name, x, mask, axes)
             if share.any():  # nothing is learned from a batch without a valid step
                 for weight, value in ((self._mean, mean), (self._variance, variance)):
-                    average = seen(weight, weight.value) * self.momentum + value * (1 - self.momentum)
+                    average = seen(weight, weight.array) * self.momentum + value * (1 - self.momentum)
                     change(weight, average, weight.assign)
         else:
-            mean, variance = self._mean.value, self._variance.value
+            mean, variance = self._mean.array, self._variance.array
         mean, variance = self.along(mean, x.ndim), self.along(variance, x.ndim)
         inverse = 1 / np.sqrt(variance + np.asarray(self.epsilon, x.dtype))
         normal = (x - mean) * inverse

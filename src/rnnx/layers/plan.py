@@ -266,7 +266,7 @@ class Plan:
         for place, value, mask in zip(self.inputs, inputs, input_masks, strict=True):
             values[place], masks[place] = value, mask
         for place, weight in self.weights.items():
-            values[place] = seen(weight, weight.value)
+            values[place] = seen(weight, weight.array)
         pullback: Any = GraphPullback(model) if keep else NO_PENALTIES
         looked_up: Any = None  # the last Embedding, its ids and its output, which layers without noise hand on as it is
         for step in self.steps:
@@ -413,7 +413,7 @@ class GraphPullback(Penalties):
         for k, (weight, flag) in enumerate(zip(trained.weights, trained.trained, strict=True)):
             if flag:
                 d = sums[k]
-                dweights[k] = np.zeros_like(weight.value) if d is None else d
+                dweights[k] = np.zeros_like(weight.array) if d is None else d
         return Gradients(dinputs if model.several_inputs else dinputs[0], dweights)
 
 

@@ -44,7 +44,7 @@ class Tracing:
             return self.changed[weight]
         if weight not in self._tensors:
             node = Node(weight, [], True, 0, {})
-            node.outputs.append(SymbolicTensor(weight.shape, weight.value.dtype, node))
+            node.outputs.append(SymbolicTensor(weight.shape, weight.dtype, node))
             self._tensors[weight] = node.outputs[0]
         return self._tensors[weight]
 
@@ -54,7 +54,7 @@ class Tracing:
             return self.tensor_of(leaf)
         if isinstance(leaf, np.ndarray):
             for weight in self.owner.weights:
-                if weight.value is leaf:
+                if weight.gave(leaf):
                     return self.tensor_of(weight)
         return leaf
 

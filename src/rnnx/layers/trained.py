@@ -60,7 +60,7 @@ class TrainedWeights:
         """Sum of the penalties of the regularizers."""
         total = 0.0
         for weight in self.regularized:
-            total += float(weight.regularizer(weight.value))
+            total += float(weight.regularizer(weight.array))
         return total
 
     def with_penalties(self, grads: Sequence[Array | None]) -> list[Array | None]:
@@ -68,6 +68,6 @@ class TrainedWeights:
         if not self.regularized:
             return list(grads)
         return [
-            g if g is None or w.regularizer is None else g + w.regularizer.grad(w.value)
+            g if g is None or w.regularizer is None else g + w.regularizer.grad(w.array)
             for w, g in zip(self.weights, grads, strict=True)
         ]

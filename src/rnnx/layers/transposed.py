@@ -84,7 +84,7 @@ class ConvolutionTranspose(Convolving):
         return sizes
 
     def convolve(self, x: Array, bias: Array | None) -> tuple[Array, Any]:
-        kernel, places = self._weights[0].value, x.shape[1:-1]
+        kernel, places = self._weights[0].array, x.shape[1:-1]
         windows = Windows(each(self.kernel_size), each(self.strides), each(self.dilation_rate), places)
         before = [start for start, _ in self._edges()]
         sizes = self.counts(places)

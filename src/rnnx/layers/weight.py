@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx import _kernels
 from rnnx._nested import mapped
 from rnnx._typing import Array
 from rnnx.layers import graph
@@ -32,51 +33,86 @@ class Weight:
     Attributes
     ----------
     value : array
-        Assign another one, or change it within `updating`: elements that are written without it (``value[0] = 0``) do
-        not count as a change, and recurrent layers that were called go on with the weights that they have packed.
+        Elements may be written in it by any means (``value[0] = 0``, ``out=value``, a slice, a memoryview): as long as
+        someone holds it, or a view of it, what is derived from the weight goes by a fingerprint of its numbers. While
+        other threads read the weight, change it within `updating`.
+    array : array
+        The same numbers for those who neither write in them nor hand them on; costs nothing later.
     version : int
         Grows at the end of every change; whatever was derived from the value before is stale then. Read it before the
         value: what another thread derives from a value that is changing goes by the number before the change, and is
-        made again after it.
+        made again after it. It is up to date if ``lent`` is None; ask `current_version` otherwise.
+    lent : weak reference or None
+        To the array that `value` gave last, if someone may have written in it since the version was counted.
     """
 
-    __slots__ = ("name", "_value", "trainable", "regularizer", "constraint", "version", "_changing", "_still")
+    __slots__ = (
+        "name", "array", "trainable", "regularizer", "constraint", "version", "lent", "_fingerprint", "_changing",
+        "_still",
+    )  # fmt: skip
 
     def __init__(
         self, name: str, value: Array, trainable: bool = True, regularizer: Any = None, constraint: Any = None
     ):
         self.name = name
-        self._value = value
+        self.array = value
         self.trainable = trainable
         self.regularizer = regularizer
         self.constraint = constraint
         self.version = 0
+        self.lent: weakref.ref[Array] | None = None
+        self._fingerprint = 0  # of the array when it was lent, or counted last since
         self._changing = 0  # changes that have begun and not ended
         self._still: tuple[int, Any] = (-1, None)  # of `still`: the version, and a reference to its value
 
-    def _replace(self, value: Array) -> None:
-        self._value = value
+    @property
+    def value(self) -> Array:
+        array = self.array
+        if not array.flags.writeable:
+            return array
         with _counting:
-            self.version += 1
+            lent = None if self.lent is None else self.lent()
+            if lent is None or not np.may_share_memory(lent, array):
+                # Views of an array whose memory is that of a memoryview hold the array itself, not the memory: it ends
+                # with the last of them.
+                lent = np.asarray(array.data)
+                if self.lent is None:
+                    self._fingerprint = _kernels.fingerprint([array])
+                self.lent = weakref.ref(lent)
+        return lent
 
-    # What ``weight.value *= 2`` leaves is the same array, and counts as another value. What reads it is compiled.
-    value = property(operator.attrgetter("_value"), _replace)
+    @value.setter
+    def value(self, value: Array) -> None:
+        if self.lent is None or value is not self.lent():  # it is that after ``weight.value *= 2``, changed already
+            self.assign(value)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._value.shape
+    def gave(self, array: Array) -> bool:
+        """Whether an array is the value of now, not a copy or a part of it."""
+        return array is self.array or (self.lent is not None and array is self.lent())
 
-    @property
-    def ndim(self) -> int:
-        return self.value.ndim
+    def current_version(self) -> int:
+        """The version, when what may have been written in the array that `value` gave has been counted."""
+        lent = self.lent
+        if lent is not None:
+            if lent() is None:
+                with _counting:
+                    if self.lent is lent:
+                        self.lent = None
+            found = _kernels.fingerprint([self.array])
+            with _counting:
+                if found != self._fingerprint:
+                    self._fingerprint = found
+                    self.version += 1
+        return self.version
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.value.dtype
+    # What reads them is compiled.
+    shape = property(operator.attrgetter("array.shape"))
+    ndim = property(operator.attrgetter("array.ndim"))
+    dtype = property(operator.attrgetter("array.dtype"))
 
     def numpy(self) -> Array:
         """A copy of the value."""
-        return self.value.copy()
+        return self.array.copy()
 
     def operand(self) -> Any:
         """What the weight stands for in a computation: its value, or a symbolic tensor while a `call` is traced."""
@@ -96,12 +132,12 @@ class Weight:
         if isinstance(value, graph.SymbolicTensor):
             self._assign_later(value)
             return
-        array = np.asarray(value.value if isinstance(value, Weight) else value)
-        if array.shape != self.value.shape:
-            raise ValueError(f"weight {self.name!r} has shape {self.value.shape}, got an array of shape {array.shape}")
+        array = np.asarray(value.array if isinstance(value, Weight) else value)
+        if array.shape != self.shape:
+            raise ValueError(f"weight {self.name!r} has shape {self.shape}, got an array of shape {array.shape}")
         if array.dtype.kind not in "fiub":
             raise ValueError(f"weight {self.name!r} takes real numbers, got dtype {array.dtype}")
-        self.replace(array.astype(self.value.dtype, copy=True))
+        self.replace(array.astype(self.dtype, copy=True))
 
     def assign_add(self, value: Any) -> None:
         """Add to the value."""
@@ -121,7 +157,7 @@ class Weight:
 
     def replace(self, value: Array) -> None:
         """Take an array of the weight's shape and dtype as the value, without a copy."""
-        self.value = value
+        replace_all([self], [value])
 
     @contextmanager
     def updating(self) -> Iterator[Array]:
@@ -140,46 +176,47 @@ class Weight:
         (array([1., 1.]), 1)
         """
         with changing([self]):
-            yield self.writable()
+            self.writable()
+            yield self.value
 
     def mutable(self) -> Array:
         """The value for a change in place before anything reads it; see `updating` for one beside other threads."""
-        value = self.writable()
+        self.writable()
         with _counting:
             self.version += 1
-        return value
+        return self.value
 
     def writable(self) -> Array:
         """The value for a change in place inside `changing`; a read-only (memory-mapped) one is copied first."""
-        if not self._value.flags.writeable:
-            self._value = self._value.copy()
-        return self._value
+        if not self.array.flags.writeable:
+            self.array = self.array.copy()
+        return self.array
 
     def still(self) -> Weight:
         """A weight with the value of now, which does not change; those of one version share their array."""
-        version, (known, reference) = self.version, self._still
+        version, (known, reference) = self.current_version(), self._still
         value = reference() if known == version else None
         if value is None:
-            value = self.value.copy()
+            value = self.array.copy()
             value.flags.writeable = False
             self._still = (version, weakref.ref(value))
         return Weight(self.name, value, self.trainable, self.regularizer, self.constraint)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = [name for name in self.__slots__ if name not in ("_value", "_changing", "_still")]
-        return {"value": self._value, **{name: getattr(self, name) for name in kept}}
+        kept = ("name", "trainable", "regularizer", "constraint", "version")
+        return {"value": self.array, **{name: getattr(self, name) for name in kept}}
 
     def __setstate__(self, state: Any) -> None:
-        self.version, self._changing, self._still = 0, 0, (-1, None)
         if isinstance(state, tuple):  # rnnx 0.1.0 left it to Python: nothing of a __dict__, then the slots
             state = state[1]
-        for name, value in state.items():
-            setattr(self, name, value)
+        Weight.__init__(self, state["name"], state["value"])
+        for name in state.keys() - {"name", "value"}:
+            setattr(self, name, state[name])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if graph.tracing.get() is not None:
             raise TypeError(f"weight {self.name!r} has no values while a `call` is traced; use rnnx.ops")
-        return np.array(self.value, dtype)
+        return np.array(self.array, dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return getattr(ufunc, method)(*map(operand, inputs), **options)
@@ -188,7 +225,7 @@ class Weight:
         return function(*operand(args), **operand(kwargs))
 
     def __len__(self) -> int:
-        return len(self.value)
+        return len(self.array)
 
     def __getitem__(self, which: Any) -> Any:
         return self.operand()[which]
@@ -200,7 +237,7 @@ class Weight:
         return abs(self.operand())
 
     def __repr__(self) -> str:
-        return f"<Weight {self.name} {self.value.shape} {self.value.dtype}>"
+        return f"<Weight {self.name} {self.shape} {self.dtype}>"
 
 
 def operand(value: Any) -> Any:
@@ -223,15 +260,11 @@ for _symbol in ("lt", "le", "gt", "ge"):
     setattr(Weight, f"__{_symbol}__", _operators(getattr(operator, _symbol))[0])
 
 
-# Functions that write in their first array.
-WRITERS = frozenset((np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal))
-
-
 class WeightArray(TaggedArray):
     """The value of a weight as an attribute of a layer gives it: an array that can be assigned.
 
-    It is the weight's array of this moment; what is made of it, slices included, cannot be assigned. A change in place
-    counts as one of the weight (``layer.embeddings[0] = 0``, ``+=``, ``fill``, ``np.copyto``), but not one of a view.
+    It is the weight's array of this moment, see `Weight.value`: a change in place is one of the weight. What is made of
+    it, slices included, cannot be assigned.
 
     Examples
     --------
@@ -256,29 +289,15 @@ class WeightArray(TaggedArray):
 
     def assign_add(self, value: Any) -> None:
         """Add to the value of the weight."""
-        self._of().assign(self._of().value + np.asarray(value))
+        self._of().assign(self._of().array + np.asarray(value))
 
     def assign_sub(self, value: Any) -> None:
         """Subtract from the value of the weight."""
-        self._of().assign(self._of().value - np.asarray(value))
+        self._of().assign(self._of().array - np.asarray(value))
 
     def numpy(self) -> Array:
         """A copy as a plain array."""
         return np.array(self)
-
-    def _changed(self) -> None:
-        if self.weight is not None:
-            with _counting:
-                self.weight.version += 1
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        super().__setitem__(key, value)
-        self._changed()
-
-    def fill(self, value: Any) -> None:
-        """Set all elements to one number."""
-        super().fill(value)
-        self._changed()
 
     @property
     def value(self) -> Array:
@@ -303,10 +322,6 @@ class WeightArray(TaggedArray):
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         result = super().__array_function__(func, types, args, kwargs)
-        if func in WRITERS:
-            target = args[0] if args else next(iter(kwargs.values()))
-            if isinstance(target, WeightArray):
-                target._changed()
         return result.view(np.ndarray) if type(result) is WeightArray else result
 
     def __copy__(self) -> Any:
@@ -317,22 +332,6 @@ class WeightArray(TaggedArray):
 
     def __reduce__(self) -> Any:
         return np.asarray, (self.view(np.ndarray),)
-
-
-def _in_place(symbol: str) -> Callable[[WeightArray, Any], WeightArray]:
-    """The operator that changes a `WeightArray`."""
-    function = getattr(np.ndarray, symbol)
-
-    def operate(self: WeightArray, other: Any) -> WeightArray:
-        function(self.view(np.ndarray), operand(other))
-        self._changed()
-        return self
-
-    return operate
-
-
-for _symbol in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-    setattr(WeightArray, f"__i{_symbol}__", _in_place(f"__i{_symbol}__"))
 
 
 def assignable(weight: Weight) -> Any:
@@ -349,7 +348,7 @@ def replace_all(weights: Sequence[Weight], values: Sequence[Array]) -> None:
     """Take arrays of the weights' shapes and dtypes as their values, without copies and all at once."""
     with _counting:
         for weight, value in zip(weights, values, strict=True):
-            weight._value = value
+            weight.array = value
             weight.version += 1
 
 
@@ -373,6 +372,8 @@ def settled(weights: Sequence[Weight]) -> list[int] | None:
 
     What was read of the weights between two equal answers belongs together.
     """
+    for weight in weights:
+        weight.current_version()
     with _counting:
         if any(weight._changing for weight in weights):
             return None

@@ -92,8 +92,10 @@ class WeightOwner:
             left.take_weight(self.name, name, shape)
             value = np.broadcast_to(np.zeros((), dtype), shape)
         else:
-            made = initializers.get(initializer)(shape, dtype=dtype if dtype.kind == "f" else self.dtype)
-            value = np.asarray(made, dtype)
+            make = initializers.get(initializer)
+            made = make(shape, dtype=dtype if dtype.kind == "f" else self.dtype)
+            own = isinstance(make, initializers.Initializer)  # another may keep what it returns, and write in it
+            value = np.asarray(made, dtype) if own else np.array(made, dtype)
         weight = Weight(
             name,
             value,
@@ -197,7 +199,7 @@ class WeightOwner:
 
     def get_weights(self) -> list[Array]:
         """Copies of all weights, in Keras' order."""
-        return [w.value.copy() for w in self.weights]
+        return [w.array.copy() for w in self.weights]
 
     def set_weights(self, weights: Any) -> None:
         """Set all weights from arrays in ``get_weights`` order; all are checked before the first is changed.
@@ -225,12 +227,12 @@ class WeightOwner:
 
     def count_params(self) -> int:
         """Number of weight elements."""
-        return sum(w.value.size for w in self.weights)
+        return sum(w.array.size for w in self.weights)
 
     @property
     def losses(self) -> list[float]:
         """Penalties of the regularizers of the weights that are trained."""
-        return [float(w.regularizer(w.value)) for w in self.trainable_weights if w.regularizer is not None]
+        return [float(w.regularizer(w.array)) for w in self.trainable_weights if w.regularizer is not None]
 
 
 def weight_value(index: int) -> property:

@@ -17,9 +17,9 @@ def table(model: Any, expand_nested: bool = False, show_trainable: bool = False)
     widths = [max(len(row[k]) for row in rows) for k in columns]
     lines = ["  ".join(row[k].ljust(width) for k, width in zip(columns, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "-" * max(len(line) for line in lines))
-    trainable = sum(w.value.size for w in model.trainable_weights)
+    trainable = sum(w.array.size for w in model.trainable_weights)
     total = model.count_params()
-    size = sum(w.value.nbytes for w in model.weights)
+    size = sum(w.array.nbytes for w in model.weights)
     lines.append(f"{total:,} weights ({size / 1e6:.2f} MB), {trainable:,} trained, {total - trainable:,} fixed")
     return f'Model "{printable(model.name)}"\n' + "\n".join(lines)
 

@@ -285,7 +285,7 @@ class Optimizer(KeepsSlots, Configurable):
         self._averages = tuple((weight, slots["average_of_weight"]) for weight, _, slots in moved)
         for weight, average in self._averages:
             average *= np.asarray(momentum, average.dtype)
-            average += weight.value * np.asarray(1 - momentum, average.dtype)
+            average += weight.array * np.asarray(1 - momentum, average.dtype)
             if often and (updates + 1) % often == 0:
                 weight.writable()[...] = average
 
@@ -317,7 +317,7 @@ class Optimizer(KeepsSlots, Configurable):
                     f"{type(self).__name__}: the gradient of {weight.name!r} must be real numbers, "
                     f"got dtype {grad.dtype}"
                 )
-            if grad.shape != weight.value.shape:
+            if grad.shape != weight.shape:
                 raise ValueError(
                     f"{type(self).__name__}: the gradient of {weight.name!r} must have shape {weight.shape}, "
                     f"got {grad.shape}"

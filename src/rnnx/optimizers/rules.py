@@ -139,7 +139,7 @@ class Adagrad(Optimizer):
         self.initial_accumulator_value, self.epsilon = float(initial_accumulator_value), float(epsilon)
 
     def _make_slots(self, weight: Weight) -> dict[str, Array]:
-        return {**super()._make_slots(weight), "sum": np.full_like(weight.value, self.initial_accumulator_value)}
+        return {**super()._make_slots(weight), "sum": np.full_like(weight.array, self.initial_accumulator_value)}
 
     def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
         dtype, (a, b, _) = value.dtype, scratch
@@ -242,7 +242,7 @@ class Ftrl(Optimizer):
     def _make_slots(self, weight: Weight) -> dict[str, Array]:
         return {
             **super()._make_slots(weight),
-            "accumulator": np.full_like(weight.value, self.initial_accumulator_value),
+            "accumulator": np.full_like(weight.array, self.initial_accumulator_value),
         }
 
     def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:

@@ -72,7 +72,7 @@ class ScheduleFreeAdamW(Optimizer):
     def _make_slots(self, weight: Weight) -> dict[str, Array]:
         """Where the steps have come to begins with the weight itself."""
         found = super()._make_slots(weight)
-        found["momentum"] = np.array(weight.value)
+        found["momentum"] = np.array(weight.array)
         return found
 
     def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:

@@ -99,8 +99,8 @@ class KeepsSlots:
         return found + [(name,) for name in own[first:]]
 
     def _make_slots(self, weight: Weight) -> dict[str, Array]:
-        shape = weight.value.shape
-        found = {name: np.zeros(self.slot_shape(name, shape), weight.value.dtype) for name in self.all_slot_names}
+        shape = weight.shape
+        found = {name: np.zeros(self.slot_shape(name, shape), weight.dtype) for name in self.all_slot_names}
         return found | {"shape": np.array(shape)}
 
     def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -115,7 +115,7 @@ class KeepsSlots:
         ValueError
             If the steps before were of other weights.
         """
-        known, wanted = [slots["shape"].tolist() for slots in self._slots], [list(w.value.shape) for w in weights]
+        known, wanted = [slots["shape"].tolist() for slots in self._slots], [list(w.shape) for w in weights]
         if not self._slots or not self._iterations and known != wanted:
             self._slots = [self._make_slots(weight) for weight in weights]
         elif known != wanted:

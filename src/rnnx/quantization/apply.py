@@ -39,7 +39,7 @@ def _calibrated(kernel: Array, mode: str, moments: Moments) -> Array:
 
 def _rounded(found: list[Layer], moments: list[list[Moments]] | None, mode: str) -> list[list[Array]]:
     """The kernels of all parts as narrow weights stand for them."""
-    kernels = [[weight.value for weight in part.quantized_weights or []] for part in found]
+    kernels = [[weight.array for weight in part.quantized_weights or []] for part in found]
     if moments is None:
         return [[round_weights(kernel, mode) for kernel in own] for own in kernels]
     return [
@@ -61,7 +61,7 @@ def _within(
     all if that will do, else for each part the first that will, from the part that moves outputs least on; None for a
     part that none is for."""
     twin, parts = copy.deepcopy((layer, found))
-    wide = [([weight.value.copy() for weight in part.quantized_weights or []], None) for part in parts]
+    wide = [([weight.array.copy() for weight in part.quantized_weights or []], None) for part in parts]
     exact = flat_outputs(outputs_on(twin, data))
 
     def movement(forms: list[tuple[list[Array], str] | None]) -> float:
@@ -107,7 +107,7 @@ def quantize(layer: Layer, mode: str, calibration_data: Any = None, tolerance: f
         if part.quantization_mode not in (None, mode):
             raise ValueError(f"quantize: {part.name} is quantized to {part.quantization_mode} already")
         for weight in part.quantized_weights or []:
-            if not np.isfinite(weight.value).all():
+            if not np.isfinite(weight.array).all():
                 raise ValueError(f"quantize: {part.name} has weights in {weight.name!r} that are not finite")
         blocks = getattr(part, "recurrent_blocks", 1)
         if calibration_data is not None and blocks > 1:

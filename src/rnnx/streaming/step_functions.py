@@ -143,7 +143,7 @@ class StepFunctions:
             raise ValueError(f"stream: model {model.name!r} must have one input and one output")
         plan: Plan = model.plan
         of_steps = set(plan.inputs)  # places of values that have a time axis; the others are of the sequence so far
-        fixed = {place: weight.still().value for place, weight in plan.weights.items()}  # those of now
+        fixed = {place: weight.still().array for place, weight in plan.weights.items()}  # those of now
         constants = set(fixed)  # places that do not depend on the input
         functions: list[tuple[Function, Step]] = []
         for step in plan.steps:

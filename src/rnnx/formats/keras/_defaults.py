@@ -236,9 +236,9 @@ def take_back(before: list[tuple[Any, str, Any]]) -> None:
 def _reshape(layer: Any) -> None:
     """Give the bias of a GRU the shape that its equations need: both halves, or their sum."""
     bias = layer._weights[2]
-    value = bias.value
+    value = bias.array
     if layer.reset_after and value.ndim == 1:
         value = value[None] * ((1,), (0,))
     elif not layer.reset_after and value.ndim == 2:
         value = value.sum(axis=0)
-    bias.replace(value.astype(bias.value.dtype))
+    bias.replace(value.astype(bias.dtype))

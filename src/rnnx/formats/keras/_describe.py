@@ -64,9 +64,9 @@ def _layer(layer: Any) -> dict[str, Any]:
         config = inner.get("config", {})
         shown["layer"] = inner.get("class_name")
         shown.update({word: config[word] for word in SHOWN if config.get(word) not in (None, False, 0, 0.0, "keras3")})
-    weights = {w.name: (str(w.value.dtype), w.shape) for w in layer._weights}
+    weights = {w.name: (str(w.dtype), w.shape) for w in layer._weights}
     for part in layer.sublayers:
-        weights.update({f"{part.name}/{w.name}": (str(w.value.dtype), w.shape) for w in part.weights})
+        weights.update({f"{part.name}/{w.name}": (str(w.dtype), w.shape) for w in part.weights})
     return {"name": layer.name, "class": type(layer).__name__, **shown, "weights": weights}
 
 

@@ -65,7 +65,7 @@ def _collect(
     for k, weight in enumerate(layer.own_weights):
         name = f"{path}/{weight.name.rpartition('/')[2]}"
         name = f"{name}_{k}" if name in arrays else name
-        value = weight.value if factor is None else (weight.value * factor).astype(weight.value.dtype)
+        value = weight.array if factor is None else (weight.array * factor).astype(weight.dtype)
         arrays[name] = (trained[id(weight)], value)
     inside = layer.sublayers if layer.overrides_call else [inner for _, inner in _paths.parts(layer, orders)]
     for inner in inside:

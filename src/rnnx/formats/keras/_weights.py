@@ -325,11 +325,7 @@ def put(path: Any, fillings: list[Filling]) -> None:
 
 def _way_out(layer: Any, weight: Weight, array: Array) -> str:
     """What to do about a bias of a GRU that computes the other way."""
-    if (
-        not isinstance(layer, GRUWeights)
-        or {weight.value.ndim, array.ndim} != {1, 2}
-        or not weight.name.endswith("bias")
-    ):
+    if not isinstance(layer, GRUWeights) or {weight.ndim, array.ndim} != {1, 2} or not weight.name.endswith("bias"):
         return ""
     meant = "before Keras 3 and tf.keras 2 the default" if array.ndim == 1 else "the default of Keras 3"
     return (

@@ -187,7 +187,7 @@ def _tree(model: Any, orders: dict[int, Order], *, whole: bool = False) -> _hdf5
             arrays = group.group(_paths.variables(layer))
             factor = line_factor(layer) if whole else None
             for k, weight in enumerate(layer.own_weights):
-                arrays.members[str(k)] = weight.value if factor is None else scaled(weight.value, factor)
+                arrays.members[str(k)] = weight.array if factor is None else scaled(weight.array, factor)
         _vocabularies.add(layer, group)
         for inside, inner in _paths.parts(layer, orders):
             visit(inner, group.group(inside))

@@ -104,7 +104,7 @@ def _group(graph: GraphWriter, layer: Any, values: list[Value], states: list[Val
     y = centred_over(graph, layer, apart, axes, hint)
     y = graph.add("Reshape", [y, graph.add("Shape", [x.name], hint)], hint)
     for weight in layer.weights:
-        shape = layer.along(weight.value, rank).shape
+        shape = layer.along(weight.array, rank).shape
         own = graph.own(f"{layer.name}/{weight.name}", weight, shape)
         y = graph.add("Mul" if weight.name == "gamma" else "Add", [y, own], hint)
     return same(x, y)

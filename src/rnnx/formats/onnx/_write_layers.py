@@ -126,7 +126,7 @@ def _layer_normalization(
 def _spread_weights(graph: GraphWriter, layer: Any, rank: int) -> dict[str, str]:
     """The weights of a normalization in the shapes in which they broadcast to its input, by their names."""
     return {
-        weight.name: graph.own(f"{layer.name}/{weight.name}", weight, layer.along(weight.value, rank).shape)
+        weight.name: graph.own(f"{layer.name}/{weight.name}", weight, layer.along(weight.array, rank).shape)
         for weight in layer.weights
     }
 

@@ -91,7 +91,7 @@ def _weights(graph: GraphWriter, layers: Sequence[Any], kind: str, prefix: str) 
 
     def add(place: int, name: str, forth: Any, back: Any) -> str:
         weights = [layer.weights[place] for layer in layers]
-        array = np.stack([forth(kind, weight.value) for weight in weights])
+        array = np.stack([forth(kind, weight.array) for weight in weights])
         return graph.weight(
             f"{prefix}/{name}", array, lambda given: [(w, back(w, g)) for w, g in zip(weights, given, strict=True)]
         )
@@ -106,7 +106,7 @@ def _weights(graph: GraphWriter, layers: Sequence[Any], kind: str, prefix: str) 
         return kernel_of_blocks(matrix_to_keras(kind, given), blocks)
 
     def bias_back(weight: Any, given: Array) -> Array:
-        return bias_to_keras(kind, given, weight.value.ndim == 2)
+        return bias_to_keras(kind, given, weight.ndim == 2)
 
     blocks = layers[0].recurrent_blocks
     names = [add(0, "W", matrix_to_onnx, matrix_back), add(1, "R", recurrent, recurrent_back)]

@@ -56,7 +56,7 @@ def filters_first(graph: GraphWriter, layer: Any, weight: Any, name: str) -> str
     """A kernel whose last two axes come first, in the other order."""
     rank = layer.rank
     order, back = (rank + 1, rank, *range(rank)), (*range(2, rank + 2), 1, 0)
-    return graph.weight(f"{layer.name}/{name}", weight.value.transpose(order), lambda w: [(weight, w.transpose(back))])
+    return graph.weight(f"{layer.name}/{name}", weight.array.transpose(order), lambda w: [(weight, w.transpose(back))])
 
 
 def _conv(graph: GraphWriter, layer: Any, values: list[Value], states: list[Value], hint: str) -> list[Value]:
@@ -79,7 +79,7 @@ def _each_feature(graph: GraphWriter, layer: Any, x: str, bias: list[str], hint:
         apart = kernel.reshape(features, multiplier, *kernel.shape[2:])
         return [(weight, apart.transpose(*range(2, rank + 2), 0, 1))]
 
-    kernel = graph.weight(f"{layer.name}/D", turned(weight.value), back)
+    kernel = graph.weight(f"{layer.name}/D", turned(weight.array), back)
     return graph.add(
         "Conv", [x, kernel, *bias], hint, group=features, **windows_of(layer), **padding_of(layer, layer.spans)
     )

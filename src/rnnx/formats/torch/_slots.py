@@ -95,7 +95,7 @@ class RecurrentSlot:
     def export(self) -> dict[str, Array]:
         """Arrays by their names in PyTorch."""
         refuse_unknown_to_torch(self.layer)
-        kind, (kernel, recurrent, *bias) = self.layer.cell_kind, [w.value for w in self.layer.weights]
+        kind, (kernel, recurrent, *bias) = self.layer.cell_kind, [w.array for w in self.layer.weights]
         made = {"weight_ih": reorder(kind, kernel.T), "weight_hh": reorder(kind, recurrent.T)}
         if bias:
             rows = bias[0] if bias[0].ndim == 2 else np.stack([bias[0], np.zeros_like(bias[0])])
@@ -165,7 +165,7 @@ class ProjectedSlot:
             down = needed(found, f"{slot.prefix}weight_hr{slot.suffix}", (width, units)).astype(np.float64)
             block[...] = down.T
             made.append((kernel, needed(found, f"{slot.prefix}weight_ih{slot.suffix}", kernel.shape[::-1]).T))
-            joined = np.empty((4 * units, units), recurrent.value.dtype)
+            joined = np.empty((4 * units, units), recurrent.dtype)
             for row in range(0, 4 * units, ROWS):
                 joined[row : row + ROWS] = product(hidden[row : row + ROWS].astype(np.float64), down)
             made += [(recurrent, joined.T), *slot.arrange_bias(found, bias)]
@@ -202,7 +202,7 @@ class PlainSlot:
         return axes if isinstance(self.layer, Embedding) or len(axes) < 2 else (axes[-1], axes[-2], *axes[:-2])
 
     def export(self) -> dict[str, Array]:
-        made = {name: weight.value.transpose(self._order(weight)) for name, weight in self._places()}
+        made = {name: weight.array.transpose(self._order(weight)) for name, weight in self._places()}
         if isinstance(self.layer, BatchNormalization):
             made[f"{self.prefix}num_batches_tracked"] = np.zeros((), np.int64)
         return made

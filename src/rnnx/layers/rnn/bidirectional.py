@@ -251,7 +251,7 @@ class Bidirectional(ListsOfStates):
         a, b = self.forward_layer, self.backward_layer
         if isinstance(a, Recurrent) and isinstance(b, Recurrent) and not (a.overrides_call or b.overrides_call):
             kernel, recurrent = a._weights[:2]
-            worth_it = x.shape[0] * x.shape[1] * (kernel.value.size + recurrent.value.size) >= PRODUCTS_WORTH_A_THREAD
+            worth_it = x.shape[0] * x.shape[1] * (kernel.array.size + recurrent.array.size) >= PRODUCTS_WORTH_A_THREAD
             if worth_it and a.seed_generator is not b.seed_generator and a.packed()[1] is not None:
                 return side_by_side(lambda: direction(0), lambda: direction(1))
         return direction(0), direction(1)

@@ -187,15 +187,15 @@ class ConvLSTM(SequenceLayer, Weighted, OverWindows):
         state = (batch, *counts, self.filters)
         h, c = self._start(initial_state, batch, state)
         drawn = self._masks(batch, flat.shape[1:], state, x.dtype) if training else (None, None)
-        inputs = _GatedConvolution(self._weights[0].value, self.windows(places), self.before(places), drawn[0], steps)
+        inputs = _GatedConvolution(self._weights[0].array, self.windows(places), self.before(places), drawn[0], steps)
         recurrent = _GatedConvolution(
-            self._weights[1].value,
+            self._weights[1].array,
             Windows(each(self.kernel_size), (1,) * self.rank, (1,) * self.rank, counts),
             [(size - 1) // 2 for size in each(self.kernel_size)],
             drawn[1],
             1,
         )
-        bias = self._weights[2].value if self.use_bias else None
+        bias = self._weights[2].array if self.use_bias else None
         a = inputs.forward(flat, bias).reshape(batch, steps, *counts, GATES * self.filters)
         order = range(steps - 1, -1, -1) if self.go_backwards else range(steps)
         emitted, zero = np.zeros(state, x.dtype), np.zeros((), x.dtype)
@@ -248,7 +248,7 @@ class ConvLSTM(SequenceLayer, Weighted, OverWindows):
             dweights: list[Array | None] = [None] * len(self._weights)
             if self.trainable:
                 dweights[0] = inputs.dkernel(flat, dflat)
-                dweights[1] = np.zeros_like(self._weights[1].value)
+                dweights[1] = np.zeros_like(self._weights[1].array)
                 for t, _, before, _ in tape:
                     dweights[1] += recurrent.dkernel(before, da[:, t])
                 if self.use_bias:

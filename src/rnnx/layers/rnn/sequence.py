@@ -262,7 +262,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
         super().build(input_shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        check_sequence_shape(self, input_shape, self._weights[0].value.shape[0] if self._weights else None)
+        check_sequence_shape(self, input_shape, self._weights[0].shape[0] if self._weights else None)
         batch, timesteps = input_shape[0], input_shape[1]
         output = (batch, timesteps, self.units) if self.return_sequences else (batch, self.units)
         return [output] + [(batch, self.units)] * self.state_count if self.return_state else output

@@ -161,15 +161,15 @@ class RecurrentWeights(Weighted):
         """Parameters and their packed form, made once for each version of the weights."""
         known, mode, params, packed = self._memo
         if mode == self.quantization_mode:
-            for weight, version, value in known:
-                if weight.version != version or weight.value is not value:
+            for weight, version in known:
+                if weight.version != version or (weight.lent is not None and weight.current_version() != version):
                     break
             else:
                 if params is not None:
                     return params, packed
-        known = [(weight, weight.version, weight.value) for weight in self._weights]  # version first: see `Weight`
+        known = [(weight, weight.current_version()) for weight in self._weights]  # before the arrays: see `Weight`
         mode = self.quantization_mode
-        params = self.make_params(*(value for _, _, value in known))
+        params = self.make_params(*(weight.array for weight in self._weights))
         packed = self.core.pack(params, mode or "full")
         self._memo = (known, mode, params, packed)
         return params, packed
@@ -193,7 +193,7 @@ class RecurrentWeights(Weighted):
         array, or None
         """
         weight = embedding._weights[0]
-        version, rows = weight.version, weight.value  # version first: see `Weight`
+        version, rows = weight.current_version(), weight.array  # version first: see `Weight`
         if rows.dtype != self.dtype or len(rows) * packed.table_bytes > MOST_BYTES_OF_TABLE:
             return None
         known, table, seen = self._lookups
