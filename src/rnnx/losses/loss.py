@@ -161,15 +161,30 @@ class Loss(Configurable):
         if is_symbolic(y_pred):
             weighted = sample_weight is not None or mask is not None
             return on_demand("reduced_symbols")(self, y_true, y_pred, weighted)
-        return self.value_and_grad(y_true, y_pred, sample_weight, mask)[0]
+        return self.weighed(y_true, y_pred, sample_weight, mask)[0]
 
     def value_and_grad(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
     ) -> tuple[Any, Array]:
         """The loss and its gradient with respect to ``y_pred``; see `__call__`."""
+        return self.weighed(y_true, y_pred, sample_weight, mask)[:2]
+
+    def weighed(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
+    ) -> tuple[Any, Array, float | None]:
+        """The loss, its gradient, and what it is a mean over; see `__call__`.
+
+        Returns
+        -------
+        value, gradient
+            As of `value_and_grad`.
+        mass : float or None
+            Number or weight of the values that count: the loss of parts of a batch together is the mean of theirs by
+            their masses, with ``reduction="sum"`` their sum. None if it does not follow from those of the parts.
+        """
         if self.overrides_call:
-            value, gradient = self.computation.value_and_grad(y_true, y_pred, sample_weight, mask)
-            return value, gradient
+            value, gradient, mass = self.computation.weighed(y_true, y_pred, sample_weight, mask)
+            return value, gradient, mass
         mask = mask_of(y_pred, mask)
         y_true, p, restore = self._prepared(y_true, y_pred)
         if sample_weight is not None and self.of_numbers and 1 != p.shape[-1] and np.shape(sample_weight) == p.shape:
@@ -195,8 +210,8 @@ class Loss(Configurable):
         weights: Array | None,
         sample_weight: Any,
         mask: Any,
-    ) -> tuple[Any, Array]:
-        """The loss of some values and its gradient, with a weight for each value (None: all the same)."""
+    ) -> tuple[Any, Array, float | None]:
+        """The loss of some values, its gradient and its mass, with a weight for each value (None: all the same)."""
         if weights is None:
             share: Any = np.ones((), np.float64)
             total, mass = float(values.sum(dtype=np.float64)), float(values.size)
@@ -207,11 +222,24 @@ class Loss(Configurable):
                 weights.sum() if mask is not None else np.sum(sample_weight, dtype=np.float64)
             )  # as given, not broadcast
         if self.reduction in ("none", None):
-            return values.astype(p.dtype), restore(pullback(share.astype(p.dtype)))
+            return values.astype(p.dtype), restore(pullback(share.astype(p.dtype))), None
         divisor = 1.0
         if self.reduction != "sum":
             divisor = mass or 1.0 if self.reduction == "mean_with_sample_weight" else max(1.0, float(values.size))
-        return total / divisor, restore(pullback(np.asarray(share / divisor, p.dtype)))
+        counts: float | None = mass if self.reduction == "mean_with_sample_weight" else float(values.size)
+        if mask is not None and self.reduction != "sum":
+            number = int(self._broadcast("mask", np.asarray(mask, bool), values.shape).sum())
+            counts = mass * number / max(1, values.size) if self.reduction == "mean_with_sample_weight" else number
+        if not self._by_rows(values, p):
+            counts = None
+        return total / divisor, restore(pullback(np.asarray(share / divisor, p.dtype))), counts
+
+    def _by_rows(self, values: Array, y_pred: Array) -> bool:
+        """Whether each value is of one row, so that the loss of a batch follows from those of its parts."""
+        if self.across_rows or values.shape[:1] != y_pred.shape[:1]:
+            return False
+        ndim = y_pred.ndim
+        return self.overrides_call or not (0 in self.reduced_axes(ndim) or self.vector_axis % ndim == 0 < ndim - 1)
 
     def each(self, y_true: Any, y_pred: Any) -> Array:
         """The values without a reduction, weights and masks: one for each vector."""

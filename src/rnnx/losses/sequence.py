@@ -42,9 +42,9 @@ class CTC(StandardLoss):
             raise ValueError(f"CTC: `y_pred` must be logits of shape (batch, timesteps, classes), got {ndim} axes")
         return (1, 2)
 
-    def value_and_grad(
+    def weighed(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
-    ) -> tuple[Any, Array]:
+    ) -> tuple[Any, Array, float | None]:
         mask = mask_of(y_pred, mask)
         if mask is not None and np.ndim(mask) == 2 and np.ndim(y_pred) == 3 and not self.overrides_call:
             steps = np.asarray(mask, bool)
@@ -54,7 +54,7 @@ class CTC(StandardLoss):
                 )
             y_pred = counted(np.asarray(y_pred), steps, BLANK)
             mask = steps.any(axis=1)
-        return super().value_and_grad(y_true, y_pred, sample_weight, mask)
+        return super().weighed(y_true, y_pred, sample_weight, mask)
 
     def align(self, y_true: Any, y_pred: Array) -> Array:
         y = np.asarray(y_true)

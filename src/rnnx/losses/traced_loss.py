@@ -73,10 +73,10 @@ class TracedLoss:
         """Whether the values are several numbers, so that a mask can say which of them count."""
         return bool(self.graph_for(y_true, y_pred).output_tensors()[0].shape)
 
-    def value_and_grad(
+    def weighed(
         self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None
-    ) -> tuple[Any, Array]:
-        """The loss and its gradient with respect to ``y_pred``; see `Loss.__call__`."""
+    ) -> tuple[Any, Array, float | None]:
+        """The loss, its gradient and its mass; see `Loss.weighed`."""
         loss, mask = self.loss, mask_of(y_pred, mask)
         y, p, restore = loss._prepared(y_true, y_pred)
         y = self.align(y, p)
@@ -87,10 +87,11 @@ class TracedLoss:
             weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
             share = 1.0 if weights is None else float(weights.sum() if loss.reduction == "sum" else weights.mean())
             slope = restore(pullback(np.asarray(share, p.dtype)))
-            return (values * p.dtype.type(share) if loss.reduction in ("none", None) else float(values) * share), slope
+            whole = values * p.dtype.type(share) if loss.reduction in ("none", None) else float(values) * share
+            return whole, slope, None
         weights = loss._weights(values.shape, sample_weight, mask)
-        value, gradient = loss.reduced(values, pullback, restore, p, weights, sample_weight, mask)
-        return value, gradient
+        value, gradient, mass = loss.reduced(values, pullback, restore, p, weights, sample_weight, mask)
+        return value, gradient, mass
 
 
 def _blank(part: Array, mask: Any) -> Array:
