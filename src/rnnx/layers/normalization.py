@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -18,6 +18,8 @@ from rnnx.layers.layer import Gradients, Pullback, Weight
 from rnnx.layers.weight import assignable
 from rnnx.layers.weighted import Weighted
 
+# Sums of arrays of all processes that have a part of the batch; set where several of them train one model.
+sum_over_parts: ContextVar[Callable[[Array], Array] | None] = ContextVar("sum_over_parts", default=None)
 _at_rest: ContextVar[bool] = ContextVar("at_rest", default=False)
 
 
@@ -264,9 +266,10 @@ class BatchNormalization(Normalization):
         axes = tuple(axis for axis in range(x.ndim) if axis != own)
         by_batch = training and self.trainable and not _at_rest.get()
         share: Any = None
+        summed = sum_over_parts.get() if by_batch else None
         if by_batch:
-            share, mean, variance = _moments(self.name, x, mask, axes)
-            if share.any():  # nothing is learned from a batch without a valid step
+            share, counts, mean, variance = _moments(self.name, x, mask, axes, summed)
+            if counts:  # nothing is learned from a batch without a valid step
                 for weight, value in ((self._mean, mean), (self._variance, variance)):
                     average = seen(weight, weight.array) * self.momentum + value * (1 - self.momentum)
                     change(weight, average, weight.assign)
@@ -283,8 +286,10 @@ class BatchNormalization(Normalization):
                 return Gradients(None, dweights)
             if not by_batch:
                 return Gradients(dnormal * inverse, dweights)
-            total = self.along(dnormal.sum(axis=axes), x.ndim)
-            along = self.along((dnormal * normal).sum(axis=axes), x.ndim)
+            total, along = dnormal.sum(axis=axes), (dnormal * normal).sum(axis=axes)
+            if summed is not None:
+                total, along = summed(np.stack([total, along])).astype(x.dtype)
+            total, along = self.along(total, x.ndim), self.along(along, x.ndim)
             return Gradients(inverse * (dnormal - share * (total + normal * along)), dweights)
 
         return self.affine(normal), pullback if keep else None
@@ -298,8 +303,13 @@ class BatchNormalization(Normalization):
         }
 
 
-def _moments(who: str, x: Array, mask: Any, axes: tuple[int, ...]) -> tuple[Array, Array, Array]:
-    """Each element's share in the mean, the mean and the variance, over the steps that count."""
+def _moments(
+    who: str, x: Array, mask: Any, axes: tuple[int, ...], summed: Callable[[Array], Array] | None
+) -> tuple[Array, bool, Array, Array]:
+    """Each element's share in the mean, whether there is one, the mean and the variance, over the steps that count.
+
+    Of a part of a batch they are those of the whole, whose sums come from ``summed``.
+    """
     counted = np.ones(x.shape[:-1], bool)
     if mask is not None:
         valid = np.asarray(mask)
@@ -308,10 +318,16 @@ def _moments(who: str, x: Array, mask: Any, axes: tuple[int, ...]) -> tuple[Arra
             valid = check_mask(who, valid, x.shape)
         counted &= valid.reshape(valid.shape + (1,) * (counted.ndim - valid.ndim))
     if axes == tuple(range(x.ndim - 1)):
-        number: Any = max(1, int(counted.sum()))
+        number: Any = counted.sum()
     else:
-        number = np.maximum(1, np.broadcast_to(counted[..., None], x.shape).sum(axis=axes, keepdims=True))
-    share = (counted[..., None] / number).astype(x.dtype)
+        number = np.broadcast_to(counted[..., None], x.shape).sum(axis=axes, keepdims=True)
+    if summed is not None:
+        number = summed(number)
+    share = (counted[..., None] / np.maximum(1, number)).astype(x.dtype)
     mean = (np.where(share > 0, x, 0) * share).sum(axis=axes, keepdims=True)
+    if summed is not None:
+        mean = summed(mean)
     variance = (np.where(share > 0, np.square(x - mean), 0) * share).sum(axis=axes)
-    return share, mean.astype(x.dtype).reshape(variance.shape), variance.astype(x.dtype)
+    if summed is not None:
+        variance = summed(variance)
+    return share, bool(np.any(number)), mean.astype(x.dtype).reshape(variance.shape), variance.astype(x.dtype)
