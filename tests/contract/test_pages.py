@@ -23,6 +23,7 @@ from ..golden import keras_archive, store
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
+    "distributed",
     "in-pytorch",
     "in-sklearn",
     "in-keras",

@@ -49,6 +49,8 @@ class BackupAndRestore(Callback):
     [0, 1] [2, 3, 4]
     """
 
+    on_every_rank = False
+
     def __init__(
         self,
         backup_dir: Any,

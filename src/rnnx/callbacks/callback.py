@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rnnx._config import refuse_overrides
+from rnnx.training.group import group_of_now
 
 Logs = dict[str, float]
 EVENTS = (
@@ -12,6 +13,13 @@ EVENTS = (
     "test_end", "test_batch_begin", "test_batch_end", "predict_begin", "predict_end", "predict_batch_begin",
     "predict_batch_end",
 )  # fmt: skip
+
+
+def say(text: str) -> None:
+    """Print a line, once for all processes that train together."""
+    group = group_of_now.get()
+    if group is None or group.rank == 0:
+        print(text)
 
 
 CALLED = {f"on_{event}" for event in (*EVENTS, "batch_begin", "batch_end")}
@@ -34,6 +42,7 @@ class Callback:
 
     model: Any = None
     params: dict[str, Any] = {}
+    on_every_rank = True  # False for one that writes: of several processes that train together, the first calls it
 
     def set_model(self, model: Any) -> None:
         self.model = model

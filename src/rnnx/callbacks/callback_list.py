@@ -23,6 +23,8 @@ class CallbackList:
         What the callbacks find in ``params``.
     """
 
+    rank = 0  # of this process among those that train the model together
+
     def __init__(
         self,
         callbacks: Any = None,
@@ -81,6 +83,8 @@ class CallbackList:
                 callback.start_watching(figures, adding)
 
     def call(self, event: str, *arguments: Any) -> None:
-        """Call ``on_<event>`` of every callback."""
+        """Call ``on_<event>`` of every callback that is called on this rank."""
         for callback in self.callbacks:
+            if self.rank and not callback.on_every_rank:
+                continue
             getattr(callback, f"on_{event}")(*arguments)

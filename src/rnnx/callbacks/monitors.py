@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import metrics, saving
-from rnnx.callbacks.callback import EVENTS, Callback, History, Logs
+from rnnx.callbacks.callback import EVENTS, Callback, History, Logs, say
 from rnnx.callbacks.callback_list import CallbackList
 from rnnx.callbacks.progress import Progress
 from rnnx.optimizers.schedules import LearningRateSchedule
@@ -158,7 +158,7 @@ class EarlyStopping(Monitor):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
-            print(f"stopped early after epoch {self.stopped_epoch + 1}; the best was {self.best_epoch + 1}")
+            say(f"stopped early after epoch {self.stopped_epoch + 1}; the best was {self.best_epoch + 1}")
         if self.restore_best_weights and self.best_weights is not None:
             self.model.set_weights(self.best_weights)
 
@@ -185,6 +185,8 @@ class ModelCheckpoint(Monitor):
     include_optimizer : bool, optional
         So that training can go on from the file; if not given, where the format has a place for it.
     """
+
+    on_every_rank = False
 
     def __init__(
         self,
@@ -258,7 +260,7 @@ class ModelCheckpoint(Monitor):
         else:
             self.model.save(path, include_optimizer=self.include_optimizer)
         if self.verbose:
-            print(f"saved {path}")
+            say(f"saved {path}")
 
 
 def refuse_schedule(callback: Callback, optimizer: Any) -> None:
@@ -326,7 +328,7 @@ class ReduceLROnPlateau(Monitor):
                 self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
                 self.cooldown_counter, self.wait = self.cooldown, 0
                 if self.verbose:
-                    print(f"epoch {epoch + 1}: learning rate {self.model.optimizer.learning_rate:.3g}")
+                    say(f"epoch {epoch + 1}: learning rate {self.model.optimizer.learning_rate:.3g}")
 
 
 class LearningRateScheduler(Callback):
@@ -356,7 +358,7 @@ class LearningRateScheduler(Callback):
         rate = self.schedule(epoch, *before)
         self.model.optimizer.learning_rate = float(rate)
         if self.verbose:
-            print(f"epoch {epoch + 1}: learning rate {rate:.3g}")
+            say(f"epoch {epoch + 1}: learning rate {rate:.3g}")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
@@ -373,6 +375,8 @@ class CSVLogger(Callback):
     append : bool
         Go on with an existing file.
     """
+
+    on_every_rank = False
 
     def __init__(self, filename: Any, separator: str = ",", append: bool = False):
         self.filename, self.separator, self.append = Path(filename), separator, append
@@ -426,7 +430,7 @@ class TerminateOnNaN(Callback):
         if loss is not None and not np.isfinite(loss):
             if self.raise_error:
                 raise RuntimeError(f"TerminateOnNaN: NaN or Inf loss: it is {loss} after batch {batch}")
-            print(f"batch {batch}: the loss is {loss}, stopping")
+            say(f"batch {batch}: the loss is {loss}, stopping")
             self.model.stop_training = True
 
 

@@ -20,6 +20,8 @@ class Progress(Callback):
         2 never shows a bar.
     """
 
+    on_every_rank = False
+
     def __init__(self, verbose: int = 1):
         self.verbose = verbose
         self._bar: Any = None

@@ -34,6 +34,8 @@ class RemoteMonitor(Callback):
         If the server cannot be reached; the training goes on.
     """
 
+    on_every_rank = False
+
     def __init__(
         self,
         root: str = "http://localhost:9000",

@@ -53,6 +53,8 @@ class TensorBoard(Callback):
         If `update_freq` has no meaning.
     """
 
+    on_every_rank = False
+
     def __init__(
         self,
         log_dir: Any = "logs",

@@ -19,6 +19,7 @@ from rnnx._seeds import check_seed, seeded, source
 from rnnx._typing import Array
 from rnnx.layers.names import names_from_the_start
 from rnnx.runtime import threads
+from rnnx.training.group import group_of_now
 from rnnx.training.interrupts import stop_of_now
 from rnnx.training.trainer import Trainer
 from rnnx.utils.progress import Progbar
@@ -127,6 +128,11 @@ def fit_many(
     >>> len(fits.models), fits.failed
     (3, [])
     """
+    if group_of_now.get() is not None:
+        raise RuntimeError(
+            "fit_many: fits that are independent of each other need no group; call it outside of "
+            "`with rnnx.distributed.data_parallel()`, for example on each rank with datasets of its own"
+        )
     data = list(datasets)
     jobs = _check_jobs(n_jobs)
     chosen = _check_seeds(seeds, len(data))

@@ -181,14 +181,18 @@ class Objective:
 
     # ---- Of a batch -------------------------------------------------------------------------------------------------
 
-    def _losses(self, outputs: list[Output], keep: bool) -> tuple[float, list[Any], list[Any]]:
-        """The weighted sum of the losses, the loss of every output, and with ``keep`` the gradient of every output."""
+    def _losses(self, outputs: list[Output], keep: bool, share: Any = None) -> tuple[float, list[Any], list[Any]]:
+        """The weighted sum of the losses, the loss of every output, and with ``keep`` the gradient of every output.
+
+        With the ``share`` of a process in a batch they are those of the whole batch, the gradients those of its rows.
+        """
         count = len(outputs)
         losses = self.by_output(self.loss, count, "loss")
         weights = self.by_output(self.loss_weights, count, "loss_weights")
         total = 0.0
         values: list[Any] = [None] * count
         slopes: list[Any] = [None] * count
+        masses: list[float | None] = [None] * count
         for k, (output, loss, weight) in enumerate(zip(outputs, losses, weights, strict=True)):
             weight = 1.0 if weight is None else weight
             if loss is None:
@@ -197,8 +201,8 @@ class Objective:
             if target is None:
                 raise ValueError(f"{self.name}: targets `y` are needed for the loss {type(loss).__name__}")
             fits = mask if mask is not None and mask.ndim < p.ndim else None
-            if keep:
-                value, slope = loss.value_and_grad(target, p, sample_weight, fits)
+            if keep or share is not None:
+                value, slope, masses[k] = loss.weighed(target, p, sample_weight, fits)
                 slopes[k] = slope * np.asarray(weight, slope.dtype) if weight != 1 else slope
             else:
                 value = loss(target, p, sample_weight, fits)
@@ -208,6 +212,13 @@ class Objective:
                 )
             total += weight * value
             values[k] = value
+        if share is not None:
+            share.join_losses(self, losses, values, masses, slopes)
+            total = sum(
+                (1.0 if weight is None else weight) * value
+                for weight, value in zip(weights, values, strict=True)
+                if value is not None
+            )
         if keep and self.loss is None:  # only what layers add is trained for
             slopes = [np.zeros_like(output.prediction) for output in outputs]
         return total, values, slopes
@@ -220,10 +231,9 @@ class Objective:
                     name = f"{output}_loss"
                     self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value * rows
         self._loss_rows += rows
-        if self._metrics is None:
-            self._metrics = self._make_metrics(len(outputs))
+        groups = self.metric_groups(len(outputs))
         losses = self.by_output(self.loss, len(outputs), "loss")
-        for group, loss, (p, mask, target, sample_weight) in zip(self._metrics, losses, outputs, strict=True):
+        for group, loss, (p, mask, target, sample_weight) in zip(groups, losses, outputs, strict=True):
             fits = mask if mask is not None and mask.ndim < p.ndim else None
             for k, (metric, weighted) in enumerate(group):
                 if isinstance(metric, AccuracyToChoose):
@@ -236,6 +246,12 @@ class Objective:
                     metric.update_state(target, p, weight, mask=fits)
                 else:
                     metric.update_state(target, p, _with_mask(weight, fits))
+
+    def metric_groups(self, count: int) -> list[Any]:
+        """The metrics of each of so many outputs."""
+        if self._metrics is None:
+            self._metrics = self._make_metrics(count)
+        return self._metrics
 
     def _try_metrics(self, outputs: list[Output], values: list[Any], rows: int) -> None:
         """Let copies of the metrics look at a batch, for the errors alone."""

@@ -20,6 +20,7 @@ from rnnx.layers.trained import TrainedWeights
 from rnnx.training.batches import Batch, Batches, OneBatch, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
 from rnnx.training.forms import inputs_of
+from rnnx.training.group import ALONE, StoppedTogether, group_of_now, together
 from rnnx.training.interrupts import Interrupts, interrupts_wait
 from rnnx.training.objective import Objective, Output
 from rnnx.training.old_methods import OldMethods
@@ -80,25 +81,35 @@ class Trainer(OldMethods, Objective):
     def _forward(self, batch: Batch, training: bool, keep: bool) -> tuple[list[Output], Any]:
         """What there is for each output, and the pullback."""
         y, mask, pullback = self.forward_with_mask(batch.x, lengths=batch.lengths, training=training, keep=keep)
+        return self._outputs(y, mask, batch), pullback
+
+    def _outputs(self, y: Any, mask: Any, batch: Batch) -> list[Output]:
+        """Predictions and masks with the targets and weights of a batch."""
         if not (self.several_outputs or isinstance(batch.y, dict) or isinstance(batch.sample_weight, dict)):
-            return [Output(y, mask, batch.y, batch.sample_weight)], pullback
+            return [Output(y, mask, batch.y, batch.sample_weight)]
         ys, masks = (y, mask) if self.several_outputs else ([y], [mask])
         targets, weights = (self.by_output(part, len(ys)) for part in (batch.y, batch.sample_weight))
-        return [Output(*parts) for parts in zip(ys, masks, targets, weights, strict=True)], pullback
+        return [Output(*parts) for parts in zip(ys, masks, targets, weights, strict=True)]
 
     def _train_step(self, batch: Batch, trained: TrainedWeights) -> float:
         """Forward, backward, update; the loss before the update, and the metrics with this batch.
 
         The metrics come before the update: one that cannot look at the batch raises while nothing has changed.
         """
-        with Changes() as changes:
-            outputs, pullback = self._forward(batch, True, True)
+        group = group_of_now.get()
+        with Changes() as changes, ALONE if group is None else group.share(self, batch, True) as share:
+            outputs, pullback = self._forward(batch if share is None else share.batch, True, True)
             if self.loss is None and not pullback.adds_loss:
                 self._refuse_without_loss()
-            loss, values, slopes = self._losses(outputs, True)
-            loss += trained.penalty() + pullback.activity_loss
+            if share is not None:
+                share.join_penalties(pullback)
+            loss, values, slopes = self._losses(outputs, True, share)
+            loss += trained.penalty() + (pullback.activity_loss if share is None else share.penalty)
             grads = pullback(slopes if self.several_outputs else slopes[0], need_dx=False, trained=trained)
-            dweights = trained.with_penalties(grads.dweights)
+            dweights = grads.dweights
+            if share is not None:
+                outputs, dweights = share.join_outputs(self, outputs), share.total(dweights)
+            dweights = trained.with_penalties(dweights)
             self._update_metrics(outputs, values, batch.size)
             with interrupts_wait():
                 if (factor := self.optimizer.loss_scale_factor) is not None:
@@ -123,6 +134,7 @@ class Trainer(OldMethods, Objective):
     # ---- fit -------------------------------------------------------------------------------------------------------
 
     @takes_old_words
+    @together
     def fit(
         self,
         x: Any = None,
@@ -229,7 +241,9 @@ class Trainer(OldMethods, Objective):
         own: list[Any] = [history]
         if verbose:
             own.append(Progress(2 if verbose == 2 else 1))
+        group = group_of_now.get()
         calls = CallbackList([*_as_list(callbacks), *own], model=self, **params)
+        calls.rank = 0 if group is None else group.rank
         self.stop_training = False
         figures = self.directions()
         if validation is not None:
@@ -237,6 +251,8 @@ class Trainer(OldMethods, Objective):
         calls.watch(figures)
         self.first_epoch = initial_epoch
         calls.call("train_begin", None)
+        if group is not None:
+            group.start(self, batches, validation, params)
         initial_epoch = self.first_epoch  # a callback may know where an interrupted training was
         with Interrupts() as interrupts:
             try:
@@ -250,14 +266,18 @@ class Trainer(OldMethods, Objective):
                             found = self._evaluate(validation.epoch(), calls, interrupts.check)
                         logs.update({f"val_{name}": value for name, value in found.items()})
                     calls.call("epoch_end", epoch, logs)
+                    if group is not None:
+                        group.end_epoch(self)
                     if self.stop_training:
                         break
                 with interrupts_wait():
                     self.optimizer.finalize_variable_values()
                 interrupts.check()
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as error:
                 if interrupts.count > 1:
                     raise
+                if group is not None:
+                    group.tell(error)
                 history.interrupted = True
                 print("interrupted: weights and history are those of the last finished batch", flush=True)
             finally:
@@ -280,13 +300,16 @@ class Trainer(OldMethods, Objective):
             if class_weight is not None:
                 weights = weights_by_class(self, batch.y, class_weight, batch.sample_weight)
                 batch = replace(batch, sample_weight=weights)
-            loss = self._train_step(batch, trained)
+            try:
+                loss = self._train_step(batch, trained)
+            except StoppedTogether:
+                break
             size = batch.size
             total, rows = total + loss * size, rows + size
             logs = self._logs(total / max(1, rows))
             calls.call("train_batch_end", number, logs)
             check()
-            if self.stop_training:
+            if self.stop_training and group_of_now.get() is None:  # several processes stop before their next step
                 break
         if number < 0:
             raise ValueError(
@@ -310,6 +333,7 @@ class Trainer(OldMethods, Objective):
 
     # ---- evaluate, predict -----------------------------------------------------------------------------------------
 
+    @together
     def evaluate(
         self,
         x: Any = None,
@@ -331,7 +355,10 @@ class Trainer(OldMethods, Objective):
         self._check_compiled("evaluate")
         self._refuse_pair("evaluate", x, y)
         batches = batches_of(self, x, y, sample_weight, batch_size=batch_size, steps=steps)
-        found = self._evaluate(batches.epoch(), CallbackList(callbacks, model=self))
+        calls = CallbackList(callbacks, model=self)
+        if (group := group_of_now.get()) is not None:
+            calls.rank = group.rank
+        found = self._evaluate(batches.epoch(), calls)
         if return_dict:
             return found
         return list(found.values()) if len(found) > 1 else found["loss"]
@@ -342,14 +369,21 @@ class Trainer(OldMethods, Objective):
         calls.call("test_begin", None)
         self._reset_metrics()
         total, rows = 0.0, 0
+        group = group_of_now.get()
         for number, batch in enumerate(batches):
             calls.call("test_batch_begin", number, None)
-            outputs, pullback = self._forward(batch, False, False)
-            if self.loss is None and not pullback.adds_loss:
-                self._refuse_without_loss()
-            loss, values, _ = self._losses(outputs, False)
+            with ALONE if group is None else group.share(self, batch, False) as share:
+                outputs, pullback = self._forward(batch if share is None else share.batch, False, False)
+                if self.loss is None and not pullback.adds_loss:
+                    self._refuse_without_loss()
+                if share is not None:
+                    share.join_penalties(pullback)
+                loss, values, _ = self._losses(outputs, False, share)
+                if share is not None:
+                    outputs = share.join_outputs(self, outputs)
             size = batch.size
-            total, rows = total + (loss + pullback.activity_loss) * size, rows + size
+            penalty = pullback.activity_loss if share is None else share.penalty
+            total, rows = total + (loss + penalty) * size, rows + size
             self._update_metrics(outputs, values, size)
             calls.call("test_batch_end", number, self._logs(total / max(1, rows)))
             check()
@@ -472,6 +506,7 @@ class Trainer(OldMethods, Objective):
 
         return predict_mc(self, x, samples, share_masks, batch_size, quantiles, return_samples, until)
 
+    @together
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:

