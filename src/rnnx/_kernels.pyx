@@ -24,7 +24,7 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from rnnx._leaf cimport *
 
@@ -50,6 +50,8 @@ cdef enum:
     BLOCK_BYTES = 400 << 10  # gates of the rows that go through all steps before the next rows do: they stay in L2
     MIN_ROWS_OF_BLOCK = 48   # fewer would read the weights too often; where so many do not fit,
     ROWS_OF_WIDE_BLOCK = 192 # the weights are beyond L3 as well, and more rows are to share what is read
+    PRODUCTS_BETWEEN_SIGNALS = 2000000000  # multiplications after which a call looks for Ctrl-C: some 50 ms
+    PRODUCTS_OF_A_ROW = 2000 # what a step of a row costs besides, in multiplications
     MIN_ROWS_TO_PACK = 16  # packed rows for which a shared mask gets panels of its own
     PRODUCTS_WORTH_A_THREAD = 5000000  # multiplications of a step of rows; for fewer a helper wakes up too late
     FEWEST_ROWS_OF_PART = 8  # rows of the batch below which another thread does not pay
@@ -127,6 +129,8 @@ cdef struct Job:
     Py_ssize_t sob, sot
     char *h_final
     char *c_final
+    unsigned long caller         # the thread of the call, which is the one that signals may be for
+    bint stopped                 # by a signal: no part begins another chunk
 
 
 cdef struct Part:
@@ -138,6 +142,7 @@ cdef struct Part:
     char *rounded                # 8-bit weights: room for rounded rows of a chunk, or of a step for all gates
 
 
+include "engine/threading.pxi"
 include "engine/memory.pxi"
 include "engine/packed.pxi"
 include "engine/plan.pxi"
@@ -357,6 +362,7 @@ cdef void start_rows(const Part *part, Py_ssize_t s) noexcept nogil:
 cdef void forward_part(const Part *part) noexcept nogil:
     cdef const Job *job = part.job
     cdef Py_ssize_t s, s0 = 0, s1, n, chunk, before = part.hi, r, t, size = job.H * job.size, own = part.lo * job.row
+    cdef Py_ssize_t work = 0
     cdef char *gates
     cdef rx_step step
     start_step(part, &step)
@@ -364,7 +370,10 @@ cdef void forward_part(const Part *part) noexcept nogil:
     if job.S:
         fill_masks(part, 0, False)
     while s0 < job.S and end_at(part, s0) > part.lo:
+        if is_stopped(job, &work):
+            return
         s1 = chunk_end(part, s0, CHUNK_ROWS, &chunk)
+        work += chunk * products_of_row(job)
         gates = part.gates
         if job.keep:
             gates = job.gates + (offset_of(job, s0) + part.lo) * job.gate_row

@@ -51,33 +51,62 @@ cdef class PackedDense:
     cdef readonly Py_ssize_t features, units, products
     cdef Py_ssize_t width, ldr
     cdef int planes
-    cdef object panels, bias
+    cdef object kernel, made, bias
+    cdef str weights
     cdef readonly object dtype
 
     def __init__(self, cnp.ndarray kernel, bias, str weights="full"):
-        cdef Py_ssize_t panel, depth, plane = 0
         kernel = np.ascontiguousarray(readable(kernel))
-        self.dtype = kernel.dtype
+        self.kernel, self.weights, self.dtype = kernel, weights, kernel.dtype
         self.leaf = leaf_for(kernel.shape[1], self.dtype.itemsize, WEIGHTS[weights])
-        panel, depth = self.leaf.nr, depth_of(self.leaf, kernel.shape[0])
-        self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], panel)
+        self.features, self.units, self.width = kernel.shape[0], kernel.shape[1], padded(kernel.shape[1], self.leaf.nr)
         self.products = self.features * self.units
-        dtype = self.dtype if weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
-        planes = planes_of(kernel, weights)
-        self.planes = len(planes)
-        self.panels = aligned((self.planes, self.width // panel, depth, panel), dtype)
-        for numbers, scales in planes:
-            self.leaf.pack_b(self.features, self.units, data_of(numbers), self.units, NULL, data_of(scales),
-                           data_of(self.panels) + plane * depth * self.width * self.leaf.weightsize, depth * panel)
-            plane += 1
+        self.planes = 2 if weights == "int16" else 1
         self.ldr = RX_ROUNDED_ROW(self.features, self.leaf.operandsize) if self.leaf.round_rows != NULL else 0
         self.bias = aligned((self.width,), self.dtype, True)
         if bias is not None:
             self.bias[:self.units] = bias
 
-    cdef void fill(self, DenseJob *job) noexcept:
+    def panel_forms(self):
+        """Shape and dtype of the panels, as a list of one."""
+        dtype = self.dtype if self.weights == "full" else np.dtype(f"i{self.leaf.weightsize}")
+        return [((self.planes, self.width // self.leaf.nr, depth_of(self.leaf, self.features), self.leaf.nr), dtype)]
+
+    def pack_into(self, int which, cnp.ndarray panels):
+        """Fill an array of this form."""
+        cdef Py_ssize_t panel = self.leaf.nr, depth = depth_of(self.leaf, self.features), plane = 0
+        for numbers, scales in planes_of(self.kernel, self.weights):
+            self.leaf.pack_b(self.features, self.units, data_of(numbers), self.units, NULL, data_of(scales),
+                             data_of(panels) + plane * depth * self.width * self.leaf.weightsize, depth * panel)
+            plane += 1
+
+    def made_panels(self):
+        """The panels if they are made, else None, as a list of one."""
+        return [self.made]
+
+    def adopt(self, panels):
+        """Compute from this array of such a form, which holds what `pack_into` fills in and does not change."""
+        self.made, = panels
+
+    def prepare(self):
+        """Make the panels, which the first product makes otherwise."""
+        self.panels()
+
+    cdef object panels(self):
+        made = self.made
+        if made is None:
+            (shape, dtype), = self.panel_forms()
+            made = aligned(shape, dtype)
+            self.pack_into(0, made)
+            self.made = made
+        return made
+
+    cdef object fill(self, DenseJob *job):
+        """Say how to multiply; gives the panels, which must live as long as the job."""
+        panels = self.panels()
         job.leaf, job.features, job.units, job.width = self.leaf, self.features, self.units, self.width
-        job.ldr, job.planes, job.panels, job.bias = self.ldr, self.planes, data_of(self.panels), data_of(self.bias)
+        job.ldr, job.planes, job.panels, job.bias = self.ldr, self.planes, data_of(panels), data_of(self.bias)
+        return panels
 
     def apply(self, cnp.ndarray x):
         """``x @ kernel + bias``.
@@ -96,7 +125,7 @@ cdef class PackedDense:
         cdef char *out = data_of(rows)
         cdef char *rounded = data_of(operands)
         cdef DenseJob job
-        self.fill(&job)
+        panels = self.fill(&job)  # alive, whatever another thread adopts
         with nogil:
             dense_rows(&job, n, <const char *>cnp.PyArray_DATA(x), self.features, rounded, out)
         return rows[:, :self.units]

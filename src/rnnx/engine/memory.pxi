@@ -12,11 +12,12 @@ cdef void *pool_data[POOL_SLOTS]
 cdef size_t pool_size[POOL_SLOTS]
 cdef int pool_count = 0
 cdef size_t pool_bytes = 0
+cdef rx_guard pool_guard   # of the four above
 
 
 @cython.final
 cdef class _Block:
-    """The owner of one buffer; the pool gets it back when the last array on it is gone. Guarded by the GIL."""
+    """The owner of one buffer; the pool gets it back when the last array on it is gone."""
 
     cdef void *data
     cdef size_t size
@@ -27,11 +28,16 @@ cdef class _Block:
 
     def __dealloc__(self):
         global pool_count, pool_bytes
-        if self.size >= POOLED_FROM and pool_count < POOL_SLOTS and pool_bytes + self.size <= POOL_LIMIT:
-            pool_data[pool_count], pool_size[pool_count] = self.data, self.size
-            pool_count += 1
-            pool_bytes += self.size
-        else:
+        cdef bint kept = False
+        if self.size >= POOLED_FROM:
+            rx_guard_lock(&pool_guard)
+            kept = pool_count < POOL_SLOTS and pool_bytes + self.size <= POOL_LIMIT
+            if kept:
+                pool_data[pool_count], pool_size[pool_count] = self.data, self.size
+                pool_count += 1
+                pool_bytes += self.size
+            rx_guard_unlock(&pool_guard)
+        if not kept:
             free(self.data)
 
 
@@ -41,20 +47,34 @@ cdef _Block take_block(size_t size):
     cdef _Block block = _Block.__new__(_Block)
     cdef int k, best = -1
     if size >= POOLED_FROM:
+        rx_guard_lock(&pool_guard)
         for k in range(pool_count):
             if size <= pool_size[k] <= size + size // 4 and (best < 0 or pool_size[k] < pool_size[best]):
                 best = k
-    if best >= 0:
-        block.data, block.size = pool_data[best], pool_size[best]
-        pool_count -= 1
-        pool_bytes -= block.size
-        pool_data[best], pool_size[best] = pool_data[pool_count], pool_size[pool_count]
-        return block
+        if best >= 0:
+            block.data, block.size = pool_data[best], pool_size[best]
+            pool_count -= 1
+            pool_bytes -= block.size
+            pool_data[best], pool_size[best] = pool_data[pool_count], pool_size[pool_count]
+        rx_guard_unlock(&pool_guard)
+        if best >= 0:
+            return block
     block.data = malloc(size)
     if block.data == NULL:
         raise MemoryError(f"rnnx: cannot allocate {size} bytes")
     block.size = size
     return block
+
+
+def release_buffers():
+    """Give the buffers that lie idle back to the system."""
+    global pool_count, pool_bytes
+    rx_guard_lock(&pool_guard)
+    while pool_count:
+        pool_count -= 1
+        free(pool_data[pool_count])
+    pool_bytes = 0
+    rx_guard_unlock(&pool_guard)
 
 
 cdef cnp.ndarray aligned(shape, dtype, bint zero=False):
@@ -165,6 +185,18 @@ def has_own_places(cnp.ndarray out):
         axes -= 1
         stride[best], count[best] = stride[axes], count[axes]
     return True
+
+
+def same_bytes(cnp.ndarray one, cnp.ndarray other):
+    """Whether two C-contiguous arrays have the same bytes."""
+    cdef Py_ssize_t size = cnp.PyArray_NBYTES(one)
+    cdef bint same = size == cnp.PyArray_NBYTES(other)
+    cdef const void *a = cnp.PyArray_DATA(one)
+    cdef const void *b = cnp.PyArray_DATA(other)
+    if same:
+        with nogil:
+            same = memcmp(a, b, size) == 0
+    return same
 
 
 def fingerprint(arrays):

@@ -199,6 +199,25 @@ cdef class Packed:
         self.panels(False, True, None)
         self.panels(False, False, None)
 
+    def panel_forms(self):
+        """Shape and dtype of the panels of a forward pass: of the kernel and of the recurrent kernel."""
+        cdef Py_ssize_t planes = 2 if self.weights == "int16" else 1, panel = self.leaf.nr, rows
+        dtype = np.dtype(f"i{self.leaf.weightsize}") if self.narrow else self.dtype
+        return [((planes * (self.U // panel), self.G, depth_of(self.leaf, rows), panel), dtype)
+                for rows in (self.F, self.D)]
+
+    def pack_into(self, int which, cnp.ndarray panels):
+        """Fill an array of such a form; 0 is the kernel, 1 the recurrent kernel."""
+        self.panels(False, which == 0, None, panels)
+
+    def made_panels(self):
+        """The panels of a forward pass as far as they are made, None for others."""
+        return [self.made[1], self.made[0]]
+
+    def adopt(self, panels):
+        """Compute from these arrays of such forms, which hold what `pack_into` fills in and do not change."""
+        self.made[1], self.made[0] = panels
+
     cdef object _fold_bias(self, bias):
         """One bias per slot; the recurrent bias joins it wherever it is simply added."""
         cdef Py_ssize_t G = self.G, H = self.H, g
@@ -213,14 +232,14 @@ cdef class Packed:
             self.bias_q[:H] = rows[1, 2]
         self.bias_x[:, :H] = total[[2, 0, 1]] if G == 3 else total
 
-    cdef object panels(self, bint backward, bint of_x, list kept):
+    cdef object panels(self, bint backward, bint of_x, list kept, cnp.ndarray place=None):
         """The panels of one kernel for one direction, made on first use.
 
         Forward they are (panels, G, rows, panel) for each plane, the rows after the scales; backward, of the
         transpose, (panels, G, units, panel), where the kernel's gates come in slot order: the GRU has h z r, so that
         the gates of x and those of h are runs. ``kept`` is None, or for each gate of a shared mask the indices of the
         rows that it keeps and its values there: then the panels have these rows alone, times the mask, and serve this
-        call only.
+        call only. ``place`` is an array to make them in, of which nothing is kept here.
         """
         cdef Py_ssize_t rows = self.F if of_x else self.D, panel = self.leaf.nr, H = self.H, G = self.G
         cdef Py_ssize_t depth = rows if not backward else self.U if of_x else self.D, slot, gate, count = rows
@@ -230,20 +249,23 @@ cdef class Packed:
         cdef const char *scale = NULL
         cdef const char *block
         cdef char *out
-        made = self.made[2 * backward + of_x] if kept is None else None
+        made = self.made[2 * backward + of_x] if kept is None and place is None else None
         if made is not None:
             return made
         depth = depth_of(self.leaf, depth)
         stride = G * depth * panel
         kernel = self.kernel if of_x else self.recurrent_kernel
         if self.blocks > 1 and not of_x:
-            return self._panels_of_blocks(backward)
+            return self._panels_of_blocks(backward, place)
         if kept is not None:  # rows are chosen where they lie one after the other
             kernel = np.ascontiguousarray(kernel)
         across = not cnp.PyArray_IS_C_CONTIGUOUS(kernel)
         planes = planes_of(kernel, self.weights, self.scales[0 if of_x else 1])
-        made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype,
-                       across and backward and depth > H)
+        if place is not None:
+            made = place
+        else:
+            made = aligned((len(planes) * panels, G, depth, panel),
+                           np.dtype(f"i{size}") if self.narrow else self.dtype, across and backward and depth > H)
         for plane, (numbers, scales) in enumerate(planes):
             for slot in range(G):
                 gate = (slot + 2) % 3 if of_x and G == 3 else slot
@@ -262,7 +284,7 @@ cdef class Packed:
                     self.leaf.pack_b_transposed(H, depth, count, block, G * H, index, scale, out, stride)
                 else:
                     self.leaf.pack_b(count, H, block, G * H, index, scale, out, stride)
-        if kept is None:
+        if kept is None and place is None:
             self.made[2 * backward + of_x] = made
         return made
 
@@ -270,7 +292,7 @@ cdef class Packed:
         """Whether each panel of a block-diagonal kernel has columns of one block."""
         return self.D * self.blocks == self.H and self.D % self.leaf.nr == 0
 
-    cdef object _panels_of_blocks(self, bint backward):
+    cdef object _panels_of_blocks(self, bint backward, cnp.ndarray place=None):
         """`panels` of a block-diagonal recurrent kernel, forward or backward: (panels, G, D, panel) for each plane."""
         cdef Py_ssize_t panel = self.leaf.nr, H = self.H, G = self.G, D = self.D, gate, block
         cdef Py_ssize_t panels = self.U // panel, depth = depth_of(self.leaf, D), stride = G * depth * panel
@@ -279,7 +301,9 @@ cdef class Packed:
         cdef const char *scale = NULL
         cdef char *out
         planes = planes_of(self.recurrent_kernel, self.weights, self.scales[1])
-        made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
+        made = place
+        if made is None:
+            made = aligned((len(planes) * panels, G, depth, panel), np.dtype(f"i{size}") if self.narrow else self.dtype)
         for plane, (numbers, scales) in enumerate(planes):
             if not self._whole():
                 numbers = self._in_windows(numbers, backward)
@@ -294,7 +318,8 @@ cdef class Packed:
                 for block in range(self.blocks):
                     self.leaf.pack_b_transposed(D, D, D, source + block * D * self.leaf.itemsize, G * H, NULL, NULL,
                                                 out + block * D // panel * stride * size, stride)
-        self.made[2 * backward] = made
+        if place is None:
+            self.made[2 * backward] = made
         return made
 
     cdef object _in_windows(self, numbers, bint backward):

@@ -252,9 +252,9 @@ cdef class RowChain:
     cdef int _dense(self, RowLink *link, PackedDense packed, str activation) except -1:
         rounded = aligned((CHUNK_ROWS, packed.ldr), packed.dtype)
         rows = aligned((CHUNK_ROWS, packed.width), packed.dtype)
-        packed.fill(&link.dense)
+        panels = packed.fill(&link.dense)
         link.activation, link.rounded, link.rows = ACTIVATIONS[activation], data_of(rounded), data_of(rows)
-        self.owners.append((packed, rounded, rows))
+        self.owners.append((packed, panels, rounded, rows))
         return 0
 
     def step(self, cnp.ndarray rows, x, cnp.ndarray out=None, int threads=1, cast=None):

@@ -1,27 +1,16 @@
 # One step at a time, with every buffer made beforehand.
 
-cdef extern from "pythread.h":
-    ctypedef void *PyThread_type_lock
-    PyThread_type_lock PyThread_allocate_lock()
-    void PyThread_free_lock(PyThread_type_lock)
-    void PyThread_release_lock(PyThread_type_lock)
-    int PyThread_acquire_lock_timed(PyThread_type_lock, long long microseconds, int wakes_for_signals) nogil
-    unsigned long PyThread_get_thread_ident()
-    int PY_LOCK_ACQUIRED
-
-cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
-
-
 @cython.final
 cdef class Turn:
     """Lets one thread at a time in where buffers are shared; a thread that is in may come in again.
 
     A ``with`` block takes a turn. Who finds nobody there pays a comparison: the lock is only taken when a thread has to
-    wait, by that thread for the one that is in. All fields change under the interpreter's lock.
+    wait, by that thread for the one that is in. All fields change under the interpreter's lock, or the guard where
+    there is none.
     """
 
     cdef PyThread_type_lock lock
+    cdef rx_guard guard
     cdef unsigned long owner
     cdef Py_ssize_t depth, waiting
     cdef bint locked
@@ -37,6 +26,7 @@ cdef class Turn:
 
     cdef int take(self) except -1:
         cdef unsigned long me = PyThread_get_thread_ident()
+        rx_guard_lock(&self.guard)
         if self.depth:
             if self.owner != me:
                 return self.wait(me)
@@ -45,14 +35,17 @@ cdef class Turn:
             return self.wait(me)
         else:
             self.owner, self.depth = me, 1
+        rx_guard_unlock(&self.guard)
         return 0
 
     cdef int wait(self, unsigned long me) except -1:
+        # With the guard, which is given up here.
         cdef int found = PY_LOCK_ACQUIRED
         if not (self.locked or self.waiting):
             PyThread_acquire_lock_timed(self.lock, 0, 0)  # for the thread that is in, which will release it
             self.locked = True
         self.waiting += 1
+        rx_guard_unlock(&self.guard)
         try:
             while True:
                 with nogil:
@@ -61,15 +54,20 @@ cdef class Turn:
                     break
                 PyErr_CheckSignals()
         finally:
+            rx_guard_lock(&self.guard)
             self.waiting -= 1
-        self.locked, self.owner, self.depth = True, me, 1
+            if found == PY_LOCK_ACQUIRED:
+                self.locked, self.owner, self.depth = True, me, 1
+            rx_guard_unlock(&self.guard)
         return 0
 
     cdef void leave(self) noexcept:
+        rx_guard_lock(&self.guard)
         self.depth -= 1
         if self.depth == 0 and self.locked:
             self.locked = False
             PyThread_release_lock(self.lock)
+        rx_guard_unlock(&self.guard)
 
     def __enter__(self):
         self.take()
@@ -376,7 +374,7 @@ cdef class DenseStepper(Link):
         if not cnp.PyArray_ISCARRAY_RO(x):
             x = np.ascontiguousarray(x)
         start = <const char *>cnp.PyArray_DATA(x)
-        packed.fill(&job)
+        panels = packed.fill(&job)  # alive, whatever another thread adopts
         if self.batch * packed.features * packed.width < PRODUCTS_WORTH_THE_LOCK:
             dense_rows(&job, self.batch, start, packed.features, rounded, rows)
         else:
