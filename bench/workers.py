@@ -1,6 +1,6 @@
 """What a model costs in each worker process of a service: its share of the machine's memory (PSS), way by way.
 
-    python bench/workers.py [--workers 4] [--units 1024]
+    python bench/workers.py [--workers 4] [--units 1024] [--mode int8]
 
 Linux only: the numbers are those of /proc/self/smaps_rollup. Every worker makes one prediction; all are measured while
 all are alive. "without a model" is what Python, NumPy and rnnx take.
@@ -61,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--units", type=int, default=1024)
+    parser.add_argument("--mode", help="of Model.quantize, for a file of narrow weights")
     options = parser.parse_args()
     folder = tempfile.mkdtemp()
     model = rnnx.Sequential(
@@ -72,6 +73,8 @@ def main() -> None:
         ]
     )
     path = os.path.join(folder, "model.safetensors")
+    if options.mode:
+        model.quantize(options.mode)
     model.save(path)
     size = os.path.getsize(path) / 2**20
     del model
@@ -79,10 +82,15 @@ def main() -> None:
     for how in ("fork", "spawn"):
         base, _ = measured(how, None, options.workers)
         print(f"{how:5}  without a model            {base:8.1f}")
-        for name, warm in (("read in each worker", False), ("warm_up before the fork", True)):
+        for name, warm, cache in (
+            ("read in each worker", False, None),
+            ("cache, not there before", False, os.path.join(folder, how)),
+            ("cache, there before", False, os.path.join(folder, how)),
+            ("warm_up before the fork", True, None),
+        ):
             if how == "spawn" and warm:
                 continue
-            predictor = rnnx.Predictor(path, threads=1)
+            predictor = rnnx.Predictor(path, threads=1, cache=cache)
             pss, private = measured(how, predictor.warm_up() if warm else predictor, options.workers)
             print(f"{how:5}  {name:25}  {pss:8.1f} {private:8.1f} {pss - base:8.1f}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,7 +53,15 @@ class FormatError(ValueError):
     reasons: Sequence[str] = ()
 
 
-def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = True) -> None:
+def level_of_caller() -> int:
+    """The ``stacklevel`` of a warning by who calls this, that shows the line outside of rnnx which led to it."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_globals.get("__name__", "").partition(".")[0] == "rnnx" and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = True, mode: int | None = None) -> None:
     """Write a file beside its final place and move it there when it is complete and on disk.
 
     Parameters
@@ -61,6 +70,9 @@ def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = T
     write : callable
         Writes the file whose path it is given.
     overwrite : bool
+    mode : int, optional
+        Who may read and write it, of whom the umask may still leave some out. If not given, those who might before,
+        or of a new file everybody.
 
     Raises
     ------
@@ -83,7 +95,8 @@ def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = T
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask)
+        as_before = mode is None and path.exists()
+        part.chmod(path.stat().st_mode & 0o777 if as_before else (0o666 if mode is None else mode) & ~umask)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -19,9 +20,12 @@ from websockets.sync.client import connect
 
 import rnnx
 from rnnx import layers
+from rnnx.serve.metrics import Metrics
 from rnnx.serve.network import Network
 from rnnx.serve.protocol import numbers_of, read_request, write_response
 from rnnx.serve.refusal import Refusal
+from rnnx.serve.repository import Repository, stamp_of
+from rnnx.serve.settings import Settings
 from tests.serve.conftest import Server
 from tests.serve.test_server import block, eventually
 
@@ -254,3 +258,25 @@ def test_the_dead_have_no_sequences(models: Path, start: Callable[..., Server]) 
             return False
 
     eventually(none_is_left)
+
+
+def test_processes_share_packed_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    rnnx.Sequential([rnnx.Input((None, 4)), layers.LSTM(8)]).save(tmp_path / "m.safetensors")
+
+    async def scenario() -> None:
+        paths = {"m": tmp_path / "m.safetensors"}
+        repositories = [Repository(paths, Settings(), Metrics(), folder) for _ in range(2)]
+        packed = [each.models["m"].network.model.layers[0].packed()[1] for each in repositories]
+        assert all(not panels.flags.writeable for part in packed for panels in part.made_panels())
+        (first,) = folder.glob("*.packed")
+        rnnx.Sequential([rnnx.Input((None, 4)), layers.LSTM(9)]).save(tmp_path / "m.safetensors")
+        for each in repositories:
+            served = each.models["m"]
+            await served.reload(stamp_of(served.path), each.executor)
+            each.close()
+        (second,) = folder.glob("*.packed")
+        assert first != second and len(list(folder.iterdir())) == 2
+
+    asyncio.run(scenario())

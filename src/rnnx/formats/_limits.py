@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rnnx.layers.names import printable as printable
-from rnnx.saving import FormatError
+from rnnx.saving import FormatError, level_of_caller
 
 LONGEST_MESSAGE = 1000  # characters
 LONGEST_WARNING = 4000  # characters
@@ -54,14 +54,6 @@ def obstacles(who: Any, reasons: list[str]) -> FormatError:
     error = FormatError(f"{who}: {'; '.join(told)}{more}")
     error.reasons = found
     return error
-
-
-def level_of_caller() -> int:
-    """The ``stacklevel`` of a warning by who calls this, that shows the line outside of rnnx which led to it."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_globals.get("__name__", "").partition(".")[0] == "rnnx" and frame.f_back is not None:
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def warn_of(path: Any, notes: list[str]) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import __version__, losses, metrics, optimizers
+from rnnx._mapped import MappedFile, release
 from rnnx._typing import Array
 from rnnx.formats import _compiled
 from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading, warn_of
@@ -40,6 +41,7 @@ from rnnx.saving import FormatError, write_whole
 FORMAT = 2  # 1 has no "int8x16", and that is what "int8" means in it
 LONGEST_DESCRIPTION = 16 << 20  # characters: a layer takes some 500
 MOST_TENSORS = 100_000
+WORTH_A_RELEASE = 1 << 20  # bytes
 MOST_NUMBERS = 64  # in the state of a source of noise
 TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_,
          "I8": np.int8, "I16": np.int16, "U16": np.uint16}  # fmt: skip
@@ -92,6 +94,8 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         tensors[name] = (part.view(dtype) if aligned else np.frombuffer(part.tobytes(), dtype)).reshape(shape)
     if _checksum(tensors, text) != checksum:
         raise FormatError(f"{path}: the file was altered or damaged (its checksum differs)")
+    if data.size >= WORTH_A_RELEASE:
+        release(raw)
     what = "the description of the model"
     description = parse_json(path, text, what, most_bytes=LONGEST_DESCRIPTION)
     if not isinstance(description, dict):
@@ -113,7 +117,7 @@ def _open(path: Any) -> tuple[Array, dict[str, Any], int]:
         size = file.seek(0, 2)
         if size < 8:
             raise FormatError(f"{path}: not a safetensors file, it has only {size} bytes")
-        raw = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        raw = np.frombuffer(MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
     (length,) = struct.unpack("<Q", raw[:8].tobytes())
     if length > min(JSON_BYTES, size - 8):
         raise FormatError(f"{path}: not a safetensors file, or cut off: a header of {length} bytes in {size} bytes")

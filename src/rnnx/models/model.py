@@ -13,12 +13,10 @@ from rnnx._typing import Array
 from rnnx.layers import constructor
 from rnnx.layers.call_signature import own_classes
 from rnnx.layers.checks import lone_hint, starting_mask
-from rnnx.layers.dense import Dense
 from rnnx.layers.graph import Node, SymbolicTensor
-from rnnx.layers.layer import Gradients, Layer, Weight, walk
+from rnnx.layers.layer import Gradients, Layer, Weight
 from rnnx.layers.old_words import old_word
 from rnnx.layers.plan import Plan
-from rnnx.layers.rnn.weights import RecurrentWeights
 from rnnx.layers.trained import TrainedWeights
 from rnnx.models.config import begun_at, graph_config, graph_from_config
 from rnnx.models.files import ModelFiles
@@ -474,11 +472,19 @@ class Model(ModelFiles, Trainer, Layer):
         """Whether a layer carries its state from batch to batch."""
         return any(getattr(layer, "stateful", False) for layer in self.sublayers)
 
-    def warm_up(self) -> None:
+    def warm_up(self, cache: Any = None) -> None:
         """Make now what the first call makes: the weights in the layout of the engine.
 
-        A service that forks its workers calls this before, so that all of them share the memory. What streams need
-        besides, a stream or pool makes that is made before.
+        A service that forks its workers calls this before, so that all of them share the memory; or gives workers that
+        start by themselves a ``cache``. What streams need besides, a stream or pool makes that is made before.
+
+        Parameters
+        ----------
+        cache : path, optional
+            A file with the packed weights, which all processes map that name it. It is written if it is not there or
+            not of these weights on this processor, whole or not at all; every byte is compared with what packing makes
+            before it is used. If it can be neither used nor written (a folder that is not one's own, a full disk, a
+            file that others may change), one warning says so, and the weights are packed in this process alone.
 
         Raises
         ------
@@ -493,14 +499,9 @@ class Model(ModelFiles, Trainer, Layer):
         """
         if not self.built:
             raise ValueError(f"{self.name}: not built yet, there are no weights to pack; call it once first")
-        for layer in walk(self):
-            if isinstance(layer, (RecurrentWeights, Dense)) and layer.built:
-                if isinstance(layer, RecurrentWeights):
-                    packed = layer.packed()[1]
-                    if packed is not None:  # None: the engine does not have its activations
-                        packed.prepare()
-                elif layer.quantization_mode:  # others are multiplied as they are
-                    layer.packed()
+        from rnnx.models.packed_file import warm_up
+
+        warm_up(self, cache)
 
     def reset_states(self) -> None:
         """Forget the states of all stateful layers."""

@@ -15,7 +15,8 @@ class Predictor:
 
     For programs that send functions and objects to worker processes (joblib, Ray, Spark, Polars, multiprocessing): what
     travels is the path. Workers map the file, so that its weights are in memory once; what the engine makes of them is
-    each process' own, unless it forks from one that has called `warm_up`. Any number of threads may share a predictor.
+    each process' own, unless it forks from one that has called `warm_up`, or has a ``cache``. Any number of threads may
+    share a predictor.
 
     Parameters
     ----------
@@ -26,6 +27,11 @@ class Predictor:
         processors, 1 is best.
     custom_objects : dict, optional
         As for `load_model`.
+    cache : bool or path, optional
+        A folder for a file with the weights in the layout of the engine, which all processes map that read this model
+        file: see `Model.warm_up`. True is the folder that ``RNNX_CACHE_DIR`` names, or else ``rnnx`` in the user's
+        folder for caches (``XDG_CACHE_HOME``, ``~/.cache``). The file has the name of the model file, a digest of its
+        path, and the instruction set.
 
     Examples
     --------
@@ -40,11 +46,19 @@ class Predictor:
     True
     """
 
-    def __init__(self, path: Any, *, threads: int | None = None, custom_objects: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        path: Any,
+        *,
+        threads: int | None = None,
+        custom_objects: dict[str, Any] | None = None,
+        cache: Any = None,
+    ):
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ValueError(f"Predictor: `threads` must be a positive integer or None, got {threads!r}")
         self.path = os.path.abspath(os.fspath(path))
         self.threads, self.custom_objects = threads, custom_objects
+        self.cache = cache if cache is None or isinstance(cache, bool) else os.path.abspath(os.fspath(cache))
 
     @property
     def model(self) -> Any:
@@ -58,6 +72,11 @@ class Predictor:
         found = vars(self).get("_model")
         if found is None:  # without a lock, which a fork could leave locked: of several threads the first one's stays
             read = on_demand("load_model")(self.path, self.custom_objects, compile=False)
+            if self.cache:
+                from rnnx.models import packed_file
+
+                file = packed_file.file_for(self.path, None if self.cache is True else self.cache)
+                packed_file.warm_up(read, file, packed_file.owners_of(self.path))
             found = vars(self).setdefault("_model", read)
         return found
 
@@ -80,16 +99,18 @@ class Predictor:
 
     def warm_up(self) -> Predictor:
         """Read the file and pack its weights now, before a fork; gives the predictor back."""
-        self.model.warm_up()
+        model = self.model
+        if not self.cache:  # with one, that is done where the file is read
+            model.warm_up()
         return self
 
     def __reduce__(self) -> Any:
         """What is pickled or copied: how to make it, without the model."""
-        return _made, (self.path, self.threads, self.custom_objects)
+        return _made, (self.path, self.threads, self.custom_objects, self.cache)
 
     def __repr__(self) -> str:
         return f"Predictor({self.path!r})"
 
 
-def _made(path: str, threads: int | None, custom_objects: dict[str, Any] | None) -> Predictor:
-    return Predictor(path, threads=threads, custom_objects=custom_objects)
+def _made(path: str, threads: int | None, custom_objects: dict[str, Any] | None, cache: Any = None) -> Predictor:
+    return Predictor(path, threads=threads, custom_objects=custom_objects, cache=cache)

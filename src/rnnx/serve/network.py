@@ -29,6 +29,8 @@ class Network:
     path : path
     max_steps : int
         Of one request.
+    packed : path, optional
+        A file for the packed weights, which the processes of a server share.
 
     Attributes
     ----------
@@ -45,9 +47,11 @@ class Network:
         As `rnnx.load_model`, and if a tensor is not of numbers.
     """
 
-    def __init__(self, path: Any, max_steps: int):
+    def __init__(self, path: Any, max_steps: int, packed: Any = None):
         self.path, self.max_steps = Path(path), max_steps
         self.model = load_model(path, compile=False)
+        if packed is not None and hasattr(self.model, "warm_up"):
+            self.model.warm_up(packed)
         model = self.model
         part: Any
         for part in walk(model):

@@ -35,10 +35,16 @@ def stamp_of(path: Path) -> Stamp | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _packed(copy: Path) -> Path:
+    """Where the packed weights of the copy of a file are."""
+    return copy.with_name(f"{copy.name}.packed")
+
+
 def _remove(copy: Path) -> None:
-    """Remove the copy of a file; where it is mapped it lives on."""
-    with contextlib.suppress(OSError):
-        copy.unlink()
+    """Remove the copy of a file and its packed weights; where they are mapped they live on."""
+    for path in (copy, _packed(copy)):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 class Served:
@@ -52,9 +58,10 @@ class Served:
         executor: ThreadPoolExecutor,
         metrics: ModelMetrics,
         folder: Path,
+        shared: bool,
     ):
         self.name, self.path, self.metrics = name, path, metrics
-        self._max_steps, self._folder = settings.max_steps, folder
+        self._max_steps, self._folder, self._shared = settings.max_steps, folder, shared
         self._stamp = self._seen = stamp_of(path)
         self._copy: Path | None = None
         self._again: float | None = None  # when to try once more
@@ -66,7 +73,7 @@ class Served:
         """The network of the file as it is now.
 
         A file of rnnx is mapped, and what is mapped must not change: it is copied first, once for all processes of a
-        server, so that a file may be written over while it is served.
+        server, so that a file may be written over while it is served. Several processes share the packed weights too.
         """
         copy = self._copy_of_now()
         if copy is None or not self.path.is_file():
@@ -74,7 +81,7 @@ class Served:
         if not copy.exists():
             write_whole(copy, self._copy_to)
         try:
-            network = Network(copy, self._max_steps)
+            network = Network(copy, self._max_steps, _packed(copy) if self._shared else None)
         except Exception as error:
             if copy != self._copy:
                 _remove(copy)
@@ -135,7 +142,7 @@ class Repository:
     settings : Settings
     metrics : Metrics
     folder : path, optional
-        For copies of the files.
+        For copies of the files and their packed weights, which other processes share; one of its own if not given.
     """
 
     def __init__(self, paths: dict[str, Path], settings: Settings, metrics: Metrics, folder: Any = None):
@@ -144,7 +151,7 @@ class Repository:
         place = Path(folder if self._temporary is None else self._temporary.name)
         self.executor = ThreadPoolExecutor(settings.threads, "rnnx-serve")
         self.models = {
-            name: Served(name, path, settings, self.executor, metrics.of_model(name), place)
+            name: Served(name, path, settings, self.executor, metrics.of_model(name), place, folder is not None)
             for name, path in paths.items()
         }
 

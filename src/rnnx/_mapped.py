@@ -1,0 +1,26 @@
+"""Files in memory as the system maps them: their pages are there once for all processes."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+
+from rnnx._typing import Array
+
+
+class MappedFile(mmap.mmap):
+    """A file that is mapped to be read (``access=mmap.ACCESS_READ``): its pages can be given up and read again."""
+
+
+def release(array: Array) -> None:
+    """Give up the pages of the file behind an array on a `MappedFile`: they do not count for this process until it
+    reads them again. Nothing happens to other arrays."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if isinstance(base, MappedFile) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,241 @@
+"""Packed weights in a file that processes map, so that they are in memory once for all of them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import tempfile
+import time
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnx import __version__, _kernels
+from rnnx._mapped import MappedFile, release
+from rnnx._typing import Array
+from rnnx.layers.dense import Dense
+from rnnx.layers.layer import walk
+from rnnx.layers.rnn.weights import RecurrentWeights
+from rnnx.saving import level_of_caller, write_whole
+
+MAGIC = b"rnnx packed weights"
+HEAD = 4096  # bytes before the first panels
+ALIGNMENT = 64  # bytes: the engine reads panels in whole cache lines
+PATIENCE = 60.0  # seconds for another process that writes the file
+PAUSE = 0.01  # seconds between looks at it
+WRITERS = stat.S_IWGRP | stat.S_IWOTH
+
+Panels = list[list[Array]]  # of each part
+
+
+class NotShared(Exception):
+    """Why a file cannot be used and is left as it is."""
+
+
+def packed_parts(model: Any) -> list[Any]:
+    """What packs weights for the engine in the first call of a model."""
+    found: dict[int, Any] = {}
+    for layer in walk(model):
+        packed = None
+        if isinstance(layer, RecurrentWeights) and layer.built:
+            packed = layer.packed()[1]  # None: the engine does not have its activations
+        elif isinstance(layer, Dense) and layer.built and layer.quantization_mode:  # others are multiplied as they are
+            packed = layer.packed()
+        if packed is not None:
+            found[id(packed)] = packed
+    return list(found.values())
+
+
+def warm_up(model: Any, cache: Any = None, owners: Collection[int] = ()) -> None:
+    """Pack the weights of a model, or map them packed from a file.
+
+    Parameters
+    ----------
+    model : Model
+        Built.
+    cache : path, optional
+        The file, as for `Model.warm_up`.
+    owners : collection of int
+        Numbers of users whose file may be mapped, besides one's own and that of root.
+    """
+    parts = packed_parts(model)
+    if cache is None or not parts:
+        for part in parts:
+            part.prepare()
+        return
+    path = Path(os.fspath(cache))
+    try:
+        panels = _read(parts, path, owners)
+        if panels is None:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _alone_in(path.parent):
+                panels = _read(parts, path, owners)  # another process may have written it meanwhile
+                if panels is None:
+                    _write(parts, path)
+                    panels = _read(parts, path, owners)
+        if panels is None:
+            raise NotShared("another program writes it")
+    except (OSError, NotShared) as error:
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        text = f"{path}: weights are packed in this process alone, which takes memory of its own: {why}"
+        warnings.warn(text, UserWarning, stacklevel=level_of_caller())
+        for part in parts:
+            part.prepare()
+        return
+    for part, own in zip(parts, panels, strict=True):
+        part.adopt(own)
+    _kernels.release_buffers()  # of what was packed before
+    for weight in model.weights:
+        release(weight.value)
+
+
+# ---- The file -------------------------------------------------------------------------------------------------------
+
+
+def _places(parts: list[Any]) -> tuple[list[list[tuple[int, int, Any, Any]]], int]:
+    """First byte, number of bytes, shape and dtype of all panels of each part; and the bytes of the file."""
+    at, found = HEAD, []
+    for part in parts:
+        own = []
+        for shape, dtype in part.panel_forms():
+            size = int(np.prod(shape)) * dtype.itemsize
+            own.append((at, size, shape, dtype))
+            at += -(-size // ALIGNMENT) * ALIGNMENT
+        found.append(own)
+    return found, at
+
+
+def _head(size: int) -> bytes:
+    text = b"%s 1\nrnnx %s, %s, %d bytes\n" % (MAGIC, __version__.encode(), _kernels.ISA.encode(), size)
+    return text.ljust(HEAD, b"\0")
+
+
+def _scratch(part: Any, which: int, size: int, shape: Any, dtype: Any) -> Array:
+    """Panels as they must be, in memory that goes back to the system with the array."""
+    panels = np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size].view(dtype).reshape(shape)
+    part.pack_into(which, panels)
+    return panels
+
+
+def _read(parts: list[Any], path: Path, owners: Collection[int]) -> Panels | None:
+    """The panels of all parts in the mapped file; None if there is no file, or it is not one of these weights.
+
+    Nothing in the file is believed: every byte that is used equals the one that packing makes here and now.
+
+    Raises
+    ------
+    NotShared
+        If the file is something else, or others may write in it.
+    OSError
+        If it cannot be read.
+    """
+    places, size = _places(parts)
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        return None
+    with open(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotShared("it is not a regular file")
+        head = file.read(HEAD)
+        if head and not head.startswith(MAGIC):
+            raise NotShared("it holds something else than packed weights, and stays as it is; give another path")
+        if os.name == "posix" and (found.st_mode & WRITERS or found.st_uid not in {0, os.geteuid(), *owners}):
+            raise NotShared("others than this user may change it; remove it, or give another path")
+        if found.st_size != size or head != _head(size):
+            return None
+        raw = np.frombuffer(MappedFile(handle, 0, access=mmap.ACCESS_READ), np.uint8)
+    if raw.size != size:
+        return None
+    panels = [[raw[at : at + n].view(dtype).reshape(shape) for at, n, shape, dtype in own] for own in places]
+    for part, own, there in zip(parts, places, panels, strict=True):
+        for which, (_, n, shape, dtype) in enumerate(own):
+            if not _kernels.same_bytes(_scratch(part, which, n, shape, dtype), there[which]):
+                return None
+    return panels
+
+
+def _write(parts: list[Any], path: Path) -> None:
+    """Write the file, whole or not at all."""
+    places, size = _places(parts)
+
+    def write(target: Path) -> None:
+        with target.open("wb") as file:
+            file.write(_head(size))
+            for part, own in zip(parts, places, strict=True):
+                for which, (at, n, shape, dtype) in enumerate(own):
+                    file.write(bytes(at - file.tell()))
+                    file.write(_scratch(part, which, n, shape, dtype).reshape(-1).view(np.uint8).data)
+            file.write(bytes(size - file.tell()))
+
+    write_whole(path, write, mode=0o644)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One process at a time writes in a folder; where the system has no such locks, any number, one after the other.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be opened, or another process has kept it for too long.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise TimeoutError(f"another process has kept {folder} for {PATIENCE:.0f} s") from None
+                time.sleep(PAUSE)
+            except OSError:  # a file system without locks
+                break
+        yield
+    finally:
+        os.close(handle)
+
+
+# ---- Where it is ----------------------------------------------------------------------------------------------------
+
+
+def default_folder() -> Path:
+    """``RNNX_CACHE_DIR``, or rnnx in the user's folder for caches, or one of the user in that for temporary files."""
+    if own := os.environ.get("RNNX_CACHE_DIR"):
+        return Path(own).absolute()
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():  # the specification of that variable has others ignored
+        base = Path(os.path.expanduser("~")) / ".cache"
+    if base.is_absolute():
+        return base / "rnnx"
+    return Path(tempfile.gettempdir()) / f"rnnx-{os.getuid() if os.name == 'posix' else 'cache'}"
+
+
+def owners_of(model_path: str) -> tuple[int, ...]:
+    """Who may change the weights anyway: the user whose model file it is."""
+    try:
+        return (os.stat(model_path).st_uid,)
+    except OSError:
+        return ()
+
+
+def file_for(model_path: str, folder: Any = None) -> Path:
+    """The file for the weights of a model file on this processor, in a folder or in `default_folder`."""
+    real = os.path.realpath(model_path)
+    which = blake2b(os.fsencode(real), digest_size=6).hexdigest()
+    place = default_folder() if folder is None else Path(folder)
+    return place / f"{os.path.basename(real)}.{which}.{_kernels.ISA}.packed"
