@@ -12,7 +12,10 @@ import pytest
 
 import rnnx
 
-FRAMEWORKS = ("rnnx.torch", "rnnx.sklearn", "rnnx.keras", "rnnx.serve")  # their examples run in suites of their own
+# Their examples run in suites of their own.
+FRAMEWORKS = (
+    "rnnx.torch", "rnnx.sklearn", "rnnx.keras", "rnnx.serve", "rnnx.distributed.dask", "rnnx.distributed.spark",
+)  # fmt: skip
 MODULES = sorted(
     found.name
     for found in pkgutil.walk_packages(rnnx.__path__, "rnnx.", onerror=lambda name: None)

@@ -1,4 +1,4 @@
-"""Leave the tests of this folder out unless a run says ``-m mpi``; then a missing package is an error."""
+"""Leave tests of an engine out unless a run says its mark (``-m mpi``); then a missing package is an error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import rnnx
+from rnnx import layers
+
 ROOT = Path(__file__).parents[2]
+ENGINES = {"programs.py": "mpi", "test_dask.py": "dask", "test_data_parallel.py": "mpi", "test_spark.py": "spark"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return None if "mpi" in config.option.markexpr or collection_path.suffix != ".py" else True
+    mark = ENGINES.get(collection_path.name)
+    return None if mark is None or mark in config.option.markexpr else True
 
 
 class Job(NamedTuple):
@@ -58,3 +63,24 @@ def mpirun(tmp_path: Path) -> Callable[..., Job]:
         return Job(job.returncode, job.stdout, seconds, found)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Paths of networks: one that pools, one with an output for each step, of ids, of vectors, of two inputs."""
+    folder = tmp_path_factory.mktemp("models")
+    a, b = rnnx.Input((None, 3), name="a"), rnnx.Input((2,), name="b")
+    h = layers.LSTM(4, return_sequences=True)(a)
+    outputs = {"p": layers.Dense(1)(h), "q": layers.Concatenate()([layers.GRU(2)(h), b])}
+    made = {
+        "pooled": rnnx.Sequential([rnnx.Input((None, 3)), layers.GRU(4), layers.Dense(2)]),
+        "steps": rnnx.Sequential([rnnx.Input((None, 3)), layers.GRU(4, return_sequences=True)]),
+        "ids": rnnx.Sequential([rnnx.Input((None,)), layers.Embedding(9, 4), layers.GRU(3)]),
+        "vectors": rnnx.Sequential([rnnx.Input((3,)), layers.Dense(1)]),
+        "two": rnnx.Model({"a": a, "b": b}, outputs),
+    }
+    paths = {}
+    for name, model in made.items():
+        paths[name] = folder / f"{name}.keras"
+        model.save(paths[name])
+    return paths
