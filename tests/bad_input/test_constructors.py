@@ -44,6 +44,7 @@ RECURRENT_ARGUMENTS: dict[str, tuple[dict[str, Any], Any, tuple[str, ...]]] = {
     "recurrent_noise_shape": ({"recurrent_noise_shape": (1.5, 1, 1)}, ValueError, ("`recurrent_noise_shape`", "1.5")),
     "dropout_gates": ({"dropout_gates": "some"}, ValueError, ("`dropout_gates`", "'shared'", "'some'")),
     "mode": ({"recurrent_dropout_mode": "hidden"}, ValueError, ("`recurrent_dropout_mode`", "'state'", "'hidden'")),
+    "weight_noise": ({"weight_noise": "int4"}, ValueError, ("`weight_noise`", "None, 'int8'", "'int4'")),
     "compat": ({"compat": "keras9"}, ValueError, ("`compat`", "'keras3'", "'keras9'")),
     "seed_negative": ({"seed": -1}, ValueError, ("`seed`", "-1")),
     "seed_string": ({"seed": "x"}, TypeError, ("`seed`", "str")),

@@ -128,7 +128,7 @@ OTHER: dict[str, Any] = {
     "zero_output_for_mask": True, "use_cudnn": False, "time_major": True, "recompute": True, "implementation": 1,
     "noise_shape": (1, 1, None), "recurrent_noise_shape": (1, 1, None), "dropout_gates": "shared",
     "recurrent_dropout_mode": "update", "zoneout": 0.5, "recurrent_blocks": 2, "compat": "keras2.3",
-    "reset_after": False,
+    "reset_after": False, "weight_noise": "int8",
     "kernel_size": 3, "strides": 2, "padding": "same", "data_format": "channels_first", "dilation_rate": 2, "groups": 2,
     "pool_size": 3, "output_size": 2, "keepdims": True, "axis": 1, "momentum": 0.5, "epsilon": 0.5, "center": False,
     "scale": False,

@@ -18,6 +18,7 @@ DRAWS = {
     "masks": (lambda d, n: d.masks(4, (n, 1, 3), 0.4, np.float32), 1),
     "wide masks": (lambda d, n: d.masks(4, (n, 1, 3), 0.4, np.float64), 1),
     "shared": (lambda d, n: d.masks(3, (1, 1, 4), 0.4, np.float32, shared=True), None),
+    "rounding": (lambda d, n: d.rounding(3, np.array([1.0, 0.5, 0.0], np.float32)), None),
     "weights": (lambda d, n: d.of_weights((3, 4), 0.4, np.float32), None),
 }
 

@@ -72,7 +72,7 @@ def test_extents(cell, shape):
     check(cell, shape=shape, bias=False)
 
 
-@pytest.mark.parametrize("masks", ["none", "state_per_gate", "weights", "everything"])
+@pytest.mark.parametrize("masks", ["none", "state_per_gate", "weights", "weights_and_noise", "everything"])
 @pytest.mark.parametrize("cell", cases.CELLS)
 def test_blocks(cell, masks):
     """Each of the units alone; the shape of a mask on the weights is theirs."""

@@ -107,6 +107,16 @@ def make_masks(
             recurrent=keep_mask((u // blocks, gates * u), dtype, rng),
             recurrent_mode="weights",
         ),
+        "weight_noise": lambda: DropoutMasks(
+            recurrent=keep_mask((gates, b, 1, u), dtype, rng),
+            kernel_noise=rng.normal(size=(f, gates * u), scale=0.2).astype(dtype),
+            recurrent_kernel_noise=rng.normal(size=(u // blocks, gates * u), scale=0.2).astype(dtype),
+        ),
+        "weights_and_noise": lambda: DropoutMasks(
+            recurrent=keep_mask((u // blocks, gates * u), dtype, rng),
+            recurrent_mode="weights",
+            recurrent_kernel_noise=rng.normal(size=(u // blocks, gates * u), scale=0.2).astype(dtype),
+        ),
         "zoneout": lambda: DropoutMasks(
             zoneout_hidden=(rng.random((b, t, u)) < 0.3).astype(dtype),
             zoneout_cell=(rng.random((b, t, u)) < 0.4).astype(dtype) if cell == "lstm" else None,
@@ -139,6 +149,8 @@ MASK_KINDS = (
     "update",
     "cell",
     "weights",
+    "weight_noise",
+    "weights_and_noise",
     "zoneout",
     "zoneout_expected",
     "everything",

@@ -31,12 +31,14 @@ from rnnx.dropout.noise import (
     Draws,
     SeedGenerator,
 )
+from rnnx.dropout.rounding import WEIGHT_NOISE, rounding_steps
 
 __all__ = [
     "ALPHA_PRIME",
     "DROPOUT_GATES",
     "MODES",
     "PROFILES",
+    "WEIGHT_NOISE",
     "Draws",
     "DropoutMasks",
     "NoiseShape",
@@ -54,6 +56,7 @@ __all__ = [
     "gaussian_dropout_backward",
     "gaussian_noise",
     "resolve_noise_shape",
+    "rounding_steps",
     "sample_masks",
     "shape_to_draw",
 ]

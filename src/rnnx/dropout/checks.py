@@ -10,7 +10,7 @@ import numpy as np
 NoiseShape = Iterable[Any] | None
 
 
-def check_choice(who: str, name: str, value: Any, choices: Iterable[str]) -> None:
+def check_choice(who: str, name: str, value: Any, choices: Iterable[str | None]) -> None:
     """Refuse a word that is not among the choices."""
     if value not in (known := tuple(choices)):
         raise ValueError(f"{who}: `{name}` must be one of {', '.join(map(repr, known))}, got {value!r}")

@@ -20,6 +20,7 @@ from rnnx.dropout.noise import SeedGenerator
 
 MODES = ("state", "update", "cell", "weights")
 DROPOUT_GATES = ("keras", "shared", "per_gate")
+ARRAYS = ("inputs", "recurrent", "zoneout_hidden", "zoneout_cell", "kernel_noise", "recurrent_kernel_noise")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class DropoutMasks:
         Share of the old state that is kept: 0 or 1 in training, the rate itself at inference. Axes may be 1.
     masked_blend : bool
         GRU of Keras 2.1-2.3 and 3.0-3.7: the blend ``z * h`` uses the masked state.
+    kernel_noise, recurrent_kernel_noise : array of the shape of the kernel, or of the recurrent kernel, or None
+        Added to it for this call, before a mask of ``"weights"``. Gradients are those of the weights without it.
 
     Notes
     -----
@@ -50,14 +53,18 @@ class DropoutMasks:
     zoneout_hidden: Array | None = None
     zoneout_cell: Array | None = None
     masked_blend: bool = False
+    kernel_noise: Array | None = None
+    recurrent_kernel_noise: Array | None = None
+
+    @property
+    def on_weights(self) -> bool:
+        """Whether a call runs on other weights than those that it is given, and packs them for itself."""
+        dropped = self.recurrent_mode == "weights" and self.recurrent is not None
+        return dropped or self.kernel_noise is not None or self.recurrent_kernel_noise is not None
 
     def map(self, function: Callable[[Array], Array]) -> DropoutMasks:
         """The set with ``function`` applied to each of its arrays; this very set if that changes none."""
-        arrays = {
-            name: array
-            for name in ("inputs", "recurrent", "zoneout_hidden", "zoneout_cell")
-            if (array := getattr(self, name)) is not None
-        }
+        arrays = {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
         made: dict[str, Any] = {name: function(array) for name, array in arrays.items()}
         return self if all(made[name] is array for name, array in arrays.items()) else replace(self, **made)
 
@@ -110,6 +117,7 @@ def sample_masks(
     dtype: Any = np.float32,
     cudnn_able: bool = True,
     recurrent_blocks: int = 1,
+    weight_steps: tuple[Array, Array] | None = None,
 ) -> DropoutMasks | None:
     """Draw the masks of one call.
 
@@ -137,6 +145,10 @@ def sample_masks(
         ``reset_after``, not unrolled. Only the ``tf_keras2`` profiles look at it.
     recurrent_blocks : int
         Of a block-diagonal recurrent kernel; the masks of ``"weights"`` have its shape.
+    weight_steps : pair of arrays of shape (gates*units,), optional
+        How far apart the numbers are that the columns of kernel and recurrent kernel will be rounded to, see
+        `rounding_steps`: noise of one such step is drawn for the weights, behind all masks, which stay what they are
+        without it. Arrays of the dtype.
 
     Returns
     -------
@@ -158,6 +170,9 @@ def sample_masks(
     .. [4] S. Merity, N. Keskar, R. Socher, "Regularizing and optimizing LSTM language models", ICLR 2018
        (``"weights"``).
     .. [5] D. Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden activations", ICLR 2017.
+    .. [6] C. Baskin et al., "UNIQ: uniform noise injection for non-uniform quantization of neural networks", ACM
+       Trans. Computer Systems 37, 2019; A. Fan et al., "Training with quantization noise for extreme model
+       compression", ICLR 2021 (``weight_steps``).
 
     Examples
     --------
@@ -183,7 +198,7 @@ def sample_masks(
             return None
         hidden, kept_cell = (np.full((1, 1, 1), rate, dtype) if rate else None for rate in (zone_hidden, zone_cell))
         return DropoutMasks(zoneout_hidden=hidden, zoneout_cell=kept_cell)
-    drawn += bool(zone_hidden) + bool(zone_cell)
+    drawn += bool(zone_hidden) + bool(zone_cell) + (0 if weight_steps is None else 2)
     if not drawn:
         return None
     draws = seed_generator.begin(drawn)
@@ -207,13 +222,22 @@ def sample_masks(
             shape, shared = shape_to_draw(who, recurrent_noise_shape, full, "recurrent_noise_shape")
         recurrent = draws.masks(recurrent_gates, shape, recurrent_dropout, dtype, shared)
     full = (batch, timesteps, units)
+    hidden_mask, cell_mask = (
+        (~draws.keep(full, rate)).astype(dtype) if rate else None for rate in (zone_hidden, zone_cell)
+    )
+    kernel_noise = recurrent_kernel_noise = None
+    if weight_steps is not None:
+        kernel_noise = draws.rounding(features, weight_steps[0])
+        recurrent_kernel_noise = draws.rounding(units // recurrent_blocks, weight_steps[1])
     return DropoutMasks(
         inputs=inputs,
         recurrent=recurrent,
         recurrent_mode=mode,
-        zoneout_hidden=(~draws.keep(full, zone_hidden)).astype(dtype) if zone_hidden else None,
-        zoneout_cell=(~draws.keep(full, zone_cell)).astype(dtype) if zone_cell else None,
+        zoneout_hidden=hidden_mask,
+        zoneout_cell=cell_mask,
         masked_blend=profile.masked_blend and cell == "gru" and mode == "state" and recurrent is not None,
+        kernel_noise=kernel_noise,
+        recurrent_kernel_noise=recurrent_kernel_noise,
     )
 
 

@@ -14,6 +14,7 @@ from rnnx import _kernels
 from rnnx._changes import change, seen
 from rnnx._seeds import source
 from rnnx._typing import Array
+from rnnx.dropout.rounding import as_rounding
 
 current_passes: ContextVar[Any] = ContextVar("current_passes", default=None)  # see `rnnx.dropout.passes`
 
@@ -180,3 +181,7 @@ class Draws:
     def of_weights(self, shape: Sequence[int], rate: float, dtype: Any) -> Array:
         """A mask like those of `masks`, for an array without an axis of rows."""
         return self.masks(1, shape, rate, dtype)[0]
+
+    def rounding(self, rows: int, steps: Array) -> Array:
+        """Uniform noise of one step, half of it to either side, for a kernel of so many rows and a step a column."""
+        return as_rounding(self.uniform((rows, len(steps))), steps)

@@ -11,6 +11,7 @@ import numpy as np
 from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.dropout.noise import Draws, SeedGenerator, current_passes
+from rnnx.dropout.rounding import as_rounding
 
 
 class NotRows(Exception):
@@ -30,6 +31,8 @@ class Passes:
         Whether each source of noise is asked once in a pass, for one value of its counter. Otherwise the first pass has
         to be run before the others, and alone: it shows how many values each source uses in a pass.
     """
+
+    rounds_weights = False  # samples are of what a network drops, not of how its weights may be rounded
 
     def __init__(self, count: int, shared: bool, once: bool):
         self._count, self._shared, self._once = count, shared, once
@@ -191,3 +194,11 @@ class SideBySide:
         if (floats := self._all()) is None:
             return self._one_by_one()[0].of_weights(shape, rate, dtype)
         return (floats.uniform(shape)[0] >= rate) * (np.asarray(1, dtype) / np.asarray(1 - rate, dtype))
+
+    def rounding(self, rows: int, steps: Array) -> Array:
+        """As of `Draws`."""
+        if len(self._counters) > 1:
+            raise NotRows
+        if (floats := self._all()) is None:
+            return self._one_by_one()[0].rounding(rows, steps)
+        return as_rounding(floats.uniform((rows, len(steps)))[0], steps)

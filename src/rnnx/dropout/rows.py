@@ -15,7 +15,7 @@ from rnnx.dropout.noise import Draws, SeedGenerator, current_passes
 class NoiseOfRows:
     """Noise of calls with some rows of a batch, so that the batch may be run in parts.
 
-    The counters of all sources move as in a call with the whole batch.
+    The counters of all sources move as in a call with the whole batch, and noise on weights is that of the whole batch.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ class NoiseOfRows:
     >>> bool((whole[1:3] == part).all())
     True
     """
+
+    rounds_weights = True  # as `Passes` has it
 
     def __init__(self, rows: int, first: int, last: int):
         self._rows, self._first, self._last = rows, first, last
@@ -95,3 +97,7 @@ class DrawsOfRows:
     def of_weights(self, shape: Sequence[int], rate: float, dtype: Any) -> Array:
         """As of `Draws`."""
         return self._draws.of_weights(shape, rate, dtype)
+
+    def rounding(self, rows: int, steps: Array) -> Array:
+        """As of `Draws`."""
+        return self._draws.rounding(rows, steps)

@@ -285,10 +285,9 @@ class Core:
             reset = reset if reset is None else _apart(reset, out)
             h0, c0 = h0 if h0 is None else _apart(h0, out), c0 if c0 is None else _apart(c0, out)
             masks = masks if masks is None else masks.map(lambda array: _apart(array, out))
-        if masks is not None and masks.recurrent_mode == "weights" and masks.recurrent is not None:
-            weight_mask = masks.recurrent
-            params = replace(params, recurrent_kernel=params.recurrent_kernel * weight_mask)
-            masks, packed = replace(masks, recurrent=None, recurrent_mode="state"), None
+        if masks is not None and masks.on_weights:
+            params, weight_mask, masks = _with_noise(params, masks)
+            packed = None
         if packed is None:
             packed = _pack(params)
         elif training and packed.narrow:
@@ -416,6 +415,21 @@ class Core:
             dparams = object.__new__(type(params))  # `dataclasses.replace` would take ten times as long
             vars(dparams).update(vars(params), kernel=dkernel, recurrent_kernel=drecurrent, bias=bias)
         return Grads(dx, dh0 if dc0 is None else (dh0, dc0), dparams)
+
+
+def _with_noise(params: Params, masks: DropoutMasks) -> tuple[Params, Array | None, DropoutMasks]:
+    """The weights of one call, the mask that they were multiplied by, and the noise that is not on weights."""
+    kernel, recurrent, weight_mask = params.kernel, params.recurrent_kernel, None
+    if masks.kernel_noise is not None:
+        kernel = kernel + masks.kernel_noise
+    if masks.recurrent_kernel_noise is not None:
+        recurrent = recurrent + masks.recurrent_kernel_noise
+    rest = replace(masks, kernel_noise=None, recurrent_kernel_noise=None)
+    if masks.recurrent_mode == "weights" and masks.recurrent is not None:
+        weight_mask = masks.recurrent
+        recurrent = recurrent * weight_mask
+        rest = replace(rest, recurrent=None, recurrent_mode="state")
+    return replace(params, kernel=kernel, recurrent_kernel=recurrent), weight_mask, rest
 
 
 def _apart(array: Array, out: Array) -> Array:

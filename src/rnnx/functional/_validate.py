@@ -11,6 +11,7 @@ import numpy as np
 from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.dropout import DropoutMasks
+from rnnx.dropout.masks import ARRAYS
 from rnnx.functional._types import GRUParams, LSTMParams, Params, RNNParams
 
 CELL_NAMES: dict[type, str] = {params: params.cell.name for params in (LSTMParams, GRUParams, RNNParams)}
@@ -221,7 +222,8 @@ def check_dropout_masks(
     if masks.recurrent_mode not in RECURRENT_MODES:
         raise ValueError(f"{who}: `recurrent_mode` must be one of {RECURRENT_MODES}, got {masks.recurrent_mode!r}")
 
-    for array in (masks.inputs, masks.recurrent, masks.zoneout_hidden, masks.zoneout_cell):
+    for name in ARRAYS:
+        array = getattr(masks, name)
         if isinstance(array, np.ndarray) and not array.dtype.isnative:
             masks = masks.map(native)
             break
@@ -248,8 +250,13 @@ def check_dropout_masks(
             )
 
     fits("inputs", masks.inputs, (1, gates), features, "features")
+    wide, rows = (units // blocks, gates * units), "units" if blocks == 1 else f"units / {blocks}"
+    if masks.kernel_noise is not None:
+        of_x = (features, gates * units)
+        check_array(who, "masks.kernel_noise", masks.kernel_noise, of_x, f"(features, {gates}*units)", dtype)
+    if (noise := masks.recurrent_kernel_noise) is not None:
+        check_array(who, "masks.recurrent_kernel_noise", noise, wide, f"({rows}, {gates}*units)", dtype)
     if masks.recurrent is not None and masks.recurrent_mode == "weights":
-        wide, rows = (units // blocks, gates * units), "units" if blocks == 1 else f"units / {blocks}"
         check_array(who, "masks.recurrent", masks.recurrent, wide, f"({rows}, {gates}*units)", dtype)
     elif masks.recurrent is not None:
         fits(

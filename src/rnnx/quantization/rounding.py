@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnx._kernels import LARGEST
 from rnnx._typing import Array
+from rnnx.dropout import rounding_steps
 
 
 def round_weights(kernel: Array, mode: str) -> Array:
@@ -41,7 +41,7 @@ def round_weights(kernel: Array, mode: str) -> Array:
 
 def scales_of(kernel: Array, mode: str) -> Array:
     """What makes the largest weight of each column the largest integer."""
-    scale: Array = np.abs(kernel).max(axis=0, initial=0) / np.float32(LARGEST[mode])
+    scale = rounding_steps(kernel, mode)
     scale[scale == 0] = 1
     return scale
 

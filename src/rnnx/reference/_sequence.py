@@ -227,6 +227,11 @@ class Recurrence:
         state = self._parts(who, "initial_state", initial_state, (batch, units), dtype)
         masks = DropoutMasks() if masks is None else masks
         weights, weight_mask = Weights.of(params, self.gates), np.ones(())
+        if masks.kernel_noise is not None:
+            weights.kernel += masks.kernel_noise
+        if masks.recurrent_kernel_noise is not None:
+            noise = masks.recurrent_kernel_noise.astype(np.float64)
+            weights.recurrent_kernel += dense_kernel(noise, params.recurrent_blocks)
         if masks.recurrent_mode == "weights" and masks.recurrent is not None:
             weight_mask = masks.recurrent.astype(np.float64)
             weights.recurrent_kernel *= dense_kernel(weight_mask, params.recurrent_blocks)

@@ -161,6 +161,8 @@ class StepNoise:
 class _Given:
     """Noise that was begun before: what `SeedGenerator.begin` gives inside of a step."""
 
+    rounds_weights = False
+
     def __init__(self, draws: Any, held: bool):
         self._draws, self._held = draws, held
         self._first: Any = None  # what all steps share

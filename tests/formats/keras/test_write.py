@@ -81,6 +81,7 @@ class Doubled(layers.Layer):
         (lambda: layers.LSTM(2, recurrent_dropout=0.5, recurrent_dropout_mode="update"), "recurrent_dropout_mode"),
         (lambda: layers.LSTM(2, dropout=0.5, dropout_gates="per_gate"), "dropout_gates"),
         (lambda: layers.LSTM(2, zoneout=0.1), "zoneout"),
+        (lambda: layers.GRU(2, weight_noise="int8"), "weight_noise='int8'"),
         (lambda: layers.Bidirectional(layers.LSTM(2, zoneout=0.1)), "zoneout"),
         (lambda: layers.LSTM(2, activation="hard_sigmoid_keras2"), "clip"),
         (lambda: layers.TimeDistributed(Doubled()), "Doubled"),

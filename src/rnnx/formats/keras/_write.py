@@ -37,7 +37,7 @@ VERSION = "3.8.0"  # of Keras, whose words these are
 OWN_DEFAULTS = {  # arguments that Keras does not have, and the values that change nothing
     "noise_shape": (None,), "recurrent_noise_shape": (None,), "dropout_gates": ("keras",),
     "recurrent_dropout_mode": ("state",), "zoneout": (0.0, 0, (0.0, 0.0), [0.0, 0.0]), "quantization_mode": (None,),
-    "recurrent_blocks": (1,),
+    "recurrent_blocks": (1,), "weight_noise": (None,),
 }  # fmt: skip
 NOT_WRITTEN = ("recompute", "compat", *OWN_DEFAULTS)
 OBJECTS = {"initializer": "initializers", "regularizer": "regularizers", "constraint": "constraints"}

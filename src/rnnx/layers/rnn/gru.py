@@ -88,7 +88,7 @@ class GRU(Recurrent, GRUWeights):
         Outputs at masked steps are 0 instead of repeating the output before them.
     noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat : optional
         As in `LSTM`; a GRU has no cell, so ``zoneout`` is one rate, and ``"cell"`` drops the new state.
-    recurrent_blocks, recompute
+    recurrent_blocks, weight_noise, recompute
         As in `LSTM`.
     **kwargs
         ``name``, ``trainable``, ``dtype``, ``input_shape``, and what Keras 2 had.
@@ -147,6 +147,7 @@ class GRU(Recurrent, GRUWeights):
         zoneout: Any = 0.0,
         compat: str = "keras3",
         recurrent_blocks: int = 1,
+        weight_noise: str | None = None,
         recompute: bool = False,
         **kwargs: Any,
     ):

@@ -117,6 +117,11 @@ class LSTM(Recurrent, LSTMWeights):
         the recurrent kernel is block-diagonal, has an n-th of the weights and costs about an n-th. Its shape is
         (units / n, 4*units): each column holds the weights on the units of its group (`rnnx.functional.dense_kernel`).
         Each block starts as that of a layer of its own.
+    weight_noise : {None, "int8"}
+        In training, uniform noise of one rounding step on kernel and recurrent kernel, as far as ``quantize("int8")``
+        could move each weight; drawn anew in every call, gradients pass straight through. What learns under it, or is
+        trained a little more under it, loses little when it is quantized. It is off in inference, in ``predict_mc`` and
+        once the layer is quantized.
     recompute : bool
         Keep no activations for the gradients but repeat the forward pass for them: less memory, a third more time.
     **kwargs
@@ -181,6 +186,7 @@ class LSTM(Recurrent, LSTMWeights):
         zoneout: Any = 0.0,
         compat: str = "keras3",
         recurrent_blocks: int = 1,
+        weight_noise: str | None = None,
         recompute: bool = False,
         **kwargs: Any,
     ):

@@ -210,7 +210,7 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             initial_state = self.cast_states(initial_state, len(x))
         noisy = training or keep or self._samples_in_inference
         masks = self.masks_of(x, training, keep, dropout_masks) if noisy else None
-        params, packed = self.packed()
+        params, packed = self.packed() if masks is None or not masks.on_weights else self.unpacked()
         table = None
         if looked_up is not None and packed is not None and not keep and (masks is None or masks.inputs is None):
             table = self.table_of(looked_up[0], looked_up[1].size, packed)

@@ -57,7 +57,7 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
         Outputs at masked steps are 0 instead of repeating the output before them.
     noise_shape, recurrent_noise_shape, dropout_gates, recurrent_dropout_mode, zoneout, compat : optional
         As in `LSTM`; there is no cell, so ``zoneout`` is one rate, and ``"update"`` and ``"cell"`` are the same.
-    recurrent_blocks, recompute
+    recurrent_blocks, weight_noise, recompute
         As in `LSTM`.
     **kwargs
         ``name``, ``trainable``, ``dtype``, ``input_shape``, and what Keras 2 had.
@@ -111,6 +111,7 @@ class SimpleRNN(Recurrent, SimpleRNNWeights):
         zoneout: Any = 0.0,
         compat: str = "keras3",
         recurrent_blocks: int = 1,
+        weight_noise: str | None = None,
         recompute: bool = False,
         **kwargs: Any,
     ):

@@ -12,13 +12,16 @@ from rnnx.dropout import (
     DROPOUT_GATES,
     MODES,
     PROFILES,
+    WEIGHT_NOISE,
     DropoutMasks,
     check_choice,
     check_noise_shape,
     check_rate,
     check_zoneout,
+    rounding_steps,
     sample_masks,
 )
+from rnnx.dropout.noise import current_passes
 from rnnx.layers.checks import generator_of, seed_config
 from rnnx.layers.layer import Weight, weight_value
 from rnnx.layers.weighted import Activated, Weighted
@@ -75,6 +78,7 @@ class RecurrentWeights(Weighted):
         zoneout: Any,
         compat: str,
         recurrent_blocks: int,
+        weight_noise: str | None,
         **kwargs: Any,
     ):
         who = type(self).__name__
@@ -99,10 +103,12 @@ class RecurrentWeights(Weighted):
         check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
         check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
         check_choice(who, "compat", compat, PROFILES)
+        if weight_noise is not None:
+            check_choice(who, "weight_noise", weight_noise, (None, *WEIGHT_NOISE))
         has_zoneout = any(check_zoneout(who, zoneout, has_cell=self.state_count == 2))
         self.dropout_gates, self.recurrent_dropout_mode = dropout_gates, recurrent_dropout_mode
         self.zoneout = tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout
-        self.compat = compat
+        self.compat, self.weight_noise = compat, weight_noise
         self.seed_generator = generator_of(seed)
         self.seed = None if seed is None else self.seed_generator.seed
         self._has_noise = bool(self.dropout or self.recurrent_dropout or has_zoneout)
@@ -174,6 +180,10 @@ class RecurrentWeights(Weighted):
         self._memo = (known, mode, params, packed)
         return params, packed
 
+    def unpacked(self) -> tuple[Any, Any]:
+        """Parameters, and None for their packed form: for a call with noise on the weights, which packs its own."""
+        return self.make_params(*(weight.value for weight in self._weights)), None
+
     def table_of(self, embedding: Any, tokens: int, packed: Any) -> Array | None:
         """What the input weights make of every row of an Embedding, if that pays: an id costs a copy then.
 
@@ -224,7 +234,7 @@ class RecurrentWeights(Weighted):
         DropoutMasks or None
             None if nothing is dropped.
         """
-        if not self._has_noise:
+        if not self._has_noise and self.weight_noise is None:
             return None
         if not self.built:
             raise ValueError(f"{self.name}: build the layer first (call it once, or give it an input shape)")
@@ -247,7 +257,21 @@ class RecurrentWeights(Weighted):
             dtype=self.dtype,
             cudnn_able=self.cudnn_able(),
             recurrent_blocks=self.recurrent_blocks,
+            weight_steps=self.weight_steps() if training else None,
         )
+
+    def weight_steps(self) -> tuple[Array, Array] | None:
+        """Steps of `weight_noise` in the columns of both kernels; None where it is off.
+
+        It is off without the option, on weights that are rounded already, and in the passes of ``predict_mc``: those
+        sample what the network does not know, and the network that they ask is the one without noise on its weights.
+        """
+        if self.weight_noise is None or self.quantization_mode is not None:
+            return None
+        if (passes := current_passes.get()) is not None and not passes.rounds_weights:
+            return None
+        kernel, recurrent = (rounding_steps(w.value, self.weight_noise) for w in self._weights[:2])
+        return kernel, recurrent
 
     def cudnn_able(self) -> bool:
         """Whether tf.keras would have used its fast path, which decides its dropout masks."""
@@ -273,7 +297,7 @@ class RecurrentWeights(Weighted):
             self.check_trainable()
         if training and dropout_masks is not None:
             return dropout_masks
-        draws = self._has_noise if training else self._samples_in_inference
+        draws = self._has_noise or self.weight_noise is not None if training else self._samples_in_inference
         return self.sample_masks(x.shape[0], x.shape[1], training=training) if draws else None
 
     def run(
@@ -304,7 +328,7 @@ class RecurrentWeights(Weighted):
         if initial_state is not None:
             initial_state = self.cast_states(initial_state, len(x))
         masks = self.masks_of(x, training, keep, dropout_masks)
-        params, packed = self.packed()
+        params, packed = self.packed() if masks is None or not masks.on_weights else self.unpacked()
         run = self.core.forward(
             params, x, initial_state=initial_state, masks=masks, training=keep, packed=packed, **options
         )
@@ -322,7 +346,7 @@ class RecurrentWeights(Weighted):
         config.update(units=self.units, activation=self.activation.serialize(), use_bias=self.use_bias)
         for name in (
             "dropout", "recurrent_dropout", "noise_shape", "recurrent_noise_shape", "dropout_gates",
-            "recurrent_dropout_mode", "zoneout", "compat", "recurrent_blocks",
+            "recurrent_dropout_mode", "zoneout", "compat", "recurrent_blocks", "weight_noise",
         ):  # fmt: skip
             config[name] = getattr(self, name)
         return {**config, "seed": seed_config(self.seed, self.seed_generator)}
