@@ -86,7 +86,7 @@ def serialize(thing: Any) -> Any:
     return {"class_name": type(thing).__name__, "config": to_builtin(thing.get_config())}
 
 
-def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
+def lookup(kind: str, table: dict[str, Any], identifier: Any, custom: bool = False) -> Any:
     """The object of a name, a configuration, a class, or an object of one's own; None stays None.
 
     Parameters
@@ -96,6 +96,9 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
     table : dict
         Classes by their names; snake-case aliases are accepted by the caller's table.
     identifier : str, dict, class, object or None
+    custom : bool
+        Names of users' classes and functions too: before the table what the `custom_object_scope` at hand has, after it
+        what is registered.
 
     Raises
     ------
@@ -109,6 +112,12 @@ def lookup(kind: str, table: dict[str, Any], identifier: Any) -> Any:
     if isinstance(identifier, dict):
         name, config = identifier.get("class_name"), identifier.get("config") or {}
     if isinstance(name, str):
+        if custom:
+            given = (in_scope() or {}).get(name)
+            if given is None and name not in table:
+                given = find_custom(name)
+            if given is not None:
+                return made_of_custom(given, config if isinstance(identifier, dict) else None)
         if name not in table:
             raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(sorted(table))}{did_you_mean([name], table)}")
         found: Any = table[name]
@@ -148,6 +157,23 @@ def lookup_custom(name: str) -> Any:
     if name not in known and name.split(">")[-1] not in short:
         raise ValueError(f"unknown function or class {name[:200]!r}; give custom_objects={{{name[:200]!r}: ...}}")
     return known[name] if name in known else short[name.split(">")[-1]]
+
+
+def find_custom(*names: Any) -> Any:
+    """The class or function of a user of the first of these names that is known; None if none is."""
+    for name in names:
+        if isinstance(name, str) and (found := get_registered_object(name)) is not None:
+            return found
+    return None
+
+
+def made_of_custom(thing: Any, config: Any) -> Any:
+    """A function of a user, or an object of a class of theirs, of a configuration or of the name alone."""
+    if not isinstance(thing, type):
+        return thing
+    if not isinstance(config, dict):
+        return thing()
+    return thing.from_config(dict(config)) if hasattr(thing, "from_config") else thing(**config)
 
 
 def name_of_custom(thing: Any) -> str | None:

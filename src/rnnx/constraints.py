@@ -107,7 +107,7 @@ def get(identifier: Any) -> Any:
     >>> constraints.get("non_neg")
     NonNeg()
     """
-    return None if identifier is None else lookup("constraint", _TABLE, identifier)
+    return None if identifier is None else lookup("constraint", _TABLE, identifier, custom=True)
 
 
 deserialize = get

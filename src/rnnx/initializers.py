@@ -339,7 +339,7 @@ def get(identifier: Any) -> Any:
     """
     if isinstance(identifier, np.ndarray):
         return _Given(identifier)
-    return lookup("initializer", _TABLE, identifier)
+    return lookup("initializer", _TABLE, identifier, custom=True)
 
 
 deserialize = get

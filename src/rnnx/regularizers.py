@@ -167,7 +167,7 @@ def get(identifier: Any) -> Any:
     """
     if identifier is None:
         return None
-    found = lookup("regularizer", _TABLE, identifier)
+    found = lookup("regularizer", _TABLE, identifier, custom=True)
     return found if hasattr(found, "grad") else FunctionRegularizer(found)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rnnx import losses, metrics
-from rnnx._config import get_registered_object, to_builtin
+from rnnx._config import get_registered_object, made_of_custom, to_builtin
 from rnnx._nested import is_config, mapped
 from rnnx.formats._limits import LONGEST_TRAINING, level_of_caller
 from rnnx.saving import FormatError
@@ -166,7 +166,7 @@ class Custom:
             if isinstance(value, dict) and value.get("registered_name") and not _is_of_keras(value):
                 if (registered := get_registered_object(short)) is None:  # never one of rnnx that has the same name
                     raise Unknown("class", str(name))
-                return _made(registered, arguments)
+                return made_of_custom(registered, arguments)
             try:
                 return known(value)
             except ValueError as error:
@@ -175,7 +175,7 @@ class Custom:
                 if only_name or (self.any_name and str(error).startswith("unknown ")):
                     raise Unknown("function" if only_name else "class or function", str(name)) from error
                 raise
-        return _made(found, arguments)
+        return made_of_custom(found, arguments)
 
     def metrics(self, value: Any, known: Callable[[Any], Any], errors: tuple[type[Exception], ...]) -> Any:
         """The metrics in lists and dicts, without those that are not known; these are noted. Names stay names."""
@@ -192,14 +192,6 @@ class Custom:
             self.notes.append(f"a metric is left out: {error}")
             return None
         return value if isinstance(value, str) and value not in self.objects else found
-
-
-def _made(thing: Any, arguments: Any) -> Any:
-    """A function of the user, or an object of a class of the user."""
-    if not isinstance(thing, type):
-        return thing
-    arguments = dict(arguments) if isinstance(arguments, dict) else {}
-    return thing.from_config(arguments) if hasattr(thing, "from_config") else thing(**arguments)
 
 
 def _is_of_keras(value: dict[str, Any]) -> bool:

@@ -229,3 +229,100 @@ def test_classes_of_a_scope(suffix: str, tmp_path: Any) -> None:
         np.testing.assert_array_equal(rnnx.load_model(path)(x), model(x))
     finally:
         del rnnx.utils.get_custom_objects()["Doubled"]
+
+
+class Filled:
+    """An initializer, constraint or regularizer that says twice its argument, and takes half of it back."""
+
+    made: list[str] = []
+
+    def __init__(self, scale: float = 0.25):
+        self.scale = 2 * scale
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return np.full(shape, self.scale, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"scale": self.scale}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        cls.made.append(cls.__name__)
+        return cls(config["scale"] / 2)
+
+
+class Clipped(Filled):
+    def __call__(self, w: Any, dtype: Any = None) -> Any:
+        return np.minimum(w, self.scale)
+
+
+class Held(Filled):
+    def __call__(self, w: Any, dtype: Any = None) -> Any:
+        return self.scale * float(np.sum(w))
+
+    def grad(self, w: Any) -> Any:
+        return np.full_like(w, self.scale)
+
+
+class Doubled(layers.Layer):
+    """A layer derived from none of Keras."""
+
+    def __init__(self, factor: float, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.factor = 2 * factor
+
+    def call(self, x: Any) -> Any:
+        return x * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor, "unit": "halves"}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        config = dict(config)
+        assert config.pop("unit") == "halves"
+        return cls(config.pop("factor") / 2, **config)
+
+
+OWN = {"Filled": Filled, "Clipped": Clipped, "Held": Held, "Doubled": Doubled}
+
+
+@pytest.mark.parametrize("registered", [False, True])
+@pytest.mark.parametrize("ending", [".safetensors", ".keras", ".h5"])
+def test_what_makes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, registered: bool) -> None:
+    monkeypatch.setattr(
+        "rnnx._config.CUSTOM", {f"own>{name}": kind for name, kind in OWN.items()} if registered else {}
+    )
+    monkeypatch.setattr(Filled, "made", [])
+    path = tmp_path / f"m{ending}"
+    layer = layers.GRU(2, kernel_initializer=Filled(1.0), kernel_constraint=Clipped(2.0), bias_regularizer=Held(3.0))
+    model = rnnx.Sequential([rnnx.Input((None, 3)), layer])
+    model.save(path)
+    loaded = rnnx.load_model(path, custom_objects=None if registered else OWN)
+    found = loaded.layers[0]
+    assert sorted(Filled.made) == ["Clipped", "Filled", "Held"]
+    assert (found.kernel_initializer.scale, found.kernel_constraint.scale, found.bias_regularizer.scale) == (2, 4, 6)
+    assert type(found.kernel_constraint) is Clipped and np.array_equal(loaded.predict(X), model.predict(X))
+    if not registered and ending == ".safetensors":
+        with pytest.raises(FormatError, match="unknown initializer 'Filled'"):
+            rnnx.load_model(path)
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".keras"])
+def test_a_layer_that_makes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    path = tmp_path / f"m{ending}"
+    model = rnnx.Sequential([rnnx.Input((None, 3)), Doubled(1.5)])
+    with monkeypatch.context() as now:
+        now.setattr("rnnx._config.CUSTOM", {"own>Doubled": Doubled})
+        model.save(path)
+    assert rnnx.load_model(path, custom_objects=OWN).layers[0].factor == 3.0
+
+
+def test_a_class_of_a_name_of_rnnx_comes_first_where_it_is_given() -> None:
+    class Zeros(Filled):
+        pass
+
+    with rnnx.utils.custom_object_scope({"Zeros": Zeros}):
+        assert type(rnnx.initializers.get("Zeros")) is Zeros and rnnx.initializers.get("Zeros").scale == 0.5
+        assert rnnx.initializers.get({"class_name": "Zeros", "config": {"scale": 3.0}}).scale == 3.0
+    assert type(rnnx.initializers.get("Zeros")) is rnnx.initializers.Zeros

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from rnnx._config import named_objects
+from rnnx._config import custom_object_scope, named_objects
 from rnnx.formats._compiled import Custom, says_compiled
 from rnnx.formats._limits import printable, read_file, reading, warn_of
 from rnnx.formats.keras import _defaults, _describe, _optimizer, _vocabularies, _weights, _write
@@ -68,7 +68,7 @@ def load_model(path: Any, *, compile: bool = True, custom_objects: dict[str, Any
     """
     if Path(path).suffix.lower() == ".json":
         raise FormatError(f"{path}: holds no weights; use rnnx.formats.keras.from_json(text, weights=...)")
-    with _reading(path), contents(path) as found:
+    with custom_object_scope(custom_objects or {}), _reading(path), contents(path) as found:
         if found.config is None:
             raise FormatError(
                 f"{path}: holds weights, not a model; use model.load_weights(path), or "
@@ -109,7 +109,7 @@ def from_json(text: str, *, weights: Any = None, custom_objects: dict[str, Any] 
         If the file cannot be read.
     """
     where = "JSON"
-    with _reading(where):
+    with custom_object_scope(custom_objects or {}), _reading(where):
         config = parse(where, text, "the text")
         dialect = dialect_of(version_of(config.get("keras_version")), config)
         made = Models(where, dialect, _classes(custom_objects))

@@ -13,9 +13,10 @@ from rnnx._config import custom_objects
 from rnnx.formats._limits import is_foreign
 from rnnx.formats.keras import _values
 from rnnx.formats.keras._dialect import Dialect
-from rnnx.layers import old_words
+from rnnx.layers import constructor, old_words
 from rnnx.layers.checks import DATA_FORMATS, check_dtype
 from rnnx.layers.layer import Layer
+from rnnx.layers.registry import is_of_user
 from rnnx.saving import FormatError
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -114,7 +115,7 @@ class Layers:
             name = config.get("name")
         where = f"{self.path}: layer {str(name)[:200]!r} ({source[:200]})"
         kind = self.own(entry)
-        if kind is not None and (source not in self.custom or kind.built_by_call):
+        if kind is not None and (source not in self.custom or kind.built_by_call or _makes_itself(kind)):
             layer = self._registered(kind, entry, where)
         elif source in MODELS:
             layer = self.model(source, config, name)
@@ -335,6 +336,15 @@ def type_name(value: Any) -> Any:
     if isinstance(value, dict) and isinstance(value.get("config"), dict):
         value = value["config"].get("name")
     return value if isinstance(value, str) else None
+
+
+def _makes_itself(kind: Any) -> bool:
+    """Whether a user's class that is derived from no layer of Keras says how it is made of its configuration."""
+    if any(base.__name__ in CLASSES for base in kind.__mro__):
+        return False
+    return any("from_config" in vars(base) for base in kind.__mro__ if is_of_user(base)) and (
+        getattr(kind.from_config, "__func__", None) is not constructor.from_config  # of those that say nothing of it
+    )
 
 
 def _says_something(value: Any) -> bool:

@@ -7,6 +7,7 @@ import inspect
 from typing import Any
 
 from rnnx import activations, constraints, initializers, regularizers
+from rnnx._config import find_custom, made_of_custom
 from rnnx.formats.keras._dialect import Dialect
 from rnnx.saving import FormatError
 
@@ -76,12 +77,15 @@ def constraint(value: Any) -> Any:
 
 
 def _object(module: Any, value: Any) -> Any:
-    """An object of a module of rnnx; arguments that it does not know are left out."""
+    """An object of a module of rnnx, of which arguments that it does not know are left out, or of the user."""
     if value is None:
         return None
     name, arguments = name_of(value)
     if not isinstance(name, str):
         return None
+    own = find_custom(value.get("registered_name") if isinstance(value, dict) else None, name)
+    if own is not None:
+        return module.get(made_of_custom(own, arguments))
     try:
         kind, known = _class_of(module, name)
         return kind(**{word: own for word, own in arguments.items() if word in known and not isinstance(own, dict)})
