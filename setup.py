@@ -6,6 +6,7 @@ import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
+from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
@@ -50,6 +51,12 @@ if sanitize := os.environ.get("RNNX_SANITIZE"):
 
 class build_with_isa_flags(build_ext):
     def build_extension(self, ext: Extension) -> None:
+        # Other flags than those of the build before, as those of sanitizers, make what it left stale.
+        said, asked = Path(self.build_temp) / "flags", repr((ext.extra_compile_args, ext.extra_link_args, ISA_FLAGS))
+        if not said.is_file() or said.read_text() != asked:
+            said.parent.mkdir(parents=True, exist_ok=True)
+            said.write_text(asked)
+        ext.depends.append(str(said))
         if MSVC:
             return super().build_extension(ext)
         compile_one = self.compiler._compile
