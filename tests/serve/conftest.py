@@ -60,9 +60,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Server:
     """A server in a process of its own."""
 
-    def __init__(self, *words: Any):
+    def __init__(self, *words: Any, before: str = ""):
+        """``before`` is Python that runs first in its process."""
+        program = ["-c", f"{before}\nimport rnnx.cli, sys; sys.exit(rnnx.cli.main())"] if before else ["-m", "rnnx"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "rnnx", "serve", *map(str, words), "--port", "0"],
+            [sys.executable, *program, "serve", *map(str, words), "--port", "0"],
             stderr=subprocess.PIPE,
             env=dict(os.environ, RNNX_SERVE_TOKEN=""),
         )
@@ -78,7 +80,7 @@ class Server:
             self.process.wait()
             self.process.stderr.close()
             raise RuntimeError("".join(self.lines))
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while time.monotonic() < until:
             try:
                 if self.get("/v2/health/ready")[0] == 200:
@@ -86,6 +88,7 @@ class Server:
             except OSError:
                 pass
             time.sleep(0.1)
+        self.stop()
         raise RuntimeError("the server is not ready")
 
     def request(self, method: str, path: str, body: Any = None, headers: Any = None) -> tuple[int, bytes, Any]:
@@ -130,8 +133,8 @@ def start() -> Iterator[Callable[..., Server]]:
     """Starts servers that end with the test."""
     servers: list[Server] = []
 
-    def begin(*words: Any) -> Server:
-        servers.append(Server(*words))
+    def begin(*words: Any, before: str = "") -> Server:
+        servers.append(Server(*words, before=before))
         return servers[-1]
 
     yield begin

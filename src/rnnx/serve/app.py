@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import hmac
 import importlib.resources
 import logging
@@ -11,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 from starlette.applications import Starlette
@@ -19,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
 import rnnx
+from rnnx.serve.held import Held
 from rnnx.serve.metrics import Metrics
 from rnnx.serve.openapi import description
 from rnnx.serve.peers import Peers
@@ -27,19 +30,22 @@ from rnnx.serve.refusal import Refusal
 from rnnx.serve.repository import Repository, Served
 from rnnx.serve.sequences import answer_of, block_of
 from rnnx.serve.settings import Settings
-from rnnx.serve.stream_socket import FAILED, StreamSocket, stream_key
+from rnnx.serve.stream_socket import FAILED, NOT_ALLOWED, StreamSocket, stream_key
 
 logger = logging.getLogger("rnnx.serve")
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-EXTENSIONS = ["binary_tensor_data", "sequence", "sequence(string_id)", "model_configuration", "model_repository"]
+EXTENSIONS = [
+    "binary_tensor_data", "sequence", "sequence(string_id)", "model_configuration", "model_repository", "statistics",
+]  # fmt: skip
 PAGE = {
     "/": ("index.html", "text/html"), "/page.js": ("page.js", "text/javascript"), "/page.css": ("page.css", "text/css"),
 }  # fmt: skip
 OPEN = (*PAGE, "/v2/health/live", "/v2/health/ready")  # need no token
 BEARER = b"Bearer "
+TOKEN_NEEDED = "a token is needed: Authorization: Bearer TOKEN"
 LONGEST_RETRY = 86400.0  # seconds, as limits may be infinite
 JSON = (b"content-type", b"application/json")
 BINARY = (b"content-type", b"application/octet-stream")
@@ -69,7 +75,8 @@ def create_app(
     Returns
     -------
     Starlette
-        The models are loaded before it returns. While it runs it looks whether their files have changed.
+        The models are loaded before it returns. While it runs it looks whether their files have changed; mounted in
+        another application, whose servers tell it of no start, from the first request on.
 
     Raises
     ------
@@ -101,7 +108,7 @@ def named(paths: Any) -> dict[str, Path]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"serve: two models are named {name!r}; give names, as in NAME=FILE")
-        if not name or "/" in name or not name.isprintable():
+        if not name or "/" in name or not name.isprintable() or name in (".", "..", "stats"):  # of which paths are made
             raise ValueError(f"serve: a model cannot be named {name!r}")
     return dict(found)
 
@@ -116,7 +123,8 @@ class Application:
 
     def __init__(self, repository: Repository, settings: Settings, metrics: Metrics, peers: Peers | None):
         self.repository, self.settings, self.metrics, self.peers = repository, settings, metrics, peers
-        self._tokens = [BEARER + token.encode() for token in settings.tokens]
+        self._tokens = [_digest(BEARER + token.encode()) for token in settings.tokens]
+        self._keeper: asyncio.Task[None] | None = None
         self.pending = 0  # bytes of requests that are held
         infer = _Infer(self)
         model = "/v2/models/{name}"
@@ -130,9 +138,15 @@ class Application:
                 Route("/v2", self._server),
                 Route("/v2/", self._server),
                 Route("/v2/repository/index", self._index, methods=["POST"]),
+                *(
+                    Route(f"/v2/repository/models/{{name}}/{change}", self._no_change, methods=["POST"])
+                    for change in ("load", "unload")
+                ),
+                Route("/v2/models/stats", self._all_statistics),
                 *(Route(base, self._model) for base in (model, version)),
                 *(Route(base + "/ready", self._model_ready) for base in (model, version)),
                 *(Route(base + "/config", self._config) for base in (model, version)),
+                *(Route(base + "/stats", self._statistics) for base in (model, version)),
                 WebSocketRoute(model + "/stream", StreamSocket(self)),
                 Route("/metrics", self._metrics),
                 Route("/openapi.json", self._openapi),
@@ -145,19 +159,26 @@ class Application:
         self.starlette.state.rnnx = self
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[dict[str, Any]]:
         if self.peers is not None:
             await self.peers.open(self._for_peer)
-        keeper = asyncio.get_running_loop().create_task(self.repository.keep())
+        self.wake()
         try:
-            yield
+            yield {"rnnx": self}
         finally:
-            keeper.cancel()
+            assert self._keeper is not None
+            self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+                await self._keeper
             if self.peers is not None:
                 self.peers.close()
             self.repository.close()
+
+    def wake(self) -> None:
+        """Look after files and sequences from now on."""
+        if self._keeper is None or self._keeper.done():
+            keep = self.repository.keep(lambda: self.metrics.held.set(self.pending))
+            self._keeper = asyncio.get_running_loop().create_task(keep)
 
     def allows(self, headers: Any) -> bool:
         """Whether a request brings a token, if one is needed; compared in constant time."""
@@ -166,6 +187,7 @@ class Application:
         given = next((value for name, value in headers if name == b"authorization"), b"")
         if given[: len(BEARER)].lower() == BEARER.lower():
             given = BEARER + given[len(BEARER) :]
+        given = _digest(given)  # of one length, which tells nothing of that of a token
         return any([hmac.compare_digest(given, token) for token in self._tokens])  # a list: all are compared
 
     # ---- Inference ---------------------------------------------------------------------------------------------------
@@ -315,6 +337,16 @@ class Application:
             }
         )
 
+    async def _no_change(self, request: Request) -> Response:
+        self._of(request)
+        raise Refusal(400, "models are those of the command line: write a new file over the old one to load it")
+
+    async def _statistics(self, request: Request) -> Response:
+        return _json(self.metrics.statistics([self._of(request).name]))
+
+    async def _all_statistics(self, request: Request) -> Response:
+        return _json(self.metrics.statistics(self.repository.models))
+
     async def _metrics(self, request: Request) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -336,39 +368,6 @@ class Application:
         return _json({"error": error.message}, error.status)
 
 
-class Held:
-    """The bytes that one request holds in memory.
-
-    Parameters
-    ----------
-    application : Application
-    """
-
-    __slots__ = ("_application", "_size")
-
-    def __init__(self, application: Application):
-        self._application, self._size = application, 0
-
-    def add(self, size: int) -> None:
-        """Hold some more.
-
-        Raises
-        ------
-        Refusal
-            429 if all requests together would hold too many.
-        """
-        application = self._application
-        if application.pending + size > application.settings.max_pending:
-            raise Refusal(429, "too many bytes of requests are held already", 1.0)
-        application.pending += size
-        self._size += size
-
-    def release(self) -> None:
-        """Hold nothing any more."""
-        self._application.pending -= self._size
-        self._size = 0
-
-
 class _Infer:
     """The way of a request for inference, past all that is not needed for it."""
 
@@ -379,6 +378,7 @@ class _Infer:
         application = self._application
         parameters = scope["path_params"]
         served = begun = None
+        arrived = time.perf_counter()
         headers = [JSON]
         held = Held(application)
         try:
@@ -387,7 +387,6 @@ class _Infer:
             begun = time.perf_counter()
             answer, json_length = await application.infer(served, scope["headers"], body, held)
             status = 200
-            served.metrics.seconds.observe(time.perf_counter() - begun)
             if json_length is not None:
                 headers = [BINARY, (JSON_LENGTH, str(json_length).encode())]
         except Refusal as refusal:
@@ -404,28 +403,61 @@ class _Infer:
         finally:
             held.release()
         if served is not None:
-            served.metrics.count(status)
+            served.metrics.count(status, time.perf_counter() - (arrived if begun is None else begun))
         headers.append((b"content-length", str(len(answer)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
 
 class _Guard:
-    """Refuses what brings no token, and WebSockets that pages of other sites open."""
+    """Refuses what brings no token, and what pages of other sites ask a browser for that reaches this server."""
 
     def __init__(self, app: Any, application: Application):
         self._app, self._application = app, application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind, path = scope["type"], scope.get("path", "")
-        path = path.removeprefix(scope.get("root_path", ""))  # where another application has it mounted
-        if kind == "http" and not (path in OPEN or self._application.allows(scope["headers"])):
-            body = encode({"error": "a token is needed: Authorization: Bearer TOKEN"})
-            headers = [JSON, (b"www-authenticate", b"Bearer"), (b"content-length", str(len(body)).encode())]
-            await send({"type": "http.response.start", "status": 401, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
-            return
+        kind = scope["type"]
+        if kind != "lifespan":
+            self._application.wake()
+            if _of_other_site(scope["headers"]):
+                if kind == "websocket":
+                    await send({"type": "websocket.close", "code": NOT_ALLOWED})
+                else:
+                    await _refuse(send, 403, "pages of other sites may not ask this server")
+                return
+        if kind == "http" and not self._application.allows(scope["headers"]):
+            path = scope["path"].removeprefix(scope.get("root_path", ""))  # where another application has it mounted
+            if path not in OPEN:
+                await _refuse(send, 401, TOKEN_NEEDED, (b"www-authenticate", b"Bearer"))
+                return
         await self._app(scope, receive, send)
+
+
+async def _refuse(send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
+    body = encode({"error": message})
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [JSON, length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _of_other_site(headers: Any) -> bool:
+    """Whether a browser says that a page of another site makes the request."""
+    origin = host = None
+    for name, value in headers:
+        if name == b"origin":
+            origin = value
+        elif name == b"host":
+            host = value
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != host
+    except ValueError:
+        return True
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.sha256(value).digest()
 
 
 def _json(value: Any, status: int = 200, headers: Any = None) -> Response:

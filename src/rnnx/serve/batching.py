@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,11 +26,11 @@ WAIT_SHARE = 0.25  # of the cost of a call, that a request waits for others at m
 class Waiting:
     """A request in the queue."""
 
-    __slots__ = ("inputs", "rows", "kind", "done", "network")
+    __slots__ = ("inputs", "rows", "kind", "done", "network", "since")
 
     def __init__(self, network: Network, inputs: list[Array], done: asyncio.Future[list[Array]]):
         self.network, self.inputs, self.done = network, inputs, done
-        self.rows = inputs[0].shape[0]
+        self.rows, self.since = inputs[0].shape[0], time.perf_counter()
         self.kind = (id(network), *(array.shape[1:] for array in inputs))
 
 
@@ -68,8 +69,10 @@ class Batcher:
         """
         cost = network.cost(inputs)
         if cost <= AT_ONCE:
-            self._metrics.batch_rows.observe(inputs[0].shape[0])
-            return network.run(inputs)
+            begun = time.perf_counter()
+            outputs = network.run(inputs)
+            self._metrics.called(inputs[0].shape[0], time.perf_counter() - begun)
+            return outputs
         rows = inputs[0].shape[0]
         if self._queue and self.waiting_rows + rows > self._settings.max_queue:
             raise Refusal(429, f"{self.waiting_rows} rows wait for the model already", self._until_free())
@@ -115,7 +118,7 @@ class Batcher:
         while self._queue and self._running < self._settings.threads:
             if batch := self._taken():
                 self._running += 1
-                call = asyncio.get_running_loop().run_in_executor(self._executor, _joined, batch)
+                call = asyncio.get_running_loop().run_in_executor(self._executor, _timed, batch)
                 call.add_done_callback(partial(self._finish, batch))
 
     def _taken(self) -> list[Waiting]:
@@ -133,14 +136,19 @@ class Batcher:
             else:
                 left.append(waiting)
         self._queue = left
-        if batch:
-            self._metrics.batch_rows.observe(rows)
+        now = time.perf_counter()
+        for waiting in batch:
+            self._metrics.queued.observe(now - waiting.since)
         return batch
 
-    def _finish(self, batch: list[Waiting], call: asyncio.Future[list[Any]]) -> None:
+    def _finish(self, batch: list[Waiting], call: asyncio.Future[tuple[list[Any], float]]) -> None:
         self._running -= 1
         error = call.exception()
-        results = [error] * len(batch) if error is not None else call.result()
+        if error is not None:
+            results: list[Any] = [error] * len(batch)
+        else:
+            results, seconds = call.result()
+            self._metrics.called(sum(waiting.rows for waiting in batch), seconds)
         for waiting, result in zip(batch, results, strict=True):
             if waiting.done.done():
                 continue
@@ -149,6 +157,11 @@ class Batcher:
             else:
                 waiting.done.set_result(result)
         self._next()
+
+
+def _timed(batch: list[Waiting]) -> tuple[list[Any], float]:
+    begun = time.perf_counter()
+    return _joined(batch), time.perf_counter() - begun
 
 
 def _joined(batch: list[Waiting]) -> list[Any]:

@@ -41,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
 
 HELP = {
     "max_body": "bytes of a request (%(default)s)",
-    "max_pending": "bytes of all requests at once (%(default)s)",
+    "max_message": "bytes of a message of a WebSocket (%(default)s)",
+    "max_pending": "bytes of all requests and answers at once (%(default)s)",
     "max_steps": "time steps of a request (%(default)s)",
     "max_batch": "rows joined into one call (%(default)s)",
     "max_queue": "rows that may wait for a model (%(default)s)",

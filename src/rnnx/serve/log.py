@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import logging
+import re
 import sys
 from typing import Any
 
 from rnnx.serve.protocol import encode
 
+TOKEN = re.compile(r"(?<=[?&]token=)[^&\s\"]+")  # of a stream, in its path: whoever reads it could go on with it
 USUAL = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
@@ -20,7 +22,7 @@ class JSONLines(logging.Formatter):
             "time": datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": TOKEN.sub("...", record.getMessage()),
         }
         line |= {name: str(value) for name, value in vars(record).items() if name not in USUAL}
         if record.exc_info:
@@ -33,6 +35,11 @@ class Quiet(logging.StreamHandler[Any]):
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
+
+
+def no_streams(record: logging.LogRecord) -> bool:
+    """Whether a record is not of a WebSocket that was accepted, for which uvicorn makes a line in any case."""
+    return not str(record.msg).startswith('%s - "WebSocket')
 
 
 def set_up(access: bool) -> None:
@@ -50,3 +57,5 @@ def set_up(access: bool) -> None:
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.INFO)
     logging.getLogger("uvicorn.access").disabled = not access
+    errors = logging.getLogger("uvicorn.error")
+    errors.filters = [] if access else [no_streams]

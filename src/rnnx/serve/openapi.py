@@ -81,6 +81,7 @@ def description(settings: Settings) -> dict[str, Any]:
         "/v2/health/ready": {"get": _get("ready", "Whether to send requests", _flag("ready"), secured=False)},
         "/v2": {"get": _get("server", "Name, version and extensions", {"type": "object"})},
         "/v2/repository/index": {"post": _get("index", "The models", {"type": "array", "items": {"type": "object"}})},
+        "/v2/models/stats": {"get": _get("stats", "Requests and times of all models", {"type": "object"})},
         "/metrics": {
             "get": {
                 "operationId": "metrics",
@@ -95,7 +96,9 @@ def description(settings: Settings) -> dict[str, Any]:
         about = _get(f"model{end}", "Inputs and outputs", {"$ref": "#/components/schemas/Model"}, (404,))
         ready = _get(f"model_ready{end}", "Whether the model is ready", _flag("ready"), (404,))
         config = _get(f"model_config{end}", "The same in Triton's words", {"type": "object"}, (404,))
+        stats = _get(f"model_stats{end}", "Requests and times in Triton's words", {"type": "object"}, (404,))
         paths[base] = {"parameters": given, "get": about}
+        paths[base + "/stats"] = {"parameters": given, "get": stats}
         paths[base + "/ready"] = {"parameters": given, "get": ready}
         paths[base + "/config"] = {"parameters": given, "get": config}
         paths[base + "/infer"] = {"parameters": given, "post": _infer(end, body, settings)}

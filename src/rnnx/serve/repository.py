@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Served:
         self._again: float | None = None  # when to try once more
         self.network = self._load()
         self.batcher = Batcher(executor, settings, metrics)
-        self.sequences = Sequences(self.network, executor, settings, metrics.alive.set)
+        self.sequences = Sequences(self.network, executor, settings, metrics)
 
     def _load(self) -> Network:
         """The network of the file as it is now.
@@ -174,11 +175,12 @@ class Repository:
             raise Refusal(404, f"no model {name[:64]!r} of version {(version or '1')[:16]}; there are {there}")
         return served
 
-    async def keep(self) -> None:
-        """Look after files and sequences, until cancelled."""
+    async def keep(self, tell: Callable[[], None]) -> None:
+        """Look after files and sequences, until cancelled; ``tell`` is called each time."""
         pause = self._settings.reload_every or 1.0
         while True:
             await asyncio.sleep(pause)
+            tell()
             for served in self.models.values():
                 served.sequences.forget_idle()
                 if self._settings.reload_every and (stamp := served.changed()):

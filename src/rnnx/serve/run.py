@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
 import ssl
 import tempfile
@@ -11,63 +11,24 @@ from typing import Any
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 import rnnx
 from rnnx.serve import log
 from rnnx.serve.app import create_app, named
+from rnnx.serve.connections import Connection, StreamConnection
 from rnnx.serve.peers import Peers
 from rnnx.serve.settings import Settings
 
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
 GIVEN = "RNNX_SERVE"  # the variable that hands what is to be served to the processes
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus-client keeps what several processes count
+STARTING = 60  # seconds in which a process must say that it lives; on a busy machine its imports alone take many
 DRAIN = 30  # seconds in which requests at hand may end
-MOST_HEAD = 1 << 20  # bytes of path and headers
-HEAD = 10.0  # seconds in which the head of a request must arrive
-
-
-class Connection(HttpToolsProtocol):
-    """A connection that is closed if the head of a request does not come: uvicorn waits so only between requests."""
-
-    _head: asyncio.TimerHandle | None = None
-    _head_size = 0
-    _upgraded = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
-        self._wait_for_head()
-
-    def _wait_for_head(self) -> None:
-        self._head, self._head_size = self.loop.call_later(HEAD, self.timeout_keep_alive_handler), 0
-
-    def _head_is_there(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._head is not None and not self.transport.is_closing():
-            self._head_size += len(data)
-            if self._head_size > MOST_HEAD:
-                self.send_400_response(f"The head of a request has at most {MOST_HEAD} bytes.")
-                return
-        done = self.cycle is None or self.cycle.response_complete
-        if done and self._head is None and self.timeout_keep_alive_task is None and not self._upgraded:
-            self._wait_for_head()  # bytes that are no whole head, or belong to a request that is answered already
-
-    def on_headers_complete(self) -> None:
-        self._head_is_there()
-        super().on_headers_complete()
-
-    def handle_websocket_upgrade(self) -> None:
-        self._upgraded = True
-        super().handle_websocket_upgrade()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_is_there()
-        super().connection_lost(exc)
 
 
 def serve(
@@ -116,12 +77,13 @@ def serve(
         _check_certificate(certfile, keyfile)
     elif keyfile is not None:
         raise ValueError("serve: `keyfile` needs a `certfile`")
+    _allow_connections()
     rnnx.set_num_threads(1)  # calls run side by side in threads of the server's own
     app = create_app(paths, settings)  # also of several processes: what cannot be read is said before anything listens
     options: dict[str, Any] = dict(
         host=host, port=port, ssl_certfile=certfile, ssl_keyfile=keyfile, http=Connection, log_config=None,
         access_log=access_log, server_header=False, date_header=False, timeout_graceful_shutdown=DRAIN,
-        ws_max_size=settings.max_body, lifespan="on",
+        ws=StreamConnection, ws_max_size=settings.max_message, ws_per_message_deflate=False, lifespan="on",
     )  # fmt: skip
     log.set_up(access_log)
     if workers == 1:
@@ -133,10 +95,20 @@ def serve(
         os.environ[GIVEN] = msgspec.json.encode({**given, "workers": workers}).decode()
         os.environ[METRICS] = folder
         try:
-            config = uvicorn.Config(app_of_environment, factory=True, workers=workers, **options)
+            config = uvicorn.Config(
+                app_of_environment, factory=True, workers=workers, timeout_worker_healthcheck=STARTING, **options
+            )
             Multiprocess(config, [config.bind_socket()]).run()
         finally:
             del os.environ[GIVEN], os.environ[METRICS]
+
+
+def _allow_connections() -> None:
+    """Let there be as many connections as the system allows this process, and not the 1,024 files that are usual."""
+    if resource is not None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _check_certificate(certfile: str, keyfile: str | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.serve.batching import AT_ONCE
+from rnnx.serve.metrics import ModelMetrics
 from rnnx.serve.network import Network, least_time
 from rnnx.serve.protocol import DATATYPES
 from rnnx.serve.refusal import Refusal
@@ -42,12 +42,11 @@ class Sequences:
     network : Network
     executor : ThreadPoolExecutor
     settings : Settings
-    tell : function of int
-        Told how many are alive when that changes.
+    metrics : ModelMetrics
     """
 
-    def __init__(self, network: Network, executor: ThreadPoolExecutor, settings: Settings, tell: Callable[[int], Any]):
-        self._executor, self._settings, self._tell = executor, settings, tell
+    def __init__(self, network: Network, executor: ThreadPoolExecutor, settings: Settings, metrics: ModelMetrics):
+        self._executor, self._settings, self._metrics, self._tell = executor, settings, metrics, metrics.alive.set
         self._alive: OrderedDict[Any, Sequence] = OrderedDict()  # the one that was used last is the last
         self._waiting = 0  # blocks that wait for their turn or a thread, or run in one
         self._start(network)
@@ -196,10 +195,14 @@ class Sequences:
             raise Refusal(429, f"{self._waiting} requests of sequences wait for the model already", 1.0)
         until = time.monotonic() + min(timeout or self._settings.timeout, self._settings.timeout)
         self._waiting += 1
+        begun = time.perf_counter()
         try:
             await self._turn_of(sequence, until)
             try:
-                return await self._fed(key, sequence, block, finite, until)
+                outputs, seconds = await self._fed(key, sequence, block, finite, until)
+                self._metrics.called(1, seconds)
+                self._metrics.queued.observe(time.perf_counter() - begun - seconds)
+                return outputs
             finally:
                 sequence.turn.release()
         finally:
@@ -214,15 +217,16 @@ class Sequences:
         except asyncio.TimeoutError:
             raise Refusal(504, "earlier requests of the sequence took too long") from None
 
-    async def _fed(self, key: Any, sequence: Sequence, block: Array, finite: bool, until: float) -> Array:
+    async def _fed(self, key: Any, sequence: Sequence, block: Array, finite: bool, until: float) -> tuple[Array, float]:
+        """The outputs, and how long they took."""
         if self._alive.get(key) is not sequence:
             self.find(key)  # says that there is none, or
             raise Refusal(409, "the sequence began again while this request waited")
         pool = self.pool
         try:
             if self._step_seconds * block.shape[1] <= AT_ONCE:
-                return _run(pool, sequence.stream, block, finite)
-            call = self._executor.submit(_run, pool, sequence.stream, block, finite)
+                return _timed(pool, sequence.stream, block, finite)
+            call = self._executor.submit(_timed, pool, sequence.stream, block, finite)
             found = asyncio.wrap_future(call)
             try:
                 return await asyncio.wait_for(asyncio.shield(found), until - time.monotonic())
@@ -244,6 +248,11 @@ class Sequences:
             saved = self.pool.save(sequence.stream)
         self.close(key, sequence)
         return saved
+
+
+def _timed(pool: StreamPool, stream: int, block: Array, finite: bool) -> tuple[Array, float]:
+    begun = time.perf_counter()
+    return _run(pool, stream, block, finite), time.perf_counter() - begun
 
 
 def _run(pool: StreamPool, stream: int, block: Array, finite: bool) -> Array:

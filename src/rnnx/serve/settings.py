@@ -14,9 +14,11 @@ class Settings:
     Parameters
     ----------
     max_body : int
-        Bytes of one request, also after decompression, or of one message of a WebSocket.
+        Bytes of one request, also after decompression.
+    max_message : int
+        Bytes of one message of a WebSocket.
     max_pending : int
-        Bytes of all requests that are held at once; more are answered with 429.
+        Bytes of all requests, messages and answers that are held at once; more are answered with 429.
     max_steps : int
         Time steps of one request.
     max_batch : int
@@ -47,6 +49,7 @@ class Settings:
     """
 
     max_body: int = 32 << 20
+    max_message: int = 1 << 20
     max_pending: int = 256 << 20
     max_steps: int = 100_000
     max_batch: int = 64

@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import anyio
 import msgspec
@@ -16,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from rnnx._typing import Array
 from rnnx.reference.gates import gate_values
+from rnnx.serve.held import Held
 from rnnx.serve.peers import Peers
 from rnnx.serve.protocol import DATATYPES, encode, numbers_of
 from rnnx.serve.refusal import Refusal
@@ -36,6 +36,7 @@ class Host(Protocol):
     repository: Repository
     settings: Settings
     peers: Peers | None
+    pending: int
 
     def allows(self, headers: Any) -> bool: ...
 
@@ -103,25 +104,20 @@ class StreamSocket:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         socket = WebSocket(scope, receive, send)
-        try:
-            served = self._application.repository.find(scope["path_params"]["name"])
-        except Refusal:
+        allowed, name = self._application.allows(scope["headers"]), scope["path_params"]["name"]
+        if allowed and name not in self._application.repository.models:
             await socket.close(NOT_ALLOWED)
-            return
-        origin = socket.headers.get("origin")
-        if origin is not None and _site(origin) != socket.headers.get("host"):
-            await socket.close(NOT_ALLOWED)  # a page of another site, in a browser that reaches this server
             return
         await socket.accept()
         try:
-            await self._talk(socket, served)
+            if allowed or await self._introduced(socket):  # only then is said which models there are
+                await self._talk(socket, name)
         except WebSocketDisconnect:
             pass
 
-    async def _talk(self, socket: WebSocket, served: Served) -> None:
-        if not self._application.allows(socket.scope["headers"]) and not await self._introduced(socket):
-            return
+    async def _talk(self, socket: WebSocket, name: str) -> None:
         try:
+            served = self._application.repository.find(name)
             token, resumed = await self._opened(served, socket.query_params.get("token"))
         except Refusal as refusal:
             await socket.send_text(encode({"error": refusal.message}).decode())
@@ -135,23 +131,30 @@ class StreamSocket:
             message = await socket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            begun, status = time.perf_counter(), 200
-            answer: bytes | str
-            try:
-                if (raw := message.get("bytes")) is not None:
-                    answer = (await self._feed(served, key, _steps_of(served, raw), finite=False)).tobytes()
-                else:
-                    answer = encode(await self._answer(served, key, message.get("text") or "")).decode()
-            except Refusal as refusal:
-                status, answer = refusal.status, encode({"error": refusal.message}).decode()
-            except (ValueError, msgspec.DecodeError, RecursionError) as error:
-                status, answer = 400, encode({"error": str(error)}).decode()
-            except Exception:
-                logger.exception("a message of a stream failed", extra={"model": served.name[:64]})
-                status, answer = 500, encode({"error": FAILED}).decode()
+            begun = time.perf_counter()
+            status, answer = await self._answer_to(message, served, key)
+            served.metrics.count(status, time.perf_counter() - begun)
             await (socket.send_bytes(answer) if isinstance(answer, bytes) else socket.send_text(answer))
-            served.metrics.count(status)
-            served.metrics.seconds.observe(time.perf_counter() - begun)
+
+    async def _answer_to(self, message: Any, served: Served, key: Any) -> tuple[int, bytes | str]:
+        """The status that HTTP would have, and what is answered to a message."""
+        raw, text = message.get("bytes"), message.get("text") or ""
+        held = Held(self._application)
+        try:
+            held.add(len(text) if raw is None else len(raw))
+            if raw is not None:
+                return 200, (await self._feed(served, key, _steps_of(served, raw), finite=False)).tobytes()
+            return 200, encode(await self._answer(served, key, text)).decode()
+        except Refusal as refusal:
+            status, said = refusal.status, refusal.message
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            status, said = 400, str(error)
+        except Exception:
+            logger.exception("a message of a stream failed", extra={"model": served.name[:64]})
+            status, said = 500, FAILED
+        finally:
+            held.release()
+        return status, encode({"error": said}).decode()
 
     async def _opened(self, served: Served, token: str | None) -> tuple[str, bool]:
         """The token of a stream, and whether it is the one that was given; another process may have held it."""
@@ -227,14 +230,6 @@ class StreamSocket:
         block, _ = block_of(sequences.network, {sequences.network.inputs[0].name: block})
         outputs: Array = await sequences.feed(key, sequences.find(key), block, finite=finite)
         return outputs[0]
-
-
-def _site(origin: str) -> str | None:
-    """Host and port of an ``Origin``; None if it has none."""
-    try:
-        return urlsplit(origin).netloc or None
-    except ValueError:
-        return None
 
 
 def _steps_of(served: Served, raw: bytes) -> Array:

@@ -1,0 +1,139 @@
+"""Connections of uvicorn with more limits: heads that do not come, bytes on their way, answers that nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from rnnx.serve.held import Held
+from rnnx.serve.refusal import Refusal
+from rnnx.serve.stream_socket import TRY_LATER
+
+MOST_HEAD = 1 << 20  # bytes of path and headers
+HEAD = 10.0  # seconds in which the head of a request must arrive
+STALLED = 30.0  # seconds in which a client that has its answer waiting must read some of it
+
+
+class Reader:
+    """What both kinds of connections know of a client that is slow to read its answers, which uvicorn waits for.
+
+    What waits for it counts among the bytes that are held; who reads nothing for long is left.
+    """
+
+    transport: Any
+    loop: asyncio.AbstractEventLoop
+    app_state: dict[str, Any]
+    _stalled: asyncio.TimerHandle | None = None
+    _unread: Held | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]
+        self._unread = self._unread or Held(self.app_state["rnnx"])
+        self._watch()
+
+    def _watch(self) -> None:
+        assert self._unread is not None
+        size = self.transport.get_write_buffer_size()
+        self._unread.keep(size)
+        self._stalled = self.loop.call_later(STALLED, self._look, size)
+
+    def _look(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch()
+        else:
+            self.transport.abort()
+
+    def resume_writing(self) -> None:
+        self._is_read()
+        super().resume_writing()  # type: ignore[misc]
+
+    def _is_read(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        if self._unread is not None:
+            self._unread.release()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_read()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+
+class Connection(Reader, HttpToolsProtocol):
+    """A connection that is closed if the head of a request does not come: uvicorn waits so only between requests."""
+
+    _head: asyncio.TimerHandle | None = None
+    _head_size = 0
+    _upgraded = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def _wait_for_head(self) -> None:
+        self._head, self._head_size = self.loop.call_later(HEAD, self.timeout_keep_alive_handler), 0
+
+    def _head_is_there(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is not None and not self.transport.is_closing():
+            self._head_size += len(data)
+            if self._head_size > MOST_HEAD:
+                self.send_400_response(f"The head of a request has at most {MOST_HEAD} bytes.")
+                return
+        done = self.cycle is None or self.cycle.response_complete
+        if done and self._head is None and self.timeout_keep_alive_task is None and not self._upgraded:
+            self._wait_for_head()  # bytes that are no whole head, or belong to a request that is answered already
+
+    def on_headers_complete(self) -> None:
+        self._head_is_there()
+        super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_there()
+        super().connection_lost(exc)
+
+
+class StreamConnection(Reader, WebSocketsSansIOProtocol):
+    """A WebSocket whose bytes count among those that are held, from their arrival on."""
+
+    _arriving = 0  # bytes of a message that is not there yet
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._held = Held(self.app_state["rnnx"])
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._held.add(len(data))
+        except Refusal as refusal:
+            self.conn.fail(TRY_LATER, refusal.message)
+            self.handle_parser_exception()
+            return
+        self._arriving += len(data)
+        super().data_received(data)
+
+    def send_receive_event_to_app(self) -> None:
+        super().send_receive_event_to_app()
+        self._arriving = 0
+
+    async def receive(self) -> Any:
+        message = await super().receive()
+        if self.queue.empty():
+            self._held.keep(self._arriving)  # what the application has it counts itself
+        return message
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._held.release()
