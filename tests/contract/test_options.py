@@ -100,6 +100,9 @@ BASES: dict[str, dict[str, Any]] = {
     "Attention": {"seed": 1, "dropout": 0.3},
     "AdditiveAttention": {"seed": 1, "dropout": 0.3},
     "MultiHeadAttention": {"num_heads": 2, "key_dim": 3, "seed": 1, "dropout": 0.3},
+    "GroupedQueryAttention": {
+        "head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2, "seed": 1, "dropout": 0.3,
+    },
     "EinsumDense": {"equation": "abc,cd->abd", "output_shape": (7, 4), "bias_axes": "d"},
     "DepthwiseConv2D": {"kernel_size": 2},
     "Dense": {"units": 4},

@@ -169,6 +169,9 @@ EXAMPLES |= {
         mask="own",
         call={"use_causal_mask": True},
     ),
+    "GroupedQueryAttention": Example(
+        of(layers.GroupedQueryAttention, 3, 4, 2, use_gate=True, dropout=0.3, seed=1), PAIR, noisy=True, mask="own"
+    ),
     "EinsumDense": Example(of(layers.EinsumDense, "abc,cd->abd", (None, 3), "tanh", "d"), [SEQUENCE], mask="drop"),
     "EinsumDense_turned": Example(of(layers.EinsumDense, "abc,bcde->aed", (2, 3), None, "e"), [SEQUENCE], mask="drop"),
     "EinsumDense_others": Example(of(layers.EinsumDense, "...x,xy->...y", (4, 5, 3), None, "y"), [IMAGE], mask="drop"),

@@ -74,6 +74,7 @@ class MultiHeadAttention(Attending):
     """
 
     call_arguments = Attending.call_arguments | {"attention_mask", *MASKS}
+    repeats = 1  # heads of queries that share one of keys and values
 
     def __init__(
         self,
@@ -98,7 +99,7 @@ class MultiHeadAttention(Attending):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        who = "MultiHeadAttention"
+        who = type(self).__name__
         self.num_heads, self.key_dim = per_axis(who, "num_heads", num_heads, 1), per_axis(who, "key_dim", key_dim, 1)
         self.value_dim = self.key_dim if value_dim is None else per_axis(who, "value_dim", value_dim, 1)
         self.output_size = None if output_shape is None else per_axis(who, "output_shape", output_shape, 1)
@@ -121,7 +122,7 @@ class MultiHeadAttention(Attending):
         self._projections: dict[str, EinsumDense] = {}
 
     def _set_rate(self, rate: float, seed: Any) -> None:
-        self.dropout = dropout.check_rate("MultiHeadAttention", "dropout", rate, one_allowed=True)
+        self.dropout = dropout.check_rate(type(self).__name__, "dropout", rate, one_allowed=True)
         self.seed_generator = generator_of(seed)
         self.seed = None if seed is None else self.seed_generator.seed
 
@@ -149,11 +150,12 @@ class MultiHeadAttention(Attending):
         if None in widths.values():
             raise ValueError(f"{self.name}: the features of all inputs must be known, got {input_shape}")
         sizes = {"query": self.key_dim, "key": self.key_dim, "gate": self.value_dim, "value": self.value_dim}
+        heads = {name: self.num_heads // (self.repeats if name in ("key", "value") else 1) for name in sizes}
         made: dict[str, EinsumDense] = {}
         for name in ("query", "key", "gate", "value"):
             if name != "gate" or self.use_gate:
                 made[f"{name}_dense"] = self._projection(
-                    name, "abc,cde->abde", (None, self.num_heads, sizes[name]), "de", (*query[:-1], widths[name])
+                    name, "abc,cde->abde", (None, heads[name], sizes[name]), "de", (*query[:-1], widths[name])
                 )
         wanted = query[-1] if self.output_size is None else self.output_size
         joined = (query[0], query[1], self.num_heads, self.value_dim)
@@ -248,6 +250,16 @@ class MultiHeadAttention(Attending):
             seen = part if seen is None else seen & part
         return seen
 
+    def _shared(self, heads: Array) -> Array:
+        """Heads of keys or values, (batch, heads, steps, features), for each head of the queries."""
+        return heads if self.repeats == 1 else heads.repeat(self.repeats, axis=1)
+
+    def _shared_back(self, d: Array) -> Array:
+        if self.repeats == 1:
+            return d
+        batch, heads, *rest = d.shape
+        return d.reshape(batch, heads // self.repeats, self.repeats, *rest).sum(axis=2)
+
     def forward(
         self,
         x: Any,
@@ -270,7 +282,7 @@ class MultiHeadAttention(Attending):
         }
         heads = {name: y.transpose(0, 2, 1, 3) for name, (y, _) in runs.items()}
         scale = np.asarray(1 / math.sqrt(self.key_dim), self.dtype)
-        q, k, v = heads["query_dense"] * scale, heads["key_dense"], heads["value_dense"]
+        q, k, v = heads["query_dense"] * scale, self._shared(heads["key_dense"]), self._shared(heads["value_dense"])
         scores = products(q, k.swapaxes(2, 3))
         seen = self._seen(x, mask, attention_mask, use_causal_mask)
         zero = np.zeros((), self.dtype)
@@ -306,8 +318,8 @@ class MultiHeadAttention(Attending):
                 d = np.where(seen, d, zero)
             of_heads = {
                 "query_dense": products(d, k) * scale,
-                "key_dense": products(d.swapaxes(2, 3), q),
-                "value_dense": products(used.swapaxes(2, 3), dmixed),
+                "key_dense": self._shared_back(products(d.swapaxes(2, 3), q)),
+                "value_dense": self._shared_back(products(used.swapaxes(2, 3), dmixed)),
             }
             if gate is not None:
                 of_heads["gate_dense"] = dgated * mixed

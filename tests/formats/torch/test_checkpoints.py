@@ -222,3 +222,61 @@ def test_a_pickle_of_something_else(tmp_path: Any) -> None:
         (tmp_path / "m.pkl").write_bytes(made.getvalue())
     with pytest.raises(FormatError, match=r"not of torch.save; torch.save\(model.state_dict"):
         rnnx.load_model(tmp_path / "m.pkl")
+
+
+def weights_of_arrays() -> dict[str, Any]:
+    random = np.random.default_rng(3)
+    shapes = {
+        "rnn.weight_ih_l0": (12, 2),
+        "rnn.weight_hh_l0": (12, 4),
+        "rnn.bias_ih_l0": (12,),
+        "rnn.bias_hh_l0": (12,),
+    }
+    return {name: random.normal(size=shape).astype("f") for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("form", ["plain", "turned", "of another byte order", "double", "nested"])
+def test_pickles_of_arrays(protocol: int, form: str, tmp_path: pathlib.Path) -> None:
+    """As programs keep weights that do without PyTorch: names of a state dict, arrays of NumPy."""
+    given: Any = weights_of_arrays()
+    turn = {"turned": np.asfortranarray, "of another byte order": lambda w: w.astype(">f4"), "double": np.float64}
+    given = {name: turn.get(form, np.array)(w) for name, w in given.items()}
+    (tmp_path / "w.pkl").write_bytes(
+        pickle.dumps({"model": given, "epoch": 3} if form == "nested" else given, protocol)
+    )
+    (layer,) = torch.load(tmp_path / "w.pkl").values()
+    (wanted,) = torch.load(weights_of_arrays()).values()
+    for a, b in zip(layer.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert isinstance(rnnx.load_model(tmp_path / "w.pkl").layers[-1], rnnx.layers.GRU)
+    assert "container: pickle of arrays" in info.lines(tmp_path / "w.pkl")
+
+
+def test_arrays_that_are_no_weights_are_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "w.pkl"
+    for value, words in (
+        ({"rnn.weight_ih_l0": np.array([1 + 2j])}, "not one of real numbers"),
+        ({"rnn.weight_ih_l0": np.array(["text"])}, "not one of real numbers"),
+        ({"a": np.array([datetime.date], object)}, "not one of real numbers"),
+        ({"words": np.arange(3)}, "no modules with weights"),
+    ):
+        path.write_bytes(pickle.dumps(value, 4))
+        with pytest.raises(FormatError, match=words):
+            torch.load(path)
+    whole = pickle.dumps(weights_of_arrays(), 4)
+    place = whole.index(b"\x80\x04") + len(whole) // 2
+    for cut in (whole[:place], whole[:-3]):
+        path.write_bytes(cut)
+        with pytest.raises(FormatError):
+            torch.load(path)
+
+
+def test_the_bytes_of_an_array_are_counted(tmp_path: pathlib.Path) -> None:
+    """A shape that says more than its bytes hold."""
+    path = tmp_path / "w.pkl"
+    text = pickle.dumps({"rnn.weight_ih_l0": np.zeros((12, 2), "f")}, 4)
+    assert text.count(b"K\x0cK\x02") == 1
+    path.write_bytes(text.replace(b"K\x0cK\x02", b"K\xffK\xff"))
+    with pytest.raises(FormatError, match="more than its storage"):
+        torch.load(path)

@@ -36,7 +36,7 @@ SAME = (
     "EinsumDense ConvLSTM1D ConvLSTM2D ConvLSTM3D AdaptiveAveragePooling1D AdaptiveAveragePooling2D "
     "AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Conv3D Conv3DTranspose "
     "MaxPooling3D AveragePooling3D GlobalMaxPooling3D GlobalAveragePooling3D ZeroPadding3D Cropping3D UpSampling3D "
-    "SpatialDropout3D Wrapper"
+    "SpatialDropout3D Wrapper GroupedQueryAttention"
 ).split()
 CLASSES: dict[str, str] = {
     **{name: name for name in (*SAME, *ENCODERS, "Normalization", "Rescaling")},
@@ -51,7 +51,7 @@ CLASSES: dict[str, str] = {
     "SeparableConvolution1D": "SeparableConv1D", "SeparableConvolution2D": "SeparableConv2D",
     "Convolution3D": "Conv3D", "Convolution3DTranspose": "Conv3DTranspose", "Deconvolution3D": "Conv3DTranspose",
     "MaxPool3D": "MaxPooling3D", "AvgPool3D": "AveragePooling3D", "GlobalMaxPool3D": "GlobalMaxPooling3D",
-    "GlobalAvgPool3D": "GlobalAveragePooling3D",
+    "GlobalAvgPool3D": "GlobalAveragePooling3D", "GroupQueryAttention": "GroupedQueryAttention",
 }  # fmt: skip
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell")
 WINDOWED = (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rnnx.layers import RNN, Bidirectional, MultiHeadAttention, StackedRNNCells, TimeDistributed
+from rnnx.layers import RNN, Bidirectional, GroupedQueryAttention, MultiHeadAttention, StackedRNNCells, TimeDistributed
 from rnnx.layers.plan import Plan
 from rnnx.layers.rnn.conv_lstm import ConvLSTM
 from rnnx.layers.rnn.sequence import Recurrent
@@ -14,10 +14,12 @@ from rnnx.models import Model, Sequential
 
 Order = list[tuple[str, Any]]  # layers of a model as a file orders them, each with the name of its class there
 
+CLASSES = {"GroupQueryAttention": "GroupedQueryAttention"}  # of public names that are not those of the classes
+
 
 def snake_case(name: str) -> str:
     """``GlobalMaxPooling1D`` -> ``global_max_pooling1d``, as Keras names the groups of its files."""
-    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"\W+", "", CLASSES.get(name, name))
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
@@ -84,8 +86,9 @@ def parts(
     elif isinstance(layer, RNN):
         yield "cell", layer.cell
     elif isinstance(layer, MultiHeadAttention):
+        private = set(layer.projections) if isinstance(layer, GroupedQueryAttention) else {"gate_dense"}
         for key, inner in layer.projections.items():
-            yield ("_gate_dense" if key == "gate_dense" else key), inner
+            yield (f"_{key}" if key in private else key), inner
     elif isinstance(layer, StackedRNNCells):
         for key, cell in zip(keys([type(cell).__name__ for cell in layer.cells]), layer.cells, strict=True):
             yield f"cells/{key}", cell

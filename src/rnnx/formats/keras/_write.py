@@ -53,6 +53,7 @@ SCALED = (
     "Conv3DTranspose", "SimpleRNN", "SimpleRNNCell", "GRU", "GRUCell",
 )  # fmt: skip  # whose weights go to it only
 LINEAR = (layers.Dense, Convolution, DepthwiseConvolution, ConvolutionTranspose)
+PUBLIC_NAMES = {"GroupedQueryAttention": "GroupQueryAttention"}  # of classes that Keras calls otherwise to others
 SWITCHES = ("return_attention_scores", "use_causal_mask")  # of attention, in a call
 INNER = ("layer", "backward_layer", "cell")
 Order = list[tuple[str, Any]]
@@ -296,7 +297,7 @@ class _Writer:
             written["dtype"] = "int64"
         if name == "Bidirectional" and "backward_layer" not in written:
             written["backward_layer"] = None
-        return _described("keras.layers", name, written)
+        return _described("keras.layers", PUBLIC_NAMES.get(name, name), written)
 
     def _value(self, word: str, value: Any, where: str) -> Any:
         if word in INNER and value is not None:

@@ -13,7 +13,7 @@ from rnnx.formats._limits import check_regular
 from rnnx.formats.torch._archive import START, Archive, quoted
 from rnnx.formats.torch._pickle import Machine
 from rnnx.formats.torch._tensors import TYPES, Tensors
-from rnnx.formats.torch._values import LONGEST_KEY, Storage
+from rnnx.formats.torch._values import ARRAYS, LONGEST_KEY, Storage
 from rnnx.saving import FormatError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -32,7 +32,7 @@ class Contents:
     tensors : Tensors
         Makes arrays of the tensors in it.
     kind : str
-        ``"zip"``, ``"legacy"`` or ``"TorchScript"``.
+        ``"zip"``, ``"legacy"``, ``"TorchScript"`` or ``"pickle of arrays"``.
     notes : dict
         What the file says about itself: versions, byte order.
     uncalled, unread : list of str
@@ -113,6 +113,8 @@ def _read_legacy(path: Any, data: memoryview) -> Contents:
     """Four pickles (magic number, protocol, machine, the value), one of the storages' keys, and their bytes."""
     machine = Machine(data, str(path))
     if machine.load() != LEGACY_MAGIC:
+        if any(name in ARRAYS for name in machine.uncalled):
+            return _read_arrays(path, data)
         calls = f"; refused to call {', '.join(named_by(machine)['uncalled'])}" if machine.uncalled else ""
         raise FormatError(
             f"{path}: a pickle, but not of torch.save{calls}; torch.save(model.state_dict(), path) writes one"
@@ -144,6 +146,14 @@ def _read_legacy(path: Any, data: memoryview) -> Contents:
 
     notes = {"byte order": "little" if little else "big"}
     return Contents(value, Tensors(str(path), record, len(data)), "legacy", notes, **named_by(machine))
+
+
+def _read_arrays(path: Any, data: memoryview) -> Contents:
+    """A plain pickle of NumPy's arrays by the names of a state dict, as programs without PyTorch keep them."""
+    machine = Machine(data, str(path), arrays=True)
+    value = machine.load()
+    tensors = Tensors(str(path), lambda storage: (memoryview(storage.data), storage.order), len(data))
+    return Contents(value, tensors, "pickle of arrays", {}, **named_by(machine))
 
 
 def _width(path: Any, storage: Storage) -> int:

@@ -18,6 +18,7 @@ from struct import Struct
 from typing import Any
 
 from rnnx.formats.torch._values import (
+    ARRAYS,
     CALLS,
     LONGEST_KEY,
     MOST_ARGUMENTS,
@@ -25,7 +26,9 @@ from rnnx.formats.torch._values import (
     OPAQUE,
     Global,
     Instance,
+    NumberArray,
     Storage,
+    fill_array,
     mapping,
     put,
     shown,
@@ -64,6 +67,8 @@ class Machine:
         For error messages: the file.
     start : int
         Where to begin.
+    arrays : bool
+        Whether arrays of NumPy are read as tensors; they are stand-ins otherwise, like all that is beside tensors.
 
     Attributes
     ----------
@@ -75,8 +80,9 @@ class Machine:
         What was not called, and what was only named, in the order of the pickles.
     """
 
-    def __init__(self, data: memoryview, who: str, start: int = 0):
+    def __init__(self, data: memoryview, who: str, start: int = 0, arrays: bool = False):
         self.data, self.who, self.position = data, who, start
+        self.known_calls = {**CALLS, **ARRAYS} if arrays else CALLS
         self.count = self.pairs = 0
         self.storages: dict[tuple[str, str, int, int], Storage] = {}
         self.names: dict[tuple[str, str], Global] = {}
@@ -183,8 +189,8 @@ class Machine:
             if len(module) + len(name) > 2 * LONGEST_KEY:
                 raise FormatError(f"the pickle has a name of {len(module) + len(name):,} characters")
             known = self.names[module, name] = Global(module, name)
-            if known in CALLS:
-                self.functions[id(known)] = CALLS[known]
+            if known in self.known_calls:
+                self.functions[id(known)] = self.known_calls[known]
         self.mention(known)
 
     def stack_name(self) -> None:
@@ -242,6 +248,8 @@ class Machine:
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, Instance) and target is not OPAQUE:
             target.state = state
+        elif isinstance(target, NumberArray) and target.storage is None:
+            fill_array(target, state)
 
     def persistent(self) -> None:
         """A storage: ``("storage", type, key, place, numel)``, in legacy files with a view at the end."""

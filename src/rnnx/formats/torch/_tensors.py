@@ -13,7 +13,7 @@ from rnnx.formats.torch._values import Storage, Tensor, shown
 from rnnx.quantization.rounding import from_bfloat16
 from rnnx.saving import FormatError
 
-Records = Callable[[Storage], tuple[memoryview, str]]  # the bytes of a storage and their order, "<" or ">"
+Records = Callable[[Any], tuple[memoryview, str]]  # the bytes of a storage and their order, "<" or ">"
 MOST_AXES = 8
 MOST_BYTES_PER_BYTE = 6  # of the file: bfloat16 takes four for an array and for a layer, and may be tied once
 TYPES = {

@@ -63,6 +63,14 @@ class Storage:
 
 
 @dataclass(eq=False, slots=True)
+class InlineStorage(Storage):
+    """Bytes that stand in the pickle, and their order."""
+
+    data: bytes = b""
+    order: str = "<"
+
+
+@dataclass(eq=False, slots=True)
 class Tensor:
     """A tensor as the file describes it; nothing of it is checked yet."""
 
@@ -73,7 +81,14 @@ class Tensor:
     kind: Any = None  # of the elements, where the storage is one of bytes
 
 
+@dataclass(eq=False, slots=True)
+class NumberArray(Tensor):
+    """An array of NumPy, a tensor whose bytes stand in the pickle; without a storage until its state has been read."""
+
+
 OPAQUE = Instance(Global("rnnx", "opaque"))  # what is of no use here: devices, layouts
+KINDS = {"b1": "Bool", "i1": "Char", "i2": "Short", "i4": "Int", "i8": "Long", "u1": "Byte", "f2": "Half",
+         "f4": "Float", "f8": "Double"}  # fmt: skip
 NUMBER_TYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 LONGEST_NUMBER = 8  # bytes
 TYPES = {
@@ -150,6 +165,44 @@ def _number(kind: Any = None, data: Any = None) -> Any:
     return np.frombuffer(data, dtype)[0].item() if len(data) == dtype.itemsize else OPAQUE
 
 
+def _blank_array(*_: Any) -> NumberArray:
+    return NumberArray(None, 0, (), ())
+
+
+def _array_of_bytes(data: Any = None, dtype: Any = None, shape: Any = None, order: Any = "C", *_: Any) -> NumberArray:
+    """``_frombuffer(bytes, dtype, shape, order)``, as NumPy writes an array in protocol 5."""
+    made = _blank_array()
+    fill_array(made, (1, shape, dtype, order == "F", data))
+    return made
+
+
+def fill_array(target: NumberArray, state: Any) -> None:
+    """Give an array the state that NumPy pickles: version, shape, dtype, whether the first axis is the fastest, bytes.
+
+    Raises
+    ------
+    FormatError
+        If it is not one of real numbers.
+    """
+    shape: Any
+    _, shape, dtype, fortran, data = state if isinstance(state, tuple) and len(state) == 5 else (None,) * 5
+    if not isinstance(dtype, NumberType) or dtype.code not in KINDS or not isinstance(shape, tuple):
+        raise FormatError("the pickle has an array that is not one of real numbers")
+    order = dtype.state[1] if isinstance(dtype.state, tuple) and len(dtype.state) > 1 else "<"
+    if order not in ("<", ">", "|") or not isinstance(data, bytes):
+        raise FormatError("the pickle has an array that is not one of real numbers")
+    if any(type(n) is not int or not 0 <= n < 1 << 48 for n in shape) or len(shape) > MOST_ARGUMENTS:
+        raise FormatError("the pickle has an array whose shape is not one of numbers")
+    strides, step = [], 1
+    for n in shape if fortran is True else shape[::-1]:
+        strides.append(step)
+        step *= n
+    kind = KINDS[dtype.code]
+    count = len(data) // int(dtype.code[1:])
+    target.storage = InlineStorage(kind, str(id(data)), count, 0, data, "<" if order == "|" else order)
+    target.size, target.stride = shape, tuple(strides if fortran is True else strides[::-1])
+
+
 _REBUILD, _REBUILD_V2, _REBUILD_V3 = (
     Global("torch._utils", f"_rebuild_tensor{end}") for end in ("", "_v2", "_v3")
 )  # fmt: skip
@@ -173,6 +226,10 @@ CALLS: dict[Global, Callable[..., Any]] = {
     **{Global(f"numpy.{core}.multiarray", "scalar"): _number for core in ("core", "_core")},
     Global("numpy", "dtype"): _number_type,
 }  # fmt: skip
+ARRAYS: dict[Global, Callable[..., Any]] = {  # beside them, in pickles of NumPy's arrays
+    **{Global(f"numpy.{core}.multiarray", "_reconstruct"): _blank_array for core in ("core", "_core")},
+    **{Global(f"numpy.{core}.numeric", "_frombuffer"): _array_of_bytes for core in ("core", "_core")},
+}
 NAMES_ONLY = ("torch.", "numpy.", "__torch__.")  # packages whose names may stand in a file as plain values
 
 
