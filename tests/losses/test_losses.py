@@ -275,3 +275,28 @@ def test_a_function_that_gives_one_number_sees_what_a_mask_hides() -> None:
     assert whole(y, x, mask=mask) == pytest.approx(44 / 6)  # Keras 3.15: 7.3333335
     np.testing.assert_allclose(whole.value_and_grad(y, x, mask=mask)[1], (x - y) / 3, rtol=1e-6)
     assert by_step(y, x, mask=mask) == pytest.approx(15 / 4)
+
+
+@pytest.mark.parametrize("kind", [losses.Dice, losses.Tversky])
+@pytest.mark.parametrize(
+    "reduction, wanted",
+    [
+        ("sum_over_batch_size", 0.5488888621330261),
+        ("sum", 1.6466666460037231),
+        ("mean_with_sample_weight", 0.4333333373069763),
+        ("none", [0.4333333373069763, 1.0833333730697632, 0.1300000101327896]),
+    ],
+)
+def test_weights_of_rows_for_one_value_of_the_batch(kind, reduction, wanted):
+    """As Keras 3.15 has them, and so has ``class_weight``."""
+    y, p = np.eye(3, dtype="f"), np.array([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]], "f")
+    loss, weights = kind(reduction=reduction), np.array([1.0, 2.5, 0.3])
+    value, slope = loss.value_and_grad(y, p, weights)
+    np.testing.assert_allclose(value, wanted, rtol=1e-6)
+    if reduction != "none":
+        step = 1e-3 * np.random.default_rng(0).normal(size=p.shape)
+        exact = kind(reduction=reduction, dtype="float64")
+        change = exact(y, p + step, weights) - exact(y, p - step, weights)
+        np.testing.assert_allclose((slope * 2 * step).sum(), change, rtol=1e-3)
+    with pytest.raises(ValueError, match="`mask` must fit values of shape"):
+        loss(y, p, mask=np.array([True, True, False]))

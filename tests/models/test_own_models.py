@@ -553,3 +553,5 @@ def test_a_class_without_call_says_so() -> None:
                 use(x)
     with pytest.raises(AttributeError, match="this model has no layers yet"):
         _ = rnnx.Sequential().inputs
+    with pytest.raises(AttributeError, match=r"shape of its input is not known yet; put rnnx.Input\(shape\) in front"):
+        _ = rnnx.Sequential([layers.LSTM(3)]).output_shape

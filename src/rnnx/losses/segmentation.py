@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.losses.loss import EPSILON, StandardLoss
+from rnnx.losses.loss import EPSILON, Pullback, StandardLoss
 
 
 class Overlap(StandardLoss):
@@ -46,6 +46,27 @@ class Overlap(StandardLoss):
         """One minus a ratio, and its slope."""
         ratio = above / below
         return np.squeeze(1 - ratio, self.reduced_axes(above.ndim)), (ratio * dbelow - dabove) / below
+
+    def _weights(self, shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
+        """Weights of rows count for the one value of a whole batch too: as if each row had it."""
+        if shape == () and mask is None and np.ndim(sample_weight):
+            shape = np.shape(sample_weight)
+        return super()._weights(shape, sample_weight, mask)
+
+    def reduced(
+        self,
+        values: Array,
+        pullback: Pullback,
+        restore: Callable[[Array], Array],
+        p: Array,
+        weights: Array | None,
+        sample_weight: Any,
+        mask: Any,
+    ) -> tuple[Any, Array, float | None]:
+        if weights is None or values.shape == weights.shape:
+            return super().reduced(values, pullback, restore, p, weights, sample_weight, mask)
+        each = np.broadcast_to(values, weights.shape)
+        return super().reduced(each, lambda d: pullback(d.sum()), restore, p, weights, sample_weight, mask)
 
 
 class Dice(Overlap):

@@ -32,6 +32,8 @@ NEVER_CALLED = {
 def computes_nothing(model: Any) -> str:
     """Why a model that has neither a graph nor a ``call`` cannot be used."""
     if "_chain" in vars(model):
+        if vars(model)["_chain"]:
+            return "the shape of its input is not known yet; put rnnx.Input(shape) in front, or call the model once"
         return "this model has no layers yet"
     text = "a model needs `inputs` and `outputs`, or a class that defines `call(self, inputs)`"
     kinds = type(model).__mro__
