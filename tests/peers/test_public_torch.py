@@ -152,13 +152,10 @@ def g2pm(folder: Any) -> Any:
 
 def test_g2pm_reads_the_same(g2pm: Any, folder: Any) -> None:
     """Sentences of characters of its dictionary, all of them at once in rnnx."""
-    import pickle
-
     random = np.random.default_rng(5)
     known = sorted(set(g2pm.char2idx) & set(g2pm.cedict))
     sentences = ["".join(random.choice(known, n)) for n in random.integers(1, 40, 200)]
-    with (unpacked("g2pM==0.1.2.5", folder) / "g2pM/np_ckpt.pkl").open("rb") as file:
-        layers = torch.load(pickle.load(file))
+    layers = torch.load(unpacked("g2pM==0.1.2.5", folder) / "g2pM/np_ckpt.pkl")
     assert set(layers) == {"embedding", "lstm", "logit_layer.0", "logit_layer.2"}
 
     wish: list[Any] = []
