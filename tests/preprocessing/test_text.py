@@ -72,6 +72,8 @@ def test_words_and_hashes() -> None:
     assert text.hashing_trick("the cat the mat", 100, "md5") == [51, 3, 51, 26]
     assert text.hashing_trick("a b", 9, len) == [2, 2]
     assert all(1 <= k < 5 for k in text.one_hot("some words of a text", 5))
+    assert text.text_to_word_sequence(text="A b") == ["a", "b"]  # the name before Keras 2.4
+    assert text.one_hot(text="a b", n=9) == text.one_hot(input_text="a b", n=9)
 
 
 def test_mistakes_are_named() -> None:

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,19 @@ MODES = ("binary", "count", "freq", "tfidf")
 Analyzer = Callable[[str], list[str]] | None
 
 
+def _takes_text(function: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """A function whose first argument was called ``text`` before Keras 2.4."""
+
+    @wraps(function)
+    def called(*args: Any, **options: Any) -> list[Any]:
+        if not args and "text" in options:
+            args = (options.pop("text"),)
+        return function(*args, **options)
+
+    return called
+
+
+@_takes_text
 def text_to_word_sequence(input_text: str, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[str]:
     """The words of a text.
 
@@ -42,6 +56,7 @@ def text_to_word_sequence(input_text: str, filters: str = FILTERS, lower: bool =
     return [word for word in text.split(split) if word]
 
 
+@_takes_text
 def one_hot(
     input_text: str,
     n: int,
