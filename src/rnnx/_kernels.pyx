@@ -422,6 +422,7 @@ cdef void fill_masked(char *outputs, Py_ssize_t sob, Py_ssize_t sot, const unsig
 include "engine/backward.pxi"
 include "engine/calls.pxi"
 include "engine/dense.pxi"
+include "engine/bytes.pxi"
 include "engine/stream.pxi"
 include "engine/rows.pxi"
 include "engine/noise.pxi"

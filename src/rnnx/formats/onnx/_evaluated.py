@@ -43,8 +43,6 @@ from rnnx.formats.onnx._sizes import (
     multinomial,
     non_zero,
     one_hot,
-    quantized_product,
-    quantized_work,
     scaled,
     state_of_attention,
     state_of_attention_work,
@@ -136,7 +134,7 @@ OPERATORS = (
     ),
     *(
         _evaluated(name, by_channel, scaled(by_channel, 8), scaled(by_channel, 10))
-        for name in ("GroupNormalization", "InstanceNormalization", "QuantizeLinear")
+        for name in ("GroupNormalization", "InstanceNormalization")
     ),
     _evaluated("AffineGrid", affine_grid, scaled(affine_grid, 8), scaled(affine_grid, 10)),
     _evaluated("Attention", attention, scaled(attention, 8), attention_work),
@@ -163,7 +161,6 @@ OPERATORS = (
     _evaluated("ai.onnx.preview.FlexAttention", attention, scaled(attention, 8), attention_work),
     _evaluated("QLinearConv", quantized_convolution(convolution), quantized_convolution(convolution_workspace),
                quantized_convolution(convolution_work)),
-    _evaluated("QLinearMatMul", quantized_product, sum_of(scaled(quantized_product, 6), Wide(2)), quantized_work),
     _evaluated("Resize", resize, resize_workspace, resize_work),
     _evaluated("RoiAlign", rois, scaled(rois, 2), rois_work),
     _evaluated("RotaryEmbedding", Wide(2), _rotated := sum_of(Wide(10), lambda info, x, cos, sin, places=None: (

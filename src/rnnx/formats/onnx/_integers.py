@@ -1,24 +1,28 @@
-"""DynamicQuantizeLinear, MatMulInteger and ConvInteger: products of bytes, exact because floats hold their sums.
+"""Arithmetic in bytes: QuantizeLinear, DynamicQuantizeLinear, MatMulInteger, QLinearMatMul and ConvInteger.
 
-A product of two bytes is below 2**16, so float32 holds the sums of 258 of them, or more of smaller ones, and float64
-those of any length; BLAS takes a tenth of the time that integers take in NumPy. Longer sums of constant weights are cut
-into such parts, whose sums are added as integers.
+Products with a constant matrix run in integers, on the tiles that the engine has for weights of 8 bits. All others are
+exact because floats hold their sums: a product of two bytes is below 2**16, so float32 holds the sums of 258 of them,
+or more of smaller ones, and float64 those of any length; BLAS takes a tenth of the time that integers take in NumPy.
+Longer sums of constant weights are cut into such parts, whose sums are added as integers.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from rnnx._kernels import ISA, PackedBytes, rounded_sums
 from rnnx._typing import Array
 from rnnx.formats.onnx._convolutions import convolution_of
 from rnnx.formats.onnx._node import Function, NodeInfo, Operator
-from rnnx.formats.onnx._sizes import measure, product, product_shape
+from rnnx.formats.onnx._sizes import by_channel, measure, product, product_shape, scaled
 from rnnx.formats.onnx._windows import convolution, convolution_work, convolution_workspace
 
 BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
+WORDS = (np.dtype(np.int16), np.dtype(np.uint16))
 MOST_SINGLE = 2**24 // 255**2  # products that float32 adds without rounding
 
 
@@ -41,14 +45,21 @@ def _exact(terms: int) -> Any:
 
 
 def _matmul(info: NodeInfo) -> Function:
-    right, zero = info.constants.get(1), info.constants.get(3)
-    ready = right is not None and (zero is not None or not info.has(3))
+    return _product(info.constants.get(1), info.constants.get(3), not info.has(3))
+
+
+def _product(right: Array | None, zero: Array | None, without_zero: bool) -> Function:
+    """The exact product of bytes less their zero points; ``right`` and ``zero`` of it are None unless constant."""
+    ready = right is not None and (zero is not None or without_zero)
     parts: list[tuple[slice, Array]] = []
     if ready and right is not None and right.ndim and right.size:
+        if right.ndim == 2 and right.dtype in BYTES and ISA != "generic" and _one_for_columns(right, zero):
+            return _in_integers(right, zero)
         parts = _parts(_shifted(right, zero, -1, np.float32))
 
     def run(a: Array, b: Array, of_a: Array | None = None, of_b: Array | None = None) -> Array:
         axis = -2 if a.ndim > 1 else -1
+        _check_terms(a, b)
         if not parts or not a.ndim or a.shape[-1] != parts[-1][0].stop:
             dtype = _exact(a.shape[-1] if a.ndim else 1)
             return np.asarray(_shifted(a, of_a, axis, dtype) @ _shifted(b, of_b, -1, dtype)).astype(np.int32)
@@ -59,12 +70,132 @@ def _matmul(info: NodeInfo) -> Function:
     return run
 
 
+def _check_terms(a: Array, b: Array) -> None:
+    if a.ndim and b.ndim and a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ValueError(f"A of shape {a.shape} does not fit B of {b.shape}")
+
+
+def _one_for_columns(right: Array, zero: Array | None) -> bool:
+    """Whether a zero point is one byte, or one for each column of a matrix."""
+    return zero is None or (zero.dtype == right.dtype and (zero.size == 1 or zero.shape == (right.shape[1],)))
+
+
+def _unsigned(values: Array) -> tuple[Array, int]:
+    """Bytes without a sign, and what was added to them for that."""
+    if values.dtype not in BYTES:
+        raise TypeError(f"expected bytes, got {values.dtype}")
+    return (values.view(np.uint8) ^ np.uint8(128), 128) if values.dtype == np.int8 else (values, 0)
+
+
+def _in_integers(right: Array, zero: Array | None) -> Function:
+    """A product with a constant matrix on the engine, which takes weights from -128 on and bytes from 0 on.
+
+    Zero points of columns that are then left stand before sums of rows: ``a (w - z) = a w - z sum(a)``.
+    """
+    weights = right if right.dtype == np.int8 else (right ^ np.uint8(128)).view(np.int8)
+    packed = PackedBytes(weights)
+    rest = (np.zeros(1, np.int32) if zero is None else zero.astype(np.int32).reshape(-1)) - np.int32(
+        128 if right.dtype == np.uint8 else 0
+    )
+    centred = not rest.any()
+
+    def run(a: Array, b: Array, of_a: Array | None = None, of_b: Array | None = None) -> Array:
+        _check_terms(a, right)
+        rows, added = _unsigned(a)
+        if of_a is not None and of_a.dtype != a.dtype:
+            raise TypeError(f"the zero point of A must be {a.dtype}, as A, got {of_a.dtype}")
+        flat, of_rows = rows.reshape(-1, packed.terms), _zeros_of_rows(a, of_a) + added
+        sums = packed.apply(flat, of_rows)
+        if not centred:
+            sums -= (flat.sum(axis=1, dtype=np.int32) - np.int32(packed.terms) * of_rows)[:, None] * rest
+        return sums.reshape(*a.shape[:-1], packed.columns)
+
+    return run
+
+
+def _zeros_of_rows(a: Array, zero: Array | None) -> int | Array:
+    """The zero point of A: one, or one for each of its rows, in the order in which they lie."""
+    if zero is None or zero.size == 1:
+        return 0 if zero is None else int(zero.item())
+    whole = zero.reshape(-1, 1) if zero.ndim < 2 else zero
+    return np.ascontiguousarray(np.broadcast_to(whole, (*a.shape[:-1], 1)), np.int32).reshape(-1)
+
+
 def _parts(weights: Array) -> list[tuple[slice, Array]]:
     """Weights in parts of rows for which float32 holds the sums of products with bytes."""
     rows = weights.shape[0 if weights.ndim == 1 else -2]
     most = 2**24 // (255 * max(1, int(np.abs(weights).max(initial=0))))
     places = [slice(start, min(start + most, rows)) for start in range(0, rows, most)]
     return [(p, np.ascontiguousarray(weights[p] if weights.ndim == 1 else weights[..., p, :])) for p in places]
+
+
+def _constant_scale(info: NodeInfo, scale: int, zero: int) -> tuple[Array, Array] | None:
+    """Scale and zero point, which tells the type of the result; None unless they are constants of usual types."""
+    factor, shift = info.constants.get(scale), info.constants.get(zero)
+    if factor is None or factor.dtype != np.float32 or (shift is None and info.has(zero)):
+        return None
+    shift = np.zeros(factor.shape, np.uint8) if shift is None else shift
+    return (factor, shift) if shift.dtype in (*BYTES, *WORDS) and shift.size == factor.size else None
+
+
+def _saturated(values: Array, zero: Array, kind: Any) -> Array:
+    """Rounded to even, shifted and bounded, in place; values of float32."""
+    info = np.iinfo(kind)
+    np.rint(values, out=values)
+    with np.errstate(invalid="ignore"):
+        values += zero.astype(np.float32)
+        return np.clip(values, info.min, info.max, out=values).astype(kind)
+
+
+def _quantize_linear(info: NodeInfo) -> Function | None:
+    """``x / scale`` rounded, plus the zero point; blocks and narrow floats are for the evaluator."""
+    found = _constant_scale(info, 1, 2)
+    if found is None or info.attributes.get("block_size", 0) or info.attributes.get("precision", 0):
+        return None
+    if info.attributes.get("output_dtype", 0) and not info.has(2):
+        return None
+    scale, zero = found
+    axis = info.attributes.get("axis", 1)
+
+    def run(x: Array, y_scale: Array, y_zero: Array | None = None) -> Array:
+        shape: tuple[int, ...] = ()
+        if scale.size != 1:
+            if not -x.ndim <= axis < x.ndim or scale.shape != (x.shape[axis],):
+                raise ValueError(f"y_scale must have one number, or one for each place of axis {axis} of {x.shape}")
+            shape = (-1, *[1] * (x.ndim - 1 - axis % x.ndim))
+        with np.errstate(all="ignore"):
+            values = np.asarray(x.astype(np.float32, copy=False) / scale.reshape(shape))
+            return _saturated(values, zero.reshape(shape), zero.dtype)
+
+    return run
+
+
+def _qlinear_matmul(info: NodeInfo) -> Function | None:
+    """A product of bytes whose sums are rounded to bytes again, in float32 as ONNX Runtime does it."""
+    found = _constant_scale(info, 6, 7)
+    factors = [info.constants.get(place) for place in (1, 4)]
+    if found is None or any(factor is None or factor.dtype != np.float32 for factor in factors):
+        return None
+    (y_scale, y_zero), (of_a, of_b) = found, factors
+    assert of_a is not None and of_b is not None
+    if y_zero.dtype not in BYTES or y_scale.size != 1 or of_b.ndim > 1:
+        return None
+    inner = _product(info.constants.get(3), info.constants.get(5), not info.has(5))
+    by_row = of_a.reshape(-1, 1) if of_a.ndim == 1 and of_a.size > 1 else of_a
+    with np.errstate(all="ignore"):
+        scale = np.asarray(by_row * of_b / y_scale.reshape(()))
+    kind, zero = y_zero.dtype, int(y_zero.item())
+    of_columns: Any = scale.reshape(-1) if of_a.size == 1 else None
+
+    def run(a: Array, a_scale: Array, a_zero: Array, b: Array, b_scale: Array, b_zero: Array, *_: Array) -> Array:
+        sums = inner(a, b, a_zero, b_zero)
+        if of_columns is not None and sums.ndim and len(of_columns) in (1, sums.shape[-1]):
+            flat = sums.reshape(-1, sums.shape[-1])
+            return rounded_sums(flat, of_columns, zero, kind == np.int8).reshape(sums.shape)
+        with np.errstate(all="ignore"):
+            return _saturated(np.asarray(sums.astype(np.float32) * scale), y_zero.reshape(()), kind)
+
+    return run
 
 
 def _quantize(info: NodeInfo) -> Function:
@@ -127,6 +258,21 @@ def _product_work(info: NodeInfo, a: Array, b: Array, *rest: Any) -> int:
     return batch * rows * columns * terms // (10 if info.evaluated or terms <= MOST_SINGLE else 5)
 
 
+def _quantized_product(info: NodeInfo, a: Array, a_scale: Any, a_zero: Any, b: Array, *rest: Any) -> int:
+    """The sums, which become bytes in the end."""
+    return product(info, a, b)
+
+
+def _quantized_workspace(info: NodeInfo, a: Array, a_scale: Any, a_zero: Any, b: Array, *rest: Any) -> int:
+    """That of the product, whose weights are constant or not, and its sums as integers and floats."""
+    return 8 * 2 * (measure(a) + measure(b)) + (_most_parts(info, a) + 6) * product(info, a, b)
+
+
+def _quantized_work(info: NodeInfo, a: Array, a_scale: Any, a_zero: Any, b: Array, *rest: Any) -> int:
+    """As of a product of bytes; the evaluator has NumPy's of integers."""
+    return 10 * math.prod(product_shape(a, b)) if info.evaluated else _product_work(info, a, b)
+
+
 def _conv_workspace(info: NodeInfo, x: Array, w: Array, *rest: Any) -> int:
     """As of a convolution in floats of eight bytes, and the input as such."""
     return 16 * measure(x) + 2 * convolution_workspace(info, x, w) + 2 * convolution(info, x, w)
@@ -141,4 +287,6 @@ OPERATORS = (
     Operator("ConvInteger", _conv, convolution, _conv_workspace, _conv_work),
     Operator("DynamicQuantizeLinear", _quantize, _quantize_result, _quantize_workspace, several=True),
     Operator("MatMulInteger", _matmul, product, _product_workspace, _product_work),
+    Operator("QLinearMatMul", _qlinear_matmul, _quantized_product, _quantized_workspace, _quantized_work),
+    Operator("QuantizeLinear", _quantize_linear, by_channel, scaled(by_channel, 8), scaled(by_channel, 10)),
 )

@@ -332,16 +332,6 @@ def gemm_work(info: NodeInfo, a: Array, b: Array, c: Any = None) -> int:
     return product_work(info, *_turned(info, a, b))
 
 
-def quantized_product(info: NodeInfo, a: Array, a_scale: Any, a_zero: Any, b: Array, *rest: Any) -> int:
-    """QLinearMatMul."""
-    return product(info, a, b)
-
-
-def quantized_work(info: NodeInfo, a: Array, a_scale: Any, a_zero: Any, b: Array, *rest: Any) -> int:
-    """That of its product."""
-    return product_work(info, a, b)
-
-
 def _letters(info: NodeInfo, parts: Sequence[Array]) -> tuple[dict[str, int], str | None]:
     """The size of each letter of an Einsum, and the letters of its result; None where it has an ellipsis."""
     equation = str(info.attributes.get("equation", "")).replace(" ", "")
