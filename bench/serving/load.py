@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
                 return
             head = self._buffer[:end].lower()
             self._status = int(head[9:12])
-            length = re.search(rb"content-length: (\d+)", head)
+            length = re.search(rb"\r\ncontent-length: (\d+)", head)
             assert length is not None
             self._needed = end + 4 + int(length[1])
         if len(self._buffer) >= self._needed:

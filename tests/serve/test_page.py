@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+import rnnx
 from tests.serve.conftest import Server
 
 pytestmark = pytest.mark.serve
@@ -57,6 +58,46 @@ def test_a_stream(page: Any, model: str) -> None:
     assert page.inner_text("#run") == "Start"
     page.click("#run")  # goes on by its token
     expect(page.locator("#said")).to_have_text("The stream goes on.")
+
+
+def test_another_model_is_not_stopped_by_the_end_of_the_last_stream(page: Any) -> None:
+    for model in ("gru", "seq", "gru", "ids"):
+        page.select_option("#model", model)
+        page.click("#run")
+        page.click("#run")
+        page.click("#run")
+        expect(page.locator("#output-now")).not_to_have_text("", timeout=20000)
+        assert page.inner_text("#run") == "Stop"
+    page.select_option("#model", "gru")  # a stream that runs ends with its model, and its numbers go
+    assert page.inner_text("#run") == "Start" and page.inner_text("#output-now") == ""
+    assert "Only as a whole, and so not here: dear, two" in page.inner_text("#whole")
+
+
+def test_a_model_that_does_not_keep_up(page: Any) -> None:
+    page.evaluate("""() => {
+        const send = WebSocket.prototype.send;
+        WebSocket.prototype.send = function (text) { setTimeout(() => send.call(this, text), 1500); };
+    }""")
+    page.select_option("#model", "gru")
+    page.click("#run")
+    expect(page.locator("#said")).to_have_text("The model does not keep up with 50 steps a second.", timeout=20000)
+
+
+def test_names_are_no_markup(browser: Any, models: Path, tmp_path: Path, start: Callable[..., Server]) -> None:
+    bad = "<img src=x onerror=document.title='owned'>\"'&\\u0022"
+    chain = [rnnx.Input((None, 2), name=bad), rnnx.layers.GRU(3, name=bad + "2")]
+    rnnx.Sequential(chain).save(tmp_path / "bad.safetensors")
+    name = "<svg onload\\n\"'>{}"
+    server = start(f"{name}={tmp_path / 'bad.safetensors'}")
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{server.port}/")
+    page.wait_for_selector("#models tr")
+    assert page.inner_text("#models th") == name and bad in page.inner_text("#models")
+    page.click("#run")
+    expect(page.locator("#output-now")).not_to_have_text("")
+    expect(page.locator("#models td").nth(5)).to_have_text("1", timeout=20000)  # of its metrics
+    assert page.title() == "rnnx serve" and page.locator("#models img, #models svg").count() == 0
+    page.close()
 
 
 def test_the_keyboard_is_enough(page: Any) -> None:

@@ -35,6 +35,7 @@ function cell(row, text, number) {
 async function load() {
   const server = await (await get("v2")).json();
   $("version").textContent = server.version;
+  const whole = [];
   const index = await (await get("v2/repository/index", { method: "POST" })).json();
   for (const { name } of index) {
     const base = `v2/models/${encodeURIComponent(name)}`;
@@ -50,11 +51,13 @@ async function load() {
     const numbers = [0, 1, 2, 3].map(() => cell(row, "–", true));
     models.set(name, { about, numbers, base });
     if (config.rnnx.streams) $("model").add(new Option(name));
+    else whole.push(name);
   }
-  if (!$("model").options.length) {
-    $("run").disabled = true;
-    $("said").textContent = "None of the models can be fed step by step.";
+  if (whole.length) {
+    $("whole").hidden = false;
+    $("whole").textContent = `Only as a whole, and so not here: ${whole.join(", ")}`;
   }
+  $("run").disabled = !$("model").options.length;
 }
 
 function sums(text) {
@@ -149,6 +152,17 @@ function context(canvas, height) {
   return [drawing, width, height];
 }
 
+function lineColor(k) { return dark.matches && k === 0 ? "#6cb6ff" : LINES[k]; }
+
+function tell(id, values, digits) { // in the colours of the lines
+  $(id).replaceChildren(...values.slice(0, MOST_LINES).map((value, k) => {
+    const made = document.createElement("span");
+    made.textContent = value.toFixed(digits);
+    made.style.borderColor = lineColor(k);
+    return made;
+  }));
+}
+
 function plot(canvas, height, rows) {
   const [drawing, width] = context(canvas, height);
   if (!rows.length) return;
@@ -159,16 +173,19 @@ function plot(canvas, height, rows) {
   drawing.strokeStyle = dark.matches ? "#4a525d" : "#c6ccd3";
   drawing.beginPath(); drawing.moveTo(0, y(0)); drawing.lineTo(width, y(0)); drawing.stroke();
   for (let k = 0; k < lines; k++) {
-    drawing.strokeStyle = dark.matches && k === 0 ? "#6cb6ff" : LINES[k];
+    drawing.strokeStyle = lineColor(k);
     drawing.lineWidth = 1.6;
     drawing.beginPath();
     rows.forEach((row, t) => drawing.lineTo(width * t / (WIDTH - 1), y(row[k])));
     drawing.stroke();
   }
-  drawing.fillStyle = dark.matches ? "#9aa4af" : "#57606a";
   drawing.font = "11px system-ui";
-  drawing.fillText(high.toPrecision(3), 4, 14);
-  drawing.fillText(low.toPrecision(3), 4, height - 4);
+  for (const [text, at] of [[high.toPrecision(3), 14], [low.toPrecision(3), height - 4]]) {
+    drawing.fillStyle = dark.matches ? "#1d2229d0" : "#f4f5f7d0"; // over the lines
+    drawing.fillRect(2, at - 11, drawing.measureText(text).width + 4, 14);
+    drawing.fillStyle = dark.matches ? "#9aa4af" : "#57606a";
+    drawing.fillText(text, 4, at);
+  }
 }
 
 function shade(value, low) { // cividis, roughly: dark blue to yellow, told apart in grey as well
@@ -213,6 +230,7 @@ function activity(values) {
 function clearPictures() {
   inputs.length = outputs.length = 0;
   panels.clear();
+  for (const id of ["input-now", "output-now"]) $(id).replaceChildren();
   $("activity").replaceChildren();
   plot($("input"), 120, inputs);
   plot($("output"), 160, outputs);
@@ -231,7 +249,12 @@ function send() {
   const now = performance.now(), rate = Math.min(1000, Math.max(1, Number($("rate").value) || 1));
   const count = Math.min(STEPS_AT_ONCE, Math.floor((now - due) * rate / 1000));
   if (count < 1) return;
-  due = now - due > 1000 ? now : due + count * 1000 / rate;
+  if (now - due > 1000) {
+    due = now;
+    $("said").textContent = `The model does not keep up with ${rate} steps a second.`;
+  } else {
+    due += count * 1000 / rate;
+  }
   const whole = info.datatype.startsWith("INT"), shape = info.shape.slice(2), size = shape.reduce((a, b) => a * b, 1);
   const data = [];
   for (let k = 0; k < count; k++) {
@@ -260,8 +283,8 @@ function receive(message) {
   if (answer.data) {
     outputs.push(...answer.data.map(numbers));
     outputs.splice(0, Math.max(0, outputs.length - WIDTH));
-    $("input-now").textContent = inputs.at(-1).slice(0, MOST_LINES).map((v) => v.toFixed(2)).join("  ");
-    $("output-now").textContent = outputs.at(-1).slice(0, MOST_LINES).map((v) => v.toFixed(3)).join("  ");
+    tell("input-now", inputs.at(-1), 2);
+    tell("output-now", outputs.at(-1), 3);
     plot($("input"), 120, inputs);
     plot($("output"), 160, outputs);
   }
@@ -270,10 +293,15 @@ function receive(message) {
 
 function start() {
   const path = `${models.get($("model").value).base}/stream${resume ? `?token=${encodeURIComponent(resume)}` : ""}`;
-  socket = new WebSocket(new URL(path, location.href.replace(/^http/, "ws")));
-  socket.onopen = () => { if (token) socket.send(JSON.stringify({ token })); };
-  socket.onmessage = receive;
-  socket.onclose = () => { if (timer) { stop(); $("said").textContent ||= "The connection has ended; Start goes on."; } };
+  const own = socket = new WebSocket(new URL(path, location.href.replace(/^http/, "ws")));
+  own.onopen = () => { if (token) own.send(JSON.stringify({ token })); };
+  own.onmessage = (message) => { if (socket === own) receive(message); }; // of one that was left something may still come
+  own.onclose = () => {
+    if (socket !== own) return;
+    stop();
+    $("said").textContent ||= "The connection has ended; Start goes on.";
+  };
+  $("said").textContent = "";
   waiting = true; // for the first message
   due = performance.now();
   timer = setInterval(send, 20);
