@@ -45,10 +45,10 @@ def _exact(terms: int) -> Any:
 
 
 def _matmul(info: NodeInfo) -> Function:
-    return _product(info.constants.get(1), info.constants.get(3), not info.has(3))
+    return exact_product(info.constants.get(1), info.constants.get(3), not info.has(3))
 
 
-def _product(right: Array | None, zero: Array | None, without_zero: bool) -> Function:
+def exact_product(right: Array | None, zero: Array | None, without_zero: bool) -> Function:
     """The exact product of bytes less their zero points; ``right`` and ``zero`` of it are None unless constant."""
     ready = right is not None and (zero is not None or without_zero)
     parts: list[tuple[slice, Array]] = []
@@ -138,7 +138,7 @@ def _constant_scale(info: NodeInfo, scale: int, zero: int) -> tuple[Array, Array
     return (factor, shift) if shift.dtype in (*BYTES, *WORDS) and shift.size == factor.size else None
 
 
-def _saturated(values: Array, zero: Array, kind: Any) -> Array:
+def saturated(values: Array, zero: Array, kind: Any) -> Array:
     """Rounded to even, shifted and bounded, in place; values of float32."""
     info = np.iinfo(kind)
     np.rint(values, out=values)
@@ -165,7 +165,7 @@ def _quantize_linear(info: NodeInfo) -> Function | None:
             shape = (-1, *[1] * (x.ndim - 1 - axis % x.ndim))
         with np.errstate(all="ignore"):
             values = np.asarray(x.astype(np.float32, copy=False) / scale.reshape(shape))
-            return _saturated(values, zero.reshape(shape), zero.dtype)
+            return saturated(values, zero.reshape(shape), zero.dtype)
 
     return run
 
@@ -180,7 +180,7 @@ def _qlinear_matmul(info: NodeInfo) -> Function | None:
     assert of_a is not None and of_b is not None
     if y_zero.dtype not in BYTES or y_scale.size != 1 or of_b.ndim > 1:
         return None
-    inner = _product(info.constants.get(3), info.constants.get(5), not info.has(5))
+    inner = exact_product(info.constants.get(3), info.constants.get(5), not info.has(5))
     by_row = of_a.reshape(-1, 1) if of_a.ndim == 1 and of_a.size > 1 else of_a
     with np.errstate(all="ignore"):
         scale = np.asarray(by_row * of_b / y_scale.reshape(()))
@@ -193,7 +193,7 @@ def _qlinear_matmul(info: NodeInfo) -> Function | None:
             flat = sums.reshape(-1, sums.shape[-1])
             return rounded_sums(flat, of_columns, zero, kind == np.int8).reshape(sums.shape)
         with np.errstate(all="ignore"):
-            return _saturated(np.asarray(sums.astype(np.float32) * scale), y_zero.reshape(()), kind)
+            return saturated(np.asarray(sums.astype(np.float32) * scale), y_zero.reshape(()), kind)
 
     return run
 
