@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnx._kernels import PackedBytes, rounded_sums
+from rnnx._kernels import PackedBytes, rounded_floats, rounded_sums
 
 RNG = np.random.default_rng(91)
 
@@ -60,3 +60,19 @@ def test_sums_become_the_nearest_bytes(wide: int, with_sign: bool) -> None:
         wanted = np.clip(np.rint(sums.astype(np.float32) * scale).astype(np.int64) + zero, low, low + 255)
         assert found.dtype == (np.int8 if with_sign else np.uint8)
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("with_sign", [False, True])
+def test_numbers_become_the_nearest_bytes(with_sign: bool) -> None:
+    low = -128 if with_sign else 0
+    x = RNG.normal(size=(3, 5, 37), scale=40).astype(np.float32)
+    x[0, 0, :7] = np.inf, -np.inf, 0.25, 0.75, -0.25, 1e30, 0
+    for zero in (low, low + 101, low + 255):
+        for scale in (0.5, 0.037):
+            found = rounded_floats(x[:, ::-1], scale, zero, with_sign)
+            wanted = np.clip(np.rint(x[:, ::-1] / np.float32(scale)) + np.float32(zero), low, low + 255)
+            assert found.dtype == (np.int8 if with_sign else np.uint8)
+            np.testing.assert_array_equal(found, wanted)
+    assert rounded_floats(np.array(np.nan, np.float32), 1.0, low + 9, with_sign) == low
+    with pytest.raises(TypeError, match="rounded_floats: `x` must be float32, got float64"):
+        rounded_floats(x.astype(np.float64), 1.0, 0, with_sign)

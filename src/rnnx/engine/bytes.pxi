@@ -152,17 +152,19 @@ cdef void add_whole(Py_ssize_t n, Py_ssize_t columns, const float *sums, Py_ssiz
         sums += ld
 
 
+cdef inline unsigned char to_byte(float x, float low, float high, int zero) noexcept nogil:
+    # rounded to even by a sum that has no room for fractions; what is no number becomes the lowest byte
+    x = x if x > low else low
+    x = x if x < high else high
+    return <unsigned char>(<int>(x + <float>12582912.0 - <float>12582912.0) + zero)
+
+
 cdef void rounded_rows(Py_ssize_t n, Py_ssize_t columns, const int *sums, const float *scale, Py_ssize_t step,
                        float low, float high, int zero, unsigned char *out) noexcept nogil:
-    # bytes of sums times scale; rounded to even by a sum that has no room for fractions
     cdef Py_ssize_t r, j
-    cdef float x
     for r in range(n):
         for j in range(columns):
-            x = <float>sums[j] * scale[j * step]
-            x = x if x > low else low
-            x = x if x < high else high
-            out[j] = <unsigned char>(<int>(x + <float>12582912.0 - <float>12582912.0) + zero)
+            out[j] = to_byte(<float>sums[j] * scale[j * step], low, high, zero)
         sums += columns
         out += columns
 
@@ -202,4 +204,40 @@ def rounded_sums(cnp.ndarray sums, cnp.ndarray scale, int zero, bint with_sign):
             rounded_rows(1, n * columns, from_sums, factors, 0, low, high, zero, to)
         else:
             rounded_rows(n, columns, from_sums, factors, 1, low, high, zero, to)
+    return out
+
+
+cdef void rounded_numbers(Py_ssize_t n, const float *x, float scale, float low, float high, int zero,
+                          unsigned char *out) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        out[j] = to_byte(x[j] / scale, low, high, zero)
+
+
+def rounded_floats(cnp.ndarray x, float scale, int zero, bint with_sign):
+    """``x / scale`` rounded to the nearest integers, to even on a tie, plus ``zero``, within the bounds of a byte.
+
+    Parameters
+    ----------
+    x : float32 array
+    scale : float
+    zero : int
+        A byte.
+    with_sign : bool
+        Whether the bytes are -128 to 127, or 0 to 255.
+
+    Returns
+    -------
+    int8 or uint8 array of the shape of x
+    """
+    if cnp.PyArray_TYPE(x) != cnp.NPY_FLOAT:
+        raise TypeError(f"rounded_floats: `x` must be float32, got {x.dtype}")
+    x = in_rows(x)
+    cdef float low = (-128 if with_sign else 0) - zero
+    cdef cnp.ndarray out = cnp.PyArray_EMPTY(x.ndim, cnp.PyArray_DIMS(x), cnp.NPY_BYTE if with_sign else cnp.NPY_UBYTE,
+                                             0)
+    cdef const float *numbers = <const float *>cnp.PyArray_DATA(x)
+    cdef unsigned char *to = <unsigned char *>cnp.PyArray_DATA(out)
+    with nogil:
+        rounded_numbers(cnp.PyArray_SIZE(x), numbers, scale, low, low + 255, zero, to)
     return out

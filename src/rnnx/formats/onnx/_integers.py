@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._kernels import ISA, PackedBytes, rounded_sums
+from rnnx._kernels import ISA, PackedBytes, rounded_floats, rounded_sums
 from rnnx._typing import Array
 from rnnx.formats.onnx._convolutions import convolution_of
 from rnnx.formats.onnx._node import Function, NodeInfo, Operator
@@ -157,7 +157,11 @@ def _quantize_linear(info: NodeInfo) -> Function | None:
     scale, zero = found
     axis = info.attributes.get("axis", 1)
 
+    one = (float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0])) if scale.size == 1 and zero.dtype in BYTES else None
+
     def run(x: Array, y_scale: Array, y_zero: Array | None = None) -> Array:
+        if one is not None and x.dtype == np.float32:
+            return rounded_floats(x, *one, zero.dtype == np.int8)
         shape: tuple[int, ...] = ()
         if scale.size != 1:
             if not -x.ndim <= axis < x.ndim or scale.shape != (x.shape[axis],):
@@ -205,6 +209,9 @@ def _quantize(info: NodeInfo) -> Function:
         with np.errstate(invalid="ignore", over="ignore"):  # what is no number becomes some byte, as elsewhere
             scale = np.float32(1 if high == low else high - low) / np.float32(255)
             zero = np.rint(min(np.float32(255), max(np.float32(0), -low / scale)))
+            if x.dtype == np.float32:
+                whole = rounded_floats(x, float(scale), int(zero), False)
+                return whole, scale.astype(x.dtype), zero.astype(np.uint8)
             values = np.rint(x / scale)
             values += zero
             return np.clip(values, 0, 255, out=values).astype(np.uint8), scale.astype(x.dtype), zero.astype(np.uint8)
