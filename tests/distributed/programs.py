@@ -261,6 +261,20 @@ def refusals() -> dict[str, str]:
     stopped = simple()
     history = stopped.fit(x, y, batch_size=1, epochs=2, verbose=0, callbacks=[Stops()])
     found["stops"] = f"{history.epoch} {stopped.optimizer.iterations}"
+
+    class StopsAtTheEnd(callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.stop_training = rank == 1 and batch == 7
+
+    last = simple()
+    data_of_last = {"validation_data": (x, y), "callbacks": [StopsAtTheEnd()]}
+    history = last.fit(x, y, batch_size=1, epochs=2, verbose=0, **data_of_last)
+    found["stops at the end"] = f"{history.epoch} {last.optimizer.iterations} {len(history.history['val_loss'])}"
+    diverged = simple()
+    diverged.optimizer.learning_rate = 1e30
+    with np.errstate(all="ignore"):
+        history = diverged.fit(x, y, batch_size=4, epochs=2, verbose=0)
+    found["diverged"] = str(history.history["loss"][-1])
     interrupted = simple()
     history = interrupted.fit(x, y, batch_size=1, epochs=2, verbose=0, callbacks=[Interrupts()])
     found["interrupted"] = f"{history.interrupted} {interrupted.optimizer.iterations}"

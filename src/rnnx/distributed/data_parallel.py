@@ -202,7 +202,7 @@ class DataParallel:
             model.prepare(batch.x)
         self.make_alike(model)
         share = ShareOfRank(self.ranks, batch, training, self.place)
-        share.stops = self.trains and model.stop_training
+        share.stops = self.trains and training and model.stop_training
         with share.running():
             yield share
 
@@ -217,7 +217,10 @@ class DataParallel:
     def _refuse_other_weights(self, place: str, model: Any, said: str) -> None:
         found = 0
         for weight in model.weights:
-            found = mark(weight.value, found)
+            value = weight.value
+            if np.isnan(value).any():  # one NaN is as good as another, whatever its bits
+                value = np.nan_to_num(value, nan=0.0)
+            found = mark(value, found)
         self._refuse_others("the weights", self.ranks.meet(place, [float(found)])[:, 0], said)
 
     def _refuse_others(self, what: str, values: Array, said: str) -> None:
