@@ -639,3 +639,23 @@ def test_rates_of_a_schedule_are_not_overruled(callback):
     with pytest.raises(TypeError, match="learning rate is a ExponentialDecay"):
         model.fit(np.ones((4, 3)), np.ones((4, 1)), epochs=1, verbose=0, callbacks=[callback])
     assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("period, epochs", [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (7, [])])
+def test_a_checkpoint_every_few_epochs(period, epochs, tmp_path):
+    """``period=``, a word of Keras 2."""
+    model = rnnx.Sequential([rnnx.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    saves = callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras", period=period)
+    model.fit(np.ones((4, 2)), np.zeros((4, 1)), epochs=5, verbose=0, callbacks=[saves])
+    assert sorted(int(path.stem) for path in tmp_path.iterdir()) == epochs
+
+
+def test_old_words_of_callbacks():
+    assert callbacks.ReduceLROnPlateau(epsilon=0.5).min_delta == 0.5
+    for options, words in (
+        ({"period": 0}, "`period` must be"),
+        ({"period": 2, "save_freq": 5}, "`period` counts epochs"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            callbacks.ModelCheckpoint("x.keras", **options)

@@ -184,6 +184,8 @@ class ModelCheckpoint(Monitor):
         After every epoch, or after so many batches; a name may then hold ``{batch}``.
     include_optimizer : bool, optional
         So that training can go on from the file; if not given, where the format has a place for it.
+    period : int
+        Epochs between two files, as Keras 2 called it; with ``save_freq="epoch"``.
     """
 
     on_every_rank = False
@@ -199,8 +201,14 @@ class ModelCheckpoint(Monitor):
         save_freq: Any = "epoch",
         initial_value_threshold: float | None = None,
         include_optimizer: bool | None = None,
+        *,
+        period: int = 1,
     ):
         super().__init__(monitor, mode)
+        if isinstance(period, bool) or not isinstance(period, (int, np.integer)) or period < 1:
+            raise ValueError(f"ModelCheckpoint: `period` must be a positive integer, got {period!r}")
+        if period > 1 and save_freq != "epoch":
+            raise ValueError(f"ModelCheckpoint: `period` counts epochs, and `save_freq` says {save_freq} batches")
         if save_freq != "epoch" and (isinstance(save_freq, (bool, str)) or int(save_freq) < 1):
             raise ValueError(f"ModelCheckpoint: `save_freq` must be 'epoch' or a positive integer, got {save_freq!r}")
         self.filepath, self.verbose = str(filepath), verbose
@@ -208,6 +216,7 @@ class ModelCheckpoint(Monitor):
         self.include_optimizer = include_optimizer
         self.best = initial_value_threshold
         self.save_freq, self._epoch, self._batches = save_freq, 0, 0
+        self.period, self._waited = int(period), 0
         saving.check_kind(None, self.filepath, weights_only=save_weights_only)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -233,7 +242,11 @@ class ModelCheckpoint(Monitor):
             self._save({"epoch": self._epoch + 1, "batch": batch + 1}, logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self.save_freq == "epoch":
+        if self.save_freq != "epoch":
+            return
+        self._waited += 1
+        if self._waited >= self.period:
+            self._waited = 0
             self._save({"epoch": epoch + 1}, logs)
 
     def _path(self, place: dict[str, int], logs: Logs | None) -> str:
@@ -283,6 +296,8 @@ class ReduceLROnPlateau(Monitor):
     factor : float
     patience, cooldown : int
     min_lr : float
+    epsilon : float, optional
+        The name of ``min_delta`` before Keras 2.1.6.
     """
 
     def __init__(
@@ -295,8 +310,10 @@ class ReduceLROnPlateau(Monitor):
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
+        *,
+        epsilon: float | None = None,
     ):
-        super().__init__(monitor, mode, min_delta)
+        super().__init__(monitor, mode, min_delta if epsilon is None else epsilon)
         if not 0 < factor < 1:
             raise ValueError(f"ReduceLROnPlateau: `factor` must lie between 0 and 1, got {factor}")
         self.factor, self.patience, self.verbose = factor, patience, verbose
