@@ -113,3 +113,19 @@ def test_split_dataset() -> None:
 def test_hdf5_matrix_says_what_to_do() -> None:
     with pytest.raises(NotImplementedError, match=r"h5py.File\('x.h5'\)\['features'\]\[start:end\]"):
         utils.HDF5Matrix("x.h5", "features")
+
+
+def test_mapped_batches_come_for_every_epoch(tmp_path: Path) -> None:
+    """As those of tf.data, which ``fit`` passes through as often as there are epochs."""
+    for k in range(6):
+        place = tmp_path / "ab"[k % 2]
+        place.mkdir(exist_ok=True)
+        (place / f"{k}.txt").write_text(f"word{k}", encoding="utf-8")
+    data = utils.text_dataset_from_directory(tmp_path, batch_size=4, verbose=False)
+    mapped = data.map(lambda x, y: (np.ones((len(x), 2), "f"), y), num_parallel_calls=4)
+    twice = mapped.map(lambda x, y: (2 * x, y))
+    assert len(mapped) == len(twice) == 2 and [len(list(twice)) for _ in range(2)] == [2, 2]
+    assert next(iter(twice))[0].max() == 2
+    model = rnnx.Sequential([rnnx.Input((2,)), rnnx.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert len(model.fit(mapped, validation_data=twice, epochs=3, verbose=0).history["val_loss"]) == 3

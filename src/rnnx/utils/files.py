@@ -91,12 +91,39 @@ class TextDataset:
                 texts, labels = texts[0], None if labels is None else labels[0]
             yield texts if labels is None else (texts, labels)
 
-    def map(self, function: Any) -> Iterator[Any]:
-        """What a function makes of every batch of one pass, which it is given as its arguments."""
-        return (function(*batch) if isinstance(batch, tuple) else function(batch) for batch in self)
+    def map(self, function: Any, num_parallel_calls: Any = None) -> MappedDataset:
+        """What a function makes of every batch, which it is given as its arguments; for every pass anew.
+
+        ``num_parallel_calls`` is a word of ``tf.data`` and of no effect.
+        """
+        return MappedDataset(self, function)
 
     def _text(self, row: int) -> str:
         return self.paths[row].read_text(encoding="utf-8")[: self.max_length]
+
+
+class MappedDataset:
+    """What a function makes of the batches of a dataset; as many passes as are asked for.
+
+    Parameters
+    ----------
+    batches : TextDataset or MappedDataset
+    function : callable
+        Of the parts of a batch.
+    """
+
+    def __init__(self, batches: Any, function: Any):
+        self.batches, self.function = batches, function
+
+    def __len__(self) -> int:
+        """Batches of a pass."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches:
+            yield self.function(*batch) if isinstance(batch, tuple) else self.function(batch)
+
+    map = TextDataset.map
 
 
 def text_dataset_from_directory(
