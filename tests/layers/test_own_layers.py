@@ -660,3 +660,42 @@ def test_weights_of_keras_models_of_ones_own(tmp_path):
     nets[1].load_weights(tmp_path / "net.weights.h5")
     assert not np.array_equal(*outputs)
     np.testing.assert_array_equal(nets[1](x), outputs[0])
+
+
+class Penalised(layers.Layer):
+    """A layer that takes the arguments which all layers of Keras take."""
+
+    def __init__(self, units: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units, self.dense = units, layers.Dense(units, use_bias=False, kernel_initializer="ones")
+
+    def call(self, x: Any) -> Any:
+        y = self.dense(x)
+        self.add_loss(0.5 * ops.sum(y))
+        return y
+
+    def get_config(self) -> Any:
+        return {**super().get_config(), "units": self.units}
+
+
+def test_an_activity_regularizer_is_an_argument(tmp_path: Any) -> None:
+    x = np.ones((2, 4, 3), "float32")
+    layer = Penalised(2, activity_regularizer=rnnx.regularizers.L1(0.25))
+    model = rnnx.Sequential([rnnx.Input((None, 3)), layer])
+    model.compile("sgd", "mse")
+    # 16 numbers that are 3: the penalty is that of one of 2 rows, what is added is that of all
+    assert model.evaluate(x, np.full((2, 4, 2), 3.0), verbose=0) == pytest.approx(0.25 * 48 / 2 + 0.5 * 48)
+    model.save(tmp_path / "m.safetensors")
+    loaded = rnnx.load_model(tmp_path / "m.safetensors")
+    assert loaded.layers[-1].activity_regularizer.l1 == 0.25
+    assert rnnx.models.clone_model(model).layers[-1].activity_regularizer.l1 == 0.25
+    with pytest.raises(TypeError, match="unknown argument.* `?activity_regulariser"):
+        Penalised(2, activity_regulariser="l1")
+
+
+def test_a_stream_of_a_layer_that_adds_a_loss() -> None:
+    x = np.random.default_rng(3).normal(size=(1, 4, 3)).astype("float32")
+    model = rnnx.Sequential([rnnx.Input((None, 3)), Penalised(2), layers.GRU(2, return_sequences=True)])
+    wanted, stream = model.predict(x), model.stream()
+    for t in range(4):
+        np.testing.assert_allclose(stream.step(x[:, t]), wanted[:, t], atol=1e-6)

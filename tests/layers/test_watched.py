@@ -12,7 +12,7 @@ import pytest
 import rnnx
 from rnnx import Input, Model, Sequential, layers, losses, ops, regularizers
 from rnnx.layers import Layer
-from rnnx.layers.watched import Watched
+from rnnx.layers.watched import OF_LAYERS, OF_MODELS, Watched
 from rnnx.losses.traced_loss import FunctionLoss
 
 X = np.random.default_rng(5).normal(size=(2, 4, 3)).astype(np.float32)
@@ -189,3 +189,44 @@ def test_what_is_equal_and_what_is_not() -> None:
     for one, other in (([1], [1.0]), ([True], [1]), ({"a": 1}, {"a": 2}), ([1, 2], [1]), ("a", "b"), ([1], [1])):
         assert Watched(one) != Watched(other)
     assert Watched(1.5) == Watched(1.5) and Watched(float("nan")) != Watched(1.0) and Watched(1) != 1
+
+
+def test_what_the_engine_keeps_in_a_layer_is_no_change(tmp_path: Any) -> None:
+    """All that is not an attribute of the user's, whatever was done with the layer or model."""
+
+    class Weighed(layers.Layer):
+        def __init__(self, units: int, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.dense = layers.Dense(units)
+
+        def build(self, shape: Any) -> None:
+            self.weight = self.add_weight(shape=shape[-1:], initializer="ones")
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x * self.weight)
+
+    class Both(rnnx.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = Weighed(4), layers.GRU(3, return_sequences=True)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.last(self.first(x))
+
+    layer = Weighed(3)
+    for model, own, kept in (
+        (rnnx.Sequential([rnnx.Input((None, 3)), layer]), {"dense", "weight"}, OF_LAYERS),
+        (Both(), {"first", "last"}, OF_MODELS),
+    ):
+        model(X)
+        model.vjp(X)
+        model.compile("adam", "mse", metrics=["mae"], weighted_metrics=["mse"])
+        model.fit(X, model.predict(X), verbose=0, validation_data=(X, model.predict(X)))
+        model.train_on_batch(X, model.predict(X))
+        model.stream().step(X[:1, 0])
+        model.save(tmp_path / "m.safetensors")
+        model.count_params(), model.summary(print_fn=len), model.losses
+        copy.deepcopy(model)
+        watched = layer if kept is OF_LAYERS else model
+        watched.trainable = False
+        assert vars(watched).keys() - kept == own | {"activity_regularizer"}

@@ -113,6 +113,7 @@ class Layer(WeightOwner, SymbolicEnds):
             if mode not in QUANTIZATION_MODES:
                 raise ValueError(f"{type(self).__name__}: unknown quantization_mode {mode!r}")
             self.quantization_mode = mode
+        penalty = regularizers.get(kwargs.pop("activity_regularizer", None)) if self.overrides_call else None
         if unknown := kwargs.keys() - LEGACY_IGNORED:
             known = {name for kind in type(self).__mro__[:-1] for name in inspect.signature(kind).parameters}
             raise TypeError(
@@ -126,9 +127,7 @@ class Layer(WeightOwner, SymbolicEnds):
         self._trainable = bool(trainable)
         self.dtype = check_dtype(type(self).__name__, dtype)
         self.built = False
-        self.activity_regularizer: Any = None
-        if self.overrides_call and (given := kwargs.pop("activity_regularizer", None)) is not None:
-            self.activity_regularizer = regularizers.get(given)
+        self.activity_regularizer: Any = penalty
         self._weights: list[Weight] = []
         given = kwargs.get("weights")
         self._initial_weights = [given] if isinstance(given, np.ndarray) else given

@@ -5,15 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from rnnx.layers.input import entry
+from rnnx.layers.plan import Plan
 from rnnx.layers.traced_call import TracedCall
 from rnnx.layers.tracing import Traced
 
 
 class StepGraph:
-    """What a stream needs of a model, of a graph that ``call`` has left."""
+    """What a stream needs of a model, of a graph that ``call`` has left: not the losses that it adds."""
 
     def __init__(self, name: str, traced: Traced):
         self.name, self.plan = name, traced.plan
+        if traced.changed:
+            raise ValueError(f"stream: layer {name!r} cannot be streamed: its `call` changes weights")
+        if traced.losses:
+            self.plan = Plan([self.plan.tensors[place] for place in self.plan.inputs], traced.output_tensors())
         self.several_inputs, self.several_outputs = len(self.plan.inputs) > 1, len(self.plan.outputs) > 1
 
 
