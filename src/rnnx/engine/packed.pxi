@@ -55,7 +55,7 @@ def windows(Py_ssize_t units, Py_ssize_t blocks, Py_ssize_t panel):
 
 @functools.lru_cache(maxsize=16)
 def places_in_windows(Py_ssize_t units, Py_ssize_t blocks, Py_ssize_t panel):
-    """For each row of a window and each unit of a panel's: the other unit's number in the block, and is it one of it?"""
+    """For each row of a window and each unit of a panel: the other unit's number in its block, and is it there?"""
     starts, depth = windows(units, blocks, panel)
     size, unit = units // blocks, np.arange(units)
     place = np.arange(depth)[:, None] + starts[unit // panel] - unit // size * size
@@ -323,7 +323,7 @@ cdef class Packed:
         return made
 
     cdef object _in_windows(self, numbers, bint backward):
-        """The rows of a block-diagonal kernel, or of the transpose of each gate, as the windows of the panels have them."""
+        """The rows of a block-diagonal kernel, or of the transpose of each gate, as the panels' windows have them."""
         cdef Py_ssize_t size = self.H // self.blocks
         place, there = places_in_windows(self.H, self.blocks, self.leaf.nr)
         by_gate = numbers.reshape(size, self.G, self.H)

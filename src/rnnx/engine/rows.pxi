@@ -35,13 +35,15 @@ cdef inline bint side_by_side(const Py_ssize_t *rows, Py_ssize_t n) noexcept nog
     return True
 
 
-cdef inline void take_rows(const char *states, const Py_ssize_t *rows, Py_ssize_t n, Py_ssize_t row, char *out) noexcept nogil:
+cdef inline void take_rows(const char *states, const Py_ssize_t *rows, Py_ssize_t n, Py_ssize_t row,
+                           char *out) noexcept nogil:
     cdef Py_ssize_t k
     for k in range(n):
         memcpy(out + k * row, states + rows[k] * row, row)
 
 
-cdef inline void put_rows(const char *block, const Py_ssize_t *rows, Py_ssize_t n, Py_ssize_t row, char *states) noexcept nogil:
+cdef inline void put_rows(const char *block, const Py_ssize_t *rows, Py_ssize_t n, Py_ssize_t row,
+                          char *states) noexcept nogil:
     cdef Py_ssize_t k
     for k in range(n):
         memcpy(states + rows[k] * row, block + k * row, row)
@@ -300,8 +302,8 @@ cdef class RowChain:
             out = cnp.PyArray_EMPTY(2, shape, self.type_number, 0)
         elif (cnp.PyArray_TYPE(out) != self.type_number or out.ndim != 2 or out.shape[0] != n
                 or out.shape[1] != self.units or not cnp.PyArray_ISCARRAY(out)):
-            raise ValueError(f"step: `out` must be a writable C-contiguous {self.dtype} array of shape (streams, units) "
-                             f"= {(n, self.units)}")
+            raise ValueError(f"step: `out` must be a writable C-contiguous {self.dtype} array of shape "
+                             f"(streams, units) = {(n, self.units)}")
         if n == 0:
             return out
         if n < 2 * FEWEST_ROWS_OF_PART or n * self.products < PRODUCTS_WORTH_A_THREAD:
@@ -310,7 +312,8 @@ cdef class RowChain:
             self._make_parts(min(threads, RX_MAX_PARTS))
         threads = min(threads, self.parts)
         call.links, call.count, call.n, call.size = self.links, self.count, n, self.itemsize
-        call.features, call.units, call.sxb, call.ids = self.features, self.units, given.strides[0], self.table is not None
+        call.features, call.units = self.features, self.units
+        call.sxb, call.ids = given.strides[0], self.table is not None
         call.rows, call.x = <const Py_ssize_t *>cnp.PyArray_DATA(rows), <const char *>cnp.PyArray_DATA(given)
         call.out = <char *>cnp.PyArray_DATA(out)
         for k in range(self.count):
@@ -480,7 +483,7 @@ cdef class Roster:
             self.link(row[k], now)
 
     def ids(self, double until=float("inf"), Py_ssize_t most=-1):
-        """Ids by the time of their last use, the oldest first: of those not used after ``until``, and so many at most."""
+        """At most so many ids of those not used after ``until``, by the time of their last use, the oldest first."""
         cdef Py_ssize_t row = self.first, n = 0
         cdef const double *times = <const double *>data_of(self.times)
         found = np.empty(self.count if most < 0 else min(most, self.count), np.int64)
