@@ -72,12 +72,27 @@ def to_builtin(value: Any) -> Any:
 
 
 def serialize(thing: Any) -> Any:
-    """A JSON-able description of a configurable object; None stays None.
+    """What JSON can hold of an object with ``get_config``; None stays None. ``deserialize`` makes the object again.
+
+    Parameters
+    ----------
+    thing : object or None
+
+    Returns
+    -------
+    dict or None
+        ``class_name``, and ``config`` in Python's numbers, strings, lists and dicts.
 
     Raises
     ------
     TypeError
         If the object cannot say what would make it again.
+
+    Examples
+    --------
+    >>> from rnnx import regularizers
+    >>> regularizers.serialize(regularizers.L2(0.5))
+    {'class_name': 'L2', 'config': {'l2': 0.5}}
     """
     if thing is None:
         return None

@@ -101,6 +101,20 @@ _TABLE = {
 def get(identifier: Any) -> Any:
     """The constraint of a name, a configuration or an object; None stays None.
 
+    Parameters
+    ----------
+    identifier : str, dict, class, callable or None
+
+    Returns
+    -------
+    callable or None
+        ``(weights) -> weights``: a `Constraint`, or what was given
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of this name.
+
     Examples
     --------
     >>> from rnnx import constraints

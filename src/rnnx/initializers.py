@@ -326,6 +326,15 @@ random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, T
 def get(identifier: Any) -> Any:
     """The initializer of a name, a configuration, a callable, or an array that is to be the value itself.
 
+    Parameters
+    ----------
+    identifier : str, dict, class, callable or array
+
+    Returns
+    -------
+    callable
+        ``(shape, dtype) -> array``: an `Initializer`, or what was given
+
     Raises
     ------
     ValueError

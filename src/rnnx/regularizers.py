@@ -159,6 +159,20 @@ class FunctionRegularizer(Regularizer):
 def get(identifier: Any) -> Any:
     """The regularizer of a name, a configuration or an object; None stays None.
 
+    Parameters
+    ----------
+    identifier : str, dict, class, callable or None
+
+    Returns
+    -------
+    Regularizer or None
+        Of a function of the weights, which has no gradient of its own, a `FunctionRegularizer`.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of this name.
+
     Examples
     --------
     >>> from rnnx import regularizers

@@ -64,8 +64,6 @@ class Watched:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Watched) and self.seen == other.seen
 
-    __hash__ = None  # type: ignore[assignment]
-
     def is_current(self) -> bool:
         """Whether every value is the same object as it was; if not, the values may still be equal."""
         for value, space in self._spaces:

@@ -13,7 +13,9 @@ from rnnx.losses.traced_loss import FunctionLoss
 FUNCTIONS: dict[str, LossFunction] = {
     name: thing for name, thing in vars(functions).items() if hasattr(thing, "loss") and name == thing.__name__
 }
-CLASSES: dict[str, type[Loss]] = {function.loss.__name__: function.loss for function in FUNCTIONS.values()}  # type: ignore[attr-defined]
+CLASSES: dict[str, type[Loss]] = {
+    kind.__name__: kind for kind in (vars(function)["loss"] for function in FUNCTIONS.values())
+}
 ALIASES = {
     "bce": "binary_crossentropy", "BCE": "binary_crossentropy", "kld": "kl_divergence", "KLD": "kl_divergence",
     "kullback_leibler_divergence": "kl_divergence", "logcosh": "log_cosh", "mae": "mean_absolute_error",
@@ -30,6 +32,20 @@ def get(identifier: Any) -> Any:
 
     Names in small letters are those of functions, which give one value for each vector of predictions; `loss_of` makes
     a loss of anything that a model can be trained for.
+
+    Parameters
+    ----------
+    identifier : str, dict, class, callable or None
+
+    Returns
+    -------
+    callable or None
+        ``(y_true, y_pred) -> array`` of a name in small letters, else a `Loss`, or what was given
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of this name.
 
     Examples
     --------

@@ -94,7 +94,7 @@ class AUC(ThresholdMetric):
         if "_truth" not in state:
             super().__setstate__(state)
             return
-        self.__init__(name=state.get("name"))  # type: ignore[misc]
+        AUC.__init__(self, name=state.get("name"))
         parts = zip(state["_score"], state["_truth"], state["_weight"], strict=True)  # of 0.1.0
         self._scores[0] += [(score, weight * truth, weight * ~truth) for score, truth, weight in parts]
 

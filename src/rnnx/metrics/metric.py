@@ -45,7 +45,7 @@ class Metric(Configurable):
         super().__init_subclass__(**kwargs)
         refuse_overrides(cls, {"call": "implement `values(y_true, y_pred)`, or `update_state` and `result`"})
         if "reset_states" in vars(cls) and "reset_state" not in vars(cls):  # its name in Keras 2
-            cls.reset_state = vars(cls)["reset_states"]  # type: ignore[method-assign]
+            type.__setattr__(cls, "reset_state", vars(cls)["reset_states"])
 
     def __init__(self, name: str | None = None, dtype: Any = None):
         self.name = name or snake_case(type(self).__name__)

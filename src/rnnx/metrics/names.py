@@ -52,6 +52,19 @@ OF_FUNCTION: dict[Any, Any] = {
 def get(identifier: Any) -> Any:
     """The metric of a name, a configuration, a function or an object; a loss gives that loss as a metric.
 
+    Parameters
+    ----------
+    identifier : str, dict, class, function, Loss or Metric
+
+    Returns
+    -------
+    Metric
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of this name.
+
     Examples
     --------
     >>> from rnnx import metrics

@@ -388,6 +388,19 @@ _TABLE.update({name.lower(): cls for name, cls in _TABLE.items()})
 def get(identifier: Any) -> Any:
     """The optimizer of a name, a configuration or an object.
 
+    Parameters
+    ----------
+    identifier : str, dict, class or Optimizer
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of this name.
+
     Examples
     --------
     >>> from rnnx import optimizers

@@ -251,5 +251,27 @@ _TABLE: dict[str, Any] = {
 
 
 def deserialize(config: dict[str, Any]) -> Any:
-    """The schedule of a configuration."""
+    """The schedule of a configuration.
+
+    Parameters
+    ----------
+    config : dict
+        What `serialize` gave: ``class_name`` and ``config``.
+
+    Returns
+    -------
+    LearningRateSchedule
+
+    Raises
+    ------
+    ValueError
+        If there is no schedule of this name.
+
+    Examples
+    --------
+    >>> from rnnx.optimizers import schedules
+    >>> half = schedules.ExponentialDecay(0.1, decay_steps=10, decay_rate=0.5)
+    >>> float(schedules.deserialize(schedules.serialize(half))(10))
+    0.05
+    """
     return lookup("learning rate schedule", _TABLE, config)

@@ -96,14 +96,15 @@ def observe(layer: Layer, data: Any, parts: list[Layer]) -> list[list[Moments]]:
     list of lists of Moments
         For each part, for each of its kernels.
     """
-    twin, copies = copy.deepcopy((layer, parts))
+    copied: tuple[Layer, list[Any]] = copy.deepcopy((layer, parts))
+    twin, copies = copied
     found = []
     for part in copies:
         moments = [Moments(weight.shape[0]) for weight in part.quantized_weights or []]
         if len(moments) == 1:
             _record_dense(part, moments)
         else:
-            part.core = RecordingCore(part.core, moments)  # type: ignore[attr-defined]
+            part.core = RecordingCore(part.core, moments)
         found.append(moments)
     outputs_on(twin, data)
     return found

@@ -12,7 +12,7 @@ from rnnx.serve.settings import Settings
 
 NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
-TENSOR_INFO = {
+TENSOR_INFO: dict[str, Any] = {
     "type": "object",
     "required": ["name", "datatype", "shape"],
     "properties": {
@@ -25,7 +25,7 @@ TENSOR_OUT = {
     "type": "object",
     "required": ["name", "datatype", "shape"],
     "properties": {
-        **TENSOR_INFO["properties"],  # type: ignore[dict-item]
+        **TENSOR_INFO["properties"],
         "parameters": {"type": "object"},
         "data": {"type": "array", "items": {"type": "number"}},
     },

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from rnnx._typing import Array
 
@@ -93,4 +93,4 @@ def together(method: Function) -> Function:
         with group.together(method.__name__, self):
             return method(self, *arguments, **options)
 
-    return called  # type: ignore[return-value]
+    return cast("Function", called)

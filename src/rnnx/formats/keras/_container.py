@@ -24,6 +24,7 @@ LONGEST_DIRECTORY = 8 << 20  # bytes of the directory of an archive: some 80,000
 LONGEST_WORDS, MOST_WORDS = 16 << 20, 2_000_000  # bytes and number of all words that layers look up
 MOST_NOISE = 100_000  # numbers
 LONGEST_VERSION = 60  # characters
+LOCAL_HEADER = 30  # bytes in front of the name of a member
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for any memory
 ZIP_ERRORS = (
     zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, struct.error,
@@ -313,7 +314,7 @@ def _members(path: Any, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise FormatError(f"{who} overlaps another")
         if member.compress_type not in COMPRESSIONS:
             raise FormatError(f"{who} is compressed in a way that Keras does not use ({member.compress_type})")
-        reached = member.header_offset + zipfile.sizeFileHeader + member.compress_size  # type: ignore[attr-defined]
+        reached = member.header_offset + LOCAL_HEADER + member.compress_size
         members[member.filename] = member
     return members
 

@@ -153,7 +153,7 @@ def _read_safetensors(path: Any) -> State:
         raise FormatError(f"{path}: a model of rnnx itself; use rnnx.load_model(path)")
     if len(header) > MOST_TENSORS:
         raise FormatError(f"{path}: a file of {len(header)} tensors")
-    data = memoryview(raw[start:])  # type: ignore[arg-type]
+    data = raw[start:].data
     types = {name: _container.TYPES[kind] for name, kind in SAFETENSORS_TYPES.items()}
     places = safetensors.places(path, header, len(data), types)
     tensors = Tensors(str(path), lambda storage: (data[slice(*places[storage.key][2:])], "<"), raw.size)

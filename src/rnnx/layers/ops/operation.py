@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -414,8 +414,8 @@ def operation(
                 return record.symbolic(arguments)
             return record.called(arguments)
 
-        call.record = record  # type: ignore[attr-defined]
-        return call  # type: ignore[return-value]
+        vars(call)["record"] = record
+        return cast("F", call)
 
     return decorate
 

@@ -231,7 +231,7 @@ class TextVectorization(Lookup):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_build_lock" not in state and "name" not in state:  # of rnnx 0.1.0, which had no layer for it
-            self.__init__(**{word: state[word] for word in OLD_WORDS})  # type: ignore[misc]
+            TextVectorization.__init__(self, **{word: state[word] for word in OLD_WORDS})
             if state["_ids"]:
                 self.set_vocabulary(list(state["_ids"]))
         else:

@@ -44,7 +44,7 @@ def constructor_of_cell(layer: type) -> Callable[..., None]:
         given.apply_defaults()
         super(Cell, self).__init__(**constructor_arguments(given.arguments))
 
-    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    vars(__init__)["__signature__"] = signature
     return __init__
 
 
