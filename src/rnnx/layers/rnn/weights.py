@@ -173,7 +173,8 @@ class RecurrentWeights(Weighted):
             else:
                 if params is not None:
                     return params, packed
-        known = [(weight, weight.current_version()) for weight in self._weights]  # before the arrays: see `Weight`
+        # Before the arrays: see `Weight`.
+        known = [(w, w.version if w.lent is None else w.current_version()) for w in self._weights]
         mode = self.quantization_mode
         params = self.make_params(*(weight.array for weight in self._weights))
         packed = self.core.pack(params, mode or "full")
