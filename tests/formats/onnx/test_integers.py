@@ -121,6 +121,28 @@ def test_products_that_become_bytes_again(kind: str, constant: bool) -> None:
     np.testing.assert_array_equal(Session(proto).run({"a": a, **given})["y"], wanted)
 
 
+@pytest.mark.parametrize(("rows", "terms", "columns"), [(0, 3, 2), (2, 3, 0), (2, 0, 3)])
+def test_products_without_elements(rows: int, terms: int, columns: int) -> None:
+    a, b = some_bytes("u1", rows, terms), some_bytes("i1", terms, columns)
+    session = Session(model("MatMulInteger", ["a", "b"], {"b": b}, {"a": "u1", "y": "i4"}))
+    np.testing.assert_array_equal(session.run({"a": a})["y"], exact(a, 0, b, 0))
+    numbers = {"sa": np.float32(1), "za": np.uint8(0), "sb": np.float32(1), "zb": np.int8(0), "sy": np.float32(1)}
+    names = ["a", "sa", "za", "b", "sb", "zb", "sy", "zy"]
+    session = Session(model("QLinearMatMul", names, {**numbers, "b": b, "zy": np.uint8(9)}, {"a": "u1", "y": "u1"}))
+    y = session.run({"a": a})["y"]
+    assert y.shape == (rows, columns) and (y == 9).all() and y.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("name", "shape"), [("sa", (1000, 1, 1, 1)), ("sa", (1, 6)), ("sb", (7,))])
+def test_scales_make_no_result_larger(name: str, shape: tuple[int, ...]) -> None:
+    scales = {"sa": np.float32(0.03), "sb": np.float32(0.02), "sy": np.float32(0.7), name: np.ones(shape, "f4")}
+    constants = {**scales, "za": np.uint8(3), "zb": np.int8(0), "zy": np.uint8(3), "b": some_bytes("i1", 33, 6)}
+    names = ["a", "sa", "za", "b", "sb", "zb", "sy", "zy"]
+    session = Session(model("QLinearMatMul", names, constants, {"a": "u1", "y": "u1"}))
+    with pytest.raises(FormatError, match=f"{name[1]}_scale must have one number, or one for each"):
+        session.run({"a": some_bytes("u1", 4, 2, 33)})
+
+
 @pytest.mark.parametrize(("kind", "axis"), [("u1", 1), ("i1", -1), ("u2", 0), ("u1", None)])
 def test_numbers_become_bytes(kind: str, axis: int | None) -> None:
     x = RNG.normal(size=(3, 4, 5), scale=20).astype("f4")

@@ -22,6 +22,7 @@ from rnnx.formats.onnx import (
     _read,
     _recurrent,
     _shapes,
+    _static,
     load_model,
 )
 from rnnx.formats.onnx._registry import OPERATORS
@@ -33,7 +34,7 @@ from tests.formats.onnx.test_hostile import functions, graph_of, node, refused
 from tests.formats.onnx.test_nodes import ALL_CASES, EVALUATED_CASES
 
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
-MODULES = (_operators, _shapes, _convolutions, _integers, _recurrent, _quantized, _evaluated)
+MODULES = (_operators, _shapes, _convolutions, _integers, _recurrent, _quantized, _static, _evaluated)
 
 
 def value(name: str, kind: int, shape: Any = None) -> Any:

@@ -79,6 +79,18 @@ def test_bytes_with_a_sign() -> None:
         np.testing.assert_array_equal(low.astype(int) + 128, y)
 
 
+def test_what_would_take_too_much_is_refused_before_it_runs() -> None:
+    row, column = np.ones((1, 2**17), "u1"), np.ones((2**17, 1), "u1")
+    with pytest.raises(FormatError, match="bytes|work"):
+        session_of("QLinearAdd", NAMES, SCALES).run({"a": row, "b": column})
+    weights = {**WEIGHTS, "w": np.ones((1, 2**17), "i1"), "sw": np.float32(1), "zw": np.int8(0)}
+    with pytest.raises(FormatError, match="bytes|work"):
+        session_of("QGemm", ["a", "sa", "za", "w", "sw", "zw"], weights, result=1).run({"a": column})
+    with pytest.raises(FormatError, match="b_scale one or 2, got 1 and 3"):
+        three = {**WEIGHTS, "sw": np.ones(3, "f4")}
+        session_of("QGemm", ["a", "sa", "za", "w", "sw", "zw"], three, result=1, transB=1).run({"a": A})
+
+
 @pytest.mark.parametrize("name", ["sa", "zb"])
 def test_scales_and_zero_points_are_single_numbers(name: str) -> None:
     constants = {**SCALES, name: np.array([SCALES[name], SCALES[name]])}

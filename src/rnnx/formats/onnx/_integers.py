@@ -185,18 +185,22 @@ def _qlinear_matmul(info: NodeInfo) -> Function | None:
     if y_zero.dtype not in BYTES or y_scale.size != 1 or of_b.ndim > 1:
         return None
     inner = exact_product(info.constants.get(3), info.constants.get(5), not info.has(5))
-    by_row = of_a.reshape(-1, 1) if of_a.ndim == 1 and of_a.size > 1 else of_a
-    with np.errstate(all="ignore"):
-        scale = np.asarray(by_row * of_b / y_scale.reshape(()))
     kind, zero = y_zero.dtype, int(y_zero.item())
-    of_columns: Any = scale.reshape(-1) if of_a.size == 1 else None
+    by_row = of_a.reshape(-1, 1) if of_a.ndim == 1 and of_a.size > 1 else of_a
 
     def run(a: Array, a_scale: Array, a_zero: Array, b: Array, b_scale: Array, b_zero: Array, *_: Array) -> Array:
         sums = inner(a, b, a_zero, b_zero)
-        if of_columns is not None and sums.ndim and len(of_columns) in (1, sums.shape[-1]):
-            flat = sums.reshape(-1, sums.shape[-1])
-            return rounded_sums(flat, of_columns, zero, kind == np.int8).reshape(sums.shape)
+        columns = sums.shape[-1] if sums.ndim else 1
+        if of_b.size not in (1, columns):
+            raise ValueError(f"b_scale must have one number, or one for each of {columns} columns, got {of_b.size}")
         with np.errstate(all="ignore"):
+            if of_a.size == 1:
+                scale: Any = (of_a.reshape(()) * of_b / y_scale.reshape(())).reshape(-1)
+                flat = sums.reshape(math.prod(sums.shape[:-1]), columns)
+                return rounded_sums(flat, scale, zero, kind == np.int8).reshape(sums.shape)
+            if by_row.shape[-1] != 1 or np.broadcast_shapes(by_row.shape, sums.shape) != sums.shape:
+                raise ValueError(f"a_scale must have one number, or one for each row of A, got {of_a.shape}")
+            scale = by_row * of_b / y_scale.reshape(())
             return saturated(np.asarray(sums.astype(np.float32) * scale), y_zero.reshape(()), kind)
 
     return run

@@ -107,10 +107,14 @@ def _qgemm(info: NodeInfo) -> Function:
         if a.ndim != 2 or b.ndim != 2:
             raise FormatError(f"A and B must have two axes, got shapes {a.shape} and {b.shape}")
         sums = inner(a.T if trans_a else a, b.T if trans_b else b, a_zero, b_zero)
+        columns = sums.shape[1]
+        if a_scale.size != 1 or b_scale.size not in (1, columns):
+            sizes = f"{a_scale.size} and {b_scale.size}"
+            raise FormatError(f"a_scale must have one number and b_scale one or {columns}, got {sizes}")
         if c is not None:
             sums = sums + c
         with np.errstate(all="ignore"):
-            factor = alpha * a_scale.reshape(()) * b_scale
+            factor = alpha * a_scale.reshape(()) * b_scale.reshape(-1)
             if scale is None:
                 return np.asarray(sums.astype(np.float32) * factor)
             kind = _kind(zero, a)
