@@ -39,6 +39,7 @@ copybutton_prompt_text = ">>> "
 # Doors are described without the frameworks they open to.
 autodoc_mock_imports = [
     "torch", "keras", "sklearn", "tensorflow", "jax", "starlette", "uvicorn", "prometheus_client", "anyio",
+    "dask", "pyspark", "pandas", "mpi4py",
 ]  # fmt: skip
 autodoc_typehints = "none"  # docstrings say types and shapes
 autodoc_member_order = "bysource"

@@ -23,6 +23,7 @@ ENGINES = {
     "test_dask.py": "dask",
     "test_data_parallel.py": "mpi",
     "test_measured_plan.py": "mpi",
+    "test_recipes.py": "dask",
     "test_spark.py": "spark",
 }
 

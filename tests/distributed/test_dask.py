@@ -39,7 +39,7 @@ def threads() -> Iterator[None]:
 def client() -> Iterator[Any]:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
     ) as cluster, distributed.Client(cluster) as client:  # fmt: skip
         yield client
 

@@ -24,6 +24,8 @@ from pyspark.sql import functions as F  # noqa: E402
 
 from rnnx.distributed.spark import predict_udf  # noqa: E402
 
+from . import recipes  # noqa: E402
+
 RNG = np.random.default_rng(6)
 X = RNG.normal(size=(103, 7, 3)).astype(np.float32)
 Y = RNG.normal(size=(103, 2)).astype(np.float32)
@@ -173,6 +175,16 @@ def test_a_process_that_dies_costs_no_row(models: Any, table: Any, spark: Any, t
         killer.join()
     assert len(killed) == 1 and last is None
     np.testing.assert_allclose(found, rnnx.load_model(models["pooled"]).predict(RAGGED), atol=1e-6)
+
+
+def test_the_recipe_runs(spark: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipes.write(tmp_path)
+    code = recipes.block("Spark").replace('"table.parquet"', repr(str(tmp_path / "table.parquet")))
+    exec(code.replace('"scores.parquet"', repr(str(tmp_path / "scores.parquet"))), {})
+    rows = spark.read.parquet(str(tmp_path / "scores.parquet")).orderBy("id").collect()
+    wanted = rnnx.load_model("model.safetensors").predict(recipes.sequences())
+    np.testing.assert_allclose([row.score for row in rows], wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize(
