@@ -442,14 +442,10 @@ async def _refuse(send: Send, status: int, message: str, *headers: tuple[bytes, 
 
 def _of_other_site(headers: Any) -> bool:
     """Whether a browser says that a page of another site makes the request."""
-    origin = host = None
-    for name, value in headers:
-        if name == b"origin":
-            origin = value
-        elif name == b"host":
-            host = value
+    origin = next((value for name, value in headers if name == b"origin"), None)
     if origin is None:
         return False
+    host = next((value for name, value in headers if name == b"host"), None)
     try:
         return urlsplit(origin).netloc != host
     except ValueError:

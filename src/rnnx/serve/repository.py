@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,8 +149,12 @@ class Repository:
 
     def __init__(self, paths: dict[str, Path], settings: Settings, metrics: Metrics, folder: Any = None):
         self._settings = settings
-        self._temporary = tempfile.TemporaryDirectory(prefix="rnnx-serve-") if folder is None else None
-        place = Path(folder if self._temporary is None else self._temporary.name)
+        self._clean: Callable[[], Any] | None = None
+        if folder is None:
+            folder = tempfile.mkdtemp(prefix="rnnx-serve-")
+            # Not a TemporaryDirectory, which warns where nobody closes it: of a mounted application nobody does.
+            self._clean = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        place = Path(folder)
         self.executor = ThreadPoolExecutor(settings.threads, "rnnx-serve")
         self.models = {
             name: Served(name, path, settings, self.executor, metrics.of_model(name), place, folder is not None)
@@ -159,8 +164,8 @@ class Repository:
     def close(self) -> None:
         """Let the calls at hand end, and give up what is on disk."""
         self.executor.shutdown(wait=True, cancel_futures=True)
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        if self._clean is not None:
+            self._clean()
 
     def find(self, name: str, version: str | None = None) -> Served:
         """A model by its name.
