@@ -52,6 +52,7 @@ cdef enum:
     ROWS_OF_WIDE_BLOCK = 192 # the weights are beyond L3 as well, and more rows are to share what is read
     PRODUCTS_BETWEEN_SIGNALS = 2000000000  # multiplications after which a call looks for Ctrl-C: some 50 ms
     PRODUCTS_OF_A_ROW = 2000 # what a step of a row costs besides, in multiplications
+    SHORT_ROWS = 2         # panels that rows of a left operand fill at most to stay as they are, and all of a chunk in L1
     MIN_ROWS_TO_PACK = 16  # packed rows for which a shared mask gets panels of its own
     PRODUCTS_WORTH_A_THREAD = 5000000  # multiplications of a step of rows; for fewer a helper wakes up too late
     FEWEST_ROWS_OF_PART = 8  # rows of the batch below which another thread does not pay
@@ -315,14 +316,14 @@ cdef inline void operands_of(const Part *part, const char *h_prev, Py_ssize_t n,
     # What each recurrent gate multiplies: the state, or the state under that gate's mask.
     cdef const Job *job = part.job
     cdef Py_ssize_t g
-    cdef char *masked
+    cdef char *masked = job.operands + part.lo * job.row
+    if job.state.gates:
+        job.leaf.multiply_each(n * job.ld, <int>job.state.gates, h_prev, own_rows(part, &job.state_rows[0]),
+                               job.B * job.ld, masked, job.B * job.ld)
     for g in range(job.G):
         step.operand[g] = h_prev
         if job.state.gates:
-            masked = job.operands + ((g if job.state.gates > 1 else 0) * job.B + part.lo) * job.row
-            if g < job.state.gates:
-                job.leaf.multiply(n * job.ld, h_prev, own_rows(part, &job.state_rows[g]), job.size, masked)
-            step.operand[g] = masked
+            step.operand[g] = masked + (g if job.state.gates > 1 else 0) * job.B * job.row
     if job.ldr:
         round_operands(part, n, step)
 

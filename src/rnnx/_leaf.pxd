@@ -64,6 +64,16 @@ cdef extern from "leaf.h" nogil:
         ptrdiff_t ldc
         const void *mask
         ptrdiff_t ldm
+    ctypedef struct rx_outer:
+        ptrdiff_t n, M, panels
+        const void *A
+        ptrdiff_t lda, strip
+        const void *B
+        ptrdiff_t ldb
+        int goes_on
+        void *C
+        ptrdiff_t ldc
+        void *sums
     ctypedef struct rx_leaf:
         int mr, nr, kc
         int itemsize, weightsize
@@ -78,14 +88,17 @@ cdef extern from "leaf.h" nogil:
                            ptrdiff_t ldr) noexcept nogil
         void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
                        const void *mask, ptrdiff_t ldm, void *strips, ptrdiff_t rows) noexcept nogil
-        void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,
-                          ptrdiff_t ldb, void *C, ptrdiff_t ldc, void *sums) noexcept nogil
+        void (*choose)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
+                       void *out, ptrdiff_t ldo) noexcept nogil
+        void (*sum_outer)(const rx_outer *what) noexcept nogil
         void (*forward[4])(const rx_step *step) noexcept nogil
         void (*backward[4])(const rx_step *step) noexcept nogil
         void (*gather)(ptrdiff_t count, const void *source, ptrdiff_t stride, void *out) noexcept nogil
         void (*scatter_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const int *index, void *sum,
                             ptrdiff_t lds) noexcept nogil
         void (*multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride_b, void *out) noexcept nogil
+        void (*multiply_each)(ptrdiff_t count, int times, const void *a, const void *b, ptrdiff_t ldb, void *out,
+                              ptrdiff_t ldo) noexcept nogil
         void (*multiply_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
                              int first, void *sum, ptrdiff_t lds) noexcept nogil
         void (*add)(ptrdiff_t count, const void *a, void *sum) noexcept nogil

@@ -112,6 +112,21 @@ typedef struct rx_product {
     ptrdiff_t ldm;           /* from one row of the mask to the next */
 } rx_product;
 
+/* C (M, panels of NR columns) += A^T B over n rows, at most KC; sums += the columns of B, unless NULL. A lies in strips
+ * of MR columns: the element (row r, column m) is `strip` m / MR + m % MR + `lda` r elements from its start. Rows as they
+ * are have strips of MR; packed ones lie MR apart. */
+typedef struct rx_outer {
+    ptrdiff_t n, M, panels;
+    const void *A;
+    ptrdiff_t lda, strip;
+    const void *B;
+    ptrdiff_t ldb;
+    int goes_on;             /* whether the panel of B behind the last one is wanted next */
+    void *C;
+    ptrdiff_t ldc;
+    void *sums;
+} rx_outer;
+
 typedef struct rx_leaf {
     int mr, nr, kc;
     int itemsize;   /* bytes of an element */
@@ -130,12 +145,14 @@ typedef struct rx_leaf {
     /* A (n, K) -> rows of RX_ROUNDED_ROW(K, operandsize) elements or more, ldr apart, which products with 8-bit weights
      * take for A. NULL with other weights. */
     void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);
-    /* Sums over rows, for gradients: A^T packed in strips of MR columns and `rows` rows, then C += A^T B and
-     * sums += columns of B (see template/tile.h). A may be multiplied by a mask (NULL: none), of rows ldm apart. */
+    /* Sums over rows, for gradients: A packed in strips of MR columns and `rows` rows, and such sums. A may be multiplied
+     * by a mask (NULL: none), of rows ldm apart. With an index its columns `index` times `scale` are packed; `choose`
+     * puts those side by side in rows instead, which lie `ldo` >= M apart. */
     void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
                    const void *mask, ptrdiff_t ldm, void *strips, ptrdiff_t rows);
-    void (*sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B, ptrdiff_t ldb,
-                      void *C, ptrdiff_t ldc, void *sums);
+    void (*choose)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
+                   void *out, ptrdiff_t ldo);
+    void (*sum_outer)(const rx_outer *what);
     void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */
     void (*backward[4])(const rx_step *step);
     /* Rows of `count` elements. Strides are in bytes. */
@@ -144,6 +161,9 @@ typedef struct rx_leaf {
     void (*scatter_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const int *index, void *sum,
                         ptrdiff_t lds);
     void (*multiply)(ptrdiff_t count, const void *a, const void *b, ptrdiff_t stride_b, void *out);
+    /* out = a * b for `times` rows of b and out, ldb and ldo elements apart */
+    void (*multiply_each)(ptrdiff_t count, int times, const void *a, const void *b, ptrdiff_t ldb, void *out,
+                          ptrdiff_t ldo);
     /* sum = a * b, or sum += a * b unless `first`; n rows of them, lda, ldb and lds elements apart */
     void (*multiply_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
                          int first, void *sum, ptrdiff_t lds);

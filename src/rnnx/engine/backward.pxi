@@ -152,6 +152,39 @@ cdef void pack_left(const BackPart *part, Left left, const Kept *kept, Py_ssize_
         s = after
 
 
+cdef void left_operand(const BackPart *part, Left left, const Kept *kept, Py_ssize_t gate, Py_ssize_t s0, Py_ssize_t s1,
+                       Py_ssize_t n, Py_ssize_t M, Py_ssize_t first, rx_outer *what) noexcept nogil:
+    # The left operand of a product: short rows as they lie or as a mask makes them, longer ones in strips.
+    cdef const Job *job = part.rows.job
+    cdef Py_ssize_t s = s0, after, done = 0, count, ld = job.ld
+    cdef const char *rows
+    what.n, what.M, what.strip = n, M, job.leaf.mr
+    if M > SHORT_ROWS * job.leaf.nr:
+        pack_left(part, left, kept, gate, s0, s1, n, M, first)
+        what.A, what.lda, what.strip = part.strips, job.leaf.mr, job.leaf.mr * n
+        return
+    if left == LEFT_X and kept.gates:
+        while s < s1:  # of x itself, where its rows lie at one distance
+            after = s1 if job.B == 1 else s + 1
+            count = n if job.B == 1 else end_at(&part.rows, s) - part.rows.lo
+            rows = rows_of_x(&part.rows, s, after, gate, &ld)
+            job.leaf.choose(count, M, rows, ld, kept.index[gate], kept.scale[gate], part.strips + done * M * job.size, M)
+            done += count
+            s = after
+        what.A, what.lda = part.strips, M
+        return
+    if left == LEFT_X:
+        rows = rows_of_x(&part.rows, s0, s1, gate, &ld)
+    elif left == LEFT_H:
+        rows = packed_h(part, s0, s1, gate)
+    else:
+        rows, ld = job.gates + (offset_of(job, s0) + part.rows.lo) * job.gate_row + 3 * job.U * job.size, job.ldg
+    if kept.gates:
+        job.leaf.choose(n, M, rows, ld, kept.index[gate], kept.scale[gate], part.strips, M)
+        rows, ld = part.strips, M
+    what.A, what.lda = rows + first * job.size, ld
+
+
 cdef void add_outer(const BackPart *part, Left left, Py_ssize_t gate, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n,
                     Py_ssize_t slot, Py_ssize_t column, Py_ssize_t count, const char *dG, char *dw,
                     char *sums) noexcept nogil:
@@ -161,34 +194,38 @@ cdef void add_outer(const BackPart *part, Left left, Py_ssize_t gate, Py_ssize_t
     cdef Py_ssize_t U = job.U, wide = job.G * U, panel = job.leaf.nr, panels = job.G * U // panel
     cdef Py_ssize_t M = kept.count[gate] if kept.gates else job.F if left == LEFT_X else job.D
     cdef Py_ssize_t low = max(column * U // panel, part.number * panels // part.parts)
-    cdef Py_ssize_t high = min((column + count) * U // panel, (part.number + 1) * panels // part.parts)
+    cdef Py_ssize_t mine = (part.number + 1) * panels // part.parts, high = min((column + count) * U // panel, mine)
     cdef Py_ssize_t each = U // panel, p0, p1, g, at, end
-    cdef bint is_packed
+    cdef bint is_ready
+    cdef rx_outer what
     dG += (slot - column) * U * job.size
+    what.ldb, what.ldc = job.ldg, wide
     if left == LEFT_X or job.starts == NULL:
         if low < high:
-            pack_left(part, left, kept, gate, s0, s1, n, M, 0)
+            left_operand(part, left, kept, gate, s0, s1, n, M, 0, &what)
             at = low * panel * job.size
-            job.leaf.sum_outer(n, M, high - low, part.strips, dG + at, job.ldg, dw + at, wide,
-                               NULL if sums == NULL else sums + at)
+            what.panels, what.B, what.C, what.sums = high - low, dG + at, dw + at, NULL if sums == NULL else sums + at
+            what.goes_on = high < mine
+            job.leaf.sum_outer(&what)
         return
+    what.goes_on = False
     p0 = 0
     while p0 < each:  # panels that meet the same units, of all gates
         p1 = p0 + 1
         while p1 < each and job.starts[p1] == job.starts[p0]:
             p1 += 1
-        is_packed = False
+        is_ready = False
         for g in range(column, column + count):
             at, end = max(low, g * each + p0), min(high, g * each + p1)
             if at >= end:
                 continue
-            if not is_packed:
-                pack_left(part, left, kept, gate, s0, s1, n, M, job.starts[p0])
-                is_packed = True
-            end -= at
+            if not is_ready:
+                left_operand(part, left, kept, gate, s0, s1, n, M, job.starts[p0], &what)
+                is_ready = True
+            what.panels = end - at
             at *= panel * job.size
-            job.leaf.sum_outer(n, M, end, part.strips, dG + at, job.ldg, dw + at, wide,
-                               NULL if sums == NULL else sums + at)
+            what.B, what.C, what.sums = dG + at, dw + at, NULL if sums == NULL else sums + at
+            job.leaf.sum_outer(&what)
         p0 = p1
 
 
@@ -459,13 +496,23 @@ cdef object without_rows(array, rows):
     return np.where(rows[:, None], np.zeros((), array.dtype), array)
 
 
-cdef object scatter_rows(Packed packed, compact, list kept):
+cdef object scatter_rows(Packed packed, cnp.ndarray compact, list kept):
     """Gradients of the kept rows, side by side at the top -> at their places, zero elsewhere."""
-    cdef Py_ssize_t G = packed.G, H = packed.H, first
-    full = np.zeros_like(compact)
-    for g, (index, _) in zip(range(G), kept * G):
-        first = packed.column[g] * H
-        full[index, first:first + H] = compact[:len(index), first:first + H]
+    cdef cnp.ndarray full = np.zeros_like(compact)  # in the same order
+    cdef Py_ssize_t row = compact.strides[0], unit = compact.strides[1], size = packed.leaf.itemsize, g, k, of, j
+    cdef Kept view = view_kept(kept)
+    cdef const char *source
+    cdef char *out
+    for g in range(packed.G):
+        of = g if view.gates > 1 else 0
+        for k in range(view.count[of]):
+            source = <const char *>cnp.PyArray_DATA(compact) + k * row + packed.column[g] * packed.H * unit
+            out = <char *>cnp.PyArray_DATA(full) + view.index[of][k] * row + packed.column[g] * packed.H * unit
+            if unit == size:
+                memcpy(out, source, packed.H * size)
+                continue
+            for j in range(packed.H):
+                memcpy(out + j * unit, source + j * unit, size)
     return full
 
 

@@ -9,13 +9,27 @@ cdef list kept_columns(object array, Py_ssize_t rows, Py_ssize_t width):
     if array is None or rows < MIN_ROWS_TO_PACK:
         return None
     masks = array if array.ndim == 4 else array[None]
-    if masks.shape[1] != 1 or masks.shape[2] != 1 or masks.all():
+    if masks.shape[1] != 1 or masks.shape[2] != 1:
         return None
+    cdef Mask view = view_mask(masks)  # one number may stand for all columns
+    cdef Py_ssize_t g, j, count, size = masks.itemsize
+    cdef bint drops = False
+    cdef const char *value
+    cdef int *index
+    cdef char *found
     kept = []
-    for mask in np.broadcast_to(masks[:, 0, 0], (len(masks), width)):  # one number may stand for all columns
-        index = np.flatnonzero(mask).astype(np.intc)
-        kept.append((index, mask[index]))
-    return kept
+    for g in range(view.gates):
+        columns, values = np.empty(width, np.intc), np.empty(width, masks.dtype)
+        index, found, count = <int *>data_of(columns), data_of(values), 0
+        for j in range(width):
+            value = view.data + g * view.sg + j * view.sf
+            if (<const float *>value)[0] if size == sizeof(float) else (<const double *>value)[0]:
+                index[count] = <int>j
+                memcpy(found + count * size, value, size)
+                count += 1
+        drops |= count < width
+        kept.append((columns[:count], values[:count]))
+    return kept if drops else None
 
 
 cdef Kept view_kept(list kept):

@@ -95,7 +95,7 @@ static void NAME(scatter_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdi
 #ifdef vbits
     for (ptrdiff_t done = 0; n > 1 && done < count;) {
         struct NAME(choice) choice;
-        const ptrdiff_t next = NAME(choose)(&choice, index, done, count);
+        const ptrdiff_t next = NAME(choose_columns)(&choice, index, done, count);
         for (ptrdiff_t r = 0; r < n; ++r)
             for (int v = 0; v < choice.vectors; ++v) {
                 REAL *to = y + r * lds + choice.column[v];
@@ -120,6 +120,26 @@ static void NAME(multiply)(ptrdiff_t count, const void *a, const void *b, ptrdif
         return;
     }
     for (; j < count; ++j) y[j] = x[j] * *(const REAL *)((const char *)b + j * stride);
+}
+
+INLINE void NAME(multiply_times)(ptrdiff_t count, const int times, const REAL *x, const REAL *m, ptrdiff_t ldm, REAL *y,
+                                 ptrdiff_t ldy) {
+    ptrdiff_t j = 0;
+    for (; j + WIDTH <= count; j += WIDTH) {
+        const vec a = vload(x + j);
+        UNROLLED for (int t = 0; t < times; ++t) vstore(y + t * ldy + j, vmul(a, vload(m + t * ldm + j)));
+    }
+    for (; j < count; ++j)
+        for (int t = 0; t < times; ++t) y[t * ldy + j] = x[j] * m[t * ldm + j];
+}
+
+static void NAME(multiply_each)(ptrdiff_t count, int times, const void *a, const void *b, ptrdiff_t ldb, void *out,
+                                ptrdiff_t ldo) {
+    switch (times) {
+    case 4: NAME(multiply_times)(count, 4, a, b, ldb, out, ldo); break;
+    case 3: NAME(multiply_times)(count, 3, a, b, ldb, out, ldo); break;
+    default: NAME(multiply_times)(count, times, a, b, ldb, out, ldo);
+    }
 }
 
 INLINE void NAME(multiply_rows)(ptrdiff_t n, ptrdiff_t count, const REAL *x, ptrdiff_t ldx, const REAL *m, ptrdiff_t ldm,
@@ -214,7 +234,8 @@ static uint64_t NAME(fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *da
         .scale_rows = SCALE_ROWS, .group = GROUP, .operandsize = OPERANDSIZE, .pack_b = NAME(pack_b),      \
         .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed),                                             \
         .product = NAME(product), .masked_product = FOR_GRADIENTS(masked_product),                         \
-        .round_rows = rounding, .pack_a = FOR_GRADIENTS(pack_a), .sum_outer = FOR_GRADIENTS(sum_outer),    \
+        .round_rows = rounding, .pack_a = FOR_GRADIENTS(pack_a), .choose = FOR_GRADIENTS(choose),          \
+        .sum_outer = FOR_GRADIENTS(sum_outer), .multiply_each = NAME(multiply_each),                       \
         .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward),                 \
                     NAME(rnn_forward)},                                                                    \
         .backward = {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward),                      \

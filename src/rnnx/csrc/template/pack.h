@@ -11,7 +11,7 @@ struct NAME(choice) {
 };
 
 /* The choice from the index's place `from` on; the place behind the last one that it has, at most `end`. */
-INLINE ptrdiff_t NAME(choose)(struct NAME(choice) *choice, const int *index, ptrdiff_t from, ptrdiff_t end) {
+INLINE ptrdiff_t NAME(choose_columns)(struct NAME(choice) *choice, const int *index, ptrdiff_t from, ptrdiff_t end) {
     int v = 0;
     for (; v < NAME(CHOSEN) && from < end; ++v) {
         const ptrdiff_t column = index[from] / WIDTH * WIDTH;
@@ -99,9 +99,34 @@ INLINE void NAME(pack_strip)(ptrdiff_t n, ptrdiff_t left, ptrdiff_t M, const REA
             out[r * MR + m] = mask ? A[r * lda + m] * mask[r * ldm + m] : A[r * lda + m];
 }
 
+/* The columns of A that an index names times their scale, side by side: M of them in n rows that lie ldo apart. */
+static void NAME(choose)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index, const void *scale_,
+                         void *out_, ptrdiff_t ldo) {
+    const REAL *A = A_, *scale = scale_;
+    REAL *out = out_;
 #ifdef vbits
-/* The columns of A that an index names times their scale, as `pack_a` says: some of them at a time, and of a few rows,
- * side by side first. */
+    for (ptrdiff_t done = 0; done < M;) {
+        struct NAME(choice) choice;
+        vec scales[NAME(CHOSEN)];
+        done = NAME(choose_columns)(&choice, index, done, M);
+        for (int v = 0; v < choice.vectors; ++v) scales[v] = vexpand(choice.bits[v], scale + choice.place[v]);
+        for (ptrdiff_t r = 0; r < n; ++r)
+            for (int v = 0; v < choice.vectors; ++v) {
+                const vbits bits = choice.bits[v];
+                const vec x = vmul(vload_some(bits, A + r * lda + choice.column[v]), scales[v]);
+                const ptrdiff_t end = v + 1 < choice.vectors ? choice.place[v + 1] : done;
+                vstore_some((vbits)((1u << (end - choice.place[v])) - 1), out + r * ldo + choice.place[v],
+                            vcompress(bits, x));
+            }
+    }
+#else
+    for (ptrdiff_t r = 0; r < n; ++r)
+        for (ptrdiff_t m = 0; m < M; ++m) out[r * ldo + m] = A[r * lda + index[m]] * scale[m];
+#endif
+}
+
+#ifdef vbits
+/* Such columns, as `pack_a` says: some of them at a time, and of a few rows, side by side first. */
 static void NAME(pack_chosen)(ptrdiff_t n, ptrdiff_t M, const REAL *A, ptrdiff_t lda, const int *index,
                               const REAL *scale, REAL *strips, ptrdiff_t rows) {
     enum { WIDE = 16 * MR, FEW = 8 };
@@ -109,21 +134,10 @@ static void NAME(pack_chosen)(ptrdiff_t n, ptrdiff_t M, const REAL *A, ptrdiff_t
         const ptrdiff_t wide = M - m0 < WIDE ? M - m0 : WIDE;
         for (ptrdiff_t r0 = 0; r0 < n; r0 += FEW) {
             const ptrdiff_t few = n - r0 < FEW ? n - r0 : FEW;
-            REAL chosen[FEW][WIDE + WIDTH];
-            for (ptrdiff_t done = m0; done < m0 + wide;) {
-                struct NAME(choice) choice;
-                done = NAME(choose)(&choice, index, done, m0 + wide);
-                for (ptrdiff_t r = 0; r < few; ++r)
-                    for (int v = 0; v < choice.vectors; ++v) {
-                        const vbits bits = choice.bits[v];
-                        const vec x = vload_some(bits, A + (r0 + r) * lda + choice.column[v]);
-                        const vec scales = vexpand(bits, scale + choice.place[v]);
-                        vstore(chosen[r] + choice.place[v] - m0, vcompress(bits, vmul(x, scales)));
-                    }
-            }
+            REAL chosen[FEW][WIDE];
+            NAME(choose)(few, wide, A + r0 * lda, lda, index + m0, scale + m0, chosen, WIDE);
             for (ptrdiff_t m = 0; m < wide; m += MR)
-                NAME(pack_strip)(few, wide - m, wide, chosen[0] + m, WIDE + WIDTH, NULL, 0,
-                                 strips + (m0 + m) * rows + r0 * MR);
+                NAME(pack_strip)(few, wide - m, wide, chosen[0] + m, WIDE, NULL, 0, strips + (m0 + m) * rows + r0 * MR);
         }
     }
 }

@@ -21,7 +21,7 @@
 
 /* Where the operand of depth k is in its row. */
 INLINE ptrdiff_t NAME(place)(const enum tile_form form, const rx_product *s, ptrdiff_t k) {
-    if (form == A_PACKED) return k * MR;
+    if (form == A_COLUMNS) return k * s->lda;
     if (form == A_INDEXED) return (ptrdiff_t)(unsigned)s->index[k]; /* no sign to extend in every turn */
 #if SCALED
     k += s->first;
@@ -46,12 +46,12 @@ INLINE vec NAME(finish)(const enum tile_form form, const rx_product *s, ptrdiff_
 
 /* The micro-kernel: the rows from `row` on, M of them, of the first P panels; M, P and the form are constants. */
 INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, const rx_product *s, ptrdiff_t row) {
-    const ptrdiff_t next = form == A_PACKED ? 1 : s->lda; /* from one row of A to the next */
+    const ptrdiff_t next = form == A_COLUMNS ? 1 : s->lda; /* from one row of the tile to the next */
     const WEIGHT *const head = (const WEIGHT *)s->B, *B = head + SCALE_ROWS * NR;
     const REAL *a[MOST_PANELS];
     vsum sum[MOST_PANELS][MR][2][SUMS];
     UNROLLED for (int p = 0; p < P; ++p) {
-        a[p] = (const REAL *)s->A[p] + row * s->lda;
+        a[p] = (const REAL *)s->A[p] + row * next;
         UNROLLED for (int m = 0; m < M; ++m)
             UNROLLED for (int part = 0; part < SUMS; ++part) sum[p][m][0][part] = sum[p][m][1][part] = vsum_zero();
     }
@@ -73,7 +73,7 @@ INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, cons
             UNROLLED for (int w = 0; w < 2; ++w) {
                 const vec init = vload((const REAL *)s->init[p] + (row + m) * s->ldi + w * WIDTH);
                 vstore((REAL *)s->C[p] + (row + m) * s->ldc + w * WIDTH,
-                       NAME(finish)(form, s, row + m, w * WIDTH, sum[p][m][w], a[p] + m * s->lda, head + p * s->panel,
+                       NAME(finish)(form, s, row + m, w * WIDTH, sum[p][m][w], a[p] + m * next, head + p * s->panel,
                                     init));
             }
 }
@@ -181,34 +181,34 @@ INLINE void NAME(fetch)(const REAL *columns, ptrdiff_t r0, ptrdiff_t r1, ptrdiff
         for (int j = 0; j < NR; j += RX_ALIGNMENT / (int)sizeof(REAL)) RX_PREFETCH(columns + r * ld + j);
 }
 
-/* C (M, panels of NR columns) += A^T B over n rows, at most KC; sums += the columns of B, unless NULL.
- * Each panel of B is packed once and meets all strips of packed A; meanwhile the next one is on its way. */
-static void NAME(sum_outer)(ptrdiff_t n, ptrdiff_t M, ptrdiff_t panels, const void *strips, const void *B,
-                            ptrdiff_t ldb, void *C, ptrdiff_t ldc, void *sums) {
+/* Each panel of B is packed once and meets all strips of A; meanwhile the next one is on its way. */
+static void NAME(sum_outer)(const rx_outer *o) {
     REAL packed[KC * NR];
-    for (ptrdiff_t panel = 0; panel < panels; ++panel) {
-        const REAL *rows = (const REAL *)B + panel * NR;
+    const ptrdiff_t n = o->n, M = o->M;
+    for (ptrdiff_t panel = 0; panel < o->panels; ++panel) {
+        const REAL *rows = (const REAL *)o->B + panel * NR;
+        const int fetches = panel + 1 < o->panels || o->goes_on;
         vec sum[2] = {vset(0), vset(0)};
         for (ptrdiff_t r = 0; r < n; ++r)
             for (int w = 0; w < 2; ++w) {
-                const vec b = vload(rows + r * ldb + w * WIDTH);
+                const vec b = vload(rows + r * o->ldb + w * WIDTH);
                 sum[w] = vadd(sum[w], b);
                 vstore(packed + r * NR + w * WIDTH, b);
             }
-        for (int w = 0; sums && w < 2; ++w) {
-            REAL *to = (REAL *)sums + panel * NR + w * WIDTH;
+        for (int w = 0; o->sums && w < 2; ++w) {
+            REAL *to = (REAL *)o->sums + panel * NR + w * WIDTH;
             vstore(to, vadd(vload(to), sum[w]));
         }
         for (ptrdiff_t m = 0; m < M; m += MR) {
             const ptrdiff_t height = M - m < MR ? M - m : MR;
-            REAL *c = (REAL *)C + m * ldc + panel * NR;
-            const void *A = (const REAL *)strips + m * n, *init = c;
+            REAL *c = (REAL *)o->C + m * o->ldc + panel * NR;
+            const void *A = (const REAL *)o->A + m / MR * o->strip, *init = c;
             void *sum_in = c;
-            const rx_product product = {.n = height, .K = n, .count = 1, .A = &A, .B = packed, .init = &init,
-                                        .ldi = ldc, .C = &sum_in, .ldc = ldc};
-            NAME(fetch)(c, 0, height, ldc);
-            if (panel + 1 < panels) NAME(fetch)(rows + NR, m * n / M, (m + height) * n / M, ldb);
-            NAME(tile_of)(height, A_PACKED, &product, 0);
+            const rx_product product = {.n = height, .K = n, .count = 1, .A = &A, .lda = o->lda, .B = packed,
+                                        .init = &init, .ldi = o->ldc, .C = &sum_in, .ldc = o->ldc};
+            NAME(fetch)(c, 0, height, o->ldc);
+            if (fetches) NAME(fetch)(rows + NR, m * n / M, (m + height) * n / M, o->ldb);
+            NAME(tile_of)(height, A_COLUMNS, &product, 0);
         }
     }
 }
