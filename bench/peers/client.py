@@ -32,9 +32,11 @@ class Client:
         Threads that it may use; its process is kept on as many cores, where the system can do that.
     log : path
         The file to which its standard error is appended.
+    isa : str
+        A name of `environments.HELD`, or "" for what the processor has.
     """
 
-    def __init__(self, peer: str, python: str, threads: int, log: Path):
+    def __init__(self, peer: str, python: str, threads: int, log: Path, isa: str = ""):
         self.peer, self.log = peer, log
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
@@ -42,7 +44,7 @@ class Client:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=variables(peer, threads),
+                env=variables(peer, threads, isa),
                 encoding="utf-8",
             )
         chosen = cores(threads)

@@ -11,9 +11,9 @@ FULL: dict[str, list[tuple[int, int, int]]] = {  # batch, timesteps, units; each
     "sequence": [(b, 100, h) for b in (1, 8, 32, 128) for h in HIDDEN],
     "bidirectional": [(b, 100, h) for b in (1, 32) for h in HIDDEN[:3]],
     "training": [(b, 50, h) for b in (16, 32, 128) for h in HIDDEN],
-    "dropout": [(b, 50, h) for b in (16, 32) for h in HIDDEN[:3]],
-    "ragged": [(32, 100, h) for h in HIDDEN[:3]],
-    "ragged-training": [(32, 100, h) for h in HIDDEN[:3]],
+    "dropout": [(b, 50, h) for b in (16, 32) for h in (32, *HIDDEN[:3])],
+    "ragged": [*[(32, 100, h) for h in HIDDEN[:3]], (32, 400, 128), (32, 2000, 128)],
+    "ragged-training": [*[(32, 100, h) for h in HIDDEN[:3]], (32, 400, 128), (32, 2000, 128)],
     "int8": [(b, 100, h) for b in (1, 8) for h in HIDDEN[1:]],
     "startup": [(1, 100, 128)],
 }

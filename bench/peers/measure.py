@@ -78,13 +78,13 @@ class Row:
 class Pool:
     """The workers, started when they are first needed and again after they have failed."""
 
-    def __init__(self, pythons: Mapping[str, str], threads: int, log: Path):
-        self.pythons, self.threads, self.log = pythons, threads, log
+    def __init__(self, pythons: Mapping[str, str], threads: int, log: Path, isa: str = ""):
+        self.pythons, self.threads, self.log, self.isa = pythons, threads, log, isa
         self.clients: dict[str, Client] = {}
 
     def start(self, peer: str) -> Client:
         """A worker of its own for the caller."""
-        return Client(peer, self.pythons[peer], self.threads, self.log)
+        return Client(peer, self.pythons[peer], self.threads, self.log, self.isa)
 
     def get(self, peer: str) -> Client:
         if peer not in self.clients:

@@ -23,10 +23,12 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def about(command: Sequence[str], threads: int, versions: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def about(
+    command: Sequence[str], threads: int, versions: Mapping[str, Mapping[str, str]], isa: str = ""
+) -> dict[str, Any]:
     """What the figures were measured with."""
     return {
-        "cpu": cpu_name(),
+        "cpu": cpu_name() + (f", all held to {isa.upper()}" if isa else ""),
         "system": platform.platform(),
         "date": datetime.date.today().isoformat(),
         "command": " ".join(["python", *command]),
@@ -75,12 +77,13 @@ def group_of(cell: Cell) -> str:
     if cell.work == "training":
         return f"training step, {kind}"
     if cell.work == "dropout":
-        return f"training step with dropout, masks {cell.masks}"
+        return f"training step with dropout, masks {cell.masks}, H = {cell.units}"
+    if cell.work.startswith("ragged"):
+        length = "" if cell.timesteps <= 100 else f", T = {cell.timesteps}"
+        return ("ragged batch, training" if cell.work == "ragged-training" else "ragged batch") + length
     return {
         "step": "streaming step, B = 1",
         "bidirectional": "two bidirectional layers",
-        "ragged": "ragged batch",
-        "ragged-training": "ragged batch, training",
         "fit": "`fit` of a model",
         "int8": "sequence, 8-bit weights",
         "startup": "start of the process",

@@ -31,6 +31,7 @@ MODULES = {
     "jax": "peer_jax",
     "keras-jax": "peer_keras_jax",
     "keras-torch": "peer_keras_torch",
+    "keras-openvino": "peer_keras_openvino",
     "litert": "peer_litert",
 }
 SAMPLE = 2e-3  # seconds that a sample takes at least

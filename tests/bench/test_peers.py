@@ -1,7 +1,9 @@
 """The bench against the peers: its pure parts, and a worker that runs the NumPy loop in this Python."""
 
+import importlib.util
 import json
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -29,8 +31,12 @@ def bench():
         import report
         import worker
 
+        command = importlib.util.spec_from_file_location("peers_command", FOLDER / "__main__.py")
+        main = importlib.util.module_from_spec(command)
+        command.loader.exec_module(main)
+
         modules = (client, environments, fit, grid, machine, measure, problem, report, worker)
-        yield type("Bench", (), {m.__name__: m for m in modules})
+        yield type("Bench", (), {"main": main, **{m.__name__: m for m in modules}})
 
 
 @pytest.fixture
@@ -59,7 +65,8 @@ def test_summary_has_the_fastest_peer_of_each_cell(bench, rows):
         "| streaming step, B = 1 | 4.00 | 10.00 | 8.00 | 2.00 | 4.00 | 30.00 |"
     ]
     groups = {bench.report.group_of(cell) for cell in bench.grid.cells(bench.problem.WORKS, quick=False)}
-    assert len(groups) == 14
+    assert len(groups) == 24
+    assert "training step with dropout, masks shared, H = 32" in groups and "ragged batch, T = 2000" in groups
 
 
 def test_least_time_counts_operations_and_bytes(bench, monkeypatch):
@@ -151,6 +158,29 @@ def test_grids(bench):
         assert len(set(cells)) == len(cells) and {c.work for c in cells} == set(bench.problem.WORKS)
     assert set(bench.worker.MODULES) == {"rnnx", *bench.environments.REQUIREMENTS} - {"plots"}
     assert all((FOLDER / f"{module}.py").exists() for module in bench.worker.MODULES.values())
+
+
+def test_lengths_of_long_batches_grow_with_them(bench):
+    for timesteps, shortest in ((50, 10), (100, 10), (400, 40), (2000, 200)):
+        lengths = bench.problem.Cell("ragged", "lstm", 500, timesteps, 1).arrays()["lengths"]
+        assert shortest <= lengths.min() < 1.2 * shortest and 0.97 * timesteps < lengths.max() <= timesteps
+
+
+def test_a_run_is_held_to_an_instruction_set(bench, capsys):
+    held = bench.environments.variables("torch", 1, "avx2")
+    assert (held["RNNX_ISA"], held["ONEDNN_MAX_CPU_ISA"], held["ATEN_CPU_CAPABILITY"]) == ("avx2", "AVX2", "avx2")
+    assert held["OPENBLAS_CORETYPE"] == "Haswell" and "--xla_cpu_max_isa=AVX2" in held["XLA_FLAGS"]
+    free = bench.environments.variables("torch", 1)
+    assert "--xla_cpu_max_isa" not in free["XLA_FLAGS"] and free.get("ATEN_CPU_CAPABILITY") == os.environ.get(
+        "ATEN_CPU_CAPABILITY"
+    )
+    assert bench.report.about(["bench/peers"], 1, {}, "avx2")["cpu"].endswith(", all held to AVX2")
+    main = bench.main
+    assert main.arguments(["--isa", "avx2"]).peers == ["numpy", "torch", "jax", "keras-jax", "keras-torch"]
+    assert main.arguments([]).peers == main.PEERS
+    with pytest.raises(SystemExit):
+        main.arguments(["--isa", "avx2", "--peers", "torch", "litert"])
+    assert "--isa avx2: litert cannot be held to it" in capsys.readouterr().err
 
 
 def test_worker_prepares_and_times(bench, tmp_path):
