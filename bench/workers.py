@@ -1,17 +1,26 @@
 """What a model costs in each worker process of a service: its share of the machine's memory (PSS), way by way.
 
-    python bench/workers.py [--workers 4] [--units 1024] [--mode int8]
+    python bench/workers.py [--workers 4] [--units 1024] [--mode int8] [--gunicorn]
 
 Linux only: the numbers are those of /proc/self/smaps_rollup. Every worker makes one prediction; all are measured while
-all are alive. "without a model" is what Python, NumPy and rnnx take.
+all are alive. "without a model" is what Python, NumPy and rnnx take. With --gunicorn (`pip install gunicorn`) the
+workers are those of gunicorn with examples/services/gunicorn_app.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import multiprocessing
 import os
+import socket
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +29,13 @@ import rnnx
 from rnnx import layers
 
 FEATURES = 32
+EXAMPLES = Path(__file__).parents[1] / "examples/services"
 
 
-def memory() -> tuple[float, float]:
-    """PSS and private bytes of this process, in MB."""
+def memory(process: int | str = "self") -> tuple[float, float]:
+    """PSS and private bytes of a process, in MB."""
     found = {}
-    with open("/proc/self/smaps_rollup") as lines:
+    with open(f"/proc/{process}/smaps_rollup") as lines:
         for line in lines:
             name, _, rest = line.partition(":")
             if rest.strip().endswith("kB"):
@@ -57,10 +67,57 @@ def measured(how: str, predictor: Any, workers: int) -> tuple[float, float]:
     return pss, private
 
 
+def asked(port: int, body: bytes) -> None:
+    """Send a request, and wait for the answer."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", body, timeout=60) as answer:
+        answer.read()
+
+
+def of_gunicorn(path: str, workers: int, preload: bool, cache: str | None) -> tuple[float, float]:
+    """As `measured`, for workers of gunicorn; all have answered before."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {"RNNX_MODEL": path, **({} if cache is None else {"RNNX_CACHE_DIR": cache})}
+    words = ["--bind", f"127.0.0.1:{port}", "--workers", str(workers), "--chdir", str(EXAMPLES)]
+    run = [sys.executable, "-m", "gunicorn", *words, *(["--preload"] if preload else []), "gunicorn_app:app"]
+    server = subprocess.Popen(run, env={**os.environ, **own}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    body = io.BytesIO()
+    np.save(body, np.zeros((1, 2, FEATURES), np.float32))
+    try:
+        deadline = time.monotonic() + 120
+        children: list[str] = []
+        while len(children) < workers and time.monotonic() < deadline:
+            time.sleep(0.5)
+            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        before = {child: processor_time(child) for child in children}
+        while time.monotonic() < deadline:
+            try:
+                with ThreadPoolExecutor(4 * workers) as pool:
+                    list(pool.map(lambda _: asked(port, body.getvalue()), range(50 * workers)))
+            except OSError:  # it does not listen yet
+                time.sleep(0.5)
+                continue
+            if all(processor_time(child) > before[child] for child in children):
+                break
+        found = [memory(child) for child in children]
+    finally:
+        server.terminate()
+        server.wait()
+    pss, private = (sum(column) / workers for column in zip(*found, strict=True))
+    return pss, private
+
+
+def processor_time(process: str) -> int:
+    """Ticks that a process has computed for."""
+    return sum(map(int, Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--units", type=int, default=1024)
+    parser.add_argument("--gunicorn", action="store_true", help="workers of gunicorn")
     parser.add_argument("--mode", help="of Model.quantize, for a file of narrow weights")
     options = parser.parse_args()
     folder = tempfile.mkdtemp()
@@ -79,6 +136,15 @@ def main() -> None:
     size = os.path.getsize(path) / 2**20
     del model
     print(f"a file of {size:.1f} MB, {options.workers} workers; MB in each worker: share (PSS), private, of the model")
+    if options.gunicorn:
+        for name, preload, cache in (
+            ("read in each worker", False, None),
+            ("cache", False, os.path.join(folder, "gunicorn")),
+            ("--preload", True, None),
+        ):
+            pss, private = of_gunicorn(path, options.workers, preload, cache)
+            print(f"gunicorn  {name:21}  {pss:8.1f} {private:8.1f}", flush=True)
+        return
     for how in ("fork", "spawn"):
         base, _ = measured(how, None, options.workers)
         print(f"{how:5}  without a model            {base:8.1f}")

@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False, auto_pickle=False
+# cython: freethreading_compatible=True
 """Typed drivers of the recurrent cells: the time loop, the masks and the backward recursion.
 
 One text serves LSTM, both GRUs and SimpleRNN, float32 and float64. A sequence batch is worked on as *packed rows*:

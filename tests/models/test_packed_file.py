@@ -73,6 +73,36 @@ def test_the_numbers_are_those_without_the_file(mode: str | None, tmp_path: Path
         assert not stat.S_IMODE(path.stat().st_mode) & 0o022
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".keras"])
+@pytest.mark.parametrize("mode", [None, "int8"])
+def test_large_weights_of_any_file_are_shared_too(suffix: str, mode: str | None, tmp_path: Path) -> None:
+    rnnx.random.set_random_seed(3)
+    saved = Sequential([rnnx.Input((None, 4)), layers.LSTM(80), layers.Dense(3)])
+    if mode is not None and suffix != ".keras":
+        saved.quantize(mode)
+    saved.save(tmp_path / f"m{suffix}")
+    wanted = saved.predict(X)
+    for _ in range(2):
+        model = Predictor(tmp_path / f"m{suffix}", cache=tmp_path).warm_up().model
+        assert is_mapped(model) and not model.layers[0].recurrent_kernel.flags.writeable
+        assert all(map(np.array_equal, model.get_weights(), saved.get_weights()))
+        assert np.array_equal(model.predict(X), wanted)
+    with model.layers[0].weights[1].updating() as kernel:  # a copy of its own
+        kernel *= 2
+    again = Predictor(tmp_path / f"m{suffix}", cache=tmp_path).warm_up().model
+    assert np.array_equal(again.predict(X), wanted) and not np.array_equal(model.predict(X), wanted)
+
+
+def test_weights_in_hand_stay_where_they_are(tmp_path: Path) -> None:
+    model = Sequential([rnnx.Input((None, 4)), layers.LSTM(80)])
+    held = model.weights[1].value
+    model.warm_up(tmp_path / "a")
+    assert is_mapped(model)
+    before = model.predict(X)
+    held *= 2
+    assert not np.array_equal(model.predict(X), before)
+
+
 def test_weights_that_were_packed_before_are_shared_too(tmp_path: Path) -> None:
     model = model_of()
     wanted, stream = model.predict(X), model.stream(3)

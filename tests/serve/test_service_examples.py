@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import runpy
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
 
 import numpy as np
 import pytest
@@ -100,3 +103,37 @@ def test_voice_activity(tmp_path: Path, start: Callable[..., Server]) -> None:
     words = ["listen", tmp_path / "sound.wav", "--fast", "--server", f"127.0.0.1:{server.port}"]
     said = subprocess.run([sys.executable, program, *words], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1].startswith("93 frames, 3.0 s")
+
+
+def test_gunicorn(models: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def asked(app: Any, body: bytes, method: str = "POST") -> tuple[str, bytes]:
+        environ: dict[str, Any] = {"REQUEST_METHOD": method, "CONTENT_LENGTH": str(len(body)), "QUERY_STRING": ""}
+        setup_testing_defaults(environ)
+        environ["wsgi.input"] = io.BytesIO(body)
+        found: list[str] = []
+
+        def start(status: str, headers: Any, error: Any = None) -> Any:
+            found.append(status)
+            return found.append  # a function to write with, which nobody uses
+
+        answer: Any = validator(app)(environ, start)
+        body = b"".join(answer)
+        answer.close()
+        return found[0][:3], body
+
+    path = models / "gru.safetensors"
+    monkeypatch.setenv("RNNX_MODEL", str(path))
+    x = np.random.default_rng(3).normal(size=(2, 6, 4)).astype(np.float32)
+    data = io.BytesIO()
+    np.save(data, x)
+    for cache in (None, tmp_path / "cache"):
+        if cache is not None:
+            monkeypatch.setenv("RNNX_CACHE_DIR", str(cache))
+        app = runpy.run_path(str(FOLDER / "gunicorn_app.py"))["app"]
+        status, body = asked(app, data.getvalue())
+        assert status == "200"
+        np.testing.assert_array_equal(np.load(io.BytesIO(body)), rnnx.load_model(path).predict(x))
+        assert cache is None or len(list(cache.iterdir())) == 1
+    for bad in (b"", b"no array", data.getvalue()[:-9]):
+        assert asked(app, bad)[0] == "422"
+    assert asked(app, b"", "GET")[0] == "405"

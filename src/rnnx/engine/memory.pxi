@@ -1,6 +1,18 @@
 # Large buffers are kept for the next call, so that training does not fault its pages in at every step; arrays on them,
 # and arrays of the caller as C reads them.
 
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    #ifdef __GLIBC__
+    #include <malloc.h>
+    #define rx_trim() malloc_trim(0)
+    #else
+    #define rx_trim() 0
+    #endif
+    """
+    int rx_trim()
+
 cdef enum:
     POOL_SLOTS = 32
     POOLED_FROM = 1 << 16        # smaller buffers are cheap to allocate
@@ -67,7 +79,7 @@ cdef _Block take_block(size_t size):
 
 
 def release_buffers():
-    """Give the buffers that lie idle back to the system."""
+    """Give the buffers that lie idle back to the system, and of the C library what it kept of memory that was freed."""
     global pool_count, pool_bytes
     rx_guard_lock(&pool_guard)
     while pool_count:
@@ -75,6 +87,7 @@ def release_buffers():
         free(pool_data[pool_count])
     pool_bytes = 0
     rx_guard_unlock(&pool_guard)
+    rx_trim()
 
 
 cdef cnp.ndarray aligned(shape, dtype, bint zero=False):

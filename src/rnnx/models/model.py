@@ -481,10 +481,11 @@ class Model(ModelFiles, Trainer, Layer):
         Parameters
         ----------
         cache : path, optional
-            A file with the packed weights, which all processes map that name it. It is written if it is not there or
-            not of these weights on this processor, whole or not at all; every byte is compared with what packing makes
-            before it is used. If it can be neither used nor written (a folder that is not one's own, a full disk, a
-            file that others may change), one warning says so, and the weights are packed in this process alone.
+            A file with the packed weights, and large ones that are not mapped yet, which all processes map that name
+            it. It is written if it is not there or not of these weights on this processor, whole or not at all; every
+            byte is compared with what packing makes before it is used. If it can be neither used nor written (a folder
+            that is not one's own, a full disk, a file that others may change), one warning says so, and the weights are
+            packed in this process alone.
 
         Raises
         ------

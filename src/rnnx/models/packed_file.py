@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import stat
 import tempfile
 import time
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from rnnx import __version__, _kernels
-from rnnx._mapped import MappedFile, release
+from rnnx._mapped import MappedFile, is_mapped, release
 from rnnx._typing import Array
 from rnnx.layers.dense import Dense
 from rnnx.layers.layer import walk
 from rnnx.layers.rnn.weights import RecurrentWeights
+from rnnx.layers.weight import Weight, replace_all
 from rnnx.saving import level_of_caller, write_whole
 
 MAGIC = b"rnnx packed weights"
@@ -31,7 +33,9 @@ PATIENCE = 60.0  # seconds for another process that writes the file
 PAUSE = 0.01  # seconds between looks at it
 WRITERS = stat.S_IWGRP | stat.S_IWOTH
 
-Panels = list[list[Array]]  # of each part
+LARGE = 1 << 16  # bytes of an array that is worth a place in the file
+
+Source = tuple[tuple[int, ...], "np.dtype[Any]", Callable[[], Array]]  # of an array in the file: form, and the numbers
 
 
 class NotShared(Exception):
@@ -65,22 +69,24 @@ def warm_up(model: Any, cache: Any = None, owners: Collection[int] = ()) -> None
         Numbers of users whose file may be mapped, besides one's own and that of root.
     """
     parts = packed_parts(model)
+    weights = [weight for weight in model.weights if _is_private(weight)] if cache is not None else []
     if cache is None or not parts:
         for part in parts:
             part.prepare()
         return
-    path = Path(os.fspath(cache))
+    path, versions = Path(os.fspath(cache)), [weight.current_version() for weight in weights]
+    sources = [*map(_of_weight, weights), *(source for part in parts for source in _of_part(part))]
     try:
-        panels = _read(parts, path, owners)
-        if panels is None:
+        found = _read(sources, path, owners)
+        if found is None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _alone_in(path.parent):
-                panels = _read(parts, path, owners)  # another process may have written it meanwhile
-                if panels is None:
-                    _write(parts, path)
-                    panels = _read(parts, path, owners)
-        if panels is None:
-            raise NotShared("another program writes it")
+                found = _read(sources, path, owners)  # another process may have written it meanwhile
+                if found is None:
+                    _write(sources, path)
+                    found = _read(sources, path, owners)
+        if found is None or versions != [weight.current_version() for weight in weights]:
+            raise NotShared("the file or the weights are being changed")
     except (OSError, NotShared) as error:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         text = f"{path}: weights are packed in this process alone, which takes memory of its own: {why}"
@@ -88,9 +94,12 @@ def warm_up(model: Any, cache: Any = None, owners: Collection[int] = ()) -> None
         for part in parts:
             part.prepare()
         return
-    for part, own in zip(parts, panels, strict=True):
-        part.adopt(own)
-    _kernels.release_buffers()  # of what was packed before
+    replace_all(weights, found[: len(weights)])
+    left = iter(found[len(weights) :])
+    for part in packed_parts(model) if weights else parts:  # made anew, they no longer hold what was replaced
+        part.adopt([next(left) for _ in part.panel_forms()])
+    del parts, sources  # which hold what was replaced
+    _kernels.release_buffers()
     for weight in model.weights:
         release(weight.value)
 
@@ -98,16 +107,41 @@ def warm_up(model: Any, cache: Any = None, owners: Collection[int] = ()) -> None
 # ---- The file -------------------------------------------------------------------------------------------------------
 
 
-def _places(parts: list[Any]) -> tuple[list[list[tuple[int, int, Any, Any]]], int]:
-    """First byte, number of bytes, shape and dtype of all panels of each part; and the bytes of the file."""
+def _is_private(weight: Weight) -> bool:
+    """Whether a weight takes memory of this process that a file can hold: it is large, whole, in nobody's hands, and
+    not mapped already."""
+    array = weight.array
+    return array.nbytes >= LARGE and array.flags.c_contiguous and weight.lent is None and not is_mapped(array)
+
+
+def _of_weight(weight: Weight) -> Source:
+    array = weight.array
+    return array.shape, array.dtype, lambda: array
+
+
+def _of_part(part: Any) -> Iterator[Source]:
+    """The panels of a part, in memory that goes back to the system with the array."""
+
+    def maker(which: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[], Array]:
+        def make() -> Array:
+            size = math.prod(shape) * dtype.itemsize
+            panels = np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size].view(dtype).reshape(shape)
+            part.pack_into(which, panels)
+            return panels
+
+        return make
+
+    for which, (shape, dtype) in enumerate(part.panel_forms()):
+        yield shape, dtype, maker(which, shape, dtype)
+
+
+def _places(sources: Sequence[Source]) -> tuple[list[tuple[int, int]], int]:
+    """First byte and number of bytes of all arrays, and the bytes of the file."""
     at, found = HEAD, []
-    for part in parts:
-        own = []
-        for shape, dtype in part.panel_forms():
-            size = int(np.prod(shape)) * dtype.itemsize
-            own.append((at, size, shape, dtype))
-            at += -(-size // ALIGNMENT) * ALIGNMENT
-        found.append(own)
+    for shape, dtype, _ in sources:
+        size = math.prod(shape) * dtype.itemsize
+        found.append((at, size))
+        at += -(-size // ALIGNMENT) * ALIGNMENT
     return found, at
 
 
@@ -116,17 +150,10 @@ def _head(size: int) -> bytes:
     return text.ljust(HEAD, b"\0")
 
 
-def _scratch(part: Any, which: int, size: int, shape: Any, dtype: Any) -> Array:
-    """Panels as they must be, in memory that goes back to the system with the array."""
-    panels = np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size].view(dtype).reshape(shape)
-    part.pack_into(which, panels)
-    return panels
+def _read(sources: Sequence[Source], path: Path, owners: Collection[int]) -> list[Array] | None:
+    """All arrays in the mapped file; None if there is no file, or it is not one of these weights.
 
-
-def _read(parts: list[Any], path: Path, owners: Collection[int]) -> Panels | None:
-    """The panels of all parts in the mapped file; None if there is no file, or it is not one of these weights.
-
-    Nothing in the file is believed: every byte that is used equals the one that packing makes here and now.
+    Nothing in the file is believed: every byte that is used equals the one that is there or is packed here and now.
 
     Raises
     ------
@@ -135,44 +162,44 @@ def _read(parts: list[Any], path: Path, owners: Collection[int]) -> Panels | Non
     OSError
         If it cannot be read.
     """
-    places, size = _places(parts)
+    places, size = _places(sources)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         return None
     with open(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise NotShared("it is not a regular file")
         head = file.read(HEAD)
         if head and not head.startswith(MAGIC):
             raise NotShared("it holds something else than packed weights, and stays as it is; give another path")
-        if os.name == "posix" and (found.st_mode & WRITERS or found.st_uid not in {0, os.geteuid(), *owners}):
+        if os.name == "posix" and (status.st_mode & WRITERS or status.st_uid not in {0, os.geteuid(), *owners}):
             raise NotShared("others than this user may change it; remove it, or give another path")
-        if found.st_size != size or head != _head(size):
+        if status.st_size != size or head != _head(size):
             return None
         raw = np.frombuffer(MappedFile(handle, 0, access=mmap.ACCESS_READ), np.uint8)
     if raw.size != size:
         return None
-    panels = [[raw[at : at + n].view(dtype).reshape(shape) for at, n, shape, dtype in own] for own in places]
-    for part, own, there in zip(parts, places, panels, strict=True):
-        for which, (_, n, shape, dtype) in enumerate(own):
-            if not _kernels.same_bytes(_scratch(part, which, n, shape, dtype), there[which]):
-                return None
-    return panels
+    found = []
+    for (at, n), (shape, dtype, make) in zip(places, sources, strict=True):
+        there = raw[at : at + n].view(dtype).reshape(shape)
+        if not _kernels.same_bytes(make(), there):
+            return None
+        found.append(there)
+    return found
 
 
-def _write(parts: list[Any], path: Path) -> None:
+def _write(sources: Sequence[Source], path: Path) -> None:
     """Write the file, whole or not at all."""
-    places, size = _places(parts)
+    places, size = _places(sources)
 
     def write(target: Path) -> None:
         with target.open("wb") as file:
             file.write(_head(size))
-            for part, own in zip(parts, places, strict=True):
-                for which, (at, n, shape, dtype) in enumerate(own):
-                    file.write(bytes(at - file.tell()))
-                    file.write(_scratch(part, which, n, shape, dtype).reshape(-1).view(np.uint8).data)
+            for (at, _), (_, _, make) in zip(places, sources, strict=True):
+                file.write(bytes(at - file.tell()))
+                file.write(make().reshape(-1).view(np.uint8).data)
             file.write(bytes(size - file.tell()))
 
     write_whole(path, write, mode=0o644)
