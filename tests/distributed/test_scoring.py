@@ -52,6 +52,17 @@ def test_a_process_reads_the_file_once(models: Any, monkeypatch: Any) -> None:
     assert sent(scorer_of(models["steps"])).predictor() is not first
 
 
+def test_each_plan_has_its_own_number_of_threads(models: Any, monkeypatch: Any) -> None:
+    seen: list[int] = []
+    predict = rnnx.Model.predict
+    monkeypatch.setattr(
+        rnnx.Model, "predict", lambda self, *x: seen.append(rnnx.get_num_threads()) or predict(self, *x)
+    )
+    for count in (1, 3, 1):
+        sent(scorer_of(models["pooled"], threads=count)).outputs(X)
+    assert seen == [1, 3, 1] and len(scoring._read) == 2
+
+
 def test_a_file_that_was_replaced_is_refused(tmp_path: Path, models: Any) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(models["pooled"].read_bytes())

@@ -17,7 +17,7 @@ from rnnx import _nested as nested
 from rnnx._typing import Array
 
 AT_ONCE = 32  # batches of rows that are taken from a stream at once: sequences of like lengths share a batch
-_read: dict[tuple[str, str, str], Predictor] = {}  # of this process: by path, checksum and mark
+_read: dict[tuple[str, str, str, int | None], Predictor] = {}  # by path, checksum, mark and threads
 MOST_READ = 16
 
 
@@ -102,7 +102,7 @@ class Scorer:
         RuntimeError
             If there is another one in its place.
         """
-        key = (self.path, self.checksum, self.mark)
+        key = (self.path, self.checksum, self.mark, self.threads)
         found = _read.get(key)
         if found is None:
             if not os.path.exists(self.path):
