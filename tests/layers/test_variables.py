@@ -9,7 +9,7 @@ import pytest
 
 import rnnx
 from rnnx import layers
-from rnnx.layers.weight import WeightArray
+from rnnx.layers.weight import Weight, WeightArray
 
 RNG = np.random.default_rng(5)
 
@@ -247,3 +247,33 @@ def test_layers_are_those_of_the_model() -> None:
     for model in (rnnx.Model(x, layers.Dense(1)(x)), rnnx.Sequential([layers.Dense(1)])):
         with pytest.raises(AttributeError, match="`layers` are those of the"):
             model.layers = []
+
+
+def test_layers_models_and_files_do_not_give_their_weights_away(monkeypatch: Any, tmp_path: Any) -> None:
+    """Whose value was asked for has its numbers looked through in the next call, as someone may write in them."""
+
+    def asked(self: Any) -> Any:
+        raise AssertionError(f"{self.name} was asked for its value; `array` costs nothing later")
+
+    model = rnnx.Sequential(
+        [
+            rnnx.Input((4, 5)),
+            layers.BatchNormalization(),
+            layers.Bidirectional(layers.LSTM(3, weight_noise="int8", return_sequences=True, kernel_regularizer="l2")),
+            layers.GRU(3, dropout=0.5, recurrent_dropout=0.5, kernel_constraint="max_norm"),
+            layers.Dense(2),
+        ]
+    )
+    model.compile("adam", "mse")
+    x, y = RNG.normal(size=(6, 4, 5)).astype("float32"), RNG.normal(size=(6, 2))
+    monkeypatch.setattr(Weight, "value", property(asked, Weight.value.fset))
+    model.fit(x, y, validation_data=(x, y), verbose=0)
+    model.predict(x)
+    model.summary(print_fn=lambda *line: None)
+    model.warm_up(tmp_path / "packed")
+    for direction in (model.layers[1].forward_layer, model.layers[1].backward_layer):
+        direction.weight_noise = None  # which Keras does not have
+    for name in ("m.safetensors", "m.keras", "m.weights.h5", "m.onnx"):
+        (model.save_weights if "weights" in name else model.save)(tmp_path / name)
+    rnnx.load_model(tmp_path / "m.safetensors").predict(x)
+    assert all(weight.lent is None for weight in model.weights)

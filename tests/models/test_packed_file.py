@@ -103,6 +103,22 @@ def test_weights_in_hand_stay_where_they_are(tmp_path: Path) -> None:
     assert not np.array_equal(model.predict(X), before)
 
 
+def test_weights_that_were_looked_at_are_shared_too(tmp_path: Path) -> None:
+    """Else processes would write different files, one after the other, to the same path."""
+    files = set()
+    for look in (False, True):
+        rnnx.random.set_random_seed(3)
+        model = Sequential([rnnx.Input((None,), dtype="int32"), layers.Embedding(5000, 4), layers.LSTM(80)])
+        if look:
+            assert all(weight.value.size for weight in model.weights) and model.layers[0].embeddings.any()
+        model.warm_up(tmp_path / "a")
+        assert not model.weights[0].array.flags.writeable
+        assert all(weight.lent is None for weight in model.weights)
+        found = (tmp_path / "a").stat()
+        files.add((found.st_ino, found.st_mtime_ns, found.st_size))
+    assert len(files) == 1
+
+
 def test_weights_that_were_packed_before_are_shared_too(tmp_path: Path) -> None:
     model = model_of()
     wanted, stream = model.predict(X), model.stream(3)

@@ -174,14 +174,14 @@ class DataParallel:
             "the weights of the model",
             {
                 "the optimizer": type(model.optimizer).__name__,
-                "the model": repr([(w.value.shape, w.value.dtype.name, w.trainable) for w in model.weights]),
+                "the model": repr([(w.shape, w.dtype.name, w.trainable) for w in model.weights]),
                 "the number of sources of noise": repr(len(model.seed_generators())),
             },
         )
         state = None
         if self.rank == 0:
             state = (
-                [weight.value for weight in model.weights],
+                [weight.array for weight in model.weights],
                 model.optimizer.get_state(),
                 [generator.state for generator in model.seed_generators()],
             )
@@ -217,7 +217,7 @@ class DataParallel:
     def _refuse_other_weights(self, place: str, model: Any, said: str) -> None:
         found = 0
         for weight in model.weights:
-            value = weight.value
+            value = weight.array
             if np.isnan(value).any():  # one NaN is as good as another, whatever its bits
                 value = np.nan_to_num(value, nan=0.0)
             found = mark(value, found)

@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = load_model(given.model)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    nbytes = sum(weight.value.nbytes for weight in model.weights if weight.trainable)
+    nbytes = sum(weight.array.nbytes for weight in model.weights if weight.trainable)
     try:
         steps, exchange = _steps(model, given, nbytes)
     except (ImportError, RuntimeError, ValueError) as error:

@@ -101,7 +101,7 @@ def warm_up(model: Any, cache: Any = None, owners: Collection[int] = ()) -> None
     del parts, sources  # which hold what was replaced
     _kernels.release_buffers()
     for weight in model.weights:
-        release(weight.value)
+        release(weight.array)
 
 
 # ---- The file -------------------------------------------------------------------------------------------------------
@@ -111,7 +111,10 @@ def _is_private(weight: Weight) -> bool:
     """Whether a weight takes memory of this process that a file can hold: it is large, whole, in nobody's hands, and
     not mapped already."""
     array = weight.array
-    return array.nbytes >= LARGE and array.flags.c_contiguous and weight.lent is None and not is_mapped(array)
+    if array.nbytes < LARGE or not array.flags.c_contiguous or is_mapped(array):
+        return False
+    weight.current_version()  # after which only those are lent whose value somebody still holds
+    return weight.lent is None
 
 
 def _of_weight(weight: Weight) -> Source:

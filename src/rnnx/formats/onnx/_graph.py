@@ -109,5 +109,5 @@ class GraphWriter:
 
     def own(self, name: str, weight: Any, shape: Sequence[int] | None = None) -> str:
         """The name of a layer's weight that stands in the file as it is, or in another shape."""
-        value = weight.value if shape is None else weight.value.reshape(shape)
+        value = weight.array if shape is None else weight.array.reshape(shape)
         return self.weight(name, value, lambda array: [(weight, array.reshape(weight.shape))])

@@ -140,7 +140,7 @@ class ModelRun:
         """Nanoseconds of the products of a layer, ten of which take one, and of the steps of a recurrent one."""
         rows = max(math.prod(given[:-1]), math.prod(made[:-1]))
         steps = given[-2] if _is_recurrent(layer) else 0
-        return int(rows * sum([w.value.size for w in layer.weights]) // 10 + steps * OF_A_STEP)
+        return int(rows * sum([w.array.size for w in layer.weights]) // 10 + steps * OF_A_STEP)
 
 
 def _into(view: View) -> tuple[Any, Any]:

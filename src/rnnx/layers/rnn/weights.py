@@ -183,7 +183,7 @@ class RecurrentWeights(Weighted):
 
     def unpacked(self) -> tuple[Any, Any]:
         """Parameters, and None for their packed form: for a call with noise on the weights, which packs its own."""
-        return self.make_params(*(weight.value for weight in self._weights)), None
+        return self.make_params(*(weight.array for weight in self._weights)), None
 
     def table_of(self, embedding: Any, tokens: int, packed: Any) -> Array | None:
         """What the input weights make of every row of an Embedding, if that pays: an id costs a copy then.
@@ -271,7 +271,7 @@ class RecurrentWeights(Weighted):
             return None
         if (passes := current_passes.get()) is not None and not passes.rounds_weights:
             return None
-        kernel, recurrent = (rounding_steps(w.value, self.weight_noise) for w in self._weights[:2])
+        kernel, recurrent = (rounding_steps(w.array, self.weight_noise) for w in self._weights[:2])
         return kernel, recurrent
 
     def cudnn_able(self) -> bool:
