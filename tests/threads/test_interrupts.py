@@ -61,7 +61,7 @@ def test_errors_of_handlers_come_out() -> None:
         model.predict(np.zeros((1, 12_000_000, 1), np.float32))
 
 
-def test_gradients_end_too() -> None:
+def test_a_forward_pass_of_training_ends_too() -> None:
     layer = layers.LSTM(48)
     x = np.zeros((64, 4, 1), np.float32)
     layer(x)
