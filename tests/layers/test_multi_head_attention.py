@@ -72,3 +72,36 @@ def test_masks_of_any_axes(name: str) -> None:
 def test_what_does_not_fit_is_named(call: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call(layers.MultiHeadAttention(HEADS, WIDTH))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.MultiHeadAttention(2, 3, use_gate=True, dtype="float64"),
+        layers.GroupedQueryAttention(3, 4, 2, dtype="float64"),
+    ],
+    ids=["multi_head", "grouped_query"],
+)
+def test_gradients_know_the_masks_that_a_call_was_given(layer: Any, causal: bool) -> None:
+    rng = np.random.default_rng(12)
+    query, value, key = (rng.normal(size=shape) for shape in ((2, 4, 5), (2, 6, 3), (2, 6, 2)))
+    given = {
+        "query_mask": rng.random((2, 4)) < 0.7,
+        "value_mask": np.array([[1, 1, 1, 0, 1, 0], [1, 0, 1, 1, 1, 1]], bool),
+        "key_mask": np.array([[1, 0, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]], bool),
+        "use_causal_mask": causal,
+    }
+    layer(query, value, key)
+    y, pullback = layer.vjp(query, value, key, **given)
+    np.testing.assert_array_equal(y, layer(query, value, key, **given))
+    np.testing.assert_array_equal(layer.vjp([query, value, key], **given)[0], y)
+    assert np.abs(y - layer.vjp(query, value, key)[0]).max() > 1e-3
+    dy = rng.normal(size=y.shape)
+    for x, dx, place in zip((query, value, key), pullback(dy).dx, ((1, 2, 3), (0, 2, 1), (1, 0, 1)), strict=True):
+        start, step, sums = x[place], 1e-6, []
+        for x[place] in (start + step, start - step):
+            sums.append((layer(query, value, key, **given) * dy).sum())
+        x[place] = start
+        np.testing.assert_allclose((sums[0] - sums[1]) / (2 * step), dx[place], rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(pullback(dy).dx[1][0, [1, 3, 5]], 0)  # hidden values

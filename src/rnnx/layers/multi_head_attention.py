@@ -178,15 +178,13 @@ class MultiHeadAttention(Attending):
         if len(given) > len(WORDS):
             raise TypeError(f"{self.name}: at most {3 + len(WORDS)} arguments can be given without a name")
         x = list(query) if isinstance(query, (list, tuple)) and value is None else [query, value]
-        return x + ([] if key is None else [key]), {**dict(zip(WORDS, given, strict=False)), **call}
+        return x + ([] if key is None else [key]), _with_masks({**dict(zip(WORDS, given, strict=False)), **call})
 
     def _call(self, x: Any, call: dict[str, Any]) -> Any:
         x = list(x) if isinstance(x, (list, tuple)) else [x]
         if len(x) < 2 or x[1] is None:
             raise ValueError(f"{self.name}: a query and a value are needed, got the query alone")
-        masks = [call.pop(word, None) for word in MASKS]
-        if any(mask is not None for mask in masks):
-            call["mask"] = masks
+        call = _with_masks(call)
         shown = call.get("attention_mask")
         if is_symbolic(shown) and not is_symbolic(x):
             raise TypeError(f"{self.name}: `attention_mask` is a symbolic tensor, the inputs are arrays")
@@ -352,6 +350,13 @@ class MultiHeadAttention(Attending):
         for name, value in self.choices.items():
             config[name] = known[name.rsplit("_", 1)[-1]].serialize(value)
         return config
+
+
+def _with_masks(call: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call with the masks of query, value and key, if there are any, in one list."""
+    masks = [call.get(word) for word in MASKS]
+    rest = {word: value for word, value in call.items() if word not in MASKS}
+    return {**rest, "mask": masks} if any(mask is not None for mask in masks) else rest
 
 
 def _listed(query: Any, value: Any, key: Any) -> list[Any]:
