@@ -97,7 +97,7 @@ def test_pools_as_the_package_onnx(name: str, operator: str) -> None:
         )  # fmt: skip
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=8)
         session = Session(proto)
-        assert session.evaluated == ((operator,) if (operator, name) == ("AveragePool", "ceiling") else ())
+        assert session.evaluated == ()
         for shape in ((2, 3, 9, 7), (1, 3, 8, 10)):
             x = np.random.default_rng(1).normal(size=shape).astype("f") - 5
             (wanted,) = ReferenceEvaluator(proto).run(None, {"x": x})

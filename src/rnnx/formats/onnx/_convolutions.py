@@ -1,7 +1,8 @@
-"""Small fast versions of convolution and pooling over one axis and two; more axes are left to the evaluator."""
+"""Pooling, ConvTranspose, and convolution over one axis and two; more of these are left to the evaluator."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from rnnx.formats.onnx._windows import (
     pool,
     pool_work,
     pool_workspace,
+    transposed,
+    transposed_work,
+    transposed_workspace,
 )
 
 SMALL_WINDOWS = 2**16
@@ -135,14 +139,14 @@ def _conv_of_planes(info: NodeInfo, weights: Array, automatic: str) -> Function 
 
 
 def _pool(info: NodeInfo) -> Function | None:
-    """Pooling over one axis or two."""
+    """Pooling; the indices of maxima are left to the evaluator."""
     attributes, best = info.attributes, info.operator == "MaxPool"
     kernel, pads = attributes.get("kernel_shape", []), attributes.get("pads", [0, 0])
     automatic = attributes.get("auto_pad", "NOTSET")
-    if len(kernel) == 2 and automatic in PADDINGS and not any(info.outputs[1:]):
-        return _pool_of_planes(info, list(kernel), automatic)
-    if len(kernel) != 1 or automatic not in PADDINGS or any(info.outputs[1:]) or attributes.get("ceil_mode", 0):
+    if automatic not in PADDINGS or any(info.outputs[1:]) or not kernel:
         return None
+    if len(kernel) > 1 or attributes.get("ceil_mode", 0):
+        return _pool_of_places(info, list(kernel), automatic)
     size, (stride,), (dilation,) = kernel[0], attributes.get("strides", [1]), attributes.get("dilations", [1])
     counted = bool(attributes.get("count_include_pad", 0))
     if min(size, stride, dilation) < 1 or min(pads) < 0 or max(pads) >= size * dilation:
@@ -167,22 +171,24 @@ def _pool(info: NodeInfo) -> Function | None:
     return run
 
 
-def _pool_of_planes(info: NodeInfo, size: list[int], automatic: str) -> Function | None:
-    """Pooling over two axes, element by element of the window."""
-    attributes, best = info.attributes, info.operator == "MaxPool"
-    strides, dilations = list(attributes.get("strides", [1, 1])), list(attributes.get("dilations", [1, 1]))
-    pads, ceil = list(attributes.get("pads", [0, 0, 0, 0])), bool(attributes.get("ceil_mode", 0))
-    if len(strides) != 2 or len(dilations) != 2 or len(pads) != 4 or min(*size, *strides, *dilations) < 1:
+def _pool_of_places(info: NodeInfo, size: list[int], automatic: str) -> Function | None:
+    """Pooling over any number of axes, element by element of the window."""
+    attributes, best, axes = info.attributes, info.operator == "MaxPool", len(size)
+    strides, dilations = list(attributes.get("strides", [1] * axes)), list(attributes.get("dilations", [1] * axes))
+    pads, ceil = list(attributes.get("pads", [0] * 2 * axes)), bool(attributes.get("ceil_mode", 0))
+    if len(strides) != axes or len(dilations) != axes or len(pads) != 2 * axes or min(*size, *strides, *dilations) < 1:
         return None
     reach = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
-    if min(pads) < 0 or any(pads[k] >= reach[k % 2] for k in range(4)) or (ceil and not best):
+    if min(pads) < 0 or any(pads[k] >= reach[k % axes] for k in range(2 * axes)):
         return None
     counted = bool(attributes.get("count_include_pad", 0))
 
     def run(x: Array) -> Array:
-        places, edges = [], []
+        if x.ndim != axes + 2:
+            raise ValueError(f"the input must have {axes + 2} axes, got shape {x.shape}")
+        places, padding, edges = [], [], []
         for k, length in enumerate(x.shape[2:]):
-            before, after = _same(automatic, length, reach[k], strides[k]) or (pads[k], pads[2 + k])
+            before, after = _same(automatic, length, reach[k], strides[k]) or (pads[k], pads[axes + k])
             rest = length + before + after - reach[k]
             count = -(-rest // strides[k]) + 1 if ceil else rest // strides[k] + 1
             if ceil and (count - 1) * strides[k] >= length + before:  # a window of padding alone
@@ -190,31 +196,80 @@ def _pool_of_planes(info: NodeInfo, size: list[int], automatic: str) -> Function
             if count < 1:
                 raise ValueError(f"an input of shape {x.shape} is smaller than the window of {reach}")
             places.append(count)
+            padding.append((before, after))
             edges.append((before, max(after, (count - 1) * strides[k] + reach[k] - length - before)))
         low = (-np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min) if best else 0
         combine = np.maximum if best else np.add
         y = _over_windows(combine, _edged(x, edges, low), places)
         if best:
             return y
-        there = (
-            size[0] * size[1]
-            if counted
-            else _over_windows(np.add, _edged(np.ones((1, 1, *x.shape[2:]), x.dtype), edges, 0), places)
-        )
-        return y / np.asarray(there, x.dtype)
+        there = np.ones((1, 1, *x.shape[2:]), x.dtype)
+        if counted:  # not what a window has beyond the padding
+            there = _edged(there, padding, 1)
+            edges = [(0, end - after) for (_, end), (_, after) in zip(edges, padding, strict=True)]
+        return y / _over_windows(np.add, _edged(there, edges, 0), places)
 
     def _edged(x: Array, edges: Any, value: Any) -> Array:
         return np.pad(x, [(0, 0), (0, 0), *edges], constant_values=value) if any(map(any, edges)) else x
 
     def _over_windows(combine: Any, x: Array, places: list[int]) -> Array:
         y: Array | None = None
-        for i in range(size[0]):
-            for j in range(size[1]):
-                starts = i * dilations[0], j * dilations[1]
-                ends = [s + (n - 1) * step + 1 for s, n, step in zip(starts, places, strides, strict=True)]
-                part = x[..., starts[0] : ends[0] : strides[0], starts[1] : ends[1] : strides[1]]
-                y = part.copy() if y is None else combine(y, part, out=y)
+        for element in np.ndindex(*size):
+            part = x[_steps(element, dilations, strides, places)]
+            y = part.copy() if y is None else combine(y, part, out=y)
         assert y is not None
+        return y
+
+    return run
+
+
+def _steps(element: Sequence[int], dilations: list[int], strides: list[int], places: Sequence[int]) -> Any:
+    """The index of an element of the windows, for all windows."""
+    starts = [n * dilation for n, dilation in zip(element, dilations, strict=True)]
+    return ..., *(
+        slice(start, start + (count - 1) * stride + 1, stride)
+        for start, stride, count in zip(starts, strides, places, strict=True)
+    )
+
+
+def _transposed(info: NodeInfo) -> Function | None:
+    """ConvTranspose, element by element of the filters; padding that follows from the output is for the evaluator."""
+    attributes, weights = info.attributes, info.constants.get(1)
+    if weights is None or weights.ndim < 3 or attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return None
+    axes, groups = weights.ndim - 2, attributes.get("group", 1)
+    strides, dilations, more = (
+        list(attributes.get(name) or [default] * axes)
+        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    )
+    pads = list(attributes.get("pads") or [0] * 2 * axes)
+    if "output_shape" in attributes or {len(strides), len(dilations), len(more), len(pads) / 2} != {axes}:
+        return None
+    if min(*strides, *dilations, groups, *weights.shape) < 1 or min(*pads, *more) < 0 or len(weights) % groups:
+        return None
+    channels, filters, size = len(weights) // groups, weights.shape[1], weights.shape[2:]
+    reach = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
+    taps = np.ascontiguousarray(np.moveaxis(weights.reshape(groups, channels, filters, -1), (3, 2), (0, 2)))
+
+    def run(x: Array, w: Array, bias: Array | None = None) -> Array:
+        if x.ndim != axes + 2 or x.shape[1] != channels * groups:
+            raise ValueError(f"the input must have {axes + 2} axes and {channels * groups} channels, got {x.shape}")
+        places, batch = x.shape[2:], len(x)
+        whole = [
+            (n - 1) * stride + far + extra for n, stride, far, extra in zip(places, strides, reach, more, strict=True)
+        ]
+        ends = [n - after for n, after in zip(whole, pads[axes:], strict=True)]
+        if min(places) < 1 or any(end <= first for end, first in zip(ends, pads, strict=False)):
+            raise ValueError(f"nothing is left of an input of shape {x.shape} without the pads {pads}")
+        y = np.zeros((batch, groups * filters, *whole), np.result_type(x, weights))
+        flat = x.reshape(batch, groups, channels, -1)
+        for element, matrices in zip(np.ndindex(*size), taps, strict=True):
+            part = (matrices @ flat).reshape(batch, groups * filters, *places)
+            y[_steps(element, dilations, strides, places)] += part
+        inside: Any = (..., *map(slice, pads[:axes], ends))
+        y = np.ascontiguousarray(y[inside])
+        if bias is not None:
+            y += bias.reshape(-1, *[1] * axes)
         return y
 
     return run
@@ -223,5 +278,6 @@ def _pool_of_planes(info: NodeInfo, size: list[int], automatic: str) -> Function
 OPERATORS = (
     Operator("AveragePool", _pool, pool, pool_workspace, pool_work),
     Operator("Conv", convolution_of, convolution, convolution_workspace, convolution_work),
+    Operator("ConvTranspose", _transposed, transposed, transposed_workspace, transposed_work),
     Operator("MaxPool", _pool, pool, pool_workspace, pool_work),
 )

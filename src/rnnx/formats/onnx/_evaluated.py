@@ -70,9 +70,6 @@ from rnnx.formats.onnx._windows import (
     resize_workspace,
     rois,
     rois_work,
-    transposed,
-    transposed_work,
-    transposed_workspace,
     unpool,
 )
 
@@ -142,7 +139,6 @@ OPERATORS = (
     _evaluated("CenterCropPad", crop, scaled(crop, 2)),
     _evaluated("Col2Im", col2im, scaled(col2im, 2), col2im_work),
     _evaluated("ConcatFromSequence", joined, joined),
-    _evaluated("ConvTranspose", transposed, transposed_workspace, transposed_work),
     _evaluated("DFT", transform, scaled(transform, 4), scaled(transform, 10)),
     _evaluated("DeformConv", convolution, scaled(convolution_workspace, 2), deformed),
     _evaluated("Det", SAME, Wide(3), scaled(SAME, 100)),

@@ -143,13 +143,17 @@ def transposed(info: NodeInfo, x: Array, w: Array, *rest: Any) -> int:
 
 
 def transposed_workspace(info: NodeInfo, x: Array, w: Array, *rest: Any) -> int:
-    """All products of inputs and weights before they are summed."""
+    """Products of inputs and weights before they are summed: all of them for the evaluator."""
+    if not info.evaluated:  # those with one element of the filters at a time, and the weights in another order
+        return 2 * transposed(info, x, w) + 8 * extent(w.shape)
     return transposed(info, x, w) + 16 * extent(w.shape[1:]) * extent(x.shape[2:])
 
 
 def transposed_work(info: NodeInfo, x: Array, w: Array, *rest: Any) -> int:
-    """The evaluator sums in Python."""
+    """A multiplication for each element of a filter and each place; the evaluator sums in Python."""
     taps = extent(w.shape[2:])
+    if not info.evaluated:
+        return taps * STEP + extent(w.shape) * max(1, len(x)) * extent(x.shape[2:]) // 10
     return transposed(info, x, w) // 8 * taps * STEP + extent(w.shape) * extent(x.shape)
 
 
@@ -174,7 +178,7 @@ def pool_workspace(info: NodeInfo, x: Array, *rest: Any) -> int:
     """The padded input, or all windows side by side."""
     found = windows(info, x)
     taps = math.prod(found.size) * math.prod(found.places)
-    side = 0 if info.evaluated or x.ndim == 4 else taps * (24 + 3 * extent(x.shape[:2]) * x.itemsize)
+    side = 0 if info.evaluated or x.ndim != 3 else taps * (24 + 3 * extent(x.shape[:2]) * x.itemsize)
     return side + 3 * extent(x.shape[:2]) * math.prod(found.padded) * 8
 
 
@@ -182,7 +186,7 @@ def pool_work(info: NodeInfo, x: Array, *rest: Any) -> int:
     """An operation for each element of a window; the evaluator looks at every one in Python."""
     found = windows(info, x)
     if not info.evaluated:
-        return extent(x.shape[:2]) * math.prod(found.places) * math.prod(found.size) if x.ndim == 4 else 0
+        return extent(x.shape[:2]) * math.prod(found.places) * math.prod(found.size)
     return extent(x.shape[:2]) * math.prod(found.places) * (40_000 + 700 * math.prod(found.size))
 
 
