@@ -20,6 +20,7 @@ import numpy as np
 import rnnx
 import rnnx.distributed
 from rnnx import callbacks, layers, losses, metrics
+from rnnx.distributed.ranks import Ranks
 
 Result = tuple[list[Any], dict[str, Any]]
 
@@ -139,6 +140,29 @@ def train_given_batches() -> Result:
     model.compile(rnnx.optimizers.Adam(gradient_accumulation_steps=2), weighed, metrics=["mse"])
     history = model.fit([(ids[k : k + 5], x[k : k + 5, :, :2]) for k in range(0, 37, 5)], epochs=2, verbose=0)
     return model.get_weights(), history.history
+
+
+def train_stopped() -> Result:
+    """One rank wants to stop: in the middle of an epoch, and before the first batch, which is still run."""
+    rank = rnnx.distributed.rank() or not rnnx.distributed.size() > 1
+    x, y, _ = data()
+
+    class Stops(callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.stop_training = bool(rank) and batch == 1
+
+    class StopsAtOnce(callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.model.stop_training = bool(rank)
+
+    model = rnnx.Sequential([rnnx.Input((None, 3)), layers.GRU(4), layers.Dense(4, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    options: dict[str, Any] = {"batch_size": 5, "epochs": 3, "verbose": 0, "validation_data": (x[:5], y[:5])}
+    history = model.fit(x, y, callbacks=[Stops()], **options).history
+    second = model.fit(x, y, callbacks=[StopsAtOnce()], **options).history
+    history.update({f"second {name}": values for name, values in second.items()})
+    history["steps"] = [model.optimizer.iterations]
+    return model.get_weights(), history
 
 
 TRAININGS = [name for name in globals() if name.startswith("train_")]
@@ -278,6 +302,53 @@ def refusals() -> dict[str, str]:
     interrupted = simple()
     history = interrupted.fit(x, y, batch_size=1, epochs=2, verbose=0, callbacks=[Interrupts()])
     found["interrupted"] = f"{history.interrupted} {interrupted.optimizer.iterations}"
+
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise ZeroDivisionError
+
+    class FailsLate(callbacks.Callback):
+        def on_train_end(self, logs: Any = None) -> None:
+            if rank == 1:
+                raise Wordless
+
+    try:
+        fit(simple(), callbacks=[FailsLate()])
+        found["late and wordless"] = "nothing"
+    except Wordless:
+        found["late and wordless"] = "Wordless"
+    except rnnx.distributed.RankError as error:
+        found["late and wordless"] = str(error)
+
+    class Homebound(rnnx.optimizers.SGD):
+        def get_state(self) -> Any:
+            return {**super().get_state(), "own": lambda: None}
+
+    model = simple()
+    model.compile(Homebound(), "mse")
+    fault("cannot travel", model, fit)
+    model = simple()
+    model.train_on_batch(x, y)
+    if rank:
+        model.layers[-1].bias = np.ones(2)
+    try:
+        model.train_on_batch(x, y)
+    except ValueError as error:
+        found["moved between steps"] = str(error)
+
+    meet = Ranks.meet
+
+    def meet_and_press(self: Ranks, place: str, numbers: Any = ()) -> Any:
+        result = meet(self, place, numbers)
+        if place == "the predictions of a batch" and rank == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    model = simple()
+    model.compile("sgd", "mse", metrics=["mae"])
+    Ranks.meet = meet_and_press  # type: ignore[method-assign]
+    fault("interrupted exchange", model, lambda model: model.evaluate(x, y, verbose=0))
+    Ranks.meet = meet  # type: ignore[method-assign]
     try:
         rnnx.fit_many(simple, [(x, y)], verbose=0)
     except RuntimeError as error:
@@ -359,6 +430,12 @@ def caught_in_one_rank(folder: Path) -> None:
             resumable(folder)
         except rnnx.distributed.RankError as error:
             print(f"caught: {error}", flush=True)
+
+
+def raises_no_error(folder: Path) -> None:
+    """A rank that ends, as with `sys.exit`, before it comes to the others."""
+    if rnnx.distributed.rank() == 1:
+        sys.exit(0)
 
 
 def raises_inside(folder: Path) -> None:

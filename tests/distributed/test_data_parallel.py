@@ -67,6 +67,13 @@ SAID = {
     "stops at the end": (r"\[0\] 8 1",) * 2,
     "diverged": (r"nan",) * 2,
     "interrupted": (r"True 3",) * 2,
+    "late and wordless": (r"rank 1 of 2, at `fit`: Wordless: its message raises ZeroDivisionError", r"Wordless$"),
+    "cannot travel": (
+        r"AttributeError: .*pickle",
+        r"RankError: rank 0 of 2, at `fit`: AttributeError: .*pickle",
+    ),
+    "moved between steps": (r"the weights of rank 1 and of rank 0 differ after a batch",) * 2,
+    "interrupted exchange": (r"RankInterrupt", r"KeyboardInterrupt"),
     "fit_many": (r"fit_many: .*data_parallel",) * 2,
 }
 
@@ -118,6 +125,12 @@ def test_an_error_that_nobody_catches_ends_the_job(mpirun: Callable[..., Any], w
     assert job.output.count("ZeroDivisionError: rank 1 has no data") >= 1
     if where == "raises_inside":
         assert re.search(r"rank 0 of 2 ends: rank 1 of 2, at .*: ZeroDivisionError: rank 1 has no data", job.output)
+
+
+def test_a_rank_that_ends_before_the_others_come_to_it_ends_the_job(mpirun: Callable[..., Any]) -> None:
+    job = mpirun("raises_no_error", timeout=30)
+    assert job.code != 0 and job.seconds < 20
+    assert "rank 1 of 2 has ended, and rank 0 waits for it at the start of `data_parallel`" in job.output
 
 
 def test_the_program_of_the_page(mpirun: Callable[..., Any], tmp_path: Path) -> None:

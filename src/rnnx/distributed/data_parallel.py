@@ -13,12 +13,13 @@ import numpy as np
 from rnnx._seeds import shuffling_generator
 from rnnx._typing import Array
 from rnnx.distributed.job import ended_from_outside, mpi, remember
-from rnnx.distributed.ranks import Ranks, mark
+from rnnx.distributed.ranks import Ranks, mark, wait_for_all
 from rnnx.distributed.share import ShareOfRank
 from rnnx.runtime import parallel, threads
 from rnnx.training.batches import Batches
 from rnnx.training.group import group_of_now
 
+FEW = 64  # numbers of a weight that are compared after a single step
 LARGE = 64 << 20  # bytes of data that are compared whole; of more, rows here and there
 
 
@@ -73,6 +74,7 @@ def data_parallel(comm: Any = None) -> Iterator[None]:
     if given.Get_size() == 1:
         yield
         return
+    wait_for_all(given, mpi().COMM_WORLD)
     ranks = Ranks(given)
     remember(ranks)
     token = group_of_now.set(DataParallel(ranks))
@@ -110,7 +112,6 @@ class DataParallel:
     def __init__(self, ranks: Ranks):
         self.ranks, self.rank, self.size = ranks, ranks.rank, ranks.size
         self.place = ""  # the method that all are in
-        self.trains = False  # whether it is `fit`, which may be stopped
         self._alike: list[Any] = []  # models whose weights are those of rank 0
 
     @contextmanager
@@ -118,16 +119,30 @@ class DataParallel:
         if self.place:  # inside another one
             yield
             return
-        self.place, self.trains = f"`{what}`", what == "fit"
+        self.place = f"`{what}`"
         try:
             if what == "evaluate" and model.built:
                 self._refuse_other_weights(self.place, model, "before an evaluation; load them on every rank")
             yield
+            self._leave(what, model)
         except BaseException as error:
             self.tell(error)
             raise
         finally:
-            self.place, self.trains = "", False
+            self.place = ""
+
+    def _leave(self, what: str, model: Any) -> None:
+        """What is raised after the last exchange of a method is so on every rank, and what differs is seen.
+
+        After a single step a few numbers of each weight are looked at, as all of them would take longer than the step.
+        """
+        place, seen = f"the end of {self.place}", 0
+        if what == "train_on_batch":
+            for weight in model.weights:
+                flat = weight.value.reshape(-1)
+                seen = mark(np.nan_to_num(flat[:: -(-flat.size // FEW) or 1], nan=0.0), seen)
+        found = self.ranks.meet(place, [float(seen)])[:, 0]
+        self._refuse_others("the weights", found, "after a batch; what changes them must do the same on every rank")
 
     def tell(self, error: BaseException) -> None:
         self.ranks.fail(self.place or "a call of one rank alone", error)
@@ -195,16 +210,19 @@ class DataParallel:
         self._alike.append(model)
 
     @contextmanager
-    def share(self, model: Any, batch: Any, training: bool) -> Iterator[ShareOfRank]:
+    def share(self, model: Any, batch: Any, training: bool, stops: bool = False) -> Iterator[ShareOfRank]:
         if not self.place:  # a method that is not called together, such as `rnnx.training.Trainer.try_batch`
             raise RuntimeError(f"data_parallel: {model.name} was asked for a step outside of fit and evaluate")
         if not model.built:
             model.prepare(batch.x)
         self.make_alike(model)
         share = ShareOfRank(self.ranks, batch, training, self.place)
-        share.stops = self.trains and training and model.stop_training
+        share.stops = stops
         with share.running():
             yield share
+
+    def end(self, model: Any) -> None:
+        self.ranks.meet("the end of `fit`'s epochs")
 
     def end_epoch(self, model: Any) -> None:
         place = "the end of an epoch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from rnnx.distributed.ranks import RankError, RankInterrupt, Ranks
+from rnnx.distributed.ranks import RankError, RankInterrupt, Ranks, say_ended
 
 _before: Any = None  # sys.excepthook before ours
 _ranks: Ranks | None = None  # of the block that was entered last
@@ -75,7 +76,16 @@ def mpi() -> Any:
         raise ImportError(f"rnnx.distributed needs mpi4py and an MPI ({error}): pip install 'rnnx[mpi]'") from error
     if _before is None:
         _before, sys.excepthook = sys.excepthook, _end
+        atexit.register(_ended)
     return MPI
+
+
+def _ended() -> None:
+    """A program that ends by itself, or by `sys.exit`, before the others have come to it: see `wait_for_all`."""
+    from mpi4py import MPI
+
+    if MPI.Is_initialized() and not MPI.Is_finalized() and MPI.COMM_WORLD.Get_size() > 1:
+        say_ended(MPI.COMM_WORLD)
 
 
 def remember(ranks: Ranks) -> None:

@@ -3,10 +3,13 @@
 MPI waits for ever for a rank that does not come. So every exchange begins with a meeting (`Ranks.meet`), to which each
 rank brings the place where it stands and whether something was raised there; arrays follow only when all are at one
 place. A rank in which something is raised goes to the next meeting with that (`Ranks.fail`), and it is raised in all.
+What follows a meeting is not left half done: Ctrl-C waits for its end.
 """
 
 from __future__ import annotations
 
+import pickle
+import time
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +17,13 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
+from rnnx.training.interrupts import interrupts_wait
 
 ROOM = 32  # numbers of a meeting; more of them need a second message
 HEAD = 3  # of these are the place, the state and how many numbers follow
 WELL, FAILED, INTERRUPTED = 0.0, 1.0, 2.0
+ENDED = 32749  # tag of what a process that ends says to the next one
+PAUSE = 0.001  # seconds between looks at who has come
 
 
 class RankError(RuntimeError):
@@ -52,6 +58,7 @@ class Ranks:
         self._known: BaseException | None = None  # that all ranks know of
         self._sums: dict[tuple[int, str], Array] = {}
 
+    @interrupts_wait()
     def meet(self, place: str, numbers: Sequence[float] | Array = ()) -> Array:
         """Numbers of all ranks.
 
@@ -87,7 +94,7 @@ class Ranks:
 
     def _disagree(self, place: str, error: BaseException | None = None) -> None:
         """Raise what is wrong; all ranks come here."""
-        said = None if error is None else f"{type(error).__name__}: {error}".strip().removesuffix(":")
+        said = None if error is None else _words_of(error)
         words = self.comm.allgather((place, said))
         states = self._all[:, 1]
         failed = [k for k, state in enumerate(states) if state == FAILED]
@@ -108,6 +115,7 @@ class Ranks:
         self._known = found
         raise found
 
+    @interrupts_wait()
     def fail(self, place: str, error: BaseException) -> None:
         """Tell the others what was raised here, at their next meeting, if they do not know it."""
         if error is self._known:
@@ -126,13 +134,15 @@ class Ranks:
         """Whether all ranks know of an error."""
         return error is not None and error is self._known
 
-    def total(self, array: Array) -> Array:
-        """The sum of an array of all ranks, in its own place; after a meeting.
+    @interrupts_wait()
+    def total(self, place: str, array: Array) -> Array:
+        """The sum of an array of all ranks, in its own place.
 
         The result is the same on every rank, and from run to run of as many ranks.
         """
         from mpi4py import MPI
 
+        self.meet(place, [float(array.size)])
         self.comm.Allreduce(MPI.IN_PLACE, array, op=MPI.SUM)
         return array
 
@@ -145,6 +155,7 @@ class Ranks:
             found = self._sums[key]
         return found
 
+    @interrupts_wait()
     def joined(self, place: str, array: Array) -> Array:
         """Arrays of all ranks along their first axis."""
         flags = array.dtype == bool
@@ -159,11 +170,20 @@ class Ranks:
         )
         return whole.view(bool) if flags else whole
 
+    @interrupts_wait()
     def of_first(self, place: str, value: Any) -> Any:
         """An object of the first rank, on all of them."""
-        self.meet(place)
-        return self.comm.bcast(value, root=0)
+        # Before the meeting: an object that cannot travel is an error like any other.
+        written = np.frombuffer(pickle.dumps(value, pickle.HIGHEST_PROTOCOL) if self.rank == 0 else b"", np.uint8)
+        size = int(self.meet(place, [float(written.size)])[0, 0])
+        if self.rank == 0:
+            self.comm.Bcast(written, root=0)
+            return value
+        read = np.empty(size, np.uint8)
+        self.comm.Bcast(read, root=0)
+        return pickle.loads(read.data)
 
+    @interrupts_wait()
     def objects(self, place: str, value: Any) -> list[Any]:
         """An object of every rank."""
         self.meet(place)
@@ -175,6 +195,43 @@ def mark(array: Array, found: int = 0) -> int:
     """A number that differs where arrays differ, and where those before did, whose mark is ``found``."""
     flat: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return zlib.crc32(flat, found)
+
+
+def wait_for_all(comm: Any, world: Any) -> None:
+    """Wait for all ranks of a communicator, as long as none of them has ended instead (`say_ended`).
+
+    A process that ends tells the next one of the job: where some have ended and others wait, one of those is told.
+
+    Raises
+    ------
+    RankError
+        If the process before this one has ended.
+    """
+    before = (world.Get_rank() - 1) % world.Get_size()
+    if before not in comm.group.Translate_ranks(None, world.group):
+        before = -1  # does not belong to these
+    waiting = comm.Ibarrier()
+    while not waiting.Test():
+        if before >= 0 and world.Iprobe(source=before, tag=ENDED):
+            raise RankError(
+                f"rank {before} of {world.Get_size()} has ended, and rank {world.Get_rank()} waits for it at the start "
+                "of `data_parallel`; all ranks must come there, or end with an error that says why not"
+            )
+        time.sleep(PAUSE)
+
+
+def say_ended(world: Any) -> None:
+    """Tell the next process of the job that this one ends."""
+    world.Isend(bytearray(), dest=(world.Get_rank() + 1) % world.Get_size(), tag=ENDED)
+
+
+def _words_of(error: BaseException) -> str:
+    """What an error says, also one that cannot be asked: the others wait for its words."""
+    try:
+        words = str(error)
+    except Exception as other:
+        words = f"its message raises {type(other).__name__}"
+    return f"{type(error).__name__}: {words}".strip().removesuffix(":")
 
 
 def _state(error: BaseException) -> float:

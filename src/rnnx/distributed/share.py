@@ -165,8 +165,7 @@ class ShareOfRank:
             place += g.size
         if self._scale != 1.0 and not self._idle:
             flat *= np.asarray(self._scale, flat.dtype)
-        self._ranks.meet("the gradients of a batch", [float(flat.size)])
-        self._ranks.total(flat)
+        self._ranks.total("the gradients of a batch", flat)
         found: list[Array | None] = []
         place = 0
         for gradient in gradients:

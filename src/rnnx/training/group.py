@@ -67,11 +67,17 @@ class Group(Protocol):
     def start(self, model: Any, batches: Any, validation: Any, facts: Mapping[str, Any]) -> None:
         """Before the first batch of a training: see that all are about to do the same, from the same state."""
 
-    def share(self, model: Any, batch: Any, training: bool) -> AbstractContextManager[Share]:
-        """The part of this process in a batch; its forward and backward pass run inside the block."""
+    def share(self, model: Any, batch: Any, training: bool, stops: bool = False) -> AbstractContextManager[Share]:
+        """The part of this process in a batch; its forward and backward pass run inside the block.
+
+        If it ``stops``, `StoppedTogether` is raised in all processes where they join their losses.
+        """
 
     def end_epoch(self, model: Any) -> None:
         """After the callbacks of an epoch: agree on whether to stop, and see that all have the same weights."""
+
+    def end(self, model: Any) -> None:
+        """After the last epoch: one that was interrupted meanwhile interrupts all."""
 
 
 class StoppedTogether(Exception):

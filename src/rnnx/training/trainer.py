@@ -91,13 +91,15 @@ class Trainer(OldMethods, Objective):
         targets, weights = (self.by_output(part, len(ys)) for part in (batch.y, batch.sample_weight))
         return [Output(*parts) for parts in zip(ys, masks, targets, weights, strict=True)]
 
-    def _train_step(self, batch: Batch, trained: TrainedWeights) -> float:
+    def _train_step(self, batch: Batch, trained: TrainedWeights, stops: bool = False) -> float:
         """Forward, backward, update; the loss before the update, and the metrics with this batch.
+
+        Of several processes one that ``stops`` ends the training of all of them here.
 
         The metrics come before the update: one that cannot look at the batch raises while nothing has changed.
         """
         group = group_of_now.get()
-        with Changes() as changes, ALONE if group is None else group.share(self, batch, True) as share:
+        with Changes() as changes, ALONE if group is None else group.share(self, batch, True, stops) as share:
             outputs, pullback = self._forward(batch if share is None else share.batch, True, True)
             if self.loss is None and not pullback.adds_loss:
                 self._refuse_without_loss()
@@ -273,6 +275,8 @@ class Trainer(OldMethods, Objective):
                 with interrupts_wait():
                     self.optimizer.finalize_variable_values()
                 interrupts.check()
+                if group is not None:
+                    group.end(self)
             except KeyboardInterrupt as error:
                 if interrupts.count > 1:
                     raise
@@ -290,7 +294,7 @@ class Trainer(OldMethods, Objective):
         self._reset_metrics()
         total, rows, number = 0.0, 0, -1
         logs: dict[str, float] = {}
-        trained = None
+        trained, stops = None, False
         for number, batch in enumerate(batches):
             logs = {}  # those of the batch before are read no more, unless a callback has them
             calls.call("train_batch_begin", number, None)
@@ -301,15 +305,17 @@ class Trainer(OldMethods, Objective):
                 weights = weights_by_class(self, batch.y, class_weight, batch.sample_weight)
                 batch = replace(batch, sample_weight=weights)
             try:
-                loss = self._train_step(batch, trained)
+                loss = self._train_step(batch, trained, stops)
             except StoppedTogether:
+                logs = self._logs(total / max(1, rows))
                 break
             size = batch.size
             total, rows = total + loss * size, rows + size
             logs = self._logs(total / max(1, rows))
             calls.call("train_batch_end", number, logs)
             check()
-            if self.stop_training and group_of_now.get() is None:  # several processes stop before their next step
+            stops = self.stop_training
+            if stops and group_of_now.get() is None:  # several processes stop before their next step
                 break
         if number < 0:
             raise ValueError(
