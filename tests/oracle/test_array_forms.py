@@ -537,6 +537,17 @@ def test_products_and_activations_of_the_engine() -> None:
 # ---- Sizes that no memory holds --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("axes", [5, 6, 32, 1000])
+def test_more_axes_than_a_buffer_has_room_for_are_refused(axes: int) -> None:
+    for size in (0, 1, 2):
+        shape = (size,) * axes
+        for given in (shape, list(shape)):
+            with pytest.raises(ValueError, match=f"expected a shape of at most 4 axes, got {axes}"):
+                _kernels.empty(given, np.float32)
+    assert _kernels.empty((2, 3, 4, 5), np.float64).shape == (2, 3, 4, 5)
+    assert _kernels.empty((), np.float32).shape == ()
+
+
 def test_sizes_beyond_memory_are_a_memory_error() -> None:
     """Also where a product of sizes is larger than any integer of the machine."""
     for shape in ((1 << 40, 1 << 40), (1 << 62, 1), (3, 1 << 61), (1 << 21, 1 << 21, 1 << 21)):

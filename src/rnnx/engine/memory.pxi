@@ -17,6 +17,7 @@ cdef enum:
     POOL_SLOTS = 32
     POOLED_FROM = 1 << 16        # smaller buffers are cheap to allocate
     POOL_LIMIT = 1 << 26         # bytes that may lie idle
+    MOST_AXES = 4                # of an array on a buffer
 
 cdef size_t LARGEST_BLOCK = <size_t>1 << 62  # bytes; sizes are compared with it before they are multiplied out
 
@@ -90,12 +91,18 @@ def release_buffers():
     rx_trim()
 
 
+cdef int refuse_axes(shape) except -1:
+    raise ValueError(f"rnnx: expected a shape of at most {MOST_AXES} axes, got {len(shape)}: {tuple(shape)}")
+
+
 cdef cnp.ndarray aligned(shape, dtype, bint zero=False):
-    """A C-contiguous array that starts on a cache line."""
-    cdef cnp.npy_intp extents[4]
+    """A C-contiguous array that starts on a cache line, of at most MOST_AXES axes."""
+    cdef cnp.npy_intp extents[MOST_AXES]
     cdef size_t size = dtype.itemsize
     cdef int axes = 0
     for extent in shape:
+        if axes == MOST_AXES:
+            refuse_axes(shape)
         extents[axes] = extent
         if extent and size > LARGEST_BLOCK // <size_t>extents[axes]:
             raise MemoryError(f"rnnx: cannot allocate an array of shape {tuple(shape)}")
