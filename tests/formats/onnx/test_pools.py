@@ -1,4 +1,4 @@
-"""Pools over any number of axes and ConvTranspose, window by window, and values of ONNX Runtime 1.32.
+"""Pools over any number of axes, LRN and ConvTranspose, window by window, and values of ONNX Runtime 1.32.
 
 ONNX' own reference is no judge here: it goes wrong for maxima over three axes, parts at the end and groups.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from rnnx.formats.onnx import Session
 from rnnx.saving import FormatError
@@ -82,6 +82,53 @@ def test_pools_by_their_definition(
     wanted = pooled(x, counted is None, size, strides, dilations, pads, bool(ceil), bool(counted))
     assert y.shape == wanted.shape and y.dtype == np.float32
     np.testing.assert_allclose(y, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "values", "places"),
+    [
+        ("kernel_shape=[2, 2]", [[5, 4, 7], [8, 8, 2]], [[4, 5, 3], [9, 9, 7]]),
+        ("kernel_shape=[2, 2], storage_order=1", [[5, 4, 7], [8, 8, 2]], [[1, 4, 9], [5, 5, 10]]),
+        ("kernel_shape=[2, 3], strides=[2, 2], pads=[0, 1, 1, 0], ceil_mode=1", [[5, 7], [8, 8]], [[4, 3], [9, 9]]),
+    ],
+)
+def test_where_the_maxima_lie(attributes: str, values: Any, places: Any) -> None:
+    x = np.array([[1, 2, 3, 7], [5, 4, 0, 2], [6, 8, 1, -1]], np.float32)[None, None].repeat(2, axis=1)
+    x[0, 1] = -x[0, 1, ::-1, ::-1]
+    proto = parsed(f"y, i = MaxPool <{attributes}> (x)", "float[N, 2, R, C] x", 12)
+    proto.graph.output.append(helper.make_tensor_value_info("i", TensorProto.INT64, None))
+    found = Session(proto).run({"x": x})
+    assert found["y"][0, 0].tolist() == values and found["i"][0, 0].tolist() == places
+    by_columns = "storage" in attributes  # the numbers of the second channel go on
+    flat = (x.swapaxes(2, 3) if by_columns else x).reshape(-1)
+    np.testing.assert_array_equal(flat[found["i"]], found["y"])
+    if "storage" not in attributes:  # of equal ones the first
+        first = Session(proto).run({"x": np.ones_like(x)})["i"]
+        assert first[0, 0].tolist() == [[0, 1, 2], [4, 5, 6]] or first[0, 0].tolist() == [[0, 1], [8, 9]]
+
+
+@pytest.mark.parametrize("p", [1, 3])
+def test_norms_of_windows_and_of_channels(p: int) -> None:
+    words = f"kernel_shape=[3], strides=[3], pads=[1, 0], ceil_mode=1, p={p}"
+    y = Session(parsed(f"y = LpPool <{words}> (x)", "float[N, 1, T] x", 18)).run({"x": -SIX})["y"]
+    np.testing.assert_allclose(y[0, 0] ** p, [3**p + 1, 4**p + 1 + 5**p, 9**p], rtol=1e-5)
+    x = np.arange(1, 11, dtype=np.float32).reshape(1, 5, 2) - 4
+    words = "size=3, alpha=0.6, beta=2.0, bias=1.5"
+    y = Session(parsed(f"y = LRN <{words}> (x)", "float[N, 5, T] x")).run({"x": x})["y"]
+    for channel in range(5):
+        near = (x[:, max(0, channel - 1) : channel + 2] ** 2).sum(axis=1)
+        np.testing.assert_allclose(y[:, channel], x[:, channel] / (1.5 + 0.2 * near) ** 2, rtol=1e-6)
+    y = Session(parsed("y = LRN <size=4> (x)", "float[N, 5, T] x")).run({"x": x})["y"]
+    near = (x[:, 1:5] ** 2).sum(axis=1)  # of an even size one more behind
+    np.testing.assert_allclose(y[:, 2], x[:, 2] / (1 + 1e-4 / 4 * near) ** 0.75, rtol=1e-6)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_vectors_of_norm_one(p: int) -> None:
+    x = np.array([[[1, -2, 0], [3, 2, 0]]], np.float32)
+    y = Session(parsed(f"y = LpNormalization <p={p}, axis=1> (x)", "float[N, 2, T] x", 18)).run({"x": x})["y"]
+    norms = [4, 4, 1] if p == 1 else [10**0.5, 8**0.5, 1]  # zeros stay zeros
+    np.testing.assert_allclose(y, x / np.array(norms), rtol=1e-6)
 
 
 @pytest.mark.parametrize("bias", [False, True])

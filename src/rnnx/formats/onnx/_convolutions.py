@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rnnx.formats.onnx._node import Array, Function, NodeInfo, Operator
+from rnnx.formats.onnx._sizes import SAME, Wide
 from rnnx.formats.onnx._windows import (
     convolution,
     convolution_work,
     convolution_workspace,
+    norm_of_channels,
     pool,
     pool_work,
     pool_workspace,
@@ -139,13 +142,13 @@ def _conv_of_planes(info: NodeInfo, weights: Array, automatic: str) -> Function 
 
 
 def _pool(info: NodeInfo) -> Function | None:
-    """Pooling; the indices of maxima are left to the evaluator."""
+    """Pooling."""
     attributes, best = info.attributes, info.operator == "MaxPool"
     kernel, pads = attributes.get("kernel_shape", []), attributes.get("pads", [0, 0])
     automatic = attributes.get("auto_pad", "NOTSET")
-    if automatic not in PADDINGS or any(info.outputs[1:]) or not kernel:
+    if automatic not in PADDINGS or not kernel:
         return None
-    if len(kernel) > 1 or attributes.get("ceil_mode", 0):
+    if len(kernel) > 1 or attributes.get("ceil_mode", 0) or any(info.outputs[1:]) or info.operator == "LpPool":
         return _pool_of_places(info, list(kernel), automatic)
     size, (stride,), (dilation,) = kernel[0], attributes.get("strides", [1]), attributes.get("dilations", [1])
     counted = bool(attributes.get("count_include_pad", 0))
@@ -181,9 +184,11 @@ def _pool_of_places(info: NodeInfo, size: list[int], automatic: str) -> Function
     reach = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
     if min(pads) < 0 or any(pads[k] >= reach[k % axes] for k in range(2 * axes)):
         return None
-    counted = bool(attributes.get("count_include_pad", 0))
+    counted, indices = bool(attributes.get("count_include_pad", 0)), any(info.outputs[1:])
+    power = attributes.get("p", 2) if info.operator == "LpPool" else None
+    by_columns = bool(attributes.get("storage_order", 0))
 
-    def run(x: Array) -> Array:
+    def run(x: Array) -> Any:
         if x.ndim != axes + 2:
             raise ValueError(f"the input must have {axes + 2} axes, got shape {x.shape}")
         places, padding, edges = [], [], []
@@ -200,9 +205,12 @@ def _pool_of_places(info: NodeInfo, size: list[int], automatic: str) -> Function
             edges.append((before, max(after, (count - 1) * strides[k] + reach[k] - length - before)))
         low = (-np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min) if best else 0
         combine = np.maximum if best else np.add
-        y = _over_windows(combine, _edged(x, edges, low), places)
+        values = x if power is None else np.abs(x) ** power
+        y = _over_windows(combine, _edged(values, edges, low), places)
         if best:
-            return y
+            return (y, _first_at(x, y, edges, places)) if indices else y
+        if power is not None:
+            return np.asarray(y ** (1 / power), x.dtype)
         there = np.ones((1, 1, *x.shape[2:]), x.dtype)
         if counted:  # not what a window has beyond the padding
             there = _edged(there, padding, 1)
@@ -211,6 +219,20 @@ def _pool_of_places(info: NodeInfo, size: list[int], automatic: str) -> Function
 
     def _edged(x: Array, edges: Any, value: Any) -> Array:
         return np.pad(x, [(0, 0), (0, 0), *edges], constant_values=value) if any(map(any, edges)) else x
+
+    def _first_at(x: Array, y: Array, edges: Any, places: list[int]) -> Array:
+        """Where the maxima lie, counted from the first element of the input."""
+        numbers = np.arange(x.size).reshape(x.shape)
+        if by_columns:
+            backwards = np.arange(math.prod(x.shape[2:])).reshape(x.shape[:1:-1])
+            numbers = numbers.reshape(*x.shape[:2], -1)[..., :1].reshape(*x.shape[:2], *[1] * axes) + backwards.T
+        values, numbers = _edged(x, edges, 0), _edged(numbers, edges, -1)
+        found = np.full(y.shape, -1)
+        for element in np.ndindex(*size):
+            where = _steps(element, dilations, strides, places)
+            first = (found < 0) & (numbers[where] >= 0) & (values[where] == y)
+            found[first] = numbers[where][first]
+        return found
 
     def _over_windows(combine: Any, x: Array, places: list[int]) -> Array:
         y: Array | None = None
@@ -275,9 +297,29 @@ def _transposed(info: NodeInfo) -> Function | None:
     return run
 
 
+def _norm_of_channels(info: NodeInfo) -> Function:
+    """LRN: a sum of squares over neighbouring channels."""
+    attributes = info.attributes
+    size, bias = attributes.get("size", 1), attributes.get("bias", 1.0)
+    alpha, beta = attributes.get("alpha", 1e-4), attributes.get("beta", 0.75)
+    before = (size - 1) // 2
+
+    def run(x: Array) -> Array:
+        squares = np.zeros_like(x)
+        for near in range(-before, size - before):
+            start, stop = max(0, -near), min(x.shape[1], x.shape[1] - near)
+            if start < stop:
+                squares[:, start:stop] += np.square(x[:, start + near : stop + near])
+        return np.asarray(x / (bias + alpha / size * squares) ** beta, x.dtype)
+
+    return run
+
+
 OPERATORS = (
     Operator("AveragePool", _pool, pool, pool_workspace, pool_work),
     Operator("Conv", convolution_of, convolution, convolution_workspace, convolution_work),
     Operator("ConvTranspose", _transposed, transposed, transposed_workspace, transposed_work),
+    Operator("LRN", _norm_of_channels, SAME, Wide(4), norm_of_channels),
+    Operator("LpPool", _pool, pool, pool_workspace, pool_work),
     Operator("MaxPool", _pool, pool, pool_workspace, pool_work),
 )

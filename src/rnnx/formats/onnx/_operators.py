@@ -155,6 +155,17 @@ def _clip(info: NodeInfo) -> Function:
     return run
 
 
+def _norm_of_one(info: NodeInfo) -> Function:
+    """LpNormalization; zeros stay zeros."""
+    axis, p = info.attributes.get("axis", -1), info.attributes.get("p", 2)
+
+    def run(x: Array) -> Array:
+        norm = (np.abs(x) ** p).sum(axis=axis, keepdims=True) ** (1 / p)
+        return np.asarray(x / np.where(norm == 0, 1, norm), x.dtype)
+
+    return run
+
+
 def _softmax(info: NodeInfo) -> Function:
     old = info.opset < 13
     axis = info.attributes.get("axis", 1 if old else -1)
@@ -390,6 +401,7 @@ OPERATORS = (
     Operator("LessOrEqual", _plain(np.less_equal), broadcast, NOTHING),
     Operator("Log", _float_only(np.log), SAME, Floats(3)),
     Operator("LogSoftmax", _in_float32(_softmax), SAME, Floats(4)),
+    Operator("LpNormalization", _in_float32(_norm_of_one), SAME, Floats(6)),
     Operator("MatMul", lambda info: _product(info.constants.get(1)), product, sum_of(SAME, _widened), product_work),
     Operator("Max", _plain(_extreme(np.maximum)), broadcast, broadcast),
     Operator("Mean", _in_float32(_plain(_mean)), broadcast_floats, broadcast_floats),

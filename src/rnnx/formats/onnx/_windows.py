@@ -175,11 +175,12 @@ def pool(info: NodeInfo, x: Array, *rest: Any) -> int:
 
 
 def pool_workspace(info: NodeInfo, x: Array, *rest: Any) -> int:
-    """The padded input, or all windows side by side."""
+    """The padded input, with the numbers of its elements where they are asked for, or all windows side by side."""
     found = windows(info, x)
     taps = math.prod(found.size) * math.prod(found.places)
     side = 0 if info.evaluated or x.ndim != 3 else taps * (24 + 3 * extent(x.shape[:2]) * x.itemsize)
-    return side + 3 * extent(x.shape[:2]) * math.prod(found.padded) * 8
+    numbers = 4 if any(info.outputs[1:]) else 0  # where the maxima lie
+    return side + (3 + numbers) * extent(x.shape[:2]) * math.prod(found.padded) * 8
 
 
 def pool_work(info: NodeInfo, x: Array, *rest: Any) -> int:
