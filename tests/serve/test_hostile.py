@@ -91,6 +91,43 @@ def test_lists_that_hold_no_numbers(data: str) -> None:
     assert numbers_of(msgspec.Raw(data.encode()), 1000).dtype.kind == "O"
 
 
+HUGE = 10**4000  # more digits than Python turns into text when two are multiplied
+
+
+@pytest.mark.parametrize(
+    ("tensor", "parameters", "said"),
+    [
+        ({"shape": [HUGE, HUGE]}, {}, "`shape` must have"),
+        ({"shape": [HUGE, HUGE], "data": None, "parameters": {"binary_data_size": 4}}, {}, "`shape` must have"),
+        ({"data": None, "parameters": {"binary_data_size": HUGE}}, {}, "`binary_data_size` is 1000"),
+        ({}, {"timeout": 10**400}, "`timeout` must be"),
+        ({}, {"timeout": "a" * 100_000}, "`timeout` must be"),
+        ({}, {"binary_data_output": "a" * 100_000}, "must be true or false"),
+        ({}, {"sequence_id": 2**64}, "`sequence_id` must be"),
+        ({}, {"sequence_id": -(2**63) - 1}, "`sequence_id` must be"),
+    ],
+)
+def test_numbers_and_words_without_measure(tensor: dict[str, Any], parameters: dict[str, Any], said: str) -> None:
+    whole = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1], **tensor}
+    body = {"inputs": [{k: v for k, v in whole.items() if v is not None}], "parameters": parameters}
+    with pytest.raises(Refusal, match=said) as refused:
+        read_request(json.dumps(body).encode(), None)
+    assert refused.value.status == 400 and len(refused.value.message) < 500
+
+
+@pytest.mark.parametrize("key", [2**64 - 1, -(2**63), 1, "a" * 256])
+def test_ids_at_their_limits(key: Any) -> None:
+    tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}
+    body = {"inputs": [tensor], "parameters": {"sequence_id": key, "timeout": 2**64 - 1}}
+    assert read_request(json.dumps(body).encode(), None).sequence == key
+
+
+def test_numbers_beyond_half_precision_are_infinite_without_a_warning() -> None:
+    tensor = {"name": "x", "shape": [2], "datatype": "FP16", "data": [1, 70000]}
+    request = read_request(json.dumps({"inputs": [tensor]}).encode(), None)
+    np.testing.assert_array_equal(request.tensors["x"], np.float16([1, np.inf]))
+
+
 @pytest.mark.parametrize("more", [{"data": []}, {"parameters": {"binary_data_size": 0}}])
 def test_an_empty_tensor_of_a_shape_that_no_array_has(more: dict[str, Any]) -> None:
     tensor = {"name": "x", "shape": [0, 2**62, 2**62], "datatype": "FP32", **more}
@@ -121,6 +158,15 @@ def test_a_block_that_is_refused_changes_no_sequence(server: Server, models: Pat
             assert json.loads(stream.recv())["error"]
         stream.send('{"data": [3]}')
         np.testing.assert_allclose(json.loads(stream.recv())["data"], model(np.array([[1, 8, 3]])), atol=1e-6)
+
+
+def test_a_beginning_that_is_refused_leaves_the_sequence_of_its_id(server: Server, models: Path) -> None:
+    model = rnnx.load_model(models / "ids.safetensors")
+    for ids, start, status in (([1, 8], True, 200), ([1, 99], True, 400), ([3], False, 200)):
+        parameters = {"sequence_id": "again", "sequence_start": start}
+        found, answer, _ = server.infer("ids", [ids], "ids", "INT64", parameters=parameters)
+        assert found == status, answer
+    np.testing.assert_allclose([answer["outputs"][0]["data"]], model(np.array([[1, 8, 3]])), atol=1e-6)
 
 
 def test_outputs_that_json_lacks_leave_the_sequence_where_it_was(tmp_path: Path, start: Callable[..., Server]) -> None:

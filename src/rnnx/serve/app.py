@@ -288,12 +288,15 @@ class Application:
         sequences.pool  # noqa: B018  before anything is said about the input
         block, single = block_of(sequences.network, request.tensors)
         binary = all(request.wanted.values()) if request.wanted else request.binary
+        before = sequences.saved(key) if request.starts else None
         sequence = sequences.open(key) if request.starts else sequences.find(key)
         try:
             outputs = await sequences.feed(key, sequence, block, finite=not binary, timeout=request.timeout)
         except BaseException:
-            if request.starts:  # it has not begun
+            if request.starts and sequences.is_of(key, sequence):  # it has not begun, and the one before it goes on
                 sequences.close(key, sequence)
+                if before is not None:
+                    sequences.open(key, before)
             raise
         if request.ends:
             sequences.close(key, sequence)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import numpy as np
@@ -26,6 +26,8 @@ JSON_LENGTH = b"inference-header-content-length"
 PARAMETERS = {"sequence_id", "sequence_start", "sequence_end", "binary_data_output", "timeout"}
 MOST_AXES = 8
 MOST_NUMBERS = 1 << 48  # an array can have; the body limits what is there, but not the shape of an empty tensor
+MOST_SIZE = 1 << 128  # of an axis, beyond which errors would not be told either
+MOST_WHOLE = 1 << 64  # beyond ids and times; JSON may hold numbers of thousands of digits
 LONGEST_NAME = 256  # characters of a name or id
 
 Parameters = dict[str, str | int | float | bool]
@@ -176,11 +178,13 @@ def read_request(body: bytes, json_length: bytes | None) -> InferRequest:
                 raise Refusal(400, f"output {output.name[:LONGEST_NAME]!r}: unknown parameter(s) {_listed(unknown)}")
             wanted[output.name] = _flag(output.parameters, "binary_data", binary)
     sequence = parameters.get("sequence_id")
-    if isinstance(sequence, (bool, float)) or (isinstance(sequence, str) and len(sequence) > LONGEST_NAME):
-        raise Refusal(400, f"`sequence_id` must be an integer, or a string of at most {LONGEST_NAME} characters")
+    if not _is_id(sequence):
+        raise Refusal(
+            400, f"`sequence_id` must be an integer of 64 bits, or a string of at most {LONGEST_NAME} characters"
+        )
     timeout = parameters.get("timeout")
-    if timeout is not None and (isinstance(timeout, (bool, str)) or not 0 <= timeout < math.inf):
-        raise Refusal(400, f"`timeout` must be a number of microseconds, got {timeout!r}")
+    if timeout is not None and (isinstance(timeout, (bool, str)) or not 0 <= timeout < MOST_WHOLE):
+        raise Refusal(400, f"`timeout` must be a number of microseconds below 2**64, got {_told(timeout)}")
     starts, ends = _flag(parameters, "sequence_start"), _flag(parameters, "sequence_end")
     if not sequence and (starts or ends):
         raise Refusal(400, "`sequence_start` and `sequence_end` need a `sequence_id` that is not 0 or empty")
@@ -190,6 +194,18 @@ def read_request(body: bytes, json_length: bytes | None) -> InferRequest:
     )  # fmt: skip
 
 
+def _is_id(value: Any) -> TypeGuard[int | str | None]:
+    if isinstance(value, str):
+        return len(value) <= LONGEST_NAME
+    return value is None or type(value) is int and -MOST_WHOLE // 2 <= value < MOST_WHOLE
+
+
+def _told(value: Any) -> str:
+    """A value of a request as an error has it, which is not to be as long as the request."""
+    said = repr(value)
+    return said if len(said) <= LONGEST_NAME else f"{said[:LONGEST_NAME]}..."
+
+
 def _listed(names: Any) -> str:
     return ", ".join(repr(name[:LONGEST_NAME]) for name in sorted(names)[:8])
 
@@ -197,7 +213,7 @@ def _listed(names: Any) -> str:
 def _flag(parameters: Parameters, name: str, default: bool = False) -> bool:
     value = parameters.get(name, default)
     if not isinstance(value, bool):
-        raise Refusal(400, f"`{name}` must be true or false, got {value!r}")
+        raise Refusal(400, f"`{name}` must be true or false, got {_told(value)}")
     return value
 
 
@@ -209,8 +225,12 @@ def _read_tensor(tensor: TensorIn, body: bytes, begin: int) -> tuple[Array, int]
             400, f"{who}: `datatype` must be one of {', '.join(DATATYPES)}, got {tensor.datatype[:LONGEST_NAME]!r}"
         )
     shape = tensor.shape
-    if len(shape) > MOST_AXES or any(size < 0 for size in shape):
-        raise Refusal(400, f"{who}: `shape` must have at most {MOST_AXES} sizes of 0 or more, got {shape[:MOST_AXES]}")
+    if len(shape) > MOST_AXES or any(not 0 <= size < MOST_SIZE for size in shape):
+        raise Refusal(
+            400,
+            f"{who}: `shape` must have at most {MOST_AXES} sizes of 0 or more with less than 40 digits, "
+            f"got {_told(shape[:MOST_AXES])}",
+        )
     if unknown := tensor.parameters.keys() - {"binary_data_size"}:
         raise Refusal(400, f"{who}: unknown parameter(s) {_listed(unknown)}")
     count = math.prod(shape)
@@ -227,7 +247,7 @@ def _read_tensor(tensor: TensorIn, body: bytes, begin: int) -> tuple[Array, int]
         raise Refusal(
             400,
             f"{who}: shape {shape} of {tensor.datatype} takes {count * dtype.itemsize} bytes, "
-            f"`binary_data_size` is {size!r}",
+            f"`binary_data_size` is {_told(size)}",
         )
     if begin + size > len(body):
         raise Refusal(400, f"{who}: the body ends {begin + size - len(body)} byte(s) too early")
@@ -279,7 +299,8 @@ def _from_json(who: str, tensor: TensorIn, data: msgspec.Raw, dtype: np.dtype[An
         limits = np.iinfo(dtype)
         if found.min() < limits.min or found.max() >= limits.max + 1:  # a power of two, which floats hold as it is
             raise Refusal(400, f"{who}: `data` holds numbers out of the range of {tensor.datatype}")
-    return found.astype(dtype).reshape(tensor.shape)
+    with np.errstate(over="ignore"):  # what is beyond the range of floats becomes infinite, and is refused as such
+        return found.astype(dtype).reshape(tensor.shape)
 
 
 def write_response(

@@ -151,6 +151,15 @@ class Sequences:
         sequence.used = time.monotonic()
         return sequence
 
+    def is_of(self, key: Any, sequence: Sequence) -> bool:
+        """Whether a sequence is still the one of an id."""
+        return self._alive.get(key) is sequence
+
+    def saved(self, key: Any) -> bytes | None:
+        """Where the sequence of an id is; None if there is none, or a request of it is at hand, which moves it."""
+        sequence = self._alive.get(key)
+        return None if sequence is None or sequence.turn.locked() else self.pool.save(sequence.stream)
+
     def reload(self, network: Network) -> int:
         """Let all go on with a newer version of the model; the number of those that its states do not fit."""
         if self._pool is not None and network.streams:
