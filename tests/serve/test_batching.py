@@ -108,6 +108,24 @@ def test_a_row_that_the_model_refuses_fails_alone() -> None:
     run(test)
 
 
+def test_requests_that_are_too_many_for_the_memory_are_served_alone() -> None:
+    class Small(Network):
+        def run(self, inputs: Any) -> Any:
+            if len(inputs[0]) > 1:
+                raise MemoryError
+            return super().run(inputs)
+
+    network = Small()
+
+    async def test(batcher: Batcher) -> None:
+        tasks = [asyncio.create_task(batcher.run(network, row(k), 5)) for k in range(3)]
+        await asyncio.sleep(0.05)
+        network.gate.set()
+        assert [answer[0].tolist() for answer in await asyncio.gather(*tasks)] == [[[0]], [[2]], [[4]]]
+
+    run(test)
+
+
 def test_a_full_queue_says_when_to_come_again() -> None:
     network = Network()
 

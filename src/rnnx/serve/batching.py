@@ -165,13 +165,13 @@ def _timed(batch: list[Waiting]) -> tuple[list[Any], float]:
 
 
 def _joined(batch: list[Waiting]) -> list[Any]:
-    """The outputs of each request, or its error; rows that a model refuses fail alone."""
+    """The outputs of each request, or its error; rows that a model refuses, or fails with, fail alone."""
     network = batch[0].network
     if len(batch) > 1:
         try:
             joined = [np.concatenate(parts) for parts in zip(*(waiting.inputs for waiting in batch), strict=True)]
             outputs = network.run(joined)
-        except ValueError:
+        except Exception:  # also too little memory for all of them, of which those who ask for little know nothing
             pass
         else:
             ends = np.cumsum([waiting.rows for waiting in batch])[:-1]
