@@ -29,8 +29,10 @@ from rnnx import layers
 from rnnx.serve import Settings, create_app
 from rnnx.serve.metrics import Metrics
 from rnnx.serve.network import Network
+from rnnx.serve.peers import check_folder
 from rnnx.serve.refusal import Refusal
 from rnnx.serve.sequences import Sequences
+from rnnx.serve.stream_socket import StreamSocket, stream_key
 from tests.serve.conftest import Server
 from tests.serve.test_server import block, eventually
 
@@ -61,6 +63,72 @@ def test_messages_of_streams_on_their_way_count_as_held(models: Path, start: Cal
         one.sendall(bytes(30_000))  # 5,625 steps
         assert one.recv(1)
     eventually(lambda: server.infer("gru", np.zeros((1, 4000, 4)))[0] == 200)  # nothing is held any more
+
+
+def upgraded(server: Server, stack: contextlib.ExitStack, model: bytes = b"gru") -> socket.socket:
+    """A stream without a library, past its first message."""
+    stream = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 20))
+    stream.sendall(UPGRADE.replace(b"gru", model))
+    while b"token" not in stream.recv(4096):
+        pass
+    return stream
+
+
+PING = b"\x89\xfd" + bytes(4) + bytes(125)
+
+
+def test_pings_hold_nothing(models: Path, start: Callable[..., Server]) -> None:
+    server = start(models / "gru.safetensors", "--max-pending", 100_000, "--reload-every", 0.05)
+    with contextlib.ExitStack() as stack:
+        stream = upgraded(server, stack)
+        for _ in range(20):  # of 13,100 bytes each
+            stream.sendall(PING * 100)
+            left = 127 * 100
+            while left:
+                part = stream.recv(left)
+                assert part
+                left -= len(part)
+        assert server.infer("gru", np.zeros((1, 4000, 4)))[0] == 200
+        stream.sendall(b"\x82\x90" + bytes(4) + bytes(16))  # a step
+        assert stream.recv(100)[:2] == b"\x82\x08"
+
+
+def test_who_pings_and_reads_no_answer_is_read_no_more(models: Path, start: Callable[..., Server]) -> None:
+    server = start(models / "gru.safetensors")
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", server.port))
+        slow.sendall(UPGRADE)
+        slow.settimeout(2)
+        with pytest.raises(OSError):  # the buffers of the system are full, and those of the server take no more
+            for _ in range(10_000):
+                slow.sendall(PING * 100)
+        slow.settimeout(20)
+        answers = 0
+        while answers < 1_000_000:  # read on, and it answers on
+            answers += len(slow.recv(1 << 16)) or pytest.fail("the connection has ended")
+    assert server.infer("gru", np.zeros((1, 1, 4)))[0] == 200
+
+
+@pytest.mark.parametrize("between", [b"\x00\x80" + bytes(4), PING], ids=["fragments", "pings"])
+def test_a_message_that_does_not_end(between: bytes, models: Path, start: Callable[..., Server]) -> None:
+    server = start(models / "gru.safetensors", "--max-message", 1000, "--reload-every", 0.05)
+    with contextlib.ExitStack() as stack:
+        stream = upgraded(server, stack)
+        stream.sendall(b"\x02\x80" + bytes(4))  # the first fragment
+        said, stop = bytearray(), time.monotonic() + 60
+        stream.settimeout(0.01)
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < stop:
+                with contextlib.suppress(TimeoutError):
+                    stream.sendall(between * 1000)
+                with contextlib.suppress(TimeoutError):
+                    if not (part := stream.recv(1 << 18)):
+                        break
+                    said += part
+        assert time.monotonic() < stop
+    eventually(lambda: held(server) == 0)
+    assert server.infer("gru", np.zeros((1, 1, 4)))[0] == 200
 
 
 def test_a_message_has_a_limit_of_its_own(models: Path, start: Callable[..., Server]) -> None:
@@ -166,6 +234,35 @@ def test_a_body_cannot_become_a_request(server: Server, head: bytes) -> None:
 def test_names_are_no_paths(server: Server, name: str) -> None:
     status, body, _ = server.request("GET", f"/v2/models/{name}")
     assert status == 404 and json.loads(body)["error"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="one process there")
+def test_a_stream_that_finds_no_room_elsewhere_stays(models: Path) -> None:
+    """A stream goes on in another process, which gives it away only to one that has room, and can say why not."""
+    answers: list[Any] = []
+
+    class Others:
+        own, count = 0, 2
+
+        async def ask(self, number: int, message: Any) -> Any:
+            asked.append(message[0])
+            return answers.pop()
+
+    asked: list[str] = []
+    application = create_app(models / "gru.safetensors", Settings(max_sequences=1)).state.rnnx
+    application.peers = Others()
+    served = application.repository.find("gru")
+    streams = StreamSocket(application)
+
+    async def test() -> None:
+        answers.append([429, 1.0, b"too many bytes", None])
+        token, resumed = await streams._opened(served, "1.other")
+        assert asked == ["take"] and not resumed and stream_key(token) in served.sequences
+        with pytest.raises(Refusal, match="alive already"):
+            await streams._opened(served, "1.other")
+        assert asked == ["take"]  # and nothing was taken
+
+    asyncio.run(test())
 
 
 # ---- Others' pages, tokens and streams -------------------------------------------------------------------------------
@@ -294,6 +391,22 @@ def test_a_process_that_dies_at_work(models: Path, start: Callable[..., Server])
             return False
 
     eventually(all_begin_again, 150)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="one process there")
+def test_a_folder_whose_sockets_would_have_too_long_paths() -> None:
+    check_folder("/tmp/rnnx-serve-12345678", 100)
+    with pytest.raises(ValueError, match="set TMPDIR to a shorter one"):
+        check_folder("/tmp/" + "a" * 97, 2)  # sun_path has 108 bytes on Linux and 104 elsewhere, the last one a zero
+
+
+def test_a_file_with_as_long_a_name_as_there_can_be(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 243 + ".safetensors")
+    path.write_bytes((models / "gru.safetensors").read_bytes())
+    served = create_app({"m": path}, Settings()).state.rnnx.repository.find("m")
+    x = block(2, 3, 4)
+    expected = rnnx.load_model(models / "gru.safetensors")(x)
+    np.testing.assert_allclose(served.network.run([x])[0], expected, atol=1e-6)
 
 
 # ---- In another application, and what Triton's clients ask -----------------------------------------------------------

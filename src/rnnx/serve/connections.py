@@ -14,6 +14,9 @@ from rnnx.serve.stream_socket import TRY_LATER
 
 MOST_HEAD = 1 << 20  # bytes of path and headers
 HEAD = 10.0  # seconds in which the head of a request must arrive
+MOST_AROUND = 1 << 20  # bytes of frames that a message may have beside twice its own
+FRAGMENT = 48  # bytes that a fragment of a message takes in memory beside its own
+TOO_LARGE = 1009  # what RFC 6455 says of messages that are
 STALLED = 30.0  # seconds in which a client that has its answer waiting must read some of it
 
 
@@ -121,12 +124,26 @@ class StreamConnection(Reader, WebSocketsSansIOProtocol):
             self.conn.fail(TRY_LATER, refusal.message)
             self.handle_parser_exception()
             return
-        self._arriving += len(data)
+        before = len(self.frames)
         super().data_received(data)
+        if self.frames:
+            self._arriving += len(data) + FRAGMENT * max(0, len(self.frames) - before)
+        else:
+            self._arriving = len(self.conn.reader.buffer)  # pings and what is no message are gone again
+        if self.queue.empty():
+            self._held.keep(self._arriving)
+        if self._arriving > MOST_AROUND + 2 * self.config.ws_max_size and not self.close_sent:
+            self.conn.fail(TOO_LARGE, "a message in too many fragments, or with too many pings between them")
+            self.handle_parser_exception()
 
-    def send_receive_event_to_app(self) -> None:
-        super().send_receive_event_to_app()
-        self._arriving = 0
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.transport.pause_reading()  # each ping would add an answer to those that wait
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
 
     async def receive(self) -> Any:
         message = await super().receive()

@@ -19,6 +19,22 @@ WIDTH = 8  # bytes that say how long a message is
 START = 10.0  # seconds in which a process that has died is there again
 GONE = "the process that held the sequence has gone; begin the sequence again"
 Handler = Callable[[Any], Awaitable[Any]]
+LONGEST_PATH = 103  # bytes of the path of a socket, on the systems that allow the fewest
+
+
+def check_folder(folder: Any, count: int) -> None:
+    """Say at once if sockets cannot be in a folder: processes would be started again and again.
+
+    Raises
+    ------
+    ValueError
+        If its path is too long.
+    """
+    if (size := len(os.fsencode(Path(folder) / f"{count - 1}.sock"))) > LONGEST_PATH:
+        raise ValueError(
+            f"serve: with several `workers` sockets are made in the folder for temporary files, whose paths have at "
+            f"most {LONGEST_PATH} bytes, got {size} in {folder}; set TMPDIR to a shorter one"
+        )
 
 
 class Peers:

@@ -25,6 +25,7 @@ from rnnx.serve.settings import Settings
 
 logger = logging.getLogger("rnnx.serve")
 Stamp = tuple[int, int, int]
+MOST_OF_NAME = 32  # characters
 AGAIN = 30.0  # seconds until a file is tried again that the system would not read or copy
 
 
@@ -94,8 +95,10 @@ class Served:
         return network
 
     def _copy_of_now(self) -> Path | None:
-        stamp = stamp_of(self.path)
-        return None if stamp is None else self._folder / f"{stamp[0]}-{stamp[1]}-{stamp[2]}-{self.path.name}"
+        if (stamp := stamp_of(self.path)) is None:
+            return None
+        # The end of the name, with its suffix: a name may be as long as the system allows already.
+        return self._folder / f"{stamp[0]}-{stamp[1]}-{stamp[2]}-{self.path.name[-MOST_OF_NAME:]}"
 
     def _copy_to(self, target: Path) -> None:
         shutil.copyfile(self.path, target)

@@ -17,7 +17,7 @@ import rnnx
 from rnnx.serve import log
 from rnnx.serve.app import create_app, named
 from rnnx.serve.connections import Connection, StreamConnection
-from rnnx.serve.peers import Peers
+from rnnx.serve.peers import Peers, check_folder
 from rnnx.serve.settings import Settings
 
 try:
@@ -91,6 +91,7 @@ def serve(
         return
     models = {name: str(path.absolute()) for name, path in named(paths).items()}
     with tempfile.TemporaryDirectory(prefix="rnnx-serve-") as folder:
+        check_folder(folder, workers)
         given = {"models": models, "settings": settings.as_dict(), "access_log": access_log, "folder": folder}
         os.environ[GIVEN] = msgspec.json.encode({**given, "workers": workers}).decode()
         os.environ[METRICS] = folder

@@ -161,19 +161,22 @@ class StreamSocket:
         sequences, peers = served.sequences, self._application.peers
         if token is not None and stream_key(token) in sequences:
             return token, True
+        made = f"{0 if peers is None else peers.own}.{secrets.token_urlsafe(16)}"
+        sequences.open(stream_key(made))  # first: what the other process gives away must find room here
         saved = None
         if token is not None and peers is not None:
             number = token.partition(".")[0]
             if number in map(str, range(peers.count)) and int(number) != peers.own:
                 with contextlib.suppress(Refusal):  # it has gone, and the stream with it
                     saved = await peers.ask(int(number), ["take", served.name, None, token.encode()])
-        made = f"{0 if peers is None else peers.own}.{secrets.token_urlsafe(16)}"
-        try:
-            sequences.open(stream_key(made), saved)
-        except ValueError:  # of a version of the model with other states
-            sequences.open(stream_key(made))
+        if not isinstance(saved, bytes):  # none, or why the other process gives nothing
             return made, False
-        return made, saved is not None
+        try:
+            served.sequences.open(stream_key(made), saved)
+        except ValueError:  # of a version of the model with other states
+            served.sequences.open(stream_key(made))
+            return made, False
+        return made, True
 
     async def _introduced(self, socket: WebSocket) -> bool:
         """Whether the first message brings the token, for browsers, which can send no headers with a WebSocket."""
@@ -199,8 +202,7 @@ class StreamSocket:
         before = None
         if message.reset:
             sequences = served.sequences
-            if key in sequences:
-                before = sequences.pool.save(sequences.find(key).stream)
+            before = sequences.saved(key)
             sequences.open(key)
             answer["reset"] = True
         if block is not None:
