@@ -394,6 +394,19 @@ def test_a_process_that_dies_at_work(models: Path, start: Callable[..., Server])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="one process there")
+def test_processes_end_with_the_one_that_started_them(models: Path, start: Callable[..., Server]) -> None:
+    server = start(models / "gru.safetensors", "--workers", 2)
+    server.process.kill()
+    server.process.wait()
+
+    def port_is_free() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", server.port)) != 0
+
+    eventually(port_is_free, 40)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="one process there")
 def test_a_folder_whose_sockets_would_have_too_long_paths() -> None:
     check_folder("/tmp/rnnx-serve-12345678", 100)
     with pytest.raises(ValueError, match="set TMPDIR to a shorter one"):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import signal
 import ssl
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +123,24 @@ def _check_certificate(certfile: str, keyfile: str | None) -> None:
         raise ValueError(f"serve: no certificate with its key in {certfile} and {keyfile}: {error}") from None
 
 
+def _end_with_parent() -> None:
+    """Stop this process when the one that started it has gone without a word, as killed ones do.
+
+    It would keep the port, and whoever starts the server again would be told that it is taken.
+    """
+
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_stop_after, args=(parent,), name="rnnx-serve-parent", daemon=True).start()
+
+
+def _stop_after(process: Any) -> None:
+    process.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def app_of_environment() -> Any:
     """The application of one of the processes that `serve` has started."""
+    _end_with_parent()
     given = msgspec.json.decode(os.environ[GIVEN])
     log.set_up(given["access_log"])
     rnnx.set_num_threads(1)
