@@ -73,6 +73,11 @@ def test_chunks_that_are_joined_along_time_are_cut_along_rows(models: Any) -> No
     assert max(y.chunks[0]) * 200 * 3 * 4 <= 2**20 and y.shape == (10_000, 2)
 
 
+def test_sequences_without_steps_that_are_cut(models: Any) -> None:
+    found = predict(models["steps"], da.zeros((4, 0, 3), chunks=(2, -1, 2), dtype="float32"))
+    assert found.chunks[0] == (2, 2) and found.compute().shape == (4, 0, 4)
+
+
 def test_nothing_is_computed_before_and_only_what_is_wanted(models: Any) -> None:
     seen: list[int] = []
 

@@ -65,6 +65,17 @@ def scored(frame: Any, column: Any) -> list[Any]:
     return [row.y for row in frame.select("k", column.alias("y")).orderBy("k").collect()]
 
 
+def test_nulls_among_the_steps(models: Any, spark: Any) -> None:
+    rows = [[None, [1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0], None], [[1.0, None, 3.0]], [None]]
+    frame = spark.createDataFrame(list(enumerate(zip(rows))), "k int, x struct<x:array<array<float>>>")
+    found = scored(frame.select("k", "x.x"), predict_udf(models["pooled"])("x"))
+    wanted = rnnx.load_model(models["pooled"]).predict(np.array([[[1, 2, 3]]], np.float32))[0]
+    for k, row in enumerate(found):
+        np.testing.assert_allclose(row, wanted if k == 1 else [np.nan, np.nan], atol=1e-6)
+    with pytest.raises(Exception, match="got structs; of a column of vectors of Spark ML"):
+        scored(frame, predict_udf(models["pooled"])("x"))
+
+
 def test_sequences_of_any_lengths(models: Any, table: Any) -> None:
     wanted = rnnx.load_model(models["pooled"]).predict(RAGGED)
     for column in (predict_udf(models["pooled"])("steps"), predict_udf(models["pooled"], shape=(None, 3))("flat")):

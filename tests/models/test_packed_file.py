@@ -213,6 +213,15 @@ def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: Any) -> Non
     assert is_mapped(model)
 
 
+def test_what_killed_writers_have_left_is_removed(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    left, other = tmp_path / ".a[1].packed.x1y2.part", tmp_path / ".b.packed.x1y2.part"
+    left.write_bytes(b"half")
+    other.write_bytes(b"of another file")
+    model_of().warm_up(tmp_path / "a[1].packed")
+    assert sorted(os.listdir(tmp_path)) == [other.name, "a[1].packed"]
+
+
 def test_waiting_for_a_writer_ends(tmp_path: Path, monkeypatch: Any) -> None:
     fcntl = pytest.importorskip("fcntl")
     monkeypatch.setattr(packed_file, "PATIENCE", 0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -157,7 +158,9 @@ def _of_whole_rows(x: Any) -> Any:
             f"{WHO}: the array of shape {x.shape} is cut along more than its rows, whose number is unknown, so that "
             "its chunks cannot be joined; call `x.compute_chunk_sizes()` first"
         )
-    return x.rechunk({0: "auto", **dict.fromkeys(range(1, x.ndim), -1)})
+    # Of an array without elements Dask knows no size of chunks.
+    rows = "auto" if math.prod(x.shape) else x.chunks[0]
+    return x.rechunk({0: rows, **dict.fromkeys(range(1, x.ndim), -1)})
 
 
 class _Chunk:

@@ -67,7 +67,7 @@ def predict_udf(
         features; for a model that takes vectors also a column of numbers for each feature. It gives
         ``array<float>`` for an output of shape (units,), ``array<array<float>>`` for (timesteps, units), without any
         padding, and a struct with a field for each of several outputs. A null gives a null; NaN and a null inside of an
-        array make that row's outputs NaN.
+        array make that row's outputs NaN; among ids they are an error.
 
     Raises
     ------
@@ -149,6 +149,11 @@ class _Columns:
         for columns in batches:
             if not isinstance(columns, tuple):  # only one
                 columns = (columns,)
+            if any(isinstance(column, pd.DataFrame) for column in columns):  # of a struct, which vectors are too
+                raise ValueError(
+                    f"{WHO}: a column must hold numbers or arrays of them, got structs; of a column of vectors of "
+                    "Spark ML, give pyspark.ml.functions.vector_to_array(column)"
+                )
             there = ~np.logical_or.reduce([column.isna().to_numpy() for column in columns])
             found: list[Any] = [()] * self.outputs
             if there.any():
@@ -163,7 +168,7 @@ class _Columns:
         if self.scorer.several_inputs or any(column.dtype == object for column in columns):
             raise ValueError(
                 f"{WHO}: the model has {len(self.shapes)} input(s), got {len(columns)} columns; several for one input "
-                "must hold a number each"
+                "must hold a number each (cast decimals to double)"
             )
         return np.stack([column.to_numpy() for column in columns], axis=1)
 
@@ -191,7 +196,11 @@ def _array(row: Any, step: tuple[int, ...]) -> Array:
         return row
     if not len(row):
         return np.zeros((0, *step), np.float32)
-    steps = [np.asarray(part) for part in row]
+    given = [None if part is None else np.asarray(part) for part in row]
+    known = next((part.shape for part in given if part is not None), step)
+    steps = [
+        np.full(known, np.nan, np.float32) if part is None else part for part in given
+    ]  # a null step is one of NaN
     if len({part.shape for part in steps}) > 1:
         raise ValueError(
             f"{WHO}: a row has steps of shapes {sorted({part.shape for part in steps})}; all must have one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import mmap
 import os
@@ -10,7 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,9 @@ def warm_up(model: Any, cache: Any = None, owners: Collection[int] = ()) -> None
         found = _read(sources, path, owners)
         if found is None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _alone_in(path.parent):
+            with _alone_in(path.parent) as alone:
+                if alone:
+                    _remove_parts(path)
                 found = _read(sources, path, owners)  # another process may have written it meanwhile
                 if found is None:
                     _write(sources, path)
@@ -208,9 +211,18 @@ def _write(sources: Sequence[Source], path: Path) -> None:
     write_whole(path, write, mode=0o644)
 
 
+def _remove_parts(path: Path) -> None:
+    """Remove what processes have left that were killed while they wrote the file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):  # somebody else's
+            left.unlink()
+
+
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
+def _alone_in(folder: Path) -> Iterator[bool]:
     """One process at a time writes in a folder; where the system has no such locks, any number, one after the other.
+
+    Yields whether this process is alone in it.
 
     Raises
     ------
@@ -220,8 +232,9 @@ def _alone_in(folder: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:
-        yield
+        yield False
         return
+    alone = True
     handle = os.open(folder, os.O_RDONLY)
     try:
         end = time.monotonic() + PATIENCE
@@ -234,8 +247,9 @@ def _alone_in(folder: Path) -> Iterator[None]:
                     raise TimeoutError(f"another process has kept {folder} for {PATIENCE:.0f} s") from None
                 time.sleep(PAUSE)
             except OSError:  # a file system without locks
+                alone = False
                 break
-        yield
+        yield alone
     finally:
         os.close(handle)
 
