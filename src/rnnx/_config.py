@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,6 +43,19 @@ def given_path(who: str, path: Any, filepath: Any) -> Any:
     if (path is None) == (filepath is None):
         raise TypeError(f"{who}: give the path of a file, as `path` or as `filepath`")
     return filepath if path is None else path
+
+
+def path_of(who: str, path: Any, word: str = "path") -> Any:
+    """A path as it is; what is none is refused, a model in its place with what to do.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(path, (str, bytes, os.PathLike)):
+        return path
+    what = " (a model or layer: save it, and give the path of that file)" if hasattr(path, "weights") else ""
+    raise TypeError(f"{who}: `{word}` must be a path, got {what_is(path)}{what}")
 
 
 def what_is(thing: Any) -> str:

@@ -18,6 +18,7 @@ from rnnx._config import (  # noqa: F401  under Keras' names
     get_registered_name,
     get_registered_object,
     given_path,
+    path_of,
     register_keras_serializable,
 )
 from rnnx.serialization import deserialize_keras_object, serialize_keras_object  # noqa: F401  under Keras' names
@@ -310,6 +311,8 @@ def load_model(
     """
     if path is None or filepath is not None:
         path = given_path("load_model", path, filepath)
+    if not isinstance(path, (str, os.PathLike)):
+        path = path_of("load_model", path)
     if not os.path.exists(path) and not is_checkpoint(path):
         raise FileNotFoundError(f"{path}: no such file")
     module = format_of(path, "read")

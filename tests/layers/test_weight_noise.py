@@ -203,3 +203,25 @@ def test_fit_learns_under_it():
     y = np.zeros((3, 2), np.float32)
     losses = model.fit(X, y, epochs=8, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(("cls", "options"), LAYERS)
+def test_words_of_noise_are_checked_and_heeded_when_they_are_assigned(cls, options):
+    layer, cell = cls(6, **options), getattr(layers, f"{cls.__name__}Cell")(6, **options)
+    plain = layer(X)
+    for word, value in (("dropout", 0.5), ("recurrent_dropout", 0.5), ("zoneout", 0.5), ("weight_noise", "int8")):
+        off = getattr(layer, word)
+        setattr(layer, word, value)
+        assert not np.array_equal(layer(X, training=True), plain)
+        setattr(layer, word, off)
+        assert np.array_equal(layer(X, training=True), plain)
+    wrong = {
+        "dropout": 1.5, "recurrent_dropout": -0.1, "zoneout": (0.1,), "weight_noise": "int4", "noise_shape": 3,
+        "recurrent_noise_shape": "x", "dropout_gates": "all", "recurrent_dropout_mode": "output",
+    }  # fmt: skip
+    for owner in (layer, cell):
+        for word, value in wrong.items():
+            before = getattr(owner, word)
+            with pytest.raises((ValueError, TypeError), match=f"{type(owner).__name__}: `{word}` "):
+                setattr(owner, word, value)
+            assert getattr(owner, word) == before

@@ -301,3 +301,11 @@ def test_negative_seeds_are_refused_before_anything_is_fitted() -> None:
     with pytest.raises(ValueError, match="set_random_seed: `seed` must be an integer of at least 0, got -1"):
         set_random_seed(-1)
     assert random.getstate() == before
+
+
+def test_a_dict_of_datasets_and_a_build_without_return():
+    x = np.zeros((2, 3, 1), "float32")
+    with pytest.raises(TypeError, match=r"got a dict, .* give list\(datasets.values\(\)\)"):
+        rnnx.fit_many(build, {"north": (x, x[:, 0]), "south": (x, x[:, 0])})
+    (fit,) = rnnx.fit_many(lambda: None, [(x, x[:, 0])], verbose=0)
+    assert str(fit.error) == "`build` must return a compiled model, got NoneType"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -264,3 +266,66 @@ def test_inputs_and_targets_in_one_pair(call, pack):
     rows = [np.ones((2, 3), np.float32), np.ones((2, 3), np.float32)]  # two sequences without targets
     with pytest.raises(ValueError, match="needs targets|no targets|`y`"):
         model.fit(rows, verbose=0)
+
+
+class Columns:
+    """As a ParquetFile: columns that are read by batches."""
+
+    def iter_batches(self, columns):
+        return iter([])
+
+
+class Folder:
+    """As an open file of h5py."""
+
+    def __iter__(self):
+        return iter(["x", "label"])
+
+    def __len__(self):
+        return 2
+
+    def visititems(self, function):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("table.npy", "got the text 'table.npy'; of a file, give what is read from it: np.load"),
+        (Path("table.npy"), "Path; of a file, give what is read from it"),
+        (Columns(), r"got Columns; give its batches, as a generator: \(batch\[name\] for batch in x.iter_batches"),
+        (Folder(), r"got Folder with 'x', 'label'; give one of its arrays, x\[name\]"),
+    ],
+)
+def test_files_that_were_not_read(given, said):
+    model = one_output()
+    model.compile(**DEFAULT)
+    with pytest.raises(TypeError, match=f"`x` must be arrays, .*{said}"):
+        model.predict(given, verbose=0)
+    with pytest.raises(TypeError, match=f"`x` must be arrays, .*{said}"):
+        model.fit(given, CLASSES, verbose=0)
+    with pytest.raises(TypeError, match=f"`y` must be arrays, .*{said}"):
+        model.fit(X, given, verbose=0)
+
+
+def test_data_without_rows():
+    model = one_output()
+    model.compile(**DEFAULT)
+    for empty, name in (([], "list"), ({}, "dict")):
+        with pytest.raises(ValueError, match=f"the data must have rows, got an empty {name}"):
+            model.predict(empty, verbose=0)
+    with pytest.raises(ValueError, match="the data must have rows, got function without axes"):
+        model.predict(one_output, verbose=0)
+
+
+def test_what_is_no_path():
+    model = one_output()
+    model.compile(**DEFAULT)
+    said = "`path` must be a path, got Sequential .a model or layer: save it, and give the path of that file"
+    for call in (rnnx.load_model, rnnx.Predictor, model.load_weights, model.save, model.save_weights):
+        with pytest.raises(TypeError, match=said):
+            call(model)
+    with pytest.raises(TypeError, match="Predictor: `cache` must be a path, got int"):
+        rnnx.Predictor("model.keras", cache=3)
+    with pytest.raises(TypeError, match="warm_up: `cache` must be the path of the file, got True"):
+        model.warm_up(cache=True)

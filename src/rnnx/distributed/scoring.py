@@ -14,6 +14,7 @@ import numpy as np
 
 from rnnx import Predictor, load_model
 from rnnx import _nested as nested
+from rnnx._config import path_of
 from rnnx._typing import Array
 
 AT_ONCE = 32  # batches of rows that are taken from a stream at once: sequences of like lengths share a batch
@@ -70,7 +71,7 @@ class Scorer:
             threads = threads if path.threads is None else path.threads
             self.cache, custom_objects = path.cache, custom_objects or path.custom_objects
             path = path.path
-        predictor = Predictor(path, threads=threads, custom_objects=custom_objects)
+        predictor = Predictor(path_of(who, path), threads=threads, custom_objects=custom_objects)
         self.who, self.path, self.threads = who, predictor.path, predictor.threads
         self.batch_size, self.custom_objects = batch_size, custom_objects
         self.model: Any = load_model(self.path, custom_objects, compile=False)

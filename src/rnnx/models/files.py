@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rnnx._config import given_path
+from rnnx._config import given_path, path_of
 from rnnx.layers.registry import layer_config
 
 
@@ -34,6 +34,7 @@ class ModelFiles:
 
         if path is None or filepath is not None:
             path = given_path("save", path, filepath)
+        path = path_of("save", path)
         saving.save_model(self, path, overwrite, zipped, include_optimizer=include_optimizer, save_format=save_format)
 
     def export(self, path: Any, format: str = "tf_saved_model") -> None:
@@ -60,6 +61,7 @@ class ModelFiles:
 
         if path is None or filepath is not None:
             path = given_path("save_weights", path, filepath)
+        path = path_of("save_weights", path)
         saving.save_weights(self, path, overwrite=overwrite)
 
     def load_weights(
@@ -81,4 +83,5 @@ class ModelFiles:
 
         if path is None or filepath is not None:
             path = given_path("load_weights", path, filepath)
+        path = path_of("load_weights", path)
         saving.load_weights(self, path, skip_mismatch=skip_mismatch, by_name=by_name, compat=compat)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import __version__, _kernels
+from rnnx._config import path_of
 from rnnx._mapped import MappedFile, is_mapped, release
 from rnnx._typing import Array
 from rnnx.layers.dense import Dense
@@ -75,7 +76,15 @@ def warm_up(model: Any, cache: Any = None, owners: Collection[int] = ()) -> None
         for part in parts:
             part.prepare()
         return
-    path, versions = Path(os.fspath(cache)), [weight.current_version() for weight in weights]
+    if isinstance(cache, bool):
+        raise TypeError(
+            f"{model.name}.warm_up: `cache` must be the path of the file, got {cache!r}; the folder for caches is "
+            "chosen by Predictor(path, cache=True), which knows the file of the model"
+        )
+    path, versions = (
+        Path(os.fspath(path_of(f"{model.name}.warm_up", cache, "cache"))),
+        [weight.current_version() for weight in weights],
+    )
     sources = [*map(_of_weight, weights), *(source for part in parts for source in _of_part(part))]
     try:
         found = _read(sources, path, owners)

@@ -6,7 +6,7 @@ import os
 from contextlib import nullcontext
 from typing import Any
 
-from rnnx._config import on_demand
+from rnnx._config import on_demand, path_of
 from rnnx.runtime.parallel import threads as with_threads
 
 
@@ -56,9 +56,9 @@ class Predictor:
     ):
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ValueError(f"Predictor: `threads` must be a positive integer or None, got {threads!r}")
-        self.path = os.path.abspath(os.fspath(path))
+        self.path = os.path.abspath(os.fspath(path_of("Predictor", path)))
         self.threads, self.custom_objects = threads, custom_objects
-        self.cache = cache if cache is None or isinstance(cache, bool) else os.path.abspath(os.fspath(cache))
+        self.cache = cache if cache is None or isinstance(cache, bool) else _folder(cache)
 
     @property
     def model(self) -> Any:
@@ -110,6 +110,10 @@ class Predictor:
 
     def __repr__(self) -> str:
         return f"Predictor({self.path!r})"
+
+
+def _folder(cache: Any) -> str:
+    return os.path.abspath(os.fspath(path_of("Predictor", cache, "cache")))
 
 
 def _made(path: str, threads: int | None, custom_objects: dict[str, Any] | None, cache: Any = None) -> Predictor:

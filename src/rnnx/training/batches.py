@@ -424,6 +424,8 @@ def is_source(x: Any) -> bool:
         return len(x) > 0 and all(isinstance(item, (tuple, Batch)) and not is_ragged([item]) for item in x)
     if is_indexed(x):
         return True
+    if isinstance(x, (str, bytes)) or hasattr(x, "visititems"):  # letters and names: `refuse_unread` says what to do
+        return False
     return hasattr(x, "__iter__") and not (hasattr(x, "__array__") or is_arrow(x) or is_stored(x))
 
 

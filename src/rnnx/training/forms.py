@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,13 @@ def is_texts(x: Any) -> bool:
 
 def count_rows(x: Any) -> int:
     """Rows of an array, or of the first array of a list or dict."""
-    if isinstance(x, dict):
-        return count_rows(next(iter(x.values())))
-    if isinstance(x, (list, tuple)):
-        return count_rows(x[0])
+    if isinstance(x, (dict, list, tuple)):
+        if not len(x):
+            raise ValueError(f"the data must have rows, got an empty {type(x).__name__}")
+        return count_rows(next(iter(x.values())) if isinstance(x, dict) else x[0])
     if not np.ndim(x):
-        raise ValueError(f"the data must have rows, got {type(x).__name__} without axes")
+        what = x.item() if isinstance(x, np.ndarray) and x.dtype.kind == "O" else x
+        raise ValueError(f"the data must have rows, got {type(what).__name__} without axes")
     return len(x)
 
 
@@ -77,8 +79,40 @@ def only_one(x: Any, axes: int | None) -> Any:
     return x
 
 
+def refuse_unread(who: str, x: Any, word: str = "x") -> None:
+    """Say how to read what has rows only when it has been read: a path, or an open file of several arrays or columns.
+
+    Raises
+    ------
+    TypeError
+    """
+    if isinstance(x, (np.ndarray, list, tuple, dict)) or x is None or hasattr(x, "shape"):
+        return
+    if isinstance(x, (str, bytes, os.PathLike)):
+        what = f"the text {x!r:.100}" if isinstance(x, str) else type(x).__name__
+        do = (
+            "of a file, give what is read from it: np.load(path), h5py.File(path)[name], a column of pyarrow, or a "
+            "generator of its batches; one text is a row of a list, [text]"
+        )
+    elif (reader := next((name for name in ("iter_batches", "to_batches") if hasattr(x, name)), None)) and not is_arrow(
+        x
+    ):
+        what = type(x).__name__
+        do = (
+            f"give its batches, as a generator: (batch[name] for batch in x.{reader}(columns=[name])), in fit pairs "
+            "(batch[name], batch[target])"
+        )
+    elif hasattr(x, "visititems"):  # an open file of h5py, or a group in one
+        what = f"{type(x).__name__} with {', '.join(repr(name) for name in list(x)[:10]) or 'nothing in it'}"
+        do = "give one of its arrays, x[name]"
+    else:
+        return
+    raise TypeError(f"{who}: `{word}` must be arrays, lists of them or batches, got {what}; {do}")
+
+
 def inputs_of(model: Any, x: Any) -> Any:
     """Inputs as the model takes them: an array, a list or dict of arrays, or a ragged list."""
+    refuse_unread(model.name, x)
     if is_arrow(x):
         x = _of_table(model, x)
     model.note_form(x)
@@ -121,6 +155,7 @@ def targets_of(model: Any, y: Any, rows: int | None, ragged: bool) -> Any:
     """
     if y is None:
         return None
+    refuse_unread(model.name, y, "y")
     if is_arrow(y):
         columns = columns_of(y)
         y = numbers_of(y) if columns is None else _of_outputs(model, columns)

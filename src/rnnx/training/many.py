@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._config import did_you_mean
+from rnnx._config import did_you_mean, what_is
 from rnnx._seeds import check_seed, seeded, source
 from rnnx._typing import Array
 from rnnx.layers.names import names_from_the_start
@@ -133,6 +133,11 @@ def fit_many(
             "fit_many: fits that are independent of each other need no group; call it outside of "
             "`with rnnx.distributed.data_parallel()`, for example on each rank with datasets of its own"
         )
+    if isinstance(datasets, dict):
+        raise TypeError(
+            "fit_many: `datasets` must be an iterable of datasets, got a dict, whose keys would be lost; give "
+            "list(datasets.values()), the fits come in that order: dict(zip(datasets, fits))"
+        )
     data = list(datasets)
     jobs = _check_jobs(n_jobs)
     chosen = _check_seeds(seeds, len(data))
@@ -250,6 +255,8 @@ def _fit_one(task: Task, made: dict[int, Any] | None = None, stop: threading.Eve
             model = build() if number is None else build(number)
             if made is not None and made.setdefault(id(model), (model, task))[1] is not task:
                 raise ValueError("`build` returned the model of another fit; it must make a new one each time")
+            if not hasattr(model, "fit") or isinstance(model, type):
+                raise TypeError(f"`build` must return a compiled model, got {what_is(model)}")
             history = model.fit(**{"verbose": 0, **fit, **given})
     except Exception as error:
         return Fit(None, {}, seed, time.perf_counter() - begun, error)

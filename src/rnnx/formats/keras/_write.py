@@ -381,6 +381,12 @@ class _Writer:
         kwargs: dict[str, Any] = {}
         if step.states:
             kwargs["initial_state"] = [described(place) for place in step.states]
+        if "structure" in step.call:
+            raise FormatError(
+                f"{self.path}: layer {step.layer.name!r}: it is called with more than one tensor or list of tensors, "
+                "or with constants, which is not written; give constants to its constructor, and several tensors as a "
+                f"list{OTHER_FILES}"
+            )
         for word, value in step.call.items():
             if word != "training" and not (word in SWITCHES and isinstance(value, bool)):
                 raise FormatError(f"{self.path}: layer {step.layer.name!r}: the call argument {word!r} is not written")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,49 @@ def activation_of(identifier: Any, compat: str) -> activations.Activation:
     return activations.get(identifier)
 
 
+class NoiseWord:
+    """An attribute that says what noise a layer draws: checked, and heeded, where it is assigned later on as well.
+
+    It has no ``__get__``, as `Activated`, and constructors put what they have checked into ``vars``.
+
+    Parameters
+    ----------
+    check : callable
+        Takes the layer and the value, and gives what is kept.
+    """
+
+    def __init__(self, check: Callable[[Any, Any], Any]):
+        self.check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        vars(layer)[self.name] = self.check(layer, value)
+        layer.note_noise()
+
+
+def _rate(word: str) -> NoiseWord:
+    return NoiseWord(lambda layer, value: check_rate(type(layer).__name__, word, value))
+
+
+def _shape(word: str) -> NoiseWord:
+    return NoiseWord(lambda layer, value: check_noise_shape(type(layer).__name__, value, word))
+
+
+def _choice(word: str, choices: Any) -> NoiseWord:
+    def check(layer: Any, value: Any) -> Any:
+        check_choice(type(layer).__name__, word, value, choices)
+        return value
+
+    return NoiseWord(check)
+
+
+def _checked_zoneout(layer: Any, value: Any) -> Any:
+    check_zoneout(type(layer).__name__, value, has_cell=layer.state_count == 2)
+    return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
 def constructor_arguments(scope: dict[str, Any]) -> dict[str, Any]:
     """What a constructor was called with, from its ``locals()``."""
     own = {name: value for name, value in scope.items() if name not in ("self", "__class__", "kwargs")}
@@ -52,6 +96,14 @@ class RecurrentWeights(Weighted):
     chosen = ("kernel", "recurrent", "bias")
     activation: Any = Activated()
     recurrent_activation: Any = Activated()
+    dropout: Any = _rate("dropout")
+    recurrent_dropout: Any = _rate("recurrent_dropout")
+    noise_shape: Any = _shape("noise_shape")
+    recurrent_noise_shape: Any = _shape("recurrent_noise_shape")
+    dropout_gates: Any = _choice("dropout_gates", DROPOUT_GATES)
+    recurrent_dropout_mode: Any = _choice("recurrent_dropout_mode", MODES)
+    zoneout: Any = NoiseWord(_checked_zoneout)
+    weight_noise: Any = _choice("weight_noise", (None, *WEIGHT_NOISE))
     bias_initializer: Any
     recurrent_initializer: Any
     recurrent_blocks = 1
@@ -96,25 +148,35 @@ class RecurrentWeights(Weighted):
         vars(self)["activation"] = activation_of(activation, compat)
         self.use_bias = bool(use_bias)
         self.choose(kwargs)
-        self.dropout = check_rate(who, "dropout", dropout)
-        self.recurrent_dropout = check_rate(who, "recurrent_dropout", recurrent_dropout)
-        self.noise_shape = check_noise_shape(who, noise_shape)
-        self.recurrent_noise_shape = check_noise_shape(who, recurrent_noise_shape, "recurrent_noise_shape")
         check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
         check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
         check_choice(who, "compat", compat, PROFILES)
         if weight_noise is not None:
             check_choice(who, "weight_noise", weight_noise, (None, *WEIGHT_NOISE))
-        has_zoneout = any(check_zoneout(who, zoneout, has_cell=self.state_count == 2))
-        self.dropout_gates, self.recurrent_dropout_mode = dropout_gates, recurrent_dropout_mode
-        self.zoneout = tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout
-        self.compat, self.weight_noise = compat, weight_noise
+        vars(self).update(
+            dropout=check_rate(who, "dropout", dropout),
+            recurrent_dropout=check_rate(who, "recurrent_dropout", recurrent_dropout),
+            noise_shape=None if noise_shape is None else check_noise_shape(who, noise_shape),
+            recurrent_noise_shape=None
+            if recurrent_noise_shape is None
+            else check_noise_shape(who, recurrent_noise_shape, "recurrent_noise_shape"),
+            dropout_gates=dropout_gates,
+            recurrent_dropout_mode=recurrent_dropout_mode,
+            weight_noise=weight_noise,
+            zoneout=_checked_zoneout(self, zoneout),
+        )
+        self.compat = compat
         self.seed_generator = generator_of(seed)
         self.seed = None if seed is None else self.seed_generator.seed
+        self.note_noise()
+        super().__init__(**kwargs)
+
+    def note_noise(self) -> None:
+        """Note whether calls draw noise, in training and in inference."""
+        has_zoneout = any(self.zoneout) if isinstance(self.zoneout, tuple) else bool(self.zoneout)
         self._has_noise = bool(self.dropout or self.recurrent_dropout or has_zoneout)
         # Inference takes the expectation of zoneout, and a stream of Keras moves on in it.
         self._samples_in_inference = has_zoneout or (self._has_noise and self.seed_generator.stream == "keras")
-        super().__init__(**kwargs)
 
     @property
     def state_size(self) -> Any:
