@@ -5,7 +5,7 @@ import pytest
 
 import rnnx
 from rnnx import Input, Sequential, layers
-from rnnx.dropout import SeedGenerator
+from rnnx.dropout import SeedGenerator, rounding_steps
 from rnnx.dropout.rows import NoiseOfRows
 from rnnx.quantization.rounding import round_weights
 
@@ -183,6 +183,11 @@ def test_quantized_weights_get_no_noise():
     model.quantize("int8")
     np.testing.assert_array_equal(model(X, training=True), model(X))
     assert model.layers[-2].sample_masks(3, 5) is None
+
+
+def test_rounding_of_another_name_is_refused():
+    with pytest.raises(ValueError, match=r"mode.*int8.*int4"):
+        rounding_steps(np.ones((2, 2), np.float32), "int4")
 
 
 def test_noise_of_another_shape_is_refused():

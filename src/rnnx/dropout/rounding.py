@@ -6,6 +6,7 @@ import numpy as np
 
 from rnnx._kernels import LARGEST
 from rnnx._typing import Array
+from rnnx.dropout.checks import check_choice
 
 WEIGHT_NOISE = ("int8",)
 
@@ -24,12 +25,18 @@ def rounding_steps(kernel: Array, mode: str = "int8") -> Array:
         One for each column: what makes its largest weight the largest integer; 0 for a column of zeros, which is not
         rounded.
 
+    Raises
+    ------
+    ValueError
+        If `mode` is none of these.
+
     Examples
     --------
     >>> import numpy as np
     >>> rounding_steps(np.array([[1.27, 0.0], [-0.3, 0.0]])).round(6)
     array([0.01, 0.  ])
     """
+    check_choice("rounding_steps", "mode", mode, LARGEST)
     steps: Array = np.abs(kernel).max(axis=0, initial=0) / kernel.dtype.type(LARGEST[mode])
     return steps
 
