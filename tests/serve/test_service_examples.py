@@ -42,6 +42,7 @@ def test_fastapi(models: Path, monkeypatch: Any) -> None:
     np.testing.assert_allclose(outputs[-1], model(x[None])[0], atol=1e-6)
     assert client.post(f"/streams/{stream}", json={"steps": [[1.0]]}).status_code == 422
     assert client.post("/score", json={"sequences": [[[1.0]]]}).status_code == 422
+    assert client.post("/score", json={"sequences": []}).status_code == 422
     assert client.delete(f"/streams/{stream}").status_code == 200
     assert client.post(f"/streams/{stream}", json={"steps": []}).status_code == 404
 
