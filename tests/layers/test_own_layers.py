@@ -699,3 +699,22 @@ def test_a_stream_of_a_layer_that_adds_a_loss() -> None:
     wanted, stream = model.predict(x), model.stream()
     for t in range(4):
         np.testing.assert_allclose(stream.step(x[:, t]), wanted[:, t], atol=1e-6)
+
+
+def test_two_packages_have_classes_of_one_name(tmp_path):
+    def made(package, factor):
+        @rnnx.saving.register_keras_serializable(package)
+        class Times(Layer):
+            def call(self, x):
+                return x * factor
+
+        return Times
+
+    first, second = made("tests.one", 2.0), made("tests.two", 3.0)
+    x = np.ones((1, 2), np.float32)
+    model = Sequential([Input((2,)), first(), second()])
+    model.save(tmp_path / "m.safetensors")
+    again = rnnx.load_model(tmp_path / "m.safetensors")
+    assert [type(layer) for layer in again.layers] == [first, second]
+    assert again.predict(x, verbose=0).tolist() == [[6.0, 6.0]]
+    assert [type(layer) for layer in rnnx.models.clone_model(model).layers] == [first, second]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx._config import in_scope, on_demand, to_builtin
+from rnnx._config import custom_objects, in_scope, name_of_custom, on_demand, to_builtin
 from rnnx.layers.limits import DEEPEST, budget
 
 CONSTRUCTING: set[Any] = set()  # functions of `from_config` that only call the class
@@ -34,9 +34,18 @@ def register(cls: Any) -> None:
 def layer_config(layer: Any) -> dict[str, Any]:
     """Class name and configuration of a layer or model, in plain Python values."""
     entry = {"class_name": layer.class_name, "config": to_builtin(layer.get_config())}
+    if is_of_user(type(layer)) and ">" in (registered := name_of_custom(type(layer)) or ""):
+        entry["registered_name"] = registered  # two packages may have classes of one name
     if layer.built_by_call and (built_for := vars(layer).get("_built_for")) is not None:
         entry["built_for"] = to_builtin(built_for)  # of a model whose graph is not in its configuration
     return entry
+
+
+def _registered(entry: dict[str, Any], name: str) -> Any:
+    """The class that a user has registered under the name in an entry, with its package; None if there is none."""
+    registered = entry.get("registered_name")
+    cls = custom_objects().get(registered) if isinstance(registered, str) else None
+    return cls if isinstance(cls, type) and vars(cls).get("class_name") == name else None
 
 
 def layer_from_config(entry: dict[str, Any]) -> Any:
@@ -52,6 +61,8 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
     if isinstance(name, str):
         given = (in_scope() or {}).get(name)
         cls = given if isinstance(given, type) else LAYER_CLASSES.get(name)
+        if cls is not given and "registered_name" in entry:
+            cls = _registered(entry, name) or cls
         if cls is None and name in MODELS:
             cls = on_demand(name)
     if cls is None:
