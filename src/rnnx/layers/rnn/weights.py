@@ -243,6 +243,9 @@ class RecurrentWeights(Weighted):
         self._memo = (known, mode, params, packed)
         return params, packed
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"weight_noise": None, **state})  # 0.1.0 did not have it
+
     def unpacked(self) -> tuple[Any, Any]:
         """Parameters, and None for their packed form: for a call with noise on the weights, which packs its own."""
         return self.make_params(*(weight.array for weight in self._weights)), None
@@ -359,6 +362,10 @@ class RecurrentWeights(Weighted):
         if keep:
             self.check_trainable()
         if training and dropout_masks is not None:
+            if not isinstance(dropout_masks, DropoutMasks):
+                raise TypeError(
+                    f"{self.name}: `dropout_masks` must be a DropoutMasks, got {type(dropout_masks).__name__}"
+                )
             return dropout_masks
         draws = self._has_noise or self.weight_noise is not None if training else self._samples_in_inference
         return self.sample_masks(x.shape[0], x.shape[1], training=training) if draws else None
