@@ -704,11 +704,11 @@ def test_a_stream_of_a_layer_that_adds_a_loss() -> None:
 def test_two_packages_have_classes_of_one_name(tmp_path):
     def made(package, factor):
         @rnnx.saving.register_keras_serializable(package)
-        class Times(Layer):
+        class OfPackage(Layer):
             def call(self, x):
                 return x * factor
 
-        return Times
+        return OfPackage
 
     first, second = made("tests.one", 2.0), made("tests.two", 3.0)
     x = np.ones((1, 2), np.float32)
