@@ -286,15 +286,20 @@ def _cost_of_fits(table: Table, named: list[sets.Set]) -> str:
 
 
 def _points(table: Table, own: sets.Set) -> list[tuple[str, float, float, Difference]]:
-    """What a picture shows: cell, place on the axis, rate and difference of what has seeds enough."""
+    """What a picture shows: cell, place, rate and difference; nothing before all kinds have seeds enough."""
     rates = table.rates(own.name)
-    return [
-        (cell, row + 0.18 * (2 * k - 1) * (len(rates) > 1), rate, difference)
+    points = [
+        (
+            cell,
+            row + 0.18 * (2 * k - 1) * (len(rates) > 1),
+            rate,
+            table.difference(own.name, cell, (arm, rate), ("none", 0.0), "test_score"),
+        )
         for cell in CELLS
         for row, arm in enumerate(arm for arm in ARMS if arm != "none")
         for k, rate in enumerate(rates)
-        if (difference := table.difference(own.name, cell, (arm, rate), ("none", 0.0), "test_score")).seeds >= FEWEST
     ]
+    return points if all(difference.seeds >= FEWEST for *_, difference in points) else []
 
 
 def _picture(path: Path, table: Table, own: sets.Set, style: str) -> None:
