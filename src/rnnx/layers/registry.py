@@ -60,9 +60,10 @@ def layer_from_config(entry: dict[str, Any]) -> Any:
     cls: Any = None
     if isinstance(name, str):
         given = (in_scope() or {}).get(name)
-        cls = given if isinstance(given, type) else LAYER_CLASSES.get(name)
-        if cls is not given and "registered_name" in entry:
-            cls = _registered(entry, name) or cls
+        if isinstance(given, type):
+            cls = given
+        else:
+            cls = (_registered(entry, name) if "registered_name" in entry else None) or LAYER_CLASSES.get(name)
         if cls is None and name in MODELS:
             cls = on_demand(name)
     if cls is None:
