@@ -73,6 +73,14 @@ def test_another_model_is_not_stopped_by_the_end_of_the_last_stream(page: Any) -
     assert "Only as a whole, and so not here: dear, two" in page.inner_text("#whole")
 
 
+def test_a_stream_that_ends_before_it_is_connected(page: Any) -> None:
+    page.evaluate("() => { const run = document.getElementById('run'); run.click(); run.click(); }")
+    assert page.inner_text("#run") == "Start"
+    page.wait_for_timeout(300)  # for what the browser says in its console
+    page.click("#run")
+    expect(page.locator("#output-now")).not_to_have_text("")
+
+
 def test_a_model_that_does_not_keep_up(page: Any) -> None:
     page.evaluate("""() => {
         const send = WebSocket.prototype.send;

@@ -311,9 +311,14 @@ function start() {
 function stop() {
   clearInterval(timer);
   timer = null;
-  if (socket) socket.close();
+  if (socket) leave(socket);
   socket = null;
   $("run").textContent = "Start";
+}
+
+function leave(own) { // browsers complain of a connection that is closed while it is made
+  if (own.readyState === WebSocket.CONNECTING) own.onopen = () => own.close();
+  else own.close();
 }
 
 // ---- What people do --------------------------------------------------------------------------------------------------
