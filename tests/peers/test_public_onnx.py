@@ -1,7 +1,7 @@
 """Public ONNX networks on rnnx and on ONNX Runtime: equal outputs, and how long each takes.
 
 Command, in an environment with the ``golden`` extra: ``pytest -s -m peers tests/peers/test_public_onnx.py``. It
-fetches 45 MB of packages, into the folder ``RNNX_PUBLIC`` if that is set. The recordings are the voices
+fetches 160 MB of packages, into the folder ``RNNX_PUBLIC`` if that is set. The recordings are the voices
 of Debian's alsa-utils.
 """
 
@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import rnnx
-from rnnx.formats.onnx import Session, describe
+from rnnx.formats.onnx import Session, describe, load_model
+from rnnx.formats.onnx._dequantized import dequantize
+from rnnx.formats.onnx._file import Source
 
 from .public_onnx import RATE, fetch, recordings
 
@@ -137,6 +140,114 @@ def test_nsnet2_in_8_bits(folder: Path) -> None:
         (report,) = rnnx.layers.quantization_report(model, x, ["int8x16"], calibration_data=data)
         print(f"\nnsnet2, {'calibrated' if data else 'nearest'}: {report}")
     assert report.largest <= 5e-3
+
+
+# ---- As models -------------------------------------------------------------------------------------------------------
+
+
+RATES = {"sr": np.array(RATE)}
+WIDTH = FRAME + CONTEXT
+FRAMES: dict[str, dict[str, Any]] = {  # of silero_vad, a frame and a state at a time
+    "silero_vad": {"inputs": RATES, "sizes": {"input": (None, WIDTH)}},
+    "silero_vad_16k_op15": {"inputs": RATES, "sizes": {"sequence": WIDTH}},
+    "silero_vad_half": {"sizes": {"sequence": WIDTH}},
+    "silero_vad_op18_ifless": {"inputs": RATES},
+    "silero_vad_openvino_16k": {},
+}
+
+
+def near(own: Any, theirs: Any, tolerance: float = 1e-5) -> None:
+    """Of as many numbers, within the tolerance of the largest."""
+    own = np.asarray(own).reshape(theirs.shape)
+    np.testing.assert_allclose(own, theirs, rtol=0, atol=tolerance * max(1.0, float(np.abs(theirs).max())))
+
+
+def saved(model: Any, folder: Path) -> Any:
+    model.save(folder / "model.safetensors")
+    return rnnx.load_model(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_silero_as_a_model(name: str, folder: Path, tmp_path: Path) -> None:
+    path = folder / "silero_vad" / "data" / f"{name}.onnx"
+    model, other = load_model(path, **FRAMES[name]), runtime(path)
+    assert [type(layer).__name__ for layer in model.layers].count("LSTM") == 1
+    random = np.random.default_rng(0)
+    rows = 1 if "openvino" in name else 3
+    x = random.normal(0, 0.1, (rows, WIDTH)).astype(np.float32)
+    state = random.normal(0, 0.3, (2, rows, 128)).astype(np.float32)
+    feeds = {"input": x, "state": state, **({} if "inputs" not in FRAMES[name] else RATES)}
+    expected = other(feeds)
+    for one in (model, saved(model, tmp_path)):
+        speech, after = one([x, state.swapaxes(0, 1)])
+        near(speech, expected["output"])
+        near(after.swapaxes(0, 1), expected["stateN"])
+
+
+@pytest.mark.parametrize("place", [
+    "silero_vad/data/silero_vad_16k_sequence.onnx", "faster_whisper/assets/silero_vad_v6.onnx",
+])  # fmt: skip
+def test_silero_of_many_frames_as_a_model(place: str, folder: Path, tmp_path: Path) -> None:
+    """A batch of recordings where the file takes one, trained and saved."""
+    model, other = load_model(folder / place), runtime(folder / place)
+    random = np.random.default_rng(1)
+    x = random.normal(0, 0.1, (2, 12, WIDTH)).astype(np.float32)
+    h, c = random.normal(0, 0.3, (2, 2, 128)).astype(np.float32)
+    for one in (model, saved(model, tmp_path)):
+        results = one([x, h, c])
+        for k in range(2):
+            expected = other({"input": x[k], "h": h[k : k + 1, None], "c": c[k : k + 1, None]})
+            for own, theirs in zip(results, expected.values(), strict=True):
+                near(own[k], theirs)
+    model.compile(rnnx.optimizers.Adam(1e-3), ["binary_crossentropy", None, None])
+    heard = [x, h, c], np.ones((2, 12, 1), np.float32)
+    first, *_, last = [float(np.ravel(model.train_on_batch(*heard))[0]) for _ in range(20)]
+    assert last < first / 2
+
+
+def test_ribodetector_as_a_model(folder: Path, tmp_path: Path) -> None:
+    """The step behind the last base of every read, padding with zeros."""
+    path = folder / "ribodetector" / "data" / "model_len70_101.onnx"
+    model, other = load_model(path), runtime(path)
+    random = np.random.default_rng(2)
+    reads = np.eye(4, dtype=np.float32)[random.integers(0, 4, (5, 100))]
+    for row, length in enumerate((100, 99, 70, 3, 1)):
+        reads[row, length:] = 0
+    for one in (model, saved(model, tmp_path)):
+        near(one(reads), other({"input": reads})["output"])
+
+
+@pytest.mark.parametrize("name, height", [("common_det", 416), ("common", 64)])
+def test_ddddocr_as_models(name: str, height: int, folder: Path, tmp_path: Path) -> None:
+    path = folder / "ddddocr" / f"{name}.onnx"
+    model, other = load_model(path), runtime(path)
+    shape = (1, 3, 416, 416) if height == 416 else (1, 1, 64, 160)
+    x = np.random.default_rng(3).random(shape).astype(np.float32)
+    (expected,) = other({"images" if height == 416 else "input1": x}).values()
+    for one in (model, saved(model, tmp_path)):
+        near(one(x), expected)
+
+
+@pytest.mark.parametrize("place", ["dksplit/models/dksplit-int8.onnx", "ddddocr/common_old.onnx"])
+def test_files_of_8_bits_as_models(place: str, folder: Path, tmp_path: Path) -> None:
+    """As ONNX Runtime without the rounding of inputs to 8 bits, and near the file as it is."""
+    path = folder / place
+    with pytest.warns(UserWarning, match="products of 8 bits"):
+        model = load_model(path)
+    source = Source(path)
+    assert dequantize(source)
+    onnx.save(source.proto, tmp_path / "floats.onnx")
+    random = np.random.default_rng(4)
+    if "dksplit" in place:
+        x, name = random.integers(1, 37, (3, 20)), "chars"
+    else:
+        x, name = random.random((1, 1, 64, 160)).astype(np.float32), "input1"
+    (floats,) = runtime(tmp_path / "floats.onnx")({name: x}).values()
+    (rounded,) = runtime(path)({name: x}).values()
+    for one in (model, saved(model, tmp_path)):
+        y = one(x)
+        near(y, floats)
+        near(y, rounded, 2e-2)
 
 
 def medians(*calls: Callable[[], Any], rounds: int) -> list[float]:

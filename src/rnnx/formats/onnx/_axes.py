@@ -16,6 +16,7 @@ from rnnx.formats.onnx._view import DIRECTIONS, ONE, Axes, Size, View, Zeros, vi
 
 TIME = 1  # axis of a tensor
 BATCH = (0,)  # the axes of the batch in a view
+ROWS = (0, 1)  # and of the batch and the timesteps as one axis
 
 
 def own_axis(reading: Reading, node: Any, view: View, axis: int) -> tuple[View, int | None]:
@@ -137,16 +138,23 @@ def arranged(reading: Reading, view: View, atoms: list[int | None]) -> Any:
 
 
 def channels_last(reading: Reading, node: Any, view: View) -> View:
-    """A value (batch, channels, ...) of a tensor that has the channels last and the others in order."""
+    """A value (batch, channels, ...) of a tensor that has the channels last and the others in order.
+
+    Its first axis may be the batch and the timesteps: a row for each step.
+    """
     view = in_time(reading, reading.stacked(view))
-    if any(len(entry) > 1 for entry in view.axes):
+    rows = view.axes[0] if view.axes[0] == ROWS else BATCH
+    if any(len(entry) > 1 for entry in (view.axes if rows == BATCH else view.axes[1:])):
+        if rows == ROWS:
+            raise NoLayer(f"{called(node)}: it has the axes of several values beside a row for each step")
         view = reading.in_order(view)
-    atoms = [entry[0] if entry else None for entry in (view.axes[0], *view.axes[2:], view.axes[1])]
-    if atoms[0] != 0:
+    if view.axes[0] != rows:
         raise NoLayer(f"{called(node)}: the batch must be the first axis")
+    atoms: list[int | None] = [*rows, *(entry[0] if entry else None for entry in (*view.axes[2:], view.axes[1]))]
     y = arranged(reading, view, atoms)
     names = ["" if k is None else view.names[k] for k in atoms]
-    return view_of(y, ((0,), (view.rank - 1,), *((k,) for k in range(1, view.rank - 1))), names)
+    last = len(atoms) - 1
+    return view_of(y, (rows, (last,), *((k,) for k in range(len(rows), last))), names)
 
 
 def side_by_side(reading: Reading, node: Any, views: list[View], kept: int = 0) -> tuple[list[Any], Axes, list[str]]:

@@ -41,7 +41,7 @@ def run_as_model(source: Source) -> ModelRun | None:
         return None
     before = source.budget, source.loading
     try:
-        read = read_graph(source)
+        read = read_graph(source, exact=True)
     except FormatError:
         source.budget, source.loading = before
         return None

@@ -47,7 +47,7 @@ class QuantizedLSTM:
     def _recurrent(self, w: Array, r: Array, b: Array | None, p: Array | None, scales: list[Any]) -> Recurrent:
         if any(part is None for part in scales):
             raise FormatError("scales and zero points of W and R are needed")
-        of_w, of_r = _floats(w, scales[0], scales[1]), _floats(r, scales[2], scales[3])
+        of_w, of_r = as_floats(w, scales[0], scales[1]), as_floats(r, scales[2], scales[3])
         return Recurrent(self.options, self.wanted, of_w, of_r, b, p)
 
     def __call__(
@@ -77,7 +77,7 @@ def _narrow(made: Recurrent, weights: list[tuple[Array, Array, Array]]) -> None:
             direction.packed = direction.core.pack(params, "int16")
 
 
-def _floats(values: Array, scale: Array, zero: Array) -> Array:
+def as_floats(values: Array, scale: Array, zero: Array) -> Array:
     """Weights of shape (directions, gates*hidden, inputs) from bytes of shape (directions, inputs, gates*hidden)."""
     if values.ndim != 3 or values.dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
         raise FormatError(f"quantized weights must be bytes with three axes, got {values.dtype} {values.shape}")

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rnnx import initializers
-from rnnx.formats._limits import parse_json
-from rnnx.formats.onnx._file import Source
+from rnnx.formats._limits import parse_json, warn_of
+from rnnx.formats.onnx._branches import choose_outputs, fix_inputs
+from rnnx.formats.onnx._dequantized import dequantize
+from rnnx.formats.onnx._file import Source, reason
 from rnnx.formats.onnx._limits import MOST_DESCRIBED
-from rnnx.formats.onnx._read_graph import read_graph, warn_of_axes
+from rnnx.formats.onnx._read_graph import notes_of_axes, read_graph
 from rnnx.formats.onnx._write import DESCRIPTION, exported
 from rnnx.layers.layer import Layer
 from rnnx.layers.limits import weights_limited
 from rnnx.layers.registry import layer_from_config
 from rnnx.saving import FormatError
 
+ROUNDED = (
+    "its products of 8 bits are products of floats in the model, of the same weights; the outputs of the file differ "
+    "by its rounding, rnnx.formats.onnx.Session(path) has them"
+)
 UNMADE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 
-def load_model(path: Any, *, compile: bool = True) -> Any:
+def load_model(
+    path: Any,
+    *,
+    compile: bool = True,
+    inputs: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, int | Sequence[int | None]] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> Any:
     """A rnnx model of an ONNX file.
 
     A file that rnnx wrote gives the model that was written, also with what ONNX itself cannot hold, such as the rates
@@ -34,10 +47,24 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
     path : path, bytes or ModelProto
     compile : bool
         Without effect: there is no state of training in an ONNX file.
+    inputs : dict, optional
+        Values of inputs of the graph, which are constants of the model: such as the sampling rate that chooses between
+        two networks in one file.
+    sizes : dict, optional
+        Sizes of axes where the nodes of the graph depend on them: by the names that it has for them, or for an input
+        the sizes of all its axes, None for those that stay open.
+    outputs : sequence of str, optional
+        Names of the outputs that are wanted, in the order of the model; all if not given.
 
     Returns
     -------
     Model
+
+    Warns
+    -----
+    UserWarning
+        If arrays of the model have other axes than those of the file, or products of 8 bits are products of floats in
+        the model.
 
     Raises
     ------
@@ -47,11 +74,20 @@ def load_model(path: Any, *, compile: bool = True) -> Any:
         If it cannot be read.
     """
     source = Source(path)
-    model = _described(source)
+    model = None if inputs or sizes or outputs is not None else _described(source)
     if model is not None:
         return model
+    fix_inputs(source, inputs or {}, sizes or {})
+    choose_outputs(source, outputs)
+    try:
+        rounded = dequantize(source)
+    except UNMADE as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{source.name}: its products of 8 bits cannot be read: {reason(error)}") from error
     read = read_graph(source)
-    warn_of_axes(source, read, stacklevel=3)
+    if notes := [*([ROUNDED] if rounded else []), *notes_of_axes(source, read)]:
+        warn_of(source.name, notes)
     return read.model
 
 

@@ -6,7 +6,6 @@ with the node's name.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,26 +13,38 @@ import numpy as np
 
 from rnnx import layers
 from rnnx.formats._limits import MOST_SHOWN
-from rnnx.formats.onnx import _read_layers, _read_operations, _read_recurrent, _read_shapes, _read_windows
+from rnnx.formats.onnx import (
+    _read_branches,
+    _read_layers,
+    _read_operations,
+    _read_recurrent,
+    _read_rows,
+    _read_shapes,
+    _read_windows,
+)  # fmt: skip
 from rnnx.formats.onnx._axes import in_time
+from rnnx.formats.onnx._branches import inline
 from rnnx.formats.onnx._file import Source, attributes_of, reason
-from rnnx.formats.onnx._limits import MOST_LAYERS
+from rnnx.formats.onnx._limits import DEEPEST, LOADING, MEMORY, MOST_LAYERS
 from rnnx.formats.onnx._program import Program
-from rnnx.formats.onnx._reading import UNFIT, NoLayer, Reading, read_node, spelled
+from rnnx.formats.onnx._reading import UNFIT, NoLayer, Reading, TooManyLayers, read_node, spelled
 from rnnx.formats.onnx._recurrences import written_as_layers
-from rnnx.formats.onnx._view import View, view_of
+from rnnx.formats.onnx._view import ONE, View, view_of
 from rnnx.layers import Operation
 from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.saving import FormatError
 
 READERS = {
     **_read_operations.READERS, **_read_layers.READERS, **_read_windows.READERS, **_read_shapes.READERS,
-    **_read_recurrent.READERS,
+    **_read_recurrent.READERS, **_read_branches.READERS, **_read_rows.READERS,
 }  # fmt: skip
 BATCH = "batch"  # what its size is called
 MOST_COPIES = 4  # of a constant: PyTorch writes equal weights of a normalization once
 MOST_ORIGINS = 64  # inputs of the graph that are told apart in one value
 PARTS = ("Gather", "Slice", "Split", "Squeeze", "Unsqueeze")
+MOST_ROUNDS = 2 * DEEPEST  # of reading, where each follows the graphs that the one before it chose
+MOST_PHASES = 4  # in which layers that chosen graphs spell out are sought
+MOST_READ = 60_000  # nodes in all rounds
 INPUT_TYPES = ("float32", "float64", "int32", "int64")
 
 
@@ -53,17 +64,35 @@ class ReadGraph:
     outputs: list[View]
 
 
-def read_graph(source: Source) -> ReadGraph:
+def read_graph(source: Source, *, exact: bool = False) -> ReadGraph:
     """A model of the layers of a graph.
+
+    Parameters
+    ----------
+    source : Source
+        Its graph changes: layers that it spells out are nodes afterwards, and chosen graphs of `If` nodes stand in
+        their places.
+    exact : bool
+        Whether the model takes and returns the arrays of the graph, for all that they may be; see `Reading`.
 
     Raises
     ------
     FormatError
         If the graph does something that no layer does; the node is named.
     """
-    written_as_layers(source)
+    rounds = _Rounds(source, exact)
     try:
-        return _read(source)
+        for _ in range(MOST_PHASES):
+            written_as_layers(source)
+            try:
+                read = rounds.read()
+            except UNFIT:
+                if source.recurrences_sought:
+                    raise
+                continue
+            if source.recurrences_sought:
+                return read
+        raise NoLayer(f"layers are spelled out in graphs that are chosen {MOST_PHASES} times")
     except UNFIT as error:
         if isinstance(error, FormatError) and str(error).startswith(source.name):
             raise
@@ -73,18 +102,54 @@ def read_graph(source: Source) -> ReadGraph:
         ) from error
 
 
-def _read(source: Source) -> ReadGraph:
+class _Rounds:
+    """Rounds of reading, each with the graphs in the places of `If` nodes that the one before it chose."""
+
+    def __init__(self, source: Source, exact: bool):
+        self.source, self.exact, self.fixed = source, exact, False
+        self.budget, self.nodes, self.count = source.budget, 0, 0
+
+    def read(self) -> ReadGraph:
+        """The graph as a model.
+
+        Raises
+        ------
+        NoLayer
+            If it is none, or more choices follow from each other than are followed.
+        """
+        source = self.source
+        while True:
+            found = _read(source, self.exact, self.fixed)
+            if isinstance(found, ReadGraph):
+                return found
+            self.nodes, self.count = self.nodes + len(source.proto.graph.node), self.count + 1
+            if self.count > MOST_ROUNDS or self.nodes > MOST_READ:
+                most = f"{MOST_ROUNDS} rounds and {MOST_READ:,} nodes"
+                raise TooManyLayers(f"more choices of its graphs follow from each other than {most} are followed")
+            inline(source, found.chosen)
+            self.fixed = found.fixed or found.by_sizes
+            source.recurrences_sought, source.budget = False, self.budget
+            source.meter.begin(MEMORY, LOADING, 0)
+
+
+def _read(source: Source, exact: bool, fixed: bool) -> ReadGraph | Reading:
+    """The graph as a model, or a reading that has met `If` nodes and knows which of their graphs run."""
     program = Program(source, source.proto.graph, runs=False)
     known = {name: program.known[place] for name, place in program.places.items() if place in program.known}
+    reading = Reading(source, known, fixed, exact)
     try:
-        return _read_nodes(Reading(source, known))
+        return _read_nodes(reading)
     except UNFIT:
-        if not _has_fixed_times(source):
+        if reading.chosen:
+            return reading
+        if fixed or not _has_fixed_times(source):
             raise
+        reading = Reading(source, known, True, exact)
         try:  # a layer of all steps side by side, such as a Dense behind Flatten, needs to know how many they are
-            return _read_nodes(Reading(source, known, fixed=True))
+            return _read_nodes(reading)
         except UNFIT:
-            pass
+            if reading.chosen:
+                return reading
         raise
 
 
@@ -130,6 +195,10 @@ def _output(reading: Reading, name: str) -> View:
     if not isinstance(view, View):
         raise NoLayer(f"its output {name[:80]!r} is not made by a layer")
     view = reading.stacked(in_time(reading, view))
+    if reading.batchless:
+        order = [k for entry in view.axes for k in entry if view.size_of(k) != ONE]
+        if order == sorted(order):
+            return view
     if view.axes and view.axes[0] == (0,):
         return reading.in_order(view)
     order = [k for entry in view.axes for k in entry]
@@ -162,12 +231,17 @@ def layer_name(name: str) -> str:
     return name.strip("/").replace("/", "_") or "onnx"
 
 
-def warn_of_axes(source: Source, read: ReadGraph, stacklevel: int) -> None:
-    """Warn if the arrays of the file have other axes than those of the model."""
+def notes_of_axes(source: Source, read: ReadGraph) -> list[str]:
+    """What there is to say if the arrays of the file have other axes than those of the model."""
     graph = source.proto.graph
+    if any(len(entry) > 1 and 0 in entry for view in read.inputs for entry in view.axes):
+        return [
+            "the file has no axis for a batch beside the timesteps, a rnnx model has (batch, timesteps, features): "
+            "give it x[None], its results are y[0]"
+        ]
     turned = [any(not view.is_plain for view in views) for views in (read.inputs, read.outputs)]
     if not any(turned):
-        return
+        return []
     ends = " and ".join(word for word, there in zip(("inputs", "outputs"), turned, strict=True) if there)
     given = {tensor.name for tensor in graph.initializer}
     names = [value.name for value in graph.input if value.name not in given], [value.name for value in graph.output]
@@ -178,7 +252,7 @@ def warn_of_axes(source: Source, read: ReadGraph, stacklevel: int) -> None:
     text = f"the file's {ends} have the timesteps first; swap the axes of the arrays: x.swapaxes(0, 1)"
     if states:
         text += f"; {', '.join(states)[:200]} have no axis of directions in the model: x[0]"
-    warnings.warn(f"{source.name}: a rnnx model has (batch, timesteps, features), {text}", stacklevel=stacklevel)
+    return [f"a rnnx model has (batch, timesteps, features), {text}"]
 
 
 # ---- Inputs ----------------------------------------------------------------------------------------------------------
@@ -210,7 +284,14 @@ def _inputs(reading: Reading) -> list[View]:
         axes[value.name] = [_Axis(size=dim.dim_value or None) for dim in tensor.shape.dim]
     _follow(reading, axes)
     batch = _batch_name(entries, axes)
-    views = [_input(reading, value, axes[value.name], batch) for value in entries]
+    alone = _has_one_row(reading) or any(axis.is_batch and axis.size == 1 for own in axes.values() for axis in own)
+    views = []
+    for value in entries:
+        own = axes[value.name]
+        if alone and not reading.exact and any(axis.is_time for axis in own) and not any(axis.is_batch for axis in own):
+            views.append(_input_of_one(reading, value, own))
+        else:
+            views.append(_input(reading, value, own, batch))
     for value, view in zip(entries, views, strict=True):
         reading.give(value.name, view)
     reading.first = next((view for view in views if view.single is not None), None)
@@ -234,6 +315,18 @@ def _follow(reading: Reading, axes: dict[str, list[_Axis]]) -> None:
         if kept := [own for own in after if own is not None]:
             for name in node.output if node.op_type == "Split" else node.output[:1]:
                 places[name] = kept
+
+
+def _has_one_row(reading: Reading) -> bool:
+    """Whether constant initial states say that the batch of the graph is one row."""
+    for node in reading.nodes:
+        if node.op_type in _read_recurrent.CLASSES:
+            place = 0 if attributes_of(node).get("layout", 0) else 1
+            for name in list(node.input)[5:7]:
+                state = reading.known.get(name)
+                if state is not None and state.ndim == 3 and state.shape[place] == 1:
+                    return True
+    return False
 
 
 def _after(reading: Reading, node: Any, own: list[_Axis]) -> list[_Axis] | None:
@@ -320,8 +413,14 @@ def _input(reading: Reading, value: Any, axes: list[_Axis], batch_name: str) -> 
 
     tensor = value.type.tensor_type
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    if dtype.name not in INPUT_TYPES or not axes:
-        raise NoLayer(f"its input {value.name[:80]!r} is of type {dtype} with {len(axes)} axes")
+    name = value.name[:80]
+    if not axes:
+        raise NoLayer(
+            f"its input {name!r} is a single number, and a model has a row for each of a batch; "
+            f"rnnx.formats.onnx.load_model(path, inputs={{{name!r}: ...}}) makes it a constant"
+        )
+    if dtype.name not in INPUT_TYPES:
+        raise NoLayer(f"its input {name!r} is of type {dtype} with {len(axes)} axes")
     named = [k for k, dim in enumerate(tensor.shape.dim) if batch_name and dim.dim_param == batch_name]
     batch = next((k for k, axis in enumerate(axes) if axis.is_batch), named[0] if len(named) == 1 else 0)
     if tensor.shape.dim[batch].dim_value:
@@ -338,6 +437,25 @@ def _input(reading: Reading, value: Any, axes: list[_Axis], batch_name: str) -> 
     entry = layers.Input(tuple(sizes), dtype=dtype.name, name=layer_name(value.name))
     order = {batch: 0, **{k: place for place, k in enumerate(kept, 1)}}
     return view_of(entry, tuple((order[k],) if k in order else () for k in range(len(axes))), names)
+
+
+def _input_of_one(reading: Reading, value: Any, axes: list[_Axis]) -> View:
+    """The symbolic tensor of an input that has timesteps and no batch, because the batch of the graph is one row."""
+    from onnx import helper
+
+    tensor = value.type.tensor_type
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    if dtype.name not in INPUT_TYPES or not axes[0].is_time:
+        raise NoLayer(f"its input {value.name[:80]!r} of type {dtype} has other axes before its timesteps")
+    sizes: list[int | None] = []
+    names = [BATCH]
+    for k, dim in enumerate(tensor.shape.dim):
+        known = int(dim.dim_value) if dim.HasField("dim_value") and (k or reading.fixed) else axes[k].width
+        sizes.append(None if known is None or known < 1 else known)
+        names.append("" if sizes[-1] is not None else f"{dim.dim_param or value.name}/{dim.dim_param or k}")
+    entry = layers.Input(tuple(sizes), dtype=dtype.name, name=layer_name(value.name))
+    reading.batchless = True
+    return view_of(entry, ((0, 1), *((k,) for k in range(2, len(axes) + 1))), names)
 
 
 def _is_one(axis: _Axis, dim: Any) -> bool:

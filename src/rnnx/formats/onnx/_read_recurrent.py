@@ -152,18 +152,24 @@ def _entry(reading: Reading, node: Any, options: Options) -> Entry:
     view = reading.tensor(node, 0)
     if view.rank != 3:
         raise NoLayer(f"{called(node)} takes three axes, got {view.rank}")
-    by_letter = dict(zip("btf" if options.batch_first else "tbf", view.axes, strict=True))
+    letters = "btf" if options.batch_first else "tbf"
+    entry = view.axes[letters.index("b")]
+    if reading.batchless and len(entry) == 1 and view.size_of(entry[0]) == ONE:  # one row
+        view = taken(reading, view, letters.index("b"), entry[0], 0)
+    by_letter = dict(zip(letters, view.axes, strict=True))
     batch, time, features = (by_letter[letter] for letter in "btf")
+    if reading.batchless and not batch and time[:2] == (0, 1):  # in place of the rows of a batch that the graph has not
+        batch, time = (0,), time[1:]
     wanted: Axes = (*((k,) for k in batch), (len(batch),), (len(batch) + 1,))
     if batch not in ((0,), (0, 1)):
         order = "(batch, timesteps, features)" if options.batch_first else "(timesteps, batch, features)"
         raise NoLayer(f"{called(node)} takes {order}, but the axes are {spelled(view)}")
     found: Axes = (*((k,) for k in batch), time, features)
-    letters = {"b": batch, "t": wanted[-2], "f": wanted[-1]}
+    own = {"b": batch, "t": wanted[-2], "f": wanted[-1]}
     if found == wanted:
-        return Entry(view.single, view, letters, list(view.names[:-1]))
+        return Entry(view.single, view, own, list(view.names[:-1]))
     turned = reading.in_order(view.moved(found))
-    return Entry(turned.single, turned, letters, list(turned.names[:-1]))
+    return Entry(turned.single, turned, own, list(turned.names[:-1]))
 
 
 def _cell(options: Options, node: Any, w: Any, r: Any, b: Any) -> dict[str, Any]:

@@ -269,6 +269,8 @@ def _concat(reading: Reading, node: Any) -> None:
         reading.give(node.output[0], _stack(node, views, axis))
         return
     views = aligned(reading, node, views)
+    if len(views[0].axes[axis]) > 1:
+        views = [reading.in_order(view) for view in views]
     first, entry = views[0], views[0].axes[axis]
     if len(entry) != 1 or entry == (0,) or (first.flipped and entry == (TIME,)):
         raise NoLayer(f"{called(node)} is over the batch, or more than one axis")

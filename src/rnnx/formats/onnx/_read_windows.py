@@ -43,6 +43,11 @@ def _along(reading: Reading, node: Any) -> tuple[View, int]:
     return channels_last(reading, node, view), view.rank - 2
 
 
+def _of_rows(view: View, layer: Any) -> Any:
+    """A layer for each row of a value: of the batch, or of the batch and the timesteps."""
+    return layer if view.axes[0] == (0,) else layers.TimeDistributed(layer)
+
+
 def _numbers(node: Any, name: str, count: int, default: int) -> list[int]:
     """One number for each axis."""
     found = [int(n) for n in attributes_of(node).get(name, [default] * count)]
@@ -72,12 +77,13 @@ def _padded(reading: Reading, node: Any, view: View, count: int) -> View:
     pads = attributes_of(node)["pads"]
     edges = tuple(zip(pads[:count], pads[count:], strict=True))
     layer = ZEROS[count](edges[0] if count == 1 else edges, dtype=np.dtype(view.dtype).name)
-    return _moved(reading, view, reading.call(layer, view.single))
+    return _moved(reading, view, reading.call(_of_rows(view, layer), view.single))
 
 
 def _moved(reading: Reading, view: View, y: Any) -> View:
     """What a layer with windows makes of a value."""
-    names = [view.names[0], *(reading.new_name() if n is None else "" for n in y.shape[1:-1]), ""]
+    rows = len(view.axes[0])
+    names = [*view.names[:rows], *(reading.new_name() if n is None else "" for n in y.shape[rows:-1]), ""]
     return view_of(y, view.axes, names)
 
 
@@ -98,15 +104,16 @@ def _convolution(reading: Reading, node: Any) -> None:
     name, axes, follow = node.output[0], view.axes, reading.only_reader(node.output[0])
     back = [0, *range(2, count + 2), 1]
     if follow is not None and follow.op_type == "Transpose" and attributes_of(follow).get("perm") == back:
-        name, axes = follow.output[0], tuple((k,) for k in range(count + 2))
+        rows = len(axes[0])
+        name, axes = follow.output[0], (axes[0], *((k,) for k in range(rows, rows + count + 1)))
     activation, name = activation_after(reading, name, view.moved(axes))
     groups = attributes_of(node).get("group", 1)
     y = reading.weighted(
-        ("Conv", *node.input[1:], padding, activation, *strides, *dilations, groups),
-        lambda: CONVOLUTIONS[count](
+        ("Conv", *node.input[1:], padding, activation, *strides, *dilations, groups, view.axes[0]),
+        lambda: _of_rows(view, CONVOLUTIONS[count](
             kernel.shape[0], sizes, strides=strides, dilation_rate=dilations, groups=groups, padding=padding,
             activation=activation, use_bias=bool(bias), dtype=dtype_of(kernel),
-        ),
+        )),
         lambda: arrays,
         view.single,
     )  # fmt: skip
@@ -130,7 +137,7 @@ def _pool(reading: Reading, node: Any) -> None:
         raise NoLayer(f"{called(node)} with {attributes}")
     size, stride = (sizes, strides) if count > 1 else (sizes[0], strides[0])
     layer = POOLS[node.op_type, count](size, strides=stride, padding=padding, dtype=np.dtype(view.dtype).name)
-    reading.give(node.output[0], _moved(reading, view, reading.call(layer, view.single)))
+    reading.give(node.output[0], _moved(reading, view, reading.call(_of_rows(view, layer), view.single)))
 
 
 def _padded_below(reading: Reading, node: Any, view: View, windows: list[int], strides: list[int], ceil: bool) -> View:
@@ -149,7 +156,8 @@ def _padded_below(reading: Reading, node: Any, view: View, windows: list[int], s
         margins.append((before, after + (stride - 1 if ceil else 0)))
     if not any(map(any, margins)):
         return view
-    y = reading.operate(ops.pad, view.single, [(0, 0), *margins, (0, 0)], constant_values=-np.inf)
+    rows = [(0, 0)] * len(view.axes[0])
+    y = reading.operate(ops.pad, view.single, [*rows, *margins, (0, 0)], constant_values=-np.inf)
     return _moved(reading, view, y)
 
 
@@ -169,12 +177,12 @@ def _transposed(reading: Reading, node: Any) -> None:
     arrays = [kernel.transpose(*range(2, count + 2), 1, 0), *([reading.constant(node, 2)] if bias else [])]
     activation, name = activation_after(reading, node.output[0], view)
     y = reading.weighted(
-        ("ConvTranspose", *node.input[1:], activation, *strides, *dilations, *more),
-        lambda: TRANSPOSED[count](
+        ("ConvTranspose", *node.input[1:], activation, *strides, *dilations, *more, view.axes[0]),
+        lambda: _of_rows(view, TRANSPOSED[count](
             kernel.shape[1], list(kernel.shape[2:]), strides=strides, dilation_rate=dilations,
             output_padding=more if count > 1 else more[0], activation=activation, use_bias=bool(bias),
             dtype=dtype_of(kernel),
-        ),
+        )),
         lambda: arrays,
         view.single,
     )  # fmt: skip
@@ -182,7 +190,7 @@ def _transposed(reading: Reading, node: Any) -> None:
     if any(pads):
         edges = list(zip(pads[:count], pads[count:], strict=True))
         layer = CROPPING[count](edges[0] if count == 1 else edges, dtype=np.dtype(view.dtype).name)
-        view = _moved(reading, view, reading.call(layer, view.single))
+        view = _moved(reading, view, reading.call(_of_rows(view, layer), view.single))
     reading.give(name, view)
 
 
@@ -203,7 +211,7 @@ def _resize(reading: Reading, node: Any) -> None:
     options: dict[str, Any] = {"interpolation": "bilinear"} if between else {}
     size = times[2:] if count > 1 else times[2]
     layer = UPSAMPLING[count](size, dtype=np.dtype(view.dtype).name, **options)
-    reading.give(node.output[0], _moved(reading, view, reading.call(layer, view.single)))
+    reading.give(node.output[0], _moved(reading, view, reading.call(_of_rows(view, layer), view.single)))
 
 
 def _times(reading: Reading, node: Any, rank: int) -> list[int] | None:
@@ -224,8 +232,9 @@ def _times(reading: Reading, node: Any, rank: int) -> list[int] | None:
 def _global(reading: Reading, node: Any) -> None:
     """GlobalMaxPool and GlobalAveragePool, which keep axes of size 1."""
     view, count = _along(reading, node)
-    y = reading.call(POOLS[node.op_type, count](dtype=np.dtype(view.dtype).name), view.single)
-    reading.give(node.output[0], view_of(y, ((0,), (1,), *[()] * count), [view.names[0], ""]))
+    layer = _of_rows(view, POOLS[node.op_type, count](dtype=np.dtype(view.dtype).name))
+    y, rows = reading.call(layer, view.single), view.axes[0]
+    reading.give(node.output[0], view_of(y, (rows, (len(rows),), *[()] * count), [*view.names[: len(rows)], ""]))
 
 
 def _over_time(reading: Reading, node: Any) -> None:

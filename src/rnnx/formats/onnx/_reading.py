@@ -37,6 +37,9 @@ class Reading:
         Constants by their names.
     fixed : bool
         Whether there are as many timesteps as the inputs of the file have, or any number.
+    exact : bool
+        Whether the model takes and returns the arrays of the graph, as a session needs it, or may have a batch that the
+        graph has not, and graphs of `If` that are chosen by what is known of sizes.
 
     Attributes
     ----------
@@ -50,10 +53,18 @@ class Reading:
         Outputs of the graph.
     entries : set of str
         Names that layers cannot have: those of the inputs.
+    chosen : dict
+        For the outputs of `If` nodes that were met whether their conditions are true.
+    by_sizes : bool
+        Whether sizes say so, which must stay as they are then.
+    batchless : bool
+        Whether the graph has no axis for the batch in an input: the timesteps are ``(0, 1)`` there.
     """
 
-    def __init__(self, source: Source, known: dict[str, Array], fixed: bool = False):
-        self.source, self.known, self.fixed = source, known, fixed
+    def __init__(self, source: Source, known: dict[str, Array], fixed: bool = False, exact: bool = False):
+        self.source, self.known, self.fixed, self.exact = source, known, fixed, exact
+        self.chosen: dict[str, bool] = {}
+        self.by_sizes = self.batchless = False
         graph = source.proto.graph
         self.ends = {value.name for value in graph.output}
         self.entries: set[str] = set()

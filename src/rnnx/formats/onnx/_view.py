@@ -72,6 +72,19 @@ class Truths:
 
 
 @dataclass(frozen=True, eq=False)
+class Count:
+    """One whole number that follows from sizes which are not known.
+
+    Attributes
+    ----------
+    tensor : SymbolicTensor
+        Of shape (batch,): the same number for every row.
+    """
+
+    tensor: SymbolicTensor
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """A value of the graph.
 
