@@ -147,7 +147,7 @@ def test_the_metric_says_which_way_is_better(tmp_path):
     ):
         model = model_of()
         model.compile("sgd", "mse", metrics=[Counted(values, name)])
-        model.metrics[0].direction = direction
+        model.metrics[1].direction = direction  # behind that of the loss
         stop = callbacks.EarlyStopping(name, patience=9, restore_best_weights=True)
         rate = callbacks.ReduceLROnPlateau(name, patience=9)
         kept = callbacks.ModelCheckpoint(path, name, save_best_only=True, save_weights_only=True)

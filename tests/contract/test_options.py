@@ -28,8 +28,9 @@ MASK = np.arange(7) < np.array([7, 3, 5])[:, None]
 WITHOUT_EFFECT = {"unroll", "use_cudnn", "implementation", "recompute", "synchronized"}  # on any number; on the page
 NOT_THEIRS = {  # said on the page too; an input has nothing to train
     ("Bidirectional", "dtype"), ("TimeDistributed", "dtype"), ("SimpleRNN", "dropout_gates"),
-    ("SimpleRNNCell", "dropout_gates"), ("InputLayer", "trainable"),
+    ("SimpleRNNCell", "dropout_gates"), ("InputLayer", "trainable"), ("SpectralNormalization", "dtype"),
 }  # fmt: skip
+OF_INNER = ("Bidirectional", "SpectralNormalization", "TimeDistributed", "RNN", "StackedRNNCells")  # whose dtype it is
 RECURRENT: dict[str, Any] = {"units": 4, "dropout": 0.3, "recurrent_dropout": 0.3, "seed": 1, "return_sequences": True}
 CELL: dict[str, Any] = {"units": 4, "dropout": 0.3, "recurrent_dropout": 0.3, "seed": 1}
 
@@ -59,6 +60,7 @@ BASES: dict[str, dict[str, Any]] = {
     "StackedRNNCells": {"cells": "cells"},
     "Bidirectional": {"layer": "layer"},
     "TimeDistributed": {"layer": "dense"},
+    "SpectralNormalization": {"layer": "dense"},
     "Activation": {"activation": "tanh"},
     "CategoryEncoding": {"num_tokens": 7},
     "Discretization": {"num_bins": 4},
@@ -112,6 +114,7 @@ BASES: dict[str, dict[str, Any]] = {
     "Dense": {"units": 4},
     "Dropout": {"rate": 0.4, "seed": 1},
     "Embedding": {"input_dim": 7, "output_dim": 4},
+    "ReversibleEmbedding": {"input_dim": 7, "output_dim": 4},
     "GaussianDropout": {"rate": 0.4, "seed": 1},
     "Operation": {"function": "softmax", "arguments": {"axis": -1}},
     "Permute": {"dims": (2, 1)},
@@ -154,6 +157,7 @@ OTHER: dict[str, Any] = {
     "key_dim": 2, "value_dim": 2, "output_shape": 5, "attention_axes": 2, "sliding_window": 2, "use_gate": True,
     "head_dim": 2, "num_query_heads": 6, "num_key_value_heads": 4,
     "flash_attention": True, "equation": "abc,bcd->abd", "bias_axes": "bd",
+    "power_iterations": 3, "tie_weights": False, "reverse_dtype": "float32", "logit_soft_cap": 0.5,
     "cell": lambda: layers.GRUCell(3, dtype="float64"), "cells": lambda: [layers.GRUCell(3, dtype="float64")],
     "layer": lambda: layers.GRU(3, dtype="float64"),
     "backward_layer": lambda: gru(go_backwards=True, activation="relu"),
@@ -174,6 +178,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("SimpleRNNCell", "compat"): "keras1",
     ("LSTM", "compat"): "keras2.3",
     ("Embedding", "trainable"): False,
+    ("ReversibleEmbedding", "reverse_dtype"): "float32",
     ("LeakyReLU", "negative_slope"): 0.1,
     ("AdditiveAttention", "use_scale"): False,
     ("EinsumDense", "output_shape"): (7, 5),
@@ -181,6 +186,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("ZeroPadding2D", "padding"): 3,
     ("ZeroPadding3D", "padding"): 3,
     ("TimeDistributed", "layer"): lambda: layers.Dense(3, dtype="float64"),
+    ("SpectralNormalization", "layer"): lambda: layers.Dense(3, dtype="float64"),
 }
 BEHIND: dict[tuple[str, str], dict[str, Any]] = {  # what an option needs to have a meaning
     ("Cropping2D", "data_format"): {"cropping": (2, 1)},
@@ -237,10 +243,16 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
     arguments = {name: INNER[value]() if isinstance(value, str) and value in INNER else value
                  for name, value in arguments.items()}  # fmt: skip
     cls = getattr(layers, kind)
-    if "dtype" not in arguments and kind not in ("Bidirectional", "TimeDistributed", "RNN", "StackedRNNCells"):
+    if "dtype" not in arguments and kind not in OF_INNER:
         arguments["dtype"] = "float64"
     layer = cls(**arguments)
-    x: Any = IDS if kind == "Embedding" else X[:, 0] if "Cell" in kind or kind == "RepeatVector" else X
+    x: Any = (
+        IDS
+        if kind in ("Embedding", "ReversibleEmbedding")
+        else X[:, 0]
+        if "Cell" in kind or kind == "RepeatVector"
+        else X
+    )
     x = IMAGE if "2D" in kind or kind == "ConvLSTM1D" else x
     x = FILM if kind == "ConvLSTM2D" or "3D" in kind else x
     x = FILM[..., None].repeat(3, axis=5) if kind == "ConvLSTM3D" else x
@@ -279,6 +291,8 @@ def traces(kind: str, arguments: dict[str, Any], initial: bool) -> list[Any]:
         if not isinstance(x, list) and kind not in ("Softmax", "RepeatVector", "Permute"):
             masked = layer(x, mask=MASK[: len(x)], **call) if arguments.get("data_format") != "channels_first" else y
             seen.append(masked)
+        if kind == "ReversibleEmbedding":
+            seen.append(layer(y, reverse=True))
         if layer.activity_regularizer is not None:
             seen.append(layer.activity_regularizer(flat(y)[0]))
     if "Cell" not in kind:

@@ -1,6 +1,6 @@
 """Make ``keras_files/compiled.tar.xz``: models of Keras 3 that were compiled and trained, and how training goes on.
 
-Environment: ``pip install keras==3.15.0 torch==2.13.0 h5py``.
+Environment: ``pip install keras==3.15.1 torch==2.13.0 h5py``.
 Command, from the root of the repository: ``python -m tests.golden.make_keras_compiled``.
 """
 
@@ -31,6 +31,7 @@ def optimizers(keras: Any) -> dict[str, Any]:
         "adamw": kinds.AdamW(0.02, weight_decay=0.1),
         "amsgrad": kinds.Adam(0.05, beta_2=0.9, amsgrad=True),
         "momentum": kinds.SGD(0.1, momentum=0.9, nesterov=True),
+        "muon": kinds.Muon(0.02, exclude_layers=["head"]),
         "nadam": kinds.Nadam(0.05),
         "rmsprop": kinds.RMSprop(0.02, momentum=0.5, centered=True),
         "sgd": kinds.SGD(0.1),

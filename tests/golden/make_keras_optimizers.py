@@ -37,6 +37,10 @@ OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
     ("SGD", {"learning_rate": 0.1, "momentum": 0.5, "gradient_accumulation_steps": 2, "use_ema": True,
              "ema_overwrite_frequency": 2, "weight_decay": 0.1}),
     ("RMSprop", {"learning_rate": 0.1, "loss_scale_factor": 4.0, "centered": True}),
+    ("Muon", {"learning_rate": 0.05}),
+    ("Muon", {"learning_rate": 0.1, "nesterov": False, "momentum": 0.8, "ns_steps": 3, "rms_rate": None,
+              "weight_decay": 0.1, "adam_weight_decay": 0.2, "adam_lr_ratio": 0.5, "adam_beta_1": 0.7}),
+    ("Muon", {"learning_rate": 0.1, "weight_decay": None, "clipnorm": 0.8, "gradient_accumulation_steps": 2}),
 ]  # fmt: skip
 
 

@@ -92,6 +92,17 @@ EXAMPLES |= {
     "Activation": Example(of(layers.Activation, "gelu"), [SEQUENCE]),
     "ReLU": Example(of(layers.ReLU, 0.8, 0.1, 0.2), [SEQUENCE]),
     "Softmax": Example(of(layers.Softmax), [SEQUENCE]),
+    "ReversibleEmbedding": Example(of(layers.ReversibleEmbedding, 7, 4), [IDS], whole_numbers=True),
+    "ReversibleEmbedding_apart": Example(
+        of(layers.ReversibleEmbedding, 7, 4, tie_weights=False), [IDS], whole_numbers=True
+    ),
+    "SpectralNormalization": Example(around(layers.SpectralNormalization, of(layers.Dense, 3)), [SEQUENCE], moves=True),
+    "SpectralNormalization_lines": Example(
+        around(layers.SpectralNormalization, of(layers.Conv1D, 3, 2), power_iterations=2),
+        [SEQUENCE],
+        mask="drop",
+        moves=True,
+    ),
     "Embedding": Example(of(layers.Embedding, 7, 3), [IDS], whole_numbers=True),
     "Embedding_mask": Example(of(layers.Embedding, 7, 3, mask_zero=True), [IDS], whole_numbers=True, mask="own"),
     "Masking": Example(of(layers.Masking), [SEQUENCE], mask="own"),

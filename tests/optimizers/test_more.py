@@ -16,7 +16,7 @@ from rnnx.optimizers import schedules
 
 RNG = np.random.default_rng(3)
 X, Y = RNG.normal(size=(24, 5, 3)).astype("float32"), RNG.normal(size=(24, 1)).astype("float32")
-NEW = ["adadelta", "adamax", "ftrl", "lion", "lamb", "adafactor"]
+NEW = ["adadelta", "adamax", "ftrl", "lion", "lamb", "adafactor", "muon"]
 OPTIONS = [{}, {"use_ema": True}, {"gradient_accumulation_steps": 2}, {"use_ema": True, "ema_overwrite_frequency": 3}]
 
 

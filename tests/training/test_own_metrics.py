@@ -65,7 +65,7 @@ def test_add_weight_and_a_reset_of_its_own(kind):
     history = model.fit(X, Y, epochs=2, batch_size=5, verbose=0, validation_data=(X[:4], Y[:4])).history
     assert history["t"] == pytest.approx([values.mean()] * 2, rel=1e-6)
     assert history["val_t"] == pytest.approx([values[:4].mean()] * 2, rel=1e-6)
-    assert model.metrics[0].n.numpy().tolist() == [4, 1] and len(model.metrics[0].variables) == 2
+    assert model.metrics[1].n.numpy().tolist() == [4, 1] and len(model.metrics[1].variables) == 2
     twin = pickle.loads(pickle.dumps(kind()))
     assert copy.deepcopy(twin)(Y, np.zeros_like(Y)) == pytest.approx(Y.mean())
 

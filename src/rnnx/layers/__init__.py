@@ -19,7 +19,7 @@ from rnnx.layers.dense import Dense
 from rnnx.layers.depthwise import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from rnnx.layers.dot import Dot, dot
 from rnnx.layers.einsum import EinsumDense
-from rnnx.layers.embedding import Embedding, Masking
+from rnnx.layers.embedding import Embedding, Masking, ReversibleEmbedding
 from rnnx.layers.given_mask import GivenMask as GivenMask
 from rnnx.layers.group_normalization import GroupNormalization, RMSNormalization, UnitNormalization
 from rnnx.layers.grouped_query_attention import GroupedQueryAttention
@@ -100,6 +100,7 @@ from rnnx.layers.rnn import (
     TimeDistributed,
 )
 from rnnx.layers.shaping import Flatten, Permute, RepeatVector, Reshape
+from rnnx.layers.spectral import SpectralNormalization
 from rnnx.layers.transposed import Conv1DTranspose, Conv2DTranspose
 from rnnx.layers.volumes import (
     AveragePooling3D,
@@ -145,12 +146,12 @@ __all__ = [
     "IntegerLookup", "LSTM", "LSTMCell", "Lambda", "Layer", "LayerNormalization", "LeakyReLU", "Masking", "MaxPool1D",
     "MaxPool2D", "MaxPool3D", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Maximum", "Minimum",
     "MultiHeadAttention", "Multiply", "Normalization", "Operation", "PReLU", "Permute", "RMSNormalization", "RNN",
-    "ReLU", "RepeatVector", "Rescaling", "Reshape", "SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D",
-    "SeparableConvolution2D", "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D", "SpatialDropout2D",
-    "SpatialDropout3D", "StackedRNNCells", "StringLookup", "Subtract", "TextVectorization", "TimeDistributed",
-    "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D", "Weight", "Wrapper", "ZeroPadding1D",
-    "ZeroPadding2D", "ZeroPadding3D", "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply",
-    "quantization_report", "subtract",
+    "ReLU", "RepeatVector", "Rescaling", "Reshape", "ReversibleEmbedding", "SeparableConv1D", "SeparableConv2D",
+    "SeparableConvolution1D", "SeparableConvolution2D", "SimpleRNN", "SimpleRNNCell", "Softmax", "SpatialDropout1D",
+    "SpatialDropout2D", "SpatialDropout3D", "SpectralNormalization", "StackedRNNCells", "StringLookup", "Subtract",
+    "TextVectorization", "TimeDistributed", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
+    "Weight", "Wrapper", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "add", "average", "concatenate", "dot",
+    "maximum", "minimum", "multiply", "quantization_report", "subtract",
 ]  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from rnnx._typing import Array
-from rnnx.layers.checks import kind_of
+from rnnx.functional._products import product
+from rnnx.layers.checks import check_dtype, kind_of
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
 from rnnx.layers.old_words import takes_old_words
@@ -112,6 +113,156 @@ class Embedding(Weighted):
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
             "mask_zero": self.mask_zero,
+        }
+
+
+class ReversibleEmbedding(Embedding):
+    """An `Embedding` that also goes back: with ``reverse=True`` from rows to a number for each id.
+
+    Parameters
+    ----------
+    input_dim : int
+        Number of ids.
+    output_dim : int
+        Width of a row.
+    tie_weights : bool
+        Go back by the same table; without it there is another matrix for the way back.
+    embeddings_initializer, embeddings_regularizer, embeddings_constraint, mask_zero
+        As of `Embedding`. What comes back has no mask.
+    reverse_dtype : dtype, optional
+        That of the layer, if it is given.
+    logit_soft_cap : float, optional
+        The numbers on the way back are ``cap * tanh(number / cap)``.
+
+    Raises
+    ------
+    ValueError
+        If an argument does not fit.
+
+    References
+    ----------
+    .. [1] O. Press, L. Wolf, "Using the output embedding to improve language models", EACL 2017.
+
+    Examples
+    --------
+    >>> import numpy as np, rnnx
+    >>> words = rnnx.layers.ReversibleEmbedding(10, 4)
+    >>> vectors = words(np.array([[1, 2, 9]]))
+    >>> vectors.shape, words(vectors, reverse=True).shape
+    ((1, 3, 4), (1, 3, 10))
+    """
+
+    call_arguments = frozenset({"mask", "training", "reverse"})
+    positional_arguments = ("reverse",)
+    outputs_by_call = True
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        tie_weights: bool = True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        reverse_dtype: Any = None,
+        logit_soft_cap: float | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            input_dim,
+            output_dim,
+            embeddings_initializer,
+            embeddings_regularizer,
+            embeddings_constraint,
+            mask_zero,
+            **kwargs,
+        )
+        if reverse_dtype is not None and check_dtype("ReversibleEmbedding", reverse_dtype) != self.dtype:
+            raise ValueError(
+                f"ReversibleEmbedding: `reverse_dtype` must be that of the layer, {self.dtype}, or None, "
+                f"got {reverse_dtype!r}"
+            )
+        if logit_soft_cap is not None and not logit_soft_cap > 0:
+            raise ValueError(f"ReversibleEmbedding: `logit_soft_cap` must be positive or None, got {logit_soft_cap!r}")
+        self.tie_weights, self.reverse_dtype = bool(tie_weights), reverse_dtype
+        self.logit_soft_cap = None if logit_soft_cap is None else float(logit_soft_cap)
+
+    reverse_embeddings = weight_value(1)
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build(input_shape)
+        if not self.tie_weights:
+            own: Any = self
+            self.add_weight("reverse_embeddings", (self.output_dim, self.input_dim), own.embeddings_initializer)
+
+    def cast(self, x: Any) -> Array:
+        return np.asarray(x)  # ids or vectors, which only the call says
+
+    def forward(
+        self,
+        x: Array,
+        *,
+        mask: Any = None,
+        training: bool = False,
+        keep: bool = False,
+        reverse: bool = False,
+        **call: Any,
+    ) -> tuple[Array, Pullback | None]:
+        if reverse:
+            return self._back(x, keep)
+        y, inner = super().forward(super().cast(x), mask=mask, training=training, keep=keep)
+        if inner is None or self.tie_weights:
+            return y, inner
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            own = [np.zeros_like(self._weights[1].array) if self.trainable else None]
+            return Gradients(None, inner(dy, need_dx=need_dx).dweights + own)
+
+        return y, pullback
+
+    def _back(self, x: Array, keep: bool) -> tuple[Array, Pullback | None]:
+        x = Layer.cast(self, x)
+        if not x.ndim or x.shape[-1] != self.output_dim:
+            raise ValueError(
+                f"{self.name}: with reverse=True the input must have shape (..., {self.output_dim}), got {x.shape}"
+            )
+        kernel = self._weights[0].array.T if self.tie_weights else self._weights[1].array
+        rows = x.reshape(-1, self.output_dim)
+        y = product(rows, kernel).reshape(*x.shape[:-1], self.input_dim)
+        cap = None if self.logit_soft_cap is None else np.asarray(self.logit_soft_cap, self.dtype)
+        if cap is not None:
+            y = np.tanh(y / cap) * cap
+
+        def pullback(dy: Array, *, need_dx: bool = True) -> Gradients:
+            dy = np.asarray(dy, self.dtype)
+            if cap is not None:
+                dy = dy * (1 - (y / cap) ** 2)
+            numbers = dy.reshape(-1, self.input_dim)
+            dx = product(numbers, kernel.T).reshape(x.shape) if need_dx else None
+            if not self.trainable:
+                return Gradients(dx, [None] * len(self._weights))
+            dkernel = product(rows.T, numbers)
+            tied = self.tie_weights
+            return Gradients(dx, [dkernel.T] if tied else [np.zeros_like(self._weights[0].array), dkernel])
+
+        return y, pullback if keep else None
+
+    def forward_masked(self, x: Any, *, mask: Any = None, reverse: bool = False, **call: Any) -> tuple[Any, Any, Any]:
+        y, pullback = self.forward(x, mask=mask, reverse=reverse, **call)
+        return y, None if reverse else self.compute_mask(x, mask), pullback
+
+    def call_output_shapes(self, input_shape: Any, call: dict[str, Any]) -> Any:
+        if call.get("reverse"):
+            return (*input_shape[:-1], self.input_dim)
+        return super().call_output_shapes(input_shape, call)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "tie_weights": self.tie_weights,
+            "reverse_dtype": self.reverse_dtype,
+            "logit_soft_cap": self.logit_soft_cap,
         }
 
 

@@ -33,6 +33,11 @@ def normalization_at_rest() -> Iterator[None]:
         _at_rest.reset(token)
 
 
+def is_at_rest() -> bool:
+    """Whether calls are inside `normalization_at_rest`."""
+    return _at_rest.get()
+
+
 class Normalization(Weighted):
     """What the normalizations share: scale ``gamma`` and shift ``beta`` along an axis, or several."""
 

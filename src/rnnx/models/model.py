@@ -20,6 +20,7 @@ from rnnx.layers.plan import Plan
 from rnnx.layers.trained import TrainedWeights
 from rnnx.models.config import begun_at, graph_config, graph_from_config
 from rnnx.models.files import ModelFiles
+from rnnx.models.state_tree import StateTree
 from rnnx.models.traced_model import (
     NEVER_CALLED,
     OfGraph,
@@ -53,7 +54,7 @@ def _names(template: Any, tensors: list[SymbolicTensor]) -> list[str]:
     return [tensor.name for tensor in tensors]
 
 
-class Model(ModelFiles, Trainer, Layer):
+class Model(ModelFiles, StateTree, Trainer, Layer):
     """A graph of layers.
 
     Parameters

@@ -3,6 +3,7 @@
 from rnnx._config import serialize
 from rnnx.optimizers import schedules
 from rnnx.optimizers.moments import Adam, Adamax, AdamW, Lamb, Nadam
+from rnnx.optimizers.muon import Muon
 from rnnx.optimizers.optimizer import Optimizer
 from rnnx.optimizers.rules import (
     SGD,
@@ -23,5 +24,5 @@ sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam = SGD, RMSprop, Adagrad, Ad
 
 __all__ = [
     "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lamb", "Lion", "LossScaleOptimizer",
-    "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW", "deserialize", "get", "schedules", "serialize",
+    "Muon", "Nadam", "Optimizer", "RMSprop", "ScheduleFreeAdamW", "deserialize", "get", "schedules", "serialize",
 ]  # fmt: skip

@@ -248,8 +248,8 @@ class Optimizer(KeepsSlots, Configurable):
                 for weight, grad, slots in moved:
                     scale = together if self.clipnorm is None else scale_within(self.clipnorm, [grad])
                     decay = self.weight_decay
-                    if decay and self._undecayed and not self._decays(weight):
-                        decay = None
+                    if self._undecayed and not self._decays(weight):
+                        decay = False  # which no rule of its own replaces
                     value = weight.writable()
                     if value.size <= PIECE or not self.in_pieces:
                         self._update_piece(value, grad, slots, ..., rate, scale, decay)

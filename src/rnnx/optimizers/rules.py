@@ -12,6 +12,7 @@ from rnnx._typing import Array
 from rnnx.layers.layer import Weight
 from rnnx.optimizers.clipping import norm
 from rnnx.optimizers.moments import Adam, Adamax, AdamW, Lamb, Nadam
+from rnnx.optimizers.muon import Muon
 from rnnx.optimizers.optimizer import Optimizer
 from rnnx.optimizers.schedule_free import ScheduleFreeAdamW
 
@@ -380,7 +381,8 @@ class Adafactor(Optimizer):
 
 
 _TABLE: dict[str, Any] = {cls.__name__: cls for cls in (
-    SGD, RMSprop, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, ScheduleFreeAdamW,
+    SGD, RMSprop, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Muon, Nadam,
+    ScheduleFreeAdamW,
 )}  # fmt: skip
 _TABLE.update({name.lower(): cls for name, cls in _TABLE.items()})
 

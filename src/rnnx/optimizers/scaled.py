@@ -177,6 +177,15 @@ class LossScaleOptimizer(Optimizer):
         return self.inner_optimizer.built
 
     @property
+    def wants_paths(self) -> bool:  # type: ignore[override]
+        """Whether the inner optimizer does."""
+        return self.inner_optimizer.wants_paths
+
+    def take_paths(self, paths: dict[int, str]) -> None:
+        """Hand them on to the inner optimizer."""
+        self.inner_optimizer.take_paths(paths)
+
+    @property
     def variables(self) -> list[Variable]:
         """The counter, the scale, and what the inner optimizer keeps."""
         return [self.step_counter, self.dynamic_scale, *self.inner_optimizer.variables]

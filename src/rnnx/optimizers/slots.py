@@ -14,6 +14,10 @@ from rnnx.layers.weight import Weight
 from rnnx.optimizers import schedules
 from rnnx.optimizers.live import Variable
 
+KERAS_NAMES = {  # of slots that have another one in Keras
+    "mean": "momentum", "square": "velocity", "largest": "velocity_hat", "average": "average_gradient",
+    "sum": "accumulator", "average_of_weight": "average", "accumulated_gradient": "gradient_accumulator",
+}  # fmt: skip
 Slots = dict[str, Array]  # what is kept for one weight, by name; "shape" is that of the weight
 
 
@@ -23,6 +27,7 @@ class KeepsSlots:
     slot_names: tuple[str, ...] = ()
     slot_groups: tuple[int, ...] = ()  # how many slots stand side by side for one weight in files of Keras; 1 each
     in_pieces = True  # whether some rows of a weight can be updated without the others
+    wants_paths = False  # whether what is kept for a weight depends on where in a model it is
     use_ema = False
     gradient_accumulation_steps: int | None = None
     _mapped = False  # whether the slots are views of a file, to be copied before the first step
@@ -64,7 +69,7 @@ class KeepsSlots:
             for place, slots in enumerate(self._slots):
                 found += [
                     Variable(f"{place}_{name}", partial(slots.__getitem__, name), partial(slots.__setitem__, name))
-                    for name in group
+                    for name in self.kept(group, slots)
                 ]
         return found
 
@@ -102,6 +107,17 @@ class KeepsSlots:
         shape = weight.shape
         found = {name: np.zeros(self.slot_shape(name, shape), weight.dtype) for name in self.all_slot_names}
         return found | {"shape": np.array(shape)}
+
+    def take_paths(self, paths: dict[int, str]) -> None:
+        """Learn the paths of weights, by their ids, before their slots are made; for those that want them."""
+
+    def kept(self, group: tuple[str, ...], slots: Slots) -> tuple[str, ...]:
+        """The slots of a group that there are for a weight."""
+        return group
+
+    def may_be_empty(self, name: str, found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+        """Whether an array of a state stands for a slot that there is not for a weight of some shape."""
+        return False
 
     def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of an array that is kept for a weight of some shape; another one only without ``in_pieces``."""
@@ -168,7 +184,9 @@ class KeepsSlots:
                 )
             shape = tuple(own["shape"].tolist()) if own["shape"].size <= 32 else None
             for name in names:
-                if shape is None or own[name].shape != (shape if self.in_pieces else self.slot_shape(name, shape)):
+                found = own[name].shape
+                fits = shape is not None and found == (shape if self.in_pieces else self.slot_shape(name, shape))
+                if not fits and not (shape is not None and self.may_be_empty(name, found, shape)):
                     raise ValueError(
                         f"{type(self).__name__}: the state of weight {place} has arrays of different shapes"
                     )

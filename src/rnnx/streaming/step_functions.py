@@ -32,6 +32,7 @@ from rnnx.layers.rnn.rnn import RNN
 from rnnx.layers.rnn.sequence import Recurrent, SequenceLayer
 from rnnx.layers.rnn.time_distributed import TimeDistributed
 from rnnx.layers.shaping import Flatten
+from rnnx.layers.spectral import SpectralNormalization
 from rnnx.layers.step_graph import step_graph
 from rnnx.layers.traced_call import TracedCall
 from rnnx.streaming.held_weights import layer_of, of_now
@@ -89,6 +90,8 @@ class StepFunctions:
     def make(self, computation: Any) -> tuple[Function, bool]:
         """The function of a step, and whether its output is again a step (or what the sequence so far gives)."""
         layer = layer_of(computation)
+        if isinstance(layer, SpectralNormalization):  # which divides in training alone
+            return self.make(layer.layer.computation)
         if isinstance(computation, TracedCall):
             if hasattr(layer, "state_size") and not isinstance(layer, SequenceLayer):  # a cell
                 return self._recurrent(layer, [layer], True, False)
@@ -157,7 +160,7 @@ class StepFunctions:
             elif of_steps.issuperset(needed) and isinstance(layer, Operation):
                 function, many = _operation(layer, plan, step, constants)
             elif of_steps.issuperset(needed):
-                function, many = self.make(layer)
+                function, many = _backwards(layer) if step.call.get("reverse") else self.make(layer)
             elif not of_steps.isdisjoint(needed):
                 raise ValueError(f"stream: layer {name!r} cannot be streamed: it joins steps with a value of all steps")
             elif self.noise is not None and isinstance(layer_of(layer), NoiseLayer):
@@ -244,6 +247,12 @@ def _product(layer: Dense) -> Function:
         return activation(y.reshape(*x.shape[:-1], packed.units)), mask
 
     return one
+
+
+def _backwards(layer: Any) -> tuple[Function, bool]:
+    """The function of an embedding that goes from rows to ids."""
+    held = of_now(layer)
+    return lambda x, mask: (held.forward(held.prepare(x), reverse=True)[0], None), True
 
 
 def _noisy(layer: Any) -> Function:

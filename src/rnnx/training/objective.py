@@ -42,6 +42,8 @@ class Objective:
     _loss_sums: dict[str, float]  # of each output, without their weights
     _loss_rows: int
     _handed_out: LogsInUse
+    _loss_tracker: Any = None  # the mean of the losses so far as a metric, once somebody has asked for it
+    _mean_loss: float = 0.0
 
     @property
     def output_names(self) -> list[str]:
@@ -81,6 +83,7 @@ class Objective:
         self._metrics: list[list[tuple[Any, bool]]] | None = None
         self._loss_sums, self._loss_rows = {}, 0
         self._handed_out = LogsInUse()
+        self._loss_tracker, self._mean_loss = None, 0.0
         try:
             self._check_choices()
         except BaseException:
@@ -120,7 +123,18 @@ class Objective:
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics, those of all outputs in one list."""
+        """The mean of the loss, and the metrics, those of all outputs in one list."""
+        if self._loss_tracker is None and self.compiled:
+            self._loss_tracker = metric_functions.Mean(name="loss")
+            self._track_loss()
+        tracker = [] if self._loss_tracker is None else [self._loss_tracker]
+        return tracker + self._own_metrics()
+
+    def _track_loss(self) -> None:
+        if (tracker := self._loss_tracker) is not None:
+            tracker.total, tracker.count = self._mean_loss * self._loss_rows, float(self._loss_rows)
+
+    def _own_metrics(self) -> list[Any]:
         return [metric for group in getattr(self, "_metrics", None) or [] for metric, _ in group]
 
     @property
@@ -280,6 +294,9 @@ class Objective:
     def _logs(self, loss: float) -> RunningLogs:
         """The loss, those of the outputs, and the metrics, of all batches so far."""
         found = {"loss": loss}
+        self._mean_loss = loss
+        if self._loss_tracker is not None:
+            self._track_loss()
         for name, total in self._loss_sums.items():
             found[name] = total / max(1, self._loss_rows)
         logs = RunningLogs(found, self._named_metrics())
@@ -308,8 +325,10 @@ class Objective:
 
     def _reset_metrics(self) -> None:
         self._settle()
-        self._loss_sums, self._loss_rows = {}, 0
-        for metric in self.metrics:
+        self._loss_sums, self._loss_rows, self._mean_loss = {}, 0, 0.0
+        if self._loss_tracker is not None:
+            self._track_loss()
+        for metric in self._own_metrics():
             metric.reset_state()
 
 

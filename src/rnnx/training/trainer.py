@@ -16,6 +16,7 @@ from rnnx.callbacks.callback_list import CallbackList
 from rnnx.callbacks.progress import Progress
 from rnnx.layers.layer import walk
 from rnnx.layers.old_words import takes_old_words
+from rnnx.layers.paths import weight_paths
 from rnnx.layers.trained import TrainedWeights
 from rnnx.training.batches import Batch, Batches, OneBatch, batches_of, batches_of_inputs, in_order, one_batch, take
 from rnnx.training.fit_data import check_class_weight, data_of_fit, weights_by_class
@@ -328,6 +329,9 @@ class Trainer(OldMethods, Objective):
         """Those of the model, which is built for a batch if it was waiting for one."""
         if not self.built:
             self.prepare(batch.x)
+        if self.optimizer.wants_paths and not self.optimizer.built:
+            model: Any = self
+            self.optimizer.take_paths({id(weight): path for path, weight in weight_paths(model, self.name)})
         return self.trained_weights()
 
     def try_batch(self, batch: Batch) -> None:

@@ -25,7 +25,7 @@ def trained(request, tmp_path):
 
 
 def test_there_are_all_optimizers():
-    assert NAMES == ["adagrad", "adam", "adamw", "amsgrad", "momentum", "nadam", "rmsprop", "sgd"]
+    assert NAMES == ["adagrad", "adam", "adamw", "amsgrad", "momentum", "muon", "nadam", "rmsprop", "sgd"]
 
 
 def test_it_goes_on(trained):

@@ -14,12 +14,12 @@ from ...golden.store import DATA
 FOLDER = DATA / "keras_files"
 FILES = [
     (archive, name)
-    for archive in ("keras", "blocks", "tf_keras", "old", "sleepecg")
+    for archive in ("keras", "blocks", "spectral", "tf_keras", "old", "sleepecg")
     for name in keras_archive.names(FOLDER / f"{archive}.tar.xz")
 ]
 TOLERANCE = 1e-6
 PROFILES = {
-    "keras": "keras3", "blocks": "keras3", "tf_keras": "tf_keras2",
+    "keras": "keras3", "blocks": "keras3", "spectral": "keras3", "tf_keras": "tf_keras2",
     "k1": "keras1", "k2": "keras2.2", "k2_lstm_2_3_1": "keras2.3",
     "k2_cudnn_gru_tf": "keras2.2", "tf20_gru": "tf_keras2.0", "tf1_lstm": "keras2.2",
 }  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnnx.layers.attention import Attending
+from rnnx.layers.embedding import ReversibleEmbedding
 from rnnx.layers.merging import Merge
 from rnnx.layers.multi_head_attention import MultiHeadAttention
 from rnnx.layers.rnn.sequence import SequenceLayer
@@ -14,6 +15,10 @@ from rnnx.models import Model
 from rnnx.saving import FormatError
 
 Place = tuple[str, int, int]  # layer, call, output
+SWITCHES: dict[type, tuple[str, ...]] = {  # arguments of calls that are on or off
+    Attending: ("return_attention_scores", "use_causal_mask"),
+    ReversibleEmbedding: ("reverse",),
+}
 
 
 @dataclass
@@ -149,10 +154,9 @@ def _call_of_keras2(node: Any, layer: Any, where: str) -> Call:
 
 
 def _switches(layer: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of an attention that are on or off, taken out of those of a call."""
-    if not isinstance(layer, Attending):
-        return {}
-    found = {word: kwargs.pop(word, None) for word in ("return_attention_scores", "use_causal_mask")}
+    """The arguments of a layer that are on or off, taken out of those of a call."""
+    words = next((words for kind, words in SWITCHES.items() if isinstance(layer, kind)), ())
+    found = {word: kwargs.pop(word, None) for word in words}
     return {word: True for word, value in found.items() if value is True}
 
 

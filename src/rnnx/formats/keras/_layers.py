@@ -36,7 +36,7 @@ SAME = (
     "EinsumDense ConvLSTM1D ConvLSTM2D ConvLSTM3D AdaptiveAveragePooling1D AdaptiveAveragePooling2D "
     "AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Conv3D Conv3DTranspose "
     "MaxPooling3D AveragePooling3D GlobalMaxPooling3D GlobalAveragePooling3D ZeroPadding3D Cropping3D UpSampling3D "
-    "SpatialDropout3D Wrapper GroupedQueryAttention"
+    "SpatialDropout3D Wrapper GroupedQueryAttention SpectralNormalization ReversibleEmbedding"
 ).split()
 CLASSES: dict[str, str] = {
     **{name: name for name in (*SAME, *ENCODERS, "Normalization", "Rescaling")},
@@ -248,7 +248,7 @@ class Layers:
     def _inner(self, name: str, config: dict[str, Any], where: str) -> dict[str, Any]:
         """Layers and cells inside of a layer."""
         made: dict[str, Any] = {}
-        if name in ("Bidirectional", "TimeDistributed", "Wrapper"):
+        if name in ("Bidirectional", "TimeDistributed", "Wrapper", "SpectralNormalization"):
             given = {word: config.pop(word, None) for word in ("layer", "backward_layer")}
             made = {word: self.make(part) for word, part in given.items() if part is not None}
         elif name == "RNN":

@@ -63,6 +63,9 @@ def _collect(
     done.add(id(layer))
     factor = factor_of(layer)
     for k, weight in enumerate(layer.own_weights):
+        if id(weight) in done:  # one that a layer shares with the layer inside it
+            continue
+        done.add(id(weight))
         name = f"{path}/{weight.name.rpartition('/')[2]}"
         name = f"{name}_{k}" if name in arrays else name
         value = weight.array if factor is None else (weight.array * factor).astype(weight.dtype)

@@ -12,10 +12,8 @@ from rnnx._typing import Array
 from rnnx.formats.keras import _paths
 from rnnx.formats.keras._paths import Order
 from rnnx.optimizers import LossScaleOptimizer, Nadam
+from rnnx.optimizers.slots import KERAS_NAMES
 
-SLOTS = {"mean": "momentum", "square": "velocity", "largest": "velocity_hat", "average": "average_gradient",
-         "sum": "accumulator", "average_of_weight": "average",
-         "accumulated_gradient": "gradient_accumulator"}  # fmt: skip
 LARGEST_STEP = 2**31 - 1
 OF_SCALED = ("iteration", "learning_rate", "step_counter", "dynamic_scale")  # in front of those of the inner one
 
@@ -57,13 +55,15 @@ def state_of(model: Any, orders: dict[int, Order], *, fresh: bool = False) -> li
     found.append(("iteration", np.array(steps, kind)))
     if not callable(optimizer._rate):
         found.append(("learning_rate", np.array(optimizer.learning_rate, np.float32)))
+    paths = trained_weights(model, orders)
     slots = optimizer._slots
     if fresh or not slots:
+        optimizer.take_paths({id(model.weights[place]): path for place, path in paths})
         slots = [optimizer._make_slots(weight) for weight in model.weights]
     for group in optimizer.grouped_slots():
-        for place, path in trained_weights(model, orders):
-            for name in group:
-                found.append((f"{path.replace('/', '_')}_{SLOTS.get(name, name)}", slots[place][name]))
+        for place, path in paths:
+            for name in optimizer.kept(group, slots[place]):
+                found.append((f"{path.replace('/', '_')}_{KERAS_NAMES.get(name, name)}", slots[place][name]))
     if isinstance(optimizer, Nadam):
         found.append(("u_product", np.array(_momenta(optimizer, 0 if fresh else optimizer.iterations), np.float32)))
     return found
@@ -102,12 +102,16 @@ def restore(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> st
     optimizer, weights = model.optimizer, model.weights
     if isinstance(optimizer, LossScaleOptimizer):
         return _restore_scaled(model, arrays, orders)
-    places = [place for place, _ in trained_weights(model, orders)]
+    paths = trained_weights(model, orders)
+    places = [place for place, _ in paths]
     left = list(arrays)
     if not left or left[0].shape or left[0].dtype.kind not in "iu" or left[0] < 0:
         return "its first array is no number of steps"
     state: dict[str, Any] = {"iterations": left.pop(0)}
-    count = len(optimizer.all_slot_names) * len(places) + isinstance(optimizer, Nadam)
+    optimizer.take_paths({id(weights[place]): path for place, path in paths})
+    slots = [optimizer._make_slots(weight) for weight in weights]
+    count = sum(len(optimizer.kept(group, slots[place])) for group in optimizer.grouped_slots() for place in places)
+    count += isinstance(optimizer, Nadam)
     if not callable(optimizer._rate) and left and not left[0].shape and len(left) != count:
         rate = left.pop(0)
         # Arrays of rates have 32 bits: the number in the description is the exact one, if it is the same
@@ -121,14 +125,13 @@ def restore(model: Any, arrays: Sequence[Array], orders: dict[int, Order]) -> st
         count -= 1
     if len(left) != count:
         return f"it has {len(left)} arrays for {len(places)} trained weights, {type(optimizer).__name__} {count}"
-    slots = [optimizer._make_slots(weight) for weight in weights]
     for group in optimizer.grouped_slots():
         for place in places:
-            for name in group:
+            for name in optimizer.kept(group, slots[place]):
                 array, expected = left.pop(0), slots[place][name]
                 if array.shape != expected.shape or array.dtype.kind not in ("f" if array.shape else "fiu"):
                     return (
-                        f"{SLOTS.get(name, name)} of {weights[place].name!r} must be real numbers of shape "
+                        f"{KERAS_NAMES.get(name, name)} of {weights[place].name!r} must be real numbers of shape "
                         f"{expected.shape}, got {array.dtype} {array.shape}"
                     )
                 slots[place][name] = array.astype(expected.dtype, copy=False)

@@ -6,7 +6,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rnnx.layers import RNN, Bidirectional, GroupedQueryAttention, MultiHeadAttention, StackedRNNCells, TimeDistributed
+from rnnx.layers import (
+    RNN,
+    Bidirectional,
+    GroupedQueryAttention,
+    MultiHeadAttention,
+    SpectralNormalization,
+    StackedRNNCells,
+    TimeDistributed,
+)
 from rnnx.layers.plan import Plan
 from rnnx.layers.rnn.conv_lstm import ConvLSTM
 from rnnx.layers.rnn.sequence import Recurrent
@@ -81,7 +89,7 @@ def parts(
     elif isinstance(layer, Bidirectional):
         yield "forward_layer", layer.forward_layer
         yield "backward_layer", layer.backward_layer
-    elif isinstance(layer, TimeDistributed):
+    elif isinstance(layer, (SpectralNormalization, TimeDistributed)):
         yield "layer", layer.layer
     elif isinstance(layer, RNN):
         yield "cell", layer.cell

@@ -188,8 +188,11 @@ def _distributed(layer: Any, arrays: list[Array], path: Any, backend: str | None
     """The weights of a layer and all inside it, each with its array."""
     trained = {id(w): flag for w, flag in zip(layer.weights, layer.weight_is_trained(), strict=True)}
     leaves = list(dict.fromkeys(_leaves(layer)))
+    owners = {id(w): leaf for leaf in reversed(leaves) for w in leaf.own_weights}  # the first of two that share one
     stages = [
-        (leaf, [w for w in leaf.own_weights if trained[id(w)] == stage]) for stage in (True, False) for leaf in leaves
+        (leaf, [w for w in leaf.own_weights if trained[id(w)] == stage and owners[id(w)] is leaf])
+        for stage in (True, False)
+        for leaf in leaves
     ]
     stages = [(leaf, own) for leaf, own in stages if own]
     counts = [len(own) for _, own in stages]

@@ -18,6 +18,7 @@ from rnnx._nested import packed
 from rnnx._typing import Array
 from rnnx.formats._limits import level_of_caller
 from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _paths, _vocabularies
+from rnnx.formats.keras._calls import SWITCHES
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
 from rnnx.formats.keras._functions import written, written_call
 from rnnx.layers.convolution import Convolution
@@ -54,7 +55,6 @@ SCALED = (
 )  # fmt: skip  # whose weights go to it only
 LINEAR = (layers.Dense, Convolution, DepthwiseConvolution, ConvolutionTranspose)
 PUBLIC_NAMES = {"GroupedQueryAttention": "GroupQueryAttention"}  # of classes that Keras calls otherwise to others
-SWITCHES = ("return_attention_scores", "use_causal_mask")  # of attention, in a call
 INNER = ("layer", "backward_layer", "cell")
 Order = list[tuple[str, Any]]
 
@@ -387,8 +387,9 @@ class _Writer:
                 "or with constants, which is not written; give constants to its constructor, and several tensors as a "
                 f"list{OTHER_FILES}"
             )
+        switches = [word for words in SWITCHES.values() for word in words]
         for word, value in step.call.items():
-            if word != "training" and not (word in SWITCHES and isinstance(value, bool)):
+            if word != "training" and not (word in switches and isinstance(value, bool)):
                 raise FormatError(f"{self.path}: layer {step.layer.name!r}: the call argument {word!r} is not written")
             kwargs[word] = value
         if isinstance(step.layer, layers.Arithmetic):

@@ -319,6 +319,10 @@ WRITERS: dict[type, Writer] = {
     layers.Softmax: _softmax,
     layers.Subtract: _merge("Sub"),
     layers.TimeDistributed: _time_distributed,
+    layers.ReversibleEmbedding: _embedding,
+    layers.SpectralNormalization: lambda graph, layer, values, states, hint: write_layer(
+        graph, layer.layer, values, states, f"{hint}/{layer.layer.name}"
+    ),
 }
 
 
