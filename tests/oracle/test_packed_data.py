@@ -62,6 +62,58 @@ def test_equal_to_the_reference(cell, name, backwards, kind):
                 cases.close(getattr(grads.dparams, part), getattr(right.dparams, part), tolerance, f"d{part}")
 
 
+@pytest.mark.parametrize("name", ["ragged", "one row", "many"])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_reset_is_the_parts_one_by_one(cell, backwards, name):
+    """Each part of a row alone, from a zero state but for the one that is read first; none sees another's gradient."""
+    sizes = SIZES[name]
+    params, x, state, _, rng = problem(cell, sizes, np.float64)
+    fast, slow, pair = cases.FAST[cell], cases.SLOW[cell], isinstance(state, tuple)
+    reset = rng.random(len(x)) < 0.4
+    reset[0] = True  # in front of everything: nothing is lost there by a run backwards
+    call: dict[str, Any] = dict(batch_sizes=np.array(sizes), go_backwards=backwards, training=True)
+    run = fast.forward(params, x, initial_state=state, reset=reset, **call)
+    doutputs = rng.normal(size=run.outputs.shape)
+    dstate = [rng.normal(size=part.shape) for part in (state if pair else (state,))]
+    grads = fast.backward(run.cache, doutputs, tuple(dstate) if pair else dstate[0])
+    right = slow.forward(params, x, initial_state=state, reset=reset, **call)
+    cases.close(run.outputs, right.outputs, 1e-12, "outputs")
+    inference = fast.forward(params, x, initial_state=state, reset=reset, **{**call, "training": False})
+    np.testing.assert_array_equal(inference.outputs, run.outputs)
+
+    begin, kernel, dx, dfirst = np.concatenate(([0], np.cumsum(sizes))), 0.0, np.zeros_like(x), []
+    for b in range(sizes[0]):
+        rows = begin[: sum(size > b for size in sizes)] + b
+        parts = np.split(rows, np.flatnonzero(reset[rows][1:]) + 1)
+        first, last = (parts[-1], parts[0]) if backwards else (parts[0], parts[-1])
+        if reset[rows[0]] and not backwards:
+            first = None
+        for part in parts:
+            own = [array[b : b + 1] for array in (state if pair else (state,))] if part is first else None
+            dend = [array[b : b + 1] if part is last else np.zeros_like(array[:1]) for array in dstate]
+            alone = slow.forward(
+                params, x[None, part], initial_state=own if own is None or pair else own[0], go_backwards=backwards,
+                training=True,
+            )  # fmt: skip
+            order = part[::-1] if backwards else part
+            cases.close(run.outputs[order], alone.outputs[0], 1e-12, "outputs")
+            back = slow.backward(alone.cache, doutputs[None, order], tuple(dend) if pair else dend[0])
+            dx[part] = back.dx[0]
+            kernel = kernel + back.dparams.recurrent_kernel
+            if part is first:
+                dfirst.append(back.dinitial_state if pair else (back.dinitial_state,))
+            if part is last:
+                ends = tuple(whole[b : b + 1] for whole in (run.state if pair else (run.state,)))
+                cases.close(ends, alone.state if pair else (alone.state,), 1e-12, "state")
+        if first is None:
+            dfirst.append(tuple(np.zeros((1, 9)) for _ in dstate))
+    cases.close(grads.dx, dx, 1e-11, "dx")
+    cases.close(grads.dparams.recurrent_kernel, kernel, 1e-11, "dkernel")
+    first_of_all = tuple(np.concatenate(part) for part in zip(*dfirst, strict=True))
+    cases.close(grads.dinitial_state if pair else (grads.dinitial_state,), first_of_all, 1e-11, "dinitial_state")
+
+
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("cell", cases.CELLS)
 def test_the_same_bits_as_padded(cell, backwards, monkeypatch):
@@ -114,7 +166,8 @@ def test_activations_of_the_reference():
         ({"batch_sizes": [3, 1]}, r"sum\(batch_sizes\) = 4 rows, got 5"),
         ({"batch_sizes": [3.0, 2.0]}, "must be integers"),
         ({"batch_sizes": [3, 2], "lengths": np.array([2, 2, 1])}, "goes without"),
-        ({"batch_sizes": [3, 2], "reset": np.zeros((3, 2), bool)}, "goes without"),
+        ({"batch_sizes": [3, 2], "reset": np.zeros((3, 2), bool)}, r"`reset` must have shape \(rows,\) = \(5,\), got"),
+        ({"batch_sizes": [3, 2], "reset": np.zeros(5)}, "must be boolean"),
         ({"batch_sizes": [3, 2], "out": np.zeros((4, 9), np.float32)}, r"\(rows, units\) = \(5, 9\)"),
     ],
 )

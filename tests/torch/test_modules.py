@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
 import rnnx.torch
 from rnnx.torch import _operator, _policy
@@ -158,6 +158,38 @@ def test_reset_is_the_parts_one_by_one(name, batch_first, few_steps):
         torch.testing.assert_close(own.grad, weight.grad, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("as_data", [False, True])
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_reset_of_packed_sequences_is_the_parts_one_by_one(name, as_data, few_steps):
+    plain, ours = pair(name, num_layers=2, bidirectional=True)
+    parts = [[torch.randn(n, 3) for n in lengths] for lengths in ((2, 1), (3, 5, 1), (4,), (1, 1, 1, 6))]
+    x = pack_sequence([torch.cat(row) for row in parts], enforce_sorted=False)
+    begins = [torch.cat([torch.arange(len(part)) == 0 for part in row]) for row in parts]
+    reset = pack_sequence(begins, enforce_sorted=False)
+    wanted = [torch.cat([plain(part)[0] for part in row]) for row in parts]
+    y, _ = ours(x, None, reset.data if as_data else reset)
+    torch.testing.assert_close(y.data, pack_sequence(wanted, enforce_sorted=False).data)
+    torch.cat(wanted).pow(2).sum().backward()
+    y.data.pow(2).sum().backward()
+    for own, weight in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, weight.grad, atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x, None, reset)[0].data, y.data)
+
+
+def test_wrong_reset_of_packed_sequences():
+    module = rnnx.torch.GRU(3, 5)
+    x = pack_sequence([torch.randn(n, 3) for n in (9, 20)], enforce_sorted=False)
+    other = pack_sequence([torch.zeros(n, dtype=torch.bool) for n in (20, 9)], enforce_sorted=False)
+    for reset in (other, pack_sequence([torch.zeros(n, dtype=torch.bool) for n in (20, 8)])):
+        with pytest.raises(ValueError, match="`reset` must be packed as the input is"):
+            module(x, reset=reset)
+    with pytest.raises(ValueError, match=r"bool tensor of shape \(29,\), got torch.float32 of \(29,\)"):
+        module(x, reset=torch.zeros(29))
+    with pytest.raises(ValueError, match=r"bool tensor of shape \(29,\), got torch.bool of \(20, 2\)"):
+        module(x, reset=torch.zeros(20, 2, dtype=torch.bool))
+
+
 def test_reset_of_one_sequence_and_wrong_ones():
     plain, ours = pair("LSTM")
     x = torch.randn(20, 3)
@@ -165,8 +197,6 @@ def test_reset_of_one_sequence_and_wrong_ones():
     torch.testing.assert_close(y, torch.cat((plain(x[:7])[0], plain(x[7:])[0])))
     with pytest.raises(ValueError, match=r"bool tensor of shape \(20,\), got torch.int64 of \(20,\)"):
         ours(x, reset=torch.arange(20))
-    with pytest.raises(ValueError, match="PackedSequence"):
-        ours(pack_padded_sequence(torch.randn(6, 1, 3), torch.tensor([6])), reset=torch.zeros(6, dtype=torch.bool))
     with pytest.raises(NotImplementedError, match="reset"):
         ours.half()(x.half(), reset=torch.arange(20) == 7)
 

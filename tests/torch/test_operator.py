@@ -11,7 +11,7 @@ from rnnx.torch._operator import layer_op
 
 pytestmark = pytest.mark.torch
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1}
-X = torch.linspace(-1, 1, 72).reshape(2, 12, 3)
+X = torch.linspace(-1, 1, 120).reshape(2, 20, 3)  # so many steps that it runs on rnnx with a gradient too
 
 
 @pytest.mark.parametrize("time_first", [False, True])
@@ -20,12 +20,12 @@ X = torch.linspace(-1, 1, 72).reshape(2, 12, 3)
 @pytest.mark.filterwarnings("ignore")
 def test_opcheck(mode, noisy, time_first):
     rows = GATES[mode] * 4
-    x = torch.randn(3, 5, 2, requires_grad=True)
+    x = torch.randn((5, 3, 2) if time_first else (3, 5, 2), requires_grad=True)
     h = torch.randn(2, 3, 4, requires_grad=True)
     c = torch.randn(2, 3, 4, requires_grad=True) if mode == "LSTM" else None
     shapes = [(rows, 2), (rows, 4), (rows,), (rows,)] * 2
     weights = [torch.randn(shape).mul(0.3).requires_grad_() for shape in shapes]
-    reset = torch.rand(3, 5) < 0.4 if noisy else None
+    reset = torch.rand(x.shape[:2]) < 0.4 if noisy else None
     noise = Noise(0.2, 0.3).as_text() if noisy else "{}"
     form = Form(mode, 2, True, time_first, noisy, noise).as_text()
     torch.library.opcheck(layer_op, (x, h, c, None, reset, torch.tensor(3), weights, form))
@@ -75,6 +75,76 @@ def test_func(module):
     found = torch.func.grad(total)(weights)
     module(X)[0].sum().backward()
     torch.testing.assert_close(list(found.values()), [weight.grad for weight in module.parameters()])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tracing_mode", ["real", "fake"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_graphs_of_make_fx_hold_the_operator(batch_first, tracing_mode):
+    """Real ones are traced as plain tensors; numbers of this call in the graph would be wrong in the next."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    module = rnnx.torch.GRU(3, 4, batch_first=batch_first, bidirectional=True)
+    with torch.no_grad():
+        graph = make_fx(lambda x: module(x)[0], tracing_mode=tracing_mode, _allow_non_fake_inputs=True)(X)
+        assert "rnnx.layer" in str(graph.graph)
+        other = torch.randn_like(X)
+        torch.testing.assert_close(graph(other), module(other)[0])
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_dispatch_modes_see_the_operator(module, training):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seen = []
+
+    class Listener(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    with torch.set_grad_enabled(training):
+        with Listener():
+            y = module(X)[0]
+        assert sum(name.startswith("rnnx.layer") for name in seen) == 2
+        torch.testing.assert_close(y, module(X)[0])
+    if training:
+        with Listener():
+            y.sum().backward()
+        assert sum(name.startswith("rnnx.layer_backward") for name in seen) == 2
+        found = [weight.grad.clone() for weight in module.parameters()]
+        module.zero_grad()
+        module(X)[0].sum().backward()
+        torch.testing.assert_close(found, [weight.grad for weight in module.parameters()])
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_fake_tensors_have_the_shapes_of_real_ones(batch_first, kind):
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+    made = {}
+    for fake in (False, True):
+        with FakeTensorMode() if fake else torch.no_grad():
+            module = getattr(rnnx.torch, kind)(3, 4, 2, bidirectional=True, batch_first=batch_first)
+            y, state = module(torch.zeros(20, 20, 3))
+            parts = (y, *state) if kind == "LSTM" else (y, state)
+            assert all(isinstance(part, FakeTensor) == fake for part in parts)
+            made[fake] = [(part.shape, part.stride(), part.dtype) for part in parts]
+    assert made[False] == made[True]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("wanted", [False, True])
+def test_forward_mode_is_refused_with_and_without_a_gradient(wanted):
+    from torch.autograd import forward_ad
+
+    module = rnnx.torch.GRU(3, 4).requires_grad_(wanted)
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(torch.randn(20, 2, 3), torch.ones(20, 2, 3))
+        with pytest.raises(NotImplementedError, match="jvp"):
+            module(x)
+        module(torch.randn(20, 2, 3))  # of which nobody asks for a derivative
 
 
 @pytest.mark.filterwarnings("ignore")

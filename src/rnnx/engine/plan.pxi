@@ -12,10 +12,10 @@ cdef class Plan:
     backwards : bool
         Whether the steps are read from the last to the first.
     reset : bool array of shape (batch, timesteps) or None
-        True where a new sequence begins, in input order.
+        True where a new sequence begins, in input order; of packed data of shape (rows,).
     batch_sizes : int array of shape (timesteps,) or None
-        Of packed data, without ``valid`` and ``reset``: so many rows stand at each step, in falling numbers, and the
-        arrays of the call have these rows, one step after the other, as their first axis.
+        Of packed data, without ``valid``: so many rows stand at each step, in falling numbers, and the arrays of the
+        call have these rows, one step after the other, as their first axis.
 
     Attributes
     ----------
@@ -41,10 +41,10 @@ cdef class Plan:
         if valid is not None and not valid.all():
             self.valid = np.ascontiguousarray(valid[:, ::-1] if backwards else valid, np.uint8)
             self._sort()
-        if reset is not None and reset.any():
-            self._begin(reset)
         if batch_sizes is not None:
             self._pack(batch_sizes)
+        if reset is not None and reset.any():
+            self._begin(reset)
 
     cdef void _pack(self, batch_sizes) except *:
         # Packed data is in the order of the engine. Backwards, each row begins with its own last step.
@@ -69,10 +69,18 @@ cdef class Plan:
     def _begin(self, reset):
         """Which packed rows start from zero: the first that counts after each beginning."""
         begins = reset
-        if self.backwards:  # the state that leaves a beginning is lost on its way to the step before it
+        if self.backwards and not self.packed:  # the state that leaves a beginning is lost before the next step
             begins = np.zeros_like(reset)
             begins[:, 1:] = reset[:, :0:-1]
-        if self.valid is None:
+        if self.packed:
+            place = np.flatnonzero(reset)
+            step = np.searchsorted(self.offsets, place, "right") - 1
+            row = place - self.offsets[step]
+            if self.backwards:  # the same, from the last step of each row on
+                row, step = row[step > 0], (np.searchsorted(-self.counts, -row) - step)[step > 0]
+                sequence = np.lexsort((row, step))
+                row, step = row[sequence], step[sequence]
+        elif self.valid is None:
             step, row = np.nonzero(begins.T)
         else:
             valid = self.valid.astype(bool)

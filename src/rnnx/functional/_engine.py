@@ -194,12 +194,12 @@ class Core:
         reset : bool array of shape (batch, timesteps), optional
             True where a new sequence begins: the state is zero before this step, and no gradient passes. The results
             are those of the parts run one by one, of masked steps too. With ``go_backwards`` the parts are the same,
-            each read from its last step to its first.
+            each read from its last step to its first. Of packed data it has shape (rows,), as they stand in ``x``.
         batch_sizes : int array of shape (timesteps,), optional
             Rows at each step of packed data, as PyTorch's ``PackedSequence`` has it: ``x`` and the outputs have shapes
             (rows, features) and (rows, units), the steps one after the other, sequences by falling length. Outputs
             stand where their input stands, also with ``go_backwards``, which reads each sequence from its own last
-            step. There is no padding, so ``mask``, ``lengths`` and ``reset`` are not taken.
+            step. There is no padding, so ``mask`` and ``lengths`` are not taken.
         table : array, optional
             ``packed.table(rows)``: ``x`` is an integer array of shape (batch, timesteps) then, and stands for
             ``rows[x]``. For inference, with ``packed`` and without masks of the input; the results have the same bits.
@@ -250,8 +250,8 @@ class Core:
             rows = x.shape[0]
             sizes = validate.check_batch_sizes(who, rows, batch_sizes)
             batch, timesteps = int(sizes[0]) if len(sizes) else 0, len(sizes)
-            if mask is not None or lengths is not None or reset is not None:
-                raise ValueError(f"{who}: `batch_sizes` goes without `mask`, `lengths` and `reset`")
+            if mask is not None or lengths is not None:
+                raise ValueError(f"{who}: `batch_sizes` goes without `mask` and `lengths`")
         else:
             shape: tuple[int, ...] = x.shape if type(x) is np.ndarray and x.dtype is dtype else ()
             if len(shape) != 3 or shape[2] != features:
@@ -266,7 +266,7 @@ class Core:
         if mask is not None or lengths is not None:
             valid = validate.check_validity(who, batch, timesteps, mask, lengths)
         if reset is not None:
-            reset = validate.check_reset(who, batch, timesteps, reset)
+            reset = validate.check_reset(who, (batch, timesteps) if rows is None else (rows,), reset)
         if masks is not None:
             gates = validate.GATES[type(params)]
             masks = validate.check_dropout_masks(who, masks, gates, batch, timesteps, features, units, dtype,

@@ -178,15 +178,16 @@ def check_validity(who: str, batch: int, timesteps: int, mask: Any, lengths: Any
     return np.arange(timesteps) < lengths[:, None]
 
 
-def check_reset(who: str, batch: int, timesteps: int, reset: Any) -> Array:
-    """The boolean (batch, timesteps) array that says where new sequences begin."""
+def check_reset(who: str, shape: tuple[int, ...], reset: Any) -> Array:
+    """The boolean array of shape (batch, timesteps), or (rows,) of packed data, that says where new sequences begin."""
     reset = np.asarray(reset)
     if reset.dtype != np.bool_:
         raise TypeError(
             f"{who}: `reset` must be boolean (True = a new sequence begins), got {reset.dtype}; use reset.astype(bool)"
         )
-    if reset.shape != (batch, timesteps):
-        raise ValueError(f"{who}: `reset` must have shape (batch, timesteps) = {(batch, timesteps)}, got {reset.shape}")
+    if reset.shape != shape:
+        meaning = "(rows,)" if len(shape) == 1 else "(batch, timesteps)"
+        raise ValueError(f"{who}: `reset` must have shape {meaning} = {shape}, got {reset.shape}")
     return reset
 
 

@@ -201,14 +201,17 @@ class Recurrence:
         places = None
         if batch_sizes is not None:
             validate.check_array(who, "x", x, (None, features), "(rows, features)", dtype)
-            if mask is not None or lengths is not None or reset is not None:
-                raise ValueError(f"{who}: `batch_sizes` goes without `mask`, `lengths` and `reset`")
+            if mask is not None or lengths is not None:
+                raise ValueError(f"{who}: `batch_sizes` goes without `mask` and `lengths`")
             sizes = validate.check_batch_sizes(who, len(x), batch_sizes)
             mask = np.arange(sizes.max(initial=0))[:, None] < sizes
             time, row = np.nonzero(mask.T)
             places = row, time, len(sizes) - 1 - time if go_backwards else time
             rows, x = x, np.zeros((*mask.shape, features))
             x[row, time] = rows
+            if reset is not None:
+                starts, reset = validate.check_reset(who, (len(rows),), reset), np.zeros(mask.shape, bool)
+                reset[row, time] = starts
             zero_output_for_mask = False
         else:
             validate.check_array(who, "x", x, (None, None, features), "(batch, timesteps, features)", dtype)
@@ -217,7 +220,7 @@ class Recurrence:
         valid = np.ones((batch, timesteps), bool) if given is None else given
         begins = np.zeros((batch, timesteps), bool)
         if reset is not None:
-            reset = validate.check_reset(who, batch, timesteps, reset)
+            reset = validate.check_reset(who, (batch, timesteps), reset)
             if go_backwards:  # the same parts: what leaves the first step of one does not reach the step before it
                 begins[:, 1:] = reset[:, :0:-1]
             else:

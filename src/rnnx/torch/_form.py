@@ -55,7 +55,7 @@ class Form:
     directions : {1, 2}
     biased : bool
     time_first : bool
-        Whether the output lies in memory as (timesteps, batch, units).
+        Whether the first axis of input and output, but for packed data, is that of the steps.
     training : bool
         Whether noise is drawn.
     noise : str
@@ -94,7 +94,7 @@ class Call(NamedTuple):
     form : Form
     sizes : int tensor of shape (timesteps,), or None
         Of packed data: rows at each step.
-    reset : bool tensor of shape (batch, timesteps), or None
+    reset : bool tensor of the shape of the input without its features, or None
         Where new sequences begin.
     seed : int
         Of the noise.

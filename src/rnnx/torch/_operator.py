@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from rnnx._typing import Array
@@ -31,6 +32,7 @@ from rnnx.torch._memo import remembered
 _threads.share()
 
 CORES: dict[str, Any] = {"LSTM": lstm, "GRU": gru, "RNN_TANH": simple_rnn, "RNN_RELU": simple_rnn}
+PLAIN = Tensor, torch.nn.Parameter
 KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "simple_rnn", "RNN_RELU": "simple_rnn"}
 
 
@@ -57,12 +59,15 @@ def packed_of(mode: str, weights: Sequence[Tensor]) -> tuple[Any, Any]:
 
 
 def gradients_of(form: Form, dparams: Any) -> list[Tensor]:
-    """Gradients of one direction's weights in PyTorch's layout; biases that are added have one gradient for both."""
-    found = [torch.from_numpy(dparams.kernel.T), torch.from_numpy(dparams.recurrent_kernel.T)]
+    """Gradients of one direction's weights in PyTorch's layout, each with memory of its own, which PyTorch keeps.
+
+    Biases that are added have one gradient, and a copy of it: one tensor for both is what PyTorch would copy twice.
+    """
+    found = [dparams.kernel.T, dparams.recurrent_kernel.T]
     if form.biased:
-        bias = torch.from_numpy(dparams.bias)
-        found += bias.unbind() if form.mode == "GRU" else (bias, bias)
-    return found
+        bias = dparams.bias
+        found += [bias[0], bias[1]] if form.mode == "GRU" else [bias, bias.copy()]
+    return [torch.from_numpy(part) for part in found]
 
 
 # ---- One call --------------------------------------------------------------------------------------------------------
@@ -84,8 +89,8 @@ class Workspace(np.ndarray):
 _kept: weakref.WeakValueDictionary[int, Kept] = weakref.WeakValueDictionary()
 
 
-def masks_for(form: Form, x: Tensor, steps: Array | None, units: int, seed: int, direction: int) -> DropoutMasks | None:
-    """The dropout masks of a direction."""
+def masks_for(form: Form, x: Array, steps: Array | None, units: int, seed: int, direction: int) -> DropoutMasks | None:
+    """The dropout masks of a direction; x has shape (batch, timesteps, features), or (rows, features)."""
     noise = noise_of(form.noise)
     if not noise.is_noisy:
         return None
@@ -99,7 +104,7 @@ def masks_for(form: Form, x: Tensor, steps: Array | None, units: int, seed: int,
         **asdict(noise),
         training=form.training,
         seed_generator=SeedGenerator((seed + direction) % (1 << 32)),
-        dtype=np.float32 if x.dtype == torch.float32 else np.float64,
+        dtype=x.dtype,
     )
 
 
@@ -112,6 +117,7 @@ def run(
     ----------
     call : Call
     x : tensor of shape (batch, timesteps, features), or of packed data (rows, features); any strides
+        If the form says so, its first axis is that of the steps; so is that of ``call.reset`` and of ``y``.
     h0, c0 : tensors of shape (directions, batch, units), optional
         ``c0`` is for an LSTM only.
     weights : list of tensors
@@ -121,7 +127,7 @@ def run(
 
     Returns
     -------
-    y : tensor of shape (batch, timesteps, directions * units), or (rows, directions * units)
+    y : tensor of shape (batch, timesteps, directions * units), or (rows, directions * units); contiguous
     h, c : tensors of shape (directions, batch, units)
         ``c`` is None but for an LSTM.
     kept : Kept or None
@@ -133,17 +139,14 @@ def run(
     steps = None if sizes is None else sizes.numpy()
     begins = None if reset is None else numbers_of(reset)
     threads = min(torch.get_num_threads(), get_num_threads())
-    y = outputs = None
-    if steps is not None:
-        if ends == 2:
-            y = torch.empty((x.size(0), 2 * units), dtype=x.dtype)
-            outputs = y.numpy()
-    elif form.time_first:
-        y = torch.empty((x.size(1), x.size(0), ends * units), dtype=x.dtype)
-        outputs = y.numpy().swapaxes(0, 1)
-    elif ends == 2:
-        y = torch.empty((x.size(0), x.size(1), 2 * units), dtype=x.dtype)
-        outputs = y.numpy()
+    y: Array | None = None
+    swapped = form.time_first and steps is None
+    if swapped or ends == 2:
+        y = np.empty((*values.shape[:-1], ends * units), values.dtype)
+    outputs = y
+    if swapped and y is not None:
+        values, outputs = values.swapaxes(0, 1), y.swapaxes(0, 1)
+        begins = None if begins is None else begins.T
     h: list[Array] = []
     c: list[Array] = []
     caches: list[Any] = []
@@ -160,7 +163,7 @@ def run(
             memo.params,
             values,
             initial_state=state,
-            masks=None if form.noise == "{}" else masks_for(form, x, steps, units, seed, k),
+            masks=None if form.noise == "{}" else masks_for(form, values, steps, units, seed, k),
             go_backwards=k == 1,
             training=keep,
             threads=threads,
@@ -175,13 +178,9 @@ def run(
         else:
             h.append(found.state)
         caches.append(found.cache)
-    if y is None:
-        y = torch.from_numpy(found.outputs)
-    elif form.time_first and steps is None:
-        y = y.transpose(0, 1)
     hn = torch.from_numpy(np.stack(h) if ends == 2 else h[0][None])
     cn = torch.from_numpy(np.stack(c) if ends == 2 else c[0][None]) if c else None
-    return y, hn, cn, Kept(caches) if keep else None
+    return torch.from_numpy(found.outputs if y is None else y), hn, cn, Kept(caches) if keep else None
 
 
 def numbers_of(tensor: Tensor) -> Array:
@@ -200,18 +199,24 @@ def run_backward(
     dh0: list[Tensor] = []
     dc0: list[Tensor] = []
     dweights = []
+    swapped = form.time_first and kept.caches[0].rows is None
     for k, cache in enumerate(kept.caches):
         units = cache.shape[2]
         doutputs: Any = None
         if dy is not None:
-            doutputs = numbers_of(dy if form.directions == 1 else dy[..., k * units : (k + 1) * units])
-            doutputs = doutputs[:, ::-1] if k == 1 and dy.dim() == 3 else doutputs
+            doutputs = numbers_of(dy)
+            if swapped:
+                doutputs = doutputs.swapaxes(0, 1)
+            if form.directions == 2:
+                doutputs = doutputs[..., k * units : (k + 1) * units]
+            if k == 1 and cache.rows is None:
+                doutputs = doutputs[:, ::-1]
         dstate: Any = None if dh is None else numbers_of(dh[k])
         if form.mode == "LSTM" and (dh is not None or dc is not None):
             dstate = (dstate, None if dc is None else numbers_of(dc[k]))
         grads = CORES[form.mode].backward(cache, doutputs, dstate, need_dx=need_dx)
         if need_dx:
-            own = torch.from_numpy(grads.dx)
+            own = torch.from_numpy(grads.dx.swapaxes(0, 1) if swapped else grads.dx)
             dx = own if dx is None else dx.add_(own)
         if need_dstate:
             first = grads.dinitial_state if isinstance(grads.dinitial_state, tuple) else (grads.dinitial_state,)
@@ -344,11 +349,7 @@ def _(
     weights: list[Tensor], form: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     said = form_of(form)
-    width = said.directions * weights[1].shape[1]
-    if said.time_first and sizes is None:
-        y = x.new_empty((x.shape[1], x.shape[0], width)).transpose(0, 1)
-    else:
-        y = x.new_empty((*x.shape[:-1], width))
+    y = x.new_empty((*x.shape[:-1], said.directions * weights[1].shape[1]))
     h = torch.empty_like(h0, memory_format=torch.contiguous_format)
     c = torch.empty_like(h) if said.mode == "LSTM" else x.new_empty(0)
     return y, h, c, x.new_empty(1, dtype=torch.uint8)
@@ -364,9 +365,6 @@ def layer_backward_op(
     call = Call(said, sizes, reset, int(seed), memos_of(weights))
     kept = kept_of(workspace, call, x, h0, c0, weights)
     dx, dh0, dc0, dweights = run_backward(said, kept, dy, dh, dc, True, True)
-    if said.biased:  # results of an operator share no memory
-        for k in range(0, len(dweights), said.tensors):
-            dweights[k + 2 : k + 4] = [part.clone() for part in dweights[k + 2 : k + 4]]
     return [d.contiguous() for d in (dx, dh0, dc0, *dweights) if d is not None]
 
 
@@ -417,7 +415,8 @@ def layer(
     y, h, and the c of an LSTM; of another mode an empty tensor may stand in its place
     """
     if seen_by_a_compiler(x):
-        batch, units = x.shape[0] if sizes is None else int(sizes[0]), weights[1].shape[1]
+        batch = x.shape[1 if form.time_first else 0] if sizes is None else int(sizes[0])
+        units = weights[1].shape[1]
         h0 = x.new_zeros((form.directions, batch, units)) if h0 is None else h0
         if form.mode == "LSTM":
             c0 = torch.zeros_like(h0) if c0 is None else c0
@@ -426,7 +425,8 @@ def layer(
     call = Call(form, sizes, reset, 0 if seed is None else int(seed), memos)
     transformed = inside_a_transform()
     given = x, h0, c0, *weights
-    if transformed or (torch.is_grad_enabled() and any([part is not None and part.requires_grad for part in given])):
+    wanted = torch.is_grad_enabled() and any([part is not None and part.requires_grad for part in given])
+    if wanted or transformed or forward_ad._current_level >= 0:
         # `apply` of the class above `Function`, whose own looks for transforms, as is done here; looked up in the call,
         # because a documentation build has no PyTorch to look it up in.
         apply: Any = TransformedLayer.apply if transformed else super(torch.autograd.Function, Layer).apply
@@ -438,7 +438,9 @@ def layer(
 
 def seen_by_a_compiler(x: Tensor) -> bool:
     """Whether operators are recorded now, and not run."""
-    return torch.compiler.is_compiling() or type(x) not in (Tensor, torch.nn.Parameter)
+    if torch.compiler.is_compiling() or type(x) not in PLAIN:
+        return True
+    return torch._C._len_torch_dispatch_stack() > 0  # something listens to operators, or records them
 
 
 def inside_a_transform() -> bool:

@@ -38,7 +38,8 @@ class OnEngine(nn.RNNBase):
         """As the module of PyTorch, with its shapes, errors and results.
 
         ``reset`` is a bool tensor of the shape of the input without its features: True where a new sequence begins and
-        the state is zero before the step, as in the episodes of reinforcement learning.
+        the state is zero before the step, as in the episodes of reinforcement learning. For a `PackedSequence` it is
+        one that was packed in the same way, or its data.
         """
         own = self._parameters
         for name, weight in zip(self._flat_weights_names, self._flat_weights, strict=True):
@@ -60,9 +61,7 @@ class OnEngine(nn.RNNBase):
                 )
             return super().forward(input, hx)
         if packed:
-            if reset is not None:
-                raise ValueError(f"{type(self).__name__}: `reset` goes with padded input, got a PackedSequence")
-            return self._forward_packed(input, hx)
+            return self._forward_packed(input, hx, reset)
         axes = input.dim()
         if axes not in (2, 3):
             raise ValueError(f"{self._name()}: Expected input to be 2D or 3D, got {axes}D instead")
@@ -81,39 +80,41 @@ class OnEngine(nn.RNNBase):
         else:
             self.check_input(x, None)
         if reset is not None:
-            reset = self._check_reset(reset, input)
-        y, state = self._layers(x if first else x.transpose(0, 1), hx, None, reset, not first)
-        y = y if first else y.transpose(0, 1)
+            self._check_reset(reset, input)
+            reset = reset.unsqueeze(0 if first else 1) if alone else reset
+        y, state = self._layers(x, hx, None, reset, not first)
         if alone:
             y = y.squeeze(0 if first else 1)
             state = tuple(part.squeeze(1) for part in state)
         return y, state if self.mode == "LSTM" else state[0]
 
-    def _forward_packed(self, input: PackedSequence, hx: Any) -> Any:
+    def _forward_packed(self, input: PackedSequence, hx: Any, reset: Any) -> Any:
         data, batch_sizes, order, back = input
         if hx is not None:
             hx = self.permute_hidden(hx, order)
             self.check_forward_args(data, hx, batch_sizes)
         else:
             self.check_input(data, batch_sizes)
-        y, state = self._layers(data, hx, batch_sizes, None, False)
+        if isinstance(reset, PackedSequence):
+            if not _packed_alike(reset, input):
+                raise ValueError(f"{type(self).__name__}: `reset` must be packed as the input is: by the same lengths")
+            reset = reset.data
+        if reset is not None:
+            self._check_reset(reset, data)
+        y, state = self._layers(data, hx, batch_sizes, reset, False)
         found = self.permute_hidden(state if self.mode == "LSTM" else state[0], back)
         return PackedSequence(y, batch_sizes, order, back), found
 
-    def _check_reset(self, reset: Any, input: Tensor) -> Tensor:
-        """``reset`` as (batch, timesteps)."""
+    def _check_reset(self, reset: Any, input: Tensor) -> None:
         shape = tuple(input.shape[:-1])
         if not isinstance(reset, Tensor) or reset.dtype != torch.bool or tuple(reset.shape) != shape:
             got = f"{reset.dtype} of {tuple(reset.shape)}" if isinstance(reset, Tensor) else type(reset).__name__
             raise ValueError(f"{type(self).__name__}: `reset` must be a bool tensor of shape {shape}, got {got}")
-        if len(shape) == 1:
-            return reset[None]
-        return reset if self.batch_first else reset.t()
 
     def _layers(
         self, x: Tensor, hx: Any, sizes: Tensor | None, reset: Tensor | None, time_first: bool
     ) -> tuple[Tensor, tuple[Any, ...]]:
-        """All layers over x of shape (batch, timesteps, features), or (rows, features) of packed data with ``sizes``.
+        """All layers over x, whose axes `Form.time_first` tells, or over packed data with ``sizes``.
 
         Returns the output, and ``h`` or ``(h, c)``.
         """
@@ -179,6 +180,17 @@ class OnEngine(nn.RNNBase):
 
     def _name(self) -> str:
         return "RNN" if self.mode.startswith("RNN") else self.mode
+
+
+def _packed_alike(first: PackedSequence, second: PackedSequence) -> bool:
+    """Whether the rows of two packed sequences stand for the same steps of the same sequences."""
+    for one, other in ((first.batch_sizes, second.batch_sizes), (first.sorted_indices, second.sorted_indices)):
+        if one is None or other is None:
+            if one is not other:
+                return False
+        elif not torch.equal(one, other):
+            return False
+    return True
 
 
 @lru_cache(maxsize=1)

@@ -159,7 +159,7 @@ class RNN(ListsOfStates):
         """Outputs, as `SequenceLayer` says; the second result is the pullback."""
         cells, last = self.cells, len(self.cells) - 1
         mask = check_validity(self.name, x.shape[0], x.shape[1], mask, lengths)
-        reset = None if reset is None else check_reset(self.name, x.shape[0], x.shape[1], reset)
+        reset = None if reset is None else check_reset(self.name, x.shape[:2], reset)
         given = self._by_cell(self.start(initial_state, len(x)), "`initial_state`")
         chosen = [None] * len(cells) if dropout_masks is None else dropout_masks
         if not isinstance(chosen, (list, tuple)) or len(chosen) != len(cells):
