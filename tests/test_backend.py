@@ -59,7 +59,8 @@ def test_unknown_words_point_to_the_functions() -> None:
 
 def test_functions_of_arrays_are_those_of_ops() -> None:
     x = np.arange(6.0).reshape(2, 3)
-    assert K.mean is rnnx.ops.mean and K.transpose is rnnx.ops.transpose and K.permute_dimensions is rnnx.ops.transpose
+    assert K.mean is rnnx.ops.mean and K.transpose is rnnx.ops.transpose
+    assert K.permute_dimensions.__wrapped__ is rnnx.ops.transpose
     for name in K.RENAMED:
         assert callable(getattr(K, name)), name
     assert K.concatenate([x, x]).shape == (2, 6) and K.expand_dims(x).shape == (2, 3, 1)
@@ -101,3 +102,34 @@ def test_words_of_keras_2() -> None:
     with K.name_scope("anything"):
         K.batch_set_value([(layer.kernel, np.ones((2, 1))), (layer.bias, [3.0])])
     assert [part.tolist() for part in K.batch_get_value(layer.weights)] == [[[1], [1]], [3]]
+
+
+def test_arguments_by_the_words_of_the_backend() -> None:
+    """What Keras 2.15 gives for these calls."""
+    x = np.array([[-2.0, 0.5, 9.0]], "float32")
+    y = np.ones((1, 3), "float32")
+    for found, wanted in (
+        (K.variable(value=x, dtype="float32", name="v", constraint=None), x),
+        (K.constant(value=2.0, shape=(2, 1), name="c"), [[2.0], [2.0]]),
+        (K.constant(x), x),
+        (K.clip(x, min_value=-1.0, max_value=1.0), [[-1.0, 0.5, 1.0]]),
+        (K.pow(x, a=2), [[4.0, 0.25, 81.0]]),
+        (K.reverse(x, axes=1), [[9.0, 0.5, -2.0]]),
+        (K.permute_dimensions(x, pattern=(1, 0)), x.T),
+        (K.repeat_elements(x, rep=2, axis=0), np.concatenate([x, x])),
+        (K.tile(x, n=(1, 2)), np.concatenate([x, x], axis=1)),
+        (K.one_hot(indices=np.array([1]), num_classes=3), [[0.0, 1.0, 0.0]]),
+        (K.maximum(x=x, y=y), [[1.0, 1.0, 9.0]]),
+        (K.equal(x=x, y=y), [[False, False, False]]),
+        (K.reshape(x, shape=(3, 1)), x.T),
+        (K.zeros(shape=(2,), name="z"), [0.0, 0.0]),
+        (K.relu(x), [[0.0, 0.5, 9.0]]),
+        (K.relu(x, alpha=0.1, max_value=6.0), [[-0.2, 0.5, 6.0]]),
+        (K.relu(x, threshold=1.0), [[0.0, 0.0, 9.0]]),
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    tensor = rnnx.Input((3,))
+    model = rnnx.Model(tensor, K.clip(K.relu(tensor, alpha=0.5), min_value=-0.5, max_value=8.0))
+    np.testing.assert_allclose(model(x), [[-0.5, 0.5, 8.0]])
+    with pytest.raises(TypeError, match="x_max"):
+        K.clip(x, min_value=0.0, max_val=1.0)

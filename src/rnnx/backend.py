@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from rnnx.layers import (
     Dot,
     Flatten,
     MaxPooling2D,
+    ReLU,
     RepeatVector,
     ZeroPadding1D,
     ZeroPadding2D,
@@ -38,17 +40,25 @@ from rnnx.utils import clear_session
 
 __all__ = [
     "argmax", "argmin", "backend", "batch_dot", "batch_flatten", "batch_get_value", "batch_set_value", "bias_add",
-    "cast_to_floatx", "clear_session", "concatenate", "count_params", "ctc_batch_cost", "ctc_decode", "cumsum",
-    "dropout", "dtype", "epsilon", "eval", "expand_dims", "flatten", "floatx", "function", "gather", "get_uid",
-    "get_value", "image_data_format", "int_shape", "is_keras_tensor", "l2_normalize", "name_scope", "ndim", "pool2d",
-    "random_normal", "random_uniform", "repeat", "set_epsilon", "set_floatx", "set_image_data_format", "set_value",
-    "spatial_2d_padding", "switch", "temporal_padding", "truncated_normal",
+    "cast_to_floatx", "clear_session", "concatenate", "constant", "count_params", "ctc_batch_cost", "ctc_decode",
+    "cumsum", "dropout", "dtype", "epsilon", "eval", "expand_dims", "flatten", "floatx", "function", "gather",
+    "get_uid", "get_value", "image_data_format", "int_shape", "is_keras_tensor", "l2_normalize", "name_scope", "ndim",
+    "pool2d", "random_normal", "random_uniform", "relu", "repeat", "set_epsilon", "set_floatx",
+    "set_image_data_format", "set_value", "spatial_2d_padding", "switch", "temporal_padding", "truncated_normal",
 ]  # fmt: skip
 
 _uids: Counter[str] = Counter()
 RENAMED = {  # words of Keras 2 and the names of these functions in `rnnx.ops`
     "permute_dimensions": "transpose", "pow": "power", "reverse": "flip", "repeat_elements": "repeat",
-    "variable": "convert_to_tensor", "constant": "convert_to_tensor",
+    "variable": "convert_to_tensor",
+}  # fmt: skip
+ARGUMENTS: dict[str, dict[str, str | None]] = {  # their words, and those of `rnnx.ops`; None for one of no effect
+    "permute_dimensions": {"pattern": "axes"}, "pow": {"x": "x1", "a": "x2"}, "reverse": {"axes": "axis"},
+    "repeat_elements": {"rep": "repeats"}, "variable": {"value": "x", "name": None, "constraint": None},
+    "clip": {"min_value": "x_min", "max_value": "x_max"}, "tile": {"n": "repeats"}, "one_hot": {"indices": "x"},
+    "zeros": {"name": None}, "ones": {"name": None}, "zeros_like": {"name": None}, "ones_like": {"name": None},
+    "eye": {"size": "N", "name": None}, "dot": {"x": "x1", "y": "x2"}, "equal": {"x": "x1", "y": "x2"},
+    "maximum": {"x": "x1", "y": "x2"}, "minimum": {"x": "x1", "y": "x2"}, "reshape": {"shape": "newshape"},
 }  # fmt: skip
 
 
@@ -57,7 +67,19 @@ def __getattr__(name: str) -> Any:
     found = None if name.startswith("_") else getattr(ops, RENAMED.get(name, name), None)
     if found is None:
         raise AttributeError(f"module 'rnnx.backend' has no attribute {name!r}; rnnx.ops has the functions of arrays")
-    return found
+    words = ARGUMENTS.get(name)
+    return found if words is None else _in_their_words(found, words)
+
+
+def _in_their_words(function: Callable[..., Any], words: dict[str, str | None]) -> Callable[..., Any]:
+    """A function that takes the words of Keras' backend for its arguments, too."""
+
+    @wraps(function)
+    def call(*given: Any, **named: Any) -> Any:
+        renamed = [(words.get(word, word), value) for word, value in named.items()]
+        return function(*given, **{word: value for word, value in renamed if word is not None})
+
+    return call
 
 
 # ---- Functions whose arguments are others than those of `rnnx.ops` ---------------------------------------------------
@@ -81,6 +103,19 @@ def argmax(x: Any, axis: int = -1) -> Any:
 def argmin(x: Any, axis: int = -1) -> Any:
     """Where the smallest is, by default along the last axis."""
     return ops.argmin(x, axis=axis)
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None = None) -> Any:
+    """An array of numbers, or of one number with a shape."""
+    found = ops.convert_to_tensor(value, dtype)
+    return found if shape is None else np.broadcast_to(found, shape).copy()
+
+
+def relu(x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Any:
+    """Rectified, with a slope below the threshold, and not above a value."""
+    if not alpha and max_value is None and not threshold:
+        return ops.relu(x)
+    return ReLU(max_value, alpha, threshold)(x)
 
 
 def cumsum(x: Any, axis: int = 0) -> Any:

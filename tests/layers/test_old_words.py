@@ -186,3 +186,10 @@ def test_a_class_of_ones_own_may_have_words_of_pytorch() -> None:
             super().__init__(hidden_size, **kwargs)
 
     assert Wide(hidden_size=4).units == 4
+
+
+@pytest.mark.parametrize("name", ["merge", "Merge", "Recurrent", "Highway", "MaxoutDense", "TimeDistributedDense"])
+def test_layers_that_are_gone_say_what_says_it_since(name):
+    with pytest.raises(AttributeError, match=f"no attribute {name!r}: (Keras|write)"):
+        getattr(layers, name)
+    assert name not in dir(layers) and not hasattr(layers, "NoSuchLayer")

@@ -155,7 +155,20 @@ __all__ = [
 ]  # fmt: skip
 
 
+GONE = {  # of Keras 0 to 2, and what says it since
+    "merge": "Keras 2 has add, multiply, average, maximum, concatenate and dot in its place",
+    "Merge": "Keras 2 has Add, Multiply, Average, Maximum, Concatenate and Dot in its place",
+    "Recurrent": "Keras 2.1 has RNN in its place; write a cell with `call` and `state_size`, and give it to RNN",
+    "Highway": "write a class with `call`",
+    "MaxoutDense": "write Dense, Reshape and ops.max",
+    "TimeDistributedDense": "write Dense, which is applied to every step",
+    "ThresholdedReLU": "write ReLU(threshold=theta)",
+    "LocallyConnected1D": "Keras 3 has left it out; write a class with `call`",
+}
+
+
 def __getattr__(name: str) -> Any:
     if name == "quantization_report":
         return on_demand(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    gone = GONE.get(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}" + (f": {gone}" if gone else ""))

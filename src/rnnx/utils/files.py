@@ -98,6 +98,10 @@ class TextDataset:
         """
         return MappedDataset(self, function)
 
+    def as_numpy_iterator(self) -> Iterator[Any]:
+        """The batches of one pass, by the name that they have in ``tf.data``."""
+        return iter(self)
+
     def _text(self, row: int) -> str:
         return self.paths[row].read_text(encoding="utf-8")[: self.max_length]
 
@@ -124,6 +128,10 @@ class MappedDataset:
             yield self.function(*batch) if isinstance(batch, tuple) else self.function(batch)
 
     map = TextDataset.map
+
+    def as_numpy_iterator(self) -> Iterator[Any]:
+        """The batches of one pass, by the name that they have in ``tf.data``."""
+        return iter(self)
 
 
 def text_dataset_from_directory(
