@@ -81,6 +81,10 @@ def test_what_tensorboard_needs_and_refuses(seen: Any, monkeypatch: Any) -> None
     for options in ({"write_images": True}, {"profile_batch": 2}, {"embeddings_freq": 1}):
         with pytest.warns(UserWarning, match=f"`{next(iter(options))}` is not written"):
             callbacks.TensorBoard(**options)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="`batch_size` is of Keras 2 and has no effect"):
+        callbacks.TensorBoard(batch_size=64)
+    with pytest.raises(TypeError, match="unknown argument.* batchsize"):
+        callbacks.TensorBoard(batchsize=64)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"pip install 'rnnx\[tensorboard\]'"):
         callbacks.TensorBoard()

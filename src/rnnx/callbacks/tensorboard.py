@@ -27,6 +27,9 @@ def writer_class() -> Any:
     return SummaryWriter
 
 
+OF_KERAS_2 = {"batch_size", "write_grads", "embeddings_layer_names", "embeddings_data"}
+
+
 class TensorBoard(Callback):
     """Write losses, metrics and weights as TensorBoard shows them, with the tags of Keras; needs tensorboardX.
 
@@ -44,11 +47,15 @@ class TensorBoard(Callback):
         Figures after every epoch, every batch too, or after so many batches too.
     write_images, profile_batch, embeddings_freq, embeddings_metadata
         Accepted with a warning: pictures of weights, profiles and embeddings are not written.
+    **old
+        ``batch_size``, ``write_grads``, ``embeddings_layer_names`` and ``embeddings_data`` of Keras 2, with a warning.
 
     Raises
     ------
     ImportError
         If tensorboardX is not there.
+    TypeError
+        If an argument is unknown.
     ValueError
         If `update_freq` has no meaning.
     """
@@ -66,7 +73,12 @@ class TensorBoard(Callback):
         profile_batch: Any = 0,
         embeddings_freq: int = 0,
         embeddings_metadata: Any = None,
+        **old: Any,
     ):
+        if unknown := old.keys() - OF_KERAS_2:
+            raise TypeError(f"TensorBoard: unknown argument(s) {', '.join(sorted(unknown))}")
+        for name in sorted(old):
+            warnings.warn(f"TensorBoard: `{name}` is of Keras 2 and has no effect", UserWarning, stacklevel=2)
         for name, value in (
             ("write_images", write_images), ("profile_batch", profile_batch), ("embeddings_freq", embeddings_freq),
             ("embeddings_metadata", embeddings_metadata),
