@@ -298,5 +298,40 @@ def test_weights_of_rows_for_one_value_of_the_batch(kind, reduction, wanted):
         exact = kind(reduction=reduction, dtype="float64")
         change = exact(y, p + step, weights) - exact(y, p - step, weights)
         np.testing.assert_allclose((slope * 2 * step).sum(), change, rtol=1e-3)
-    with pytest.raises(ValueError, match="`mask` must fit values of shape"):
-        loss(y, p, mask=np.array([True, True, False]))
+    masked = {"sum": 2 * 0.4333333373069763, "none": [0.4333333373069763, 0.4333333373069763, 0.0]}
+    found = loss(y, p, mask=np.array([True, True, False]))
+    np.testing.assert_allclose(found, masked.get(reduction, 0.4333333373069763), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("axis", "reduction", "weight", "mask", "wanted"),
+    [
+        (None, "sum_over_batch_size", "rows", None, 0.40443527698516846),  # a row that weighs nothing is summed over
+        (None, "mean_with_sample_weight", "rows", None, 0.4622117578983307),
+        (None, "mean_with_sample_weight", "number", None, 0.23110586404800415),  # one number, of which there is no mean
+        (None, "sum_over_batch_size", None, "rows", 0.4622117578983307),
+        (None, "sum", None, "steps", 2.7732701301574707),
+        (None, "sum_over_batch_size", "steps", "steps", 0.2386825680732727),
+        (None, "mean_with_sample_weight", "rows", "rows", 0.4622117280960083),
+        ((1,), "mean_with_sample_weight", "column", "rows", 0.9909906387329102),  # weights count as they are given
+        ((-1,), "mean_with_sample_weight", "column", "rows", 1.947243332862854),
+    ],
+)
+def test_weights_and_masks_of_dice_are_those_of_keras(axis, reduction, weight, mask, wanted):
+    """Values of Keras 3.15.1 on PyTorch."""
+    drawn = np.random.default_rng(3)
+    y = (drawn.random((4, 3, 2)) > 0.5).astype("f")
+    p = drawn.random((4, 3, 2)).astype("f")
+    rows = np.array([0.5, 1, 2, 0], "f")
+    weights = {"number": 0.5, "rows": rows, "column": rows[:, None], "steps": drawn.random((4, 3)).astype("f")}
+    masks = {
+        "rows": np.array([1, 1, 0, 1], bool),
+        "steps": np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 0, 0]], bool),
+    }
+    loss = losses.Dice(reduction, axis=axis)
+    value, slope = loss.value_and_grad(y, p, weights.get(weight), mask=masks.get(mask))
+    assert value == pytest.approx(wanted, rel=1e-5)
+    step = 1e-3 * drawn.normal(size=p.shape)
+    exact = losses.Dice(reduction, axis=axis, dtype="float64")
+    ends = [exact(y, p + sign * step, weights.get(weight), mask=masks.get(mask)) for sign in (1, -1)]
+    np.testing.assert_allclose((slope * 2 * step).sum(), ends[0] - ends[1], rtol=1e-3)

@@ -218,9 +218,7 @@ class Loss(Configurable):
         else:
             values = np.where(weights != 0, values, 0) * weights
             share, total = weights, float(values.sum(dtype=np.float64))
-            mass = float(
-                weights.sum() if mask is not None else np.sum(sample_weight, dtype=np.float64)
-            )  # as given, not broadcast
+            mass = _mass(sample_weight, mask)
         if self.reduction in ("none", None):
             return values.astype(p.dtype), restore(pullback(share.astype(p.dtype))), None
         divisor = 1.0
@@ -229,7 +227,7 @@ class Loss(Configurable):
         counts: float | None = mass if self.reduction == "mean_with_sample_weight" else float(values.size)
         if mask is not None and self.reduction != "sum":
             number = int(self._broadcast("mask", np.asarray(mask, bool), values.shape).sum())
-            counts = mass * number / max(1, values.size) if self.reduction == "mean_with_sample_weight" else number
+            counts = mass if self.reduction == "mean_with_sample_weight" else number
         if not self._by_rows(values, p):
             counts = None
         return total / divisor, restore(pullback(np.asarray(share / divisor, p.dtype))), counts
@@ -285,7 +283,7 @@ class Loss(Configurable):
             weights = self._broadcast("sample_weight", np.asarray(sample_weight, np.float64), shape)
         if mask is not None:
             valid = self._broadcast("mask", np.asarray(mask, bool), shape)
-            scale = 1.0 if self.reduction in ("sum", "none", None) else valid.size / max(1, int(valid.sum()))
+            scale = valid.size / max(1, int(valid.sum())) if self.reduction in ("sum_over_batch_size", "mean") else 1.0
             weights = np.where(valid, scale if weights is None else weights * scale, 0.0)
         return weights
 
@@ -301,6 +299,19 @@ class Loss(Configurable):
         if self.dtype is not None:
             config["dtype"] = self.dtype
         return accepted(type(self), config)
+
+
+def _mass(sample_weight: Any, mask: Any) -> float:
+    """The sum of the weights that count, as they are given: not broadcast to the values."""
+    if mask is None:
+        return float(np.sum(sample_weight, dtype=np.float64))
+    counted = np.asarray(mask, np.float64)
+    if sample_weight is None:
+        return float(counted.sum())
+    given = np.asarray(sample_weight, np.float64)
+    axes = max(given.ndim, counted.ndim)
+    given, counted = (part.reshape(part.shape + (1,) * (axes - part.ndim)) for part in (given, counted))
+    return float((given * counted).sum())
 
 
 class StandardLoss(Loss):

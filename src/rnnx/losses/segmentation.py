@@ -47,10 +47,15 @@ class Overlap(StandardLoss):
         ratio = above / below
         return np.squeeze(1 - ratio, self.reduced_axes(above.ndim)), (ratio * dbelow - dabove) / below
 
+    @property
+    def across_rows(self) -> bool:  # type: ignore[override]
+        """Whether what is summed over are rows too, also those that weigh nothing."""
+        return self.axis is None or 0 in (self.axis if isinstance(self.axis, tuple) else (self.axis,))
+
     def _weights(self, shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
-        """Weights of rows count for the one value of a whole batch too: as if each row had it."""
-        if shape == () and mask is None and np.ndim(sample_weight):
-            shape = np.shape(sample_weight)
+        """Weights and masks of rows or steps count for the one value of a whole batch too: as if each had it."""
+        if shape == ():
+            shape = max(np.shape(sample_weight), () if mask is None else np.shape(mask), key=len)
         return super()._weights(shape, sample_weight, mask)
 
     def reduced(
@@ -63,6 +68,8 @@ class Overlap(StandardLoss):
         sample_weight: Any,
         mask: Any,
     ) -> tuple[Any, Array, float | None]:
+        if values.ndim == 0 and weights is not None and weights.ndim == 0:  # one number, of which there is no mean
+            return float(values * weights), restore(pullback(weights.astype(p.dtype))), None
         if weights is None or values.shape == weights.shape:
             return super().reduced(values, pullback, restore, p, weights, sample_weight, mask)
         each = np.broadcast_to(values, weights.shape)
