@@ -161,5 +161,11 @@ def test_losses_in_lists_of_one():
         model.compile("sgd", loss=loss)
         found.append(model.evaluate(X, [Y, Y], verbose=0))
     assert found[0] == found[1] == found[2] and len(found[0]) == 3
-    with pytest.raises(ValueError, match="loss: expected a name"):
-        model.compile("sgd", loss=[["mse", "mae"], "mse"])
+    model.compile("sgd", loss=[["mse", "mae"], "mse"])  # the sum of both for the first output
+    summed = model.evaluate(X, [Y, Y], verbose=0, return_dict=True)
+    single = []
+    for loss in (["mse", None], ["mae", None], [None, "mse"]):
+        model.compile("sgd", loss=loss)
+        single.append(model.evaluate(X, [Y, Y], verbose=0)[0])
+    assert summed["loss"] == pytest.approx(sum(single), rel=1e-6)
+    assert [summed[name] for name in ("a_loss", "a_1_loss", "b_loss")] == pytest.approx(single, rel=1e-6)

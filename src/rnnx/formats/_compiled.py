@@ -98,7 +98,16 @@ def description(
     loss: Describe = described,
     metric: Describe = described_metric,
 ) -> Any:
-    """What ``compile`` was given, or None if that would be more than a reader takes."""
+    """What ``compile`` was given, or None if that cannot be written, or would be more than a reader takes."""
+    if model._more_losses:
+        names = ", ".join(repr(part.name) for part in model._more_losses)
+        warnings.warn(
+            f"{model.name}: saved without how it was compiled, as a file has one loss for each output; {names} is "
+            "beside them: call compile again after load_model",
+            UserWarning,
+            stacklevel=level_of_caller(),
+        )
+        return None
     found = {
         "optimizer": optimizer(model.optimizer),
         "loss": _each(model.loss, loss),

@@ -22,9 +22,9 @@ OF_LAYERS = frozenset(
     "_memo _metrics built dtype name given_input_shape given_batch_size _trainable".split()
 )  # attributes that no graph depends on, or that change while one is made
 OF_MODELS = OF_LAYERS.union(
-    "_metric_choices _weighted_choices _loss_sums _loss_rows _loss_tracker _mean_loss _handed_out _expects_several "
-    "loss loss_weights optimizer history stop_training first_epoch inputs outputs plan layers input_template "
-    "output_template several_inputs several_outputs".split()
+    "_metric_choices _weighted_choices _loss_sums _loss_rows _loss_tracker _mean_loss _more_losses _loss_names "
+    "_handed_out _expects_several loss loss_weights optimizer history stop_training first_epoch inputs outputs plan "
+    "layers input_template output_template several_inputs several_outputs".split()
 )
 Seen = list[Any]
 Names = frozenset[tuple[int, str]]

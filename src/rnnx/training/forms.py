@@ -188,7 +188,9 @@ def data_of(model: Any, x: Any, y: Any = None, sample_weight: Any = None) -> tup
     ragged = not model.several_inputs and is_ragged(x)
     rows = len(x) if ragged else _rows(x)
     model.build_with(x[0][None] if ragged and isinstance(x[0], np.ndarray) else x)
-    return x, targets_of(model, y, rows, ragged), targets_of(model, sample_weight, rows, ragged)
+    of_all = model.output_template is not None and isinstance(sample_weight, np.ndarray)  # outputs
+    weights = sample_weight if of_all else targets_of(model, sample_weight, rows, ragged)
+    return x, targets_of(model, y, rows, ragged), weights
 
 
 def parts_of(model: Any, item: Any) -> tuple[Any, ...]:

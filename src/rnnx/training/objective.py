@@ -14,10 +14,12 @@ import numpy as np
 from rnnx import losses as loss_functions
 from rnnx import metrics as metric_functions
 from rnnx import optimizers
-from rnnx._nested import is_config, leaves
+from rnnx._nested import CONTAINERS, is_config, leaves
 from rnnx._typing import Array
 from rnnx.layers.layer import walk
+from rnnx.losses.joint_loss import JointLoss
 from rnnx.training.logs import LogsInUse, RunningLogs
+from rnnx.training.nested_losses import Part, is_nested, parts_of
 
 
 class Output(NamedTuple):
@@ -44,6 +46,8 @@ class Objective:
     _handed_out: LogsInUse
     _loss_tracker: Any = None  # the mean of the losses so far as a metric, once somebody has asked for it
     _mean_loss: float = 0.0
+    _more_losses: tuple[Part, ...] = ()  # beside one of each output: those of several, and a second one of an output
+    _loss_names: tuple[str, ...] | None = None  # of the losses in the logs, where they are not those of the outputs
 
     @property
     def output_names(self) -> list[str]:
@@ -65,6 +69,9 @@ class Objective:
         ----------
         optimizer : str or Optimizer
         loss : str or Loss, or a list or dict of them for several outputs
+            Lists, tuples and dicts may be inside each other, as the outputs are. A function, or a Loss with ``call``,
+            that stands for a container of outputs gets targets and predictions in such a one; a list of losses for one
+            output, or for a container of another kind, is their sum: ``[together, (one, other)]``.
         metrics : list, or a list of lists or dict of them for several outputs
             ``"accuracy"`` is chosen from the shapes.
         loss_weights : list or dict of float, optional
@@ -76,9 +83,15 @@ class Objective:
         if unknown:
             raise TypeError(f"compile: unknown argument(s) {', '.join(sorted(unknown))}")
         chosen = optimizers.get(optimizer)
-        losses = _for_each(loss, loss_functions.loss_of)
+        more: tuple[Part, ...] = ()
+        names: tuple[str, ...] | None = None
+        if isinstance(loss, CONTAINERS):
+            losses, loss_weights, more, names = self._losses_of(loss, loss_weights)
+        else:
+            losses = loss_functions.loss_of(loss)
         before = vars(self).copy()
         self.loss, self.loss_weights = losses, loss_weights
+        self._more_losses, self._loss_names = more, names
         self._metric_choices, self._weighted_choices = metrics or [], weighted_metrics or []
         self._metrics: list[list[tuple[Any, bool]]] | None = None
         self._loss_sums, self._loss_rows = {}, 0
@@ -91,6 +104,41 @@ class Objective:
             vars(self).update(before)
             raise
         self.optimizer = chosen
+
+    def _losses_of(self, loss: Any, loss_weights: Any) -> tuple[Any, Any, tuple[Part, ...], tuple[str, ...] | None]:
+        """The loss of each output and its weight, what there is beside them, and their names in the logs."""
+        known = bool(self.built) and hasattr(self, "several_outputs")
+        template, names = (self._output_form(), self.output_names) if known else (0, [])
+        if not is_nested(loss, template, names):
+            return _for_each(loss, loss_functions.loss_of), loss_weights, (), None
+        if not known:
+            raise ValueError(
+                f"{self.name}: losses inside each other need the outputs; call the model once before compile"
+            )
+        count = len(self.outputs) if self.several_outputs else 1
+        losses: list[Any] = [None] * count
+        weights: list[Any] = [None] * count
+        own, more = list(names), []
+        for part in parts_of(self.name, template, names, loss, loss_weights):
+            if isinstance(part.template, CONTAINERS):
+                more.append(part._replace(loss=JointLoss(part.loss, part.template, part.name)))
+            elif losses[part.template] is None:
+                losses[part.template], weights[part.template], own[part.template] = part.loss, part.weight, part.name
+            else:
+                more.append(part)
+        taken = set(own)
+        for place, part in enumerate(more):
+            free = (f"{part.name}_{number}" for number in itertools.count(1))
+            name = part.name if part.name not in taken else next(name for name in free if name not in taken)
+            taken.add(name)
+            more[place] = part._replace(name=name)
+        return losses, weights, tuple(more), (*own, *(part.name for part in more))
+
+    def _output_form(self) -> Any:
+        """The outputs in the form that the model returns them in, with their places."""
+        if self.output_template is not None:
+            return self.output_template
+        return list(range(len(self.outputs))) if self.several_outputs else 0
 
     def compile_like(self, model: Any) -> None:
         """Say that the model is trained as another one is, with an optimizer and metrics of its own.
@@ -148,9 +196,10 @@ class Objective:
         if self._metrics is None:
             self._check_choices()
         found: dict[str, str | None] = {"loss": "down"}
-        if self.several_outputs:
-            losses = self.by_output(self.loss, len(self.outputs), "loss")
-            found.update({f"{name}_loss": "down" for name, loss in zip(self.output_names, losses, strict=True) if loss})
+        if self.several_outputs or self._more_losses:
+            losses = [*self.by_output(self.loss, len(self.output_names), "loss"), *self._more_losses]
+            names = self._loss_names or self.output_names
+            found.update({f"{name}_loss": "down" for name, loss in zip(names, losses, strict=True) if loss})
         for name, metric in self._named_metrics().items():
             found[name] = getattr(metric, "direction", None) or getattr(metric, "_direction", None)
         return found
@@ -226,7 +275,13 @@ class Objective:
                 )
             total += weight * value
             values[k] = value
+        for part in self._more_losses:
+            value = self._add_loss(part, outputs, slopes if keep else None)
+            total += part.weight * value
+            values.append(value)
         if share is not None:
+            if self._more_losses:
+                raise ValueError(f"{self.name}: data_parallel takes one loss for each output, not {self._loss_names}")
             share.join_losses(self, losses, values, masses, slopes)
             total = sum(
                 (1.0 if weight is None else weight) * value
@@ -237,10 +292,36 @@ class Objective:
             slopes = [np.zeros_like(output.prediction) for output in outputs]
         return total, values, slopes
 
+    def _add_loss(self, part: Part, outputs: list[Output], slopes: list[Any] | None) -> Any:
+        """The value of a loss beside one of each output; its gradients are added to ``slopes``."""
+        chosen = [outputs[place] for place in leaves(part.template)]
+        if any(one.target is None for one in chosen):
+            raise ValueError(f"{self.name}: targets `y` are needed for the loss {part.name!r}")
+        weights = chosen[0].sample_weight
+        if any(one.sample_weight is not weights for one in chosen):
+            raise ValueError(
+                f"{self.name}: the loss {part.name!r} of several outputs takes one `sample_weight` for all"
+            )
+        if isinstance(part.loss, JointLoss):
+            value, found = part.loss.weighed(
+                [one.target for one in chosen], [one.prediction for one in chosen], weights
+            )
+        else:
+            p, mask, target, _ = chosen[0]
+            fits = mask if mask is not None and mask.ndim < p.ndim else None
+            value, slope, _ = part.loss.weighed(target, p, weights, fits)
+            found = [slope]
+        if slopes is None:
+            return value
+        for place, slope in zip(leaves(part.template), found, strict=True):
+            slope = slope * np.asarray(part.weight, slope.dtype)
+            slopes[place] = slope if slopes[place] is None else slopes[place] + slope
+        return value
+
     def _update_metrics(self, outputs: list[Output], values: list[Any], rows: int) -> None:
         self._settle()
-        if self.several_outputs:
-            for output, value in zip(self.output_names, values, strict=True):
+        if self.several_outputs or self._more_losses:
+            for output, value in zip(self._loss_names or self.output_names, values, strict=True):
                 if value is not None:
                     name = f"{output}_loss"
                     self._loss_sums[name] = self._loss_sums.get(name, 0.0) + value * rows
