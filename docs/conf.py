@@ -1,6 +1,10 @@
 """The documentation site: ``pip install '.[docs]' && sphinx-build -W docs build/site``."""
 
+import html
 from importlib.metadata import version as version_of
+
+from docutils import nodes
+from latex2mathml.converter import convert
 
 project = "rnnx"
 author = "The rnnx developers"
@@ -32,6 +36,7 @@ html_theme_options = {
     "footer_end": [],
 }
 
+html_math_renderer = "mathml"  # what browsers show by themselves: pages need nothing of other hosts
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 copybutton_prompt_text = ">>> "
@@ -56,3 +61,21 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
 }
+
+
+def _math(display):
+    def visit(translator, node):
+        text = node.astext()
+        formula = convert(text, display=display)
+        # What is read where MathML is not: a text browser, the clipboard.
+        formula = formula.replace("<math ", f'<math alttext="{html.escape(text, quote=True)}" ', 1)
+        translator.body.append(f'<div class="math">{formula}</div>\n' if display == "block" else formula)
+        raise nodes.SkipNode
+
+    return visit
+
+
+def setup(app):
+    app.add_html_math_renderer(
+        "mathml", inline_renderers=(_math("inline"), None), block_renderers=(_math("block"), None)
+    )
