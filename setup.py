@@ -38,6 +38,9 @@ if NEON:
     if sys.platform != "darwin":  # GCC would load all operands of a tile first, and then lacks registers for its sums
         ISA_FLAGS[f"{CSRC}/leaf/neon.c"] += ["-fno-schedule-insns"]
 
+# The drivers round each operation by itself, as NumPy does, also where the processor could join two.
+OWN_FLAGS = {**ISA_FLAGS, "src/rnnx/_kernels.c": ["-ffp-contract=off"]}
+
 flags = (
     ["/O2"]
     if MSVC
@@ -53,7 +56,7 @@ if sanitize := os.environ.get("RNNX_SANITIZE"):
 class build_with_isa_flags(build_ext):
     def build_extension(self, ext: Extension) -> None:
         # Other flags than those of the build before, as those of sanitizers, make what it left stale.
-        said, asked = Path(self.build_temp) / "flags", repr((ext.extra_compile_args, ext.extra_link_args, ISA_FLAGS))
+        said, asked = Path(self.build_temp) / "flags", repr((ext.extra_compile_args, ext.extra_link_args, OWN_FLAGS))
         if not said.is_file() or said.read_text() != asked:
             said.parent.mkdir(parents=True, exist_ok=True)
             said.write_text(asked)
@@ -63,7 +66,7 @@ class build_with_isa_flags(build_ext):
         compile_one = self.compiler._compile
 
         def compile_with_flags(obj, src, suffix, cc_args, extra, pp_opts):  # type: ignore[no-untyped-def]
-            return compile_one(obj, src, suffix, cc_args, extra + ISA_FLAGS.get(src.replace(os.sep, "/"), []), pp_opts)
+            return compile_one(obj, src, suffix, cc_args, extra + OWN_FLAGS.get(src.replace(os.sep, "/"), []), pp_opts)
 
         compile_in_turn = self.compiler.compile
 

@@ -48,6 +48,7 @@ cdef enum:
     SMALL_PRODUCTS = 8192    # multiplications that take less time than a call of BLAS
     FEWEST_COLUMNS = 8       # fewer take as long as so many
     PRODUCTS_WORTH_THE_LOCK = 200000  # multiplications; giving up the interpreter's lock for fewer costs more
+    ELEMENTS_WORTH_THE_LOCK = 32768   # elements of a weight to be copied or updated; likewise
     BLOCK_BYTES = 400 << 10  # gates of the rows that go through all steps before the next rows do: they stay in L2
     MIN_ROWS_OF_BLOCK = 48   # fewer would read the weights too often; where so many do not fit,
     ROWS_OF_WIDE_BLOCK = 192 # the weights are beyond L3 as well, and more rows are to share what is read
@@ -428,3 +429,4 @@ include "engine/bytes.pxi"
 include "engine/stream.pxi"
 include "engine/rows.pxi"
 include "engine/noise.pxi"
+include "engine/updates.pxi"

@@ -9,6 +9,7 @@ import pytest
 
 from rnnx import constraints, optimizers
 from rnnx.layers.layer import Weight
+from rnnx.optimizers import moments
 
 STEPS = 5
 SHAPES = [(3, 4), (4,), (2, 1, 3)]
@@ -381,3 +382,31 @@ def test_a_schedule_is_replaced_by_schedules_only():
         optimizer.learning_rate = 0.1
     optimizer.learning_rate = optimizers.schedules.ExponentialDecay(0.25, 2, 0.1)
     assert optimizer.learning_rate == 0.25
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_bits_of_adam_are_those_of_its_steps_in_numpy(dtype, order, monkeypatch):
+    rng = np.random.default_rng(3)
+    start = [rng.normal(size=shape).astype(dtype) for shape in [(37, 96), (1, 7), (300, 301), (5,), ()]]
+    steps = [[np.asarray(rng.normal(size=w.shape) * 10.0**k, dtype, order) for w in start] for k in (0, -6, 3, -20)]
+    steps[1][0][:4] = 0
+    found = []
+    for engine in (True, False):
+        if not engine:
+            monkeypatch.setattr(moments._kernels, "adam", lambda *arguments: False)
+        weights = [Weight(f"w{k}", np.array(w, order=order)) for k, w in enumerate(start)]
+        optimizer = optimizers.AdamW(0.01, weight_decay=0.01, clipnorm=5.0)
+        for gradients in steps:
+            optimizer.apply(gradients, weights)
+        found.append([w.array.copy() for w in weights] + [s[n] for s in optimizer._slots for n in ("mean", "square")])
+    for own, other in zip(*found, strict=True):
+        assert own.dtype == other.dtype == dtype and own.tobytes() == other.tobytes()
+    assert not np.array_equal(found[0][0], start[0])
+
+
+def test_a_gradient_that_is_the_weight_itself():
+    weight, other = Weight("w", np.arange(1.0, 9.0)), Weight("w", np.arange(1.0, 9.0))
+    optimizers.Adam(0.1).apply([weight.array], [weight])
+    optimizers.Adam(0.1).apply([other.array.copy()], [other])
+    assert np.array_equal(weight.array, other.array)

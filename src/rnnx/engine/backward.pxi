@@ -526,8 +526,12 @@ cdef void run_backward(Call call, BackJob *back, int threads) except *:
     cdef Py_ssize_t strips = (max(packed.F, packed.H) + packed.leaf.mr) * rows
     cdef Py_ssize_t products = (packed.F + packed.leaf.nr) * rows
     cdef int wanted, parts, p
-    with nogil:
-        wanted = rx_pool_enter(threads)
+    if threads > 1:
+        with nogil:
+            wanted = rx_pool_enter(threads)
+            parts = cut(job, wanted, bounds)
+    else:  # the interpreter's lock is not given up for that: another thread would take it
+        wanted = rx_pool_enter(1)
         parts = cut(job, wanted, bounds)
     try:
         memory = aligned((wanted, rows * packed.F + rows * packed.ld + strips + products), packed.dtype)

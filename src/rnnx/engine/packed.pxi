@@ -367,14 +367,18 @@ cdef class Packed:
         cdef Py_ssize_t n = sums.shape[0], wide = self.G * self.H, slot, gate, column
         cdef cnp.ndarray made = aligned((wide, n) if across else (n, wide), self.dtype)
         cdef const char *block
+        cdef char *place
         for slot in range(self.G):
             gate = (slot + 2) % 3 if of_x and self.G == 3 else slot
             column = self.column[gate] * self.H
             block = data_of(sums) + slot * self.U * self.leaf.itemsize
-            with nogil:
-                copy_block(block, n, self.H, self.G * self.U, across,
-                           <char *>cnp.PyArray_DATA(made) + column * (n if across else 1) * self.leaf.itemsize,
-                           n if across else wide, self.leaf.itemsize)
+            place = <char *>cnp.PyArray_DATA(made) + column * (n if across else 1) * self.leaf.itemsize
+            if n * wide < ELEMENTS_WORTH_THE_LOCK:
+                copy_block(block, n, self.H, self.G * self.U, across, place, n if across else wide, self.leaf.itemsize)
+            else:
+                with nogil:
+                    copy_block(block, n, self.H, self.G * self.U, across, place, n if across else wide,
+                               self.leaf.itemsize)
         return made.T if across else made
 
     cdef object as_bias(self, cnp.ndarray sums, bint of_x):

@@ -95,7 +95,8 @@ class WeightOwner:
             make = initializers.get(initializer)
             made = make(shape, dtype=dtype if dtype.kind == "f" else self.dtype)
             own = isinstance(make, initializers.Initializer)  # another may keep what it returns, and write in it
-            value = np.asarray(made, dtype) if own else np.array(made, dtype)
+            # Rows in C's order, as those of files: the transposes of some initializers would be slower at every step.
+            value = np.asarray(made, dtype, order="C") if own else np.array(made, dtype, order="C")
         weight = Weight(
             name,
             value,

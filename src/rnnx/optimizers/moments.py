@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.optimizers.clipping import norm
 from rnnx.optimizers.optimizer import Optimizer
@@ -78,15 +79,18 @@ class Adam(OfMoments):
         self.slot_names = ("mean", "square") + ("largest",) * self.amsgrad
 
     def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
-        self._move_means(slots["mean"], slots["square"], grad, scratch)
-        t, dtype, (a, b, _) = self._step, value.dtype, scratch
+        t, mean, square = self._step, slots["mean"], slots["square"]
         corrected = rate * math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        square = slots["square"]
+        moved, shares = not self.amsgrad, (1 - self.beta_1, 1 - self.beta_2)
+        if moved and _kernels.adam(value, grad, mean, square, *shares, corrected, self.epsilon):
+            return
+        self._move_means(mean, square, grad, scratch)
+        dtype, (a, b, _) = value.dtype, scratch
         if self.amsgrad:
             square = np.maximum(slots["largest"], square, out=slots["largest"])
         np.sqrt(square, out=a)
         a += np.asarray(self.epsilon, dtype)
-        value -= np.divide(np.multiply(slots["mean"], np.asarray(corrected, dtype), out=b), a, out=b)
+        value -= np.divide(np.multiply(mean, np.asarray(corrected, dtype), out=b), a, out=b)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "amsgrad": self.amsgrad}

@@ -19,6 +19,7 @@ from rnnx.optimizers.live import Rate, Steps
 from rnnx.optimizers.slots import KeepsSlots, Slots
 
 Moved = tuple[Weight, Array, Slots]  # a weight, its gradient, and what is kept for it
+NOT_KEPT = ("_averages", "_known", "_scratch")  # of a copy or a pickle
 PIECE = 1 << 16  # elements that are updated at a time, so that all arrays of an update stay in the second-level cache
 
 
@@ -129,13 +130,13 @@ class Optimizer(KeepsSlots, Configurable):
         self._scratch: dict[tuple[tuple[int, ...], np.dtype[Any]], list[Array]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_averages", "_known")}
+        return {name: value for name, value in vars(self).items() if name not in NOT_KEPT}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "iterations" in state:  # of 0.1.0
             state = {**state, "_iterations": state["iterations"], "_step": state["iterations"]}
             del state["iterations"]
-        vars(self).update(state)
+        vars(self).update({"_scratch": {}, **state})
 
     @property
     def iterations(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
+
+try:  # that of C: what `signal` makes of it looks for names of an enumeration, which every update would wait for
+    handlers: Any = importlib.import_module("_signal")
+except ImportError:
+    handlers = signal
 
 stop_of_now: ContextVar[threading.Event | None] = ContextVar("stop", default=None)  # ends trainings of other threads
 
@@ -20,15 +26,15 @@ def interrupts_wait() -> Iterator[None]:
         yield
         return
     heard: list[Any] = []
-    before = signal.getsignal(signal.SIGINT)
+    before = handlers.getsignal(signal.SIGINT)
     if before is None:
         yield
         return
-    signal.signal(signal.SIGINT, lambda *event: heard.append(event))
+    handlers.signal(signal.SIGINT, lambda *event: heard.append(event))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        handlers.signal(signal.SIGINT, before)
     if heard and callable(before):
         before(*heard[0])
 
