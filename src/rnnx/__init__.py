@@ -32,6 +32,7 @@ _NAMES = {
     "cpu_info": "runtime",
     "fit_many": "training.many",
     "get_num_threads": "runtime",
+    "load_fits": "training.fits",
     "load_model": "models",
     "set_num_threads": "runtime",
     "stream": "streaming",

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+import json
 import os
 import pickle
 import random
 import threading
+import weakref
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +19,7 @@ import pytest
 
 import rnnx
 from rnnx import callbacks, layers
+from rnnx.training import many
 from rnnx.utils import set_random_seed
 
 RNG = np.random.default_rng(5)
@@ -43,7 +50,9 @@ def assert_equal(models: Any, others: Any) -> None:
             assert np.array_equal(v, w)
 
 
-@pytest.mark.parametrize(("jobs", "backend"), [(1, "threads"), (2, "threads"), (5, "threads"), (2, "processes")])
+@pytest.mark.parametrize(
+    ("jobs", "backend"), [(1, "threads"), (2, "threads"), (5, "threads"), (2, "processes"), (2, "auto")]
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:joblib", "ignore::DeprecationWarning:multiprocessing")
 def test_the_results_are_those_of_one_by_one(jobs: int, backend: str) -> None:
     expected = one_by_one(range(10, 16), epochs=2, batch_size=8)
@@ -125,6 +134,8 @@ def test_forms_of_datasets_and_of_build() -> None:
         ({"seeds": "a"}, TypeError),
         ({"seeds": -3}, ValueError),
         ({"seeds": [1, 2, 3, 4, 5, -1]}, ValueError),
+        ({"seeds": itertools.count(3)}, ValueError),
+        ({"validation_data": iter([DATA[0]])}, ValueError),
         ({"backend": "spark"}, ValueError),
         ({"callbacks": [callbacks.Callback()]}, ValueError),
         ({"datasets": [X[0]]}, TypeError),
@@ -309,3 +320,110 @@ def test_a_dict_of_datasets_and_a_build_without_return():
         rnnx.fit_many(build, {"north": (x, x[:, 0]), "south": (x, x[:, 0])})
     (fit,) = rnnx.fit_many(lambda: None, [(x, x[:, 0])], verbose=0)
     assert str(fit.error) == "`build` must return a compiled model, got NoneType"
+
+
+# ---- One file, and the better way ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["threads", "processes"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:joblib", "ignore::DeprecationWarning:multiprocessing")
+def test_fits_in_one_file(backend: str, tmp_path: Path) -> None:
+    def broken() -> Any:
+        raise OSError("no such sensor")
+
+    data, file = [*DATA[:3], broken, *DATA[4:]], tmp_path / "sensors.fits"
+    expected = one_by_one(range(10, 16), epochs=2)
+    options: dict[str, Any] = {"seeds": 10, "n_jobs": 2, "backend": backend, "epochs": 2, "verbose": 0}
+    made = rnnx.fit_many(build, data, file=file, **options)
+    for fits in (made, rnnx.load_fits(file), pickle.loads(pickle.dumps(made))):
+        assert fits.failed == [3] and "no such sensor" in str(fits[3].error) and "in broken" in fits[3].traceback
+        assert fits.models[3] is None
+        assert [fit.seed for fit in fits] == list(range(10, 16)) and len(fits.models) == 6
+        assert_equal([*fits.models[:3], *fits.models[4:]], [m for k, m in enumerate(expected) if k != 3])
+        assert all(len(fit.history["loss"]) == 2 for k, fit in enumerate(fits) if k != 3)
+        assert fits[0].model is not fits[0].model and fits[0].model.optimizer.iterations == 2
+    with pytest.raises(FileExistsError, match="give another `file`"):
+        rnnx.fit_many(build, data, file=file, **options)
+
+
+def test_models_in_a_file_are_not_kept(tmp_path: Path) -> None:
+    alive: list[Any] = []
+
+    def noted() -> Any:
+        gc.collect()
+        assert sum(reference() is not None for reference in alive) <= 1
+        alive.append(weakref.ref(model := build()))
+        return model
+
+    fits = rnnx.fit_many(noted, DATA, file=tmp_path / "all.fits", n_jobs=1, verbose=0)
+    assert fits.failed == [] and len(alive) == 6
+
+
+def test_what_was_done_before_an_interrupt_is_in_the_file(tmp_path: Path) -> None:
+    def stops() -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rnnx.fit_many(build, [*DATA[:2], stops, *DATA[3:]], seeds=10, n_jobs=1, file=tmp_path / "a.fits", verbose=0)
+    fits = rnnx.load_fits(tmp_path / "a.fits")
+    assert_equal(fits.models, rnnx.fit_many(build, DATA[:2], seeds=10, verbose=0).models)
+
+
+@pytest.mark.parametrize("what", ["text", "cut", "another archive"])
+def test_files_that_are_none_of_fits(what: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.fits"
+    rnnx.fit_many(build, DATA[:1], file=file, verbose=0)
+    if what == "text":
+        file.write_text("1")
+    elif what == "cut":
+        file.write_bytes(file.read_bytes()[:-50])
+    else:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("0.json", json.dumps([1]))
+    with pytest.raises(rnnx.saving.FormatError, match="a.fits is no file of `fit_many`"):
+        rnnx.load_fits(file)
+
+
+def test_errors_do_not_keep_their_data() -> None:
+    class Table(np.ndarray):
+        pass
+
+    kept: list[Any] = []
+
+    def wrong() -> Any:
+        x = np.ones((4, 3, 2), "f").view(Table)
+        kept.append(weakref.ref(x))
+        return x, x[:3, 0]
+
+    (fit,) = rnnx.fit_many(build, [wrong], verbose=0)
+    gc.collect()
+    assert fit.error is not None and kept[0]() is None
+    assert fit.traceback is not None and "in data_of_fit" in fit.traceback and "x` has 4 rows" in fit.traceback
+
+
+@pytest.mark.parametrize(("seconds", "processes"), [(0.0, True), (60.0, False)])
+def test_the_better_way_is_chosen_by_what_fits_take(seconds: float, processes: bool, monkeypatch: Any) -> None:
+    used = []
+    own = many._in_processes
+    monkeypatch.setattr(many, "START", seconds if seconds else -100.0)
+    monkeypatch.setattr(
+        many, "_in_processes", lambda tasks, *rest: used.append(len(tasks)) or many._in_threads(tasks, *rest)
+    )
+    data = [DATA[k % 6] for k in range(9)]
+    fits = rnnx.fit_many(build, data, seeds=3, n_jobs=2, backend="auto", verbose=0)
+    assert used == ([3] if processes else []) and own is not many._in_processes
+    assert_equal(fits.models, rnnx.fit_many(build, data, seeds=3, n_jobs=1, verbose=0).models)
+
+
+def test_fits_that_cannot_travel_stay_here(monkeypatch: Any) -> None:
+    monkeypatch.setattr(many, "START", -100.0)
+    monkeypatch.setattr(many, "_in_processes", None)
+    watched = [{"x": x, "y": y, "callbacks": [callbacks.Callback()]} for x, y in [*DATA, *DATA]]
+    assert rnnx.fit_many(build, watched, n_jobs=2, backend="auto", verbose=0).failed == []
+
+    def locked() -> Any:
+        model = rnnx.Sequential([rnnx.Input((None, 2)), Locked(), layers.GRU(2), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model
+
+    assert rnnx.fit_many(locked, [*DATA, *DATA], n_jobs=2, backend="auto", verbose=0).failed == []

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import math
 import os
 import pickle
 import threading
 import time
+import traceback
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,56 +23,15 @@ from rnnx._config import did_you_mean, what_is
 from rnnx._seeds import check_seed, seeded, source
 from rnnx._typing import Array
 from rnnx.layers.names import names_from_the_start
-from rnnx.runtime import threads
+from rnnx.runtime import cpu_info, threads
+from rnnx.training.fits import Fit, Fits, FitsFile, bytes_of
 from rnnx.training.group import group_of_now
-from rnnx.training.interrupts import stop_of_now
+from rnnx.training.interrupts import interrupts_wait, stop_of_now
 from rnnx.training.trainer import Trainer
 from rnnx.utils.progress import Progbar
 
 ORDER = ("x", "y", "sample_weight")  # of a dataset that is a tuple
-BACKENDS = ("threads", "processes")
-
-
-@dataclass
-class Fit:
-    """What became of one fit.
-
-    Attributes
-    ----------
-    model : Model or None
-        None if it failed.
-    history : dict of str to list of float
-        Figures of each epoch.
-    seed : int
-    seconds : float
-    error : Exception or None
-        Why it failed.
-    """
-
-    model: Any
-    history: dict[str, list[float]]
-    seed: int
-    seconds: float
-    error: Exception | None = None
-
-
-class Fits(list[Fit]):
-    """The fits of `fit_many`, in the order of the datasets; a list that pickles.
-
-    Attributes
-    ----------
-    models : list of Model or None
-    failed : list of int
-        Numbers of those that failed.
-    """
-
-    @property
-    def models(self) -> list[Any]:
-        return [fit.model for fit in self]
-
-    @property
-    def failed(self) -> list[int]:
-        return [k for k, fit in enumerate(self) if fit.error is not None]
+START = 1.0  # seconds that processes take to begin
 
 
 def fit_many(
@@ -78,6 +42,7 @@ def fit_many(
     seeds: int | Iterable[int] | None = None,
     backend: str = "threads",
     verbose: Any = "auto",
+    file: Any = None,
     **fit: Any,
 ) -> Fits:
     """Fit one model to each dataset, several at once.
@@ -97,11 +62,15 @@ def fit_many(
     seeds : int or iterable of int, optional
         A seed for each fit; an integer n stands for n, n + 1, ... By default they are drawn, so that
         ``set_random_seed`` fixes them.
-    backend : {"threads", "processes"}
+    backend : {"threads", "processes", "auto"}
         Threads of this process; or processes by joblib (extra ``many``), which pays for small models, whose Python
-        takes turns in one process.
+        takes turns in one process. "auto" begins with threads and goes on with processes if, by the time of the first
+        fits, the others will be done sooner there; not where callbacks of the datasets have to stay in this process.
     verbose : {"auto", 0, 1, 2}
         As of ``Model.fit``, but one line for all.
+    file : path, optional
+        A new file, in which each fit is written when it is done, for `rnnx.load_fits`. Models are not kept in memory
+        then: ``fits[k].model`` reads its own. What was done when a program is interrupted is in the file.
     **fit
         Other arguments of ``Model.fit``, of all fits. Callbacks are refused, as one object cannot watch several fits:
         give them with the dataset.
@@ -115,6 +84,8 @@ def fit_many(
     ------
     TypeError, ValueError
         If an argument does not fit; nothing has been fitted then.
+    FileExistsError
+        If there is such a file.
 
     Examples
     --------
@@ -141,8 +112,8 @@ def fit_many(
     data = list(datasets)
     jobs = _check_jobs(n_jobs)
     chosen = _check_seeds(seeds, len(data))
-    if backend not in BACKENDS:
-        raise ValueError(f"fit_many: `backend` must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}")
+    if backend not in RUNS:
+        raise ValueError(f"fit_many: `backend` must be one of {', '.join(map(repr, RUNS))}, got {backend!r}")
     if not callable(build):
         raise TypeError(f"fit_many: `build` must be a function that makes a compiled model, got {type(build).__name__}")
     if hasattr(build, "fit") and not isinstance(build, type):
@@ -164,38 +135,55 @@ def fit_many(
                 f"fit_many: dataset {k} must be a tuple (x, y), a dict of arguments of fit, or a function that returns "
                 f"one, got {type(dataset).__name__}"
             )
+    if len(data) > 1 and isinstance(fit.get("validation_data"), Iterator):
+        raise ValueError(
+            "fit_many: `validation_data` is a generator, which serves one fit only; give one in each dataset, a dict"
+        )
     _check_apart(data)
     numbered = _needs_number(build)
-    tasks = [
-        (build, k if numbered else None, dataset, seed, fit)
+    tasks = {
+        k: (build, k if numbered else None, dataset, seed, fit)
         for k, (dataset, seed) in enumerate(zip(data, chosen, strict=True))
-    ]
-    results: list[Any] = [None] * len(tasks)
+    }
     bar = Progbar(len(tasks), verbose=1 if verbose == "auto" else verbose, unit_name="fit")
-    run = _in_threads if backend == "threads" else _in_processes
+    workers = min(jobs, max(1, len(tasks)))
+    if file is None:
+        return _collected(RUNS[backend](tasks, workers, False), len(tasks), bar, None)
+    with FitsFile(file) as written:
+        return _collected(RUNS[backend](tasks, workers, True), len(tasks), bar, written)
+
+
+def _collected(found: Iterator[tuple[int, Fit]], count: int, bar: Progbar, written: FitsFile | None) -> Fits:
+    """The fits in their order."""
+    results: list[Any] = [None] * count
     failed = 0
-    for done, (k, found) in enumerate(run(tasks, min(jobs, max(1, len(tasks)))), start=1):
-        results[k] = found
-        failed += found.error is not None
+    for done, (k, fit) in enumerate(found, start=1):
+        if written is not None:
+            with interrupts_wait():
+                fit = written.add(k, fit)
+        results[k] = fit
+        failed += fit.error is not None
         bar.update(done, [("failed", failed)] if failed else None)
     return Fits(results)
 
 
 def _check_jobs(n_jobs: Any) -> int:
+    available = int(cpu_info()["processors"])
     if n_jobs is None:
-        return os.cpu_count() or 1
+        return available
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or (n_jobs < 1 and n_jobs != -1):
         raise ValueError(f"fit_many: `n_jobs` must be a positive integer, or -1 for all processors, got {n_jobs!r}")
-    return (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
+    return available if n_jobs == -1 else int(n_jobs)
 
 
 def _check_seeds(seeds: Any, count: int) -> list[int]:
     if seeds is None:
         return [source().random.randint(1, 10**9) for _ in range(count)]
     if isinstance(seeds, Iterable):
-        found = [check_seed("fit_many", seed, "seeds") for seed in seeds]
+        found = [check_seed("fit_many", seed, "seeds") for seed in islice(seeds, count + 1)]  # they may never end
         if len(found) != count:
-            raise ValueError(f"fit_many: {count} dataset(s), got {len(found)} seed(s)")
+            got = "more seeds" if len(found) > count else f"{len(found)} seed(s)"
+            raise ValueError(f"fit_many: {count} dataset(s), got {got}; an integer n stands for n, n + 1, ...")
         return found
     first = check_seed("fit_many", seeds, "seeds")
     return [first + k for k in range(count)]
@@ -229,16 +217,19 @@ def _needs_number(build: Callable[..., Any]) -> bool:
 
 
 Task = tuple[Callable[..., Any], "int | None", Any, int, dict[str, Any]]
+Made = weakref.WeakKeyDictionary[Any, Task]
 
 
-def _fit_one(task: Task, made: dict[int, Any] | None = None, stop: threading.Event | None = None) -> Fit:
+def _fit_one(task: Task, written: bool, made: Made | None = None, stop: threading.Event | None = None) -> Fit:
     """One fit, on one thread of the engine and with random numbers and names of its own.
 
     Parameters
     ----------
     task : Task
-    made : dict, optional
-        The models of the other fits of this process.
+    written : bool
+        Whether the model is wanted as the bytes of a file.
+    made : WeakKeyDictionary, optional
+        The models of the other fits of this process, as far as they are there.
     stop : Event, optional
         Ends the fit when it is set.
     """
@@ -253,31 +244,50 @@ def _fit_one(task: Task, made: dict[int, Any] | None = None, stop: threading.Eve
                     raise ValueError(f"a dataset has at most {', '.join(ORDER)}, got {len(given)} parts")
                 given = dict(zip(ORDER, given, strict=False))
             model = build() if number is None else build(number)
-            if made is not None and made.setdefault(id(model), (model, task))[1] is not task:
-                raise ValueError("`build` returned the model of another fit; it must make a new one each time")
             if not hasattr(model, "fit") or isinstance(model, type):
                 raise TypeError(f"`build` must return a compiled model, got {what_is(model)}")
+            if made is not None and made.setdefault(model, task) is not task:
+                raise ValueError("`build` returned the model of another fit; it must make a new one each time")
             history = model.fit(**{"verbose": 0, **fit, **given})
+            interrupted, figures = getattr(history, "interrupted", False), dict(getattr(history, "history", None) or {})
+            result = bytes_of(model) if written and not interrupted else model
     except Exception as error:
-        return Fit(None, {}, seed, time.perf_counter() - begun, error)
+        return Fit(None, {}, seed, time.perf_counter() - begun, error, _text_of(error))
     finally:
         stop_of_now.reset(token)
-    if getattr(history, "interrupted", False):  # by Ctrl-C, which is meant for all
+    if interrupted:  # by Ctrl-C, which is meant for all
         raise KeyboardInterrupt
-    return Fit(model, dict(history.history), seed, time.perf_counter() - begun)
+    return Fit(result, figures, seed, time.perf_counter() - begun)
 
 
-def _in_threads(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
-    made: dict[int, Any] = {}
+def _text_of(error: Exception) -> str:
+    """Where an error was raised; it forgets that itself, and with it the dataset and the model in the frames."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    each: BaseException | None = error
+    while each is not None and each.__traceback__ is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return text
+
+
+def _in_threads(
+    tasks: dict[int, Task], jobs: int, written: bool, made: Made | None = None
+) -> Iterator[tuple[int, Fit]]:
+    made = weakref.WeakKeyDictionary() if made is None else made
     outer = stop_of_now.get()
     if jobs == 1:
-        for k, task in enumerate(tasks):
-            yield k, _fit_one(task, made, outer)
+        for k, task in tasks.items():
+            yield k, _fit_one(task, written, made, outer)
         return
     pool, stop = ThreadPoolExecutor(jobs, "rnnx-fit"), outer or threading.Event()
     try:
-        waiting: dict[Future[Fit], int] = {pool.submit(_fit_one, task, made, stop): k for k, task in enumerate(tasks)}
-        while waiting:
+        waiting: dict[Future[Fit], int] = {}
+        left = iter(tasks.items())
+        while True:
+            for k, task in islice(left, 2 * jobs - len(waiting)):  # results that nobody has taken do not pile up
+                waiting[pool.submit(_fit_one, task, written, made, stop)] = k
+            if not waiting:
+                return
             for done in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(done), done.result()
     except BaseException:
@@ -287,22 +297,22 @@ def _in_threads(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_processes(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
+def _in_processes(tasks: dict[int, Task], jobs: int, written: bool) -> Iterator[tuple[int, Fit]]:
     """Fits in processes; one that ends its process fails, and what was under way beside it is done again."""
     try:
         from joblib.externals.loky.process_executor import TerminatedWorkerError
     except ImportError as error:
         raise ImportError("fit_many: backend='processes' needs joblib: pip install 'rnnx[many]'") from error
-    left = dict(enumerate(tasks))
+    left = dict(tasks)
     while left:
         try:
-            for k, fit in _of_workers(left, jobs):
+            for k, fit in _of_workers(left, jobs, written):
                 del left[k]
                 yield k, fit
         except TerminatedWorkerError:
             for k in list(left)[: 2 * jobs]:  # those that were handed out, of which one ended its process: each alone
                 try:
-                    ((_, fit),) = _of_workers({k: left[k]}, 2)
+                    ((_, fit),) = _of_workers({k: left[k]}, 2, written)
                 except TerminatedWorkerError:
                     said = RuntimeError("the process of this fit ended: killed, out of memory, or it called exit")
                     fit = Fit(None, {}, left[k][3], 0.0, said)
@@ -310,11 +320,11 @@ def _in_processes(tasks: list[Task], jobs: int) -> Iterator[tuple[int, Fit]]:
                 yield k, fit
 
 
-def _of_workers(tasks: dict[int, Task], jobs: int) -> Iterator[tuple[int, Fit]]:
+def _of_workers(tasks: dict[int, Task], jobs: int, written: bool) -> Iterator[tuple[int, Fit]]:
     """The fits of some tasks as they are done."""
     from joblib import Parallel, delayed
 
-    calls = (delayed(_numbered)(k, task) for k, task in list(tasks.items()))
+    calls = (delayed(_numbered)(k, task, written, os.getpid()) for k, task in list(tasks.items()))
     parallel = Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered", pre_dispatch=2 * jobs)
     for k, seed, seconds, data in parallel(calls):
         try:
@@ -323,11 +333,15 @@ def _of_workers(tasks: dict[int, Task], jobs: int) -> Iterator[tuple[int, Fit]]:
             yield k, Fit(None, {}, seed, seconds, error)
 
 
-def _numbered(k: int, task: Task) -> tuple[int, int, float, bytes]:
+def _numbered(k: int, task: Task, written: bool, caller: int) -> tuple[int, int, float, bytes]:
     """A fit as bytes: what cannot be pickled is that fit's error, and not the end of all."""
     from joblib.externals.loky.backend.reduction import dumps
 
-    fit = _fit_one(task)
+    if (
+        os.getpid() != caller and not gc.get_freeze_count()
+    ):  # loky collects garbage all the time, and looks at all modules for it
+        gc.freeze()
+    fit = _fit_one(task, written)
     try:
         data = bytes(dumps(fit))
         if fit.error is not None:
@@ -336,8 +350,47 @@ def _numbered(k: int, task: Task) -> tuple[int, int, float, bytes]:
         said = error if fit.error is None else fit.error
         what = "the fitted model cannot be pickled: " if fit.error is None else ""
         kind = RuntimeError(f"{what}{type(said).__name__}: {said}")
-        data = pickle.dumps(Fit(None, {}, fit.seed, fit.seconds, kind))
+        data = pickle.dumps(Fit(None, {}, fit.seed, fit.seconds, kind, fit.traceback))
     return k, fit.seed, fit.seconds, data
+
+
+def _in_best(tasks: dict[int, Task], jobs: int, written: bool) -> Iterator[tuple[int, Fit]]:
+    """Fits in threads, and those after the first few in processes, if it is seen that they are done sooner there."""
+    left, made, runs_well = dict(tasks), weakref.WeakKeyDictionary[Any, Task](), True
+    alone = math.inf
+    of_threads = 0.0  # seconds of a fit, of several threads together
+    if jobs > 1 and len(left) > 2 + 2 * jobs and _may_travel(left):
+        for count, workers in ((2, 1), (2 * jobs, jobs)):
+            now, begun = {k: left.pop(k) for k in list(left)[:count]}, time.perf_counter()
+            for k, fit in _in_threads(now, workers, written, made):
+                runs_well = runs_well and fit.error is None and (written or _bytes_of_object(fit) is not None)
+                alone = min(alone, fit.seconds) if workers == 1 else alone
+                yield k, fit
+            of_threads = (time.perf_counter() - begun) / count
+    if runs_well and START + len(left) * alone / jobs < len(left) * of_threads:
+        yield from _in_processes(left, jobs, written)
+    else:
+        yield from _in_threads(left, jobs, written, made)
+
+
+def _may_travel(tasks: dict[int, Task]) -> bool:
+    """Whether fits can be made in other processes as well as here, as far as one sees before."""
+    if any(isinstance(dataset, dict) and dataset.get("callbacks") for _, _, dataset, _, _ in tasks.values()):
+        return False
+    return find_spec("joblib") is not None and _bytes_of_object(next(iter(tasks.values()))) is not None
+
+
+def _bytes_of_object(value: Any) -> bytes | None:
+    """A pickle as joblib makes it; None of what has none."""
+    from joblib.externals.loky.backend.reduction import dumps
+
+    try:
+        return bytes(dumps(value))
+    except Exception:
+        return None
+
+
+RUNS = {"threads": _in_threads, "processes": _in_processes, "auto": _in_best}
 
 
 class DeepEnsemble:
@@ -400,6 +453,8 @@ class DeepEnsemble:
         for k in fits.failed:
             error = fits[k].error
             assert error is not None
+            if hasattr(error, "add_note"):
+                error.add_note(f"In member {k}:\n{fits[k].traceback}")
             raise error
         return cls(fits.models)
 
