@@ -139,8 +139,7 @@ class Muon(Optimizer):
         mean *= momentum
         mean += grad
         step = np.add(grad, np.multiply(mean, momentum, out=scratch[0]), out=scratch[0]) if self.nesterov else mean
-        size = 1.0 if self.rms_rate is None else math.sqrt(max(value.shape)) * self.rms_rate
-        value -= self._of_equal_size(step) * np.asarray(rate * size, dtype)
+        value -= self.lr_adjust(self.zeropower_via_newtonschulz5(step, self.ns_steps) * np.asarray(rate, dtype))
 
     def _adam_step(
         self, value: Array, grad: Array, mean: Array, square: Array, rate: float, scratch: list[Array]
@@ -152,13 +151,19 @@ class Muon(Optimizer):
         np.add(np.sqrt(square, out=a), np.asarray(self.epsilon, dtype), out=a)
         value -= np.divide(np.multiply(mean, np.asarray(length, dtype), out=b), a, out=b)
 
-    def _of_equal_size(self, x: Array) -> Array:
-        """A matrix with the singular vectors of ``x`` and singular values of about 1."""
+    def lr_adjust(self, x: Array) -> Array:
+        """A step times ``rms_rate`` and the root of its larger side."""
+        x = np.asarray(x)
+        return x if self.rms_rate is None else x * np.asarray(math.sqrt(max(x.shape)) * self.rms_rate, x.dtype)
+
+    def zeropower_via_newtonschulz5(self, x: Array, steps: int) -> Array:
+        """A matrix with the singular vectors of ``x`` and singular values of about 1, by so many iterations."""
+        x = np.asarray(x)
         a, b, c = (np.asarray(number, x.dtype) for number in (self.muon_a, self.muon_b, self.muon_c))
         tall = x.shape[0] > x.shape[1]
         x = x.T if tall else x  # the smaller product of the two
         x = x / np.asarray(norm(x) + 1e-7, x.dtype)
-        for _ in range(self.ns_steps):
+        for _ in range(steps):
             squares = product(x, x.T)
             x = a * x + product(b * squares + product(c * squares, squares), x)
         return x.T if tall else x
