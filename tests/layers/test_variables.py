@@ -277,3 +277,16 @@ def test_layers_models_and_files_do_not_give_their_weights_away(monkeypatch: Any
         (model.save_weights if "weights" in name else model.save)(tmp_path / name)
     rnnx.load_model(tmp_path / "m.safetensors").predict(x)
     assert all(weight.lent is None for weight in model.weights)
+
+
+def test_a_weight_by_its_older_name() -> None:
+    class Scaled(rnnx.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_variable((input_shape[-1],), "ones", trainable=False, name="scale")
+
+        def call(self, inputs):
+            return 2.0 * self.scale * inputs
+
+    layer = Scaled()
+    np.testing.assert_array_equal(layer(np.ones((1, 3), "float32")), [[2.0, 2.0, 2.0]])
+    assert [weight.name for weight in layer.non_trainable_weights] == ["scale"]

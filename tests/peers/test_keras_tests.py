@@ -13,7 +13,7 @@ import pytest
 from .public import unpacked
 
 pytestmark = pytest.mark.peers
-AT_LEAST = 1900  # tests that pass
+AT_LEAST = 1960  # tests that pass; 1,973 did when this was written, 25 met something that is not there
 
 
 def test_keras_own_tests(public_folder: Path) -> None:

@@ -112,6 +112,10 @@ class WeightOwner:
             vars(self).setdefault("_added", []).append((len(self._weights), weight))
         return weight
 
+    def add_variable(self, *given: Any, **named: Any) -> Weight:
+        """`add_weight` by its older name."""
+        return self.add_weight(*given, **named)
+
     def _weight_arguments(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[str, Any, Any, np.dtype[Any]]:
         """Name, shape, initializer and dtype of a weight, in Keras' order or the older one."""
         name_first = bool(given) and isinstance(given[0], str)
