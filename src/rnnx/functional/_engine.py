@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,27 +13,12 @@ from rnnx.activations import Activation
 from rnnx.activations import get as get_activation
 from rnnx.dropout import DropoutMasks
 from rnnx.functional import _validate as validate
+from rnnx.functional._fallback import Cache, cast_grads, forward_reference, reference_of
 from rnnx.functional._types import Grads, GRUParams, LSTMParams, Params, RNNParams, Run, State
 from rnnx.runtime.parallel import get_num_threads
 
 _PRODUCTS_WORTH_A_THREAD = 12_000_000  # multiplications; a microsecond has about 50,000, and waking a thread costs 50
 _FEWEST_ROWS_FOR_THREADS = 2 * _kernels.MIN_ROWS_OF_PART
-
-
-@dataclass(frozen=True, eq=False)
-class Cache:
-    """What a forward call keeps for ``backward``; opaque to callers."""
-
-    params: Params
-    kept: Any  # of the engine, or of the reference for activations that the engine does not know
-    weight_mask: Array | None
-    shape: tuple[int, int, int]
-    return_sequences: bool
-    last_is_output: Array | None  # rows whose last output is their state; None: all
-    rows: int | None = None  # of packed data
-    threads: int = 1
-    # The engine works in what was kept, and makes it again for a second backward pass: one at a time.
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 def engine_activation(activation: Any) -> str | None:
@@ -293,7 +276,7 @@ class Core:
         elif training and packed.narrow:
             raise ValueError(f"{who}: `packed` has narrow weights, which are for inference only")
         if packed is None or (training and packed.forward_only):
-            return _forward_reference(
+            return forward_reference(
                 params,
                 x,
                 out,
@@ -388,10 +371,10 @@ class Core:
             for name, part in zip(("dh", "dc"), parts, strict=False)
         )
         if not isinstance(cache.kept, _kernels.Call):
-            grads = _reference(params).backward(
+            grads = reference_of(params).backward(
                 cache.kept, doutputs, dstate, need_dx=need_dx, need_dparams=need_dparams
             )
-            return _cast_grads(grads, dtype, cache.weight_mask)
+            return cast_grads(grads, dtype, cache.weight_mask)
         dh, dc = parts if is_lstm else (parts[0], None)
         if not cache.return_sequences and doutputs is not None:
             through = (
@@ -444,13 +427,6 @@ def _threads(wanted: int | None, rows: int, packed: _kernels.Packed) -> int:
     return min(get_num_threads() if wanted is None else wanted, _kernels.MAX_THREADS)
 
 
-def _reference(params: Params) -> Any:
-    """The float64 twin of a cell, which also knows the activations that the engine lacks."""
-    from rnnx import reference
-
-    return {LSTMParams: reference.lstm, GRUParams: reference.gru, RNNParams: reference.simple_rnn}[type(params)]
-
-
 def _initial(
     who: str, params: Params, state: Any, batch: int, units: int, dtype: Any
 ) -> tuple[Array | None, Array | None]:
@@ -480,37 +456,3 @@ def _rows_with_last_output(
     if plan is None or plan.valid is None or plan.row_counts is None:
         return np.zeros(batch, bool) if timesteps == 0 else None
     return np.asarray(plan.valid[:, -1] == 1 if zero_output_for_mask else plan.row_counts, bool)
-
-
-def _forward_reference(
-    params: Params, x: Array, out: Array | None, dtype: Any, weight_mask: Array | None, **call: Any
-) -> Run:
-    run = _reference(params).forward(params, x, **call)
-    outputs = run.outputs.astype(dtype)
-    if out is not None:
-        out[...] = outputs
-        outputs = out
-    state = _cast(run.state, dtype)
-    if not call["training"]:
-        return Run(outputs, state)
-    rows = None if call["batch_sizes"] is None else len(x)
-    kept = Cache(params, run.cache, weight_mask, run.cache.shape, call["return_sequences"], None, rows)
-    return Run(outputs, state, kept)
-
-
-def _cast(value: Any, dtype: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_cast(part, dtype) for part in value)
-    return None if value is None else value.astype(dtype)
-
-
-def _cast_grads(grads: Grads, dtype: Any, weight_mask: Array | None) -> Grads:
-    cast = functools.partial(_cast, dtype=dtype)
-    dparams = grads.dparams
-    if dparams is not None:
-        drecurrent = dparams.recurrent_kernel if weight_mask is None else dparams.recurrent_kernel * weight_mask
-        arrays = {"kernel": dparams.kernel, "recurrent_kernel": drecurrent, "bias": dparams.bias}
-        if isinstance(dparams, LSTMParams):
-            arrays["peepholes"] = dparams.peepholes
-        dparams = replace(dparams, **{name: cast(array) for name, array in arrays.items()})
-    return Grads(cast(grads.dx), cast(grads.dinitial_state), dparams)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from rnnx import _nested as nested
 from rnnx._changes import Changes
 from rnnx._config import refuse_overrides
-from rnnx._typing import Array
 from rnnx.layers import constructor
 from rnnx.layers.call_signature import own_classes
-from rnnx.layers.checks import lone_hint, starting_mask
+from rnnx.layers.checks import starting_mask
 from rnnx.layers.graph import Node, SymbolicTensor
 from rnnx.layers.layer import Gradients, Layer, Weight
 from rnnx.layers.old_words import old_word
 from rnnx.layers.plan import Plan
 from rnnx.layers.trained import TrainedWeights
 from rnnx.models.config import begun_at, graph_config, graph_from_config
+from rnnx.models.ends import Ends, in_form
 from rnnx.models.files import ModelFiles
 from rnnx.models.state_tree import StateTree
 from rnnx.models.traced_model import (
@@ -41,20 +39,7 @@ from rnnx.training.trainer import Trainer
 NOT_KEPT = ("nodes", "_calls_inside")  # of a pickle: the plan says both; rnnx 0.1.0 had them as attributes
 
 
-def _in_form(template: Any, several: bool, values: Any) -> Any:
-    """Values of all inputs or outputs as the model takes or returns them."""
-    if template is not None:
-        return nested.packed(template, values)
-    return list(values) if several else values[0]
-
-
-def _names(template: Any, tensors: list[SymbolicTensor]) -> list[str]:
-    if isinstance(template, dict) and not any(isinstance(part, (dict, list, tuple)) for part in template.values()):
-        return sorted(template)
-    return [tensor.name for tensor in tensors]
-
-
-class Model(ModelFiles, StateTree, Trainer, Layer):
+class Model(Ends, ModelFiles, StateTree, Trainer, Layer):
     """A graph of layers.
 
     Parameters
@@ -78,6 +63,7 @@ class Model(ModelFiles, StateTree, Trainer, Layer):
     makes_mask = True
     makes_other_types = True
     knows_trained = True
+    __setattr__: Any = object.__setattr__  # arguments of models are graphs, which `set_graph` checks
     graph_model: Any = None  # with the graph that a model with `call` of its own was made with
     # Inputs, outputs, and templates where they are in dicts, tuples or lists inside lists: those of `set_graph`, or
     # those of the graph of `call`.
@@ -182,31 +168,6 @@ class Model(ModelFiles, StateTree, Trainer, Layer):
         """The weights, and which of them are trained, as things stand."""
         return TrainedWeights(self)
 
-    @property
-    def input(self) -> Any:
-        """The symbolic input(s)."""
-        return self._ends("inputs", self.input_template, self.several_inputs)
-
-    @property
-    def output(self) -> Any:
-        """The symbolic output(s)."""
-        return self._ends("outputs", self.output_template, self.several_outputs)
-
-    def _ends(self, name: str, template: Any, several: bool) -> Any:
-        if not self.built:
-            raise AttributeError(f"{self.name}: no {name} yet; call the model once or give it an input shape")
-        return _in_form(template, several, getattr(self, name))
-
-    @property
-    def input_names(self) -> list[str]:
-        """The names under which a dict holds the inputs: the keys of the model's own dict, or names of layers."""
-        return _names(self.input_template, self.inputs)
-
-    @property
-    def output_names(self) -> list[str]:
-        """Likewise of the outputs."""
-        return _names(self.output_template, self.outputs)
-
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in super().__getstate__().items() if name != "plan"}
         if "plan" not in vars(self):  # of a class with `call`, whose graph is made again
@@ -223,14 +184,6 @@ class Model(ModelFiles, StateTree, Trainer, Layer):
         for tensor in self.plan.tensors:
             if tensor.node.layer._node is None:
                 tensor.node.layer._node = tensor.node
-
-    @property
-    def input_shape(self) -> Any:
-        return _in_form(None, self.several_inputs, [tensor.shape for tensor in self.inputs])
-
-    @property
-    def output_shape(self) -> Any:
-        return _in_form(None, self.several_outputs, [tensor.shape for tensor in self.outputs])
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by its name or its place.
@@ -274,41 +227,14 @@ class Model(ModelFiles, StateTree, Trainer, Layer):
                 dy = nested.matched(f"{self.name}: gradients", self.output_template, dy)
                 dy = dy if self.several_outputs else dy[0]
             grads = pullback(dy, **options)
-            grads.dx = _in_form(self.input_template, self.several_inputs, leaves_of(grads.dx))
+            grads.dx = in_form(self.input_template, self.several_inputs, leaves_of(grads.dx))
             return grads
 
         leaves_of = list if self.several_inputs else lambda dx: [dx]
-        return _in_form(self.output_template, self.several_outputs, y if self.several_outputs else [y]), packing
-
-    def flat_inputs(self, x: Any) -> Any:
-        """The inputs in a list (one as it is), from a dict by their names or from the form of the model's own.
-
-        Raises
-        ------
-        ValueError
-            If it has another form.
-        """
-        if not self.built:
-            return x
-        who, template = f"{self.name}: inputs", self.input_template
-        if not isinstance(x, dict):
-            found = nested.matched(who, template, x)
-        else:
-            names = list(template) if isinstance(template, dict) else [tensor.name for tensor in self.inputs]
-            if set(x) != set(names):
-                raise ValueError(
-                    f"{self.name}: expected inputs {', '.join(map(str, names))}, got {', '.join(map(str, x))}"
-                )
-            found = nested.matched(who, template, x) if isinstance(template, dict) else [x[name] for name in names]
-        return found if self.several_inputs else found[0]
+        return in_form(self.output_template, self.several_outputs, y if self.several_outputs else [y]), packing
 
     def takes_list(self, x: Any) -> bool:
         return self.several_inputs if self.built else super().takes_list(x)
-
-    @property
-    def input_axes(self) -> int | None:
-        """Axes of the (first) input, the batch axis included; None while nobody knows."""
-        return len(self.inputs[0].shape) if self.built else None
 
     def prepare(self, x: Any) -> Any:
         if self.overrides_call:
@@ -320,10 +246,10 @@ class Model(ModelFiles, StateTree, Trainer, Layer):
         if isinstance(x, dict) or self.input_template is not None:
             x = self.flat_inputs(x)
         if not self.several_inputs:
-            return self._check_input(0, x)
+            return self.check_input(0, x)
         if not isinstance(x, (list, tuple)) or len(x) != len(self.inputs):
             raise ValueError(f"{self.name}: expected a list of {len(self.inputs)} inputs")
-        return [self._check_input(number, part) for number, part in enumerate(x)]
+        return [self.check_input(number, part) for number, part in enumerate(x)]
 
     def is_ready(self) -> bool:
         return "_built_for" in vars(self) or (self.graph_model is not None and self.graph_model.built)
@@ -353,29 +279,6 @@ class Model(ModelFiles, StateTree, Trainer, Layer):
     def build_for(self, x: Any) -> None:
         """Build a model that was waiting for data."""
         raise ValueError(f"{self.name}: {computes_nothing(self)}")
-
-    def _check_input(self, number: int, x: Any) -> Array:
-        tensor = self.inputs[number]
-        array: Array = x
-        if type(x) is not np.ndarray or x.dtype is not tensor.dtype or x.dtype.kind == "O":
-            array = tensor.node.layer.cast(x)
-        shape = tensor.shape
-        if array.ndim != len(shape):
-            if array.ndim == len(shape) + 1 and array.shape[-1] == 1:  # as in Keras: an axis of one more or less
-                array = array[..., 0]
-            elif array.ndim == len(shape) - 1 and array.ndim and shape[-1] == 1:
-                array = array[..., None]
-        fits = array.ndim == len(shape)
-        if fits:
-            for axis, size in self.plan.known_sizes[number]:
-                fits = fits and array.shape[axis] == size
-        if not fits:
-            wanted = "(batch, " + ", ".join("any" if n is None else str(n) for n in shape[1:]) + ")"
-            raise ValueError(
-                f"{self.name}: input {tensor.name!r} must have shape {wanted}, got {array.shape}"
-                + lone_hint(shape, array.shape)
-            )
-        return array
 
     def forward_with_mask(
         self, x: Any, *, mask: Any = None, lengths: Any = None, training: bool = False, keep: bool = False
@@ -449,7 +352,12 @@ class Model(ModelFiles, StateTree, Trainer, Layer):
             input_shape = nested.matched(f"{self.name}: shapes", self.input_template, input_shape)
             input_shape = input_shape if self.several_inputs else input_shape[0]
         shapes = self.flat_output_shapes(input_shape)
-        return _in_form(self.output_template, self.several_outputs, shapes if self.several_outputs else [shapes])
+        return in_form(self.output_template, self.several_outputs, shapes if self.several_outputs else [shapes])
+
+    def call_output_shapes(self, input_shape: Any, call: dict[str, Any]) -> Any:
+        if self.output_template is None:
+            return self.compute_output_shape(input_shape)
+        return self.flat_output_shapes(input_shape)
 
     def flat_output_shapes(self, input_shape: Any) -> Any:
         """The shape of the output, or a list of those of all outputs, for inputs in a list."""

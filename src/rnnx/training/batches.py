@@ -1,292 +1,24 @@
-"""Batches: from arrays, ragged lists and generators, in a repeatable order."""
+"""Batches for a model: of arrays and ragged lists, or those that somebody else makes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sized
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from rnnx._typing import Array
+from rnnx.training.array_batches import Batches, checked_steps
 from rnnx.training.arrow import is_arrow
-from rnnx.training.forms import arrays_of, count_rows, data_of, is_ragged, parts_of
-from rnnx.training.stored import Stored, is_stored
+from rnnx.training.batch import Batch, OneBatch, in_order, pad, part_of, read, take
+from rnnx.training.forms import data_of, is_ragged, parts_of
+from rnnx.training.stored import is_stored
+from rnnx.training.truncated import tbptt_batches
 from rnnx.utils import PyDataset, shuffling_generator
 
-
-@dataclass(eq=False)
-class Batch:
-    """What one training step sees.
-
-    Attributes
-    ----------
-    x, y : arrays, lists or dicts of arrays; y may be None
-    sample_weight : array or None
-    lengths : int array of shape (batch,) or None
-        Valid steps of each row of a padded batch.
-    rows : int array or None
-        Where the rows stand in the whole set.
-    """
-
-    x: Any
-    y: Any = None
-    sample_weight: Any = None
-    lengths: Array | None = None
-    rows: Array | None = None
-
-    @property
-    def size(self) -> int:
-        return count_rows(self.x)
-
-
-def take(x: Any, rows: Any) -> Any:
-    """These rows of an array, or of every array of a list or dict."""
-    if x is None:
-        return None
-    if isinstance(x, dict):
-        return {name: take(part, rows) for name, part in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [take(part, rows) for part in x]
-    if isinstance(rows, slice) or isinstance(x, Stored):
-        return x[rows]
-    return np.asarray(x)[rows]
-
-
-def part_of(x: Any, rows: slice) -> Any:
-    """As `take`, but what is read from elsewhere is still to be read."""
-    if isinstance(x, dict):
-        return {name: part_of(part, rows) for name, part in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [part_of(part, rows) for part in x]
-    return x.part(rows) if isinstance(x, Stored) else take(x, rows)
-
-
-def pad(sequences: Any, timesteps: int | None = None) -> tuple[Array, Array]:
-    """Sequences side by side, zeros behind the shorter ones.
-
-    Parameters
-    ----------
-    sequences : list of arrays of shape (timesteps, features), or (timesteps,) for ids
-    timesteps : int, optional
-        Steps to pad to; by default those of the longest.
-
-    Returns
-    -------
-    padded : array of shape (batch, timesteps, features) or (batch, timesteps)
-    lengths : int array of shape (batch,)
-
-    Raises
-    ------
-    ValueError
-        If the sequences differ in their features.
-    """
-    arrays = [np.asarray(s) for s in sequences]
-    lengths = np.array([len(a) for a in arrays], np.int64)
-    rest = _step_shape(arrays)
-    steps = int(lengths.max(initial=0)) if timesteps is None else timesteps
-    out = np.zeros((len(arrays), steps, *rest), np.result_type(*arrays))
-    for row, array in zip(out, arrays, strict=True):
-        row[: len(array)] = array
-    return out, lengths
-
-
-def _step_shape(arrays: Any) -> tuple[int, ...]:
-    shapes = {array.shape[1:] for array in arrays}
-    if len(shapes) > 1:
-        raise ValueError(f"all sequences must have the same number of features, got {sorted(shapes)}")
-    return shapes.pop()
-
-
-class Batches:
-    """Batches of arrays or ragged lists; all rows are checked at once, before the first batch.
-
-    Ragged rows are put into batches of similar length, so that little is padded, and come with their lengths.
-
-    Parameters
-    ----------
-    x : array, list or dict of arrays (several inputs), or ragged list
-    y, sample_weight : optional
-        ``y`` may be ragged too (targets for every step).
-    batch_size : int
-    shuffle : bool or "batch"
-        "batch" leaves rows that follow each other together and shuffles the batches; of data that are read in pieces
-        those of a piece follow each other too, so that each piece is read once.
-    generator : numpy Generator, optional
-        Source of the order.
-    several_inputs : bool
-        Whether a list is a list of inputs rather than a ragged one.
-    steps : int, optional
-        Batches of an epoch; by default all of them. The next epoch goes on where this one ended.
-    seed : int, optional
-        The order of each pass over the data follows from this and the number of the pass alone, so that training that
-        goes on later sees the same batches.
-    """
-
-    def __init__(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        *,
-        batch_size: int = 32,
-        shuffle: bool | str = False,
-        generator: np.random.Generator | None = None,
-        several_inputs: bool = False,
-        steps: int | None = None,
-        seed: int | None = None,
-    ):
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            got = (
-                f"{type(batch_size).__name__} of shape {np.shape(batch_size)}"
-                if np.ndim(batch_size)
-                else repr(batch_size)
-            )
-            raise ValueError(f"`batch_size` must be a positive integer, got {got}")
-        self.ragged = not several_inputs and is_ragged(x)
-        self.x: Any = x if isinstance(x, (list, tuple, dict, Stored)) else np.asarray(x)
-        if self.ragged:
-            self.x = [np.asarray(part) for part in x]
-        self._ragged_y = self.ragged and is_ragged(y)
-        self._ragged_weight = self.ragged and is_ragged(sample_weight)
-        self.y: Any = y if self._ragged_y else arrays_of(y)
-        self.sample_weight: Any = sample_weight if self._ragged_weight else arrays_of(sample_weight)
-        self.batch_size, self.shuffle = int(batch_size), shuffle
-        stored = _stored_parts([self.x, self.y, self.sample_weight])
-        if shuffle is True and any(part.is_computed for part in stored):
-            raise ValueError(
-                "every batch of rows in any order would compute nearly all chunks of the Dask array; give "
-                '`shuffle="batch"` (chunks and the batches in them in a new order, each chunk computed once an epoch) '
-                "or `shuffle=False`, or the array in memory, `x.compute()`"
-            )
-        self._stored = stored[0] if stored else None  # the one that says which batches follow each other
-        self.generator = generator or np.random.default_rng(0)
-        self.steps, self.seed = _checked_steps(steps), seed
-        self._place = 0
-        self._pass: Iterator[Batch] = iter(())
-        self.rows = len(self.x) if self.ragged else count_rows(self.x)
-        for name, part, ragged in (
-            ("x", self.x, self.ragged),
-            ("y", self.y, self._ragged_y),
-            ("sample_weight", self.sample_weight, self._ragged_weight),
-        ):
-            for rows in [len(part)] if ragged else _all_rows(part):
-                if rows != self.rows:
-                    raise ValueError(f"`x` has {self.rows} rows but `{name}` has {rows}")
-        if self.ragged:
-            self._lengths = np.array([len(part) for part in self.x])
-            _step_shape(self.x)
-            for part, ragged in ((self.y, self._ragged_y), (self.sample_weight, self._ragged_weight)):
-                if ragged:
-                    _check_steps(self._lengths, part)
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        return math.ceil(self.rows / self.batch_size) if self.steps is None else self.steps
-
-    def epoch(self, number: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch."""
-        if self.steps is None:
-            yield from self._batches(number)
-            return
-        of_pass = math.ceil(self.rows / self.batch_size)
-        start = self._place if self.seed is None else number * self.steps
-        for place in range(start, start + self.steps if of_pass else start):
-            if place != self._place or place % of_pass == 0:
-                self._pass = self._batches(place // of_pass, place % of_pass)
-            batch = next(self._pass)
-            self._place = place + 1
-            yield batch
-
-    def restart(self) -> None:
-        """Let the next epoch begin at the first batch."""
-        self._place = 0
-
-    def first_row(self) -> Batch:
-        """A batch of the first row alone, to try whether data fit a model."""
-        return self._batch(slice(0, 1), np.arange(1))
-
-    def as_one(self) -> Batch:
-        """All rows in one batch, in their order."""
-        return replace(self._batch(slice(0, self.rows), np.arange(self.rows)), rows=None)
-
-    def _orders(self, number: int) -> list[Array]:
-        """Row numbers of every batch."""
-        if self.shuffle and self.seed is not None:
-            self.generator = np.random.default_rng([self.seed, number])
-        by_batch = self.shuffle == "batch"
-        order = self.generator.permutation(self.rows) if self.shuffle and not by_batch else np.arange(self.rows)
-        if self.ragged:
-            order = order[np.argsort(self._lengths[order], kind="stable")]
-        batches = [order[k : k + self.batch_size] for k in range(0, self.rows, self.batch_size)]
-        if self.shuffle and (self.ragged or by_batch):
-            new = self.generator.permutation(len(batches))
-            if self._stored is not None and batches and not self.ragged:  # pieces, and the batches in each
-                pieces = self._stored.pieces_of(np.arange(len(batches)) * self.batch_size)
-                ranks = np.empty(len(batches), np.int64)
-                ranks[new] = np.arange(len(new))
-                least = np.full(int(pieces[-1]) + 1, len(batches))
-                np.minimum.at(least, pieces, ranks)
-                new = new[np.argsort(least[pieces[new]], kind="stable")]
-            batches = [batches[k] for k in new]
-        return batches
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self._batches(0)
-
-    def _batches(self, number: int, skipped: int = 0) -> Iterator[Batch]:
-        in_order = not self.ragged and (not self.shuffle or self.shuffle == "batch")
-        for rows in self._orders(number)[skipped:]:
-            # A view where the rows follow each other.
-            yield self._batch(slice(int(rows[0]), int(rows[-1]) + 1) if in_order else rows, rows)
-
-    def _batch(self, which: Any, rows: Array) -> Batch:
-        if not self.ragged:
-            return Batch(take(self.x, which), take(self.y, which), take(self.sample_weight, which), None, rows)
-        x, lengths = pad([self.x[k] for k in rows])
-        y = pad([self.y[k] for k in rows])[0] if self._ragged_y else take(self.y, which)
-        weight = self.sample_weight
-        weight = pad([weight[k] for k in rows])[0] if self._ragged_weight else take(weight, which)
-        return Batch(x, y, weight, lengths, rows)
-
-
-def _all_rows(part: Any) -> list[int]:
-    if isinstance(part, (list, tuple, dict)):
-        return [len(p) for p in (part.values() if isinstance(part, dict) else part) if p is not None]
-    return [] if part is None else [count_rows(part)]
-
-
-def _stored_parts(data: Any) -> list[Stored]:
-    if isinstance(data, (list, tuple, dict)):
-        return [found for part in (data.values() if isinstance(data, dict) else data) for found in _stored_parts(part)]
-    return [data] if isinstance(data, Stored) else []
-
-
-def _check_steps(lengths: Array, sequences: list[Any]) -> None:
-    """Targets or weights of every step must have the steps of the inputs."""
-    own = np.array([len(sequence) for sequence in sequences])
-    if not np.array_equal(own, lengths):
-        k = int(np.argmax(own != lengths))
-        raise ValueError(
-            f"ragged targets and weights need as many steps as their input, {lengths[k]}, got {own[k]} in row {k}"
-        )
-
-
-def _checked_steps(steps: Any) -> int | None:
-    if steps is None:
-        return None
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"the number of steps must be a positive integer, got {steps!r}")
-    return int(steps)
-
-
-class OneBatch(Batch):
-    """A batch that is all there is."""
-
-    def epoch(self, number: int = 0) -> tuple[Batch]:
-        """The batch."""
-        return (self,)
+__all__ = [
+    "Batch", "Batches", "GivenBatches", "OneBatch", "batches_of", "batches_of_inputs", "in_order", "is_indexed",
+    "is_source", "one_batch", "pad", "part_of", "read", "take", "tbptt_batches",
+]  # fmt: skip
 
 
 class GivenBatches:
@@ -316,7 +48,7 @@ class GivenBatches:
         model: Any = None,
     ):
         self.model = model
-        self.source, self.steps = source, _checked_steps(steps)
+        self.source, self.steps = source, checked_steps(steps)
         self.generator, self.seed = generator, seed
         self._by_number = is_indexed(source)
         listed = self._by_number or isinstance(source, (list, tuple))
@@ -397,11 +129,6 @@ def _batch_of(item: Any, model: Any) -> Batch:
     return Batch(read(x), read(y), read(weight))
 
 
-def read(x: Any) -> Any:
-    """All rows of what is read from elsewhere, as arrays."""
-    return take(x, slice(None)) if _stored_parts(x) else x
-
-
 # ---- What a model is given ------------------------------------------------------------------------------------------
 
 
@@ -478,72 +205,3 @@ def one_batch(model: Any, x: Any, y: Any = None, weight: Any = None) -> Batch:
     if not model.several_inputs and is_ragged(x):
         return next(iter(Batches(x, y, weight, batch_size=max(1, len(x)))))
     return Batch(read(x), read(y), read(weight))
-
-
-def in_order(parts: list[Array], lengths: list[Any], rows: list[Array | None]) -> Any:
-    """Batches joined in the order of the data; a list of rows without their padding where there are lengths.
-
-    Parameters
-    ----------
-    parts : list of arrays
-    lengths : list of int arrays or None
-        Valid steps of the rows of each.
-    rows : list of int arrays or None
-        Their places in the data; None for rows that come next.
-    """
-    if len(parts) == 1 and lengths[0] is None and rows[0] is None:
-        return parts[0]
-    places: list[Array] = []
-    count = 0
-    for part, given in zip(parts, rows, strict=True):
-        places.append(np.arange(count, count + len(part)) if given is None else given)
-        count += len(part)
-    order = np.argsort(np.concatenate(places), kind="stable")
-    if all(n is None for n in lengths):
-        joined = np.concatenate(parts)
-        return joined if np.array_equal(order, np.arange(len(order))) else joined[order]
-    found: list[Array] = []
-    for part, steps in zip(parts, lengths, strict=True):
-        found.extend(part if steps is None else [row[:n] for row, n in zip(part, steps, strict=True)])
-    return [found[k] for k in order]
-
-
-# ---- Chunks of long sequences ---------------------------------------------------------------------------------------
-
-
-def tbptt_batches(sequence: Any, batch_size: int, timesteps: int, targets: Any = None) -> list[tuple[Array, Array]]:
-    """Cut one long sequence into chunks for truncated back-propagation with a stateful model.
-
-    The sequence is laid out as ``batch_size`` parallel rows; row k of each batch continues row k of the one before.
-    ``fit(batches)`` keeps their order and carries the states of a stateful model from chunk to chunk, and on
-    into the next epoch: with ``LambdaCallback(on_epoch_begin=lambda epoch, logs: model.reset_states())`` every epoch
-    starts from zeros. A validation does so by itself. Gradients end at the borders of the chunks.
-
-    Parameters
-    ----------
-    sequence : array of shape (steps,) or (steps, features)
-    batch_size, timesteps : int
-    targets : array of the same number of steps, optional
-        By default the sequence itself, one step ahead.
-
-    Returns
-    -------
-    list of (x, y)
-        x and y of shape (batch_size, timesteps, ...).
-
-    Raises
-    ------
-    ValueError
-        If the sequence is too short for one chunk.
-    """
-    if batch_size < 1 or timesteps < 1:
-        raise ValueError(f"`batch_size` and `timesteps` must be positive, got {batch_size} and {timesteps}")
-    sequence = np.asarray(sequence)
-    x, y = (sequence[:-1], sequence[1:]) if targets is None else (sequence, np.asarray(targets))
-    if len(x) != len(y):
-        raise ValueError(f"`sequence` has {len(x)} steps but `targets` has {len(y)}")
-    steps = len(x) // batch_size // timesteps * timesteps
-    if steps < 1:
-        raise ValueError(f"{len(x)} steps are too few for batches of {batch_size} x {timesteps}")
-    rows = [a[: batch_size * steps].reshape(batch_size, steps, *a.shape[1:]) for a in (x, y)]
-    return [(rows[0][:, t : t + timesteps], rows[1][:, t : t + timesteps]) for t in range(0, steps, timesteps)]
