@@ -18,11 +18,11 @@ class Live:
     """
 
     attribute: str
-    kind: type
+    kind: Any
     _owner: Any
 
     def __new__(cls, value: Any, owner: Any) -> Any:
-        found: Any = super().__new__(cls, value)  # type: ignore[call-arg]
+        found = cls.kind.__new__(cls, value)
         found._owner = owner
         return found
 

@@ -20,7 +20,7 @@ TOO_LARGE = 1009  # what RFC 6455 says of messages that are
 STALLED = 30.0  # seconds in which a client that has its answer waiting must read some of it
 
 
-class Reader:
+class Reader(asyncio.Protocol):
     """What both kinds of connections know of a client that is slow to read its answers, which uvicorn waits for.
 
     What waits for it counts among the bytes that are held; who reads nothing for long is left.
@@ -33,7 +33,7 @@ class Reader:
     _unread: Held | None = None
 
     def pause_writing(self) -> None:
-        super().pause_writing()  # type: ignore[misc]
+        super().pause_writing()
         self._unread = self._unread or Held(self.app_state["rnnx"])
         self._watch()
 
@@ -51,7 +51,7 @@ class Reader:
 
     def resume_writing(self) -> None:
         self._is_read()
-        super().resume_writing()  # type: ignore[misc]
+        super().resume_writing()
 
     def _is_read(self) -> None:
         if self._stalled is not None:
@@ -62,7 +62,7 @@ class Reader:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_read()
-        super().connection_lost(exc)  # type: ignore[misc]
+        super().connection_lost(exc)
 
 
 class Connection(Reader, HttpToolsProtocol):
@@ -72,7 +72,7 @@ class Connection(Reader, HttpToolsProtocol):
     _head_size = 0
     _upgraded = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._wait_for_head()
 

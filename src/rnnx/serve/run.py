@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import ssl
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -23,10 +24,10 @@ from rnnx.serve.connections import Connection, StreamConnection
 from rnnx.serve.peers import Peers, check_folder
 from rnnx.serve.settings import Settings
 
-try:
+if sys.platform == "win32":
+    resource = None
+else:
     import resource
-except ImportError:  # on Windows
-    resource = None  # type: ignore[assignment]
 
 GIVEN = "RNNX_SERVE"  # the variable that hands what is to be served to the processes
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # where prometheus-client keeps what several processes count

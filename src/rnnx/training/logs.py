@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -89,13 +89,13 @@ class RunningLogs(dict[str, Any]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    def __or__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+    def __or__(self, other: Any) -> Any:
         return dict(self) | other
 
-    def __ror__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+    def __ror__(self, other: Any) -> Any:
         return dict(other) | dict(self)
 
-    def __ior__(self, other: dict[str, Any] | Iterable[tuple[str, Any]]) -> RunningLogs:  # type: ignore[override, misc]
+    def __ior__(self, other: Any) -> Any:
         self.update(other)
         return self
 

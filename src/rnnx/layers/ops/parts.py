@@ -12,6 +12,8 @@ from rnnx.layers.ops.arguments import Sketch, as_size, as_sizes
 from rnnx.layers.ops.arrangement import ndim
 from rnnx.layers.ops.operation import gradient_of, operation
 
+_numpy_pad: Any = np.pad  # whose types know modes by their words alone
+
 MOST_PARTS = 65_536  # of a split: so many layers of a file, each with its outputs, must have an end
 
 # ---- Joints and parts ------------------------------------------------------------------------------------------------
@@ -503,7 +505,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     [3 2 1 2 3 2 1]
     """
     value = {} if mode != "constant" else {"constant_values": 0 if constant_values is None else constant_values}
-    return np.pad(x, _margins(x, pad_width), mode, **value)  # type: ignore[call-overload]
+    return _numpy_pad(x, _margins(x, pad_width), mode, **value)
 
 
 @gradient_of(pad)
@@ -513,6 +515,6 @@ def _pad_gradient(k: int, dy: Array, y: Array, x: Array, pad_width: Any, mode: s
         if mode == "constant":
             dy = dy[(slice(None),) * axis + (slice(margin[0], margin[0] + size),)]
         elif margin != (0, 0):
-            index = np.pad(np.arange(size), margin, mode)  # type: ignore[call-overload]
-            dy = gathered_back(dy, index, axis, shapes.replaced_axis(dy.shape, axis, size))  # type: ignore[arg-type]
+            index = _numpy_pad(np.arange(size), margin, mode)
+            dy = gathered_back(dy, index, axis, shapes.replaced_axis(dy.shape, axis, size))
     return dy

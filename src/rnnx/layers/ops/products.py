@@ -187,7 +187,7 @@ def _summed(x: Array, letters: str, wanted: str) -> tuple[Array, str]:
 
 
 def _stretched(x: Array, letters: str, letter: str, size: int) -> Array:
-    return np.broadcast_to(x, shapes.replaced_axis(x.shape, letters.index(letter), size))  # type: ignore[arg-type]
+    return np.broadcast_to(x, shapes.replaced_axis(x.shape, letters.index(letter), size))
 
 
 @operation("*operands", shape=_einsum_shape, steps=_einsum_steps)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from rnnx._typing import Shape
 from rnnx.functional._broadcasting import broadcast
 from rnnx.layers.ops.arguments import as_size
+
+Size = TypeVar("Size", bound="int | None")
 
 
 def axis_in(axis: Any, ndim: int) -> int:
@@ -42,7 +44,7 @@ def without(shape: Shape, axes: Sequence[int], keepdims: bool) -> Shape:
     return tuple([n for k, n in enumerate(shape) if k not in axes])
 
 
-def replaced_axis(shape: Shape, axis: int, *sizes: int | None) -> Shape:
+def replaced_axis(shape: tuple[Size, ...], axis: int, *sizes: Size) -> tuple[Size, ...]:
     """The shape with other axes in place of one."""
     return (*shape[:axis], *sizes, *shape[axis + 1 :])
 
