@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from rnnx._assigned import Assigned
 
-class Configurable:
+
+class Configurable(Assigned):
     """Something with ``get_config`` and ``from_config``; equal configurations make equal objects."""
 
     def get_config(self) -> dict[str, Any]:
@@ -311,7 +313,7 @@ ON_DEMAND = {  # what is asked for on one floor and lives on another, or is seld
     "TracedCall": "rnnx.layers.traced_call",
     "TracedLoss": "rnnx.losses.traced_loss",
     "reduced_symbols": "rnnx.losses.traced_loss",
-    "keep_arguments": "rnnx.layers.constructor",
+    "remember_arguments": "rnnx.layers.constructor",
     "penalty_gradient": "rnnx.layers.penalty",
     "quantization_report": "rnnx.quantization",
     "quantize": "rnnx.quantization",

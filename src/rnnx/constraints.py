@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ __all__ = [
 EPSILON = 1e-7
 
 
-class Constraint(Configurable):
+class Constraint(Configurable, family=True):
     """A callable ``constraint(w) -> w`` that keeps shape and dtype."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -45,7 +46,7 @@ def _norms(w: Array, axis: Any) -> Array:
 class MaxNorm(Constraint):
     """Vectors along ``axis`` get at most this length."""
 
-    def __init__(self, max_value: float = 2, axis: Any = 0):
+    def __init__(self, max_value: float = 2, axis: int | Sequence[int] = 0):
         self.max_value, self.axis = max_value, axis
 
     def __call__(self, w: Array) -> Array:
@@ -66,7 +67,7 @@ class NonNeg(Constraint):
 class UnitNorm(Constraint):
     """Vectors along ``axis`` get length 1."""
 
-    def __init__(self, axis: Any = 0):
+    def __init__(self, axis: int | Sequence[int] = 0):
         self.axis = axis
 
     def __call__(self, w: Array) -> Array:
@@ -79,7 +80,9 @@ class UnitNorm(Constraint):
 class MinMaxNorm(Constraint):
     """Lengths along ``axis`` move towards [min_value, max_value] at this rate."""
 
-    def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Any = 0):
+    def __init__(
+        self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: int | Sequence[int] = 0
+    ):
         self.min_value, self.max_value, self.rate, self.axis = min_value, max_value, rate, axis
 
     def __call__(self, w: Array) -> Array:

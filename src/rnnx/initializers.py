@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "
 TRUNCATED_DEVIATION = 0.87962566103423978  # of a standard normal cut at two deviations
 
 
-class Initializer(Configurable):
+class Initializer(Configurable, family=True):
     """A callable ``initializer(shape, dtype) -> array``."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -54,6 +55,8 @@ class Constant(Initializer):
 
     def __init__(self, value: Any = 0.0):
         self.value = _array_of(value) if isinstance(value, dict) else value
+        if np.asarray(self.value).dtype.kind not in "fiub":
+            raise ValueError(f"Constant: `value` must be a number or an array of numbers, got {value!r:.100}")
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         return np.full(shape, self.value, dtype)
@@ -96,17 +99,29 @@ class Random(Initializer):
     new ones.
     """
 
+    seed: int | SeedGenerator | None
+    _stream: np.random.Generator | None
+
     def __init__(self, seed: int | SeedGenerator | None = None):
         if isinstance(seed, dict):
             seed = SeedGenerator(**seed.get("config", seed))
-        self.seed: int | SeedGenerator | None = seed
+        stream = None
         if not isinstance(seed, SeedGenerator):
             if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
                 raise ValueError(
                     f"{type(self).__name__}: `seed` must be an integer of at least 0 or None, got {seed!r}"
                 )
-            self.seed = None if seed is None else int(seed)
-        self._stream = np.random.default_rng(source().random.randint(1, 10**9)) if seed is None else None
+            seed = None if seed is None else int(seed)
+            stream = np.random.default_rng(source().random.randint(1, 10**9)) if seed is None else None
+        vars(self).update(seed=seed, _stream=stream)
+
+    def arguments_now(self) -> dict[str, Any]:
+        found = super().arguments_now()
+        return {**found, "seed": 0} if found["seed"] is None else found  # without one a generator would be drawn
+
+    def note_change(self, name: str) -> None:
+        if name == "seed":
+            self._stream = type(self)()._stream if self.seed is None else None
 
     def _generator(self) -> np.random.Generator:
         if isinstance(self.seed, SeedGenerator):
@@ -183,8 +198,8 @@ class VarianceScaling(Random):
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
         seed: Any = None,
-        input_axes: Any = None,
-        output_axes: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ):
         if scale <= 0:
             raise ValueError(f"VarianceScaling: `scale` must be positive, got {scale}")
@@ -259,9 +274,11 @@ class Orthogonal(Random):
        neural networks", ICLR 2014.
     """
 
+    gain: float
+
     def __init__(self, gain: float = 1.0, seed: Any = None):
         super().__init__(seed)
-        self.gain = gain
+        vars(self)["gain"] = gain
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         if len(shape) < 2:

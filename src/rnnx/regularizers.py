@@ -18,7 +18,7 @@ __all__ = [
 EPSILON = 1e-6
 
 
-class Regularizer(Configurable):
+class Regularizer(Configurable, family=True):
     """A callable ``regularizer(w) -> float`` with its gradient ``regularizer.grad(w)``.
 
     One of one's own implements ``__call__``, with operators and `rnnx.ops`; which is traced for its gradient.

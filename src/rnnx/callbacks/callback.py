@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnx._assigned import Assigned
 from rnnx._config import refuse_overrides
 from rnnx.training.group import group_of_now
 
@@ -25,7 +26,7 @@ def say(text: str) -> None:
 CALLED = {f"on_{event}" for event in (*EVENTS, "batch_begin", "batch_end")}
 
 
-class Callback:
+class Callback(Assigned, family=True):
     """Base of the callbacks; ``self.model`` and ``self.params`` are set by ``fit``.
 
     Raises

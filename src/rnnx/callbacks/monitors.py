@@ -189,6 +189,7 @@ class ModelCheckpoint(Monitor):
     """
 
     on_every_rank = False
+    not_attributes = frozenset({"initial_value_threshold"})  # the first `best`
 
     def __init__(
         self,
@@ -299,6 +300,8 @@ class ReduceLROnPlateau(Monitor):
     epsilon : float, optional
         The name of ``min_delta`` before Keras 2.1.6.
     """
+
+    not_attributes = frozenset({"epsilon"})  # an old word for `min_delta`
 
     def __init__(
         self,

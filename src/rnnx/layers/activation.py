@@ -14,7 +14,7 @@ from rnnx.layers.carried import carrying, unwrap
 from rnnx.layers.checks import as_mask
 from rnnx.layers.graph import is_symbolic
 from rnnx.layers.layer import Gradients, Layer, Pullback, weight_value
-from rnnx.layers.weighted import Activated, Weighted
+from rnnx.layers.weighted import Weighted
 
 LEFT_OUT = -1e9  # what a masked number is for the softmax, as in Keras
 
@@ -33,7 +33,7 @@ class Activation(Layer):
     [[0.0, 2.0]]
     """
 
-    activation: Any = Activated()
+    activation: Any
 
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
@@ -221,6 +221,7 @@ class PReLU(Weighted):
     ([[[-1.0, 2.0], [3.0, -4.0]]], (1, 2))
     """
 
+    fixed_when_built = Weighted.fixed_when_built | {"shared_axes"}
     chosen = ("alpha",)
     alpha = weight_value(0)
 

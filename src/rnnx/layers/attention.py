@@ -104,6 +104,8 @@ class Attention(Attending):
     (None, 7, 4)
     """
 
+    fixed_when_built = Attending.fixed_when_built | {"use_scale", "score_mode"}
+
     def __init__(
         self,
         use_scale: bool = False,
@@ -278,6 +280,8 @@ class AdditiveAttention(Attention):
     >>> rnnx.layers.AdditiveAttention()([x, x]).shape
     (None, 7, 4)
     """
+
+    not_attributes = frozenset({"score_mode"})
 
     def __init__(
         self, use_scale: bool = True, dropout: float = 0.0, seed: int | SeedGenerator | None = None, **kwargs: Any

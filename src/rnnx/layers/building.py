@@ -9,7 +9,7 @@ from typing import Any
 from rnnx.layers import graph
 
 
-def built_once(build: Callable[..., None], owner: Any = None) -> Callable[..., None]:
+def build_once(build: Callable[..., None], owner: Any = None) -> Callable[..., None]:
     """Build once, whoever asks first and from however many threads; a failed build leaves no weights behind.
 
     ``owner`` is the class whose method it is: whose weights are being made; `Layer.build` makes none.
@@ -24,13 +24,15 @@ def built_once(build: Callable[..., None], owner: Any = None) -> Callable[..., N
             if self.built or "_build_ran" in vars(self):
                 return
             if self._building:  # a subclass calls the build of its base
-                outer, self._building = self._building, owner or object
+                outer, made = self._building, vars(self)
+                made["_building"] = owner or object
                 try:
                     build(self, *shapes, **by_name)
                 finally:
-                    self._building = outer
+                    made["_building"] = outer
                 return
-            before, self._building = list(self._weights), owner or object
+            before, made = list(self._weights), vars(self)
+            made["_building"] = owner or object
             token = graph.tracing.set(None)  # to the `call` that is traced the layer is finished
             try:
                 build(self, *shapes, **by_name)
@@ -40,9 +42,9 @@ def built_once(build: Callable[..., None], owner: Any = None) -> Callable[..., N
                 self._weights = before
                 raise
             finally:
-                self._building = False
+                made["_building"] = False
                 graph.tracing.reset(token)
-            self._build_ran = True
-            self.built = not self.overrides_call or self.is_ready()
+            made["_build_ran"] = True
+            made["built"] = not self.overrides_call or self.is_ready()
 
     return building

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rnnx import regularizers
+from rnnx._assigned import engine_base
 from rnnx._config import lookup_custom, name_of_custom, serialize
 from rnnx._nested import CONSTANTS
 from rnnx.layers.layer import Layer
@@ -16,20 +17,15 @@ from rnnx.layers.registry import LAYER_CLASSES, layer_config, layer_from_config
 COMMON = ("name", "trainable", "dtype", "quantization_mode", "activity_regularizer")  # what every layer says
 
 
-def keep_arguments(cls: Any) -> None:
+def remember_arguments(cls: Any) -> None:
     """Let a class remember what its constructor is given, if nothing else says its configuration."""
-    own = cls.__mro__[: cls.__mro__.index(engine_base(cls))]
-    if any("get_config" in vars(kind) and vars(kind)["get_config"] is not get_config for kind in own):
+    of_user = cls.__mro__[: cls.__mro__.index(engine_base(cls))]
+    if any("get_config" in vars(kind) and vars(kind)["get_config"] is not get_config for kind in of_user):
         return
     cls.__init__ = _recorded(vars(cls)["__init__"])
     cls.get_config = get_config
-    if not any("from_config" in vars(kind) for kind in own):
+    if not any("from_config" in vars(kind) for kind in of_user):
         cls.from_config = classmethod(from_config)
-
-
-def engine_base(cls: Any) -> Any:
-    """The nearest class of this package that a class is derived from."""
-    return next(kind for kind in cls.__mro__ if kind.__module__.split(".")[0] == "rnnx")
 
 
 def _recorded(init: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from rnnx.layers.checks import check_data_format
 from rnnx.layers.layer import Gradients, Pullback, weight_value
 from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.places import PADDINGS, OverWindows, check_padding, each, per_axis
-from rnnx.layers.weighted import Activated, Weighted
+from rnnx.layers.weighted import Weighted
 
 
 class Convolving(Weighted, OverWindows):
@@ -23,8 +23,9 @@ class Convolving(Weighted, OverWindows):
     are here.
     """
 
+    fixed_when_built = Weighted.fixed_when_built | {"filters", "kernel_size", "use_bias", "groups", "depth_multiplier"}
     supports_masking = False
-    activation: Any = Activated()
+    activation: Any
     paddings: tuple[str, ...] = PADDINGS[:2]
     written: tuple[str, ...] = ()  # names of arguments in the configuration, beside those that all have
     filters: int
@@ -40,7 +41,7 @@ class Convolving(Weighted, OverWindows):
         self.use_bias = bool(given["use_bias"])
         self.choose(given)
         if given["activity_regularizer"] is not None:
-            self.activity_regularizer = regularizers.get(given["activity_regularizer"])
+            vars(self)["activity_regularizer"] = regularizers.get(given["activity_regularizer"])
 
     @property
     def window(self) -> int:

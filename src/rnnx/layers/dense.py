@@ -11,7 +11,7 @@ from rnnx._typing import Array
 from rnnx.functional._products import product
 from rnnx.layers.layer import Gradients, Pullback, Weight, weight_value
 from rnnx.layers.old_words import takes_old_words
-from rnnx.layers.weighted import Activated, Weighted
+from rnnx.layers.weighted import Weighted
 
 
 class Dense(Weighted):
@@ -31,8 +31,11 @@ class Dense(Weighted):
     (2, 7, 5)
     """
 
+    fixed_when_built = Weighted.fixed_when_built | {"units", "use_bias"}
     chosen = ("kernel", "bias")
-    activation: Any = Activated()
+    units: int
+    use_bias: bool
+    activation: Any
 
     @takes_old_words
     def __init__(
@@ -52,11 +55,10 @@ class Dense(Weighted):
         if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
             raise ValueError(f"Dense: `units` must be a positive integer, got {units!r}")
         super().__init__(**kwargs)
-        self.units, self.use_bias = int(units), bool(use_bias)
-        vars(self)["activation"] = activations.get(activation)
+        vars(self).update(units=int(units), use_bias=bool(use_bias), activation=activations.get(activation))
         self.choose(locals())
         if activity_regularizer is not None:
-            self.activity_regularizer = regularizers.get(activity_regularizer)
+            vars(self)["activity_regularizer"] = regularizers.get(activity_regularizer)
 
     kernel = weight_value(0)
     bias = weight_value(1)

@@ -12,7 +12,7 @@ from rnnx._typing import Array
 from rnnx.initializers import VarianceScaling
 from rnnx.layers.layer import Gradients, Pullback, weight_value
 from rnnx.layers.ops.products import contracted
-from rnnx.layers.weighted import Activated, Weighted
+from rnnx.layers.weighted import Weighted
 
 
 class EinsumDense(Weighted):
@@ -44,9 +44,10 @@ class EinsumDense(Weighted):
     (2, 7, 5)
     """
 
+    fixed_when_built = Weighted.fixed_when_built | {"equation", "output_shape", "bias_axes"}
     supports_masking = False
     chosen = ("kernel", "bias")
-    activation: Any = Activated()
+    activation: Any
     kernel = weight_value(0)
     bias = weight_value(1)
     kernel_initializer: Any
@@ -89,7 +90,12 @@ class EinsumDense(Weighted):
         vars(self)["activation"] = activations.get(activation)
         self.choose(locals())
         if activity_regularizer is not None:
-            self.activity_regularizer = regularizers.get(activity_regularizer)
+            vars(self)["activity_regularizer"] = regularizers.get(activity_regularizer)
+
+    not_attributes = frozenset({"output_shape"})
+
+    def arguments_now(self) -> dict[str, Any]:
+        return {**super().arguments_now(), "output_shape": self.partial_output_shape}
 
     def _letters(self, rank: int) -> tuple[str, str, str]:
         """A letter for each axis of an input of so many axes, the kernel and the output."""

@@ -36,6 +36,7 @@ class Embedding(Weighted):
     (1, 3, 4)
     """
 
+    fixed_when_built = Weighted.fixed_when_built | {"input_dim", "output_dim"}
     chosen = ("embeddings",)
 
     @takes_old_words
@@ -55,14 +56,14 @@ class Embedding(Weighted):
         if (length := kwargs.get("input_length")) is not None and kwargs.get("input_shape") is None:
             kwargs["input_shape"] = (length,)
         super().__init__(**kwargs)
-        self.input_dim, self.output_dim, self.mask_zero = int(input_dim), int(output_dim), bool(mask_zero)
+        self.input_dim, self.output_dim = int(input_dim), int(output_dim)
+        self.mask_zero = self.makes_mask = bool(mask_zero)
         self.choose(locals())
 
     embeddings = weight_value(0)
 
-    @property
-    def makes_mask(self) -> bool:  # type: ignore[override]
-        return self.mask_zero
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"makes_mask": state.get("mask_zero", False), **state})  # older versions did not keep it
 
     def _call(self, x: Any, call: dict[str, Any]) -> Any:
         return self._call_making_mask(x, call) if self.mask_zero else super()._call(x, call)
@@ -155,6 +156,8 @@ class ReversibleEmbedding(Embedding):
     call_arguments = frozenset({"mask", "training", "reverse"})
     positional_arguments = ("reverse",)
     outputs_by_call = True
+
+    fixed_when_built = Embedding.fixed_when_built | {"tie_weights"}
 
     def __init__(
         self,

@@ -114,7 +114,7 @@ def enter(layer: Any) -> SymbolicTensor:
     node = Node(layer, [], True, 0, {})
     node.outputs.append(SymbolicTensor(layer.batch_shape, layer.value_dtype, node))
     if layer._node is None:
-        layer._node = node
+        vars(layer)["_node"] = node
     return node.outputs[0]
 
 
@@ -167,7 +167,7 @@ def call(layer: Any, x: Any, arguments: dict[str, Any]) -> Any:
         dtype = dtypes[index] if isinstance(dtypes, list) else dtypes
         node.outputs.append(SymbolicTensor(tuple(output), dtype, node, index))
     if made._node is None:
-        made._node = node
+        vars(made)["_node"] = node
     return node.outputs if several else node.outputs[0]
 
 

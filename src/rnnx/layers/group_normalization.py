@@ -125,6 +125,7 @@ class RMSNormalization(Layer):
     array([[ 1., -1.]], dtype=float32)
     """
 
+    fixed_when_built = Layer.fixed_when_built | {"axis"}
     supports_masking = False
 
     def __init__(self, axis: Any = -1, epsilon: float = 1e-6, **kwargs: Any):

@@ -89,6 +89,13 @@ class GroupedQueryAttention(MultiHeadAttention):
         )  # fmt: skip
         self.repeats = queries // shared
 
+    def arguments_now(self) -> dict[str, Any]:
+        found = super().arguments_now()
+        for name in ("num_heads", "key_dim", "value_dim", "output_shape"):
+            found.pop(name, None)
+        own = ("head_dim", "num_query_heads", "num_key_value_heads")
+        return {**found, **{name: getattr(self, name) for name in own}}
+
     head_dim: Any = property(lambda self: self.key_dim, doc="Features of a head.")
     num_query_heads: Any = property(lambda self: self.num_heads, doc="Heads of queries.")
     num_key_value_heads: Any = property(lambda self: self.num_heads // self.repeats, doc="Heads of keys and values.")

@@ -48,7 +48,7 @@ class ActivityRegularization(Identity):
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.activity_regularizer = regularizers.L1L2(l1=l1, l2=l2)
+        vars(self)["activity_regularizer"] = regularizers.L1L2(l1=l1, l2=l2)
         self.l1, self.l2 = float(l1), float(l2)
 
     def get_config(self) -> dict[str, Any]:

@@ -50,10 +50,18 @@ class InputLayer(Layer):
         super().__init__(dtype=wanted.name if wanted.kind == "f" else "float32", **kwargs)
         if self.given_input_shape is None:
             raise ValueError("InputLayer: give the shape of one sample, for example shape=(None, 8)")
-        self.value_dtype = wanted
-        self.batch_size = batch_size = self.given_batch_size if batch_size is None else int(batch_size)
-        self.built = True
-        self.batch_shape = (batch_size, *self.given_input_shape)
+        batch_size = self.given_batch_size if batch_size is None else int(batch_size)
+        batch_shape = (batch_size, *self.given_input_shape)
+        vars(self).update(value_dtype=wanted, batch_size=batch_size, built=True, batch_shape=batch_shape)
+
+    value_dtype: Any
+    batch_size: int | None
+    batch_shape: tuple[int | None, ...]
+    not_attributes = frozenset({"shape"})
+    fixed_when_built = frozenset({"batch_size", "dtype"})
+
+    def arguments_now(self) -> dict[str, Any]:
+        return {"batch_shape": self.batch_shape, "dtype": self.value_dtype, "name": self.name}
 
     def cast(self, x: Any) -> Array:
         if self.value_dtype is TEXT:

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from rnnx._config import lookup_custom, name_of_custom
 from rnnx.layers.layer import Layer
 
@@ -40,6 +42,8 @@ class Lambda(Layer):
     (2, 3)
     """
 
+    not_attributes = frozenset({"output_shape"})
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -53,6 +57,10 @@ class Lambda(Layer):
             function = lookup_custom(str(function.get("config")))
         if not callable(function):
             raise TypeError(f"Lambda: `function` must be callable, got {type(function).__name__}")
+        if not (output_shape is None or callable(output_shape) or isinstance(output_shape, (list, tuple))):
+            raise TypeError(f"Lambda: `output_shape` must be a tuple or callable, got {output_shape!r:.100}")
+        if not (mask is None or callable(mask) or np.asarray(mask).dtype.kind in "iufb"):
+            raise TypeError(f"Lambda: `mask` must be an array or callable, got {mask!r:.100}")
         self.function, self.mask, self.arguments = function, mask, dict(arguments or {})
         self.wanted_shape = None if output_shape is None or callable(output_shape) else tuple(output_shape)
         self.supports_masking = mask is not None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import regularizers
+from rnnx._assigned import Assigned
 from rnnx._changes import Changes
 from rnnx._config import did_you_mean, on_demand
 from rnnx._nested import leaves
@@ -17,7 +18,7 @@ from rnnx._typing import Array
 from rnnx.layers import carried as carried_masks
 from rnnx.layers import graph
 from rnnx.layers.base_call import BaseCall
-from rnnx.layers.building import built_once
+from rnnx.layers.building import build_once
 from rnnx.layers.checks import as_masks, check_dtype, given_shape, kind_of
 from rnnx.layers.gradients import Gradients, Pullback
 from rnnx.layers.limits import budget
@@ -41,7 +42,7 @@ def _masked(x: Any, call: dict[str, Any]) -> bool:
     return call.get("mask") is not None or call.get("lengths") is not None or carried_masks.carries(x)
 
 
-class Layer(WeightOwner, SymbolicEnds):
+class Layer(WeightOwner, SymbolicEnds, Assigned, family=True):
     """A function with weights.
 
     Subclasses implement ``build``, ``forward``, ``compute_output_shape`` and ``get_config``; everything a user calls
@@ -66,6 +67,11 @@ class Layer(WeightOwner, SymbolicEnds):
         If the dtype is not supported.
     """
 
+    given_input_shape: Any
+    given_batch_size: Any
+    activity_regularizer: Any
+    _initial_weights: Any
+    _build_lock: Any
     supports_masking = True
     makes_mask = False  # whether outputs may have a mask where no input has one
     makes_other_types = False  # whether outputs may be of another type than the layer; `compute_output_dtype` says it
@@ -83,18 +89,19 @@ class Layer(WeightOwner, SymbolicEnds):
     takes_lookups = False  # whether `forward` takes ``looked_up=``: of which rows of an Embedding the input is
     knows_trained = False  # whether its pullback takes ``trained=layer.trained_weights()``
     class_name = "Layer"  # by which files know the class
+    fixed_when_built = frozenset({"dtype"})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         register(cls)
         if "build" in vars(cls):
-            type.__setattr__(cls, "build", built_once(vars(cls)["build"], cls))
+            type.__setattr__(cls, "build", build_once(vars(cls)["build"], cls))
         if "sublayers" in vars(cls):
             cls.says_sublayers = True
         if cls.call is not Layer.call:
             on_demand("declare_call")(cls)
         if "__init__" in vars(cls) and cls.__module__.split(".")[0] != "rnnx":
-            on_demand("keep_arguments")(cls)
+            on_demand("remember_arguments")(cls)
 
     def __init__(
         self,
@@ -106,9 +113,7 @@ class Layer(WeightOwner, SymbolicEnds):
     ):
         if (left := budget()) is not None:
             left.take_layer()
-        self.given_input_shape, self.given_batch_size = (
-            given_shape(type(self).__name__, kwargs, self.given_axes) if kwargs else (None, None)
-        )
+        shape, batch_size = given_shape(type(self).__name__, kwargs, self.given_axes) if kwargs else (None, None)
         if mode := kwargs.pop("quantization_mode", None):
             if mode not in QUANTIZATION_MODES:
                 raise ValueError(f"{type(self).__name__}: unknown quantization_mode {mode!r}")
@@ -121,22 +126,26 @@ class Layer(WeightOwner, SymbolicEnds):
             )
         if name is not None and (not isinstance(name, str) or not name):
             raise ValueError(f"{type(self).__name__}: `name` must be a string that is not empty, got {name!r}")
-        self.name = name if name is not None else unique_name(type(self).__name__)
         if not isinstance(trainable, (bool, np.bool_)):
             raise ValueError(f"{type(self).__name__}: `trainable` must be True or False, got {trainable!r}")
-        self._trainable = bool(trainable)
-        self.dtype = check_dtype(type(self).__name__, dtype)
-        self.built = False
-        self.activity_regularizer: Any = penalty
-        self._weights: list[Weight] = []
         given = kwargs.get("weights")
-        self._initial_weights = [given] if isinstance(given, np.ndarray) else given
-        self._build_lock = threading.RLock()
-        self._building: Any = False  # the class whose `build` is running
+        vars(self).update(
+            given_input_shape=shape,
+            given_batch_size=batch_size,
+            name=name if name is not None else unique_name(type(self).__name__),
+            _trainable=bool(trainable),
+            dtype=check_dtype(type(self).__name__, dtype),
+            built=False,
+            activity_regularizer=penalty,
+            _weights=[],
+            _initial_weights=[given] if isinstance(given, np.ndarray) else given,
+            _build_lock=threading.RLock(),
+            _building=False,  # or the class whose `build` is running
+        )
 
     # ---- What subclasses implement -------------------------------------------------------------------------------
 
-    @built_once
+    @build_once
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of this shape (batch first, unknown sizes None)."""
 
@@ -208,9 +217,7 @@ class Layer(WeightOwner, SymbolicEnds):
 
     def call_output_shapes(self, input_shape: Any, call: dict[str, Any]) -> Any:
         """Shape of the output, or a list of those of several, of a call with these arguments."""
-        if self.output_template is None:
-            return self.compute_output_shape(input_shape)
-        return self.flat_output_shapes(input_shape)  # type: ignore[attr-defined]  # of models, which alone have one
+        return self.compute_output_shape(input_shape)
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The time mask of the output; by default that of the input."""
@@ -386,7 +393,7 @@ class Layer(WeightOwner, SymbolicEnds):
         elif mode := state.get("quantization_mode"):
             state["quantization_mode"] = MODES_OF_0_1_0.get(mode, mode)
         vars(self).update(state)
-        self.dtype = np.dtype(self.dtype.name)  # pickles make another object of it; calls ask for this one
+        vars(self)["dtype"] = np.dtype(self.dtype.name)  # pickles make another object of it; calls ask for this one
 
     # ---- Inside and in training -------------------------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ class MultiHeadAttention(Attending):
     (None, 7, 8)
     """
 
+    fixed_when_built = Attending.fixed_when_built | {"num_heads", "key_dim", "value_dim", "use_bias", "use_gate"}
     call_arguments = Attending.call_arguments | {"attention_mask", *MASKS}
     repeats = 1  # heads of queries that share one of keys and values
 
@@ -120,6 +121,20 @@ class MultiHeadAttention(Attending):
             for choice, known in CHOICES.items()
         }
         self._projections: dict[str, EinsumDense] = {}
+
+    not_attributes = frozenset(
+        {
+            "output_shape",
+            "attention_axes",
+            "flash_attention",
+            "activity_regularizer",
+            *(f"{name}_{choice}" for name in ("kernel", "bias") for choice in CHOICES),
+        }
+    )
+    output_size: int | None = None
+
+    def arguments_now(self) -> dict[str, Any]:
+        return {**super().arguments_now(), "output_shape": self.output_size, **self.choices}
 
     def _set_rate(self, rate: float, seed: Any) -> None:
         self.dropout = dropout.check_rate(type(self).__name__, "dropout", rate, one_allowed=True)

@@ -19,12 +19,14 @@ class NoiseLayer(Layer):
 
     one_allowed = False
     rate_name = "rate"  # of the argument of the constructor
+    rate: float
     positional_arguments = ("training",)
 
     @takes_old_words
     def __init__(self, rate: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.rate = dropout.check_rate(type(self).__name__, self.rate_name, rate, one_allowed=self.one_allowed)
+        checked = dropout.check_rate(type(self).__name__, self.rate_name, rate, one_allowed=self.one_allowed)
+        vars(self)[self.rate_name] = checked
         self.seed_generator = generator_of(seed)
         self.seed = None if seed is None else self.seed_generator.seed
         self.built = True
@@ -199,11 +201,13 @@ class GaussianNoise(NoiseLayer):
 
     one_allowed = True
     rate_name = "stddev"
+    stddev: float
 
     @takes_old_words
     def __init__(self, stddev: float, seed: int | SeedGenerator | None = None, **kwargs: Any):
         super().__init__(stddev, seed, **kwargs)
-        self.stddev = self.rate
+
+    rate: Any = property(lambda self: self.stddev, doc="The standard deviation.")
 
     def apply(self, x: Array) -> tuple[Array, Callable[[Array], Array]]:
         return dropout.gaussian_noise(x, self.stddev, self.seed_generator.begin()), lambda dy: dy

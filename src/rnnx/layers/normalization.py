@@ -41,6 +41,7 @@ def is_at_rest() -> bool:
 class Normalization(Weighted):
     """What the normalizations share: scale ``gamma`` and shift ``beta`` along an axis, or several."""
 
+    fixed_when_built = Weighted.fixed_when_built | {"axis", "center", "scale", "groups"}
     chosen = ("beta", "gamma")
     of_one_axis = False
 
@@ -217,6 +218,7 @@ class BatchNormalization(Normalization):
     """
 
     of_one_axis = True
+    not_attributes = frozenset({"renorm", "synchronized"})
     positional_arguments = ("training", "mask")
 
     def __init__(

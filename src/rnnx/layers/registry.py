@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnx._assigned import is_of_user
 from rnnx._config import custom_objects, in_scope, name_of_custom, on_demand, to_builtin
 from rnnx.layers.limits import DEEPEST, budget
 
 CONSTRUCTING: set[Any] = set()  # functions of `from_config` that only call the class
 MODELS = ("Model", "Sequential")  # of an upper floor, which may not have been loaded yet
 LAYER_CLASSES: dict[str, Any] = {}  # every layer class by its `class_name`, those of users included
-
-
-def is_of_user(cls: Any) -> bool:
-    """Whether a class is one of a user."""
-    return bool(cls.__module__.split(".")[0] != "rnnx")
 
 
 def register(cls: Any) -> None:

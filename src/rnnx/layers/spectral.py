@@ -57,6 +57,9 @@ class SpectralNormalization(Wrapper):
 
     positional_arguments = ("training",)
 
+    fixed_when_built = Wrapper.fixed_when_built | {"layer"}
+    not_attributes = frozenset({"dtype"})
+
     def __init__(self, layer: Any, power_iterations: int = 1, **kwargs: Any):
         if not isinstance(layer, Layer):
             raise ValueError(f"SpectralNormalization: `layer` must be a layer, got {what_is(layer)}")
@@ -68,6 +71,7 @@ class SpectralNormalization(Wrapper):
             )
         super().__init__(layer, **{**kwargs, "dtype": layer.dtype})
         self.power_iterations = int(power_iterations)
+        self.makes_mask = bool(layer.makes_mask)
 
     @property
     def inner_layers(self) -> list[Layer]:
@@ -154,10 +158,6 @@ class SpectralNormalization(Wrapper):
             return Gradients(grads.dx, self._in_order(own, None))
 
         return y, after, pullback if keep else None
-
-    @property
-    def makes_mask(self) -> bool:  # type: ignore[override]
-        return bool(self.layer.makes_mask)
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         return self.layer.compute_mask(x, mask)

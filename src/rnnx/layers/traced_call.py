@@ -31,7 +31,7 @@ from rnnx.layers.traced_shapes import TracedShapes, sketches_of
 from rnnx.layers.tracing import Traced, TracedPullback, trace
 from rnnx.layers.weight import Weight
 
-NOT_LOOKED_AT = {
+NO_SUBLAYERS = {  # attributes in which nobody keeps layers of a class of their own
     "_computation",
     "_init_arguments",
     "_node",
@@ -366,7 +366,7 @@ class TracedCall(TracedShapes):
                     look(part)
 
         for name, value in vars(self.layer).items():
-            if name not in NOT_LOOKED_AT:
+            if name not in NO_SUBLAYERS:
                 look(value)
         return found
 

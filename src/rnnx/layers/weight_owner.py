@@ -38,6 +38,8 @@ class WeightOwner:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)) and value not in (0, 1):
+            raise ValueError(f"{self.name}: `trainable` must be True or False, got {value!r:.100}")
         self._trainable = bool(value)
         for layer in self.sublayers:
             layer.trainable = value

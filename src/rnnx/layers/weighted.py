@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rnnx import activations, constraints, initializers, regularizers
+from rnnx import constraints, initializers, regularizers
 from rnnx.layers.layer import Layer
 
 CHOICES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
-
-
-class Activated:
-    """An attribute of a layer that is an activation, whatever it is set to: a name, a callable, or None for linear.
-
-    It has no ``__get__``: reading it costs what reading any attribute costs. What a layer keeps of its weights packed
-    for the engine holds the activation too, and is made again. Constructors put what they looked up into ``vars``.
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __set__(self, layer: Any, value: Any) -> None:
-        vars(layer)[self.name] = activations.get(value)
-        vars(layer).pop("_memo", None)
 
 
 class Weighted(Layer):
@@ -39,7 +24,15 @@ class Weighted(Layer):
         for name in self.chosen:
             for choice, known in CHOICES.items():
                 identifier = given.pop(f"{name}_{choice}")
-                setattr(self, f"{name}_{choice}", None if identifier is None else known.get(identifier))
+                vars(self)[f"{name}_{choice}"] = None if identifier is None else known.get(identifier)
+
+    def note_change(self, name: str) -> None:
+        chosen, _, choice = name.rpartition("_")
+        if chosen in self.chosen and choice in ("regularizer", "constraint"):
+            for weight in self._weights:
+                if weight.name in (chosen, f"{chosen}_kernel"):
+                    setattr(weight, choice, getattr(self, name))
+        super().note_change(name)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -20,7 +20,7 @@ DTYPES = ("float16", "float32", "float64")
 Pullback = Callable[[Any], Array]
 
 
-class Loss(Configurable):
+class Loss(Configurable, family=True):
     """Base of the losses: one value for each vector along the last axis, then a reduction.
 
     One of one's own implements ``values(y_true, y_pred)``, or `vjp` if a value depends on more than its own vector.
@@ -48,6 +48,8 @@ class Loss(Configurable):
     of_classes: bool = False
     default_name: str = "loss"
     dtype: str | None = None
+    reduction: str | None
+    name: str
     across_rows = False  # whether the value of a row depends on other ones, also on those that weigh nothing
     overrides_call = False  # whether the class has `call` of its own, which is traced: see `rnnx.losses.traced_loss`
 
@@ -68,9 +70,7 @@ class Loss(Configurable):
             dtype = getattr(dtype, "compute_dtype", None) or getattr(dtype, "name", dtype)
             if dtype not in DTYPES:
                 raise ValueError(f"{who}: `dtype` must be one of {DTYPES} or None, got {dtype!r}")
-            self.dtype = dtype
-        self.reduction = reduction
-        self.name = name or self.default_name
+        vars(self).update(dtype=dtype, reduction=reduction, name=name or self.default_name)
 
     @property
     def computation(self) -> Any:

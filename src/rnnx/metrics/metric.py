@@ -15,7 +15,7 @@ from rnnx.layers.names import snake_case
 from rnnx.metrics.variable import MetricVariable, StateVariable
 
 
-class Metric(Configurable):
+class Metric(Configurable, family=True):
     """Base of the metrics: ``update_state`` for each batch, then ``result``.
 
     A metric of one's own implements ``values(y_true, y_pred)``, whose weighted mean it is then, or ``update_state`` and

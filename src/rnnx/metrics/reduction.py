@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
 import numpy as np
 
 from rnnx import losses
+from rnnx._assigned import arguments_of
 from rnnx._typing import Array
 from rnnx.layers.names import snake_case
 from rnnx.metrics.metric import Metric
@@ -73,8 +75,12 @@ class FunctionMetric(Metric):
     0.5
     """
 
+    function: Any
+
     def __init__(self, function: Any, name: str | None = None, dtype: Any = None):
-        self.function = function
+        if not callable(function):
+            raise TypeError(f"{type(self).__name__}: a function is needed, got {function!r:.100}")
+        vars(self)["function"] = function
         self.direction = getattr(function, "direction", None)
         super().__init__(name or snake_case(re.sub(r"\W+", "", getattr(function, "__name__", ""))) or None, dtype)
 
@@ -102,6 +108,11 @@ class MeanMetricWrapper(FunctionMetric):
     >>> metrics.MeanMetricWrapper("mean_squared_error")([[1.0, 2.0]], [[1.0, 4.0]])
     2.0
     """
+
+    not_attributes = frozenset({"fn", "function"})
+
+    def arguments_now(self) -> dict[str, Any]:
+        return {"fn": self.function, "name": self.name, "dtype": self.dtype, **self.kwargs}
 
     def __init__(self, fn: Any, name: str | None = None, dtype: Any = None, **kwargs: Any):
         if isinstance(fn, str):
@@ -145,6 +156,11 @@ class LossMetric(Metric):
     """
 
     direction: str | None = "down"
+    not_attributes = frozenset({"from_logits", "label_smoothing", "ignore_class", "axis"})
+
+    def arguments_now(self) -> dict[str, Any]:
+        known = self.not_attributes & inspect.signature(type(self)).parameters.keys() & arguments_of(type(self.loss))
+        return {**super().arguments_now(), **{word: getattr(self.loss, word) for word in known}}
 
     def __init__(self, loss: Any, name: str | None = None, dtype: Any = None):
         self.loss = losses.loss_of(loss)

@@ -35,9 +35,15 @@ class ThresholdMetric(Metric):
     state_names: tuple[str, ...] = ("true_positives", "false_positives", "true_negatives", "false_negatives")
     class_id: int | None = None
     top_k: int | None = None
+    thresholds: list[float]
+    init_thresholds: Any
     labels: int = 0
     _ones: Array
     _zeros: Array
+
+    def arguments_now(self) -> dict[str, Any]:
+        found = super().arguments_now()
+        return {**found, "thresholds": self.init_thresholds} if "init_thresholds" in vars(self) else found
 
     def __init__(self, thresholds: list[float], name: str | None = None, dtype: Any = None, **own: Any):
         self._set_thresholds(thresholds)
@@ -45,7 +51,7 @@ class ThresholdMetric(Metric):
         super().__init__(name, dtype)
 
     def _set_thresholds(self, thresholds: list[float]) -> None:
-        self.thresholds = thresholds
+        vars(self)["thresholds"] = thresholds
         self._order = np.argsort(thresholds, kind="stable")
         self._sorted = np.asarray(thresholds, np.float64)[self._order]
         even = np.linspace(0, 1, len(thresholds))

@@ -60,7 +60,7 @@ def _made(entry: dict[str, Any]) -> Any:
     """The layer of an entry, under the name by which the calls know it."""
     layer = layer_from_config(entry)
     if "name" in entry:
-        layer.name = str(entry["name"])
+        vars(layer)["name"] = str(entry["name"])
     return layer
 
 

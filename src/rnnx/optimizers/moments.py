@@ -23,6 +23,9 @@ class OfMoments(Optimizer):
     """
 
     slot_groups = (2,)
+    beta_1: float
+    beta_2: float
+    epsilon: float
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class OfMoments(Optimizer):
         for label, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= beta < 1:
                 raise ValueError(f"{type(self).__name__}: `{label}` must lie in [0, 1), got {beta}")
-        self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
+        vars(self).update(beta_1=float(beta_1), beta_2=float(beta_2), epsilon=float(epsilon))
 
     def _move_means(self, mean: Array, square: Array, grad: Array, scratch: list[Array]) -> None:
         """Move the means of the gradient and of its square, in place; all arrays have the shape of the weight."""
@@ -65,6 +68,8 @@ class Adam(OfMoments):
     .. [2] S. Reddi et al., "On the convergence of Adam and beyond", ICLR 2018.
     """
 
+    amsgrad: bool
+
     def __init__(
         self,
         learning_rate: Any = 0.001,
@@ -75,8 +80,7 @@ class Adam(OfMoments):
         **kwargs: Any,
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **kwargs)
-        self.amsgrad = bool(amsgrad)
-        self.slot_names = ("mean", "square") + ("largest",) * self.amsgrad
+        vars(self).update(amsgrad=bool(amsgrad), slot_names=("mean", "square") + ("largest",) * bool(amsgrad))
 
     def update(self, value: Array, grad: Array, slots: dict[str, Array], rate: float, scratch: list[Array]) -> None:
         t, mean, square = self._step, slots["mean"], slots["square"]

@@ -33,7 +33,7 @@ NEVER_CALLED = {
 }
 
 
-class Optimizer(KeepsSlots, Configurable):
+class Optimizer(KeepsSlots, Configurable, family=True):
     """Base of the optimizers.
 
     Parameters
@@ -74,6 +74,12 @@ class Optimizer(KeepsSlots, Configurable):
     loss_scale_factor: float | None = None
     _undecayed: tuple[frozenset[int], str] | None = None  # weights without decay, and a pattern of the names of others
     _averages: tuple[tuple[Weight, Array], ...] = ()
+    name: str
+    weight_decay: float | None
+    clipnorm: float | None
+    global_clipnorm: float | None
+    clipvalue: float | None
+    _scratch: dict[tuple[tuple[int, ...], np.dtype[Any]], list[Array]]
 
     def __init__(
         self,
@@ -117,17 +123,30 @@ class Optimizer(KeepsSlots, Configurable):
             learning_rate = schedules.deserialize(learning_rate)
         if old:
             learning_rate = schedules.of_old_words(who, learning_rate, old)
-        self._rate = schedules.checked_rate(who, learning_rate)
-        self.weight_decay = weight_decay
-        self.clipnorm, self.global_clipnorm, self.clipvalue = clipnorm, global_clipnorm, clipvalue
-        self.use_ema, self.ema_momentum = bool(use_ema), float(ema_momentum)
-        self.ema_overwrite_frequency = ema_overwrite_frequency or None
-        self.loss_scale_factor = loss_scale_factor
-        self.gradient_accumulation_steps = gradient_accumulation_steps or None
-        self.name = name or unique_name(who)
-        self._iterations = self._step = 0
-        self._slots: list[dict[str, Array]] = []
-        self._scratch: dict[tuple[tuple[int, ...], np.dtype[Any]], list[Array]] = {}
+        vars(self).update(
+            _rate=schedules.checked_rate(who, learning_rate),
+            weight_decay=weight_decay,
+            clipnorm=clipnorm,
+            global_clipnorm=global_clipnorm,
+            clipvalue=clipvalue,
+            use_ema=bool(use_ema),
+            ema_momentum=float(ema_momentum),
+            ema_overwrite_frequency=ema_overwrite_frequency or None,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps or None,
+            name=name or unique_name(who),
+            _iterations=0,
+            _step=0,
+            _slots=[],
+            _scratch={},
+        )
+
+    def check_change(self, name: str, before: Any, after: Any) -> None:
+        if vars(self).get("_slots") and before.all_slot_names != after.all_slot_names:
+            raise AttributeError(
+                f"{type(self).__name__}: `{name}` cannot change after the first step, which has made "
+                f"{', '.join(self.all_slot_names) or 'nothing'} for each weight; make a new optimizer"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in NOT_KEPT}
@@ -235,14 +254,14 @@ class Optimizer(KeepsSlots, Configurable):
         if self.gradient_accumulation_steps:
             updates, moved = self._accumulated(moved)
         if not updates and not self.use_ema:
-            self._iterations += 1
+            vars(self)["_iterations"] += 1
             return
         rate = self._rate_now()
         before = self._iterations
-        self._iterations += 1
+        vars(self)["_iterations"] += 1
         with changing([weight for weight, _, _ in moved]):  # all of them: what is made of several is of one step
             if updates:
-                self._step = self._iterations // (self.gradient_accumulation_steps or 1)
+                vars(self)["_step"] = self._iterations // (self.gradient_accumulation_steps or 1)
                 self._begin_step()
                 most = self.global_clipnorm
                 together = 1.0 if most is None else scale_within(most, [grad for _, grad, _ in moved])

@@ -59,6 +59,8 @@ class LossScaleOptimizer(Optimizer):
     [0.0, 0.75]
     """
 
+    not_attributes = frozenset(OF_INNER) - {"loss_scale_factor", "use_ema"}
+
     def __init__(
         self,
         inner_optimizer: Any,
@@ -106,10 +108,9 @@ class LossScaleOptimizer(Optimizer):
             "step_counter", lambda: self._finite_steps, lambda value: setattr(self, "_finite_steps", int(value))
         )
 
-    @property
-    def loss_scale_factor(self) -> float:  # type: ignore[override]
-        """The scale, by which `fit` multiplies what `apply` divides."""
-        return self._scale
+    loss_scale_factor: Any = property(
+        lambda self: self._scale, doc="The scale, by which `fit` multiplies what `apply` divides."
+    )
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times the scale."""
@@ -149,14 +150,10 @@ class LossScaleOptimizer(Optimizer):
     def _rate(self) -> Any:
         return self.inner_optimizer._rate
 
-    @property
-    def use_ema(self) -> bool:  # type: ignore[override]
-        """Whether the inner optimizer keeps running means of the weights."""
-        return self.inner_optimizer.use_ema
-
-    @property
-    def _averages(self) -> Any:  # type: ignore[override]
-        return self.inner_optimizer._averages
+    use_ema: Any = property(
+        lambda self: self.inner_optimizer.use_ema, doc="Whether the inner optimizer keeps running means of the weights."
+    )
+    _averages: Any = property(lambda self: self.inner_optimizer._averages)
 
     @property
     def iterations(self) -> Any:
@@ -176,10 +173,7 @@ class LossScaleOptimizer(Optimizer):
         """Whether there is something kept for each weight."""
         return self.inner_optimizer.built
 
-    @property
-    def wants_paths(self) -> bool:  # type: ignore[override]
-        """Whether the inner optimizer does."""
-        return self.inner_optimizer.wants_paths
+    wants_paths: Any = property(lambda self: self.inner_optimizer.wants_paths, doc="Whether the inner optimizer does.")
 
     def take_paths(self, paths: dict[int, str]) -> None:
         """Hand them on to the inner optimizer."""
@@ -198,7 +192,7 @@ class LossScaleOptimizer(Optimizer):
     def before_first_step(self) -> Any:
         """A copy of the optimizer that has not made a step."""
         found = copy.copy(self)
-        found.inner_optimizer = self.inner_optimizer.before_first_step()
+        vars(found)["inner_optimizer"] = self.inner_optimizer.before_first_step()
         found._scale, found._finite_steps = self.initial_scale, 0
         return found
 

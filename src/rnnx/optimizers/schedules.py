@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class LearningRateSchedule(Configurable):
+class LearningRateSchedule(Configurable, family=True):
     """A callable ``schedule(step) -> learning rate``; the first step is 0."""
 
     def __call__(self, step: int) -> float:

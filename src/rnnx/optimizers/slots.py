@@ -140,7 +140,7 @@ class KeepsSlots:
             )
         elif self._mapped:
             self._slots = [{name: np.array(value) for name, value in slots.items()} for slots in self._slots]
-        self._mapped = False
+        vars(self)["_mapped"] = False
         return self._slots
 
     # ---- State -----------------------------------------------------------------------------------------------------
@@ -193,6 +193,10 @@ class KeepsSlots:
         rate = self._rate
         if "learning_rate" in state and not callable(rate):
             rate = schedules.checked_rate(type(self).__name__, float(state["learning_rate"]))
-        self._slots, self._iterations, self._rate = [slots[k] for k in sorted(slots)], iterations, rate
-        self._step = iterations // (self.gradient_accumulation_steps or 1)
-        self._mapped = not copy
+        vars(self).update(
+            _slots=[slots[k] for k in sorted(slots)],
+            _iterations=iterations,
+            _rate=rate,
+            _step=iterations // (self.gradient_accumulation_steps or 1),
+            _mapped=not copy,
+        )

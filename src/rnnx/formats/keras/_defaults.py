@@ -219,16 +219,22 @@ def apply(changes: list[Change], found: Contents) -> tuple[list[tuple[Any, str, 
     before: list[tuple[Any, str, Any]] = []
     for change in certain:
         before.append((change.layer, change.argument, getattr(change.layer, change.argument)))
-        setattr(change.layer, change.argument, change.made())
+        _put(change.layer, change.argument, change.made())
         if change.argument == "reset_after":
             _reshape(change.layer)
     return before, [change for change in changes if change not in certain]
 
 
+def _put(layer: Any, argument: str, value: Any) -> None:
+    """Give an argument another value, also of a layer that has its weights: they are those of a file."""
+    vars(layer)[argument] = value
+    layer.note_change(argument)
+
+
 def take_back(before: list[tuple[Any, str, Any]]) -> None:
     """Undo `apply`."""
     for layer, argument, value in reversed(before):
-        setattr(layer, argument, value)
+        _put(layer, argument, value)
         if argument == "reset_after":
             _reshape(layer)
 

@@ -88,7 +88,7 @@ class Function:
         given = {id(node.layer) for node in topological_order(inputs)}
         made = [node.layer for node in topological_order(found) if id(node.layer) not in given]
         for number, layer in enumerate(reversed(made)):
-            layer.name = self.name if not number else f"{self.name}_part_{number}"
+            vars(layer)["name"] = self.name if not number else f"{self.name}_part_{number}"
         return found
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from rnnx import layers
+from rnnx._assigned import is_of_user
 from rnnx._config import custom_objects
 from rnnx.formats._limits import is_foreign
 from rnnx.formats.keras import _values
@@ -16,7 +17,6 @@ from rnnx.formats.keras._dialect import Dialect
 from rnnx.layers import constructor, old_words
 from rnnx.layers.checks import DATA_FORMATS, check_dtype
 from rnnx.layers.layer import Layer
-from rnnx.layers.registry import is_of_user
 from rnnx.saving import FormatError
 
 MODELS = ("Sequential", "Functional", "Model")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import layers
+from rnnx._assigned import is_of_user
 from rnnx._config import name_of_custom, to_builtin
 from rnnx._nested import packed
 from rnnx._typing import Array
@@ -25,7 +26,7 @@ from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
 from rnnx.layers.layer import walk
 from rnnx.layers.plan import Plan, Step
-from rnnx.layers.registry import LAYER_CLASSES, is_of_user, layer_from_config
+from rnnx.layers.registry import LAYER_CLASSES, layer_from_config
 from rnnx.layers.rnn.conv_lstm import ConvLSTM
 from rnnx.layers.rnn.gru import GRUWeights
 from rnnx.layers.rnn.lstm import LSTMWeights

@@ -177,7 +177,7 @@ class Reading:
         if self._calls > MOST_LAYERS:
             raise TooManyLayers(f"it has more than {MOST_LAYERS:,} layers")
         if layer.name in self.entries:
-            layer.name += "_layer"
+            vars(layer)["name"] += "_layer"
         return layer(x, **call)
 
     def operate(self, function: Any, *arguments: Any, **options: Any) -> Any:
@@ -188,7 +188,7 @@ class Reading:
         y = function(*arguments, **options)
         layer = y.node.layer
         if layer.name in self.entries:
-            layer.name += "_layer"
+            vars(layer)["name"] += "_layer"
         return y
 
     def repeat(self, node: Any, times: int) -> None:

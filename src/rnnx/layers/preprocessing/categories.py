@@ -76,6 +76,8 @@ class Encoder(Layer):
 
     supports_masking = False
 
+    not_attributes = frozenset({"sparse"})
+
     def __init__(self, **kwargs: Any):
         if kwargs.get("dtype") in ("int64", "int32", "string"):  # as Keras has it, of what comes in or goes out
             del kwargs["dtype"]
@@ -240,7 +242,7 @@ class Discretization(Encoder):
         if self.num_bins is not None:
             if not self._summary.shape[1]:
                 raise ValueError(f"{self.name}: adapt: there are no data")
-            self.bin_boundaries = _compressed(self._summary, 1.0 / self.num_bins)[0, :-1].tolist()
+            vars(self)["bin_boundaries"] = _compressed(self._summary, 1.0 / self.num_bins)[0, :-1].tolist()
 
     def encoding(self, x: Array, **call: Any) -> Array:
         if self.bin_boundaries is None:
@@ -269,7 +271,7 @@ class Discretization(Encoder):
         if config.get("num_bins") is None or config.get("bin_boundaries") is None:
             return cls(**config)
         layer = cls(**{**config, "bin_boundaries": None})
-        layer.bin_boundaries = cls(**{**config, "num_bins": None}).bin_boundaries
+        vars(layer)["bin_boundaries"] = cls(**{**config, "num_bins": None}).bin_boundaries
         return layer
 
 

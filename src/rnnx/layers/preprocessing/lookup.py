@@ -33,6 +33,11 @@ class Lookup(Encoder):
     least_tokens = 2
     file_arguments = frozenset({"has_input_vocabulary", "vocabulary_size", "oov_method", "vocabulary_dtype"})
 
+    not_attributes = Encoder.not_attributes | {"vocabulary", "encoding"}
+    fixed_when_built = Encoder.fixed_when_built | {
+        "max_tokens", "num_oov_indices", "mask_token", "oov_token", "invert", "output_mode", "pad_to_max_tokens",
+    }  # fmt: skip
+
     def __init__(
         self,
         max_tokens: int | None,
@@ -163,7 +168,7 @@ class Lookup(Encoder):
     def _take(self, tokens: list[Word], idf_weights: Any) -> None:
         self._tokens, first = tokens, self._first_token()
         self._ids = {word: first + k for k, word in enumerate(tokens)}
-        self.idf_weights = None if idf_weights is None else np.asarray(idf_weights, np.float32)
+        vars(self)["idf_weights"] = None if idf_weights is None else np.asarray(idf_weights, np.float32)
         self.expected_size = first + len(tokens)
 
     def _check_size(self, size: int) -> None:

@@ -88,6 +88,12 @@ class Normalization(Scaling):
     [[-1.0, -1.0], [2.0, 0.0]]
     """
 
+    fixed_when_built = Scaling.fixed_when_built | {"axis"}
+    not_attributes = frozenset({"mean", "variance"})
+
+    def arguments_now(self) -> dict[str, Any]:
+        return {**super().arguments_now(), "mean": self.input_mean, "variance": self.input_variance}
+
     def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         axes = () if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)

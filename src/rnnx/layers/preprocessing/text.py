@@ -104,6 +104,11 @@ class TextVectorization(Lookup):
             name=name, **kwargs,
         )  # fmt: skip
 
+    def arguments_now(self) -> dict[str, Any]:
+        of_lookup = ("num_oov_indices", "mask_token", "oov_token", "invert")
+        found = {name: value for name, value in super().arguments_now().items() if name not in of_lookup}
+        return {**found, "encoding": self.bytes_encoding}
+
     # ---- Words -------------------------------------------------------------------------------------------------------
 
     def tokens(self, text: str) -> list[str]:

@@ -65,6 +65,9 @@ class Bidirectional(ListsOfStates):
     (2, 8)
     """
 
+    fixed_when_built = ListsOfStates.fixed_when_built | {"backward_layer"}
+    not_attributes = frozenset({"layer", "dtype"})
+
     def __init__(
         self,
         layer: Any,
@@ -93,6 +96,11 @@ class Bidirectional(ListsOfStates):
         self._custom_backward = backward_layer is not None
         self.forward_layer = _copy(layer, "forward_", False)
         self.backward_layer = _copy(backward_layer or layer, "backward_", True, apart=not self._custom_backward)
+        self.takes_lookups = all(layer.takes_lookups and not layer.overrides_call for layer in self._directions)
+
+    def arguments_now(self) -> dict[str, Any]:
+        found = {**super().arguments_now(), "layer": self.forward_layer}
+        return found if self._custom_backward else {**found, "backward_layer": None}
 
     @property
     def _directions(self) -> tuple[Any, Any]:
@@ -101,10 +109,6 @@ class Bidirectional(ListsOfStates):
     @property
     def inner_layers(self) -> list[Layer]:
         return list(self._directions)
-
-    @property
-    def takes_lookups(self) -> bool:  # type: ignore[override]
-        return all(layer.takes_lookups and not layer.overrides_call for layer in self._directions)
 
     @property
     def return_sequences(self) -> bool:

@@ -16,7 +16,7 @@ from rnnx.layers.layer import Gradients, Pullback, weight_value
 from rnnx.layers.old_words import takes_old_words
 from rnnx.layers.places import PADDINGS, OverWindows, check_padding, each, per_axis
 from rnnx.layers.rnn.sequence import FLAGS, SequenceLayer, check_gradients
-from rnnx.layers.weighted import Activated, Weighted
+from rnnx.layers.weighted import Weighted
 
 GATES = 4  # i f c o
 
@@ -24,10 +24,11 @@ GATES = 4  # i f c o
 class ConvLSTM(SequenceLayer, Weighted, OverWindows):
     """Base of the convolutional LSTMs."""
 
+    fixed_when_built = Weighted.fixed_when_built | {"filters", "kernel_size", "use_bias"}
     call_arguments = frozenset({"mask", "training", "initial_state"})
     chosen = ("kernel", "recurrent", "bias")
-    activation: Any = Activated()
-    recurrent_activation: Any = Activated()
+    activation: Any
+    recurrent_activation: Any
     kernel = weight_value(0)
     recurrent_kernel = weight_value(1)
     bias = weight_value(2)
@@ -84,7 +85,7 @@ class ConvLSTM(SequenceLayer, Weighted, OverWindows):
         self.zero_output_for_mask = bool(zero_output_for_mask)
         self.choose(locals())
         if activity_regularizer is not None:
-            self.activity_regularizer = regularizers.get(activity_regularizer)
+            vars(self)["activity_regularizer"] = regularizers.get(activity_regularizer)
 
     def _set_rates(self, rate: float, recurrent: float, seed: Any) -> None:
         who = type(self).__name__

@@ -18,10 +18,12 @@ class GRUWeights(RecurrentWeights):
 
     cell_kind, gates, state_count = GRUParams.cell.key, GRUParams.cell.gates, GRUParams.cell.states
     core = functional.gru
+    reset_after: bool
+    fixed_when_built = RecurrentWeights.fixed_when_built | {"reset_after"}
 
     def __init__(self, *, recurrent_activation: Any, reset_after: bool, **kwargs: Any):
-        vars(self)["recurrent_activation"] = activation_of(recurrent_activation, kwargs["compat"])
-        self.reset_after = bool(reset_after)
+        activation = activation_of(recurrent_activation, kwargs["compat"])
+        vars(self).update(recurrent_activation=activation, reset_after=bool(reset_after))
         super().__init__(**kwargs)
 
     def bias_shape(self) -> tuple[int, ...]:

@@ -88,6 +88,8 @@ class RNN(ListsOfStates):
     (2, 7, 3)
     """
 
+    fixed_when_built = ListsOfStates.fixed_when_built | {"cell"}
+
     def __init__(
         self,
         cell: Any,

@@ -144,6 +144,13 @@ class Recurrent(SequenceLayer, RecurrentWeights):
     """A recurrent layer over whole sequences; base of LSTM, GRU and SimpleRNN."""
 
     takes_lookups = True
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    unroll: bool
+    zero_output_for_mask: bool
+    recompute: bool
+    not_attributes = frozenset({"time_major"})
 
     def __init__(
         self,
@@ -164,16 +171,24 @@ class Recurrent(SequenceLayer, RecurrentWeights):
             raise ValueError(
                 f"{type(self).__name__}: time-major input is not supported; put the batch axis first: x.swapaxes(0, 1)"
             )
-        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
-        self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
-        self.zero_output_for_mask = bool(zero_output_for_mask)
+        vars(self).update(
+            return_sequences=bool(return_sequences),
+            return_state=bool(return_state),
+            go_backwards=bool(go_backwards),
+            stateful=bool(stateful),
+            unroll=bool(unroll),
+            zero_output_for_mask=bool(zero_output_for_mask),
+            recompute=bool(recompute),
+            states=None,
+        )
+        if use_cudnn not in (None, "auto", True, False):
+            who = type(self).__name__
+            raise ValueError(f"{who}: `use_cudnn` must be 'auto', True or False (it has no effect), got {use_cudnn!r}")
         if use_cudnn is not None:
             self.use_cudnn = use_cudnn
-        self.recompute = bool(recompute)
-        self.states = None
         super().__init__(**kwargs)
         if activity_regularizer is not None:
-            self.activity_regularizer = regularizers.get(activity_regularizer)
+            vars(self)["activity_regularizer"] = regularizers.get(activity_regularizer)
 
     def leaves_traces(self) -> bool:
         return self.stateful or self._samples_in_inference

@@ -49,6 +49,8 @@ class TimeDistributed(Layer):
     """
 
     positional_arguments = ("training", "mask")
+    fixed_when_built = Layer.fixed_when_built | {"layer"}
+    not_attributes = frozenset({"dtype"})
 
     def __init__(self, layer: Any, **kwargs: Any):
         if not isinstance(layer, Layer):

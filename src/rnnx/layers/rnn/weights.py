@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from rnnx.dropout import (
 from rnnx.dropout.noise import current_passes
 from rnnx.layers.checks import generator_of, seed_config
 from rnnx.layers.layer import Weight, weight_value
-from rnnx.layers.weighted import Activated, Weighted
+from rnnx.layers.weighted import Weighted
 
 MOST_BYTES_OF_TABLE = 1 << 26  # of the products of an Embedding's rows
 
@@ -35,49 +34,6 @@ def activation_of(identifier: Any, compat: str) -> activations.Activation:
     if identifier == "hard_sigmoid" and not str(compat).startswith("keras3"):
         identifier = "hard_sigmoid_keras2"
     return activations.get(identifier)
-
-
-class NoiseWord:
-    """An attribute that says what noise a layer draws: checked, and heeded, where it is assigned later on as well.
-
-    It has no ``__get__``, as `Activated`, and constructors put what they have checked into ``vars``.
-
-    Parameters
-    ----------
-    check : callable
-        Takes the layer and the value, and gives what is kept.
-    """
-
-    def __init__(self, check: Callable[[Any, Any], Any]):
-        self.check = check
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __set__(self, layer: Any, value: Any) -> None:
-        vars(layer)[self.name] = self.check(layer, value)
-        layer.note_noise()
-
-
-def _rate(word: str) -> NoiseWord:
-    return NoiseWord(lambda layer, value: check_rate(type(layer).__name__, word, value))
-
-
-def _shape(word: str) -> NoiseWord:
-    return NoiseWord(lambda layer, value: check_noise_shape(type(layer).__name__, value, word))
-
-
-def _choice(word: str, choices: Any) -> NoiseWord:
-    def check(layer: Any, value: Any) -> Any:
-        check_choice(type(layer).__name__, word, value, choices)
-        return value
-
-    return NoiseWord(check)
-
-
-def _checked_zoneout(layer: Any, value: Any) -> Any:
-    check_zoneout(type(layer).__name__, value, has_cell=layer.state_count == 2)
-    return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
 def constructor_arguments(scope: dict[str, Any]) -> dict[str, Any]:
@@ -94,16 +50,24 @@ class RecurrentWeights(Weighted):
     """
 
     chosen = ("kernel", "recurrent", "bias")
-    activation: Any = Activated()
-    recurrent_activation: Any = Activated()
-    dropout: Any = _rate("dropout")
-    recurrent_dropout: Any = _rate("recurrent_dropout")
-    noise_shape: Any = _shape("noise_shape")
-    recurrent_noise_shape: Any = _shape("recurrent_noise_shape")
-    dropout_gates: Any = _choice("dropout_gates", DROPOUT_GATES)
-    recurrent_dropout_mode: Any = _choice("recurrent_dropout_mode", MODES)
-    zoneout: Any = NoiseWord(_checked_zoneout)
-    weight_noise: Any = _choice("weight_noise", (None, *WEIGHT_NOISE))
+    fixed_when_built = Weighted.fixed_when_built | {"units", "use_bias", "recurrent_blocks"}
+    units: int
+    use_bias: bool
+    activation: Any
+    recurrent_activation: Any
+    dropout: float
+    recurrent_dropout: float
+    noise_shape: Any
+    recurrent_noise_shape: Any
+    dropout_gates: str
+    recurrent_dropout_mode: str
+    weight_noise: str | None
+    zoneout: Any
+    compat: str
+    seed: Any
+    seed_generator: Any
+    _has_noise: bool
+    _samples_in_inference: bool
     bias_initializer: Any
     recurrent_initializer: Any
     recurrent_blocks = 1
@@ -138,22 +102,25 @@ class RecurrentWeights(Weighted):
             raise ValueError(f"{who}: `units` must be a positive integer, got {units!r}")
         if (implementation := kwargs.pop("implementation", 2)) not in (0, 1, 2):
             raise ValueError(f"{who}: `implementation` must be 0, 1 or 2 (it has no effect), got {implementation!r}")
-        self.units = int(units)
         blocks = recurrent_blocks
         if isinstance(blocks, bool) or not isinstance(blocks, (int, np.integer)) or blocks < 1 or units % blocks:
             raise ValueError(
                 f"{who}: `recurrent_blocks` must be a positive integer that divides units={units}, got {blocks!r}"
             )
-        self.recurrent_blocks = int(blocks)
-        vars(self)["activation"] = activation_of(activation, compat)
-        self.use_bias = bool(use_bias)
-        self.choose(kwargs)
         check_choice(who, "dropout_gates", dropout_gates, DROPOUT_GATES)
         check_choice(who, "recurrent_dropout_mode", recurrent_dropout_mode, MODES)
         check_choice(who, "compat", compat, PROFILES)
         if weight_noise is not None:
             check_choice(who, "weight_noise", weight_noise, (None, *WEIGHT_NOISE))
+        zoneouts = check_zoneout(who, zoneout, has_cell=self.state_count == 2)
+        self.choose(kwargs)  # first: initializers and then the layer draw their seeds
+        generator = generator_of(seed)
+        noisy = bool(dropout or recurrent_dropout or any(zoneouts))
         vars(self).update(
+            units=int(units),
+            recurrent_blocks=int(blocks),
+            activation=activation_of(activation, compat),
+            use_bias=bool(use_bias),
             dropout=check_rate(who, "dropout", dropout),
             recurrent_dropout=check_rate(who, "recurrent_dropout", recurrent_dropout),
             noise_shape=None if noise_shape is None else check_noise_shape(who, noise_shape),
@@ -163,20 +130,19 @@ class RecurrentWeights(Weighted):
             dropout_gates=dropout_gates,
             recurrent_dropout_mode=recurrent_dropout_mode,
             weight_noise=weight_noise,
-            zoneout=_checked_zoneout(self, zoneout),
+            zoneout=tuple(zoneout) if isinstance(zoneout, (list, tuple)) else zoneout,
+            compat=compat,
+            seed_generator=generator,
+            seed=None if seed is None else generator.seed,
+            _has_noise=noisy,
+            # Inference takes the expectation of zoneout, and a stream of Keras moves on in it.
+            _samples_in_inference=any(zoneouts) or (noisy and generator.stream == "keras"),
         )
-        self.compat = compat
-        self.seed_generator = generator_of(seed)
-        self.seed = None if seed is None else self.seed_generator.seed
-        self.note_noise()
         super().__init__(**kwargs)
 
-    def note_noise(self) -> None:
-        """Note whether calls draw noise, in training and in inference."""
-        has_zoneout = any(self.zoneout) if isinstance(self.zoneout, tuple) else bool(self.zoneout)
-        self._has_noise = bool(self.dropout or self.recurrent_dropout or has_zoneout)
-        # Inference takes the expectation of zoneout, and a stream of Keras moves on in it.
-        self._samples_in_inference = has_zoneout or (self._has_noise and self.seed_generator.stream == "keras")
+    def note_change(self, name: str) -> None:
+        vars(self).pop("_memo", None)  # it holds the activations
+        super().note_change(name)
 
     @property
     def state_size(self) -> Any:
@@ -240,7 +206,7 @@ class RecurrentWeights(Weighted):
         mode = self.quantization_mode
         params = self.make_params(*(weight.array for weight in self._weights))
         packed = self.core.pack(params, mode or "full")
-        self._memo = (known, mode, params, packed)
+        vars(self)["_memo"] = (known, mode, params, packed)
         return params, packed
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -279,7 +245,7 @@ class RecurrentWeights(Weighted):
             seen += tokens
             if seen >= len(rows):
                 table = packed.table(rows)
-            self._lookups = (known, table, seen)
+            vars(self)["_lookups"] = (known, table, seen)
         return table
 
     @property
