@@ -34,7 +34,10 @@ import os
 
 import numpy as np
 
+from rnnx._interface import check_interface
+
 cnp.import_array()
+check_interface(1, __file__)
 
 ACTIVATIONS = {
     "linear": RX_LINEAR, "tanh": RX_TANH, "sigmoid": RX_SIGMOID, "relu": RX_RELU,
