@@ -376,6 +376,28 @@ def test_stored_and_recomputed_workspaces(few_steps):
     torch.testing.assert_close(found, wanted, atol=0, rtol=0)
 
 
+def test_hooks_that_store_what_is_saved_store_all_of_it(few_steps, monkeypatch):
+    """Activation checkpoints and offloading count on it: nothing is kept beside what they are handed."""
+    kept = []
+
+    def run(*given: Any) -> Any:
+        results = _operator_run(*given)
+        kept.append(weakref.ref(results[-1]))
+        return results
+
+    _operator_run = _operator.run
+    monkeypatch.setattr(_operator, "run", run)
+    module, x = rnnx.torch.LSTM(3, 4), torch.randn(6, 4, 3)
+    with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda tensor: tensor):
+        y = module(x)[0]
+    assert kept[0]() is None
+    y.sum().backward()
+    found = module.weight_hh_l0.grad.clone()
+    module.zero_grad()
+    module(x)[0].sum().backward()
+    torch.testing.assert_close(found, module.weight_hh_l0.grad, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("name", sorted(PAIRS))
 def test_recurrent_dropout(name):
     module = PAIRS[name][1](3, 40, recurrent_dropout=0.5, input_dropout=0.2)

@@ -234,7 +234,7 @@ def test_weights_are_copied_by_no_call():
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 100_000
-    (memos,) = rnnx.torch.modules._memos[module]
+    (memos,) = rnnx.torch.modules.memos_of(module)
     arrays = [memos[0].params.kernel, memos[0].params.recurrent_kernel]
     pointers = [module.weight_ih_l0.data_ptr(), module.weight_hh_l0.data_ptr()]
     assert [array.ctypes.data for array in arrays] == pointers

@@ -32,7 +32,8 @@ def remembered(what: Any, weights: Sequence[Tensor], memo: Memo | None, make: Ca
     key = (
         what,
         [weight.data_ptr() for weight in weights],
-        [weight.stride() for weight in weights[:2]],
+        weights[0].stride(),
+        weights[1].stride(),
         versions_of(weights),
     )
     fingerprint = None

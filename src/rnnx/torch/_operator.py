@@ -134,12 +134,15 @@ def run(
     """
     form, sizes, reset, seed, memos = call
     count = form.tensors
-    units, ends = weights[1].size(1), form.directions
+    ends = form.directions
     core, values = CORES[form.mode], numbers_of(x)
     steps = None if sizes is None else sizes.numpy()
     begins = None if reset is None else numbers_of(reset)
-    threads = min(torch.get_num_threads(), get_num_threads())
+    threads = torch.get_num_threads()
+    if threads > 1:
+        threads = min(threads, get_num_threads())
     y: Array | None = None
+    units = weights[1].size(1)
     swapped = form.time_first and steps is None
     if swapped or ends == 2:
         y = np.empty((*values.shape[:-1], ends * units), values.dtype)
@@ -151,14 +154,17 @@ def run(
     c: list[Array] = []
     caches: list[Any] = []
     for k in range(ends):
-        memo = memos[k] = remembered(form.mode, weights[k * count : (k + 1) * count], memos.get(k), packed_of)
+        own = weights if ends == 1 else weights[k * count : (k + 1) * count]
+        memo = memos[k] = remembered(form.mode, own, memos.get(k), packed_of)
         state: Any = None
         if h0 is not None:
             state = numbers_of(h0[k])
             state = state if c0 is None else (state, numbers_of(c0[k]))
-        out = None if outputs is None else outputs[..., k * units : (k + 1) * units]
-        if out is not None and k == 1 and steps is None:
-            out = out[:, ::-1]  # the engine writes in the order in which it reads
+        out = outputs
+        if out is not None and ends == 2:
+            out = out[..., k * units : (k + 1) * units]
+            if k == 1 and steps is None:
+                out = out[:, ::-1]  # the engine writes in the order in which it reads
         found = core.forward(
             memo.params,
             values,
@@ -185,9 +191,10 @@ def run(
 
 def numbers_of(tensor: Tensor) -> Array:
     """The array on a tensor's memory; of a view whose sign PyTorch has yet to turn (``z.conj().imag``), a copy."""
-    if tensor.requires_grad:
-        tensor = tensor.detach()
-    array: Array = (tensor.resolve_neg() if tensor.is_neg() else tensor).numpy()
+    try:
+        array: Array = tensor.numpy()
+    except RuntimeError:  # of those that have a gradient too
+        array = tensor.detach().resolve_neg().numpy()
     return array
 
 
@@ -235,9 +242,11 @@ class Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, x: Tensor, h0: Any, c0: Any, *weights: Tensor) -> Any:
         y, h, c, kept = run(call, x, h0, c0, weights, True)
-        workspace: Any = torch.empty(0)
-        workspace.kept = kept  # PyTorch keeps the object with the tensor that it saves
-        ctx.call = call
+        workspace: Any = None
+        ctx.call, ctx.kept = call, kept
+        if are_saved_tensors_hooked():
+            workspace, ctx.kept = torch.empty(0), None
+            workspace.kept = kept  # PyTorch keeps the object with the tensor that it saves
         ctx.save_for_backward(workspace, x, h0, c0, *weights)
         ctx.set_materialize_grads(False)
         return (y, h, c) if call.form.mode == "LSTM" else (y, h)
@@ -245,7 +254,10 @@ class Layer(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None = None) -> Any:
         workspace, x, h0, c0, *weights = ctx.saved_tensors
-        given = ctx.call, ctx.needs_input_grad[1], workspace, x, h0, c0, dy, dh, dc, *weights
+        kept = ctx.kept
+        if kept is not None and not torch._C._autograd._get_current_graph_task_keep_graph():
+            ctx.kept = None  # as PyTorch lets go of what it has saved
+        given = ctx.call, kept, ctx.needs_input_grad[1], dy, dh, dc, workspace, x, h0, c0, *weights
         found = Gradient.apply(gradients, *given) if torch.is_grad_enabled() else gradients(*given)
         return None, *found
 
@@ -261,7 +273,7 @@ class TransformedLayer(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.call = inputs[0]
+        ctx.call, ctx.kept = inputs[0], None
         ctx.mark_non_differentiable(output[3])
         ctx.save_for_backward(output[3], *inputs[1:])
         ctx.set_materialize_grads(False)
@@ -290,13 +302,20 @@ class Gradient(torch.autograd.Function):
 
 
 def gradients(
-    call: Call, need_dx: bool, workspace: Tensor, x: Tensor, h0: Any, c0: Any, dy: Any, dh: Any, dc: Any,
-    *weights: Tensor,
-) -> Any:  # fmt: skip
+    call: Call, kept: Kept | None, need_dx: bool, dy: Any, dh: Any, dc: Any, workspace: Any, x: Tensor, h0: Any,
+    c0: Any, *weights: Tensor,
+) -> tuple[Any, ...]:  # fmt: skip
     """Gradients of x, h0, c0 and every weight; None where there is no such argument."""
-    kept = kept_of(workspace, call, x, h0, c0, weights)
+    if kept is None:
+        kept = kept_of(workspace, call, x, h0, c0, weights)
     dx, dh0, dc0, dweights = run_backward(call.form, kept, dy, dh, dc, need_dx, h0 is not None)
     return dx, dh0, dc0, *dweights
+
+
+def are_saved_tensors_hooked() -> bool:
+    """Whether hooks store elsewhere what PyTorch saves, or make it again; of a PyTorch that does not say: yes."""
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return top is None or top(False) is not None
 
 
 def workspace_of(kept: Kept) -> Tensor:
@@ -407,6 +426,7 @@ def layer(
     weights: Sequence[Tensor],
     seed: Any,
     memos: Memos,
+    compiling: bool = False,
 ) -> tuple[Tensor, ...]:
     """One layer, in whatever PyTorch is doing: eager with or without a gradient, traced, exported, transformed.
 
@@ -414,7 +434,7 @@ def layer(
     -------
     y, h, and the c of an LSTM; of another mode an empty tensor may stand in its place
     """
-    if seen_by_a_compiler(x):
+    if compiling or type(x) not in PLAIN or torch._C._len_torch_dispatch_stack():  # operators are recorded, or heard
         batch = x.shape[1 if form.time_first else 0] if sizes is None else int(sizes[0])
         units = weights[1].shape[1]
         h0 = x.new_zeros((form.directions, batch, units)) if h0 is None else h0
@@ -425,7 +445,9 @@ def layer(
     call = Call(form, sizes, reset, 0 if seed is None else int(seed), memos)
     transformed = inside_a_transform()
     given = x, h0, c0, *weights
-    wanted = torch.is_grad_enabled() and any([part is not None and part.requires_grad for part in given])
+    wanted = torch.is_grad_enabled() and (
+        weights[0].requires_grad or any([part is not None and part.requires_grad for part in given])
+    )
     if wanted or transformed or forward_ad._current_level >= 0:
         # `apply` of the class above `Function`, whose own looks for transforms, as is done here; looked up in the call,
         # because a documentation build has no PyTorch to look it up in.
@@ -434,13 +456,6 @@ def layer(
         return found[:3]
     y, h, c, _ = run(call, x, h0, c0, weights, False)
     return (y, h) if c is None else (y, h, c)
-
-
-def seen_by_a_compiler(x: Tensor) -> bool:
-    """Whether operators are recorded now, and not run."""
-    if torch.compiler.is_compiling() or type(x) not in PLAIN:
-        return True
-    return torch._C._len_torch_dispatch_stack() > 0  # something listens to operators, or records them
 
 
 def inside_a_transform() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from functools import lru_cache
+from operator import is_
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from rnnx.torch import _policy
 from rnnx.torch._form import Form, Memos, Noise
 from rnnx.torch._operator import layer
 
-_memos: weakref.WeakKeyDictionary[nn.Module, list[Memos]] = weakref.WeakKeyDictionary()  # for each layer of a module
+_memos: dict[int, tuple[weakref.ref[nn.Module], list[Memos]]] = {}  # by the id of a module: one for each layer
 form_for = lru_cache(maxsize=1024)(Form)
 PLAIN = (nn.LSTM, nn.GRU, nn.RNN)
 DTYPES = (torch.float32, torch.float64)
@@ -41,18 +42,16 @@ class OnEngine(nn.RNNBase):
         the state is zero before the step, as in the episodes of reinforcement learning. For a `PackedSequence` it is
         one that was packed in the same way, or its data.
         """
-        own = self._parameters
-        for name, weight in zip(self._flat_weights_names, self._flat_weights, strict=True):
-            if own.get(name) is not weight:
-                self._update_flat_weights()  # parametrized ones are made anew for each call
-                break
-        packed, first = isinstance(input, PackedSequence), self.batch_first
-        data = input.data if packed else input
+        own, known = self._parameters, self._flat_weights
+        if len(own) != len(known) or not all(map(is_, own.values(), known)):
+            self._update_flat_weights()  # parametrized ones are made anew for each call
+        packed, first, compiling = isinstance(input, PackedSequence), self.batch_first, torch.compiler.is_compiling()
         if packed:
-            timesteps = len(input.batch_sizes)
+            data, axes, timesteps = input.data, 2, len(input.batch_sizes)
         else:
-            timesteps = input.shape[1 if first and input.dim() == 3 else 0] if input.dim() else 0
-        reason = self.left_to_torch(data, timesteps, reset is not None)
+            data, axes = input, input.dim()
+            timesteps = input.size(1 if first and axes == 3 else 0) if axes else 0
+        reason = self.left_to_torch(data, timesteps, reset is not None, compiling)
         if reason is not None:
             if self.is_noisy or reset is not None:
                 raise NotImplementedError(
@@ -61,8 +60,7 @@ class OnEngine(nn.RNNBase):
                 )
             return super().forward(input, hx)
         if packed:
-            return self._forward_packed(input, hx, reset)
-        axes = input.dim()
+            return self._forward_packed(input, hx, reset, compiling)
         if axes not in (2, 3):
             raise ValueError(f"{self._name()}: Expected input to be 2D or 3D, got {axes}D instead")
         alone = axes == 2
@@ -77,18 +75,18 @@ class OnEngine(nn.RNNBase):
             parts = tuple(part.unsqueeze(1) for part in parts) if alone else tuple(parts)
             hx = parts if self.mode == "LSTM" else parts[0]
             self.check_forward_args(x, hx, None)
-        else:
+        elif compiling or x.size(-1) != self.input_size:
             self.check_input(x, None)
         if reset is not None:
             self._check_reset(reset, input)
             reset = reset.unsqueeze(0 if first else 1) if alone else reset
-        y, state = self._layers(x, hx, None, reset, not first)
+        y, state = self._layers(x, hx, None, reset, not first, compiling)
         if alone:
             y = y.squeeze(0 if first else 1)
             state = tuple(part.squeeze(1) for part in state)
         return y, state if self.mode == "LSTM" else state[0]
 
-    def _forward_packed(self, input: PackedSequence, hx: Any, reset: Any) -> Any:
+    def _forward_packed(self, input: PackedSequence, hx: Any, reset: Any, compiling: bool) -> Any:
         data, batch_sizes, order, back = input
         if hx is not None:
             hx = self.permute_hidden(hx, order)
@@ -101,7 +99,7 @@ class OnEngine(nn.RNNBase):
             reset = reset.data
         if reset is not None:
             self._check_reset(reset, data)
-        y, state = self._layers(data, hx, batch_sizes, reset, False)
+        y, state = self._layers(data, hx, batch_sizes, reset, False, compiling)
         found = self.permute_hidden(state if self.mode == "LSTM" else state[0], back)
         return PackedSequence(y, batch_sizes, order, back), found
 
@@ -112,35 +110,36 @@ class OnEngine(nn.RNNBase):
             raise ValueError(f"{type(self).__name__}: `reset` must be a bool tensor of shape {shape}, got {got}")
 
     def _layers(
-        self, x: Tensor, hx: Any, sizes: Tensor | None, reset: Tensor | None, time_first: bool
+        self, x: Tensor, hx: Any, sizes: Tensor | None, reset: Tensor | None, time_first: bool, compiling: bool
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """All layers over x, whose axes `Form.time_first` tells, or over packed data with ``sizes``.
 
         Returns the output, and ``h`` or ``(h, c)``.
         """
-        ends = 2 if self.bidirectional else 1
-        told = self.mode, ends, self.bias, time_first, self.training, self.noise_text
-        if torch.compiler.is_compiling():  # the operator has memos of its own
+        ends, mode = 2 if self.bidirectional else 1, self.mode
+        told = mode, ends, self.bias, time_first, self.training, self.noise_text
+        if compiling:  # the operator has memos of its own
             form = Form(*told)
             memos: list[Memos] = [{}] * self.num_layers
         else:
-            form, memos = form_for(*told), _memos.setdefault(self, [])
-            if len(memos) < self.num_layers:
-                memos += [{} for _ in range(self.num_layers - len(memos))]
-        parts = (None, None) if hx is None else hx if self.mode == "LSTM" else (hx, None)
+            form, memos = form_for(*told), memos_of(self)
+        parts = (None, None) if hx is None else hx if mode == "LSTM" else (hx, None)
+        if self.num_layers == 1:
+            seed = torch.randint(1 << 32, (), generator=self.generator) if self.is_noisy else None
+            h0, c0 = parts
+            x, *state = layer(form, x, h0, c0, sizes, reset, self._flat_weights, seed, memos[0], compiling)
+            return x, tuple(state[: 2 if mode == "LSTM" else 1])
         states: list[tuple[Tensor, ...]] = []
         count = ends * form.tensors
         for k in range(self.num_layers):
             if k and self.dropout:
                 x = nn.functional.dropout(x, self.dropout, self.training)
-            h0, c0 = parts
-            if self.num_layers > 1:
-                h0, c0 = (None if part is None else part[k * ends : (k + 1) * ends] for part in parts)
+            h0, c0 = (None if part is None else part[k * ends : (k + 1) * ends] for part in parts)
             seed = torch.randint(1 << 32, (), generator=self.generator) if self.is_noisy else None
             weights = self._flat_weights[k * count : (k + 1) * count]
-            x, *state = layer(form, x, h0, c0, sizes, reset, weights, seed, memos[k])
-            states.append(tuple(state[: 2 if self.mode == "LSTM" else 1]))
-        return x, states[0] if self.num_layers == 1 else tuple(torch.cat(part) for part in zip(*states, strict=True))
+            x, *state = layer(form, x, h0, c0, sizes, reset, weights, seed, memos[k], compiling)
+            states.append(tuple(state[: 2 if mode == "LSTM" else 1]))
+        return x, tuple(torch.cat(part) for part in zip(*states, strict=True))
 
     def __prepare_scriptable__(self) -> nn.Module:
         """For ``torch.jit.script``, which reads Python: the same module on PyTorch's own code."""
@@ -151,14 +150,14 @@ class OnEngine(nn.RNNBase):
         same.__setstate__(self.__getstate__())
         return same
 
-    def left_to_torch(self, x: Tensor, timesteps: int, has_reset: bool) -> str | None:
+    def left_to_torch(self, x: Tensor, timesteps: int, has_reset: bool, compiling: bool) -> str | None:
         """Why a call runs on PyTorch's own code, or None."""
-        weight = self._flat_weights[0]
+        weight, dtype = self._flat_weights[0], x.dtype
         assert weight is not None
         if not (x.is_cpu and weight.is_cpu):
             return f"on {x.device.type if x.device.type != 'cpu' else weight.device.type}"
-        if x.dtype not in DTYPES or weight.dtype != x.dtype:
-            return f"{x.dtype} with weights of {weight.dtype}"
+        if dtype not in DTYPES or weight.dtype != dtype:
+            return f"{dtype} with weights of {weight.dtype}"
         if torch.is_autocast_enabled("cpu"):
             return "under autocast"
         if self.proj_size:
@@ -169,7 +168,7 @@ class OnEngine(nn.RNNBase):
             return "sparse tensors"
         if torch.jit.is_tracing():
             return "under torch.jit"
-        if self.is_noisy or has_reset or torch.compiler.is_compiling():  # a graph may run at other sizes later
+        if has_reset or compiling or self.is_noisy:  # a graph may run at other sizes later
             return None
         training = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
         return _policy.reason(self.mode, training, timesteps, self.input_size, self.hidden_size)
@@ -180,6 +179,17 @@ class OnEngine(nn.RNNBase):
 
     def _name(self) -> str:
         return "RNN" if self.mode.startswith("RNN") else self.mode
+
+
+def memos_of(module: OnEngine) -> list[Memos]:
+    """Packed weights of each layer of a module, which go with it; found faster than in a `WeakKeyDictionary`."""
+    key = id(module)
+    found = _memos.get(key)
+    if found is not None and found[0]() is module and len(found[1]) == module.num_layers:
+        return found[1]
+    made: list[Memos] = [{} for _ in range(module.num_layers)]
+    _memos[key] = weakref.ref(module, lambda _: _memos.pop(key, None)), made
+    return made
 
 
 def _packed_alike(first: PackedSequence, second: PackedSequence) -> bool:
