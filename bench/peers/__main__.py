@@ -31,7 +31,9 @@ Each peer is called the way that suits it: its own tensors, its own order of axe
 - fit: one epoch of eight batches of a model with `fit`, the same text for rnnx and Keras: a classifier of sentiment
   (dropout and recurrent dropout), a language model of two layers, a forecast. Checked are the predictions before.
 - int8: sequences with 8-bit weights, against float32: rnnx, PyTorch (``quantize_dynamic``) and, for LSTM, ONNX Runtime
-  (``DynamicQuantizeLSTM``). Outputs may differ from float32 by 0.25; the report says how far they do.
+  (``DynamicQuantizeLSTM``). Outputs may differ from float32 by 0.25; the report says how far they do. OpenVINO has
+  none: its plugin for processors refuses an LSTM that NNCF has quantized, and NNCF's compression of weights leaves
+  recurrent ones as they are.
 - startup: from the start of the process to the first result, with the weights (or the model file) read from disk.
 
 The report also says what share of the machine's limit rnnx reaches: the time that the multiplications need at the

@@ -175,10 +175,48 @@ class PackedDense:
 class PackedBytes:
     terms: int
     columns: int
-    def __init__(self, right: _NDArray[np.int8]) -> None: ...
+    def __init__(self, right: _NDArray[np.int8], zeros: _NDArray[np.int32] | None = None) -> None: ...
     def apply(self, left: _NDArray[np.uint8], zero: int | _Array = 0) -> _NDArray[np.int32]: ...
+    def sums(self, left: _Array, zero: int | _Array = 0) -> _NDArray[np.int32]: ...
+    def floats(
+        self,
+        left: _Array,
+        zero: int,
+        scale: _Array,
+        bias: _Array | None = None,
+        added: _Array | None = None,
+        activation: str | None = None,
+    ) -> _NDArray[np.float32]: ...
+    def rounded(
+        self,
+        left: _Array,
+        zero: int,
+        scale: _Array,
+        shift: int,
+        with_sign: bool,
+        added: _Array | None = None,
+        then: tuple[_Array, float, float, float] | None = None,
+        table: _Array | None = None,
+    ) -> _NDArray[Any]: ...
+    def of_floats(
+        self, x: _Array, scale: _Array, bias: _Array | None = None, activation: str | None = None
+    ) -> _NDArray[np.float32]: ...
 
 def rounded_floats(x: _NDArray[np.float32], scale: float, zero: int, with_sign: bool) -> _NDArray[Any]: ...
+def ranged_bytes(x: _Array) -> tuple[_NDArray[np.uint8], float, int]: ...
+def combined_bytes(
+    a: _Array,
+    b: _Array,
+    product: bool,
+    scale_a: float,
+    scale_b: float,
+    shift: float,
+    zero_a: int,
+    zero_b: int,
+    zero: int,
+    with_sign: bool,
+) -> _NDArray[Any]: ...
+def looked_up(x: _Array, table: _Array) -> _NDArray[Any]: ...
 def rounded_sums(
     sums: _NDArray[np.int32], scale: _NDArray[np.float32], zero: int, with_sign: bool
 ) -> _NDArray[Any]: ...

@@ -24,6 +24,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.math cimport rint
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -37,7 +38,7 @@ import numpy as np
 from rnnx._interface import check_interface
 
 cnp.import_array()
-check_interface(1, __file__)
+check_interface(2, __file__)
 
 ACTIVATIONS = {
     "linear": RX_LINEAR, "tanh": RX_TANH, "sigmoid": RX_SIGMOID, "relu": RX_RELU,

@@ -74,6 +74,30 @@ cdef extern from "leaf.h" nogil:
         void *C
         ptrdiff_t ldc
         void *sums
+    enum rx_kind:
+        RX_WHOLE, RX_FLOATS, RX_BYTES
+    ctypedef struct rx_finish:
+        ptrdiff_t n, columns
+        const int *sums
+        ptrdiff_t lds
+        const int *of_rows
+        const int *of_columns
+        const int *added
+        const float *scale
+        const float *bias
+        rx_kind kind
+        float low, high
+        int zero
+        void *out
+        ptrdiff_t ldo
+    ctypedef struct rx_combine:
+        ptrdiff_t count
+        const void *a
+        const void *b
+        int with_sign, product
+        float scale_a, scale_b, shift, low, high
+        int zero_a, zero_b, zero
+        void *out
     ctypedef struct rx_leaf:
         int mr, nr, kc
         int itemsize, weightsize
@@ -104,6 +128,12 @@ cdef extern from "leaf.h" nogil:
         void (*add)(ptrdiff_t count, const void *a, void *sum) noexcept nogil
         void (*activate)(ptrdiff_t count, int activation, const void *x, void *y) noexcept nogil
         uint64_t (*fingerprint)(uint64_t seed, ptrdiff_t size, const void *data) noexcept nogil
+        void (*whole_product)(const rx_product *what) noexcept nogil
+        void (*finish_sums)(const rx_finish *what) noexcept nogil
+        void (*bounds)(ptrdiff_t count, const float *x, float *low, float *high) noexcept nogil
+        void (*to_bytes)(ptrdiff_t count, const float *x, float scale, float low, float high, int zero,
+                         void *out) noexcept nogil
+        void (*combine_bytes)(const rx_combine *what) noexcept nogil
     const rx_leaf *rx_leaf_get(const char *isa, int itemsize, int weights)
 
 

@@ -127,6 +127,33 @@ typedef struct rx_outer {
     void *sums;
 } rx_outer;
 
+/* What becomes of integer sums, `columns` of them (at most NR) in each of n rows: less what a row has times what a column
+ * has, plus what is added to a column; then as they are, or times the scale of the column, plus a bias, as floats; or
+ * those to the nearest bytes. NULL leaves a part out. Arrays of columns have NR elements. */
+enum rx_kind { RX_WHOLE, RX_FLOATS, RX_BYTES };
+typedef struct rx_finish {
+    ptrdiff_t n, columns;
+    const int *sums;         /* lds apart */
+    ptrdiff_t lds;
+    const int *of_rows, *of_columns, *added;
+    const float *scale, *bias;
+    enum rx_kind kind;
+    float low, high;         /* of a byte less `zero` */
+    int zero;
+    void *out;               /* elements, ldo apart */
+    ptrdiff_t ldo;
+} rx_finish;
+
+/* out = a * scale_a + b * scale_b + shift, or (a - zero_a)(b - zero_b) * scale_a, of bytes and to the nearest bytes. */
+typedef struct rx_combine {
+    ptrdiff_t count;
+    const void *a, *b;
+    int with_sign, product;
+    float scale_a, scale_b, shift, low, high; /* bounds less `zero` */
+    int zero_a, zero_b, zero;
+    void *out;
+} rx_combine;
+
 typedef struct rx_leaf {
     int mr, nr, kc;
     int itemsize;   /* bytes of an element */
@@ -171,6 +198,15 @@ typedef struct rx_leaf {
     void (*activate)(ptrdiff_t count, int activation, const void *x, void *y);
     /* A number of 64 bits, out of `seed` and so many bytes, that other bytes do not have, but for chance. */
     uint64_t (*fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *data);
+    /* Products of bytes and what is around them; NULL but with 8-bit weights and operands (see template/whole.h).
+     * Integer sums are modulo 2^32, `init` is not read. */
+    void (*whole_product)(const rx_product *what);
+    void (*finish_sums)(const rx_finish *what);
+    /* The smallest and the largest of 0 and these numbers; what is no number counts as any. */
+    void (*bounds)(ptrdiff_t count, const float *x, float *low, float *high);
+    /* x / scale rounded to integers, to even on a tie, between low and high (no number: low), plus zero */
+    void (*to_bytes)(ptrdiff_t count, const float *x, float scale, float low, float high, int zero, void *out);
+    void (*combine_bytes)(const rx_combine *what);
 } rx_leaf;
 
 /* The leaf set for an element size (4 or 8) and kind of weights (narrow ones with float elements only, and without the

@@ -438,6 +438,9 @@ def _initial(
         return validate.check_array(who, "initial_state", state, (batch, units), "(batch, units)", dtype), None
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise ValueError(f"{who}: `initial_state` must be a pair (h, c), got {type(state).__name__}")
+    h, c = state
+    if type(h) is type(c) is np.ndarray and h.dtype is c.dtype is dtype and h.shape == c.shape == (batch, units):
+        return h, c
     h, c = (
         validate.check_array(who, f"initial_state {name}", part, (batch, units), "(batch, units)", dtype)
         for name, part in zip("hc", state, strict=True)

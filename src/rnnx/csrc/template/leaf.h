@@ -63,6 +63,16 @@ static inline int NAME(four_bytes)(const REAL *p) {
 #define SCALE_ROWS (SCALED ? 2 * (int)sizeof(REAL) : 0)
 #define DEPTH(K) (SCALE_ROWS + ((K) + GROUP - 1) / GROUP * GROUP) /* rows of a panel for K rows of weights */
 #define GRADIENTS (WEIGHTS == RX_FULL) /* narrow weights are for inference */
+#ifdef BYTE_OPERANDS
+#define WHOLE_NUMBERS (WEIGHTS == RX_INT8)
+#else
+#define WHOLE_NUMBERS SCALED
+#endif
+#if WHOLE_NUMBERS
+#define FOR_WHOLE_NUMBERS(stem) NAME(stem)
+#else
+#define FOR_WHOLE_NUMBERS(stem) NULL
+#endif
 #if GRADIENTS
 #define FOR_GRADIENTS(stem) NAME(stem)
 #else
@@ -174,6 +184,9 @@ static void NAME(add)(ptrdiff_t count, const void *a, void *sum) {
 }
 
 #include "template/cell.h"
+#if WHOLE_NUMBERS
+#include "template/whole.h"
+#endif
 
 /* `whole` vectors of an activation that is known when this is compiled, or of any. */
 INLINE void NAME(activate_vectors)(ptrdiff_t whole, int activation, int known, const REAL *x, REAL *y) {
@@ -243,6 +256,9 @@ static uint64_t NAME(fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *da
         .gather = NAME(gather), .scatter_add = NAME(scatter_add), .multiply = NAME(multiply),              \
         .multiply_add = NAME(multiply_add), .add = NAME(add), .activate = NAME(activate),                  \
         .fingerprint = FOR_GRADIENTS(fingerprint),                                                         \
+        .whole_product = FOR_WHOLE_NUMBERS(whole_product), .finish_sums = FOR_WHOLE_NUMBERS(finish_sums),  \
+        .bounds = FOR_WHOLE_NUMBERS(bounds), .to_bytes = FOR_WHOLE_NUMBERS(to_bytes),                      \
+        .combine_bytes = FOR_WHOLE_NUMBERS(combine_bytes),                                                 \
     }
 #if WEIGHTS == RX_INT8
 const rx_leaf RX_JOIN(rx_leaf, ISA, int8) = LEAF(NAME(round_to_8));
@@ -257,6 +273,8 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = LEAF(NULL);
 #undef LEAF
 
 #undef FOR_GRADIENTS
+#undef FOR_WHOLE_NUMBERS
+#undef WHOLE_NUMBERS
 #undef vsum
 #undef vweight
 #undef voperand
@@ -264,7 +282,11 @@ const rx_leaf RX_JOIN(rx_leaf, ISA, TYPE) = LEAF(NULL);
 #undef vbroadcast
 #undef vmac
 #undef vweights
-#undef vtotal
+#undef vwhole
+#undef vfloats
+#undef vload_whole
+#undef vstore_whole
+#undef vseparate
 #undef GROUP
 #undef SUMS
 #undef OPERAND_BIAS

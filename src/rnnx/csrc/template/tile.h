@@ -36,7 +36,7 @@ INLINE vec NAME(finish)(const enum tile_form form, const rx_product *s, ptrdiff_
 #if SCALED
     const REAL *scales = (const REAL *)panel + column;
     (void)form, (void)s, (void)row;
-    return vfma(vtotal(sum, (const int *)scales + NR, a), vmul(vload(scales), vset(*a)), init);
+    return vfma(vfloats(vwhole(sum, (const int *)scales + NR, a)), vmul(vload(scales), vset(*a)), init);
 #else
     (void)a, (void)panel;
     if (form == A_MASKED) return vfma(sum[0], vload((const REAL *)s->mask + row * s->ldm + column), init);
@@ -71,6 +71,15 @@ INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, cons
     UNROLLED for (int p = 0; p < P; ++p)
         UNROLLED for (int m = 0; m < M; ++m)
             UNROLLED for (int w = 0; w < 2; ++w) {
+#if SCALED
+                if (form == A_WHOLE) { /* the bytes of a column's sum stand behind the scales */
+                    const int *sums = (const int *)(head + p * s->panel) + NR + w * WIDTH;
+                    (void)sums;
+                    vstore_whole((int *)s->C[p] + (row + m) * s->ldc + w * WIDTH,
+                                 vwhole(sum[p][m][w], sums, a[p] + m * next));
+                    continue;
+                }
+#endif
                 const vec init = vload((const REAL *)s->init[p] + (row + m) * s->ldi + w * WIDTH);
                 vstore((REAL *)s->C[p] + (row + m) * s->ldc + w * WIDTH,
                        NAME(finish)(form, s, row + m, w * WIDTH, sum[p][m][w], a[p] + m * next, head + p * s->panel,

@@ -74,7 +74,10 @@ static inline __m256i NAME(mac)(__m256i x, __m256i w, __m256i sum) {
     return _mm256_add_epi32(sum, product);
 #endif
 }
-#define vtotal(sum, column_sums, row) _mm256_cvtepi32_ps((sum)[0])
+#define vwhole(sum, column_sums, row) ((sum)[0])
+#define vfloats(whole) _mm256_cvtepi32_ps(whole)
+#define vload_whole(p) _mm256_loadu_si256((const __m256i *)(p))
+#define vstore_whole(p, a) _mm256_storeu_si256((__m256i *)(p), a)
 static inline void NAME(store_operands)(void *p, vec shifted) {
     const __m256i q = _mm256_sub_epi32(_mm256_castps_si256(shifted), _mm256_castps_si256(vset(MAGIC)));
     _mm_storeu_si128(p, _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1)));

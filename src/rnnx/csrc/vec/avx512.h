@@ -72,6 +72,9 @@
 #define vweight __m512i
 #define voperand __m512i
 #define vsum_zero() _mm512_setzero_si512()
+#define vfloats(whole) _mm512_cvtepi32_ps(whole)
+#define vload_whole(p) _mm512_loadu_si512(p)
+#define vstore_whole(p, a) _mm512_storeu_si512(p, a)
 #define vweights(p) _mm512_loadu_si512(p)
 #define vbroadcast(p) _mm512_set1_epi32(NAME(four_bytes)(p))
 #define vmac(x, w, sum) NAME(mac)(x, w, sum)
@@ -89,9 +92,8 @@ static inline __m512i NAME(mac)(__m512i x, __m512i w, __m512i sum) {
  * taken off in the end. */
 #define OPERAND_BIAS 32768
 #define SUMS 2
-#define vtotal(sum, column_sums, row)                                                                   \
-    _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32((sum)[0], 8), (sum)[1]),     \
-                                        _mm512_loadu_si512(column_sums)))
+#define vwhole(sum, column_sums, row)                                                                   \
+    _mm512_sub_epi32(_mm512_add_epi32(_mm512_slli_epi32((sum)[0], 8), (sum)[1]), _mm512_loadu_si512(column_sums))
 static inline void NAME(store_operands)(void *p, vec shifted) {
     const __m512i q = _mm512_sub_epi32(_mm512_castps_si512(shifted), _mm512_castps_si512(vset(MAGIC - OPERAND_BIAS)));
     const __m128i high = _mm512_cvtepi32_epi8(_mm512_srli_epi32(q, 8)), low = _mm512_cvtepi32_epi8(q);
@@ -103,9 +105,8 @@ static inline void NAME(store_operands)(void *p, vec shifted) {
  * taken off in the end. */
 #define OPERAND_BIAS 1
 #define SUMS 1
-#define vtotal(sum, column_sums, row)                                                                   \
-    _mm512_cvtepi32_ps(_mm512_sub_epi32((sum)[0], _mm512_mullo_epi32(vbroadcast((row) + 1),             \
-                                                                     _mm512_loadu_si512(column_sums))))
+#define vwhole(sum, column_sums, row)                                                                   \
+    _mm512_sub_epi32((sum)[0], _mm512_mullo_epi32(vbroadcast((row) + 1), _mm512_loadu_si512(column_sums)))
 static inline void NAME(store_operands)(void *p, vec shifted) {
     const __m512i q = _mm512_sub_epi32(_mm512_castps_si512(shifted), _mm512_castps_si512(vset(MAGIC)));
     _mm_storeu_si128(p, _mm512_cvtepi32_epi8(q));

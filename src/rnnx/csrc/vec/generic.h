@@ -104,13 +104,22 @@ static inline NAME(sums) NAME(add_products)(NAME(operands) x, const signed char 
     for (int j = 0; j < WIDTH; ++j) sum.column[j] += (unsigned)(x.pair[0] * w[2 * j] + x.pair[1] * w[2 * j + 1]);
     return sum;
 }
-static inline vec NAME(total)(NAME(sums) sum) {
+static inline vec NAME(floats)(NAME(sums) sum) {
     REAL a[WIDTH];
     for (int j = 0; j < WIDTH; ++j) a[j] = (REAL)(int)sum.column[j];
     return NAME(load)(a);
 }
+static inline NAME(sums) NAME(load_whole)(const int *p) {
+    NAME(sums) a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+static inline void NAME(store_whole)(int *p, NAME(sums) a) { memcpy(p, &a, sizeof a); }
 #define vmac(x, w, sum) NAME(add_products)(x, w, sum)
-#define vtotal(sum, column_sums, row) NAME(total)((sum)[0])
+#define vwhole(sum, column_sums, row) ((sum)[0])
+#define vfloats(whole) NAME(floats)(whole)
+#define vload_whole(p) NAME(load_whole)(p)
+#define vstore_whole(p, a) NAME(store_whole)(p, a)
 static inline void NAME(store_operands)(void *p, vec shifted) {
     REAL a[WIDTH];
     short *q = p;

@@ -71,7 +71,10 @@ static inline NAME(weights) NAME(load_weights)(const signed char *p) {
 #define vweights(p) NAME(load_weights)(p)
 #define vbroadcast(p) vcreate_s16((unsigned)NAME(four_bytes)(p))
 #define vmac(x, w, sum) vmlal_lane_s16(vmlal_lane_s16(sum, (w).first, x, 0), (w).second, x, 1)
-#define vtotal(sum, column_sums, row) vcvtq_f32_s32((sum)[0])
+#define vwhole(sum, column_sums, row) ((sum)[0])
+#define vfloats(whole) vcvtq_f32_s32(whole)
+#define vload_whole(p) vld1q_s32(p)
+#define vstore_whole(p, a) vst1q_s32(p, a)
 static inline void NAME(store_operands)(void *p, vec shifted) {
     vst1_s16(p, vqmovn_s32(vsubq_s32(vreinterpretq_s32_f32(shifted), vreinterpretq_s32_f32(vset(MAGIC)))));
 }

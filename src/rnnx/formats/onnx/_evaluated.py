@@ -60,7 +60,6 @@ from rnnx.formats.onnx._windows import (
     deformed,
     grid_sample,
     grid_sample_work,
-    quantized_convolution,
     resize,
     resize_work,
     resize_workspace,
@@ -149,8 +148,6 @@ OPERATORS = (
     _evaluated("NonZero", non_zero, scaled(non_zero, 3), each(FAST)),
     _evaluated("OneHot", one_hot, scaled(one_hot, 3), scaled(one_hot, 2)),
     _evaluated("ai.onnx.preview.FlexAttention", attention, scaled(attention, 8), attention_work),
-    _evaluated("QLinearConv", quantized_convolution(convolution), quantized_convolution(convolution_workspace),
-               quantized_convolution(convolution_work)),
     _evaluated("Resize", resize, resize_workspace, resize_work),
     _evaluated("RoiAlign", rois, scaled(rois, 2), rois_work),
     _evaluated("RotaryEmbedding", Wide(2), _rotated := sum_of(Wide(10), lambda info, x, cos, sin, places=None: (

@@ -1,4 +1,5 @@
-"""Arithmetic in bytes: QuantizeLinear, DynamicQuantizeLinear, MatMulInteger, QLinearMatMul and ConvInteger.
+"""Arithmetic in bytes: QuantizeLinear, DynamicQuantizeLinear, MatMulInteger, QLinearMatMul and ConvInteger; and what
+ONNX Runtime makes of some of them together, MatMulIntegerToFloat and DynamicQuantizeMatMul.
 
 Products with a constant matrix run in integers, on the tiles that the engine has for weights of 8 bits. All others are
 exact because floats hold their sums: a product of two bytes is below 2**16, so float32 holds the sums of 258 of them,
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnx._kernels import ISA, PackedBytes, rounded_floats, rounded_sums
+from rnnx._kernels import ISA, PackedBytes, activate, ranged_bytes, rounded_floats, rounded_sums
 from rnnx._typing import Array
 from rnnx.formats.onnx._convolutions import convolution_of
 from rnnx.formats.onnx._node import Function, NodeInfo, Operator
@@ -23,6 +24,7 @@ from rnnx.formats.onnx._windows import convolution, convolution_work, convolutio
 
 BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
 WORDS = (np.dtype(np.int16), np.dtype(np.uint16))
+ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Softsign": "softsign", "Tanh": "tanh"}  # of float32, alike
 MOST_SINGLE = 2**24 // 255**2  # products that float32 adds without rounding
 
 
@@ -52,9 +54,10 @@ def exact_product(right: Array | None, zero: Array | None, without_zero: bool) -
     """The exact product of bytes less their zero points; ``right`` and ``zero`` of it are None unless constant."""
     ready = right is not None and (zero is not None or without_zero)
     parts: list[tuple[slice, Array]] = []
+    packed = packed_bytes(right, zero, without_zero)
+    if packed is not None:
+        return _in_integers(packed)
     if ready and right is not None and right.ndim and right.size:
-        if right.ndim == 2 and right.dtype in BYTES and ISA != "generic" and _one_for_columns(right, zero):
-            return _in_integers(right, zero)
         parts = _parts(_shifted(right, zero, -1, np.float32))
 
     def run(a: Array, b: Array, of_a: Array | None = None, of_b: Array | None = None) -> Array:
@@ -75,40 +78,53 @@ def _check_terms(a: Array, b: Array) -> None:
         raise ValueError(f"A of shape {a.shape} does not fit B of {b.shape}")
 
 
+def packed_bytes(right: Array | None, zero: Array | None, without_zero: bool) -> PackedBytes | None:
+    """A constant matrix of bytes on the engine, which takes weights from -128 on; None if it has to be otherwise.
+
+    Zero points are one byte, or one for each column; those of the engine's bytes that are then left are taken off the
+    products.
+    """
+    if right is None or not on_engine(right, zero, without_zero):
+        return None
+    weights = right if right.dtype == np.int8 else (right ^ np.uint8(128)).view(np.int8)
+    rest = np.zeros(1, np.int32) if zero is None else zero.astype(np.int32).reshape(-1)
+    if right.dtype == np.uint8:
+        rest = rest - np.int32(128)
+    return PackedBytes(weights, rest if rest.any() else None)
+
+
+def on_engine(right: Array, zero: Array | None, without_zero: bool) -> bool:
+    """Whether a constant matrix is one that `packed_bytes` takes."""
+    if (zero is None and not without_zero) or ISA == "generic":
+        return False
+    return right.ndim == 2 and right.size > 0 and right.dtype in BYTES and _one_for_columns(right, zero)
+
+
 def _one_for_columns(right: Array, zero: Array | None) -> bool:
     """Whether a zero point is one byte, or one for each column of a matrix."""
     return zero is None or (zero.dtype == right.dtype and (zero.size == 1 or zero.shape == (right.shape[1],)))
 
 
-def _unsigned(values: Array) -> tuple[Array, int]:
-    """Bytes without a sign, and what was added to them for that."""
-    if values.dtype not in BYTES:
-        raise TypeError(f"expected bytes, got {values.dtype}")
-    return (values.view(np.uint8) ^ np.uint8(128), 128) if values.dtype == np.int8 else (values, 0)
+def zero_of(a: Array, zero: Array | None) -> int:
+    """The zero point of an array of bytes, one of its type.
 
-
-def _in_integers(right: Array, zero: Array | None) -> Function:
-    """A product with a constant matrix on the engine, which takes weights from -128 on and bytes from 0 on.
-
-    Zero points of columns that are then left stand before sums of rows: ``a (w - z) = a w - z sum(a)``.
+    Raises
+    ------
+    TypeError
+        If it is none.
     """
-    weights = right if right.dtype == np.int8 else (right ^ np.uint8(128)).view(np.int8)
-    packed = PackedBytes(weights)
-    rest = (np.zeros(1, np.int32) if zero is None else zero.astype(np.int32).reshape(-1)) - np.int32(
-        128 if right.dtype == np.uint8 else 0
-    )
-    centred = not rest.any()
+    if zero is None:
+        return 0
+    if zero.dtype != a.dtype or zero.size != 1:
+        raise TypeError(f"the zero point of A must be one {a.dtype}, as A, got {zero.dtype} of shape {zero.shape}")
+    return int(zero.item())
 
+
+def _in_integers(packed: PackedBytes) -> Function:
     def run(a: Array, b: Array, of_a: Array | None = None, of_b: Array | None = None) -> Array:
-        _check_terms(a, right)
-        rows, added = _unsigned(a)
         if of_a is not None and of_a.dtype != a.dtype:
             raise TypeError(f"the zero point of A must be {a.dtype}, as A, got {of_a.dtype}")
-        flat, of_rows = rows.reshape(-1, packed.terms), _zeros_of_rows(a, of_a) + added
-        sums = packed.apply(flat, of_rows)
-        if not centred:
-            sums -= (flat.sum(axis=1, dtype=np.int32) - np.int32(packed.terms) * of_rows)[:, None] * rest
-        return sums.reshape(*a.shape[:-1], packed.columns)
+        return packed.sums(a, _zeros_of_rows(a, of_a))
 
     return run
 
@@ -184,8 +200,13 @@ def _qlinear_matmul(info: NodeInfo) -> Function | None:
     assert of_a is not None and of_b is not None
     if y_zero.dtype not in BYTES or y_scale.size != 1 or of_b.ndim > 1:
         return None
-    inner = exact_product(info.constants.get(3), info.constants.get(5), not info.has(5))
     kind, zero = y_zero.dtype, int(y_zero.item())
+    packed = packed_bytes(info.constants.get(3), info.constants.get(5), not info.has(5))
+    if packed is not None and of_a.size == 1 and of_b.size in (1, packed.columns):
+        with np.errstate(all="ignore"):
+            scale = of_a.reshape(()) * of_b / y_scale.reshape(())
+        return _rounded_product(packed, scale, zero, kind == np.int8)
+    inner = exact_product(info.constants.get(3), info.constants.get(5), not info.has(5))
     by_row = of_a.reshape(-1, 1) if of_a.ndim == 1 and of_a.size > 1 else of_a
 
     def run(a: Array, a_scale: Array, a_zero: Array, b: Array, b_scale: Array, b_zero: Array, *_: Array) -> Array:
@@ -195,13 +216,89 @@ def _qlinear_matmul(info: NodeInfo) -> Function | None:
             raise ValueError(f"b_scale must have one number, or one for each of {columns} columns, got {of_b.size}")
         with np.errstate(all="ignore"):
             if of_a.size == 1:
-                scale: Any = (of_a.reshape(()) * of_b / y_scale.reshape(())).reshape(-1)
+                factors: Any = (of_a.reshape(()) * of_b / y_scale.reshape(())).reshape(-1)
                 flat = sums.reshape(math.prod(sums.shape[:-1]), columns)
-                return rounded_sums(flat, scale, zero, kind == np.int8).reshape(sums.shape)
+                return rounded_sums(flat, factors, zero, kind == np.int8).reshape(sums.shape)
             if by_row.shape[-1] != 1 or np.broadcast_shapes(by_row.shape, sums.shape) != sums.shape:
                 raise ValueError(f"a_scale must have one number, or one for each row of A, got {of_a.shape}")
-            scale = by_row * of_b / y_scale.reshape(())
-            return saturated(np.asarray(sums.astype(np.float32) * scale), y_zero.reshape(()), kind)
+            by_both = by_row * of_b / y_scale.reshape(())
+            return saturated(np.asarray(sums.astype(np.float32) * by_both), y_zero.reshape(()), kind)
+
+    return run
+
+
+def _rounded_product(packed: PackedBytes, scale: Any, zero: int, with_sign: bool) -> Function:
+    """A product with constant weights and scales, in one call of the engine."""
+    factors: Array = np.asarray(scale, np.float32).reshape(-1)
+    general = _in_integers(packed)
+
+    def run(a: Array, a_scale: Array, a_zero: Array, *_: Array) -> Array:
+        if a_zero is None or a_zero.size == 1:
+            return packed.rounded(a, zero_of(a, a_zero), factors, zero, with_sign)
+        sums = general(a, a, a_zero)
+        return rounded_sums(sums.reshape(-1, packed.columns), factors, zero, with_sign).reshape(sums.shape)
+
+    return run
+
+
+def _scaled_product(info: NodeInfo) -> Function:
+    """MatMulIntegerToFloat: a product of bytes times both scales, and a bias; then an activation that was behind it."""
+    activation = _activation(info)
+    packed = packed_bytes(info.constants.get(1), info.constants.get(5), not info.has(5))
+    inner = exact_product(info.constants.get(1), info.constants.get(5), not info.has(5))
+
+    def run(a: Array, b: Array, a_scale: Array, b_scale: Array, a_zero: Any = None, b_zero: Any = None,
+            bias: Array | None = None) -> Array:  # fmt: skip
+        columns = b.shape[-1] if b.ndim > 1 else 1
+        _check_scales(a_scale, b_scale, bias, columns)
+        scale = a_scale.reshape(()) * b_scale.reshape(-1)
+        if packed is not None and (a_zero is None or a_zero.size == 1):
+            return packed.floats(a, zero_of(a, a_zero), scale, bias, None, activation)
+        y = inner(a, b, a_zero, b_zero).astype(np.float32) * scale
+        y = np.asarray(y if bias is None else y + bias)
+        return y if activation is None else activate(activation, y)
+
+    return run
+
+
+def _activation(info: NodeInfo) -> str | None:
+    """The attribute that `_fusions` writes, as the name of an activation of the engine."""
+    name = info.attributes.get("activation")
+    if name is not None and name not in ACTIVATIONS:
+        raise ValueError(f"the activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
+    return None if name is None else ACTIVATIONS[name]
+
+
+def _check_scales(a_scale: Array, b_scale: Array, bias: Array | None, columns: int) -> None:
+    if a_scale.size != 1 or b_scale.size not in (1, columns):
+        sizes = f"{a_scale.size} and {b_scale.size}"
+        raise ValueError(f"a_scale must have one number and b_scale one or {columns}, got {sizes}")
+    if bias is not None and bias.shape != (columns,):
+        raise ValueError(f"the bias must have the shape {(columns,)}, got {bias.shape}")
+    if any(part.dtype != np.float32 for part in (a_scale, b_scale, bias) if part is not None):
+        raise TypeError("scales and bias must be float32")
+
+
+def _ranged_product(info: NodeInfo) -> Function:
+    """DynamicQuantizeMatMul: floats become bytes by their own range, and these are multiplied."""
+    packed = packed_bytes(info.constants.get(1), info.constants.get(3), not info.has(3))
+    quantize, activation = _quantize(info), _activation(info)
+    inner = _scaled_product(
+        replace(info, constants={place: info.constants[k] for k, place in ((1, 1), (3, 5)) if k in info.constants},
+                inputs=(True, info.has(1), True, True, True, info.has(3)))
+    )  # fmt: skip
+
+    def run(a: Array, b: Array, b_scale: Array, b_zero: Any = None, bias: Array | None = None) -> Array:
+        if a.dtype != np.float32:
+            raise TypeError(f"A must be float32, got {a.dtype}")
+        if packed is None:
+            with np.errstate(all="ignore"):
+                whole, scale, zero = quantize(a)
+                return np.asarray(inner(whole, b, np.asarray(scale), b_scale, np.asarray(zero), b_zero, bias))
+        columns = packed.columns
+        if b_scale.size not in (1, columns) or (bias is not None and bias.shape != (columns,)):
+            _check_scales(np.ones(1, np.float32), b_scale, bias, columns)
+        return packed.of_floats(a, b_scale.reshape(-1), bias, activation)
 
     return run
 
@@ -209,13 +306,13 @@ def _qlinear_matmul(info: NodeInfo) -> Function | None:
 def _quantize(info: NodeInfo) -> Function:
     def run(x: Array) -> tuple[Array, Array, Array]:
         """Bytes, the scale that gives the range of the input and 0 all of them, and the byte of 0."""
+        if x.dtype == np.float32:
+            whole, step, place = ranged_bytes(x)
+            return whole, np.asarray(step, np.float32), np.asarray(place, np.uint8)
         low, high = np.float32(x.min(initial=0)), np.float32(x.max(initial=0))
         with np.errstate(invalid="ignore", over="ignore"):  # what is no number becomes some byte, as elsewhere
             scale = np.float32(1 if high == low else high - low) / np.float32(255)
             zero = np.rint(min(np.float32(255), max(np.float32(0), -low / scale)))
-            if x.dtype == np.float32:
-                whole = rounded_floats(x, float(scale), int(zero), False)
-                return whole, scale.astype(x.dtype), zero.astype(np.uint8)
             values = np.rint(x / scale)
             values += zero
             return np.clip(values, 0, 255, out=values).astype(np.uint8), scale.astype(x.dtype), zero.astype(np.uint8)
@@ -294,10 +391,19 @@ def _conv_work(info: NodeInfo, x: Array, w: Array, *rest: Any) -> int:
     return many if info.evaluated else many // 50
 
 
+def _scaled_workspace(info: NodeInfo, a: Array, b: Array, *rest: Any) -> int:
+    """That of the product, its sums as integers and floats, and rounded operands."""
+    return _product_workspace(info, a, b) + 4 * product(info, a, b) + measure(a)
+
+
 OPERATORS = (
+    Operator(
+        "com.microsoft.DynamicQuantizeMatMul", _ranged_product, product, _scaled_workspace, _product_work, quiet=True
+    ),
+    Operator("com.microsoft.MatMulIntegerToFloat", _scaled_product, product, _scaled_workspace, _product_work),
     Operator("ConvInteger", _conv, convolution, _conv_workspace, _conv_work),
-    Operator("DynamicQuantizeLinear", _quantize, _quantize_result, _quantize_workspace, several=True),
-    Operator("MatMulInteger", _matmul, product, _product_workspace, _product_work),
-    Operator("QLinearMatMul", _qlinear_matmul, _quantized_product, _quantized_workspace, _quantized_work),
-    Operator("QuantizeLinear", _quantize_linear, by_channel, scaled(by_channel, 8), scaled(by_channel, 10)),
+    Operator("DynamicQuantizeLinear", _quantize, _quantize_result, _quantize_workspace, several=True, quiet=True),
+    Operator("MatMulInteger", _matmul, product, _product_workspace, _product_work, quiet=True),
+    Operator("QLinearMatMul", _qlinear_matmul, _quantized_product, _quantized_workspace, _quantized_work, quiet=True),
+    Operator("QuantizeLinear", _quantize_linear, by_channel, scaled(by_channel, 8), scaled(by_channel, 10), quiet=True),
 )

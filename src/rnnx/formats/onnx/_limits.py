@@ -60,9 +60,9 @@ class Meter(threading.local):
 
     memory, held, work, left, specialising = MEMORY, 0, LOADING, LOADING, 0
 
-    def begin(self, memory: int, work: int, specialising: int = SPECIALISED) -> None:
+    def begin(self, memory: int, work: int, specialising: int = SPECIALISED, held: int = 0) -> None:
         """A run starts."""
-        self.memory, self.work, self.left, self.specialising, self.held = memory, work, work, specialising, 0
+        self.memory, self.work, self.left, self.specialising, self.held = memory, work, work, specialising, held
 
     def hold(self, more: int) -> None:
         """Count values that stay while a program inside runs; a negative number gives them back."""

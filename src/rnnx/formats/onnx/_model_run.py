@@ -68,6 +68,7 @@ class ModelRun:
     """
 
     evaluated: frozenset[str] = frozenset()
+    quiet = False
 
     def __init__(self, source: Source, read: ReadGraph):
         self.name, self.meter, self.model = source.name, source.meter, read.model

@@ -78,6 +78,8 @@ class Operator:
         Inputs by whose values it chooses the shapes of its results.
     several : bool
         Whether its function returns a tuple also for a single output.
+    quiet : bool
+        Whether its function makes NumPy say nothing of numbers that are too large or none.
     """
 
     name: str
@@ -87,3 +89,4 @@ class Operator:
     work: Size | None = None
     shape_inputs: tuple[int, ...] = ()
     several: bool = False
+    quiet: bool = False

@@ -347,8 +347,22 @@ def _dequantize(info: NodeInfo) -> Function | None:
     if info.attributes.get("block_size", 0) or info.attributes.get("output_dtype", 0):
         return None
     axis = info.attributes.get("axis", 1)
+    one = info.constants.get(1)
+    fixed = one is not None and one.dtype == np.float32 and one.size == 1 and (2 in info.constants or not info.has(2))
+    quick = fixed and bool(one is not None and np.abs(one.astype(np.float64)).item() < 1e30)  # no product is infinite
 
     def run(x: Array, scale: Array, zero: Array | None = None) -> Array:
+        if quick and x.dtype.itemsize == 1 and x.dtype.kind in "iu":
+            if zero is None or (zero.size == 1 and zero.dtype == x.dtype):
+                y = x.astype(np.float32)  # which holds bytes and what lies between them
+                if zero is not None:
+                    y -= np.float32(zero.item())
+                y *= scale.reshape(())
+                return y
+        with np.errstate(all="ignore"):
+            return slow(x, scale, zero)
+
+    def slow(x: Array, scale: Array, zero: Array | None) -> Array:
         shape: tuple[int, ...] = ()
         if scale.size != 1:
             if not -x.ndim <= axis < x.ndim or scale.shape != (x.shape[axis],):
@@ -382,7 +396,7 @@ OPERATORS = (
     Operator("BatchNormalization", _in_float32(_batch_normalization), by_channel, scaled(by_channel, 4), each(10)),
     Operator("Cast", _cast, _cast_bytes, Floats(1), _cast_work),
     Operator("Clip", _clip, broadcast, broadcast),
-    Operator("DequantizeLinear", _dequantize, by_channel, scaled(by_channel, 8), scaled(by_channel, 10)),
+    Operator("DequantizeLinear", _dequantize, by_channel, scaled(by_channel, 8), scaled(by_channel, 10), quiet=True),
     Operator("Div", _plain(_divide), broadcast, scaled(broadcast, 6)),
     Operator("Dropout", _dropout, Floats(2), Floats(2)),
     Operator("Elu", _numbered, SAME, Times(4)),
@@ -416,15 +430,15 @@ OPERATORS = (
     Operator("ReduceMean", _in_float32(_reduce), Floats(1), Floats(1), shape_inputs=(1,)),
     Operator("ReduceMin", _reduce, SAME, Floats(1), shape_inputs=(1,)),
     Operator("ReduceSum", _in_float32(_reduce), SAME, Floats(1), shape_inputs=(1,)),
-    Operator("Relu", _plain(lambda x: np.maximum(x, 0)), SAME, NOTHING),
+    Operator("Relu", _plain(lambda x: np.maximum(x, 0)), SAME, NOTHING, quiet=True),
     Operator("Selu", _selu, SAME, Times(5)),
-    Operator("Sigmoid", _engine("sigmoid"), SAME, Floats(4)),
+    Operator("Sigmoid", _engine("sigmoid"), SAME, Floats(4), quiet=True),
     Operator("Softmax", _in_float32(_softmax), SAME, Floats(4)),
     Operator("Softplus", _float_only(activations.get("softplus")), SAME, Floats(6)),
     Operator("Softsign", _float_only(activations.get("softsign")), SAME, Floats(4)),
     Operator("Sqrt", _float_only(np.sqrt), SAME, Floats(3)),
     Operator("Sub", _plain(np.subtract), broadcast, NOTHING),
     Operator("Sum", _in_float32(_plain(_sum)), broadcast, broadcast),
-    Operator("Tanh", _engine("tanh"), SAME, Floats(4)),
+    Operator("Tanh", _engine("tanh"), SAME, Floats(4), quiet=True),
     Operator("Where", _plain(np.where), broadcast, NOTHING),
 )

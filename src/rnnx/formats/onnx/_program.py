@@ -7,6 +7,7 @@ and ``Scan`` are programs of their own that are given the outer values they use.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,8 @@ class Step:
         Whether it runs programs.
     frees : tuple of int
         Places that nothing reads behind it.
+    quiet : bool
+        Whether NumPy has nothing to say of its numbers.
     """
 
     function: Function
@@ -63,6 +66,7 @@ class Step:
     grows: bool = True
     nested: bool = False
     frees: tuple[int, ...] = ()
+    quiet: bool = False
 
 
 class Program:
@@ -89,6 +93,8 @@ class Program:
         Values of the outer graph that this one reads; they are given behind the inputs.
     weight : int
         Nanoseconds of a run, beside what the guards say.
+    quiet : bool
+        Whether NumPy has nothing to say of any numbers in it.
     """
 
     def __init__(
@@ -239,7 +245,8 @@ class Program:
         outputs: Any = tuple(self._new(n) if n else -1 for n in node.output)
         growing = grows(operator, info)
         self.looks_at_shapes |= growing
-        step = Step(function, places, outputs if several else outputs[0], guard, who, growing)
+        step = Step(function, places, outputs if several else outputs[0], guard, who, growing,
+                    quiet=operator.quiet and not info.evaluated)  # fmt: skip
         self._append(step, shape_follows(info))
 
     def _function(self, node: Any, operator: Operator, info: NodeInfo) -> tuple[NodeInfo, Function]:
@@ -360,9 +367,15 @@ class Program:
             kept.append(replace(step, frees=dead))
         self.steps = kept[::-1]
         self._ends = ends
+        self._given_places = [self.places[name] for name in (*self.inputs, *self.captured)]
         self._light: list[tuple[Function, tuple[int, ...], Any, tuple[int, ...], Guard | None]] = [
             (s.function, s.inputs, s.outputs, s.frees, s.guard if s.grows else None) for s in self.steps
         ]  # fmt: skip
+        self.quiet = all(s.quiet for s in self.steps)
+        self._straight: list[tuple[Function, Any, Any]] | None = None
+        if self.example is not None and self.seen_bytes <= SMALL and not any(s.guard or s.nested for s in self.steps):
+            self._straight = [(s.function, _getter(s.inputs), s.outputs) for s in self.steps]
+            self.weight += self.seen_bytes
         self._own = {place for s in self.steps for place in ((s.outputs,) if isinstance(s.outputs, int) else s.outputs)}
 
     # ---- Running it --------------------------------------------------------------------------------------------------
@@ -372,9 +385,30 @@ class Program:
         if self.shortcuts is not None:
             short = self.shortcuts.find(arrays)
             if short is not None:
-                outputs: list[Any] = short[0].execute(*[arrays[k] for k in short[1]])
+                program, places = short
+                arrays = tuple([arrays[k] for k in places])
+                outputs: list[Any] = program.execute(*arrays) if program._straight is None else program._go(arrays)
                 return outputs
         return self.execute(*arrays)
+
+    def _go(self, arrays: tuple[Any, ...]) -> list[Any]:
+        """As `execute`, of a program for particular shapes, all of whose steps take what they took then."""
+        values, number = self.start.copy(), 0
+        for place, value in zip(self._given_places, arrays, strict=True):
+            values[place] = value
+        try:
+            assert self._straight is not None
+            for number, (function, inputs, outputs) in enumerate(self._straight):  # noqa: B007 (the failure is of it)
+                if outputs.__class__ is int:
+                    values[outputs] = function(*inputs(values))
+                else:
+                    for place, part in zip(outputs, function(*inputs(values)), strict=False):
+                        if place >= 0:
+                            values[place] = part
+            self.meter.spend(self.weight)
+        except FAILURES as error:
+            raise self._failure(error, number) from error
+        return [values[place] for place in self._ends]
 
     def execute(self, *arrays: Any) -> list[Any]:
         """The outputs for these inputs and captured values.
@@ -469,3 +503,10 @@ class Program:
         if isinstance(error, FormatError) and str(error).startswith(self.source.name):
             return error
         return FormatError(f"{self.source.name}: {self.steps[number].who if self.steps else 'run'}: {reason(error)}")
+
+
+def _getter(places: tuple[int, ...]) -> Any:
+    """A function that takes the values at these places out of all."""
+    if len(places) == 1:
+        return itemgetter(slice(places[0], places[0] + 1))
+    return itemgetter(*places) if places else lambda values: ()

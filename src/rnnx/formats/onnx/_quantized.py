@@ -82,7 +82,8 @@ def as_floats(values: Array, scale: Array, zero: Array) -> Array:
     if values.ndim != 3 or values.dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
         raise FormatError(f"quantized weights must be bytes with three axes, got {values.dtype} {values.shape}")
     factor, shift = (np.asarray(part, np.float32).reshape(len(values), 1, -1) for part in (scale, zero))
-    return np.ascontiguousarray(((values.astype(np.float32) - shift) * factor).swapaxes(1, 2))
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(((values.astype(np.float32) - shift) * factor).swapaxes(1, 2))
 
 
 # ---- What it takes ---------------------------------------------------------------------------------------------------
@@ -116,4 +117,4 @@ def quantized(info: NodeInfo) -> QuantizedLSTM:
 
 
 NAME = "com.microsoft.DynamicQuantizeLSTM"
-OPERATORS = (Operator(NAME, quantized, _result, _workspace, _work, several=True),)
+OPERATORS = (Operator(NAME, quantized, _result, _workspace, _work, several=True, quiet=True),)

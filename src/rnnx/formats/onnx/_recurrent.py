@@ -141,36 +141,39 @@ class Direction:
         """
         if self.cell is not None:
             return self._run_cell(self.cell, x, lengths, h, c, out)
+        _, *last = self.engine(
+            x, h, c, lengths, out is not None, out if out is None or not self.reverse else out[:, ::-1]
+        )
+        if lengths is not None and (h is not None or c is not None) and not lengths.all():
+            some = (lengths > 0)[:, None]  # a row without steps ends in zeros, as in ONNX Runtime
+            last = [None if part is None else np.where(some, part, np.zeros((), x.dtype)) for part in last]
+        return last[0], last[1]
+
+    def engine(
+        self, x: Array, h: Array | None, c: Array | None, lengths: Array | None, sequences: bool, out: Any = None
+    ) -> Any:
+        """Outputs, in the order of the steps unless they go into ``out``, and final states, of a call of the engine."""
         state: Any = None
         if h is not None or c is not None:
-            hidden = self.params.recurrent_kernel.shape[0]
+            hidden = self.packed.units
             h = np.zeros((len(x), hidden), x.dtype) if h is None else h
             state = h
             if self.kind == "LSTM":
                 state = (h, np.zeros((len(x), hidden), x.dtype) if c is None else c)
         run = self.core.forward(
-            self.params,
-            x,
-            initial_state=state,
-            lengths=lengths,
-            go_backwards=self.reverse,
-            out=out if out is None or not self.reverse else out[:, ::-1],
-            return_sequences=out is not None,
-            zero_output_for_mask=True,
-            packed=self.packed,
-        )
-        last = run.state if isinstance(run.state, tuple) else (run.state, None)
-        if lengths is not None and state is not None and not lengths.all():
-            some = (lengths > 0)[:, None]  # a row without steps ends in zeros, as in ONNX Runtime
-            last = tuple(None if part is None else np.where(some, part, np.zeros((), x.dtype)) for part in last)
-        return last[0], last[1]
+            self.params, x, initial_state=state, lengths=lengths, go_backwards=self.reverse, out=out,
+            return_sequences=sequences, zero_output_for_mask=True, packed=self.packed,
+        )  # fmt: skip
+        y = run.outputs[:, ::-1] if self.reverse and out is None and sequences else run.outputs
+        return (y, *run.state) if isinstance(run.state, tuple) else (y, run.state, None)
 
     def _run_cell(
         self, cell: NumpyCell, x: Array, lengths: Array | None, h: Array | None, c: Array | None, out: Array | None
     ) -> tuple[Array, Array | None]:
         zeros = np.zeros((len(x), cell.recurrent.shape[1]), x.dtype)
         c = (zeros if c is None else c) if self.kind == "LSTM" else None
-        y, h, c = cell.run(x.swapaxes(0, 1), lengths, zeros if h is None else h, c, self.reverse)
+        with np.errstate(all="ignore"):
+            y, h, c = cell.run(x.swapaxes(0, 1), lengths, zeros if h is None else h, c, self.reverse)
         if out is not None:
             out[...] = y.swapaxes(0, 1)
         return h, c
@@ -277,6 +280,10 @@ class Recurrent:
             directions = self._directions(w, r, b, p)
         if x.ndim != 3:
             raise FormatError(f"X must have three axes, got shape {x.shape}")
+        if lengths is None and len(directions) == 1 and directions[0].cell is None and 1 in x.shape[:2]:
+            direction = directions[0]
+            if x.dtype is direction.packed.dtype and x.shape[2] == direction.packed.features:
+                return self._one(direction, x, h, c)
         dtype = x.dtype
         if dtype != (inner := _computed(dtype)):
             x = x.astype(inner)
@@ -309,6 +316,25 @@ class Recurrent:
         if dtype != inner:
             results = [None if part is None else part.astype(dtype) for part in results]
         return tuple(results)
+
+    def _one(self, direction: Direction, x: Array, h: Array | None, c: Array | None) -> Any:
+        """One direction on the engine, of one row or one step, whose outputs lie alike in either order of the axes."""
+        first = self.options.batch_first
+        x = x if first else x.swapaxes(0, 1)
+        batch, steps, _ = x.shape
+        hidden = direction.packed.units
+        h = self._state(h, 1, batch, hidden, "initial_h")
+        c = self._state(c, 1, batch, hidden, "initial_c")
+        all_outputs, end_h, end_c = self.wanted
+        y, last_h, last_c = direction.engine(
+            x, None if h is None else h[0], None if c is None else c[0], None, all_outputs
+        )
+        shape = (batch, 1, hidden) if first else (1, batch, hidden)
+        return (
+            y.reshape((batch, steps, 1, hidden) if first else (steps, 1, batch, hidden)) if all_outputs else None,
+            last_h.reshape(shape) if end_h else None,
+            last_c.reshape(shape) if end_c and last_c is not None else None,
+        )
 
     def _hidden(self, direction: Direction) -> int:
         cell = direction.cell
@@ -386,4 +412,4 @@ def recurrent(info: NodeInfo) -> Recurrent:
     return Recurrent(options, info.outputs, *(info.constants.get(place) for place in weights.values()))
 
 
-OPERATORS = tuple(Operator(kind, recurrent, _result, _workspace, _work, several=True) for kind in GATES)
+OPERATORS = tuple(Operator(kind, recurrent, _result, _workspace, _work, several=True, quiet=True) for kind in GATES)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rnnx.formats._limits import printable
 from rnnx.formats.onnx._file import Source, require_onnx
+from rnnx.formats.onnx._fusions import join
 from rnnx.formats.onnx._limits import (
     MEMORY,
     MOST_AXES,
@@ -27,6 +28,7 @@ from rnnx.functional._validate import native
 from rnnx.saving import FormatError
 
 MOST_NAMED = 20  # inputs in a message
+MOST_KNOWN = 256  # shapes of an input that are known to fit
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,10 @@ class Session:
         written_as_layers(source)
         self._program: Program | ModelRun
         try:
-            self._program = run_as_model(source) or Program(source, graph)
+            found = run_as_model(source)
+            if found is None:
+                join(source)
+            self._program = found or Program(source, graph)
         except (RecursionError, MemoryError) as error:
             raise FormatError(f"{source.name}: too deep or too large: {type(error).__name__}") from error
         self.model = self._program.model if isinstance(self._program, ModelRun) else None
@@ -121,7 +126,12 @@ class Session:
         self.outputs = tuple(_port(value) for value in graph.output)
         self.evaluated = tuple(sorted(self._program.evaluated))
         self._computed = source.computed
-        self._checks = [(port, port.dtype, port.shape) for port in self.inputs]
+        self._checks: list[tuple[str, Any, set[tuple[int, ...]], Port]] = [
+            (port.name, port.dtype, set(), port) for port in self.inputs
+        ]
+        self._most = memory or self._memory, work or self._work  # beside what is in proportion to the inputs
+        self._least = 0 if memory else PER_INPUT, 0 if work else self._work_per_input
+        self._names_of_outputs = [port.name for port in self.outputs]
 
     def run(self, feeds: dict[str, Any]) -> dict[str, Any]:
         """The outputs for these inputs.
@@ -143,34 +153,46 @@ class Session:
         FormatError
             If an operator fails on them.
         """
-        arrays = []
-        for port, dtype, shape in self._checks:
-            if port.name not in feeds:
-                raise ValueError(f"{self.name}: input {port.name!r} is missing; it needs {self._names()}")
-            if port.kind != "tensor":
-                arrays.append(feeds[port.name])
-                continue
-            array = native(np.asarray(feeds[port.name]))
-            if dtype is not None and array.dtype != dtype:
-                raise TypeError(f"{self.name}: input {port.name!r} must be {dtype}, got {array.dtype}")
-            if shape is not None and not _fits(array.shape, shape):
-                raise ValueError(f"{self.name}: input {port.name!r} must have the shape {shape}, got {array.shape}")
+        arrays, size = [], 0
+        for name, dtype, known, port in self._checks:
+            if name not in feeds:
+                raise ValueError(f"{self.name}: input {name!r} is missing; it needs {self._names()}")
+            array = feeds[name]
+            if array.__class__ is not np.ndarray or array.dtype is not dtype or array.shape not in known:
+                array = self._checked(array, port, known)
+                size += measure(array)
+            else:
+                size += array.nbytes or measure(array)
             arrays.append(array)
         if len(feeds) != len(arrays):
             unknown = sorted(set(feeds) - {port.name for port in self.inputs})
             names = ", ".join([str(name) for name in unknown[:MOST_NAMED]])
             raise ValueError(f"{self.name}: unknown input(s) {names}; it needs {self._names()}")
-        size = sum([array.nbytes if array.__class__ is np.ndarray else measure(array) for array in arrays])
-        self._meter.begin(
-            self.memory or self._memory + PER_INPUT * size, self.work or self._work + self._work_per_input * size
-        )
-        self._meter.held = self._computed
-        with np.errstate(all="ignore"):
+        (memory, work), (of_memory, of_work) = self._most, self._least
+        self._meter.begin(memory + of_memory * size, work + of_work * size, held=self._computed)
+        if self._program.quiet:
             results = self._program.run(*arrays)
-        return {
-            port.name: np.asarray(result) if isinstance(result, np.generic) else result
-            for port, result in zip(self.outputs, results, strict=True)
-        }
+        else:
+            with np.errstate(all="ignore"):
+                results = self._program.run(*arrays)
+        found = dict(zip(self._names_of_outputs, results, strict=True))
+        for name, result in found.items():
+            if isinstance(result, np.generic):
+                found[name] = np.asarray(result)
+        return found
+
+    def _checked(self, given: Any, port: Port, known: set[tuple[int, ...]]) -> Any:
+        """An input of the type and shape that the model says; its shape is remembered."""
+        if port.kind != "tensor":
+            return given
+        array = native(np.asarray(given))
+        if port.dtype is not None and array.dtype != port.dtype:
+            raise TypeError(f"{self.name}: input {port.name!r} must be {port.dtype}, got {array.dtype}")
+        if port.shape is not None and not _fits(array.shape, port.shape):
+            raise ValueError(f"{self.name}: input {port.name!r} must have the shape {port.shape}, got {array.shape}")
+        if len(known) < MOST_KNOWN:
+            known.add(array.shape)
+        return array
 
     def _names(self) -> str:
         names = [printable(repr(port.name)) for port in self.inputs]
