@@ -69,7 +69,9 @@ def _math(display):
         formula = convert(text, display=display)
         # What is read where MathML is not: a text browser, the clipboard.
         formula = formula.replace("<math ", f'<math alttext="{html.escape(text, quote=True)}" ', 1)
-        translator.body.append(f'<div class="math">{formula}</div>\n' if display == "block" else formula)
+        if display == "block":  # one that is too long for a phone is moved by itself
+            formula = f'<div style="overflow: auto hidden; padding: 0.2rem 0; margin-bottom: 1rem">{formula}</div>\n'
+        translator.body.append(formula)
         raise nodes.SkipNode
 
     return visit
