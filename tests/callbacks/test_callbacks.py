@@ -659,3 +659,20 @@ def test_old_words_of_callbacks():
     ):
         with pytest.raises(ValueError, match=words):
             callbacks.ModelCheckpoint("x.keras", **options)
+
+
+@pytest.mark.parametrize(
+    ("metric", "watched", "found"),
+    [("accuracy", "val_acc", "val_accuracy"), ("acc", "accuracy", "acc"), ("accuracy", "acc", "accuracy")],
+)
+def test_the_accuracy_by_its_other_name(metric, watched, found):
+    model = rnnx.Sequential([layers.Input((3, 2)), layers.GRU(2), layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=[metric])
+    x, y = xy()
+    stop = callbacks.EarlyStopping(watched, patience=3)
+    with pytest.warns(UserWarning, match=f"EarlyStopping: '{watched}' is called '{found}' here"):
+        model.fit(x, y > 0, epochs=2, verbose=0, validation_split=0.25, callbacks=[stop])
+    assert stop.monitor == found and stop.best is not None
+    for absent in ("val_vacc", "accuracyacc", "val_loss_acc"):
+        with pytest.raises(ValueError, match=f"there is no '{absent}' to watch"):
+            model.fit(x, y > 0, verbose=0, validation_split=0.25, callbacks=[callbacks.EarlyStopping(absent)])

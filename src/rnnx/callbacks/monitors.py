@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,14 @@ class Monitor(Callback):
         ValueError
             If there is none of this name, or nothing says which way is better; before the first batch.
         """
+        if self.monitor not in figures and not adding and (other := _other_name(self.monitor)) in figures:
+            warnings.warn(
+                f"{type(self).__name__}: {self.monitor!r} is called {other!r} here, as compile(metrics=) says: that is "
+                "watched",
+                UserWarning,
+                stacklevel=2,
+            )
+            self.monitor = other
         if self.monitor not in figures and not adding:
             raise ValueError(
                 f"{type(self).__name__}: there is no {self.monitor!r} to watch; there are {', '.join(figures)}"
@@ -92,6 +101,14 @@ class Monitor(Callback):
             return False
         self._sign = self._sign or self._direction(None)
         return than is None or self._sign * (value - than) > self.min_delta
+
+
+def _other_name(name: str) -> str:
+    """The accuracy by its name before Keras 2.3, or since."""
+    start, _, last = name.rpartition("acc" if name.endswith("acc") else "accuracy")
+    if last or not name.endswith(("acc", "accuracy")) or start and not start.endswith("_"):
+        return name
+    return start + ("accuracy" if name.endswith("acc") else "acc")
 
 
 class EarlyStopping(Monitor):
