@@ -15,13 +15,14 @@ import numpy as np
 from rnnx import layers
 from rnnx._assigned import is_of_user
 from rnnx._config import name_of_custom, to_builtin
-from rnnx._nested import packed
+from rnnx._nested import frozen, packed
 from rnnx._typing import Array
 from rnnx.formats._limits import level_of_caller
 from rnnx.formats.keras import _compiled, _hdf5_write, _legacy, _optimizer, _paths, _vocabularies
 from rnnx.formats.keras._calls import SWITCHES
 from rnnx.formats.keras._container import ARCHIVED_WEIGHTS, NOISE
 from rnnx.formats.keras._functions import written, written_call
+from rnnx.layers.call_arguments import list_structure
 from rnnx.layers.convolution import Convolution
 from rnnx.layers.depthwise import DepthwiseConvolution
 from rnnx.layers.layer import walk
@@ -382,14 +383,17 @@ class _Writer:
         kwargs: dict[str, Any] = {}
         if step.states:
             kwargs["initial_state"] = [described(place) for place in step.states]
-        if "structure" in step.call:
+        call = dict(step.call)
+        if not step.single and frozen(call.get("structure")) == list_structure(step.layer, len(given)):
+            del call["structure"]  # one list of tensors, as it is written
+        if "structure" in call:
             raise FormatError(
                 f"{self.path}: layer {step.layer.name!r}: it is called with more than one tensor or list of tensors, "
                 "or with constants, which is not written; give constants to its constructor, and several tensors as a "
                 f"list{OTHER_FILES}"
             )
         switches = [word for words in SWITCHES.values() for word in words]
-        for word, value in step.call.items():
+        for word, value in call.items():
             if word != "training" and not (word in switches and isinstance(value, bool)):
                 raise FormatError(f"{self.path}: layer {step.layer.name!r}: the call argument {word!r} is not written")
             kwargs[word] = value
