@@ -1,12 +1,14 @@
 """Run public training scripts on rnnx and print which come to their end, which stop, and why.
 
 Command, in an environment with the ``test`` extra, pandas 2, matplotlib, scikit-learn, nltk, tqdm, h5py, requests,
-gensim, statsmodels and jinja2: ``python -m tests.peers.training_scripts``. It fetches the repositories that
-``catalogue.txt`` names, at its commits, with git, into ``--folder`` (what is there is not fetched again); nothing of
+gensim, statsmodels, jinja2, sqlalchemy, pillow, jieba, openpyxl, xlrd, regex, loguru and glog:
+``python -m tests.peers.training_scripts``. It fetches the repositories that ``catalogue.txt`` names, at its commits,
+with git, into ``--folder`` (what is there is not fetched again); nothing of
 them is in this tree. Words such as ``addition_rnn`` run these scripts only.
 
 The scripts are run as they are, with Keras' names meaning rnnx' (`names`), one short epoch where they train for hours
-(`short`), and small synthetic data where they download it or keep it elsewhere (`stand_ins`, `data`). A script
+(`short`), and small synthetic data where they download it or keep it elsewhere (`stand_ins`, `data`); packages that
+only read such data, and words of older versions of others, are `packages`. A script
 
 * runs: it came to its end, or trained until the time limit;
 * trains: it trained, and stopped later, for another reason than rnnx;
@@ -32,7 +34,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
-SECONDS = 30.0  # of the processor for a script, after which it has trained long enough
+SECONDS = 4.0  # of the processor for a script, after which it has trained long enough, if it has trained
 WAIT = 900.0  # by the clock, after which it hangs
 LARGEST = 4 << 20  # bytes of a file of a repository; larger ones are data
 OFFLINE = {**os.environ, "GIT_NO_LAZY_FETCH": "1"}  # a blob that was left out stays out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import random
+import string
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -110,11 +111,14 @@ def stories(rng: random.Random) -> str:
 def reviews(folder: str) -> dict[str, Maker]:
     """The folders of Stanford's film reviews, a file for each."""
     places = [f"{folder}/{part}/{label}" for part in ("train", "test") for label in ("pos", "neg")]
-    return {f"{place}/{number}_7.txt": one_review for place in places for number in range(40)}
+    files = [f"{place}/{number}_7.txt" for place in places for number in range(40)]
+    return {file: review(600 * number) for number, file in enumerate(files)}
 
 
-def one_review(rng: random.Random) -> str:
-    return " ".join(rng.choices(VOCABULARY, k=60)) + "."
+def review(first: int) -> Maker:
+    """Common words, and 600 that no other review has: all of them are more than any vocabulary takes."""
+    rare = " ".join(f"w{word}" for word in range(first, first + 600))
+    return lambda rng: f"{' '.join(rng.choices(VOCABULARY, k=60))} {rare}."
 
 
 def questions(rng: random.Random) -> str:
@@ -122,6 +126,91 @@ def questions(rng: random.Random) -> str:
     asked = lambda: " ".join(rng.choices(VOCABULARY, k=8)) + "?"  # noqa: E731
     rows = [f"{k},{2 * k},{2 * k + 1},{asked()},{asked()},{k % 2}" for k in range(300)]
     return "\n".join(["id,qid1,qid2,question1,question2,is_duplicate", *rows]) + "\n"
+
+
+def pickled(make: Callable[[], object]) -> Maker:
+    """What a script before this one would have pickled."""
+
+    def made(rng: random.Random) -> bytes:
+        import pickle
+
+        return pickle.dumps(make())
+
+    return made
+
+
+def word_vectors(size: int) -> dict[str, object]:
+    import numpy as np
+
+    return {word: np.ones(size) for word in VOCABULARY}
+
+
+def digits() -> tuple[object, object]:
+    """Numbers of ten digits, one-hot, and by what they can be divided."""
+    import numpy as np
+
+    drawn = np.random.default_rng(0)
+    return np.eye(11)[drawn.integers(0, 11, (40, 10))], drawn.integers(0, 2, (40, 3)).astype(float)
+
+
+def picture(rng: random.Random) -> bytes:
+    """A picture of 96 by 96."""
+    import io
+
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.effect_noise((96, 96), rng.uniform(10, 60)).convert("RGB").save(written, "JPEG")
+    return written.getvalue()
+
+
+def cats() -> dict[str, Maker]:
+    """Folders of six pictures."""
+    names = [*(f"cat_{number}" for number in range(5)), "cat_result"]
+    folders = [f"catz/{part}/{cat}" for part in ("train", "test") for cat in range(130)]
+    return {f"{folder}/{name}.jpg": picture for folder in folders for name in names}
+
+
+def many_words(rng: random.Random) -> str:
+    """Comments with a hundred thousand words, and six labels each."""
+    labels = "toxic,severe_toxic,obscene,threat,insult,identity_hate"
+    words = [" ".join(f"w{word}" for word in range(260 * row, 260 * row + 260)) for row in range(400)]
+    rows = [f"{row},{own}," + ",".join(rng.choices("01", k=6)) for row, own in enumerate(words)]
+    return "\n".join([f"id,comment_text,{labels}", *rows]) + "\n"
+
+
+def draws(rng: random.Random) -> str:
+    """Six numbers out of 45 and one more, after the number of the draw."""
+    return "".join(",".join(map(str, [row, *rng.sample(range(1, 46), 7)])) + "\n" for row in range(968))
+
+
+def poems(rng: random.Random) -> str:
+    return "".join(f"{rng.choice(VOCABULARY)}:{' '.join(rng.choices(VOCABULARY, k=9))}\n" for _ in range(300))
+
+
+def compared(rng: random.Random) -> str:
+    """A number, two sentences and whether they mean the same."""
+    sentence = lambda: " ".join(rng.choices(VOCABULARY, k=6))  # noqa: E731
+    return "".join(f"{row}\t{sentence()}\t{sentence()}\t{row % 2}\n" for row in range(120)).lower()
+
+
+def captions(rng: random.Random) -> str:
+    return "".join(f"picture{row} {' '.join(rng.choices(VOCABULARY, k=6))}\n" for row in range(20))
+
+
+def features() -> dict[str, object]:
+    import numpy as np
+
+    return {f"picture{row}": np.ones((1, 4096), "float32") for row in range(20)}
+
+
+def nothing(rng: random.Random) -> bytes:
+    """A file that is only listed."""
+    return b"x"
+
+
+def songs(folder: str) -> dict[str, Maker]:
+    return {f"{folder}/{number}.mid": nothing for number in range(3)}
 
 
 def integers(highest: int, rows: int = 100) -> Maker:
@@ -133,7 +222,8 @@ def names(rng: random.Random) -> str:
     return "\n".join("".join(rng.choices("abcdefghiklmnorstu", k=rng.randint(4, 9))).title() for _ in range(60))
 
 
-FILES: dict[str, dict[str, Maker]] = {  # of a repository: patterns of paths, and what is read instead of what is there
+# Of a repository, or one script of it: patterns of paths, and what is read instead of what is there.
+FILES: dict[str, dict[str, Maker]] = {
     "AtanuCSE/TF-Keras-RNN-LSTM": {"RSCCASN.csv": numbers(1, header="DATE,RSCCASN", dates="%Y-%m-%d")},
     "Jean-Christ1/Deep-Learning-with-Keras-and-Tensorflow": {
         "*synop-lys.csv": numbers(
@@ -141,11 +231,20 @@ FILES: dict[str, dict[str, Maker]] = {  # of a repository: patterns of paths, an
             rows=2000,
         ),
     },
-    "Melvynkoh94/LSTM_Keras": {"*glove*": vectors(300), "*crawl*": vectors(300)},
+    "Melvynkoh94/LSTM_Keras": {"*glove*": vectors(300), "*crawl*": vectors(300), "*.csv": many_words},
     "PacktPublishing/Deep-Learning-with-Keras": {
         "*LD_250.npy": walks(3000), "*text.tsv": labelled("1", "2"), "*qa1*": stories,
         "*sentiment-train.txt": labelled("1", "0"),
     },
+    "oreilly-japan/deep-learning-with-keras-ja/ch07/composite_qa_net.py": {
+        f"data/tasks_1-20_v1-2/en-10k/qa1_single-supporting-fact_{part}.txt": stories for part in ("train", "test")
+    },
+    "oreilly-japan/deep-learning-with-keras-ja/ch07/lstm_autoencoder.py": {"embed/glove.6B.100d.txt": vectors(100)},
+    "lukas/ml-class/videos/cnn-audio/audio.ipynb": {
+        f"data/{label}/{number}.wav": nothing for label in ("bed", "cat", "happy") for number in range(60)
+    },
+    "lukas/ml-class/examples/keras-audio/gru-composer.py": songs("midi_songs"),
+    "lukas/ml-class/videos/video-predict/video.ipynb": cats(),
     "oreilly-japan/deep-learning-with-keras-ja": {
         "*LD_250.npy": walks(3000), "*sentiment-train.txt": labelled("1", "0"),
     },
@@ -159,27 +258,68 @@ FILES: dict[str, dict[str, Maker]] = {  # of a repository: patterns of paths, an
         "*_acc_?_*.txt": numbers(128, rows=100, separator=" "), "*/y_t*.txt": integers(6),
     },
     "lukas/ml-class": {"*hrv.txt": pairs, "*300d*": vectors(300), "*small_train.csv": questions, **reviews("aclImdb")},
-    "fchollet/deep-learning-with-python-notebooks": reviews("aclImdb"),
+    "fchollet/deep-learning-with-python-notebooks": {
+        **reviews("aclImdb"), "aclImdb/train/pos/4077_10.txt": review(0), "spa-eng/spa.txt": pairs,
+    },
     "lukysummer/Machine-Translation-Seq2Seq-Keras": {"*small_vocab_*": text},
+    "jeffchenzc/Keras-LSTM": {"part-00000": numbers(12, rows=827)},
+    "tyge318/Keras-LSTM-Exercise": {
+        "*valid_words.pickle": pickled(lambda: set(VOCABULARY)), "*_to_vec.pickle": pickled(lambda: word_vectors(256)),
+        "*features.pkl": pickled(features), "*Images.txt": lambda rng: "".join(f"picture{k}.jpg\n" for k in range(20)),
+        "*descriptions.txt": captions, "*spa.txt": lambda rng: pairs(rng) * 13,
+    },
+    "GINK03/keras-rnn-fizzbuzz": {"dataset/1.pkl": pickled(digits)},
+    "jerinka/convlstm_keras": {"vids/one.mp4": nothing, "vids/two.mp4": nothing},
+    "jordan-bird/Keras-LSTM-Music-Generator": songs("classical-piano-type0"),
+    "nohj0518/keras-lstm-lotto-2021": {"*lotto*.csv": draws},
+    "zixinw/gushi-gen-keras-rnn": {"*poems.txt": poems},
+    "arlenzhu/SiameseLSTM-Keras": {"*ch_input/*.txt": compared},
+    "peanutshawny/lstm-stock-predictor": {
+        "*ge.*.us.txt": numbers(5, header="Date,Open,High,Low,Close,Volume", dates="%Y-%m-%d"),
+    },
+    "sanjay-raghu/sentiment-analysis-using-LSTM-keras": {
+        "*Sentiment.csv": lambda rng: "text,sentiment\n" + labelled(
+            "Positive", "Negative", "Neutral", separator=",", label_first=False)(rng),
+    },
     "pchanda/Char-LSTM-Keras-Pytorch": {
         f"data/names/{language}.txt": names for language in ("English", "French", "Greek", "Irish", "Polish")
     },
 }  # fmt: skip
 OF_ALL: dict[str, Maker] = {  # where the repository says nothing
-    "*glove*": vectors(100), "*jena_climate*": climate, "*fra*.txt": pairs, "*deu*.txt": pairs, "*spa*.txt": pairs,
-    "*cmn*.txt": pairs, "*.txt": text, "*.text": text,
+    "*shakespeare*": lambda rng: english() + string.printable, "*glove*": vectors(100), "*jena_climate*": climate,
+    "*fra*.txt": pairs, "*deu*.txt": pairs, "*spa*.txt": pairs, "*cmn*.txt": pairs, "*.txt": text, "*.text": text,
 }  # fmt: skip
 ARGUMENTS: dict[str, list[str]] = {  # on the command lines of scripts
     "RuoAndo/LSTM-time-series/anomaly-detect/anomaly4.py": ["sample.txt"],
     "GINK03/keras-rnn-fizzbuzz/fizzbuzz.py": ["--train"],
+    "lukas/ml-class/examples/lstm/text-gen/char-gen.py": ["input.txt"],
+    "lukas/ml-class/projects/7-text-generation/char-gen.py": ["input.txt"],
+    "lukas/ml-class/videos/text-gen/char-gen.py": ["input.txt"],
+    "arlenzhu/SiameseLSTM-Keras/siamese_lstm.py": ["train"],
+    "yxtay/char-rnn-text-generation/keras_model.py": [
+        "train",
+        "--checkpoint-path",
+        "model/model.keras",
+        "--text-path",
+        "input.txt",
+    ],
 }
 VARIABLES: dict[str, str] = {"FIDLE_DATASETS_DIR": "."}  # of the environment
-_state: dict[str, str] = {"repository": "", "folder": ""}
+_state: dict[str, str] = {"repository": "", "script": "", "folder": ""}
 
 
-def choose(repository: str) -> None:
-    """Whose files are made from now on."""
-    _state.update(repository=repository, folder=tempfile.mkdtemp())
+def choose(repository: str, path: str) -> None:
+    """The repository and the script whose files are made from now on."""
+    _state.update(repository=repository, script=f"{repository}/{path}", folder=tempfile.mkdtemp())
+
+
+def repository() -> str:
+    """The repository whose script is run."""
+    return _state["repository"]
+
+
+def own_files() -> dict[str, Maker]:
+    return {**FILES.get(_state["script"], {}), **FILES.get(_state["repository"], {})}
 
 
 def path_of(path: str, of_all: bool = True) -> Path | None:
@@ -190,7 +330,7 @@ def path_of(path: str, of_all: bool = True) -> Path | None:
     name = path.replace("\\", "/")
     if "site-packages" in name:
         return None
-    for patterns in (FILES.get(_state["repository"], {}), OF_ALL if of_all else {}):
+    for patterns in (own_files(), OF_ALL if of_all else {}):
         for pattern, make in patterns.items():
             if fnmatch.fnmatchcase(name.lower(), pattern.lower()):
                 target = Path(_state["folder"], name.strip("/").replace("/", "+").replace("..", "up"))
@@ -203,7 +343,7 @@ def path_of(path: str, of_all: bool = True) -> Path | None:
 
 def write_beside(folder: str) -> None:
     """Make the files of paths without a wildcard in the script's folder, for scripts that list it or look first."""
-    for pattern, make in FILES.get(_state["repository"], {}).items():
+    for pattern, make in own_files().items():
         target = Path(folder, pattern)
         if "*" not in pattern and not os.path.isabs(pattern) and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

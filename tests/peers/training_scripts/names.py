@@ -29,7 +29,7 @@ PACKAGES = set(
     embeddings engine experimental fashion_mnist generic_utils image imdb initializers io_utils keras layer_utils layers
     legacy local losses merge metrics mnist models multi_gpu_utils noise normalization np_utils ops optimizers
     optimizer_v2 pooling preprocessing python random recurrent regularizers reuters saving schedules scikit_learn
-    sequence src tensorflow_backend text timeseries topology training utils vis_utils wrappers
+    sequence src tensorflow_backend text timeseries topology training utils vgg16 vis_utils wrappers
     """.split()
 )  # modules of Keras of any year
 INERT = {  # about sessions and devices, of which there are none
@@ -128,6 +128,7 @@ class KerasModule(ModuleType):
 class TensorFlowModule(ModuleType):
     """A module of TensorFlow: `keras`, functions that mean the same on arrays, and sessions that do nothing."""
 
+    stand_ins: dict[str, Any] = {}
     __path__: list[str] = []
     __version__ = "2.15.0"
     newaxis = None
@@ -145,12 +146,16 @@ class TensorFlowModule(ModuleType):
             return name
         if name in ("is_tensor", "Tensor"):  # with which other packages ask whether something is of TensorFlow
             return NoTensor if name == "Tensor" else lambda value: False
+        if name in self.stand_ins:
+            return self.stand_ins[name]
         if name in INERT:
             return MagicMock()
         if name == "function":
             return _function
         if name in ("convert_to_tensor", "constant"):
             return _tensor
+        if name == "range":
+            return _range
         if name == "one_hot":
             return lambda indices, depth, **options: rnnx.ops.one_hot(indices, depth)
         operation = OPERATIONS.get(name, name)
@@ -163,6 +168,11 @@ class TensorFlowModule(ModuleType):
 def _function(given: Callable[..., Any] | None = None, **options: Any) -> Any:
     """``tf.function``: the function itself."""
     return given if given is not None else lambda function: function
+
+
+def _range(start: Any, limit: Any = None, delta: Any = 1, **options: Any) -> Any:
+    """``tf.range``, whose arguments have other names."""
+    return rnnx.ops.arange(0 if limit is None else start, start if limit is None else limit, delta)
 
 
 def _tensor(value: Any, dtype: Any = None, **options: Any) -> Any:
@@ -208,7 +218,7 @@ class Displayed(ModuleType):
         return value
 
 
-def install(displayed: set[str], stand_ins: dict[str, Any]) -> None:
+def install(displayed: set[str], stand_ins: dict[str, Any], tensorflow: dict[str, Any]) -> None:
     """Put the modules in front of every other place that Python imports from."""
-    KerasModule.stand_ins = stand_ins
+    KerasModule.stand_ins, TensorFlowModule.stand_ins = stand_ins, tensorflow
     sys.meta_path.insert(0, Finder(displayed))

@@ -8,6 +8,7 @@ import os
 import re
 import time
 import types
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pandas as pd
 
 import rnnx
 
-from . import data
+from . import data, packages
 
 RANDOM = np.random.default_rng(0)
 WORDS = {f"word{index}": index for index in range(1, 5000)}
@@ -74,7 +75,7 @@ def column(name: str, count: int) -> Any:
     low = str(name).lower()
     if "date" in low or low in ("time", "timestamp", "ds"):
         return pd.date_range("2012-01-01", periods=count).astype(str)
-    if re.search("text|document|review|comment|sentence|tweet|content|phrase|question|headline|title|word", low):
+    if re.search("text|docum|review|comment|sentence|tweet|content|phrase|quest|answer|headline|title|word", low):
         words = data.english().split()
         return [" ".join(words[index * 7 % 2000 : index * 7 % 2000 + 12]) for index in range(count)]
     if re.search("label|sentiment|class|target|is_", low):
@@ -128,6 +129,8 @@ def _old_pandas(read_csv: Callable[..., Any]) -> Callable[..., Any]:
         if options.get("delim_whitespace"):
             options.update(sep=r"\s+", delim_whitespace=None)
         options.pop("delim_whitespace", None)
+        if isinstance(path, str) and os.path.exists(path.replace("\\", "/")):  # as on Windows
+            path = path.replace("\\", "/")
         if isinstance(path, (str, os.PathLike)):
             made = data.path_of(str(path), of_all=False)
             if made is None and not os.path.exists(path):
@@ -148,7 +151,7 @@ def _pandas() -> None:
 
     def excel(path: Any, *args: Any, index: Any = None, **options: Any) -> Any:
         if os.path.exists(path):
-            return read_excel(path, *args, **options)
+            return read_excel(path, *args, **options).dropna(how="all", axis=0)  # rows that older readers left out
         return read_csv(
             path, **{name: value for name, value in options.items() if name not in ("sheet_name", "engine")}
         )
@@ -211,6 +214,12 @@ def _nltk() -> None:
         [(word, "NN" if len(word) > 3 else "DT") for word in line.split()] for line in data.english().splitlines()
     ]
     nltk.corpus.stopwords = types.SimpleNamespace(words=lambda *args: ["the", "a"])
+    texts = data.english(600).splitlines()
+    nltk.corpus.reuters = types.SimpleNamespace(
+        fileids=lambda: [f"{part}/{number}" for part in ("training", "test") for number in range(150)],
+        words=lambda name=None: " ".join(texts if name is None else [texts[int(name.split("/")[1])]] * 6).split(),
+        categories=lambda name: ["earn"],
+    )
     nltk.corpus.treebank = types.SimpleNamespace(tagged_sents=lambda *args: tagged, fileids=lambda *args: ["1"])
     nltk.FreqDist = __import__("collections").Counter
 
@@ -249,7 +258,7 @@ def _wandb(modules: dict[str, Any]) -> None:
 
 DISPLAYED = {
     "IPython", "pydot", "graphviz", "plotly", "prettytable", "termcolor", "tensorboard", "google.colab",
-    "ipywidgets", "progressbar", "keras_tqdm", "pyecharts", "wordcloud", "pdb", "seaborn",
+    "ipywidgets", "progressbar", "keras_tqdm", "pyecharts", "wordcloud", "pdb", "seaborn", "numba", "hyperas",
 }  # fmt: skip
 
 
@@ -260,12 +269,16 @@ def keras_names() -> dict[str, Any]:
     def get_file(fname: Any = None, origin: str = "", *args: Any, **options: Any) -> str:
         name = os.path.basename(str(fname or origin))
         USED.append(f"get_file {name}")
-        if "aclimdb" in name.lower():  # a folder that is beside the script
+        if any(
+            word in f"{name} {origin}".lower() for word in ("aclimdb", "spa-eng")
+        ):  # a folder that is beside the script
             return os.getcwd()
         made = data.path_of(name) or data.path_of("any.txt")
         return str(made)
 
     return {**sets, "datasets": types.SimpleNamespace(**sets), "get_file": get_file, "plot_model": MagicMock(),
+            "load_img": MagicMock(), "img_to_array": MagicMock(),
+            "preprocess_input": lambda x, *args, **options: x,
             "multi_gpu_model": lambda model, *args, **options: model}  # fmt: skip
 
 
@@ -282,14 +295,25 @@ def _downloads() -> None:
 
         setattr(subprocess, name, quiet)
 
+    def urlretrieve(url: str, path: Any = None, *args: Any) -> tuple[str, None]:
+        target = str(path or os.path.basename(url))
+        made = data.path_of(target) or data.path_of("any.txt")
+        Path(target).write_bytes(Path(str(made)).read_bytes())
+        return target, None
 
-def install(modules: dict[str, Any]) -> None:
-    """Patch what reads data, asks a person, waits or draws."""
+    urllib.request.urlretrieve = urlretrieve
+
+
+def install(modules: dict[str, Any], source: str) -> None:
+    """Patch what reads data, asks a person, waits or draws, in packages that the ``source`` of a script names."""
     _pandas()
     _numpy()
-    _nltk()
+    if "nltk" in source:
+        _nltk()
     _wandb(modules)
     _downloads()
+    packages.install(modules, source)
+    packages.files_of_models(data.repository())
     builtins.open = io.open = _opened(builtins.open)
     load = np.load
 
@@ -298,32 +322,31 @@ def install(modules: dict[str, Any]) -> None:
         return load(made or path, *args, **options)
 
     np.load = np_load
+    loadtxt = np.loadtxt
+    np.loadtxt = lambda path, *args, **options: loadtxt(
+        (isinstance(path, str) and data.path_of(path, of_all=False)) or path, *args, **options
+    )
     here: Any = builtins
     here.input = here.raw_input = lambda *args: "1"
     here.unicode, here.xrange, here.reload = str, range, lambda module: module
     here.get_ipython, here.display = lambda: MagicMock(), lambda *args, **options: None
     clock: Any = time
     clock.sleep, clock.clock = lambda seconds: None, time.perf_counter
-    try:
+    if "matplotlib" in source or "pylab" in source:
         import matplotlib
 
         matplotlib.use("Agg")
         import matplotlib.pyplot
 
         matplotlib.pyplot.show = lambda *args, **options: None
-    except ImportError:
-        pass
-    try:
+    if "tqdm" in source:
         import tqdm
         import tqdm.notebook
 
         for bars in (tqdm, tqdm.notebook):  # without widgets
             bars.tqdm = bars.tqdm_notebook = tqdm.tqdm
-    except ImportError:
-        pass
-    try:
+        modules["tqdm._tqdm_notebook"] = tqdm.notebook
+    if "sklearn" in source:
         import sklearn.model_selection
 
         modules["sklearn.cross_validation"] = modules["sklearn.grid_search"] = sklearn.model_selection
-    except ImportError:
-        pass
