@@ -121,7 +121,7 @@ def _annotation(cls: Any, name: str) -> str:
     for kind in engine_base(cls).__mro__[:-1]:
         if "__init__" in vars(kind):
             found = inspect.signature(vars(kind)["__init__"]).parameters.get(name)
-            if found is not None and found.annotation != "Any":
+            if found is not None:  # the nearest class says what it takes, be it anything
                 return found.annotation if isinstance(found.annotation, str) else ""
     return ""
 

@@ -221,3 +221,17 @@ def test_an_optimizer_refuses_another_kind_of_step_after_the_first() -> None:
     assert optimizer.momentum == 0.9
     with pytest.raises(AttributeError, match="SGD: `momentum` cannot change after the first step"):
         optimizer.momentum = 0.0
+
+
+def test_what_is_kept_in_arrays_keeps_their_shapes() -> None:
+    metric = metrics.Precision()
+    metric.thresholds = 0.7
+    assert metric([0, 1, 1], [0.6, 0.8, 0.65]) == 1.0  # of 0.8 alone; 2 / 3 with 0.5
+    with pytest.raises(AttributeError, match="Precision: `thresholds` cannot change any more, arrays are kept for it"):
+        metric.thresholds = [0.1, 0.5, 0.9]
+
+
+def test_a_number_in_an_array_without_axes_is_one() -> None:
+    penalty = regularizers.L2(0.5)
+    penalty.l2 = np.array(0.25)
+    assert penalty(np.array([2.0])) == 1.0
