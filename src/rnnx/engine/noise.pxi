@@ -4,6 +4,8 @@
 cdef enum:
     POOL_WORDS = 4    # of a SeedSequence
     STATE_WORDS = 5   # of a generator: state and increment, high words first, and the half of a number that is left
+    LANES = 4         # a power of two
+    BLOCK_HALVES = 64 # numbers that lanes make at once; whole turns of all of them
 
 
 cdef extern from *:
@@ -33,13 +35,24 @@ cdef inline uint32_t stirred(uint32_t value, uint32_t *constant, uint32_t factor
     return value ^ value >> 16
 
 
+cdef inline void times_plus(uint64_t *out, const uint64_t *a, const uint64_t *b, const uint64_t *c) noexcept nogil:
+    # out = a b + c, of 128 bits each, their high words first.
+    cdef uint64_t low = a[1] * b[1], sum = low + c[1]
+    out[0] = rx_high_word(a[1], b[1]) + a[0] * b[1] + a[1] * b[0] + c[0] + (1 if sum < low else 0)
+    out[1] = sum
+
+
 cdef inline void advance_state(uint64_t *state) noexcept nogil:
-    # state = state * factor + increment, of 128 bits (PCG64).
-    cdef uint64_t high = <uint64_t>0x2360ED051FC65DA4, low = <uint64_t>0x4385DF649FCCF645, sum
-    high = rx_high_word(state[1], low) + state[0] * low + state[1] * high
-    low = state[1] * low
-    sum = low + state[3]
-    state[0], state[1] = high + state[2] + (1 if sum < low else 0), sum
+    # state = state * factor + increment (PCG64).
+    cdef uint64_t factor[2]
+    factor[0], factor[1] = <uint64_t>0x2360ED051FC65DA4, <uint64_t>0x4385DF649FCCF645
+    times_plus(state, state, factor, state + 2)
+
+
+cdef inline uint64_t word_of(const uint64_t *state) noexcept nogil:
+    # The number of 64 bits that a state stands for.
+    cdef uint64_t word = state[0] ^ state[1], turns = state[0] >> 58
+    return word >> turns | word << (64 - turns & 63)
 
 
 cdef void start_state(uint64_t *state, const uint32_t *entropy, int words) noexcept nogil:
@@ -69,33 +82,76 @@ cdef void start_state(uint64_t *state, const uint32_t *entropy, int words) noexc
 
 cdef inline uint32_t next_half(uint64_t *state) noexcept nogil:
     # 32 bits: the low half of a word first, the high one when they are asked for again.
-    cdef uint64_t word, turns
+    cdef uint64_t word
     if state[4]:
         word = state[4]
         state[4] = 0
         return <uint32_t>word
     advance_state(state)
-    word, turns = state[0] ^ state[1], state[0] >> 58
-    word = word >> turns | word << (64 - turns & 63)
+    word = word_of(state)
     state[4] = word >> 32 | <uint64_t>1 << 32
     return <uint32_t>word
+
+
+cdef struct Lanes:
+    # States one step apart from each other, which all take as many steps at once: each alone would wait for its product.
+    uint64_t states[2 * LANES]
+    uint64_t factor[2]
+    uint64_t increment[2]
+
+
+cdef void start_lanes(Lanes *lanes, const uint64_t *state) noexcept nogil:
+    # The states that follow this one; and what many steps make of a state, doubling them.
+    cdef uint64_t next_one[STATE_WORDS]
+    cdef int k
+    memcpy(next_one, state, sizeof(next_one))
+    for k in range(LANES):
+        advance_state(next_one)
+        lanes.states[2 * k], lanes.states[2 * k + 1] = next_one[0], next_one[1]
+    lanes.factor[0], lanes.factor[1] = <uint64_t>0x2360ED051FC65DA4, <uint64_t>0x4385DF649FCCF645
+    lanes.increment[0], lanes.increment[1] = state[2], state[3]
+    k = 1
+    while k < LANES:
+        times_plus(lanes.increment, lanes.factor, lanes.increment, lanes.increment)
+        next_one[0] = next_one[1] = 0
+        times_plus(lanes.factor, lanes.factor, lanes.factor, next_one)
+        k *= 2
+
+
+cdef void fill_halves(Lanes *lanes, uint64_t *state, uint32_t *halves) noexcept nogil:
+    # BLOCK_HALVES of them; the state is then the one of the last.
+    cdef uint64_t word
+    cdef int j, k
+    for j in range(BLOCK_HALVES // (2 * LANES)):
+        state[0], state[1] = lanes.states[2 * LANES - 2], lanes.states[2 * LANES - 1]
+        for k in range(LANES):
+            word = word_of(lanes.states + 2 * k)
+            halves[0], halves[1] = <uint32_t>word, <uint32_t>(word >> 32)
+            halves += 2
+            times_plus(lanes.states + 2 * k, lanes.states + 2 * k, lanes.factor, lanes.increment)
 
 
 cdef void fill_mask(uint64_t *kept, Py_ssize_t count, uint32_t bound, word value, word *out) noexcept nogil:
     # `value` where the 24 bits of a number are at least `bound`, else 0: a matter of bits, as no processor foresees a
     # branch.
     cdef uint64_t state[STATE_WORDS]
-    cdef Py_ssize_t j = 0
+    cdef uint32_t halves[BLOCK_HALVES]
+    cdef Lanes lanes
+    cdef Py_ssize_t j = 0, k
     memcpy(state, kept, sizeof(state))
+    if state[4] and count:
+        out[0] = value & (<word>0 - <word>(next_half(state) >> 8 >= bound))
+        j = 1
+    if count - j >= BLOCK_HALVES:
+        start_lanes(&lanes, state)
+    while count - j >= BLOCK_HALVES:
+        fill_halves(&lanes, state, halves)
+        for k in range(BLOCK_HALVES):  # numbers of 24 bits have no sign, and compilers compare those that may have one
+            out[j + k] = value & (<word>0 - <word>(<int>(halves[k] >> 8) >= <int>bound))
+        j += BLOCK_HALVES
     while j < count:
-        if state[4] == 0 and j + 1 < count:  # both halves of a word, without a branch on which one it is
-            out[j] = value & (<word>0 - <word>(next_half(state) >> 8 >= bound))
-            out[j + 1] = value & (<word>0 - <word>(<uint32_t>state[4] >> 8 >= bound))
-            state[4] = 0
-            j += 2
-        else:
-            out[j] = value & (<word>0 - <word>(next_half(state) >> 8 >= bound))
-            j += 1
+        out[j] = value & (<word>0 - <word>(next_half(state) >> 8 >= bound))
+        j += 1
     memcpy(kept, state, sizeof(state))
 
 
