@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class DropoutMasks:
     kernel_noise: Array | None = None
     recurrent_kernel_noise: Array | None = None
 
-    @property
+    @cached_property
     def on_weights(self) -> bool:
         """Whether a call runs on other weights than those that it is given, and packs them for itself."""
         dropped = self.recurrent_mode == "weights" and self.recurrent is not None
@@ -181,14 +181,12 @@ def sample_masks(
     >>> masks.inputs.shape, masks.recurrent
     ((1, 8, 1, 3), None)
     """
-    arguments = (cell, dropout, recurrent_dropout, dropout_gates, recurrent_dropout_mode, compat)
+    arguments = (cell, dropout, recurrent_dropout, dropout_gates, recurrent_dropout_mode, compat, zoneout)
     try:
         sites = _sites(*arguments)
     except TypeError:  # also of an argument that is no key; its own check says what is wrong
         sites = _sites.__wrapped__(*arguments)
-    dropout, recurrent_dropout, input_gates, recurrent_gates, profile = sites
-    who, gates = CELLS[cell].name, CELLS[cell].gates
-    zone_cell, zone_hidden = check_zoneout(who, zoneout, has_cell=cell == "lstm")
+    who, gates, dropout, recurrent_dropout, input_gates, recurrent_gates, profile, zone_cell, zone_hidden = sites
     mode = recurrent_dropout_mode
     drawn = input_gates * bool(dropout) + recurrent_gates * bool(recurrent_dropout)
     if not training:
@@ -229,7 +227,8 @@ def sample_masks(
     if weight_steps is not None:
         kernel_noise = draws.rounding(features, weight_steps[0])
         recurrent_kernel_noise = draws.rounding(units // recurrent_blocks, weight_steps[1])
-    return DropoutMasks(
+    masks: DropoutMasks = object.__new__(DropoutMasks)  # its `__init__` would take as long as a small mask
+    vars(masks).update(
         inputs=inputs,
         recurrent=recurrent,
         recurrent_mode=mode,
@@ -239,12 +238,19 @@ def sample_masks(
         kernel_noise=kernel_noise,
         recurrent_kernel_noise=recurrent_kernel_noise,
     )
+    return masks
 
 
 @lru_cache(maxsize=256, typed=True)
 def _sites(
-    cell: str, dropout: float, recurrent_dropout: float, dropout_gates: str, mode: str, compat: str
-) -> tuple[float, float, int, int, Profile]:
+    cell: str,
+    dropout: float,
+    recurrent_dropout: float,
+    dropout_gates: str,
+    mode: str,
+    compat: str,
+    zoneout: Any,
+) -> tuple[str, int, float, float, int, int, Profile, float, float]:
     """The rates and words, checked once for all calls that have them; how many masks each site needs."""
     check_choice("sample_masks", "cell", cell, CELLS)
     who, gates = CELLS[cell].name, CELLS[cell].gates
@@ -254,9 +260,11 @@ def _sites(
     dropout = check_rate(who, "dropout", dropout)
     recurrent_dropout = check_rate(who, "recurrent_dropout", recurrent_dropout)
     profile = PROFILES[compat]
+    zone_cell, zone_hidden = check_zoneout(who, zoneout, has_cell=cell == "lstm")
 
     def gates_of(per_gate: bool) -> int:
         return gates if dropout_gates == "per_gate" or (dropout_gates == "keras" and per_gate) else 1
 
     input_gates = gates_of(profile.inputs_with_recurrent if recurrent_dropout else profile.inputs_alone)
-    return dropout, recurrent_dropout, input_gates, gates_of(profile.recurrent) if mode == "state" else 1, profile
+    recurrent_gates = gates_of(profile.recurrent) if mode == "state" else 1
+    return who, gates, dropout, recurrent_dropout, input_gates, recurrent_gates, profile, zone_cell, zone_hidden

@@ -97,7 +97,9 @@ class SeedGenerator:
         """The call that reserved values up to ``end`` has succeeded."""
         with self._lock:
             self._counter = max(self._counter, end)
-        self._release()
+            self._calls -= 1
+            if not self._calls:
+                self._reserved = self._counter
 
     def _release(self) -> None:
         with self._lock:

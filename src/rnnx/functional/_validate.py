@@ -204,6 +204,19 @@ def check_ids(who: str, ids: Any, count: int) -> Array:
     return ids.astype(np.intp, copy=False)
 
 
+def _is_mask(value: Any, gates: int, batch: int, timesteps: int, width: int, dtype: Any) -> bool:
+    """Whether it is an array of this very dtype and a shape (gates, batch, timesteps, width), each axis that or 1."""
+    if type(value) is not np.ndarray or value.dtype is not dtype or value.ndim != 4:
+        return False
+    count, rows, steps, wide = value.shape
+    return (
+        (count == 1 or count == gates)
+        and (rows == 1 or rows == batch)
+        and (steps == 1 or steps == timesteps)
+        and (wide == 1 or wide == width)
+    )
+
+
 def check_dropout_masks(
     who: str,
     masks: DropoutMasks | None,
@@ -223,6 +236,13 @@ def check_dropout_masks(
     if masks.recurrent_mode not in RECURRENT_MODES:
         raise ValueError(f"{who}: `recurrent_mode` must be one of {RECURRENT_MODES}, got {masks.recurrent_mode!r}")
 
+    others = (masks.zoneout_hidden, masks.zoneout_cell, masks.kernel_noise, masks.recurrent_kernel_noise)
+    if masks.recurrent_mode == "state" and all([array is None for array in others]):  # what most calls have
+        inputs, recurrent = masks.inputs, masks.recurrent
+        if (inputs is None or _is_mask(inputs, gates, batch, timesteps, features, dtype)) and (
+            recurrent is None or _is_mask(recurrent, gates, batch, timesteps, units, dtype)
+        ):
+            return masks
     for name in ARRAYS:
         array = getattr(masks, name)
         if isinstance(array, np.ndarray) and not array.dtype.isnative:

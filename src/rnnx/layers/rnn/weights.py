@@ -287,9 +287,9 @@ class RecurrentWeights(Weighted):
             training=training,
             seed_generator=self.seed_generator,
             dtype=self.dtype,
-            cudnn_able=self.cudnn_able(),
+            cudnn_able=PROFILES[self.compat].fresh_steps and self.cudnn_able(),
             recurrent_blocks=self.recurrent_blocks,
-            weight_steps=self.weight_steps() if training else None,
+            weight_steps=self.weight_steps() if training and self.weight_noise is not None else None,
         )
 
     def weight_steps(self) -> tuple[Array, Array] | None:
