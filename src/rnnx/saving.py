@@ -39,6 +39,7 @@ INDEX = ".index"  # of a checkpoint of TensorFlow
 SAVED_MODEL = ("keras_metadata.pb", "saved_model.pb")  # in folders of TensorFlow
 LOOKED_AT = 1 << 16  # bytes at each end of a file
 ARCHIVES = (("torch", b"/data.pkl"), ("keras", b"model.weights.h5"))  # members that say who reads a zip archive
+GZIP = b"\x1f\x8b"
 PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")  # of pickles, whose first byte is 0x80
 
 
@@ -137,8 +138,8 @@ def format_of(path: Any, what: str = "read") -> Any:
             name = found[0] if len(found) == 1 else None
         elif start[1:4] == b"HDF":
             name = "keras"
-        elif start[:1] == b"\x80" and start[1:2] in PROTOCOLS:
-            name = "torch"
+        elif (start[:1] == b"\x80" and start[1:2] in PROTOCOLS) or start[:2] == GZIP or start[257:262] == b"ustar":
+            name = "torch"  # or an archive around such a file
     if name is None and suffix not in FORMATS:
         known = ", ".join(FORMATS) + did_you_mean([suffix], FORMATS)
         raise FormatError(

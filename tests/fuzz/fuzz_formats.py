@@ -40,7 +40,7 @@ from . import checkpoints
 from .good_files import good_files, small_model
 from .mutations import mutated
 
-BLOCK = 2000  # inputs of one process
+BLOCK = 10_000  # inputs of one process, which takes as long to begin as a thousand of them
 PROMISED = 100 << 20  # bytes of a file that is read within the limits, see docs/files.md
 GRACE = 5  # seconds of a processor more, after which the process ends: what does not come back from C
 WAIT = 120.0  # seconds by the clock after which it ends: what only waits

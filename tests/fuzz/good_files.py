@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,7 @@ def good_files(folder: Path) -> dict[str, bytes]:
         chosen = [name for name in members if Path(name).suffix in FORMATS][::KERAS_FILES]
         found.update({f"{archive.name.partition('.')[0]}-{name}": members[name] for name in chosen})
     found.update(saved_models())
+    found.update(archives(found))
     for name, case in store.load("onnx").items():
         if (data := case.get("file")) is not None:
             found[f"{name.replace(' ', '-')}.onnx"] = data.tobytes()
@@ -61,9 +65,37 @@ def good_files(folder: Path) -> dict[str, bytes]:
             _write(found, folder / f"rnnx-{name}{suffix}", onnx_models.made(name).save)
     for name in SPELLED_OUT:
         found[f"{name.replace(', ', '-')}.onnx"] = onnx_spelled.SPELLED[name]().SerializeToString()
-    for name, proto in control_flow().items():
+    for name, proto in (control_flow() | read_models()).items():
         found[f"{name}.onnx"] = proto.SerializeToString()
     return found
+
+
+def read_models() -> dict[str, Any]:
+    """ONNX models that are read with chosen graphs, without a batch, with a place for each row, and of bytes."""
+    from ..formats.onnx import test_branches, test_dequantized, test_read_rows
+
+    found = {"chosen": test_branches.by_rank(0), "chosen-deep": test_branches.by_rank(2)}
+    found |= {"one-row": test_branches.one_row(False), "one-row-states": test_branches.one_row(True)}
+    for name in ("the last of padded reads", "by pairs", "along an axis"):
+        found[name.replace(" ", "-")] = test_read_rows.made(name)[0]
+    for name, make in test_dequantized.CASES.items():
+        found[name.replace(" ", "-").replace(",", "")] = make()[0]
+    return found
+
+
+def archives(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Tar archives around files of PyTorch, packed and not."""
+    made: dict[str, bytes] = {}
+    for kind, name in (("zip", "lstm.pt"), ("legacy", "lstm_legacy.pt")):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            for inner, data in {"meta.pkl": b"\x80\x04N.", "weights.pt": files[f"torch_files-{name}"]}.items():
+                head = tarfile.TarInfo(f"model/{inner}")
+                head.size = len(data)
+                archive.addfile(head, io.BytesIO(data))
+        made[f"around-{kind}.tar"] = file.getvalue()
+        made[f"around-{kind}.tar.gz"] = gzip.compress(file.getvalue(), mtime=0)
+    return made
 
 
 def saved_models() -> dict[str, bytes]:

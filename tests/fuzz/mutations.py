@@ -6,10 +6,12 @@ and keeps it well formed, so that the change reaches what comes behind.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import random
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 
@@ -146,6 +148,25 @@ def keras_archive(data: bytes, rng: random.Random) -> bytes:
     return out.getvalue()
 
 
+def tar_member(data: bytes, rng: random.Random) -> bytes:
+    """A changed pickle or archive of PyTorch in a tar archive, whose head says its new size."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(data)) as source, tarfile.open(fileobj=out, mode="w") as target:
+        for head in source.getmembers():
+            file = source.extractfile(head)
+            content = b"" if file is None else file.read()
+            if head.name.endswith(".pt"):
+                content = mutated("member.pt", content, [content], rng)
+                head.size = len(content)
+            target.addfile(head, io.BytesIO(content))
+    return out.getvalue()
+
+
+def packed_again(data: bytes, rng: random.Random) -> bytes:
+    """What gzip packed, changed and packed again, so that its checksum is right."""
+    return gzip.compress(mutated("inside.tar", gzip.decompress(data), [data], rng), mtime=0)
+
+
 def within(name: str, data: bytes) -> list[Mutation]:
     """The mutations that know what is in a file; none if it is not what its name says.
 
@@ -164,6 +185,8 @@ def within(name: str, data: bytes) -> list[Mutation]:
         ".keras": [keras_archive] if archive else [],
         ".h5": [hdf5_files.changed, hdf5_files.changed_model],
         ".json": [json_text],
+        ".tar": [tar_member],
+        ".gz": [packed_again],
         checkpoints.SUFFIX: [checkpoints.changed, checkpoints.changed, checkpoints.change_description],
     }.get(suffix, [])
 

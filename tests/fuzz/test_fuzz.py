@@ -139,7 +139,8 @@ def test_inputs_follow_from_their_numbers(name: str, files: Files) -> None:
 
 def test_every_format_is_there(files: Files) -> None:
     chosen = fuzz_formats.chosen_names(files, [])
-    assert sorted(chosen) == [".h5", ".json", ".keras", ".onnx", ".pt", ".safetensors", ".savedmodel"]
+    every = [".gz", ".h5", ".json", ".keras", ".onnx", ".pt", ".safetensors", ".savedmodel", ".tar"]
+    assert sorted(chosen) == every
     came: set[str] = set()
     for number in range(60):
         name, data = fuzz_formats.made_input(SEED, number, files, chosen)

@@ -398,7 +398,7 @@ BOMBS: dict[str, Callable[[int], Bomb]] = {
     "GatherND": lambda n: ([np.ones((1, 2**15), F), np.zeros((2**20, 1), INTS)], {}),
     "Gemm": lambda n: ([np.ones((1, 1), F), np.ones((1, 2**17), F), COLUMN], {}),
     "Gemm of long factors": lambda n: ([MATRIX, MATRIX], {"transB": 1}),
-    "GridSample": lambda n: ([IMAGE, np.zeros((1, 600, 600, 2), F)], {}),
+    "GridSample": lambda n: ([np.ones((1, 2**16, 1, 1), F), np.zeros((1, 2**8, 2**8, 2), F)], {}),
     "HannWindow": lambda n: ([np.array(n)], {}),
     "LRN": lambda n: ([np.ones((1, 20_000, 10), F)], {"size": 20_001}),
     "LayerNormalization": lambda n: ([np.ones((2**17, 1), F), np.ones(2**17, F)], {}),

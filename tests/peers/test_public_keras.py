@@ -145,11 +145,12 @@ def test_rnnmorph(language: str, folder: Path) -> None:
 
 
 def genomes(folder: Path, tmp_path: Path) -> Any:
-    """medaka's model, whose file is left in ``tmp_path``."""
+    """medaka's model, read from its archive; the file inside is left in ``tmp_path`` for PyTorch."""
     name = "medaka/data/r1041_e82_400bps_sup_v5.2.0_model_pt.tar.gz"
-    with tarfile.open(unpacked("medaka==2.2.2", folder) / name) as archive:
+    path = unpacked("medaka==2.2.2", folder) / name
+    with tarfile.open(path) as archive:
         archive.extract("model/weights.pt", tmp_path, filter="data")
-    model = torch.load_model(tmp_path / "model/weights.pt", modules=["gru", "linear"])
+    model = torch.load_model(path, modules=["gru", "linear"])
     model.add(rnnx.layers.Softmax())
     return model
 

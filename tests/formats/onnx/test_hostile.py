@@ -257,6 +257,21 @@ def test_bombs_of_many_steps() -> None:
     )
 
 
+@pytest.mark.parametrize("operator", ["Squeeze", "Unsqueeze", "ReduceSum"])
+@pytest.mark.parametrize("known", [True, False])
+def test_axes_by_the_million(operator: str, known: bool) -> None:
+    """NumPy looks for each axis among all of them, which would take for ever."""
+    nodes = [node("Range", ["a", "b", "d"], ["axes"])] if known else [node("Range", ["a", "n", "d"], ["axes"])]
+    if not known:
+        nodes = [node("Shape", ["x"], ["n1"]), node("Mul", ["n1", "m"], ["n2"]), node("Squeeze", ["n2"], ["n"]), *nodes]
+    numbers = {"a": np.array(0), "b": np.array(90_000), "d": np.array(1), "m": np.array([45_000])}
+    proto = graph_of([*nodes, node(operator, ["x", "axes"])], numbers)
+    started = time.process_time()
+    with pytest.raises(FormatError):
+        Session(proto).run({"x": np.ones(2, np.float32)})
+    assert time.process_time() - started < 2
+
+
 def test_memory_is_the_callers_choice() -> None:
     proto = graph_of([node("Tile", ["x", "s"])], {"s": np.array([2**23])})
     assert Session(proto).run({"x": np.ones(2, np.float32)})["y"].size == 2**24

@@ -16,6 +16,7 @@ from rnnx.formats.onnx import (
     Session,
     _convolutions,
     _evaluated,
+    _images,
     _integers,
     _operators,
     _quantized,
@@ -34,7 +35,7 @@ from tests.formats.onnx.test_hostile import functions, graph_of, node, refused
 from tests.formats.onnx.test_nodes import ALL_CASES, EVALUATED_CASES
 
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
-MODULES = (_operators, _shapes, _convolutions, _integers, _recurrent, _quantized, _static, _evaluated)
+MODULES = (_operators, _shapes, _convolutions, _images, _integers, _recurrent, _quantized, _static, _evaluated)
 
 
 def value(name: str, kind: int, shape: Any = None) -> Any:

@@ -13,6 +13,7 @@ from rnnx.formats.onnx import Session, load_model
 from rnnx.formats.onnx._file import Source, walk
 from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._recurrences import written_as_layers
+from rnnx.saving import FormatError
 from tests.formats.onnx.graphs import Graph
 from tests.formats.onnx.spelled import FEATURES, SPELLED, UNITS, WAYS, Cells, feeds_of, looped, one_step, unrolled
 from tests.golden.store import load
@@ -207,3 +208,13 @@ def test_names_of_the_file_are_not_taken() -> None:
     proto.graph.node[0].name = "recurrence_1"
     agrees(proto)
     assert operators(proto)["GRU"] == 1
+
+
+def test_a_state_that_the_body_makes_again() -> None:
+    """A damaged file: there are two values of one name, and which of them is meant is not asked."""
+    proto = SPELLED["loop with a list"]()
+    (loop,) = [node for node in proto.graph.node if node.op_type == "Loop"]
+    body = loop.attribute[0].g
+    body.node.insert(0, helper.make_node("Identity", [body.input[3].name], [body.input[2].name]))
+    with pytest.raises(FormatError, match="is made twice"):
+        Session(proto)

@@ -1,4 +1,4 @@
-"""Pooling, ConvTranspose, and convolution over one axis and two; more of these are left to the evaluator."""
+"""Convolution, ConvTranspose and pooling; filters that are not constant are left to the evaluator."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ def _same(automatic: str, length: int, window: int, stride: int) -> tuple[int, i
 
 
 def convolution_of(info: NodeInfo) -> Function | None:
-    """Convolution over one axis or two; more are left to the evaluator."""
+    """Convolution with constant filters; others are left to the evaluator."""
     weights = info.constants.get(1)
     attributes, automatic = info.attributes, info.attributes.get("auto_pad", "NOTSET")
     if weights is not None and weights.ndim == 4 and automatic in PADDINGS:
         return _conv_of_planes(info, weights, automatic)
+    if weights is not None and weights.ndim > 4 and automatic in PADDINGS:
+        return _conv_of_spaces(info, weights, automatic)
     if weights is None or weights.ndim != 3 or automatic not in PADDINGS:
         return None
     groups, (stride,) = attributes.get("group", 1), attributes.get("strides", [1])
@@ -136,6 +138,42 @@ def _conv_of_planes(info: NodeInfo, weights: Array, automatic: str) -> Function 
         y = y.reshape(len(x), filters, *places)
         if bias is not None:
             y += bias[:, None, None]
+        return y
+
+    return run
+
+
+def _conv_of_spaces(info: NodeInfo, weights: Array, automatic: str) -> Function | None:
+    """Convolution over three axes or more, element by element of the filters."""
+    attributes, axes = info.attributes, weights.ndim - 2
+    groups, filters, channels, size = attributes.get("group", 1), *weights.shape[:2], weights.shape[2:]
+    strides, dilations = (list(attributes.get(name) or [1] * axes) for name in ("strides", "dilations"))
+    pads = list(attributes.get("pads") or [0] * 2 * axes)
+    if {len(strides), len(dilations), len(pads) / 2} != {axes} or min(pads) < 0:
+        return None
+    if min(*strides, *dilations, *size, groups) < 1 or filters % groups:
+        return None
+    reach = [(n - 1) * d + 1 for n, d in zip(size, dilations, strict=True)]
+    taps = np.ascontiguousarray(np.moveaxis(weights.reshape(groups, filters // groups, channels, -1), 3, 0))
+
+    def run(x: Array, w: Array, bias: Array | None = None) -> Array:
+        if x.ndim != axes + 2 or x.shape[1] != channels * groups:
+            raise ValueError(f"the input must have {axes + 2} axes and {channels * groups} channels, got {x.shape}")
+        edges = [
+            _same(automatic, x.shape[2 + k], reach[k], strides[k]) or (pads[k], pads[axes + k]) for k in range(axes)
+        ]
+        if any(map(any, edges)):
+            x = np.pad(x, [(0, 0), (0, 0), *edges])
+        places = [(x.shape[2 + k] - reach[k]) // strides[k] + 1 for k in range(axes)]
+        if min(places) < 1:
+            raise ValueError(f"an input of shape {x.shape} is smaller than the window of {reach}")
+        y = np.zeros((len(x), groups, filters // groups, math.prod(places)), np.result_type(x, weights))
+        for element, matrices in zip(np.ndindex(*size), taps, strict=True):
+            part = x[_steps(element, dilations, strides, places)]
+            y += matrices @ part.reshape(len(x), groups, channels, -1)
+        y = y.reshape(len(x), filters, *places)
+        if bias is not None:
+            y += bias.reshape(-1, *[1] * axes)
         return y
 
     return run

@@ -24,7 +24,6 @@ from rnnx.formats.onnx._signals import (
 from rnnx.formats.onnx._sizes import (
     SAME,
     Refused,
-    Times,
     Wide,
     attention,
     attention_work,
@@ -58,11 +57,6 @@ from rnnx.formats.onnx._windows import (
     convolution_work,
     convolution_workspace,
     deformed,
-    grid_sample,
-    grid_sample_work,
-    resize,
-    resize_work,
-    resize_workspace,
     rois,
     rois_work,
     unpool,
@@ -138,7 +132,6 @@ OPERATORS = (
     _evaluated("DeformConv", convolution, scaled(convolution_workspace, 2), deformed),
     _evaluated("Det", SAME, Wide(3), scaled(SAME, 100)),
     _evaluated("Einsum", einsum, einsum_all, einsum_work),
-    _evaluated("GridSample", grid_sample, scaled(grid_sample, 4), grid_sample_work),
     _evaluated("LinearAttention", state_of_attention, scaled(state_of_attention, 6), state_of_attention_work),
     _evaluated("MaxRoiPool", rois, scaled(rois, 2), rois_work),
     _evaluated("MaxUnpool", unpool, scaled(unpool, 4), each(SLOW)),
@@ -148,7 +141,6 @@ OPERATORS = (
     _evaluated("NonZero", non_zero, scaled(non_zero, 3), each(FAST)),
     _evaluated("OneHot", one_hot, scaled(one_hot, 3), scaled(one_hot, 2)),
     _evaluated("ai.onnx.preview.FlexAttention", attention, scaled(attention, 8), attention_work),
-    _evaluated("Resize", resize, resize_workspace, resize_work),
     _evaluated("RoiAlign", rois, scaled(rois, 2), rois_work),
     _evaluated("RotaryEmbedding", Wide(2), _rotated := sum_of(Wide(10), lambda info, x, cos, sin, places=None: (
         0 if places is None else 4 * gather(info, cos, places))), _rotated),
@@ -157,5 +149,4 @@ OPERATORS = (
     _evaluated("StringConcat", broadcast, scaled(broadcast, 6), scaled(broadcast, 2)),
     _evaluated("StringSplit", texts_split, scaled(texts_split, 2), scaled(texts_split, 10)),
     _evaluated("TfIdfVectorizer", counted_words, scaled(counted_words, 2), counted_words_work),
-    _evaluated("Upsample", resize, scaled(resize, 2), Times(1)),
 )  # fmt: skip

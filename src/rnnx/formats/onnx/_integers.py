@@ -21,6 +21,7 @@ from rnnx.formats.onnx._convolutions import convolution_of
 from rnnx.formats.onnx._node import Function, NodeInfo, Operator
 from rnnx.formats.onnx._sizes import by_channel, measure, product, product_shape, scaled
 from rnnx.formats.onnx._windows import convolution, convolution_work, convolution_workspace
+from rnnx.saving import FormatError
 
 BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
 WORDS = (np.dtype(np.int16), np.dtype(np.uint16))
@@ -320,18 +321,57 @@ def _quantize(info: NodeInfo) -> Function:
     return run
 
 
-def _conv(info: NodeInfo) -> Function | None:
-    weights, zero = info.constants.get(1), info.constants.get(3)
-    if weights is None or (zero is None and info.has(3)) or weights.ndim < 3:
-        return None
-    dtype = _exact(int(np.prod(weights.shape[1:])))
-    floats = _shifted(weights, zero, 0, dtype)
-    inner = convolution_of(replace(info, constants={1: floats}, inputs=(True, True)))
-    if inner is None:
-        return None
+def _conv_sums(info: NodeInfo, place: int) -> Function:
+    """The exact sums of a convolution of bytes, as floats, whose filters are this input and made ready once."""
+    weights, zero = info.constants.get(place), info.constants.get(place + 2)
+
+    def ready(w: Array, of_w: Array | None) -> tuple[Function, Array]:
+        dtype = _exact(int(np.prod(w.shape[1:])))
+        floats = _shifted(w, of_w, 0, dtype)
+        made = convolution_of(replace(info, constants={1: floats}, inputs=(True, True)))
+        if made is None:
+            raise FormatError(f"filters of shape {w.shape} with {info.attributes} are not supported")
+        return made, floats
+
+    fixed = None if weights is None or (zero is None and info.has(place + 2)) else ready(weights, zero)
+
+    def sums(x: Array, w: Array, of_x: Array | None, of_w: Array | None) -> Array:
+        inner, floats = fixed or ready(w, of_w)
+        return np.asarray(inner(_shifted(x, of_x, 1, floats.dtype), floats))
+
+    return sums
+
+
+def _conv(info: NodeInfo) -> Function:
+    inner = _conv_sums(info, 1)
 
     def run(x: Array, w: Array, of_x: Array | None = None, of_w: Array | None = None) -> Array:
-        return np.asarray(inner(_shifted(x, of_x, 1, dtype), floats)).astype(np.int32)
+        return np.asarray(inner(x, w, of_x, of_w)).astype(np.int32)
+
+    return run
+
+
+def qlinear_conv(info: NodeInfo) -> Function:
+    """A convolution of bytes whose sums become bytes by the scales of both sides and of the result."""
+    inner = _conv_sums(info, 3)
+
+    def run(
+        x: Array, x_scale: Array, x_zero: Array | None, w: Array, w_scale: Array, w_zero: Array | None, y_scale: Array,
+        y_zero: Array | None = None, bias: Array | None = None,
+    ) -> Array:  # fmt: skip
+        kind = x.dtype if y_zero is None else y_zero.dtype
+        if kind not in BYTES or x_scale.size != 1 or y_scale.size != 1 or w_scale.size not in (1, len(w)):
+            raise FormatError(
+                f"expected bytes with one scale for the input and the result, and one or {len(w)} for the filters, got "
+                f"{kind} and {x_scale.size}, {y_scale.size} and {w_scale.size}"
+            )
+        sums = inner(x, w, x_zero, w_zero)
+        wide = (-1, *[1] * (x.ndim - 2))
+        if bias is not None:
+            sums += bias.astype(sums.dtype).reshape(wide)
+        factor = (x_scale.reshape(()) * w_scale.reshape(-1) / y_scale.reshape(())).astype(np.float32).reshape(wide)
+        values = np.asarray(sums.astype(np.float32) * factor)
+        return saturated(values, np.zeros((), kind) if y_zero is None else y_zero.reshape(()), kind)
 
     return run
 
@@ -383,12 +423,11 @@ def _quantized_work(info: NodeInfo, a: Array, a_scale: Any, a_zero: Any, b: Arra
 
 def _conv_workspace(info: NodeInfo, x: Array, w: Array, *rest: Any) -> int:
     """As of a convolution in floats of eight bytes, and the input as such."""
-    return 16 * measure(x) + 2 * convolution_workspace(info, x, w) + 2 * convolution(info, x, w)
+    return 16 * measure(x) + 8 * measure(w) + 2 * convolution_workspace(info, x, w) + 2 * convolution(info, x, w)
 
 
 def _conv_work(info: NodeInfo, x: Array, w: Array, *rest: Any) -> int:
-    many = convolution_work(info, x, w)
-    return many if info.evaluated else many // 50
+    return convolution_work(info, x, w) // 50
 
 
 def _scaled_workspace(info: NodeInfo, a: Array, b: Array, *rest: Any) -> int:

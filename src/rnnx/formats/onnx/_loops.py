@@ -144,7 +144,8 @@ class _Layers:
         for _, inner, after in self.body.carried:
             if inner not in self.fixed and inner not in self.counted:
                 number = single(equations.value(inner))
-                assert number is not None
+                if number is None:  # it is made once more in the body, under the same name
+                    raise Unproven
                 states[number] = equations.of.get(self.passed(after))
         found: list[tuple[Step, int]] = []
         used: set[int] = set()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnx._typing import Array
+from rnnx.formats.onnx._limits import MOST_SIZES
 from rnnx.saving import FormatError
 
 Function = Callable[..., Any]  # arrays (None for missing inputs) in; an array, or a tuple of several outputs
@@ -51,7 +52,11 @@ class NodeInfo:
     def integers(self, place: int) -> list[int] | None:
         """A constant input as a list of integers; None if it is not constant."""
         array = self.constants.get(place)
-        return None if array is None else [int(n) for n in array.reshape(-1)]
+        if array is None:
+            return None
+        if array.size > MOST_SIZES:
+            raise FormatError(f"{array.size:,} numbers in place of axes or sizes, at most {MOST_SIZES:,} are read")
+        return [int(n) for n in array.reshape(-1)]
 
 
 Maker = Callable[[NodeInfo], Function | None]  # None: the reference evaluator has to do it

@@ -24,6 +24,7 @@ from rnnx.formats.onnx._sizes import (
     by_channel,
     each,
     elements,
+    few,
     gemm,
     gemm_work,
     product,
@@ -268,7 +269,7 @@ def _reduce(info: NodeInfo) -> Function | None:
         if empty_is_identity:
             return lambda x, *rest: x
         axes = None
-    axes = None if axes is None else tuple(axes)
+    axes = None if axes is None else few(axes)
     over: Any = {"ReduceMean": np.mean, "ReduceSum": np.sum, "ReduceMax": np.max, "ReduceMin": np.min}[name]
     if name == "ReduceMean":
 

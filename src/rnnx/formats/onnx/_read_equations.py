@@ -32,7 +32,10 @@ from rnnx.formats.onnx._graph_values import GATES
 from rnnx.formats.onnx._limits import MOST_AXES
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-FAILURES = (ArithmeticError, AttributeError, LookupError, MemoryError, NotSaid, RuntimeError, TypeError, ValueError)
+FAILURES = (  # a damaged file may break what is taken for granted
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotSaid, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
 Reader = Callable[[Equations, Any, dict[str, Any]], None]
 
 

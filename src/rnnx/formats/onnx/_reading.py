@@ -15,7 +15,9 @@ from rnnx.formats.onnx._view import DIRECTIONS, ONE, Size, Sizes, View, Zeros, v
 from rnnx.layers.graph import SymbolicTensor
 from rnnx.saving import FormatError
 
-UNFIT = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+UNFIT = (  # a damaged file may break what is taken for granted
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError,
+)  # fmt: skip
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 

@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from rnnx.formats.onnx import _convolutions, _evaluated, _integers, _operators, _quantized, _recurrent, _shapes, _static
+from rnnx.formats.onnx import (
+    _convolutions,
+    _evaluated,
+    _images,
+    _integers,
+    _operators,
+    _quantized,
+    _recurrent,
+    _shapes,
+    _static,
+)
 from rnnx.formats.onnx._file import Source
 from rnnx.formats.onnx._node import Function, NodeInfo, Operator, Unsupported
 from rnnx.formats.onnx._sizes import CALL, NOTHING, Times, measure
@@ -16,7 +26,7 @@ Guard = Callable[..., tuple[int, int]]  # the inputs of a node in; bytes it will
 SMALL = 2**20  # bytes of constants up to which a rule in proportion to the inputs cannot matter
 OPERATORS: dict[str, Operator] = {
     operator.name: operator
-    for module in (_operators, _shapes, _convolutions, _integers, _recurrent, _quantized, _static, _evaluated)
+    for module in (_operators, _shapes, _convolutions, _images, _integers, _recurrent, _quantized, _static, _evaluated)
     for operator in module.OPERATORS
 }
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}

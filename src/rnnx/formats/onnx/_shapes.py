@@ -18,6 +18,7 @@ from rnnx.formats.onnx._sizes import (
     Wide,
     each,
     expand,
+    few,
     full,
     gather,
     gather_nd,
@@ -28,31 +29,29 @@ from rnnx.formats.onnx._sizes import (
 )
 
 
-def _axes(info: NodeInfo) -> tuple[bool, list[int] | None]:
+def _axes(info: NodeInfo) -> tuple[bool, tuple[int, ...] | None]:
     """Whether the axes are known, and the axes; in older opsets an attribute, later an input."""
-    if info.has(1):
-        axes = info.integers(1)
-        return axes is not None, axes
-    return True, info.attributes.get("axes")
+    found = info.constants.get(1) if info.has(1) else info.attributes.get("axes")
+    return not info.has(1) or found is not None, None if found is None else few(found)
 
 
-def _squeeze(info: NodeInfo) -> Function | None:
-    known, axes = _axes(info)
+def _squeeze(info: NodeInfo) -> Function:
+    known, fixed = _axes(info)
     if not known:
-        return None
-    if axes is None:
+        return lambda x, axes: np.squeeze(x, few(axes))
+    if fixed is None:
         return lambda x, *rest: np.squeeze(x)
-    fixed = tuple(axes)
     if len(fixed) == 1:
         return lambda x, *rest: x.squeeze(fixed[0])
     return lambda x, *rest: np.squeeze(x, fixed)
 
 
 def _unsqueeze(info: NodeInfo) -> Function | None:
-    known, axes = _axes(info)
-    if not known or axes is None:
+    known, fixed = _axes(info)
+    if not known:
+        return lambda x, axes: np.expand_dims(x, few(axes))
+    if fixed is None:
         return None
-    fixed = tuple(axes)
     keys: dict[Any, Any] = {(0,): (None,), (1,): (slice(None), None), (-1,): (..., None)}
     if fixed in keys:
         key = keys[fixed]

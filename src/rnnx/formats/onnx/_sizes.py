@@ -75,6 +75,13 @@ def integers(array: Any) -> list[int]:
     return [int(n) for n in found]
 
 
+def few(axes: Any) -> tuple[int, ...]:
+    """Axes as integers, of which there are no more than an array can have: NumPy looks for each among all."""
+    if np.size(axes) > MOST_AXES:
+        raise FormatError(f"{np.size(axes):,} axes, at most {MOST_AXES} are possible")
+    return tuple([int(n) for n in np.reshape(axes, -1)])
+
+
 def total(*values: Any) -> int:
     """Bytes of all inputs."""
     return sum([measure(value) for value in values])

@@ -16,7 +16,7 @@ import numpy as np
 from rnnx._kernels import combined_bytes, looked_up
 from rnnx._typing import Array
 from rnnx.formats.onnx._byte_windows import byte_windows
-from rnnx.formats.onnx._integers import BYTES, exact_product, packed_bytes, saturated, zero_of
+from rnnx.formats.onnx._integers import BYTES, exact_product, packed_bytes, qlinear_conv, saturated, zero_of
 from rnnx.formats.onnx._node import Function, NodeInfo, Operator
 from rnnx.formats.onnx._sizes import SAME, Times, broadcast, elements, gemm, gemm_work, product, product_shape
 from rnnx.formats.onnx._windows import convolution, convolution_work, convolution_workspace, quantized_convolution
@@ -174,8 +174,8 @@ def _concat(info: NodeInfo) -> Function:
     return run
 
 
-def _conv(info: NodeInfo) -> Function | None:
-    """Convolution over one axis or two: all windows of bytes, times the filters; in groups it is for the evaluator."""
+def _conv_in_rows(info: NodeInfo) -> Function | None:
+    """Convolution over one axis or two with constant filters: windows of bytes times the filters; None in groups."""
     weights, zero = info.constants.get(3), info.constants.get(5)
     fixed = [info.constants.get(place) for place in (1, 4, 6, 7)]
     if weights is None or weights.ndim not in (3, 4) or (zero is None and info.has(5)):
@@ -207,6 +207,11 @@ def _conv(info: NodeInfo) -> Function | None:
         return np.moveaxis(y.reshape(len(x), *places, filters), -1, 1)
 
     return run
+
+
+def _conv(info: NodeInfo) -> Function:
+    """Convolution, as products of bytes where it can be, or by exact sums of floats."""
+    return _conv_in_rows(info) or qlinear_conv(info)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -292,10 +297,14 @@ def _gemm_work(info: NodeInfo, a: Array, a_scale: Any, a_zero: Any, b: Array, *r
     return gemm_work(info, *floats) + 10 * (a.size + b.size)
 
 
+def _conv_workspace(info: NodeInfo, x: Array, s: Any, z: Any, w: Array, *rest: Any) -> int:
+    """All windows as floats of eight bytes, and filters that are not constant as such."""
+    return 8 * convolution_workspace(info, x, w) + 32 * w.nbytes
+
+
 def _conv_work(info: NodeInfo, x: Array, s: Any, z: Any, w: Array, *rest: Any) -> int:
     """A multiplication for each element of a window and each filter, and every window side by side."""
-    many = convolution_work(info, x, w)
-    return 8 * many if info.evaluated else many // 50 + 10 * convolution_workspace(info, x, w)
+    return convolution_work(info, x, w) // 50 + 10 * convolution_workspace(info, x, w)
 
 
 def _table_of_bytes(info: NodeInfo) -> Function:
@@ -363,7 +372,7 @@ OPERATORS = (
         "QLinearConv",
         _conv,
         quantized_convolution(convolution),
-        quantized_convolution(convolution_workspace),
+        _conv_workspace,
         _conv_work,
         quiet=True,
     ),

@@ -219,11 +219,6 @@ def grid_sample(info: NodeInfo, x: Array, grid: Array) -> int:
     return extent(x.shape[:2]) * extent(grid.shape[1:-1]) * 8
 
 
-def grid_sample_work(info: NodeInfo, x: Array, grid: Array) -> int:
-    """The evaluator interpolates each in Python, a cubic one between 4 values along each axis."""
-    return grid_sample(info, x, grid) * 25_000 * 4 ** max(0, x.ndim - 3)
-
-
 def affine_grid(info: NodeInfo, theta: Array, size: Array) -> int:
     """Coordinates of every place."""
     return of_shape(size, 4 * 8)

@@ -12,6 +12,7 @@ from typing import Any
 from rnnx.formats._limits import check_regular
 from rnnx.formats.torch._archive import START, Archive, quoted
 from rnnx.formats.torch._pickle import Machine
+from rnnx.formats.torch._tar import inside, is_tar
 from rnnx.formats.torch._tensors import TYPES, Tensors
 from rnnx.formats.torch._values import ARRAYS, LONGEST_KEY, Storage
 from rnnx.saving import FormatError
@@ -71,10 +72,13 @@ def read(path: Any) -> Contents:
         if not file.seek(0, 2):
             raise FormatError(f"{path}: the file is empty")
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    if is_tar(data):
+        name, data = inside(path, data)
+        found = _read_zip(path, data) if bytes(data[:4]) == START else _read_legacy(path, data)
+        found.notes["member of the archive"] = quoted(name)
+        return found
     if bytes(data[:4]) == START:
         return _read_zip(path, data)
-    if bytes(data[257:262]) == b"ustar":
-        raise FormatError(f"{path}: a tar file of PyTorch before 0.1.10; save it again with a newer PyTorch")
     if bytes(data[:1]) != b"\x80":
         raise FormatError(f"{path}: not a file of torch.save (neither a zip archive nor a pickle)")
     return _read_legacy(path, data)
