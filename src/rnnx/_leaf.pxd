@@ -108,6 +108,7 @@ cdef extern from "leaf.h" nogil:
                                   const int *index, const void *scale, void *panels, ptrdiff_t panel) noexcept nogil
         void (*product)(const rx_product *what) noexcept nogil
         void (*masked_product)(const rx_product *what) noexcept nogil
+        void (*half_product)(const rx_product *what) noexcept nogil
         void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded,
                            ptrdiff_t ldr) noexcept nogil
         void (*pack_a)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,

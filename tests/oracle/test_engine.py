@@ -345,6 +345,18 @@ def test_masks_shared_over_the_batch(cell, valid, per_gate):
             )
 
 
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_half_a_panel(cell):
+    # Widths whose last panel is filled to its half at most, of any level: dx and dh leave the other half alone.
+    for (batch, features, units), dtype in itertools.product(
+        ((1, 2, 20), (3, 5, 18), (17, 36, 37), (20, 8, 33)), DTYPES
+    ):
+        rng = np.random.default_rng([9, batch])
+        params = cases.make_params(cell, features, units, dtype, rng)
+        x = rng.normal(size=(batch, 5, features)).astype(dtype)
+        cases.compare(cell, params, x, rng, initial_state=cases.make_state(cell, batch, units, dtype, rng))
+
+
 @pytest.mark.parametrize("kind", ["none", *cases.MASK_KINDS])
 @pytest.mark.parametrize("cell", cases.CELLS)
 def test_recomputing_gives_the_same_bits(cell, kind):

@@ -169,6 +169,7 @@ typedef struct rx_leaf {
                               const void *scale, void *panels, ptrdiff_t panel);
     void (*product)(const rx_product *what);        /* without a mask */
     void (*masked_product)(const rx_product *what); /* with one, of full weights: of a single plane */
+    void (*half_product)(const rx_product *what);   /* without one, of full weights: NR / 2 columns of each panel */
     /* A (n, K) -> rows of RX_ROUNDED_ROW(K, operandsize) elements or more, ldr apart, which products with 8-bit weights
      * take for A. NULL with other weights. */
     void (*round_rows)(ptrdiff_t n, ptrdiff_t K, const void *A, ptrdiff_t lda, void *rounded, ptrdiff_t ldr);

@@ -354,7 +354,10 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
                 C = part.products + block * nr * job.size
                 init = <const void *>zeros if g == slot else C
                 what.B, what.ldi = part.back.wx_back + (block * job.G + g) * panel * job.size, 0 if g == slot else ld
-                job.leaf.product(&what)
+                if 2 * (width - block * nr) <= nr:
+                    job.leaf.half_product(&what)
+                else:
+                    job.leaf.product(&what)
         scatter_dx(part, s0, s1, gate, slot == 0, ld)
         slot += count
 

@@ -113,7 +113,8 @@ INLINE void NAME(recurrent)(const rx_step *s, ptrdiff_t j, int gate0, int count,
  * side by side. */
 static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, const REAL *dG, int add, const REAL *mask,
                                REAL *out) {
-    const ptrdiff_t panel = s->D * NR, units = s->kept[gate] ? s->kept_count[gate] : s->U;
+    const ptrdiff_t panel = s->D * NR, all = add ? s->H : s->U; /* what is not added to is made up to its end */
+    const ptrdiff_t units = s->kept[gate] ? s->kept_count[gate] : all;
     const REAL zeros[NR] = {0};
     for (ptrdiff_t block = 0; block < units; block += NR) {
         const REAL *B = (const REAL *)s->packed + (block / NR * gates_in_all + gate) * panel;
@@ -125,6 +126,7 @@ static void NAME(through_gate)(const rx_step *s, int gate, int gates_in_all, con
             .ldm = s->ld,
         };
         if (mask) NAME(masked_product)(&product);
+        else if (units - block <= WIDTH) NAME(half_product)(&product);
         else NAME(multiplied)(product);
     }
 }

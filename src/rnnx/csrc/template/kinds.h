@@ -20,10 +20,11 @@
 #define UNROLLED
 #endif
 
-/* Where a product finds the element (row m, depth k) of A: as the rows lie; likewise, and the sum goes under a mask; in
- * the columns that an index names (rows of B under a mask of zero were not packed); the rows m of the tile are columns,
- * side by side; or as the rows lie, and the sums of integers are what is wanted. */
-enum tile_form { A_ROWS, A_MASKED, A_INDEXED, A_COLUMNS, A_WHOLE };
+/* Where a product finds the element (row m, depth k) of A: as the rows lie; likewise, and the sum goes under a mask, or
+ * only the first half of a panel's columns is wanted; in the columns that an index names (rows of B under a mask of zero
+ * were not packed); the rows m of the tile are columns, side by side; or as the rows lie, and the sums of integers are
+ * what is wanted. */
+enum tile_form { A_ROWS, A_MASKED, A_HALF, A_INDEXED, A_COLUMNS, A_WHOLE };
 enum { MOST_PANELS = 4 }; /* of a tile */
 
 #ifndef ONLY_INT8

@@ -110,7 +110,8 @@ static void NAME(scatter_add)(ptrdiff_t n, ptrdiff_t count, const void *a, ptrdi
             for (int v = 0; v < choice.vectors; ++v) {
                 REAL *to = y + r * lds + choice.column[v];
                 const vec sums = vload_some(choice.bits[v], to);
-                vstore_some(choice.bits[v], to, vadd(sums, vexpand(choice.bits[v], x + r * lda + choice.place[v])));
+                const vec some = vload_some(choice.first[v], x + r * lda + choice.place[v]);
+                vstore_some(choice.bits[v], to, vadd(sums, vexpand(choice.bits[v], some)));
             }
         done = next;
     }
@@ -247,6 +248,7 @@ static uint64_t NAME(fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *da
         .scale_rows = SCALE_ROWS, .group = GROUP, .operandsize = OPERANDSIZE, .pack_b = NAME(pack_b),      \
         .pack_b_transposed = FOR_GRADIENTS(pack_b_transposed),                                             \
         .product = NAME(product), .masked_product = FOR_GRADIENTS(masked_product),                         \
+        .half_product = FOR_GRADIENTS(half_product),                                                       \
         .round_rows = rounding, .pack_a = FOR_GRADIENTS(pack_a), .choose = FOR_GRADIENTS(choose),          \
         .sum_outer = FOR_GRADIENTS(sum_outer), .multiply_each = NAME(multiply_each),                       \
         .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward),                 \

@@ -6,7 +6,7 @@
 enum { NAME(CHOSEN) = 16 };
 struct NAME(choice) {
     int vectors;
-    vbits bits[NAME(CHOSEN)];
+    vbits bits[NAME(CHOSEN)], first[NAME(CHOSEN)];       /* which elements, and as many from the first on */
     ptrdiff_t column[NAME(CHOSEN)], place[NAME(CHOSEN)]; /* where a vector starts in a row, and in the index */
 };
 
@@ -19,6 +19,7 @@ INLINE ptrdiff_t NAME(choose_columns)(struct NAME(choice) *choice, const int *in
         choice->column[v] = column, choice->place[v] = from;
         for (; from < end && index[from] < column + WIDTH; ++from) bits |= 1u << (index[from] - column);
         choice->bits[v] = (vbits)bits;
+        choice->first[v] = (vbits)((1u << (from - choice->place[v])) - 1);
     }
     choice->vectors = v;
     return from;
@@ -109,14 +110,12 @@ static void NAME(choose)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda
         struct NAME(choice) choice;
         vec scales[NAME(CHOSEN)];
         done = NAME(choose_columns)(&choice, index, done, M);
-        for (int v = 0; v < choice.vectors; ++v) scales[v] = vexpand(choice.bits[v], scale + choice.place[v]);
+        for (int v = 0; v < choice.vectors; ++v) scales[v] = vexpand(choice.bits[v], vload_some(choice.first[v], scale + choice.place[v]));
         for (ptrdiff_t r = 0; r < n; ++r)
             for (int v = 0; v < choice.vectors; ++v) {
                 const vbits bits = choice.bits[v];
                 const vec x = vmul(vload_some(bits, A + r * lda + choice.column[v]), scales[v]);
-                const ptrdiff_t end = v + 1 < choice.vectors ? choice.place[v + 1] : done;
-                vstore_some((vbits)((1u << (end - choice.place[v])) - 1), out + r * ldo + choice.place[v],
-                            vcompress(bits, x));
+                vstore_some(choice.first[v], out + r * ldo + choice.place[v], vcompress(bits, x));
             }
     }
 #else

@@ -48,6 +48,7 @@ INLINE vec NAME(finish)(const enum tile_form form, const rx_product *s, ptrdiff_
 INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, const rx_product *s, ptrdiff_t row) {
     const ptrdiff_t next = form == A_COLUMNS ? 1 : s->lda; /* from one row of the tile to the next */
     const WEIGHT *const head = (const WEIGHT *)s->B, *B = head + SCALE_ROWS * NR;
+    const int wide = form == A_HALF ? 1 : 2;
     const REAL *a[MOST_PANELS];
     vsum sum[MOST_PANELS][MR][2][SUMS];
     UNROLLED for (int p = 0; p < P; ++p) {
@@ -64,13 +65,13 @@ INLINE void NAME(tile)(const int M, const int P, const enum tile_form form, cons
                 UNROLLED for (int part = 0; part < SUMS; ++part) {
                     const voperand x = vbroadcast(a[p] + first + m * next + part);
                     sum[p][m][0][part] = vmac(x, b0, sum[p][m][0][part]);
-                    sum[p][m][1][part] = vmac(x, b1, sum[p][m][1][part]);
+                    if (wide == 2) sum[p][m][1][part] = vmac(x, b1, sum[p][m][1][part]);
                 }
         }
     }
     UNROLLED for (int p = 0; p < P; ++p)
         UNROLLED for (int m = 0; m < M; ++m)
-            UNROLLED for (int w = 0; w < 2; ++w) {
+            UNROLLED for (int w = 0; w < wide; ++w) {
 #if SCALED
                 if (form == A_WHOLE) { /* the bytes of a column's sum stand behind the scales */
                     const int *sums = (const int *)(head + p * s->panel) + NR + w * WIDTH;
@@ -182,6 +183,12 @@ static void NAME(product)(const rx_product *what) { NAME(multiplied)(*what); }
 static void NAME(masked_product)(const rx_product *s) {
     if (s->n <= 3) NAME(few_rows)(A_MASKED, s);
     else NAME(all_rows)(A_MASKED, s);
+}
+
+/* The first half of the columns of a panel. */
+static void NAME(half_product)(const rx_product *s) {
+    if (s->n <= 3) NAME(few_rows)(A_HALF, s);
+    else NAME(all_rows)(A_HALF, s);
 }
 
 /* Ask for NR columns of the rows r0 <= r < r1, which no prefetcher of the processor expects. */

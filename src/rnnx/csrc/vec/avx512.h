@@ -8,13 +8,13 @@
 #if DOUBLE
 #define vbits __mmask8
 #define vcompress(bits, a) _mm512_maskz_compress_pd(bits, a)
-#define vexpand(bits, p) _mm512_maskz_expandloadu_pd(bits, p)
+#define vexpand(bits, a) _mm512_maskz_expand_pd(bits, a)
 #define vload_some(bits, p) _mm512_maskz_loadu_pd(bits, p)
 #define vstore_some(bits, p, a) _mm512_mask_storeu_pd(p, bits, a)
 #else
 #define vbits __mmask16
 #define vcompress(bits, a) _mm512_maskz_compress_ps(bits, a)
-#define vexpand(bits, p) _mm512_maskz_expandloadu_ps(bits, p)
+#define vexpand(bits, a) _mm512_maskz_expand_ps(bits, a)
 #define vload_some(bits, p) _mm512_maskz_loadu_ps(bits, p)
 #define vstore_some(bits, p, a) _mm512_mask_storeu_ps(p, bits, a)
 #endif
