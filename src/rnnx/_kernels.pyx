@@ -59,6 +59,7 @@ cdef enum:
     PRODUCTS_BETWEEN_SIGNALS = 2000000000  # multiplications after which a call looks for Ctrl-C: some 50 ms
     PRODUCTS_OF_A_ROW = 2000 # what a step of a row costs besides, in multiplications
     SHORT_ROWS = 2         # panels that rows of a left operand fill at most to stay as they are, and all of a chunk in L1
+    FEWEST_ROWS_ACROSS = 512 # packed rows for which gradients under masks for each gate are made transposed
     MIN_ROWS_TO_PACK = 16  # packed rows for which a shared mask gets panels of its own
     PRODUCTS_WORTH_A_THREAD = 5000000  # multiplications of a step of rows; for fewer a helper wakes up too late
     FEWEST_ROWS_OF_PART = 8  # rows of the batch below which another thread does not pay

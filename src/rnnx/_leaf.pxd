@@ -115,7 +115,10 @@ cdef extern from "leaf.h" nogil:
                        const void *mask, ptrdiff_t ldm, void *strips, ptrdiff_t rows) noexcept nogil
         void (*choose)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
                        void *out, ptrdiff_t ldo) noexcept nogil
+        void (*mask_panel)(ptrdiff_t n, ptrdiff_t wide, const void *A, ptrdiff_t lda, const void *mask, ptrdiff_t ldm,
+                           void *panel) noexcept nogil
         void (*sum_outer)(const rx_outer *what) noexcept nogil
+        void (*sum_columns)(ptrdiff_t n, ptrdiff_t panels, const void *B, ptrdiff_t ldb, void *sums) noexcept nogil
         void (*forward[4])(const rx_step *step) noexcept nogil
         void (*backward[4])(const rx_step *step) noexcept nogil
         void (*gather)(ptrdiff_t count, const void *source, ptrdiff_t stride, void *out) noexcept nogil

@@ -345,6 +345,32 @@ def test_masks_shared_over_the_batch(cell, valid, per_gate):
             )
 
 
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("cell", cases.CELLS)
+def test_masks_for_each_gate_of_whole_panels(monkeypatch, cell, gaps):
+    # Widths that fill panels, nearly or wholly, and many rows: gradients of the kernels are made transposed there. More
+    # rows than are summed at once; fewer and more units than stay as they are; both orders; shares of three threads.
+    monkeypatch.setattr("rnnx.functional._engine._PRODUCTS_WORTH_A_THREAD", 0)
+    sizes = ((16, 35, 32, 96, np.float32), (130, 5, 95, 32, np.float64), (260, 3, 32, 31, np.float32))
+    for batch, timesteps, features, units, dtype in (*sizes, (24, 24, 64, 64, np.float32)):
+        rng = np.random.default_rng([8, batch])
+        params = cases.make_params(cell, features, units, dtype, rng)
+        if units == 96:
+            params = replace(params, kernel=np.asfortranarray(params.kernel))
+        x = rng.normal(size=(batch, timesteps, features)).astype(dtype)
+        gates = cases.GATES[cell]
+        inputs, recurrent = (cases.keep_mask((gates, batch, 1, n), dtype, rng) for n in (features, units))
+        call = {"mask": rng.random((batch, timesteps)) < 0.97} if gaps else {}
+        dy = rng.normal(size=(batch, timesteps, units)).astype(dtype)
+        for masks in ((inputs, recurrent), (inputs, recurrent[:1]), (None, recurrent)):
+            call["masks"] = DropoutMasks(inputs=masks[0], recurrent=masks[1])
+            cases.compare(cell, params, x, rng, **call)
+            runs = [cases.FAST[cell].forward(params, x, training=True, threads=n, **call) for n in (1, 3)]
+            one, three = (cases.FAST[cell].backward(run.cache, dy).dparams for run in runs)
+            for name in ("kernel", "recurrent_kernel", "bias"):
+                np.testing.assert_array_equal(getattr(one, name), getattr(three, name))
+
+
 @pytest.mark.parametrize("cell", cases.CELLS)
 def test_half_a_panel(cell):
     # Widths whose last panel is filled to its half at most, of any level: dx and dh leave the other half alone.

@@ -180,7 +180,13 @@ typedef struct rx_leaf {
                    const void *mask, ptrdiff_t ldm, void *strips, ptrdiff_t rows);
     void (*choose)(ptrdiff_t n, ptrdiff_t M, const void *A, ptrdiff_t lda, const int *index, const void *scale,
                    void *out, ptrdiff_t ldo);
+    /* A (n, `wide` columns) times a mask, of rows ldm apart, into rows of NR elements, zero behind the last column: a
+     * panel of sum_outer's B, which is then read from there. */
+    void (*mask_panel)(ptrdiff_t n, ptrdiff_t wide, const void *A, ptrdiff_t lda, const void *mask, ptrdiff_t ldm,
+                       void *panel);
     void (*sum_outer)(const rx_outer *what);
+    /* sums += the columns of `panels` panels of B, n rows, as sum_outer adds them */
+    void (*sum_columns)(ptrdiff_t n, ptrdiff_t panels, const void *B, ptrdiff_t ldb, void *sums);
     void (*forward[4])(const rx_step *step);  /* indexed by enum rx_cell */
     void (*backward[4])(const rx_step *step);
     /* Rows of `count` elements. Strides are in bytes. */

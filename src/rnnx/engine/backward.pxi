@@ -12,6 +12,7 @@ cdef struct BackJob:
     char *scratch
     char *dwx                    # (F, G*U) slot order, NULL: not wanted; of kept rows only where x_kept says so
     char *dwh                    # (D, G*U) gate order; likewise
+    bint x_across, h_across      # whether dwx and dwh are transposed, of whole panels of columns; see `across`
     char *dbias_x                # (G*U) sums of dG, slot order
     char *dbias_h                # (G*U) gate order; for the GRU whose recurrent product has a bias, otherwise NULL
     char *dx                     # NULL: not wanted
@@ -229,6 +230,66 @@ cdef void add_outer(const BackPart *part, Left left, Py_ssize_t gate, Py_ssize_t
         p0 = p1
 
 
+cdef bint across(const Job *job, Left left) noexcept nogil:
+    # Whether the gradient of a kernel is made transposed, dG^T (mask left): each gate has its own masked left operand,
+    # which is a panel as soon as it is made then, and dG is packed once for both kernels, or never. What fills no whole
+    # panels would be padded, and of few rows turning the sums costs more than this saves.
+    cdef Py_ssize_t width = job.F if left == LEFT_X else job.D
+    if job.B == 1 or job.total < FEWEST_ROWS_ACROSS or 8 * padded(width, job.leaf.nr) > 9 * width:
+        return False
+    if left == LEFT_X:
+        return job.inputs.gates > 1 and under_mask_rows(job)
+    return job.state.gates > 1 and job.state.st == 0 and job.starts == NULL and job.cell != RX_GRU_BEFORE
+
+
+cdef void add_across(const BackPart *part, Left left, Py_ssize_t slot, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n,
+                     const char *dG, char *dw, char *sums, bint *is_packed) noexcept nogil:
+    # dw^T[slot, :] += dG[:, slot]^T (mask left); of the units this part's share. They are packed once for both kernels.
+    cdef const Job *job = part.rows.job
+    cdef Py_ssize_t nr = job.leaf.nr, size = job.size, lo = part.rows.lo, each = job.U // nr
+    cdef Py_ssize_t panels = (job.G + job.first) * each
+    cdef Py_ssize_t low = max(slot * each, part.number * panels // part.parts)
+    cdef Py_ssize_t high = min((slot + 1) * each, (part.number + 1) * panels // part.parts)
+    cdef Py_ssize_t gate = gate_of_slot(job, slot) if left == LEFT_X else slot - job.first
+    cdef Py_ssize_t row = (slot if left == LEFT_X else gate) * job.U + low * nr - slot * job.U
+    cdef Py_ssize_t width = job.F if left == LEFT_X else job.D, ld = job.ld, ldm = job.ld
+    cdef Py_ssize_t block, column, s, t, count
+    cdef const char *rows
+    cdef const char *mask
+    cdef char *panel
+    cdef rx_outer what
+    if low >= high:
+        return
+    dG += low * nr * size
+    if sums != NULL:
+        job.leaf.sum_columns(n, high - low, dG, job.ldg, sums + row * size)
+    what.n, what.M, what.panels = n, min(high * nr, slot * job.U + job.H) - low * nr, 1
+    what.A, what.lda, what.strip = dG, job.ldg, job.leaf.mr
+    if what.M > SHORT_ROWS * nr:
+        if not is_packed[0]:
+            job.leaf.pack_a(n, what.M, dG, job.ldg, NULL, NULL, NULL, 0, part.strips, n)
+            is_packed[0] = True
+        what.A, what.lda, what.strip = part.strips, job.leaf.mr, job.leaf.mr * n
+    what.B, what.ldb, what.goes_on, what.sums = part.h_rows, nr, False, NULL
+    what.ldc = padded(width, nr)
+    for block in range(what.ldc // nr):
+        column = block * nr
+        panel = part.h_rows
+        for s in range(s0, s1):
+            count = end_at(&part.rows, s) - lo
+            if left == LEFT_X:
+                t = time_of(job, s, lo)
+                rows, ld = job.x + lo * job.sxb + t * job.sxt, job.sxb // size
+                mask, ldm = mask_row(&job.inputs, gate, lo, t), job.inputs.sb // size
+            else:
+                rows = state_block(job, job.h, s - 1) + lo * job.row
+                mask = own_rows(&part.rows, &job.state_rows[gate])
+            job.leaf.mask_panel(count, min(nr, width - column), rows + column * size, ld, mask + column * size, ldm, panel)
+            panel += count * nr * size
+        what.C = dw + (row * what.ldc + column) * size
+        job.leaf.sum_outer(&what)
+
+
 cdef void weight_gradients(BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n, const char *dG) noexcept nogil:
     # dW += x^T dG, dR += h^T dG and db += sum dG for the n packed rows of a chunk.
     cdef const Job *job = part.rows.job
@@ -237,11 +298,20 @@ cdef void weight_gradients(BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
     cdef bint x_masks = max(job.inputs.gates, job.x_kept.gates) > 1
     cdef bint h_masks = max(job.state.gates, job.h_kept.gates) > 1
     cdef Py_ssize_t count = 1 if x_masks else job.G
+    cdef bint is_packed
+    for slot in range(job.G + job.first if back.x_across or back.h_across else 0):
+        is_packed = False
+        if back.x_across and slot < job.G:
+            add_across(part, LEFT_X, slot, s0, s1, n, dG, back.dwx, back.dbias_x, &is_packed)
+        if back.h_across and slot >= job.first:
+            add_across(part, LEFT_H, slot, s0, s1, n, dG, back.dwh, back.dbias_h, &is_packed)
+    slot = job.G if back.x_across else 0
     while slot < job.G:
         add_outer(part, LEFT_X, gate_of_slot(job, slot) if x_masks else 0, s0, s1, n, slot, slot, count, dG,
                   back.dwx, back.dbias_x)
         slot += count
     count = 1 if h_masks else gates_of_h
+    gate = gates_of_h if back.h_across else 0
     while gate < gates_of_h:
         add_outer(part, LEFT_H, gate if h_masks else 0, s0, s1, n, job.first + gate, gate, count, dG,
                   back.dwh, back.dbias_h)
@@ -433,6 +503,7 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
     cdef Job *job = &call.job
     cdef BackJob back
     cdef Py_ssize_t B = plan.batch, G = packed.G, H = packed.H, U = packed.U, F = packed.F
+    cdef Py_ssize_t nr = packed.leaf.nr
     cdef cnp.ndarray array
     memset(&back, 0, sizeof(back))
     if call.gates is None:
@@ -455,8 +526,9 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
     back.dh, back.dc, back.scratch, back.wh_back = data_of(dh), data_of(dc), data_of(scratch), data_of(wh_back)
     dwx = dwh = sums = dx = wx_back = None
     if need_dparams:
-        dwx = aligned((F, G * U), packed.dtype, True)
-        dwh = aligned((packed.D, G * U), packed.dtype, True)
+        back.x_across, back.h_across = across(job, LEFT_X), across(job, LEFT_H)
+        dwx = aligned((G * U, padded(F, nr)) if back.x_across else (F, G * U), packed.dtype, True)
+        dwh = aligned((G * U, padded(H, nr)) if back.h_across else (packed.D, G * U), packed.dtype, True)
         sums = aligned((2, G * U), packed.dtype, True)
         back.dwx, back.dwh, back.dbias_x = data_of(dwx), data_of(dwh), data_of(sums)
         if packed.cell == RX_GRU_AFTER:
@@ -479,7 +551,7 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
         dc0 = np.ascontiguousarray(dc[:, :H] if inverse is None else dc[inverse, :H])
     if not need_dparams:
         return dx, dh0, dc0, None, None, None
-    dkernel, drecurrent = packed.as_kernel(dwx, True), packed.as_kernel(dwh, False)
+    dkernel, drecurrent = packed.as_kernel(dwx, True, back.x_across), packed.as_kernel(dwh, False, back.h_across)
     if packed.blocks > 1:
         drecurrent = packed._out_of_windows(drecurrent)
     if call.x_kept is not None:

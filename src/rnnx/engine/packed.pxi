@@ -360,25 +360,32 @@ cdef class Packed:
         job.peepholes = NULL if self.peepholes is None else data_of(self.peepholes)
         job.clip, job.coupled = self.clip, self.coupled
 
-    cdef object as_kernel(self, cnp.ndarray sums, bint of_x):
-        """(n, G*U), of x in slot order -> (n, G*H) with the columns and in the memory order of the kernel."""
+    cdef object as_kernel(self, cnp.ndarray sums, bint of_x, bint transposed):
+        """(n, G*U), of x in slot order -> (n, G*H) with the columns and in the memory order of the kernel.
+
+        Transposed sums are (G*U, n or more).
+        """
         cdef cnp.ndarray kernel = self.kernel if of_x else self.recurrent_kernel
         cdef bint across = not cnp.PyArray_IS_C_CONTIGUOUS(kernel)
         cdef Py_ssize_t n = sums.shape[0], wide = self.G * self.H, slot, gate, column
+        cdef Py_ssize_t ld = sums.shape[1], rows, count
+        cdef bint turns = across != transposed
+        if transposed:
+            n = self.F if of_x else self.H
+        rows, count = (self.H, n) if transposed else (n, self.H)
         cdef cnp.ndarray made = aligned((wide, n) if across else (n, wide), self.dtype)
         cdef const char *block
         cdef char *place
         for slot in range(self.G):
             gate = (slot + 2) % 3 if of_x and self.G == 3 else slot
             column = self.column[gate] * self.H
-            block = data_of(sums) + slot * self.U * self.leaf.itemsize
+            block = data_of(sums) + slot * self.U * (ld if transposed else 1) * self.leaf.itemsize
             place = <char *>cnp.PyArray_DATA(made) + column * (n if across else 1) * self.leaf.itemsize
             if n * wide < ELEMENTS_WORTH_THE_LOCK:
-                copy_block(block, n, self.H, self.G * self.U, across, place, n if across else wide, self.leaf.itemsize)
+                copy_block(block, rows, count, ld, turns, place, n if across else wide, self.leaf.itemsize)
             else:
                 with nogil:
-                    copy_block(block, n, self.H, self.G * self.U, across, place, n if across else wide,
-                               self.leaf.itemsize)
+                    copy_block(block, rows, count, ld, turns, place, n if across else wide, self.leaf.itemsize)
         return made.T if across else made
 
     cdef object as_bias(self, cnp.ndarray sums, bint of_x):

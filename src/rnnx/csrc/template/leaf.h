@@ -250,7 +250,8 @@ static uint64_t NAME(fingerprint)(uint64_t seed, ptrdiff_t bytes, const void *da
         .product = NAME(product), .masked_product = FOR_GRADIENTS(masked_product),                         \
         .half_product = FOR_GRADIENTS(half_product),                                                       \
         .round_rows = rounding, .pack_a = FOR_GRADIENTS(pack_a), .choose = FOR_GRADIENTS(choose),          \
-        .sum_outer = FOR_GRADIENTS(sum_outer), .multiply_each = NAME(multiply_each),                       \
+        .mask_panel = FOR_GRADIENTS(mask_panel), .sum_outer = FOR_GRADIENTS(sum_outer),                    \
+        .sum_columns = FOR_GRADIENTS(sum_columns), .multiply_each = NAME(multiply_each),                   \
         .forward = {NAME(lstm_forward), NAME(gru_after_forward), NAME(gru_before_forward),                 \
                     NAME(rnn_forward)},                                                                    \
         .backward = {FOR_GRADIENTS(lstm_backward), FOR_GRADIENTS(gru_after_backward),                      \

@@ -100,6 +100,19 @@ INLINE void NAME(pack_strip)(ptrdiff_t n, ptrdiff_t left, ptrdiff_t M, const REA
             out[r * MR + m] = mask ? A[r * lda + m] * mask[r * ldm + m] : A[r * lda + m];
 }
 
+/* At most NR columns of A times a mask, in rows of NR elements; columns behind the last are zero. */
+static void NAME(mask_panel)(ptrdiff_t n, ptrdiff_t wide, const void *A_, ptrdiff_t lda, const void *mask_,
+                             ptrdiff_t ldm, void *panel) {
+    const REAL *A = A_, *mask = mask_;
+    REAL *out = panel;
+    for (ptrdiff_t r = 0; r < n; ++r, A += lda, mask += ldm, out += NR) {
+        ptrdiff_t j = 0;
+        for (; j + WIDTH <= wide; j += WIDTH) vstore(out + j, vmul(vload(A + j), vload(mask + j)));
+        for (; j < wide; ++j) out[j] = A[j] * mask[j];
+        for (; j < NR; ++j) out[j] = 0;
+    }
+}
+
 /* The columns of A that an index names times their scale, side by side: M of them in n rows that lie ldo apart. */
 static void NAME(choose)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda, const int *index, const void *scale_,
                          void *out_, ptrdiff_t ldo) {

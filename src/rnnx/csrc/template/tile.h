@@ -197,15 +197,29 @@ INLINE void NAME(fetch)(const REAL *columns, ptrdiff_t r0, ptrdiff_t r1, ptrdiff
         for (int j = 0; j < NR; j += RX_ALIGNMENT / (int)sizeof(REAL)) RX_PREFETCH(columns + r * ld + j);
 }
 
-/* Each panel of B is packed once and meets all strips of A; meanwhile the next one is on its way. */
+/* The sums of the columns of panels of B, added to what is there. */
+static void NAME(sum_columns)(ptrdiff_t n, ptrdiff_t panels, const void *B, ptrdiff_t ldb, void *sums) {
+    for (ptrdiff_t j = 0; j < panels * NR; j += NR) {
+        const REAL *rows = (const REAL *)B + j;
+        REAL *to = (REAL *)sums + j;
+        vec sum[2] = {vset(0), vset(0)};
+        for (ptrdiff_t r = 0; r < n; ++r)
+            for (int w = 0; w < 2; ++w) sum[w] = vadd(sum[w], vload(rows + r * ldb + w * WIDTH));
+        for (int w = 0; w < 2; ++w) vstore(to + w * WIDTH, vadd(vload(to + w * WIDTH), sum[w]));
+    }
+}
+
+/* Each panel of B is packed once, if it does not lie in one piece, and meets all strips of A; meanwhile the next one is
+ * on its way. */
 static void NAME(sum_outer)(const rx_outer *o) {
     REAL packed[KC * NR];
     const ptrdiff_t n = o->n, M = o->M;
     for (ptrdiff_t panel = 0; panel < o->panels; ++panel) {
-        const REAL *rows = (const REAL *)o->B + panel * NR;
+        const REAL *rows = (const REAL *)o->B + panel * NR, *whole = packed;
         const int fetches = panel + 1 < o->panels || o->goes_on;
         vec sum[2] = {vset(0), vset(0)};
-        for (ptrdiff_t r = 0; r < n; ++r)
+        if (o->ldb == NR && !o->sums) whole = rows;
+        for (ptrdiff_t r = 0; whole == packed && r < n; ++r)
             for (int w = 0; w < 2; ++w) {
                 const vec b = vload(rows + r * o->ldb + w * WIDTH);
                 sum[w] = vadd(sum[w], b);
@@ -220,7 +234,7 @@ static void NAME(sum_outer)(const rx_outer *o) {
             REAL *c = (REAL *)o->C + m * o->ldc + panel * NR;
             const void *A = (const REAL *)o->A + m / MR * o->strip, *init = c;
             void *sum_in = c;
-            const rx_product product = {.n = height, .K = n, .count = 1, .A = &A, .lda = o->lda, .B = packed,
+            const rx_product product = {.n = height, .K = n, .count = 1, .A = &A, .lda = o->lda, .B = whole,
                                         .init = &init, .ldi = o->ldc, .C = &sum_in, .ldc = o->ldc};
             NAME(fetch)(c, 0, height, o->ldc);
             if (fetches) NAME(fetch)(rows + NR, m * n / M, (m + height) * n / M, o->ldb);
