@@ -53,6 +53,7 @@ cdef enum:
     FEWEST_COLUMNS = 8       # fewer take as long as so many
     PRODUCTS_WORTH_THE_LOCK = 200000  # multiplications; giving up the interpreter's lock for fewer costs more
     ELEMENTS_WORTH_THE_LOCK = 32768   # elements of a weight to be copied or updated; likewise
+    MOST_BYTES_ASKED_FOR = 512  # of a row, before it is needed
     BLOCK_BYTES = 400 << 10  # gates of the rows that go through all steps before the next rows do: they stay in L2
     MIN_ROWS_OF_BLOCK = 48   # fewer would read the weights too often; where so many do not fit,
     ROWS_OF_WIDE_BLOCK = 192 # the weights are beyond L3 as well, and more rows are to share what is read
@@ -234,6 +235,32 @@ cdef inline char *state_block(const Job *job, char *states, Py_ssize_t s) noexce
     return states + (0 if s < 0 else job.B + offset_of(job, s)) * job.row
 
 
+cdef inline void expect_row(const char *row, Py_ssize_t size, bint write) noexcept nogil:
+    # Ask for a row that lies alone, which no prefetcher of the processor expects: what follows it, they see.
+    cdef const char *end = row + min(size, <Py_ssize_t>MOST_BYTES_ASKED_FOR)
+    while row < end:
+        if write:
+            RX_PREFETCH(row)
+        else:
+            RX_PREFETCH_READ(row)
+        row += RX_ALIGNMENT
+
+
+cdef inline void expect_rows(const Part *part, Py_ssize_t s, Py_ssize_t n, const char *rows, Py_ssize_t sb,
+                             Py_ssize_t st, Py_ssize_t size, bint in_order, bint write) noexcept nogil:
+    # The first n rows of a step, of outputs (`in_order` of the steps) or x, where they come as they are; those of a
+    # single one lie side by side.
+    cdef const Job *job = part.job
+    cdef const char *row
+    cdef Py_ssize_t r
+    if job.order != NULL or job.packed or job.B == 1:
+        return
+    row = rows + part.lo * sb + (s if in_order else time_of(job, s, part.lo)) * st
+    for r in range(n):
+        expect_row(row, size, write)
+        row += sb
+
+
 cdef inline void finish_rows(const Job *job, Py_ssize_t s, Py_ssize_t r0, Py_ssize_t r1) noexcept nogil:
     # The rows r0 <= r < r1 end after step s: hand out their states.
     cdef Py_ssize_t r, size = job.H * job.size
@@ -370,7 +397,7 @@ cdef void start_rows(const Part *part, Py_ssize_t s) noexcept nogil:
 cdef void forward_part(const Part *part) noexcept nogil:
     cdef const Job *job = part.job
     cdef Py_ssize_t s, s0 = 0, s1, n, chunk, before = part.hi, r, t, size = job.H * job.size, own = part.lo * job.row
-    cdef Py_ssize_t work = 0
+    cdef Py_ssize_t work = 0, ahead
     cdef char *gates
     cdef rx_step step
     start_step(part, &step)
@@ -388,6 +415,11 @@ cdef void forward_part(const Part *part) noexcept nogil:
         project(part, s0, s1, chunk, gates)
         for s in range(s0, s1):
             n = end_at(part, s) - part.lo
+            ahead = s + s1 - s0  # of the next chunk
+            if ahead < job.S and job.table == NULL:
+                expect_rows(part, ahead, n, job.x, job.sxb, job.sxt, job.F * job.sxf, False, False)
+            if s + 1 < job.S and job.outputs != NULL:
+                expect_rows(part, s + 1, n, job.outputs, job.sob, job.sot, size, True, True)
             finish_rows(job, s - 1, part.lo + n, before)
             before = part.lo + n
             if job.reset_rows != NULL:

@@ -5,6 +5,8 @@ from libc.stdint cimport uint64_t
 cdef extern from "leaf.h" nogil:
     enum: RX_MAX_GATES, RX_ALIGNMENT, RX_FULL, RX_BF16, RX_INT8, RX_INT8X16, RX_ROUNDED_HEAD
     ptrdiff_t RX_ROUNDED_ROW(ptrdiff_t K, int bytes)
+    void RX_PREFETCH(const void *p)
+    void RX_PREFETCH_READ(const void *p)
     enum rx_activation:
         RX_LINEAR, RX_TANH, RX_SIGMOID, RX_RELU, RX_HARD_SIGMOID, RX_HARD_SIGMOID_KERAS2
         RX_ELU, RX_SOFTSIGN, RX_LEAKY_RELU, RX_RELU6

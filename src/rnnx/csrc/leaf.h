@@ -33,9 +33,11 @@
 #define RX_ROUNDED_ROW(K, bytes) (RX_ROUNDED_HEAD + ((K) + 15) / 16 * 4 * (bytes))
 
 #if defined(__GNUC__)
-#define RX_PREFETCH(p) __builtin_prefetch(p, 1, 2)
+#define RX_PREFETCH(p) __builtin_prefetch(p, 1, 2) /* to be written */
+#define RX_PREFETCH_READ(p) __builtin_prefetch(p, 0, 2)
 #else
 #define RX_PREFETCH(p) ((void)(p))
+#define RX_PREFETCH_READ(p) ((void)(p))
 #endif
 
 enum rx_activation {

@@ -77,6 +77,8 @@ cdef void through_time(const Part *part, BackJob *back) noexcept nogil:
         fill_masks(part, s, True)
         if back.doutputs != NULL:
             add_doutputs(part, back, s, n)
+            if s:
+                expect_rows(part, s - 1, n, back.doutputs, back.sdb, back.sdt, job.H * job.size, True, False)
         step.n = n
         step.gates = job.gates + (offset_of(job, s) + part.lo) * job.gate_row
         step.gates_ahead = job.gates + (offset_of(job, s - 1) + part.lo) * job.gate_row if s else NULL
@@ -243,8 +245,9 @@ cdef bint across(const Job *job, Left left) noexcept nogil:
 
 
 cdef void add_across(const BackPart *part, Left left, Py_ssize_t slot, Py_ssize_t s0, Py_ssize_t s1, Py_ssize_t n,
-                     const char *dG, char *dw, char *sums, bint *is_packed) noexcept nogil:
+                     const char *dG, char *dw, char *sums, bint *is_packed, bint fetches) noexcept nogil:
     # dw^T[slot, :] += dG[:, slot]^T (mask left); of the units this part's share. They are packed once for both kernels.
+    # With `fetches` those of the next slot are asked for meanwhile.
     cdef const Job *job = part.rows.job
     cdef Py_ssize_t nr = job.leaf.nr, size = job.size, lo = part.rows.lo, each = job.U // nr
     cdef Py_ssize_t panels = (job.G + job.first) * each
@@ -253,7 +256,7 @@ cdef void add_across(const BackPart *part, Left left, Py_ssize_t slot, Py_ssize_
     cdef Py_ssize_t gate = gate_of_slot(job, slot) if left == LEFT_X else slot - job.first
     cdef Py_ssize_t row = (slot if left == LEFT_X else gate) * job.U + low * nr - slot * job.U
     cdef Py_ssize_t width = job.F if left == LEFT_X else job.D, ld = job.ld, ldm = job.ld
-    cdef Py_ssize_t block, column, s, t, count
+    cdef Py_ssize_t block, column, r, s, t, count
     cdef const char *rows
     cdef const char *mask
     cdef char *panel
@@ -274,6 +277,8 @@ cdef void add_across(const BackPart *part, Left left, Py_ssize_t slot, Py_ssize_
     what.ldc = padded(width, nr)
     for block in range(what.ldc // nr):
         column = block * nr
+        for r in range(n if fetches and block < each else 0):
+            expect_row(dG + r * job.gate_row + (job.U + column) * size, nr * size, False)
         panel = part.h_rows
         for s in range(s0, s1):
             count = end_at(&part.rows, s) - lo
@@ -302,9 +307,11 @@ cdef void weight_gradients(BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py_ssiz
     for slot in range(job.G + job.first if back.x_across or back.h_across else 0):
         is_packed = False
         if back.x_across and slot < job.G:
-            add_across(part, LEFT_X, slot, s0, s1, n, dG, back.dwx, back.dbias_x, &is_packed)
+            add_across(part, LEFT_X, slot, s0, s1, n, dG, back.dwx, back.dbias_x, &is_packed,
+                       not back.h_across and slot + 1 < job.G)
         if back.h_across and slot >= job.first:
-            add_across(part, LEFT_H, slot, s0, s1, n, dG, back.dwh, back.dbias_h, &is_packed)
+            add_across(part, LEFT_H, slot, s0, s1, n, dG, back.dwh, back.dbias_h, &is_packed,
+                       slot + 1 < job.G + job.first)
     slot = job.G if back.x_across else 0
     while slot < job.G:
         add_outer(part, LEFT_X, gate_of_slot(job, slot) if x_masks else 0, s0, s1, n, slot, slot, count, dG,
@@ -435,7 +442,7 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
 cdef void make_gradients(BackPart *part) noexcept nogil:
     # The second pass: chunks of at most KC packed rows, in their order.
     cdef const Job *job = part.rows.job
-    cdef Py_ssize_t s0 = 0, s1, n, chunk = 0, first, last
+    cdef Py_ssize_t s0 = 0, s1, n, chunk = 0, first, last, s, ahead, count
     cdef const char *dG
     part.rows.lo = 0
     while s0 < job.S:
@@ -446,6 +453,13 @@ cdef void make_gradients(BackPart *part) noexcept nogil:
             part.rows.lo, part.rows.hi = 0, job.B
             s1 = chunk_end(&part.rows, s0, job.leaf.kc, &n)
         dG = job.gates + (offset_of(job, s0) + part.rows.lo) * job.gate_row
+        for s in range(s0, s1):
+            count, ahead = end_at(&part.rows, s) - part.rows.lo, s + s1 - s0
+            if part.back.dx != NULL:
+                expect_rows(&part.rows, s, count, part.back.dx, part.back.dxb, part.back.dxt, job.F * job.size, False,
+                            True)
+            if part.back.dwx != NULL and ahead < job.S:
+                expect_rows(&part.rows, ahead, count, job.x, job.sxb, job.sxt, job.F * job.sxf, False, False)
         if part.back.dwx != NULL:
             weight_gradients(part, s0, s1, n, dG)
         if part.back.dx != NULL and part.rows.hi - part.rows.lo == job.B and s1 - s0 >= part.parts:

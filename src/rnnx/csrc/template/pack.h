@@ -123,7 +123,8 @@ static void NAME(choose)(ptrdiff_t n, ptrdiff_t M, const void *A_, ptrdiff_t lda
         struct NAME(choice) choice;
         vec scales[NAME(CHOSEN)];
         done = NAME(choose_columns)(&choice, index, done, M);
-        for (int v = 0; v < choice.vectors; ++v) scales[v] = vexpand(choice.bits[v], vload_some(choice.first[v], scale + choice.place[v]));
+        for (int v = 0; v < choice.vectors; ++v)
+            scales[v] = vexpand(choice.bits[v], vload_some(choice.first[v], scale + choice.place[v]));
         for (ptrdiff_t r = 0; r < n; ++r)
             for (int v = 0; v < choice.vectors; ++v) {
                 const vbits bits = choice.bits[v];
