@@ -139,7 +139,8 @@ cdef struct Job:
     char *h_final
     char *c_final
     unsigned long caller         # the thread of the call, which is the one that signals may be for
-    bint stopped                 # by a signal: no part begins another chunk
+    const int *stop              # what another thread says; NULL: nobody does
+    bint stopped                 # by a signal or that: no part begins another chunk
 
 
 cdef struct Part:

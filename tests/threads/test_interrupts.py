@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,3 +70,72 @@ def test_a_forward_pass_of_training_ends_too() -> None:
     long = np.zeros((64, 500_000, 1), np.float32)
     with signal_soon(KeyboardInterrupt()):
         layer.core.forward(params, long, packed=packed, training=True, recompute=True)
+
+
+@pytest.mark.parametrize(
+    ("features", "units", "shape"), [(1, 1024, (50, 32)), (2048, 64, (8000, 1))], ids=["through_time", "sums"]
+)
+def test_a_backward_pass_ends_and_can_be_repeated(features: int, units: int, shape: tuple[int, int]) -> None:
+    """Most of its time goes into the recursion of the one, into the sums for gradients of weights of the other."""
+    layer = layers.LSTM(units, recurrent_initializer="glorot_uniform", seed=3)
+    x = np.random.default_rng(3).normal(size=(*shape, features)).astype(np.float32)
+    layer(x[:1])
+    dy = np.ones((shape[0], units), np.float32)
+
+    def raise_error(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with rnnx.threads(1):
+        _, back = layer.forward(x, training=True, keep=True)
+        before = signal.signal(signal.SIGVTALRM, raise_error)
+        start = time.process_time()
+        try:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0.02)
+            with pytest.raises(KeyboardInterrupt):
+                back(dy)
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, before)
+        interrupted = time.process_time() - start
+        assert rnnx._kernels.busy() == 0
+        again = back(dy)  # makes the forward pass again, too
+        assert interrupted < (time.process_time() - start - interrupted) / 2
+        _, fresh = layer.forward(x, training=True, keep=True)
+        wanted = fresh(dy)
+    assert np.array_equal(again.dx, wanted.dx)
+    assert all(np.array_equal(a, b) for a, b in zip(again.dweights, wanted.dweights, strict=True))
+
+
+def test_both_directions_end() -> None:
+    layer = layers.Bidirectional(layers.LSTM(64))
+    layer(np.zeros((64, 4, 1), np.float32))
+    with rnnx.threads(2), signal_soon(KeyboardInterrupt()):
+        layer(np.zeros((64, 400_000, 1), np.float32))
+    until = time.monotonic() + 10  # Ctrl-C may come before it is known here that the other one runs
+    while rnnx._kernels.busy() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert rnnx._kernels.busy() == 0
+
+
+def test_a_call_of_another_thread_ends_when_asked() -> None:
+    layer = layers.GRU(64)
+    layer(np.zeros((64, 4, 1), np.float32))
+    stop, ended = rnnx._kernels.Stop(), []
+
+    def work() -> None:
+        with stop:
+            for steps in (400_000, 1):
+                try:
+                    layer(np.zeros((64, steps, 1), np.float32))
+                except KeyboardInterrupt:
+                    ended.append(steps)
+        layer(np.zeros((64, 1, 1), np.float32))
+        ended.append(0)
+
+    start, thread = time.process_time(), threading.Thread(target=work)
+    thread.start()
+    time.sleep(0.05)
+    stop.ask()
+    thread.join()
+    assert ended == [400_000, 1, 0]
+    assert time.process_time() - start < FULL / 2

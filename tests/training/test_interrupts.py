@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import rnnx
 from rnnx import layers, utils
+from rnnx.training import interrupts
 from rnnx.training.interrupts import Interrupts
 
 RNG = np.random.default_rng(20)
@@ -141,6 +143,79 @@ def test_the_batch_at_hand_is_finished():
     assert history.epoch == [0]
     for left, right in zip(model.get_weights(), trained_until(7, start), strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+class Slow(PressedInside):
+    """Presses Ctrl-C, and takes long."""
+
+    def forward(self, x, **call):
+        found = super().forward(x, **call)
+        if self.calls == self.at:
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                time.sleep(0.01)
+        return found
+
+
+@pytest.mark.parametrize("validates", [False, True])
+def test_a_long_batch_is_given_up(monkeypatch, capsys, validates):
+    """Of the training, and of a validation."""
+    monkeypatch.setattr(interrupts, "PATIENCE", 0.05)
+    model = sequence_model()
+    model.add(Slow(8))
+    model.compile("sgd", "mse")
+    start = model.get_weights()
+    utils.set_random_seed(1)
+    begun, (x, y) = time.monotonic(), data_of()
+    history = model.fit(x, y, batch_size=4, epochs=9, verbose=0, validation_data=(x, y) if validates else None)
+    assert history.interrupted
+    assert time.monotonic() - begun < 10
+    assert "interrupted" in capsys.readouterr().out
+    finished = 5 if validates else 7
+    assert model.optimizer.iterations == finished
+    for left, right in zip(model.get_weights(), trained_until(finished, start), strict=True):
+        np.testing.assert_array_equal(left, right)
+    model.layers[-1].at = None
+    assert not model.fit(x, y, batch_size=4, verbose=0).interrupted
+
+
+def test_a_long_callback_is_not_given_up(monkeypatch):
+    monkeypatch.setattr(interrupts, "PATIENCE", 0.01)
+    ended = []
+
+    def press(batch, logs):
+        signal.raise_signal(signal.SIGINT)
+        end = time.monotonic() + 0.1
+        while time.monotonic() < end:
+            time.sleep(0.001)
+        ended.append(batch)
+
+    model = sequence_model()
+    model.compile("sgd", "mse")
+    history = model.fit(
+        *data_of(), batch_size=4, verbose=0, callbacks=[rnnx.callbacks.LambdaCallback(on_train_batch_end=press)]
+    )
+    assert history.interrupted
+    assert ended == [0]
+
+
+def test_a_long_step_of_the_engine_is_given_up(monkeypatch):
+    monkeypatch.setattr(interrupts, "PATIENCE", 0.02)
+    model = rnnx.Sequential([rnnx.Input((None, 1)), layers.LSTM(1024, recurrent_initializer="glorot_uniform")])
+    model.compile("adam", "mse")
+    start = model.get_weights()
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    x = np.zeros((40, 200, 1), np.float32)
+    y = np.zeros((40, 1024), np.float32)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        history = model.fit(x, y, batch_size=40, epochs=1, verbose=0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert history.interrupted
+    assert model.optimizer.iterations == 0
+    assert all(map(np.array_equal, model.get_weights(), start))
 
 
 def test_the_second_one_raises_and_leaves_whole_weights(capsys):

@@ -61,7 +61,7 @@ cdef void end_rows(const Part *part, BackJob *back, Py_ssize_t s) noexcept nogil
 
 cdef void through_time(const Part *part, BackJob *back) noexcept nogil:
     cdef const Job *job = part.job
-    cdef Py_ssize_t s, n, g, own = part.lo * job.row
+    cdef Py_ssize_t s, n, g, own = part.lo * job.row, work = 0
     cdef rx_step step
     start_step(part, &step)
     step.packed, step.scratch = back.wh_back, back.scratch + own
@@ -74,6 +74,9 @@ cdef void through_time(const Part *part, BackJob *back) noexcept nogil:
         n = end_at(part, s) - part.lo
         if n == 0:
             continue
+        if is_stopped(job, &work):
+            return
+        work += n * products_of_row(job)
         fill_masks(part, s, True)
         if back.doutputs != NULL:
             add_doutputs(part, back, s, n)
@@ -442,16 +445,19 @@ cdef void input_gradients(const BackPart *part, Py_ssize_t s0, Py_ssize_t s1, Py
 cdef void make_gradients(BackPart *part) noexcept nogil:
     # The second pass: chunks of at most KC packed rows, in their order.
     cdef const Job *job = part.rows.job
-    cdef Py_ssize_t s0 = 0, s1, n, chunk = 0, first, last, s, ahead, count
+    cdef Py_ssize_t s0 = 0, s1, n, chunk = 0, first, last, s, ahead, count, work = 0
     cdef const char *dG
     part.rows.lo = 0
     while s0 < job.S:
+        if is_stopped(job, &work):
+            return
         if rows_at(job, s0) > job.leaf.kc:
             part.rows.hi, s1 = min(part.rows.lo + <Py_ssize_t>job.leaf.kc, rows_at(job, s0)), s0 + 1
             n = part.rows.hi - part.rows.lo
         else:
             part.rows.lo, part.rows.hi = 0, job.B
             s1 = chunk_end(&part.rows, s0, job.leaf.kc, &n)
+        work += n * products_of_row(job)
         dG = job.gates + (offset_of(job, s0) + part.rows.lo) * job.gate_row
         for s in range(s0, s1):
             count, ahead = end_at(&part.rows, s) - part.rows.lo, s + s1 - s0
@@ -555,9 +561,11 @@ def backward(Call call, doutputs, dh_final, dc_final, bint need_dx, bint need_dp
         back.wx_back = data_of(wx_back)
         back.dx, back.dxb = <char *>cnp.PyArray_DATA(array), array.strides[0]
         back.dxt = 0 if plan.packed else array.strides[1]
-    run_backward(call, &back, threads)
-    if call.recompute:
-        call.gates = call.state_h = call.state_c = None
+    try:
+        run_backward(call, &back, threads)
+    finally:
+        if call.recompute:
+            call.gates = call.state_h = call.state_c = None
     inverse = None if plan.order is None else np.argsort(plan.order)
     dh0 = np.ascontiguousarray(dh[:, :H] if inverse is None else dh[inverse, :H])
     dc0 = None
@@ -605,7 +613,7 @@ cdef object scatter_rows(Packed packed, cnp.ndarray compact, list kept):
     return full
 
 
-cdef void run_backward(Call call, BackJob *back, int threads) except *:
+cdef int run_backward(Call call, BackJob *back, int threads) except -1:
     cdef Job *job = &call.job
     cdef Packed packed = call.packed
     cdef BackPart all[RX_MAX_PARTS]
@@ -615,6 +623,7 @@ cdef void run_backward(Call call, BackJob *back, int threads) except *:
     cdef Py_ssize_t strips = (max(packed.F, packed.H) + packed.leaf.mr) * rows
     cdef Py_ssize_t products = (packed.F + packed.leaf.nr) * rows
     cdef int wanted, parts, p
+    watch_for_stops(job)
     if threads > 1:
         with nogil:
             wanted = rx_pool_enter(threads)
@@ -638,3 +647,4 @@ cdef void run_backward(Call call, BackJob *back, int threads) except *:
             rx_pool_run(gradients_task, all, wanted)
     finally:
         rx_pool_leave()
+    return -1 if job.stopped else 0  # with the exception of the signal's handler

@@ -260,7 +260,7 @@ cdef int run_forward(Job *job, h0, c0, int threads) except -1:
     cdef Py_ssize_t rows = 0, size = job.leaf.itemsize, of_part, of_states = 0 if job.keep else 2 * job.B * job.ld
     cdef char *start
     cdef int parts = 1, p
-    job.caller, job.stopped = PyThread_get_thread_ident(), False
+    watch_for_stops(job)
     if threads > 1:
         with nogil:
             threads = rx_pool_enter(threads)

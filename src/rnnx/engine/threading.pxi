@@ -1,4 +1,4 @@
-# What threads need to know of each other: whose turn it is to change shared numbers, and whether Ctrl-C was pressed.
+# What threads need to know of each other: whose turn it is to change shared numbers, and whether a call is to end early.
 
 cdef extern from *:
     """
@@ -12,7 +12,13 @@ cdef extern from *:
     #define rx_guard_lock(guard) ((void)(guard))
     #define rx_guard_unlock(guard) ((void)(guard))
     #endif
+    #ifdef _MSC_VER
+    static __declspec(thread) const int *rx_stop_of_now;
+    #else
+    static __thread const int *rx_stop_of_now;
+    #endif
     """
+    const int *rx_stop_of_now  # of the calls of this thread; NULL: only signals end them
     ctypedef struct rx_guard:
         pass
     void rx_guard_lock(rx_guard *)
@@ -29,18 +35,58 @@ cdef extern from "pythread.h":
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
+    void PyErr_SetNone(object)
     int look_for_signals "PyErr_CheckSignals"() noexcept  # leaves the exception of a handler where it is
+
+
+@cython.final
+cdef class Stop:
+    """Ends the calls of another thread, which no signal reaches, as soon as they look.
+
+    The other thread makes its calls within a ``with`` block; `ask` may be called by any.
+    """
+
+    cdef int asked
+    cdef const int *before
+
+    def ask(self):
+        """Let calls within the block, now and from now on, raise KeyboardInterrupt."""
+        self.asked = 1
+
+    def __enter__(self):
+        global rx_stop_of_now
+        self.before = rx_stop_of_now
+        rx_stop_of_now = &self.asked
+        return self
+
+    def __exit__(self, *_):
+        global rx_stop_of_now
+        rx_stop_of_now = self.before
+
+
+cdef inline int watch_for_stops(Job *job) except -1:
+    job.caller, job.stop, job.stopped = PyThread_get_thread_ident(), rx_stop_of_now, False
+    if job.stop != NULL and job.stop[0]:
+        raise KeyboardInterrupt
+    return 0
 
 
 cdef inline Py_ssize_t products_of_row(const Job *job) noexcept nogil:
     return job.G * job.H * (job.F + job.D) + PRODUCTS_OF_A_ROW
 
 
+cdef int look_for_stops(const Job *job) noexcept with gil:
+    # Whether the thread of a call, which this is, has an exception now.
+    if job.stop != NULL and job.stop[0]:
+        PyErr_SetNone(KeyboardInterrupt)
+        return 1
+    return look_for_signals() != 0
+
+
 cdef bint is_stopped(const Job *job, Py_ssize_t *work) noexcept nogil:
-    # Whether a part is to end here; `work` are the multiplications since it last looked for signals.
+    # Whether a part is to end here; `work` are the multiplications since it last looked.
     if work[0] > PRODUCTS_BETWEEN_SIGNALS:
         work[0] = 0
         if not job.stopped and PyThread_get_thread_ident() == job.caller:
-            with gil:
-                (<Job *>job).stopped = look_for_signals() != 0
+            (<Job *>job).stopped = look_for_stops(job)
     return job.stopped

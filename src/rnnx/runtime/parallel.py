@@ -132,7 +132,8 @@ if hasattr(os, "register_at_fork"):
 def side_by_side(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
     """Results of two functions that share no state, run at the same time if another thread is free.
 
-    Each gets half of the threads of this call. An error of either is raised when both have ended.
+    Each gets half of the threads of this call. An error of either is raised when both have ended; one of the first,
+    such as Ctrl-C, ends what the second computes.
     """
     global _helpers
     count = get_num_threads()
@@ -142,19 +143,26 @@ def side_by_side(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[A
 
     if _helpers is None:
         _helpers = concurrent.futures.ThreadPoolExecutor(_available(), "rnnx")
+    stop = _kernels.Stop()
 
     def with_half(function: Callable[[], Any]) -> Any:
         with threads(count // 2):
             return function()
 
-    other = _helpers.submit(contextvars.copy_context().run, with_half, second)
+    def stoppable() -> Any:
+        with stop:
+            return with_half(second)
+
+    other = None
     try:
+        other = _helpers.submit(contextvars.copy_context().run, stoppable)
         mine = with_half(first)
+        return mine, second() if other.cancel() else other.result()
     except BaseException:
-        if not other.cancel():
+        stop.ask()  # first: Ctrl-C may have come when it was handed over and not known here yet
+        if other is not None and not other.cancel():
             concurrent.futures.wait([other])
         raise
-    return mine, second() if other.cancel() else other.result()
 
 
 def cpu_info() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -262,11 +262,11 @@ class Trainer(Predicting, OldMethods, Objective):
                 for epoch in range(initial_epoch, epochs):
                     interrupts.check()
                     calls.call("epoch_begin", epoch, None)
-                    logs = self._epoch(batches.epoch(epoch), calls, interrupts.check, by_batch)
+                    logs = self._epoch(batches.epoch(epoch), calls, interrupts, by_batch)
                     if validation is not None and (epoch + 1) % validation_freq == 0:
                         validation.restart()
                         with _states_aside(self):
-                            found = self._evaluate(validation.epoch(), calls, interrupts.check)
+                            found = self._evaluate(validation.epoch(), calls, interrupts)
                         logs.update({f"val_{name}": value for name, value in found.items()})
                     calls.call("epoch_end", epoch, logs)
                     if group is not None:
@@ -289,34 +289,35 @@ class Trainer(Predicting, OldMethods, Objective):
                 calls.call("train_end", None)
         return history
 
-    def _epoch(
-        self, batches: Any, calls: CallbackList, check: Callable[[], None], class_weight: Any
-    ) -> dict[str, float]:
+    def _epoch(self, batches: Any, calls: CallbackList, interrupts: Interrupts, class_weight: Any) -> dict[str, float]:
         self._reset_metrics()
         total, rows, number = 0.0, 0, -1
         logs: dict[str, float] = {}
-        trained, stops = None, False
+        trained, stops, grouped = None, False, group_of_now.get() is not None
         for number, batch in enumerate(batches):
             logs = {}  # those of the batch before are read no more, unless a callback has them
             calls.call("train_batch_begin", number, None)
-            check()
+            interrupts.check()
             if trained is None:
                 trained = self._weights_to_train(batch)
             if class_weight is not None:
                 weights = weights_by_class(self, batch.y, class_weight, batch.sample_weight)
                 batch = replace(batch, sample_weight=weights)
             try:
+                interrupts.batch_runs = not grouped  # other processes would wait for one that gives it up
                 loss = self._train_step(batch, trained, stops)
             except StoppedTogether:
                 logs = self._logs(total / max(1, rows))
                 break
+            finally:
+                interrupts.batch_runs = False
             size = batch.size
             total, rows = total + loss * size, rows + size
             logs = self._logs(total / max(1, rows))
             calls.call("train_batch_end", number, logs)
-            check()
+            interrupts.check()
             stops = self.stop_training
-            if stops and group_of_now.get() is None:  # several processes stop before their next step
+            if stops and not grouped:  # several processes stop before their next step
                 break
         if number < 0:
             raise ValueError(
@@ -372,25 +373,30 @@ class Trainer(Predicting, OldMethods, Objective):
             return found
         return list(found.values()) if len(found) > 1 else found["loss"]
 
-    def _evaluate(
-        self, batches: Any, calls: CallbackList, check: Callable[[], None] = lambda: None
-    ) -> dict[str, float]:
+    def _evaluate(self, batches: Any, calls: CallbackList, interrupts: Interrupts | None = None) -> dict[str, float]:
         calls.call("test_begin", None)
         self._reset_metrics()
         total, rows = 0.0, 0
         group = group_of_now.get()
         for number, batch in enumerate(batches):
             calls.call("test_batch_begin", number, None)
-            with ALONE if group is None else group.share(self, batch, False) as share:
-                outputs, pullback, (loss, values, _) = self._forward(batch, False, share)
-                if share is not None:
-                    outputs = share.join_outputs(self, outputs)
+            try:
+                if interrupts is not None:
+                    interrupts.batch_runs = group is None
+                with ALONE if group is None else group.share(self, batch, False) as share:
+                    outputs, pullback, (loss, values, _) = self._forward(batch, False, share)
+                    if share is not None:
+                        outputs = share.join_outputs(self, outputs)
+            finally:
+                if interrupts is not None:
+                    interrupts.batch_runs = False
             size = batch.size
             penalty = pullback.activity_loss if share is None else share.penalty
             total, rows = total + (loss + penalty) * size, rows + size
             self._update_metrics(outputs, values, size)
             calls.call("test_batch_end", number, self._logs(total / max(1, rows)))
-            check()
+            if interrupts is not None:
+                interrupts.check()
         if not rows:
             raise ValueError("evaluate: there is no data")
         penalty = self.regularization_loss()
