@@ -13,13 +13,9 @@ import argparse
 import io
 import multiprocessing
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +65,18 @@ def measured(how: str, predictor: Any, workers: int) -> tuple[float, float]:
 
 def asked(port: int, body: bytes) -> None:
     """Send a request, and wait for the answer."""
+    import urllib.request  # not at the top: spawned workers import this file, and would be measured with it
+
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", body, timeout=60) as answer:
         answer.read()
 
 
 def of_gunicorn(path: str, workers: int, preload: bool, cache: str | None) -> tuple[float, float]:
     """As `measured`, for workers of gunicorn; all have answered before."""
+    import socket
+    import subprocess
+    from concurrent.futures import ThreadPoolExecutor
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

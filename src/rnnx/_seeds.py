@@ -25,7 +25,10 @@ class Process:
     """Those of the process: Python's ``random``, NumPy's global generator, and the orders of ``fit``."""
 
     random: Any = random
-    legacy: Any = np.random
+
+    @property
+    def legacy(self) -> Any:
+        return np.random  # loaded by who asks for it: it takes 2 MB, and OpenSSL's library another 3
 
     @functools.cached_property
     def shuffling(self) -> np.random.Generator:

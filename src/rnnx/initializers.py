@@ -100,20 +100,18 @@ class Random(Initializer):
     """
 
     seed: int | SeedGenerator | None
-    _stream: np.random.Generator | None
+    _stream: Any  # {"seed": int}, and the generator when it has drawn; itself in what older versions have pickled
 
     def __init__(self, seed: int | SeedGenerator | None = None):
         if isinstance(seed, dict):
             seed = SeedGenerator(**seed.get("config", seed))
-        stream = None
         if not isinstance(seed, SeedGenerator):
             if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
                 raise ValueError(
                     f"{type(self).__name__}: `seed` must be an integer of at least 0 or None, got {seed!r}"
                 )
             seed = None if seed is None else int(seed)
-            stream = np.random.default_rng(source().random.randint(1, 10**9)) if seed is None else None
-        vars(self).update(seed=seed, _stream=stream)
+        vars(self).update(seed=seed, _stream=None if seed is not None else {"seed": source().random.randint(1, 10**9)})
 
     def arguments_now(self) -> dict[str, Any]:
         found = super().arguments_now()
@@ -126,7 +124,14 @@ class Random(Initializer):
     def _generator(self) -> np.random.Generator:
         if isinstance(self.seed, SeedGenerator):
             return np.random.default_rng([self.seed.seed, self.seed.advance(1)])
-        return np.random.default_rng(self.seed) if self._stream is None else self._stream
+        if self._stream is None:
+            return np.random.default_rng(self.seed)
+        if not isinstance(self._stream, dict):
+            return self._stream
+        if "made" not in self._stream:  # not before: a model that is read from a file draws nothing
+            self._stream.setdefault("made", np.random.default_rng(self._stream["seed"]))
+        made: np.random.Generator = self._stream["made"]
+        return made
 
     def _seed_config(self) -> Any:
         seed = self.seed

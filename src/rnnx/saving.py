@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +87,8 @@ def write_whole(path: Any, write: Callable[[Path], None], *, overwrite: bool = T
         raise FileExistsError(f"{path} exists; give overwrite=True to replace it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist")
+    import tempfile  # not at the top: processes that read models do without it
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
     part = Path(name)
@@ -175,6 +176,8 @@ def check_place(path: Any) -> None:
     OSError
         If the file cannot be written there, or is a folder.
     """
+    import tempfile
+
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the path of a file")

@@ -16,6 +16,7 @@ import pytest
 
 import rnnx
 from rnnx import Predictor, Sequential, layers
+from rnnx.layers.weight import replace_all
 from rnnx.models import packed_file
 
 X = np.random.default_rng(2).normal(size=(3, 5, 4)).astype(np.float32)
@@ -117,6 +118,32 @@ def test_weights_that_were_looked_at_are_shared_too(tmp_path: Path) -> None:
         found = (tmp_path / "a").stat()
         files.add((found.st_ino, found.st_mtime_ns, found.st_size))
     assert len(files) == 1
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU])
+def test_first_values_in_the_order_of_fortran_are_shared_too(kind: Any, tmp_path: Path) -> None:
+    def made() -> Any:
+        rnnx.random.set_random_seed(3)
+        model = Sequential([rnnx.Input((None, 4)), kind(150)])
+        weight = model.layers[0].weights[1]
+        weight.assign(np.zeros(weight.shape))
+        values = np.random.default_rng(3).normal(size=weight.shape).astype(np.float32)
+        replace_all([weight], [np.asfortranarray(values)])
+        return model
+
+    plain = made()
+    wanted, y = plain.predict(X), np.zeros((3, 150))
+    for _ in range(2):
+        model = made()
+        model.warm_up(tmp_path / "a")
+        kernel = model.layers[0].weights[1].array
+        assert not kernel.flags.writeable and kernel.flags.f_contiguous
+        assert np.array_equal(kernel, plain.layers[0].weights[1].array)
+        assert np.array_equal(model.predict(X), wanted)
+    for one in (model, plain):
+        one.compile("sgd", "mse")
+    assert model.train_on_batch(X, y) == plain.train_on_batch(X, y)
+    assert all(map(np.array_equal, model.get_weights(), plain.get_weights()))
 
 
 def test_weights_that_were_packed_before_are_shared_too(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ tensor ``noise/<n>``          seed and counter of source of noise n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import mmap
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from rnnx import __version__, losses, metrics, optimizers
+from rnnx._digests import blake2b
 from rnnx._mapped import MappedFile, release
 from rnnx._typing import Array
 from rnnx.formats import _compiled
@@ -51,7 +51,7 @@ TYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "I32": np.int32,
 
 
 def _checksum(tensors: dict[str, Array], text: str) -> str:
-    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    digest = blake2b(text.encode(), digest_size=16)
     for name in sorted(tensors):
         array = np.asarray(tensors[name], order="C")
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

@@ -7,12 +7,10 @@ import math
 import mmap
 import os
 import stat
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy as np
 
 from rnnx import __version__, _kernels
 from rnnx._config import path_of
+from rnnx._digests import blake2b
 from rnnx._mapped import MappedFile, is_mapped, release
 from rnnx._typing import Array
 from rnnx.layers.dense import Dense
@@ -106,7 +105,7 @@ def warm_up(model: Any, cache: Any = None, owners: Collection[int] = ()) -> None
         for part in parts:
             part.prepare()
         return
-    replace_all(weights, found[: len(weights)])
+    replace_all(weights, [_in_order(weight.array, array) for weight, array in zip(weights, found, strict=False)])
     left = iter(found[len(weights) :])
     for part in packed_parts(model) if weights else parts:  # made anew, they no longer hold what was replaced
         part.adopt([next(left) for _ in part.panel_forms()])
@@ -123,14 +122,19 @@ def _is_private(weight: Weight) -> bool:
     """Whether a weight takes memory of this process that a file can hold: it is large, whole, in nobody's hands, and
     not mapped already."""
     array = weight.array
-    if array.nbytes < LARGE or not array.flags.c_contiguous or is_mapped(array):
+    if array.nbytes < LARGE or not array.flags.forc or is_mapped(array):
         return False
     weight.current_version()  # after which only those are lent whose value somebody still holds
     return weight.lent is None
 
 
+def _in_order(like: Array, array: Array) -> Array:
+    """An array, transposed where another one has the order of Fortran, as first values of kernels may."""
+    return array if like.flags.c_contiguous else array.T
+
+
 def _of_weight(weight: Weight) -> Source:
-    array = weight.array
+    array = _in_order(weight.array, weight.array)
     return array.shape, array.dtype, lambda: array
 
 
@@ -275,6 +279,8 @@ def default_folder() -> Path:
         base = Path(os.path.expanduser("~")) / ".cache"
     if base.is_absolute():
         return base / "rnnx"
+    import tempfile
+
     return Path(tempfile.gettempdir()) / f"rnnx-{os.getuid() if os.name == 'posix' else 'cache'}"
 
 
