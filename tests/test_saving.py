@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import rnnx
-from rnnx import Input, Model, Sequential, layers, losses, metrics, optimizers, schedules
+from rnnx import Input, Model, Sequential, layers, losses, metrics, optimizers, saving, schedules
+from rnnx.saving import FormatError
 
 RNG = np.random.default_rng(31)
 X, Y = RNG.normal(size=(12, 6, 3)).astype(np.float32), RNG.normal(size=(12, 2)).astype(np.float32)
@@ -126,6 +127,40 @@ def test_a_file_may_be_replaced_or_removed_while_it_is_mapped(tmp_path: Path) ->
     assert exact(loaded.get_weights(), model.get_weights())
     path.unlink()
     assert np.array_equal(loaded(X), model(X))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".keras", ".h5"])
+@pytest.mark.parametrize("what", ["model", "weights"])
+def test_a_file_that_is_written_over_while_it_is_read(
+    suffix: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"m{suffix}"
+    model = Sequential([Input((None, 3)), layers.GRU(4)])
+    model.save(path)
+    reader = saving.format_of(path)
+    plain = getattr(reader, f"load_{what}" if what == "weights" else "load_model")
+    read = (lambda: model.load_weights(path)) if what == "weights" else (lambda: rnnx.load_model(path))
+
+    def written_over(*arguments: Any, **options: Any) -> Any:
+        found = plain(*arguments, **options)
+        change()
+        return found
+
+    def in_place() -> None:
+        with path.open("r+b") as file:
+            file.write(content)
+        os.utime(path, (1, 1))
+
+    def renamed() -> None:
+        (tmp_path / "other").write_bytes(content)
+        os.replace(tmp_path / "other", path)
+
+    content, change = path.read_bytes(), in_place
+    monkeypatch.setattr(reader, plain.__name__, written_over)
+    with pytest.raises(FormatError, match=r"written over while it was read.*os\.replace"):
+        read()
+    change = renamed
+    read()
 
 
 OPTIMIZERS = {

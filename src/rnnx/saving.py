@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from rnnx._config import (  # noqa: F401  under Keras' names
     path_of,
     register_keras_serializable,
 )
+from rnnx._mapped import written_over
 from rnnx.serialization import deserialize_keras_object, serialize_keras_object  # noqa: F401  under Keras' names
 
 FORMATS = {  # suffix -> module of rnnx.formats
@@ -168,6 +170,15 @@ def check_kind(model: Any, path: Any, *, weights_only: bool = False) -> None:
     format_of(path, "write").check(model if getattr(model, "built", False) else None, path, weights_only=weights_only)
 
 
+def _refuse_two_versions(path: Any, before: os.stat_result | None, error: Exception | None = None) -> None:
+    """Refuse a file that was written over in place while it was read: its numbers would be of two versions."""
+    if before is not None and os.path.isfile(path) and written_over(before, os.stat(path)):
+        raise FormatError(
+            f"{path}: the file was written over while it was read; read it again, and replace files by renaming "
+            "(os.replace), as `save` does"
+        ) from error
+
+
 def check_place(path: Any) -> None:
     """Make the folder of a file if it is not there, and write and remove something in it.
 
@@ -299,12 +310,13 @@ def load_model(
     -------
     Model
         Of a file of rnnx its weights are views of the mapped file, whose checksum was compared: every byte was read
-        once. They are copied when training first changes them.
+        once. They are copied when training first changes them. What is written into the file in place later on shows
+        in them: replace files by renaming (``os.replace``), as `save_model` does.
 
     Raises
     ------
     FormatError
-        If the file is damaged, unknown or of a newer version; the reason is named.
+        If the file is damaged, unknown or of a newer version, or written over while it is read; the reason is named.
     OSError
         If it cannot be read.
 
@@ -319,13 +331,23 @@ def load_model(
         path = path_of("load_model", path)
     if not os.path.exists(path) and not is_checkpoint(path):
         raise FileNotFoundError(f"{path}: no such file")
+    before = os.stat(path) if os.path.exists(path) else None  # a checkpoint is files of other names
     module = format_of(path, "read")
-    if not custom_objects:
-        return module.load_model(path, compile=compile)
-    with custom_object_scope(custom_objects):
-        if module.__name__ in ("rnnx.formats.keras", "rnnx.formats.safetensors"):
-            return module.load_model(path, compile=compile, custom_objects=custom_objects)
-        return module.load_model(path, compile=compile)
+    try:
+        if not custom_objects:
+            found = module.load_model(path, compile=compile)
+        else:
+            knows_objects = module.__name__ in ("rnnx.formats.keras", "rnnx.formats.safetensors")
+            with custom_object_scope(custom_objects):
+                options = {"custom_objects": custom_objects} if knows_objects else {}
+                found = module.load_model(path, compile=compile, **options)
+    except (FormatError, OSError) as error:
+        _refuse_two_versions(path, before, error)
+        raise
+    with suppress(OSError):  # if it was removed
+        if before is not None and os.stat(path).st_mtime_ns != before.st_mtime_ns:
+            _refuse_two_versions(path, before)
+    return found
 
 
 def save_weights(model: Any, path: Any, *, overwrite: bool = True) -> None:
@@ -344,6 +366,8 @@ def load_weights(
 ) -> None:
     """Read weights into a model of the same structure; it is unchanged if they do not fit.
 
+    A file that is written over in place meanwhile is an error too; the weights are to be read again then.
+
     Parameters
     ----------
     model : Model
@@ -357,10 +381,16 @@ def load_weights(
     if not os.path.exists(path) and not is_checkpoint(path):
         raise FileNotFoundError(f"{path}: no such file")
     check_compat(compat)
+    before = os.stat(path) if os.path.exists(path) else None  # a checkpoint is files of other names
     module = format_of(path, "read")
-    if module.__name__ == "rnnx.formats.keras":
-        module.load_weights(model, path, skip_mismatch=skip_mismatch, by_name=by_name, compat=compat)
-    elif skip_mismatch or by_name:
-        raise FormatError(f"{path}: `skip_mismatch` and `by_name` are for files of Keras")
-    else:
-        module.load_weights(model, path)
+    try:
+        if module.__name__ == "rnnx.formats.keras":
+            module.load_weights(model, path, skip_mismatch=skip_mismatch, by_name=by_name, compat=compat)
+        elif skip_mismatch or by_name:
+            raise FormatError(f"{path}: `skip_mismatch` and `by_name` are for files of Keras")
+        else:
+            module.load_weights(model, path)
+    except (FormatError, OSError) as error:
+        _refuse_two_versions(path, before, error)
+        raise
+    _refuse_two_versions(path, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -106,3 +107,42 @@ def test_warm_up_packs_what_the_first_call_would(monkeypatch: Any) -> None:
     model_of(layers.LSTM(3, activation="gelu")).warm_up()  # has nothing to pack
     with pytest.raises(ValueError, match="not built yet, there are no weights to pack"):
         Sequential([layers.LSTM(3)]).warm_up()
+
+
+def in_place(path: Path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(content)
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))  # clocks of file systems are coarse
+
+
+@pytest.mark.parametrize("packed_before", [True, False])
+def test_a_file_that_is_written_over_in_place_is_an_error(path: Path, packed_before: bool) -> None:
+    model_of(layers.LSTM(8, return_sequences=True), layers.GRU(6), layers.Dense(2)).save(path.parent / "b.safetensors")
+    other = (path.parent / "b.safetensors").read_bytes()
+    assert len(other) == path.stat().st_size
+    predict = Predictor(path)
+    wanted = predict(X) if packed_before else predict.model
+    in_place(path, other)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"a\.safetensors.*written over in place.*os\.replace"):
+            predict(X)
+    with pytest.raises(RuntimeError, match="written over"):
+        predict.warm_up()
+    again = Predictor(path)
+    assert np.array_equal(again(X), rnnx.load_model(path.parent / "b.safetensors").predict(X))
+    assert not packed_before or not np.array_equal(again(X), wanted)
+
+
+def test_a_file_that_is_replaced_removed_or_touched_is_none(path: Path) -> None:
+    predict = Predictor(path)
+    wanted, content = predict(X), path.read_bytes()
+    os.utime(path, (1, 1))
+    assert np.array_equal(predict(X), wanted)
+    in_place(path, content)
+    assert np.array_equal(predict(X), wanted)
+    model_of(layers.GRU(3)).save(path)
+    in_place(path, b"else")
+    assert np.array_equal(predict(X), wanted)
+    path.unlink()
+    assert np.array_equal(predict(X), wanted)

@@ -17,8 +17,10 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import os
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,19 @@ import numpy as np
 
 from rnnx import __version__, losses, metrics, optimizers
 from rnnx._digests import blake2b
-from rnnx._mapped import MappedFile, release
+from rnnx._mapped import MappedFile, files_of, release
 from rnnx._typing import Array
 from rnnx.formats import _compiled
-from rnnx.formats._limits import JSON_BYTES, LONGEST_TRAINING, check_regular, parse_json, printable, reading, warn_of
+from rnnx.formats._limits import (
+    DAMAGE,
+    JSON_BYTES,
+    LONGEST_TRAINING,
+    check_regular,
+    parse_json,
+    printable,
+    reading,
+    warn_of,
+)
 from rnnx.layers.layer import MODES_OF_0_1_0, Layer
 from rnnx.layers.limits import MOST_AXES, weights_limited
 from rnnx.layers.registry import layer_config, layer_from_config
@@ -78,7 +89,8 @@ def _write(path: Any, tensors: dict[str, Array], description: dict[str, Any], ov
 
 def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     """Tensors as read-only views of the mapped file, and the description; everything is checked first."""
-    raw, header, start = _open(path)
+    file, header, start = _open(path)
+    raw = np.frombuffer(file, np.uint8)
     metadata = header.pop("__metadata__", {})
     text, checksum = (metadata.get("rnnx"), metadata.get("checksum")) if isinstance(metadata, dict) else (None, None)
     if not isinstance(text, str) or not isinstance(checksum, str):
@@ -94,6 +106,7 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         tensors[name] = (part.view(dtype) if aligned else np.frombuffer(part.tobytes(), dtype)).reshape(shape)
     if _checksum(tensors, text) != checksum:
         raise FormatError(f"{path}: the file was altered or damaged (its checksum differs)")
+    file.checksum, file.holds = checksum, _holds
     if data.size >= WORTH_A_RELEASE:
         release(raw)
     what = "the description of the model"
@@ -110,23 +123,34 @@ def _read(path: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     return tensors, description
 
 
-def _open(path: Any) -> tuple[Array, dict[str, Any], int]:
+def _holds(path: str, checksum: str) -> bool:
+    """Whether a file holds tensors and a description with this checksum."""
+    with suppress(OSError, *DAMAGE):
+        tensors, _ = _read(path)
+        return any(file.checksum == checksum for file in files_of(tensors.values()))
+    return False
+
+
+def _open(path: Any) -> tuple[MappedFile, dict[str, Any], int]:
     """The mapped file, its header, and where the data start."""
     check_regular(path)
     with Path(path).open("rb") as file:
-        size = file.seek(0, 2)
+        status = os.fstat(file.fileno())
+        size = status.st_size
         if size < 8:
             raise FormatError(f"{path}: not a safetensors file, it has only {size} bytes")
-        raw = np.frombuffer(MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        mapped = MappedFile(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped.path, mapped.status = os.path.abspath(path), status
+    raw = np.frombuffer(mapped, np.uint8)
     (length,) = struct.unpack("<Q", raw[:8].tobytes())
-    if length > min(JSON_BYTES, size - 8):
-        raise FormatError(f"{path}: not a safetensors file, or cut off: a header of {length} bytes in {size} bytes")
+    if length > min(JSON_BYTES, raw.size - 8):
+        raise FormatError(f"{path}: not a safetensors file, or cut off: a header of {length} bytes in {raw.size} bytes")
     header = parse_json(path, raw[8 : 8 + length].tobytes(), "the header")
     if not isinstance(header, dict):
         raise FormatError(f"{path}: the header is damaged: it is not a table")
     if len(header) > MOST_TENSORS + 1:
         raise FormatError(f"{path}: holds {len(header):,} tensors, the most is {MOST_TENSORS:,}")
-    return raw, header, 8 + int(length)
+    return mapped, header, 8 + int(length)
 
 
 def places(

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from rnnx._config import on_demand, path_of
+from rnnx._mapped import MappedFile, files_of
 from rnnx.runtime.parallel import threads as with_threads
 
 
@@ -78,7 +79,20 @@ class Predictor:
                 file = packed_file.file_for(self.path, None if self.cache is True else self.cache)
                 packed_file.warm_up(read, file, packed_file.owners_of(self.path))
             found = vars(self).setdefault("_model", read)
+            self._files = files_of(weight.array for weight in found.weights)
+            self._refuse_what_changed()
         return found
+
+    _files: tuple[MappedFile, ...] = ()
+
+    def _refuse_what_changed(self) -> None:
+        for file in self._files:
+            if not file.is_as_mapped():
+                raise RuntimeError(
+                    f"{self!r}: the file was written over in place while it was mapped, so that numbers of both "
+                    "versions are mixed in this process; make another Predictor, and replace files by renaming "
+                    "(os.replace), as `save` does"
+                )
 
     def __call__(self, x: Any, batch_size: int | None = None) -> Any:
         """``model.predict(x, batch_size)``.
@@ -91,9 +105,16 @@ class Predictor:
         Returns
         -------
         what `Model.predict` gives
+
+        Raises
+        ------
+        RuntimeError
+            If the file was written over in place since it was read, and not replaced by renaming another one.
         """
         with nullcontext() if self.threads is None else with_threads(self.threads):
-            return self.model.predict(x, batch_size)
+            y = self.model.predict(x, batch_size)
+        self._refuse_what_changed()
+        return y
 
     predict = __call__
 
@@ -102,6 +123,7 @@ class Predictor:
         model = self.model
         if not self.cache:  # with one, that is done where the file is read
             model.warm_up()
+            self._refuse_what_changed()
         return self
 
     def __reduce__(self) -> Any:

@@ -147,16 +147,16 @@ def _given(source: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _read_safetensors(path: Any) -> State:
-    raw, header, start = safetensors._open(path)
+    file, header, start = safetensors._open(path)
     metadata = header.pop("__metadata__", {})
     if isinstance(metadata, dict) and "rnnx" in metadata:
         raise FormatError(f"{path}: a model of rnnx itself; use rnnx.load_model(path)")
     if len(header) > MOST_TENSORS:
         raise FormatError(f"{path}: a file of {len(header)} tensors")
-    data = raw[start:].data
+    data = memoryview(file)[start:]
     types = {name: _container.TYPES[kind] for name, kind in SAFETENSORS_TYPES.items()}
     places = safetensors.places(path, header, len(data), types)
-    tensors = Tensors(str(path), lambda storage: (data[slice(*places[storage.key][2:])], "<"), raw.size)
+    tensors = Tensors(str(path), lambda storage: (data[slice(*places[storage.key][2:])], "<"), len(file))
     state = State(str(path), kind="safetensors", notes=metadata if isinstance(metadata, dict) else {})
     found: dict[str, Tensor] = {}
     for name, (kind, shape, _, _) in places.items():
