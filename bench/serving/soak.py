@@ -36,7 +36,7 @@ SETTLED = 0.2  # of the run, after which memory must stay
 GROWTH = 0.03  # share by which it may
 JSON_LENGTH = "Inference-Header-Content-Length"
 UPGRADE = (
-    b"GET /v2/models/steps/stream HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"GET /v2/models/steps/stream HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 
@@ -243,9 +243,10 @@ class Client:
     def leave(self) -> None:
         """Begin something and go, politely or not."""
         x = self.block(1, 20, 32)
-        head = {"name": "x", "shape": x.shape, "datatype": "FP32", "data": x.ravel().tolist()}
-        body = json.dumps({"inputs": [head]}).encode()
-        whole = b"POST /v2/models/dear/infer HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        tensor = {"name": "x", "shape": x.shape, "datatype": "FP32", "data": x.ravel().tolist()}
+        body = json.dumps({"inputs": [tensor]}).encode()
+        head = b"POST /v2/models/dear/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n"
+        whole = head % len(body) + body
         with socket.create_connection((HOST, self.port), timeout=60) as raw:
             raw.sendall(whole[: self.random.choice((10, 80, 500, len(whole)))])
             if self.random.random() < 0.5:  # a reset

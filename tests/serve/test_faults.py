@@ -38,7 +38,7 @@ from tests.serve.test_server import block, eventually
 
 pytestmark = pytest.mark.serve
 UPGRADE = (
-    b"GET /v2/models/gru/stream HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    b"GET /v2/models/gru/stream HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 
@@ -157,7 +157,7 @@ def test_who_does_not_read_the_answer_is_left(kind: str, tmp_path: Path, start: 
         slow.connect(("127.0.0.1", server.port))
         if kind == "request":
             slow.sendall(
-                b"POST /v2/models/wide/infer HTTP/1.1\r\nhost: a\r\ninference-header-content-length: %d\r\n"
+                b"POST /v2/models/wide/infer HTTP/1.1\r\nhost: localhost\r\ninference-header-content-length: %d\r\n"
                 b"content-length: %d\r\n\r\n" % (len(text), len(text) + x.nbytes) + text + x.tobytes()
             )
         else:
@@ -219,9 +219,9 @@ def test_many_sequences_that_are_never_closed(models: Path) -> None:
     ],
 )
 def test_a_body_cannot_become_a_request(server: Server, head: bytes) -> None:
-    inner = b"GET /v2/models/seq HTTP/1.1\r\nhost: a\r\n\r\n"
+    inner = b"GET /v2/models/seq HTTP/1.1\r\nhost: localhost\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), 20) as raw:
-        raw.sendall(b"POST /v2/models/gru/infer HTTP/1.1\r\nhost: a\r\n" + head + b"\r\n0\r\n\r\n" + inner)
+        raw.sendall(b"POST /v2/models/gru/infer HTTP/1.1\r\nhost: localhost\r\n" + head + b"\r\n0\r\n\r\n" + inner)
         raw.shutdown(socket.SHUT_WR)
         said = b""
         with contextlib.suppress(ConnectionResetError):

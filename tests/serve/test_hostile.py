@@ -30,7 +30,7 @@ from tests.serve.conftest import Server
 from tests.serve.test_server import block, eventually
 
 pytestmark = pytest.mark.serve
-HEAD = b"POST /v2/models/gru/infer HTTP/1.1\r\nhost: a\r\n"
+HEAD = b"POST /v2/models/gru/infer HTTP/1.1\r\nhost: localhost\r\n"
 
 
 # ---- Numbers ---------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_a_first_message_that_is_no_token(models: Path, tmp_path: Path, start: C
 def test_heads_that_do_not_end(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         begun = time.monotonic()
-        slow.sendall(b"GET /v2 HTTP/1.1\r\nhost: a\r\n")
+        slow.sendall(b"GET /v2 HTTP/1.1\r\nhost: localhost\r\n")
         with pytest.raises(OSError):
             while time.monotonic() - begun < 30:
                 slow.sendall(b"x: y\r\n")

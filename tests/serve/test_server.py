@@ -254,10 +254,10 @@ def test_limits(models: Path, start: Callable[..., Server]) -> None:
     time.sleep(2.5)
     assert server.infer("gru", x, parameters={"sequence_id": 1})[0] == 400
     with socket.create_connection(("127.0.0.1", server.port)) as slow:  # says more than it sends
-        slow.sendall(b"POST /v2/models/gru/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{")
+        slow.sendall(b"POST /v2/models/gru/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         assert slow.recv(1000).startswith(b"HTTP/1.1 408")
     with socket.create_connection(("127.0.0.1", server.port)) as half:
-        half.sendall(b"POST /v2/models/gru/infer HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{")
+        half.sendall(b"POST /v2/models/gru/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         half.shutdown(socket.SHUT_WR)
         half.recv(1000)
     for garbage in (b"\x00\xff" * 100, b"GET / HTTP/9.9\r\n\r\n", b"POST /v2/models/gru/infer HTTP/1.1\r\n\r\n"):

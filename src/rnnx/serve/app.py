@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 from starlette.applications import Starlette
@@ -21,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
 import rnnx
+from rnnx.serve.guard import Guard
 from rnnx.serve.held import Held
 from rnnx.serve.metrics import Metrics
 from rnnx.serve.openapi import description
@@ -30,7 +30,7 @@ from rnnx.serve.refusal import Refusal
 from rnnx.serve.repository import Repository, Served
 from rnnx.serve.sequences import answer_of, block_of
 from rnnx.serve.settings import Settings
-from rnnx.serve.stream_socket import FAILED, NOT_ALLOWED, StreamSocket, stream_key
+from rnnx.serve.stream_socket import FAILED, StreamSocket, stream_key
 
 logger = logging.getLogger("rnnx.serve")
 Scope = dict[str, Any]
@@ -45,7 +45,6 @@ PAGE = {
 }  # fmt: skip
 OPEN = (*PAGE, "/v2/health/live", "/v2/health/ready")  # need no token
 BEARER = b"Bearer "
-TOKEN_NEEDED = "a token is needed: Authorization: Bearer TOKEN"
 LONGEST_RETRY = 86400.0  # seconds, as limits may be infinite
 JSON = (b"content-type", b"application/json")
 BINARY = (b"content-type", b"application/octet-stream")
@@ -155,7 +154,7 @@ class Application:
             lifespan=self._lifespan,
             exception_handlers={Refusal: self._refused, 404: self._no_route, 405: self._no_route},
         )
-        self.starlette.add_middleware(_Guard, application=self)
+        self.starlette.add_middleware(Guard, application=self, open_paths=OPEN)
         self.starlette.state.rnnx = self
 
     @contextlib.asynccontextmanager
@@ -410,49 +409,6 @@ class _Infer:
         headers.append((b"content-length", str(len(answer)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-
-
-class _Guard:
-    """Refuses what brings no token, and what pages of other sites ask a browser for that reaches this server."""
-
-    def __init__(self, app: Any, application: Application):
-        self._app, self._application = app, application
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind != "lifespan":
-            self._application.wake()
-            if _of_other_site(scope["headers"]):
-                if kind == "websocket":
-                    await send({"type": "websocket.close", "code": NOT_ALLOWED})
-                else:
-                    await _refuse(send, 403, "pages of other sites may not ask this server")
-                return
-        if kind == "http" and not self._application.allows(scope["headers"]):
-            path = scope["path"].removeprefix(scope.get("root_path", ""))  # where another application has it mounted
-            if path not in OPEN:
-                await _refuse(send, 401, TOKEN_NEEDED, (b"www-authenticate", b"Bearer"))
-                return
-        await self._app(scope, receive, send)
-
-
-async def _refuse(send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
-    body = encode({"error": message})
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [JSON, length, *headers]})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _of_other_site(headers: Any) -> bool:
-    """Whether a browser says that a page of another site makes the request."""
-    origin = next((value for name, value in headers if name == b"origin"), None)
-    if origin is None:
-        return False
-    host = next((value for name, value in headers if name == b"host"), None)
-    try:
-        return urlsplit(origin).netloc != host
-    except ValueError:
-        return True
 
 
 def _digest(value: bytes) -> bytes:

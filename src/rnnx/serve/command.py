@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnx.serve.app import named
 from rnnx.serve.run import serve
-from rnnx.serve.settings import Settings
+from rnnx.serve.settings import TEXTS, Settings
 
 TOKEN = "RNNX_SERVE_TOKEN"
 
@@ -26,12 +26,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000, help="0 for any free one (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
     parser.add_argument("--token-file", metavar="FILE", help="bearer tokens, one in a line, one of which is needed")
+    parser.add_argument(
+        "--allowed-hosts", metavar="NAME,NAME", type=lambda text: tuple(filter(None, text.split(","))), default=(),
+        help="by which it may be asked, as example.org, *.example.org or * for any; the names of this machine always "
+        "serve, and on an address of this machine alone no others do unless given here",
+    )  # fmt: skip
     parser.add_argument("--certfile", help="certificate for TLS")
     parser.add_argument("--keyfile", help="its key")
     parser.add_argument("--access-log", action="store_true", help="a line of log for each request")
     usual, limits = Settings(), parser.add_argument_group("limits")
     for own in fields(Settings):
-        if own.name != "tokens":
+        if own.name not in TEXTS:
             default = getattr(usual, own.name)
             limits.add_argument(
                 f"--{own.name.replace('_', '-')}", type=type(default), default=default, help=HELP[own.name]
@@ -93,7 +98,8 @@ def main(arguments: list[str]) -> int:
         If a file cannot be read, or the address cannot be had.
     """
     options: dict[str, Any] = vars(_parser().parse_args(arguments))
-    limits = {own.name: options.pop(own.name) for own in fields(Settings) if own.name != "tokens"}
-    settings = Settings(**limits, tokens=_tokens(options.pop("token_file")))
+    limits = {own.name: options.pop(own.name) for own in fields(Settings) if own.name not in TEXTS}
+    tokens, hosts = _tokens(options.pop("token_file")), options.pop("allowed_hosts")
+    settings = Settings(**limits, tokens=tokens, allowed_hosts=hosts)
     serve(_models(options.pop("files")), settings, **options)
     return 0

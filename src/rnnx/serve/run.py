@@ -10,6 +10,7 @@ import ssl
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import rnnx
 from rnnx.serve import log
 from rnnx.serve.app import create_app, named
 from rnnx.serve.connections import Connection, StreamConnection
+from rnnx.serve.host_names import is_loopback
 from rnnx.serve.peers import Peers, check_folder
 from rnnx.serve.settings import Settings
 
@@ -53,6 +55,8 @@ def serve(
     paths : path, list of paths, or dict of names to paths
         As in `create_app`.
     settings : Settings, optional
+        On an address of this machine alone, other names than its own are allowed only if `Settings.allowed_hosts` has
+        them: no page can then ask by a name of its own that leads here.
     host : str
         An address; only this machine by default.
     port : int
@@ -81,6 +85,8 @@ def serve(
         _check_certificate(certfile, keyfile)
     elif keyfile is not None:
         raise ValueError("serve: `keyfile` needs a `certfile`")
+    if not settings.allowed_hosts and is_loopback(host):
+        settings = replace(settings, allowed_hosts=(host,))
     _allow_connections()
     rnnx.set_num_threads(1)  # calls run side by side in threads of the server's own
     app = create_app(paths, settings)  # also of several processes: what cannot be read is said before anything listens

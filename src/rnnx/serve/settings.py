@@ -6,6 +6,10 @@ import os
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from rnnx.serve.host_names import check_host_name
+
+TEXTS = ("tokens", "allowed_hosts")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -41,6 +45,9 @@ class Settings:
         Calls of models that run at once.
     tokens : tuple of str
         Bearer tokens, of which a request must bring one; none for an open server.
+    allowed_hosts : tuple of str
+        Names by which the server may be asked (``"*.example.org"``: all that end so, ``"*"``: any); those of this
+        machine itself always are. None for any; but `serve` on an address of this machine alone allows no others then.
 
     Raises
     ------
@@ -62,15 +69,17 @@ class Settings:
     reload_every: float = 1.0
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     tokens: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         may_be_zero = {"latency_budget", "reload_every"}
         for own in fields(self):
             value = getattr(self, own.name)
-            if own.name == "tokens":
-                object.__setattr__(self, "tokens", tuple(value))
-                if not all(isinstance(token, str) and token for token in self.tokens):
-                    raise ValueError("Settings: `tokens` must be strings that are not empty")
+            if own.name in TEXTS:
+                if isinstance(value, str) or not all(isinstance(text, str) and text for text in value):
+                    raise ValueError(f"Settings: `{own.name}` must be a list of strings that are not empty")
+                found = map(check_host_name, value) if own.name == "allowed_hosts" else value
+                object.__setattr__(self, own.name, tuple(found))
                 continue
             kinds: Any = int if own.type == "int" else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds):
