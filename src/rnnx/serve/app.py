@@ -125,7 +125,7 @@ class Application:
         self._tokens = [_digest(BEARER + token.encode()) for token in settings.tokens]
         self._keeper: asyncio.Task[None] | None = None
         self.pending = 0  # bytes of requests that are held
-        infer = _Infer(self)
+        infer = self.infer_route = _Infer(self)
         model = "/v2/models/{name}"
         version = model + "/versions/{version}"
         self.starlette = Starlette(

@@ -14,7 +14,7 @@ from rnnx._typing import Array
 from rnnx.layers.embedding import Embedding
 from rnnx.layers.layer import walk
 from rnnx.saving import load_model
-from rnnx.serve.protocol import DATATYPES, NAMES, TensorInfo
+from rnnx.serve.protocol import DATATYPES, NAMES, TensorInfo, is_finite
 from rnnx.serve.refusal import Refusal
 
 SHORT, LONG = 8, 64  # sizes of axes of any size, and rows, of the calls that measure the cost
@@ -138,7 +138,11 @@ class Network:
 
     def _fitting(self, info: TensorInfo, array: Array) -> Array:
         shape = array.shape
-        if len(shape) != len(info.shape) or any(k not in (-1, n) for k, n in zip(info.shape, shape, strict=True)):
+        fits = len(shape) == len(info.shape)
+        for k, n in zip(info.shape, shape, strict=False):  # a generator would take longer than all of it
+            if k != n and k != -1:
+                fits = False
+        if not fits:
             raise Refusal(400, f"input {info.name!r}: shape must be {list(info.shape)} (-1: any), got {list(shape)}")
         if not array.size:
             raise Refusal(400, f"input {info.name!r}: shape {list(shape)} holds no numbers")
@@ -155,7 +159,9 @@ class Network:
             If it holds something that type does not have.
         """
         wanted = DATATYPES[info.datatype]
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            array = array.copy()
+        if array.dtype.kind == "f" and not is_finite(array):
             raise Refusal(400, f"input {info.name!r} holds infinities or NaN")
         if array.dtype != wanted:
             if wanted.kind in "iu" and array.dtype.kind == "f" and not np.array_equal(array, np.trunc(array)):
@@ -165,7 +171,7 @@ class Network:
             if wanted.kind == "f" and not np.isfinite(cast).all() or wanted.kind in "iu" and (cast != array).any():
                 raise Refusal(400, f"input {info.name!r} holds numbers out of the range of {info.datatype}")
             return cast
-        return array if array.flags.c_contiguous and array.flags.aligned else array.copy()
+        return array
 
     def run(self, inputs: list[Array]) -> list[Array]:
         """The outputs of a call.

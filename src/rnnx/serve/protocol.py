@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 import msgspec
 import numpy as np
 
+from rnnx import _kernels
 from rnnx._typing import Array
 from rnnx.serve.refusal import Refusal
 
@@ -21,6 +22,7 @@ DATATYPES = {
     "UINT64": np.dtype("<u8"), "INT8": np.dtype("i1"), "INT16": np.dtype("<i2"), "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"), "FP16": np.dtype("<f2"), "FP32": np.dtype("<f4"), "FP64": np.dtype("<f8"),
 }  # fmt: skip
+COMPUTED = (np.dtype("f4"), np.dtype("f8"))  # in the machine's order of bytes
 NAMES = {dtype: name for name, dtype in DATATYPES.items()}
 JSON_LENGTH = b"inference-header-content-length"
 PARAMETERS = {"sequence_id", "sequence_start", "sequence_end", "binary_data_output", "timeout"}
@@ -100,6 +102,13 @@ class InferRequest:
     timeout: float | None
 
 
+def is_finite(array: Array) -> bool:
+    """Whether an array of floats holds neither infinities nor NaN."""
+    if array.dtype in COMPUTED and array.flags.c_contiguous and array.flags.aligned:
+        return bool(_kernels.all_finite(array))  # NumPy takes two microseconds more for a small one
+    return bool(np.isfinite(array).all())
+
+
 _decoder = msgspec.json.Decoder(InferBody)
 _encoder = msgspec.json.Encoder()
 
@@ -158,7 +167,8 @@ def read_request(body: bytes, json_length: bytes | None) -> InferRequest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, f"the request is not as the protocol says: {error}") from None
     parameters = parsed.parameters
-    if unknown := parameters.keys() - PARAMETERS:
+    if not PARAMETERS.issuperset(parameters):
+        unknown = parameters.keys() - PARAMETERS
         raise Refusal(400, f"unknown parameter(s) {_listed(unknown)}; known are {_listed(PARAMETERS)}")
     if len(parsed.id) > LONGEST_NAME:
         raise Refusal(400, f"`id` must have at most {LONGEST_NAME} characters")
@@ -225,7 +235,7 @@ def _read_tensor(tensor: TensorIn, body: bytes, begin: int) -> tuple[Array, int]
             400, f"{who}: `datatype` must be one of {', '.join(DATATYPES)}, got {tensor.datatype[:LONGEST_NAME]!r}"
         )
     shape = tensor.shape
-    if len(shape) > MOST_AXES or any(not 0 <= size < MOST_SIZE for size in shape):
+    if len(shape) > MOST_AXES or min(shape, default=0) < 0 or max(shape, default=0) >= MOST_SIZE:
         raise Refusal(
             400,
             f"{who}: `shape` must have at most {MOST_AXES} sizes of 0 or more with less than 40 digits, "
@@ -323,7 +333,7 @@ def write_response(
             entry["parameters"] = {"binary_data_size": len(part)}
             parts.append(part)
         else:
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if array.dtype.kind == "f" and not is_finite(array):
                 raise Refusal(500, f"output {output!r} holds infinities or NaN, which JSON lacks; ask for binary data")
             entry["data"] = array.ravel().tolist()
         described.append(entry)
