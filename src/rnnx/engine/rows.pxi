@@ -103,6 +103,9 @@ cdef void rows_task(void *context, int number) noexcept nogil:
                 link.job.x, link.job.sxb, link.job.sxf = x, distance, size
             x, distance = advance_rows(link, call.rows + r0, n), link.job.row
         y = call.out + r0 * call.units * size
+        if distance == call.units * size:
+            memcpy(y, x, n * distance)
+            continue
         for r in range(n):
             memcpy(y + r * call.units * size, x + r * distance, call.units * size)
 
@@ -511,6 +514,40 @@ cdef class Roster:
         free_rows = np.flatnonzero(self.behind == -2)[::-1]
         self.spares = len(free_rows)
         self.spare[:self.spares] = free_rows
+
+
+def ids_of_list(list values):
+    """An int64 array of ids in a list; None if one is no int, or too large for an id."""
+    cdef Py_ssize_t k, n = len(values)
+    cdef cnp.npy_intp shape[1]
+    cdef cnp.ndarray found
+    cdef int64_t *out
+    cdef int overflow = 0
+    shape[0] = n
+    found = cnp.PyArray_EMPTY(1, shape, cnp.NPY_INT64, 0)
+    out = <int64_t *>cnp.PyArray_DATA(found)
+    for k in range(n):
+        value = values[k]
+        if type(value) is not int:
+            return None
+        out[k] = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow:
+            return None
+    return found
+
+
+def rows_by_name(list names, cnp.ndarray y):
+    """A dict of names to the rows of a C-contiguous array of two axes, views of it."""
+    cdef Py_ssize_t k, n = len(names), size = y.strides[0]
+    cdef cnp.npy_intp width = y.shape[1]
+    cdef int number = cnp.PyArray_TYPE(y)
+    cdef cnp.ndarray row
+    cdef dict found = {}
+    for k in range(n):
+        row = cnp.PyArray_SimpleNewFromData(1, &width, number, <char *>cnp.PyArray_DATA(y) + k * size)
+        cnp.set_array_base(row, y)
+        found[names[k]] = row
+    return found
 
 
 def stack_rows(list values, Py_ssize_t width, dtype):

@@ -35,6 +35,7 @@ cdef extern from "pythread.h":
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
+    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
     void PyErr_SetNone(object)
     int look_for_signals "PyErr_CheckSignals"() noexcept  # leaves the exception of a handler where it is
 

@@ -353,7 +353,11 @@ class StreamPool:
             if out is not None:
                 raise TypeError("step: `out` goes with an array `x`; a mapping gets a new array")
             names = list(ids)
-            y = self._step(names, list(ids.values()), None, True) if names else ()
+            if not names:
+                return {}
+            y = self._step(names, list(ids.values()), None, True)
+            if y.ndim == 2 and y.flags.carray and len(y) == len(names):
+                return _kernels.rows_by_name(names, y)
             return dict(zip(names, y, strict=True))
         if isinstance(ids, Mapping):
             raise TypeError("step: give a mapping of id to input alone, or a sequence of ids and `x`")
@@ -550,6 +554,8 @@ def _going_on(model: Any, options: dict[str, Any], taken: Array, ids: Array, idl
 
 def _as_ids(ids: Any, who: str) -> Array:
     """An int64 array of one axis."""
+    if type(ids) is list and (found := _kernels.ids_of_list(ids)) is not None:
+        return found
     array = np.asarray(ids)
     if array.ndim == 0:
         array = array[None]
