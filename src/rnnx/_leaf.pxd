@@ -98,7 +98,7 @@ cdef extern from "leaf.h" nogil:
         const void *b
         int with_sign, product
         float scale_a, scale_b, shift, low, high
-        int zero_a, zero_b, zero
+        int zero_a, zero_b
         void *out
     ctypedef struct rx_leaf:
         int mr, nr, kc

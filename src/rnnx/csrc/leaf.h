@@ -146,13 +146,13 @@ typedef struct rx_finish {
     ptrdiff_t ldo;
 } rx_finish;
 
-/* out = a * scale_a + b * scale_b + shift, or (a - zero_a)(b - zero_b) * scale_a, of bytes and to the nearest bytes. */
+/* out = a * scale_a + b * scale_b + shift, or (a - zero_a)(b - zero_b) * scale_a + shift, of bytes and to the nearest. */
 typedef struct rx_combine {
     ptrdiff_t count;
     const void *a, *b;
     int with_sign, product;
-    float scale_a, scale_b, shift, low, high; /* bounds less `zero` */
-    int zero_a, zero_b, zero;
+    float scale_a, scale_b, shift, low, high;
+    int zero_a, zero_b;
     void *out;
 } rx_combine;
 

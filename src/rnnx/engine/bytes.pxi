@@ -558,10 +558,10 @@ def combined_bytes(cnp.ndarray a, cnp.ndarray b, bint product, float scale_a, fl
     cdef rx_combine what
     cdef Py_ssize_t total = cnp.PyArray_SIZE(a), first = 0
     what.count, what.b, what.with_sign, what.product = cnp.PyArray_SIZE(b), cnp.PyArray_DATA(b), with_sign, product
-    what.scale_a, what.scale_b, what.shift = scale_a, scale_b, shift
-    what.low = (-128 if with_sign else 0) - zero
+    what.scale_a, what.scale_b, what.shift = scale_a, scale_b, zero if product else shift
+    what.low = -128 if with_sign else 0
     what.high = what.low + 255
-    what.zero_a, what.zero_b, what.zero = zero_a, zero_b, zero
+    what.zero_a, what.zero_b = zero_a, zero_b
     cdef const char *left = <const char *>cnp.PyArray_DATA(a)
     cdef char *to = <char *>cnp.PyArray_DATA(out)
     if total:

@@ -53,6 +53,15 @@ def test_sums_products_and_sigmoids() -> None:
     np.testing.assert_array_equal(y, [[3, 3, 255], [255, 128, 6]])
 
 
+def test_a_product_halfway_between_two_bytes() -> None:
+    """It is rounded to even with the zero point in it, as in ONNX Runtime: 1.5, 2.5, 3.5 and 4.5 here."""
+    scales = {"sa": np.float32(0.5), "sb": np.float32(1), "sc": np.float32(1)}
+    zeros = {"za": np.uint8(0), "zb": np.uint8(0), "zc": np.uint8(1)}
+    a, b = np.array([[1, 3, 5, 7]], "u1"), np.ones((1, 4), "u1")
+    y = session_of("QLinearMul", NAMES, {**scales, **zeros}).run({"a": a, "b": b})["y"]
+    np.testing.assert_array_equal(y, [[2, 2, 4, 4]])
+
+
 @pytest.mark.parametrize("constant", [True, False])
 def test_a_product_with_bias(constant: bool) -> None:
     names = ["a", "sa", "za", "w", "sw", "zw", "c"]

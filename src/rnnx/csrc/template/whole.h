@@ -130,10 +130,14 @@ INLINE void NAME(combine)(const rx_combine *c, const int with_sign, const int pr
         for (ptrdiff_t j = some; j % WIDTH; ++j) of_a[j] = of_b[j] = 0;
         for (ptrdiff_t j = 0; j < some; j += WIDTH) {
             const vec x = vfloats(vload_whole(of_a + j)), z = vfloats(vload_whole(of_b + j));
-            const vec y = product ? vmul(vmul(x, z), scale_a) : vfma(x, scale_a, vfma(z, scale_b, shift));
+            vec y = product ? vmul(vmul(x, z), scale_a) : vfma(x, scale_a, vfma(z, scale_b, shift));
+            if (product) {
+                vseparate(y); /* a product is rounded before the zero point is added, and the sum again */
+                y = vadd(y, shift);
+            }
             vstore(numbers + j, vadd(vmin(vmax(y, low), high), vset(MAGIC)));
         }
-        NAME(lowest_bytes)(some, numbers, c->zero, (unsigned char *)c->out + first);
+        NAME(lowest_bytes)(some, numbers, 0, (unsigned char *)c->out + first);
     }
 }
 
