@@ -203,6 +203,17 @@ def test_a_regularizer_and_a_constraint_reach_the_weight() -> None:
     assert isinstance(layer.weights[0].constraint, constraints.NonNeg)
 
 
+def test_the_penalty_of_a_layer_follows_its_rates() -> None:
+    layer = layers.ActivityRegularization(l1=0.1)
+    layer.l1, layer.l2 = 0.5, 0.25
+    x = np.array([[1.0, -3.0]])
+    assert float(layer.activity_regularizer(x)) == pytest.approx(0.5 * 4 + 0.25 * 10)
+    other: Any = layer
+    with pytest.raises(AttributeError, match="ActivityRegularization has no `activity_regularizer` of its own"):
+        other.activity_regularizer = "l2"
+    assert float(layer.activity_regularizer(x)) == pytest.approx(4.5)
+
+
 def test_an_older_activation_keeps_its_meaning() -> None:
     """Before Keras 3, hard_sigmoid was clip(0.2 x + 0.5)."""
     layer = layers.LSTM(2, compat="tf_keras2")

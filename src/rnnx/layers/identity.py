@@ -46,10 +46,16 @@ class ActivityRegularization(Identity):
     2.0
     """
 
+    not_attributes = frozenset({"activity_regularizer"})  # `l1` and `l2` say it
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
         vars(self)["activity_regularizer"] = regularizers.L1L2(l1=l1, l2=l2)
         self.l1, self.l2 = float(l1), float(l2)
+
+    def note_change(self, name: str) -> None:
+        super().note_change(name)
+        vars(self)["activity_regularizer"] = regularizers.L1L2(l1=self.l1, l2=self.l2)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "l1": self.l1, "l2": self.l2}

@@ -165,3 +165,26 @@ def test_weights_of_bytes_make_no_more_numbers_than_a_file_has_bytes_for() -> No
     proto = model_of(nodes, {"m": bytes_, **constants}, ["N", 512])
     with pytest.raises(FormatError, match="make more numbers than it has bytes for"):
         load_model(proto)
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [(2, 0.0, 2.55), (3, -1.28, 1.27)], ids=["uint8", "int8"])
+def test_bytes_without_a_zero_point_are_cut_where_their_type_ends(kind: int, low: float, high: float) -> None:
+    nodes = [node("QuantizeLinear", ["x", "s"], ["q"], output_dtype=kind), node("DequantizeLinear", ["q", "s"], ["y"])]
+    model = model_of(nodes, {"s": np.float32(0.01)}, ["N", 4])
+    model.opset_import[0].version = 21
+    with pytest.warns(UserWarning, match="products of floats"):
+        made = load_model(model)
+    np.testing.assert_allclose(made(np.array([[-3, -1, 0.5, 3]], "f")), [[low, max(low, -1), 0.5, high]], rtol=1e-6)
+
+
+def test_bytes_that_a_graph_inside_reads_stay_bytes() -> None:
+    inside = [helper.make_tensor_value_info("o", 1, None)]
+    cast = node("Cast", ["q"], ["o"], to=1)
+    branches = {f"{name}_branch": helper.make_graph([cast], name, [], inside) for name in ("then", "else")}
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("If", ["true"], ["w"], **branches), node("Add", ["d", "w"], ["y"]),
+    ]  # fmt: skip
+    model = model_of(nodes, {"s": np.float32(0.05), "z": np.uint8(100), "true": np.bool_(True)}, ["N", 4])
+    with pytest.raises(FormatError, match="QuantizeLinear"):
+        load_model(model)

@@ -15,6 +15,7 @@ import numpy as np
 
 from rnnx._typing import Array
 from rnnx.formats.onnx._file import Source, attributes_of
+from rnnx.formats.onnx._layer_nodes import read_by
 from rnnx.formats.onnx._program import Program
 from rnnx.formats.onnx._quantized import NAME as QUANTIZED
 from rnnx.formats.onnx._quantized import SCALES, as_floats
@@ -70,7 +71,9 @@ class _Floats:
         for place, node in enumerate(self.nodes):
             for name in dict.fromkeys(node.input):
                 self.readers.setdefault(name, []).append(place)
-        self.ends = {value.name for value in graph.output}
+        self.ends = {value.name for value in graph.output}  # and what graphs inside others read, which stays what it is
+        for node in self.nodes:
+            self.ends |= read_by(node) - set(node.input)
         self.instead: dict[int, list[Any]] = {}  # by the number of a node
         self.arrays: dict[str, Array] = {}
         names = {name for node in self.nodes for name in node.output} | {tensor.name for tensor in graph.initializer}
@@ -204,10 +207,20 @@ class _Floats:
     def _numbers(self, node: Any) -> tuple[Array, Array] | None:
         """Scale and zero point of a node, if they are one constant number each."""
         scale = self.known.get(node.input[1])
-        zero = self.known.get(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros((), np.uint8)
+        if len(node.input) > 2 and node.input[2]:
+            zero = self.known.get(node.input[2])
+        else:
+            zero = self._no_zero(node)
         if scale is None or zero is None or scale.size != 1 or zero.size != 1 or zero.dtype not in BYTES:
             return None
         return scale.reshape(()).astype(np.float32), zero.reshape(())
+
+    def _no_zero(self, node: Any) -> Array | None:
+        """The zero point of a node that has none: 0, of the type of its bytes."""
+        from onnx import helper
+
+        wanted = attributes_of(node).get("output_dtype", 0) if node.op_type == "QuantizeLinear" else 0
+        return np.zeros((), helper.tensor_dtype_to_np_dtype(wanted) if wanted else np.uint8)
 
     def table(self, place: int, node: Any) -> None:
         """Rows of a table of bytes, as numbers: the table as numbers."""
