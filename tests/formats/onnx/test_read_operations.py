@@ -46,6 +46,8 @@ CASES: dict[str, tuple[str, str]] = {
     "sum over no axis": (X, "y = ReduceSum <noop_with_empty_axes=1> (x)"),
     "largest of an axis of size 1": (X, "b = Unsqueeze (x, [1]) y = ReduceMax <keepdims=0> (b, [1])"),
     "largest of an axis of size 1, kept": (X, "b = Unsqueeze (x, [1]) y = ReduceMax <keepdims=1> (b, [1])"),
+    "length along an axis of size 1": (X, "b = Unsqueeze (x, [1]) y = ReduceL2 <keepdims=0> (b, [1])"),
+    "length along an axis that is left of another": (X, "b = ReduceSum (x, [2]) y = ReduceL2 <keepdims=1> (b, [2])"),
     "softmax over steps": (ANY, "y = Softmax <axis=1> (x)"),
     "log softmax over steps": (X, "y = LogSoftmax <axis=-2> (x)"),
     "product of two values": (f"{X}, float[N, 4, 3] h", "y = MatMul (x, h)"),
@@ -164,6 +166,16 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "softmax along an axis of size 1": (
         X,
         "b = Unsqueeze (x, [1]) y = Softmax <axis=1> (b)",
+        "is along an axis that no layer has",
+    ),
+    "softmax along an axis of size 1 behind the batch": (
+        "float[N, 4] x",
+        "b = ReduceMax (x, [1]) y = Softmax <axis=-1> (b)",
+        "is along an axis that no layer has",
+    ),
+    "log softmax along an axis of size 1 behind the batch": (
+        "float[N, 4] x",
+        "b = ReduceMax (x, [1]) y = LogSoftmax <axis=1> (b)",
         "is along an axis that no layer has",
     ),
     "padding that wraps": (X, "y = Pad <mode='wrap'> (x, [0, 1, 0, 0, 1, 0])", "Pad node 'y' with"),

@@ -139,3 +139,17 @@ def test_the_gradient_passes_by_margins() -> None:
     step = 1e-2 * np.random.default_rng(1).normal(size=x.shape).astype("f")
     assert np.isfinite(dx).all()
     np.testing.assert_allclose((model(x + step) - y).sum(), (dx * step).sum(), rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+@pytest.mark.parametrize("axis", [1, 2, -1])
+def test_a_softmax_behind_a_convolution_is_along_its_own_axis(operator: str, kind: str, axis: int) -> None:
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 2)).astype("f")
+    nodes = [helper.make_node(operator, ["x", "k"], ["c"]), helper.make_node(kind, ["c"], ["y"], axis=axis)]
+    ends = [helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", ["N", 3, 6]), ("y", None))]
+    made = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(kernel, "k")])
+    proto = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = np.random.default_rng(1).normal(size=(2, 3, 6)).astype("f")
+    (expected,) = ReferenceEvaluator(proto).run(None, {"x": x})
+    np.testing.assert_allclose(load_model(proto)(x), expected, rtol=1e-5, atol=1e-6)

@@ -46,8 +46,12 @@ def activation_after(reading: Reading, name: str, view: View) -> tuple[str, str]
     if node is None or node.domain not in ("", "ai.onnx"):
         return "linear", name
     found = activation_of_node(node.op_type, attributes_of(node))
-    if found is None or (found in OVER_FEATURES and _softmax_axis(reading, node, view) != view.rank - 1):
+    if found is None:
         return "linear", name
+    if found in OVER_FEATURES:  # of the tensor, which may lie on another axis of the value than the last
+        axis = _softmax_axis(reading, node, view)
+        if axis is None or view.axes[axis] != (view.width - 1,):
+            return "linear", name
     return ("linear", name) if _approximates(node) else (found, node.output[0])
 
 
@@ -142,7 +146,7 @@ def _softmax(reading: Reading, node: Any) -> None:
         raise NoLayer(f"{called(node)} is over more than one axis")
     (own,) = view.axes[axis] if len(view.axes[axis]) == 1 else (0,)
     dtype = np.dtype(view.dtype).name
-    if own == view.width - 1:
+    if own and own == view.width - 1:
         name = "softmax" if node.op_type == "Softmax" else "log_softmax"
         y = reading.call(layers.Activation(name, dtype=dtype), view.single)
     elif node.op_type == "Softmax" and own:

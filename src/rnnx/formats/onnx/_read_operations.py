@@ -302,6 +302,7 @@ def reduced(reading: Reading, node: Any) -> None:
     for axis in sorted({k % view.rank for k in axes}, reverse=True):
         view, own = own_axis(reading, node, view, axis)
         if own is None:
+            view = each(reading, view, ops.abs) if node.op_type == "ReduceL2" else view
             view = view if keep else dropped(view, axis)
             continue
         if own == DIRECTIONS:
