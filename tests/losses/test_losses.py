@@ -307,6 +307,7 @@ def test_weights_of_rows_for_one_value_of_the_batch(kind, reduction, wanted):
     ("axis", "reduction", "weight", "mask", "wanted"),
     [
         (None, "sum_over_batch_size", "rows", None, 0.40443527698516846),  # a row that weighs nothing is summed over
+        ((-3, -2, -1), "sum_over_batch_size", "rows", None, 0.40443527698516846),  # likewise
         (None, "mean_with_sample_weight", "rows", None, 0.4622117578983307),
         (None, "mean_with_sample_weight", "number", None, 0.23110586404800415),  # one number, of which there is no mean
         (None, "sum_over_batch_size", None, "rows", 0.4622117578983307),

@@ -191,7 +191,7 @@ class Loss(Configurable, family=True):
             y_true, p, restore = self._apart(y_true, p, restore)
         shape = self._values_shape(p)
         weights = self._weights(shape, sample_weight, mask)
-        if weights is not None and not self.across_rows:
+        if weights is not None and not self.mixes_rows(p.ndim):
             y_true = blank(y_true, weights != 0)
         targets = self.align(y_true, p)
         values, pullback = self.vjp(targets, p)
@@ -232,11 +232,15 @@ class Loss(Configurable, family=True):
             counts = None
         return total / divisor, restore(pullback(np.asarray(share / divisor, p.dtype))), counts
 
+    def mixes_rows(self, ndim: int) -> bool:
+        """As `across_rows` says, of predictions with so many axes."""
+        return self.across_rows
+
     def _by_rows(self, values: Array, y_pred: Array) -> bool:
         """Whether each value is of one row, so that the loss of a batch follows from those of its parts."""
-        if self.across_rows or values.shape[:1] != y_pred.shape[:1]:
-            return False
         ndim = y_pred.ndim
+        if self.mixes_rows(ndim) or values.shape[:1] != y_pred.shape[:1]:
+            return False
         return self.overrides_call or not (0 in self.reduced_axes(ndim) or self.vector_axis % ndim == 0 < ndim - 1)
 
     def each(self, y_true: Any, y_pred: Any) -> Array:

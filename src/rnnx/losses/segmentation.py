@@ -47,10 +47,9 @@ class Overlap(StandardLoss):
         ratio = above / below
         return np.squeeze(1 - ratio, self.reduced_axes(above.ndim)), (ratio * dbelow - dabove) / below
 
-    @property
-    def across_rows(self) -> bool:  # type: ignore[override]
+    def mixes_rows(self, ndim: int) -> bool:
         """Whether what is summed over are rows too, also those that weigh nothing."""
-        return self.axis is None or 0 in (self.axis if isinstance(self.axis, tuple) else (self.axis,))
+        return 0 in self.reduced_axes(ndim)
 
     def _weights(self, shape: tuple[int, ...], sample_weight: Any, mask: Any) -> Array | None:
         """Weights and masks of rows or steps count for the one value of a whole batch too: as if each had it."""
