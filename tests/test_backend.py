@@ -133,3 +133,5 @@ def test_arguments_by_the_words_of_the_backend() -> None:
     np.testing.assert_allclose(model(x), [[-0.5, 0.5, 8.0]])
     with pytest.raises(TypeError, match="x_max"):
         K.clip(x, min_value=0.0, max_val=1.0)
+    with pytest.raises(TypeError, match="clip: `min_value` and `x_min` are one argument; give one of them"):
+        K.clip(x, x_min=0.0, min_value=0.0, max_value=1.0)

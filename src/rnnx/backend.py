@@ -76,8 +76,14 @@ def _in_their_words(function: Callable[..., Any], words: dict[str, str | None]) 
 
     @wraps(function)
     def call(*given: Any, **named: Any) -> Any:
-        renamed = [(words.get(word, word), value) for word, value in named.items()]
-        return function(*given, **{word: value for word, value in renamed if word is not None})
+        renamed: dict[str, Any] = {}
+        for word, value in named.items():
+            own = words.get(word, word)
+            if own in renamed:
+                raise TypeError(f"{function.__name__}: `{word}` and `{own}` are one argument; give one of them")
+            if own is not None:
+                renamed[own] = value
+        return function(*given, **renamed)
 
     return call
 
