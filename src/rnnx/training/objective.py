@@ -70,8 +70,8 @@ class Objective:
         optimizer : str or Optimizer
         loss : str or Loss, or a list or dict of them for several outputs
             Lists, tuples and dicts may be inside each other, as the outputs are. A function, or a Loss with ``call``,
-            that stands for a container of outputs gets targets and predictions in such a one; a list of losses for one
-            output, or for a container of another kind, is their sum: ``[together, (one, other)]``.
+            that stands for a container of outputs gets targets and predictions in such a one; a list inside the others
+            in the place of one output, or of a container of another kind, is a sum: ``[together, (one, other)]``.
         metrics : list, or a list of lists or dict of them for several outputs
             ``"accuracy"`` is chosen from the shapes.
         loss_weights : list or dict of float, optional
