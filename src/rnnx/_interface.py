@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-INTERFACE = 2  # grows with every change of `_kernels.pyi`, here and where `_kernels.pyx` calls `check_interface`
+INTERFACE = 3  # grows with every change of `_kernels.pyi`, here and where `_kernels.pyx` calls `check_interface`
 
 
 def check_interface(built_for: int, where: str) -> None:

@@ -38,7 +38,7 @@ import numpy as np
 from rnnx._interface import check_interface
 
 cnp.import_array()
-check_interface(2, __file__)
+check_interface(3, __file__)
 
 ACTIVATIONS = {
     "linear": RX_LINEAR, "tanh": RX_TANH, "sigmoid": RX_SIGMOID, "relu": RX_RELU,
