@@ -117,7 +117,7 @@ MISTAKES = {
     ),
     "a monitor by another name": (
         {"metrics": ["accuracy"]},
-        {"callbacks": [callbacks.EarlyStopping("acc", mode="max")]},
+        {"callbacks": [callbacks.EarlyStopping("precision", mode="max")]},
         "there are loss, accuracy",
     ),
     "a monitor of unknown direction": (
