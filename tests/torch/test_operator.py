@@ -59,6 +59,31 @@ def test_compile(module):
     torch.testing.assert_close(gradients, [weight.grad for weight in module.parameters()])
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.filterwarnings("ignore")
+def test_compile_that_is_not_told_of_recurrent_modules_leaves_them_as_they_are(kind):
+    import torch._dynamo
+
+    class Model(torch.nn.Module):
+        def __init__(self, kinds):
+            super().__init__()
+            self.recurrent, self.head = getattr(kinds, kind)(3, 8, batch_first=True), torch.nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.head(self.recurrent(2 * x)[0])
+
+    plain, ours = Model(torch.nn), Model(rnnx.torch)
+    ours.load_state_dict(plain.state_dict())
+    torch._dynamo.reset()
+    compiled = torch.compile(ours, backend="aot_eager")
+    step = torch.compile(lambda x: compiled(x).square().sum().backward(), backend="aot_eager")
+    step(X)
+    plain(X).square().sum().backward()
+    torch.testing.assert_close([p.grad for p in ours.parameters()], [p.grad for p in plain.parameters()])
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(X), plain(X))
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_export(module):
     program = torch.export.export(module, (X,))

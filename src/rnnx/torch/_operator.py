@@ -461,3 +461,24 @@ def layer(
 def inside_a_transform() -> bool:
     """Whether ``torch.func`` is at work: tensors are wrapped, and have no memory of their own."""
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def leave_to_python(*functions: Any) -> None:
+    """Have ``torch.compile`` run these functions, and what they call, as they are.
+
+    It does not read recurrent modules unless it is told to, but tries each function that such a module then calls, and
+    these work on arrays. What it reads together with its caller goes on to be the operator.
+    """
+    try:
+        from torch._C._dynamo import eval_frame
+
+        skip = eval_frame._FrameAction.SKIP
+    except (ImportError, AttributeError):  # of a PyTorch that names them otherwise
+        return
+    for function in functions:
+        eval_frame.set_code_exec_strategy(function.__code__, eval_frame._FrameExecStrategy(skip, skip))
+
+
+leave_to_python(
+    layer, *(part for kind in (Layer, TransformedLayer, Gradient) for part in (kind.forward, kind.backward))
+)
