@@ -268,6 +268,34 @@ def test_weights_that_lie_in_other_ways_are_noticed(kind, few_steps):
         torch.testing.assert_close(ours(x)[0], plain(x)[0])
 
 
+@pytest.mark.parametrize("how", ["parameters", "data", "strides of a bias", "fewer features"])
+def test_weights_that_begin_where_others_began_are_noticed(how, few_steps):
+    plain, ours = (cls(4, 8) for cls in PAIRS["RNN"])
+    bias = torch.randn(16)
+    ours.bias_hh_l0 = nn.Parameter(bias[:8])
+    x = torch.randn(6, 3, 4)
+    with torch.no_grad():
+        ours(x), ours(x)
+    if how == "strides of a bias":
+        ours.bias_hh_l0 = nn.Parameter(bias[::2])
+    elif how == "fewer features":
+        ours.input_size, x = 3, x[..., :3]
+        ours.weight_ih_l0 = nn.Parameter(ours.weight_ih_l0[:, :3])
+        plain = nn.RNN(3, 8)
+    else:  # fewer units
+        ours.hidden_size = 5
+        for name, weight in list(ours.named_parameters()):
+            part = weight.detach()[:5, :5] if name == "weight_hh_l0" else weight.detach()[:5]
+            if how == "data":
+                weight.data = part
+            else:
+                setattr(ours, name, nn.Parameter(part))
+        plain = nn.RNN(4, 5)
+    plain.load_state_dict(ours.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x)[0], plain(x)[0])
+
+
 def test_data_that_changes_between_steps_of_training_is_noticed(few_steps):
     plain, ours = pair("GRU")
     optimizer = torch.optim.SGD(ours.parameters(), 0.1)

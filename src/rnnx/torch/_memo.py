@@ -32,8 +32,8 @@ def remembered(what: Any, weights: Sequence[Tensor], memo: Memo | None, make: Ca
     key = (
         what,
         [weight.data_ptr() for weight in weights],
-        weights[0].stride(),
-        weights[1].stride(),
+        [weight.shape for weight in weights],  # parts of them, as of a layer that was made smaller, begin there too
+        [weight.stride() for weight in weights],
         versions_of(weights),
     )
     fingerprint = None
