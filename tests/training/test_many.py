@@ -9,6 +9,7 @@ import os
 import pickle
 import random
 import threading
+import time
 import weakref
 import zipfile
 from pathlib import Path
@@ -291,6 +292,62 @@ def test_an_error_outside_ends_the_fits_of_all_threads() -> None:
     assert stopped.is_set()
 
 
+def test_a_file_that_cannot_be_written_ends_the_fits_under_way(tmp_path: Path, monkeypatch: Any) -> None:
+    def full(*_: Any) -> Any:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(many.FitsFile, "add", full)
+    before = threading.active_count()
+    data = [{"x": X[0], "y": X[0][:, -1, :1], "epochs": epochs} for epochs in (1, 10**6, 10**6)]
+    with pytest.raises(OSError, match="no space left") as held:  # whose traceback holds what was being done
+        rnnx.fit_many(build, data, n_jobs=3, file=tmp_path / "a.fits", verbose=0)
+    after = threading.active_count()
+    del held
+    assert after == before
+
+
+def test_an_error_of_fits_inside_a_fit_leaves_the_other_fits(tmp_path: Path, monkeypatch: Any) -> None:
+    failed = threading.Event()
+
+    def full(*_: Any) -> Any:
+        raise OSError("no space left")
+
+    def inner() -> Any:
+        try:
+            rnnx.fit_many(build, DATA[:3], n_jobs=2, file=tmp_path / "a.fits", verbose=0)
+        finally:
+            failed.set()
+
+    class Waits(callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            failed.wait(30)
+            time.sleep(0.02)  # until the error has let go of what it held
+
+    monkeypatch.setattr(many.FitsFile, "add", full)
+    beside = {"x": X[0], "y": X[0][:, -1, :1], "callbacks": [Waits()], "epochs": 30}
+    fits = rnnx.fit_many(build, [inner, beside], n_jobs=2, verbose=0)
+    assert fits.failed == [0] and "no space left" in str(fits[0].error)
+
+
+def test_fits_inside_a_fit_end_with_it() -> None:
+    begun = threading.Event()
+
+    class Told(callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            begun.set()
+
+    def inner() -> Any:
+        long = {"x": X[0], "y": X[0][:, -1, :1], "epochs": 10**6, "callbacks": [Told()]}
+        rnnx.fit_many(build, [long, DATA[1]], n_jobs=2, verbose=0)
+
+    def leaves() -> Any:
+        begun.wait(30)
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        rnnx.fit_many(build, [inner, leaves], n_jobs=2, verbose=0)
+
+
 def test_members_with_several_outputs_or_shapes_are_refused() -> None:
     x = rnnx.Input((None, 2))
     h = layers.GRU(3)(x)
@@ -382,6 +439,26 @@ def test_files_that_are_none_of_fits(what: str, tmp_path: Path) -> None:
             archive.writestr("0.json", json.dumps([1]))
     with pytest.raises(rnnx.saving.FormatError, match="a.fits is no file of `fit_many`"):
         rnnx.load_fits(file)
+
+
+@pytest.mark.parametrize("what", ["long", "deep", "empty model", "no model"])
+def test_files_of_fits_that_are_made_to_harm(what: str, tmp_path: Path) -> None:
+    said = json.dumps({"seed": 1, "seconds": 1.0, "history": {}, "error": None, "traceback": None})
+    file = tmp_path / "a.fits"
+    with zipfile.ZipFile(
+        file, "w", zipfile.ZIP_DEFLATED if what in ("long", "empty model") else zipfile.ZIP_STORED
+    ) as to:
+        to.writestr("0.json", {"long": " " * 10**7, "deep": "[" * 10**5}.get(what, said))
+        if what == "empty model":
+            to.writestr("0.safetensors", bytes(10**7))
+    expected = {
+        "long": "10,000,000 bytes",
+        "deep": "recursion",
+        "empty model": "bytes, of",
+        "no model": "of fit 0 is missing",
+    }
+    with pytest.raises(rnnx.saving.FormatError, match=expected[what]):
+        assert rnnx.load_fits(file)[0].model is None
 
 
 def test_errors_do_not_keep_their_data() -> None:

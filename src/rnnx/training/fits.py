@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from rnnx._config import path_of
 
 MODEL = "model.safetensors"
+UNREADABLE = zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, RuntimeError  # of an archive
 
 
 @dataclass
@@ -54,11 +56,16 @@ class StoredFit(Fit):
         """The model, read from the file; None if the fit failed."""
         if self.error is not None:
             return None
-        from rnnx.saving import load_model
+        from rnnx.saving import FormatError, load_model
 
         with zipfile.ZipFile(self.file) as archive, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder, MODEL)
-            path.write_bytes(archive.read(f"{self.number}.safetensors"))
+            try:
+                path.write_bytes(archive.read(f"{self.number}.safetensors"))
+            except UNREADABLE as error:
+                raise FormatError(
+                    f"load_fits: the model of fit {self.number} is missing in {self.file}, or damaged ({error})"
+                ) from error
             return load_model(path, self.custom_objects)
 
     def __repr__(self) -> str:
@@ -137,13 +144,16 @@ def load_fits(file: Any, custom_objects: dict[str, Any] | None = None) -> Fits:
     found = Fits()
     try:
         with zipfile.ZipFile(path) as archive:
+            size, entries = path.stat().st_size, archive.infolist()
+            if (promised := sum(entry.file_size for entry in entries)) > size:  # nothing is compressed in such a file
+                raise ValueError(f"its entries would have {promised:,} bytes, of {size:,} of the file")
             names = [name for name in archive.namelist() if name.endswith(".json")]
             for name in sorted(names, key=lambda name: int(name.removesuffix(".json"))):
                 said = json.loads(archive.read(name))
                 error = None if said["error"] is None else RuntimeError(said["error"])
                 fit = Fit(None, said["history"], said["seed"], said["seconds"], error, said["traceback"])
                 found.append(StoredFit(path, int(name.removesuffix(".json")), fit, custom_objects))
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise FormatError(f"load_fits: {path} is no file of `fit_many`, or it is damaged ({error})") from error
     return found
 

@@ -19,7 +19,25 @@ try:  # that of C: what `signal` makes of it looks for names of an enumeration, 
 except ImportError:
     handlers = signal
 
-stop_of_now: ContextVar[threading.Event | None] = ContextVar("stop", default=None)  # ends trainings of other threads
+
+class Stop(threading.Event):
+    """Ends trainings of other threads, and with them those that they have begun.
+
+    Parameters
+    ----------
+    outer : Event, optional
+        That of the training which these belong to; it ends them too.
+    """
+
+    def __init__(self, outer: threading.Event | None = None):
+        super().__init__()
+        self._outer = outer
+
+    def is_set(self) -> bool:
+        return super().is_set() or (self._outer is not None and self._outer.is_set())
+
+
+stop_of_now: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 
 @contextmanager

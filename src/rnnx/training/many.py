@@ -11,8 +11,9 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any
@@ -26,7 +27,7 @@ from rnnx.layers.names import names_from_the_start
 from rnnx.runtime import cpu_info, threads
 from rnnx.training.fits import Fit, Fits, FitsFile, bytes_of
 from rnnx.training.group import group_of_now
-from rnnx.training.interrupts import interrupts_wait, stop_of_now
+from rnnx.training.interrupts import Stop, interrupts_wait, stop_of_now
 from rnnx.training.trainer import Trainer
 from rnnx.utils.progress import Progbar
 
@@ -153,17 +154,20 @@ def fit_many(
         return _collected(RUNS[backend](tasks, workers, True), len(tasks), bar, written)
 
 
-def _collected(found: Iterator[tuple[int, Fit]], count: int, bar: Progbar, written: FitsFile | None) -> Fits:
+def _collected(
+    found: Generator[tuple[int, Fit], None, None], count: int, bar: Progbar, written: FitsFile | None
+) -> Fits:
     """The fits in their order."""
     results: list[Any] = [None] * count
     failed = 0
-    for done, (k, fit) in enumerate(found, start=1):
-        if written is not None:
-            with interrupts_wait():
-                fit = written.add(k, fit)
-        results[k] = fit
-        failed += fit.error is not None
-        bar.update(done, [("failed", failed)] if failed else None)
+    with closing(found):  # what is raised here ends the fits that are under way, too
+        for done, (k, fit) in enumerate(found, start=1):
+            if written is not None:
+                with interrupts_wait():
+                    fit = written.add(k, fit)
+            results[k] = fit
+            failed += fit.error is not None
+            bar.update(done, [("failed", failed)] if failed else None)
     return Fits(results)
 
 
@@ -272,14 +276,14 @@ def _text_of(error: Exception) -> str:
 
 def _in_threads(
     tasks: dict[int, Task], jobs: int, written: bool, made: Made | None = None
-) -> Iterator[tuple[int, Fit]]:
+) -> Generator[tuple[int, Fit], None, None]:
     made = weakref.WeakKeyDictionary() if made is None else made
     outer = stop_of_now.get()
     if jobs == 1:
         for k, task in tasks.items():
             yield k, _fit_one(task, written, made, outer)
         return
-    pool, stop = ThreadPoolExecutor(jobs, "rnnx-fit"), outer or threading.Event()
+    pool, stop = ThreadPoolExecutor(jobs, "rnnx-fit"), Stop(outer)
     try:
         waiting: dict[Future[Fit], int] = {}
         left = iter(tasks.items())
@@ -297,7 +301,7 @@ def _in_threads(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_processes(tasks: dict[int, Task], jobs: int, written: bool) -> Iterator[tuple[int, Fit]]:
+def _in_processes(tasks: dict[int, Task], jobs: int, written: bool) -> Generator[tuple[int, Fit], None, None]:
     """Fits in processes; one that ends its process fails, and what was under way beside it is done again."""
     try:
         from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -320,7 +324,7 @@ def _in_processes(tasks: dict[int, Task], jobs: int, written: bool) -> Iterator[
                 yield k, fit
 
 
-def _of_workers(tasks: dict[int, Task], jobs: int, written: bool) -> Iterator[tuple[int, Fit]]:
+def _of_workers(tasks: dict[int, Task], jobs: int, written: bool) -> Generator[tuple[int, Fit], None, None]:
     """The fits of some tasks as they are done."""
     from joblib import Parallel, delayed
 
@@ -354,7 +358,7 @@ def _numbered(k: int, task: Task, written: bool, caller: int) -> tuple[int, int,
     return k, fit.seed, fit.seconds, data
 
 
-def _in_best(tasks: dict[int, Task], jobs: int, written: bool) -> Iterator[tuple[int, Fit]]:
+def _in_best(tasks: dict[int, Task], jobs: int, written: bool) -> Generator[tuple[int, Fit], None, None]:
     """Fits in threads, and those after the first few in processes, if it is seen that they are done sooner there."""
     left, made, runs_well = dict(tasks), weakref.WeakKeyDictionary[Any, Task](), True
     alone = math.inf
