@@ -173,6 +173,19 @@ def test_forward_mode_is_refused_with_and_without_a_gradient(wanted):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_jacobians_are_made_row_by_row(kind):
+    plain, ours = (getattr(kinds, kind)(3, 2, bidirectional=True) for kinds in (torch.nn, rnnx.torch))
+    ours.load_state_dict(plain.state_dict())
+    x = X.reshape(20, 2, 3)
+    weights = {name: weight.detach() for name, weight in plain.named_parameters()}
+    expected, got = (
+        torch.func.jacrev(lambda w, x, m=m: torch.func.functional_call(m, w, (x,))[0][-2:], argnums=(0, 1))(weights, x)
+        for m in (plain, ours)
+    )
+    torch.testing.assert_close(got, expected)
+
+
 def test_what_transforms_cannot_have_is_refused():
     module = rnnx.torch.GRU(3, 4)
     x = torch.randn(20, 2, 3)

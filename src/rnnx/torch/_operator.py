@@ -258,7 +258,8 @@ class Layer(torch.autograd.Function):
         if kept is not None and not torch._C._autograd._get_current_graph_task_keep_graph():
             ctx.kept = None  # as PyTorch lets go of what it has saved
         given = ctx.call, kept, ctx.needs_input_grad[1], dy, dh, dc, workspace, x, h0, c0, *weights
-        found = Gradient.apply(gradients, *given) if torch.is_grad_enabled() else gradients(*given)
+        wrapped = torch.is_grad_enabled() or inside_a_transform()
+        found = Gradient.apply(gradients, *given) if wrapped else gradients(*given)
         return None, *found
 
 
@@ -299,6 +300,22 @@ class Gradient(torch.autograd.Function):
         raise NotImplementedError(
             "rnnx has no second derivatives of recurrent layers: run this module on PyTorch's own code"
         )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, function: Any, *arguments: Any) -> Any:
+        """Gradients of one call for many gradients of its results, as of ``torch.func.jacrev``: one after the other."""
+        found = [
+            Gradient.apply(
+                function,
+                *(
+                    given.select(axis, k) if isinstance(axis, int) else given
+                    for given, axis in zip(arguments, in_dims[1:], strict=True)
+                ),
+            )
+            for k in range(info.batch_size)
+        ]
+        together = tuple(None if parts[0] is None else torch.stack(parts) for parts in zip(*found, strict=True))
+        return together, tuple(None if part is None else 0 for part in together)
 
 
 def gradients(
