@@ -1,4 +1,4 @@
-"""Resize, Upsample, GridSample and QLinearConv by ONNX Runtime, random options: ``data/onnx_images.npz``.
+"""Make ``onnx_images.npz``: Resize, Upsample, GridSample and QLinearConv by ONNX Runtime, with random options.
 
 In an environment with onnx and ``onnxruntime==1.32.0``, from the root of the repository:
 ``python -m tests.golden.make_onnx_images``.

@@ -8,6 +8,7 @@ equal arrays once, because a zip member each would cost more than the numbers in
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,13 @@ def save(name: str, cases: Mapping[str, Case]) -> None:
     members = {kind: np.concatenate(parts) for kind, parts in chunks.items()}
     text = json.dumps(index, separators=(",", ":"))
     path = DATA / f"{name}.npz"
-    np.savez_compressed(path, index=np.frombuffer(text.encode(), dtype=np.uint8), **members)
+    members = {"index": np.frombuffer(text.encode(), dtype=np.uint8), **members}
+    with zipfile.ZipFile(path, "w") as archive:
+        for kind, array in members.items():
+            info = zipfile.ZipInfo(f"{kind}.npy")
+            info.compress_type = zipfile.ZIP_LZMA  # NumPy reads it too, and it is smaller than what NumPy writes
+            with archive.open(info, "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
     print(f"{path.name}: {len(cases)} cases, {path.stat().st_size / 1024:.0f} KiB")
 
 
