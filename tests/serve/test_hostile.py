@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -293,9 +294,14 @@ def test_the_dead_have_no_sequences(models: Path, start: Callable[..., Server]) 
         return float(found[1]) if found else 0.0
 
     assert alive() == 8
-    for child in Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split():
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-            os.kill(int(child), 9)
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    workers = [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    time.sleep(1)  # now they are asked whether they live
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    killed = time.monotonic()
 
     def none_is_left() -> bool:
         try:
@@ -304,6 +310,7 @@ def test_the_dead_have_no_sequences(models: Path, start: Callable[..., Server]) 
             return False
 
     eventually(none_is_left)
+    assert time.monotonic() - killed < 40, "the dead were waited for"
 
 
 def test_processes_share_packed_weights(tmp_path: Path) -> None:

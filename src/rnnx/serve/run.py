@@ -109,9 +109,23 @@ def serve(
             config = uvicorn.Config(
                 app_of_environment, factory=True, workers=workers, timeout_worker_healthcheck=STARTING, **options
             )
-            Multiprocess(config, [config.bind_socket()]).run()
+            Workers(config, [config.bind_socket()]).run()
         finally:
             del os.environ[GIVEN], os.environ[METRICS]
+
+
+class Workers(Multiprocess):
+    """Processes that are replaced as soon as they have died.
+
+    uvicorn keeps both ends of the pipe by which it asks them whether they live, so that one that dies while it is asked
+    is waited for as one that is slow, and the others with it.
+    """
+
+    def keep_subprocess_alive(self) -> None:
+        for process in self.processes:
+            process.child_conn.close()  # the end of the process, which has its own by now
+        with contextlib.suppress(EOFError, ConnectionError):  # older ones of uvicorn; the next look finds it dead
+            super().keep_subprocess_alive()
 
 
 def _allow_connections() -> None:
