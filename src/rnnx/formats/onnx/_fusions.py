@@ -17,7 +17,7 @@ from rnnx._typing import Array
 from rnnx.formats.onnx._byte_windows import byte_windows
 from rnnx.formats.onnx._file import Source, attributes_of, subgraphs
 from rnnx.formats.onnx._integers import ACTIVATIONS, BYTES, on_engine
-from rnnx.formats.onnx._layer_nodes import read_by
+from rnnx.formats.onnx._layer_nodes import put_nodes, read_by
 from rnnx.formats.onnx._node import NodeInfo
 from rnnx.formats.onnx._registry import operator_of
 from rnnx.formats.onnx._static import EVERY
@@ -127,19 +127,8 @@ class _Fusion:
         if not self.instead:
             return
         nodes = [part for node in self.nodes for part in self.instead.get(id(node), [node])]
-        needed, kept = {value.name for value in self.graph.output}, []
-        for node in reversed(nodes):
-            if id(node) in self.gone and needed.isdisjoint(node.output):
-                continue
-            needed |= read_by(node)
-            kept.append(node)
-        copies = []
-        for node in reversed(kept):
-            copy = type(node)()
-            copy.CopyFrom(node)
-            copies.append(copy)
-        del self.graph.node[:]
-        self.graph.node.extend(copies)
+        needed = {value.name for value in self.graph.output}
+        put_nodes(self.graph, nodes, needed, may_go=lambda node: id(node) in self.gone)
         from onnx import numpy_helper
 
         for name, array in self.written:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -147,6 +147,29 @@ def read_by(node: Any) -> set[str]:
             made.update(part.output)
         found |= own - made
     return found - {""}
+
+
+def put_nodes(
+    graph: Any, nodes: list[Any], needed: set[str], may_go: Callable[[Any], bool] = lambda _: True
+) -> set[str]:
+    """Make nodes those of a graph, in their order, without those that may go and of which nothing reads a result.
+
+    ``needed`` are the values that are read by other than nodes; all that are read come back.
+    """
+    needed, kept = set(needed), []
+    for node in reversed(nodes):
+        if may_go(node) and needed.isdisjoint(node.output):
+            continue
+        needed |= read_by(node)
+        kept.append(node)
+    copies = []
+    for node in reversed(kept):
+        copy = type(node)()
+        copy.CopyFrom(node)
+        copies.append(copy)
+    del graph.node[:]
+    graph.node.extend(copies)
+    return needed
 
 
 # ---- Proof by numbers ------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from rnnx._typing import Array
 from rnnx.formats.onnx._chains import chains
 from rnnx.formats.onnx._equations import Equations
 from rnnx.formats.onnx._file import Source, attributes_of, subgraphs, walk
-from rnnx.formats.onnx._layer_nodes import VERY_FIRST, Found, Unproven, Writer, read_by
+from rnnx.formats.onnx._layer_nodes import VERY_FIRST, Found, Unproven, Writer, put_nodes
 from rnnx.formats.onnx._limits import LOADING, MEMORY
 from rnnx.formats.onnx._loops import loop
 from rnnx.formats.onnx._read_equations import FAILURES, equations_of
@@ -121,19 +121,7 @@ class _Found:
                 nodes.append(helper.make_node("Identity", [self.equations.same[name]], [name], name=node.name))
             elif place not in self.gone:
                 nodes.append(node)
-        needed, kept = {value.name for value in (*graph.output, *graph.input)}, []
-        for node in reversed(nodes):
-            if needed.isdisjoint(node.output):
-                continue
-            needed |= read_by(node)
-            kept.append(node)
-        copies = []
-        for node in reversed(kept):
-            copy = type(node)()
-            copy.CopyFrom(node)
-            copies.append(copy)
-        del graph.node[:]
-        graph.node.extend(copies)
+        needed = put_nodes(graph, nodes, {value.name for value in (*graph.output, *graph.input)})
         for place in reversed(range(len(graph.initializer))):
             if graph.initializer[place].name not in needed:
                 del graph.initializer[place]
