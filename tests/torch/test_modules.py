@@ -331,16 +331,21 @@ def test_weights_are_packed_once_for_each_version(few_steps, monkeypatch):
     assert len(packed) == 5  # once more to know the numbers, which no step of training reads
 
 
-def test_a_call_runs_once_and_is_forgotten_with_its_graph(few_steps, monkeypatch):
-    kept = []
+@pytest.fixture
+def kept(monkeypatch):
+    """Weak references to what each call of the operator keeps for its gradient."""
+    found, inner = [], _operator.run
 
     def run(*given: Any) -> Any:
-        results = _operator_run(*given)
-        kept.append(weakref.ref(results[-1]))
+        results = inner(*given)
+        found.append(weakref.ref(results[-1]))
         return results
 
-    _operator_run = _operator.run
     monkeypatch.setattr(_operator, "run", run)
+    return found
+
+
+def test_a_call_runs_once_and_is_forgotten_with_its_graph(few_steps, kept):
     module, x = rnnx.torch.LSTM(3, 4), torch.randn(6, 4, 3)
     y = module(x)[0]
     y.sum().backward(retain_graph=True)
@@ -404,17 +409,8 @@ def test_stored_and_recomputed_workspaces(few_steps):
     torch.testing.assert_close(found, wanted, atol=0, rtol=0)
 
 
-def test_hooks_that_store_what_is_saved_store_all_of_it(few_steps, monkeypatch):
+def test_hooks_that_store_what_is_saved_store_all_of_it(few_steps, kept):
     """Activation checkpoints and offloading count on it: nothing is kept beside what they are handed."""
-    kept = []
-
-    def run(*given: Any) -> Any:
-        results = _operator_run(*given)
-        kept.append(weakref.ref(results[-1]))
-        return results
-
-    _operator_run = _operator.run
-    monkeypatch.setattr(_operator, "run", run)
     module, x = rnnx.torch.LSTM(3, 4), torch.randn(6, 4, 3)
     with torch.autograd.graph.saved_tensors_hooks(torch.clone, lambda tensor: tensor):
         y = module(x)[0]
